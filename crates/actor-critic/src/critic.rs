@@ -1,0 +1,72 @@
+//! `N` action-value functions at once: Q_n(s, a), `[B, O]`, `[B, A]` -> `[N, B]`.
+
+use burn::tensor::{Device, Tensor};
+use foresee_core::Stream;
+use foresee_nn::{Activation, Init, Mlp, MlpConfig, Parameters};
+
+use crate::config::AgentConfig;
+
+/// Twin critics (Fujimoto et al. 2018).
+pub const CRITICS: usize = 2;
+
+/// The critics, as one network with `N` members.
+#[derive(Clone, Debug)]
+pub struct Critic {
+    net: Mlp,
+}
+
+impl Critic {
+    /// Fresh critics.
+    #[must_use]
+    pub fn new(config: &AgentConfig, [obs_dim, action_dim]: [usize; 2], seed: u64, device: &Device) -> Self {
+        let net = MlpConfig {
+            members: CRITICS,
+            inputs: obs_dim + action_dim,
+            hidden: config.hidden.clone(),
+            outputs: 1,
+            activation: Activation::Relu,
+            normalized_features: config.normalized_features,
+            init: Init::Orthogonal,
+        }
+        .init(&Stream::new(seed, "agent/critic/init"), device);
+        Self { net }
+    }
+
+    /// Critics, `N`.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.net.members()
+    }
+
+    /// Every critic's value of every row, `[N, B]`; both inputs may be tracked.
+    #[must_use]
+    pub fn values(&self, obs: Tensor<2>, action: Tensor<2>) -> Tensor<2> {
+        let inputs = Tensor::cat(vec![obs, action], 1);
+        self.net.forward(inputs.unsqueeze_dim(0)).squeeze_dim(2)
+    }
+
+    /// The lowest critic's value of every row, `[B]`: the pessimism of clipped double Q-learning.
+    #[must_use]
+    pub fn lowest(&self, obs: Tensor<2>, action: Tensor<2>) -> Tensor<1> {
+        self.values(obs, action).min_dim(0).squeeze_dim(0)
+    }
+
+    /// Every critic's value where each critic has its own states `[N, B, O]`, at common actions `[B, A]`: `[N, B]`.
+    #[must_use]
+    pub fn values_at(&self, obs: Tensor<3>, action: Tensor<2>) -> Tensor<2> {
+        let [members, rows, _] = obs.dims();
+        let action_dim = action.dims()[1];
+        let action = action.unsqueeze_dim::<3>(0).expand([members, rows, action_dim]);
+        self.net.forward(Tensor::cat(vec![obs, action], 2)).squeeze_dim(2)
+    }
+}
+
+impl Parameters for Critic {
+    fn parameters(&self) -> Vec<(String, &Tensor<3>)> {
+        self.net.parameters()
+    }
+
+    fn parameters_mut(&mut self) -> Vec<&mut Tensor<3>> {
+        self.net.parameters_mut()
+    }
+}

@@ -1,0 +1,113 @@
+//! A Gaussian policy squashed by tanh (Haarnoja et al., "Soft Actor-Critic Algorithms and Applications", 2018,
+//! appendix C), with `pytorch_sac`'s bounds on the deviation (`spec` section 3).
+//!
+//! (mu, raw) = net(s); log σ = −5 + 3.5 (tanh raw + 1); u = mu + σ ε; a = tanh u;
+//! log π(a|s) = Σ_d [ log N(u_d; mu_d, σ_d) − 2 (log 2 − u_d − softplus(−2 u_d)) ].
+
+use burn::tensor::activation::softplus;
+use burn::tensor::{Device, Tensor};
+use foresee_core::Stream;
+use foresee_nn::{Activation, Init, Mlp, MlpConfig, Parameters};
+
+use crate::config::AgentConfig;
+
+/// log σ stays between these.
+const LOG_STD: [f64; 2] = [-5.0, 2.0];
+
+/// Actions with what they came from, one row a state.
+#[derive(Clone, Debug)]
+pub struct Sampled {
+    /// `[B, A]`, in [-1, 1].
+    pub action: Tensor<2>,
+    /// `[B]`.
+    pub log_prob: Tensor<1>,
+}
+
+/// The actor.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    net: Mlp,
+}
+
+impl Policy {
+    /// A fresh actor.
+    #[must_use]
+    pub fn new(config: &AgentConfig, [obs_dim, action_dim]: [usize; 2], seed: u64, device: &Device) -> Self {
+        let net = MlpConfig {
+            members: 1,
+            inputs: obs_dim,
+            hidden: config.hidden.clone(),
+            outputs: 2 * action_dim,
+            activation: Activation::Relu,
+            normalized_features: config.normalized_features,
+            init: Init::Orthogonal,
+        }
+        .init(&Stream::new(seed, "agent/actor/init"), device);
+        Self { net }
+    }
+
+    /// (mu, log σ) at states `[B, O]`, `[B, A]` each.
+    #[must_use]
+    pub fn distribution(&self, obs: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let out: Tensor<2> = self.net.forward(obs.unsqueeze_dim(0)).squeeze_dim(0);
+        let actions = out.dims()[1] / 2;
+        let (mu, raw) = (out.clone().narrow(1, 0, actions), out.narrow(1, actions, actions));
+        let half = 0.5 * (LOG_STD[1] - LOG_STD[0]);
+        (mu, raw.tanh().add_scalar(1.0).mul_scalar(half).add_scalar(LOG_STD[0]))
+    }
+
+    /// Actions from standard normal noise `[B, A]`, and their log-probabilities; differentiable in tracked weights.
+    #[must_use]
+    pub fn sample(&self, obs: Tensor<2>, noise: Tensor<2>) -> Sampled {
+        let (mu, log_std) = self.distribution(obs);
+        let u = mu + log_std.clone().exp() * noise.clone();
+        let gaussian = (noise.square().mul_scalar(-0.5) - log_std).sub_scalar(0.5 * (2.0 * std::f64::consts::PI).ln());
+        let squash = (u.clone() + softplus(u.clone().mul_scalar(-2.0), 1.0)).sub_scalar(std::f64::consts::LN_2);
+        let log_prob = (gaussian + squash.mul_scalar(2.0)).sum_dim(1).squeeze_dim(1);
+        Sampled { action: u.tanh(), log_prob }
+    }
+
+    /// The mean action tanh(mu) at states `[B, O]`, `[B, A]`.
+    #[must_use]
+    pub fn mean_action(&self, obs: Tensor<2>) -> Tensor<2> {
+        self.distribution(obs).0.tanh()
+    }
+}
+
+impl Parameters for Policy {
+    fn parameters(&self) -> Vec<(String, &Tensor<3>)> {
+        self.net.parameters()
+    }
+
+    fn parameters_mut(&mut self) -> Vec<&mut Tensor<3>> {
+        self.net.parameters_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use foresee_nn::tensors;
+
+    #[test]
+    fn the_log_probability_is_the_density_of_the_squashed_action() {
+        let config = AgentConfig { hidden: vec![8], ..AgentConfig::default() };
+        let policy = Policy::new(&config, [3, 2], 0, &Device::flex());
+        let obs = tensors::from_vec(Stream::new(1, "obs").normals(0, 6, 3), [6, 3], &Device::flex());
+        let noise = tensors::from_vec(Stream::new(1, "noise").normals(0, 6, 2), [6, 2], &Device::flex());
+        let sampled = policy.sample(obs.clone(), noise.clone());
+        let (mu, log_std) = policy.distribution(obs);
+        let (mu, log_std, noise) = (tensors::to_vec(mu), tensors::to_vec(log_std), tensors::to_vec(noise));
+        for (row, got) in tensors::to_vec(sampled.log_prob).into_iter().enumerate() {
+            // Change of variables in f64: log N(u) − log |da/du|, da/du = 1 − tanh² u.
+            let want: f64 = (row * 2..row * 2 + 2)
+                .map(|i| {
+                    let (log_std, z) = (f64::from(log_std[i]), f64::from(noise[i]));
+                    let u = f64::from(mu[i]) + log_std.exp() * z;
+                    -0.5 * z * z - log_std - 0.5 * (2.0 * std::f64::consts::PI).ln() - (1.0 - u.tanh().powi(2)).ln()
+                })
+                .sum();
+            assert!((f64::from(got) - want).abs() < 1e-4 * (1.0 + want.abs()), "row {row}: {got}, expected {want}");
+        }
+    }
+}

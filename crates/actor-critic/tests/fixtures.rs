@@ -1,0 +1,209 @@
+//! Parity with the reference's vendored SAC, number by number: both blocks of `sac.json`, and the value gradients of
+//! `losses.json`.
+
+mod common;
+
+use burn::tensor::Tensor;
+use common::{
+    agent, assert_close, assert_state, assert_tensor, batch, count, fixture, list, number, numbers, rows, stacked,
+};
+use foresee_actor_critic::{AgentConfig, Sac, TensorBatch};
+use foresee_core::State;
+use foresee_core::state::{Array, Data};
+use foresee_nn::{Parameters, ValueView, tensors};
+use serde_json::{Value, json};
+
+/// The two halves of `sac.json` and of the values, and whether features are normalised there.
+const BLOCKS: [(&str, bool); 2] = [("plain", false), ("normalized_features", true)];
+
+/// The file's hyper-parameters.
+fn config(meta: &Value, normalized_features: bool) -> AgentConfig {
+    // Not configurable here: constants of the policy and of Adam.
+    assert_eq!(meta["log_std_bounds"], json!([-5, 2]));
+    assert_eq!(meta["betas"], json!([0.9, 0.999]));
+    AgentConfig {
+        hidden: vec![count(&meta["hidden"]); count(&meta["hidden_depth"])],
+        batch: count(&meta["batch"]),
+        discount: number(&meta["discount"]),
+        tau: number(&meta["tau"]),
+        critic_lr: number(&meta["critic_lr"]),
+        actor_lr: number(&meta["actor_lr"]),
+        temperature_lr: number(&meta["alpha_lr"]),
+        initial_temperature: number(&meta["init_temperature"]),
+        learn_temperature: true,
+        target_entropy: Some(number(&meta["target_entropy"])),
+        actor_every: count(&meta["actor_update_frequency"]) as u64,
+        target_every: count(&meta["critic_target_update_frequency"]) as u64,
+        normalized_features,
+    }
+}
+
+fn dims(meta: &Value) -> [usize; 2] {
+    [count(&meta["obs_dim"]), count(&meta["act_dim"])]
+}
+
+/// The batch of step `step`, and the noise at its next_obs and at its obs.
+fn step(file: &Value, step: usize) -> (TensorBatch, Tensor<2>, Tensor<2>) {
+    let data = &file["batches"][step];
+    (batch(data), rows(&data["eps_next"]), rows(&data["eps_cur"]))
+}
+
+/// The gradients of an optimiser's first step, under the parameters' names: Adam's first moment is then (1 − β₁) g.
+fn first_gradients(sac: &Sac, adam: &str, beta_1: f64) -> State {
+    let mut moments = sac.save().part(adam);
+    let names: Vec<String> =
+        moments.iter().filter_map(|(name, _)| name.strip_suffix(".moment_1").map(str::to_owned)).collect();
+    let gradient = |name: String| {
+        let (shape, moment) = moments.f32s(&format!("{name}.moment_1")).expect("a moment");
+        let gradient = moment.into_iter().map(|m| (f64::from(m) / (1.0 - beta_1)) as f32).collect();
+        (name, Array::new(shape, Data::F32(gradient)))
+    };
+    names.into_iter().map(gradient).collect()
+}
+
+#[test]
+fn the_policys_actions_and_log_probabilities_match_the_fixtures() {
+    let file = fixture("sac.json");
+    for (block, normalized) in BLOCKS {
+        let sac = agent(&config(&file["meta"], normalized), dims(&file["meta"]), &file["nets"]);
+        let want = &file[block]["policy_on_obs"];
+        let (batch, _, noise) = step(&file, 0);
+        let (mu, log_std) = sac.policy().distribution(batch.obs.clone());
+        let bounded: Vec<f64> = numbers(&want["raw_log_std"]).iter().map(|x| -5.0 + 3.5 * (x.tanh() + 1.0)).collect();
+        assert_close(&format!("{block} policy log_std"), &tensors::to_vec(log_std.clone()), &bounded);
+        assert_tensor(&format!("{block} policy std"), log_std.clone().exp(), &want["std"]);
+        assert_tensor(&format!("{block} policy mu"), mu.clone(), &want["mu"]);
+        assert_tensor(&format!("{block} policy pre_tanh"), mu + log_std.exp() * noise.clone(), &want["pre_tanh"]);
+        assert_tensor(
+            &format!("{block} policy mean"),
+            sac.policy().mean_action(batch.obs.clone()),
+            &want["mean_action"],
+        );
+        let sampled = sac.policy().sample(batch.obs, noise);
+        assert_tensor(&format!("{block} policy action"), sampled.action, &want["action"]);
+        assert_tensor(&format!("{block} policy log_prob"), sampled.log_prob, &want["log_prob"]);
+    }
+}
+
+#[test]
+fn the_critics_target_matches_the_fixtures() {
+    let file = fixture("sac.json");
+    for (block, normalized) in BLOCKS {
+        let sac = agent(&config(&file["meta"], normalized), dims(&file["meta"]), &file["nets"]);
+        let want = &file[block]["critic_target"];
+        let (batch, noise_next, _) = step(&file, 0);
+        let next = sac.policy().sample(batch.next_obs.clone(), noise_next.clone());
+        assert_tensor(&format!("{block} target next_action"), next.action.clone(), &want["next_action"]);
+        assert_tensor(&format!("{block} target next_log_prob"), next.log_prob.clone(), &want["next_log_prob"]);
+        let lowest = sac.target().lowest(batch.next_obs.clone(), next.action.clone());
+        let target_v = lowest - sac.temperature() * next.log_prob;
+        assert_tensor(&format!("{block} target target_v"), target_v, &want["target_v"]);
+        let of_target = sac.target().values(batch.next_obs.clone(), next.action);
+        let of_critic = sac.critic().values(batch.obs.clone(), batch.action.clone());
+        for (values, names) in [(of_target, ["target_q1", "target_q2"]), (of_critic, ["q1", "q2"])] {
+            for (n, name) in names.into_iter().enumerate() {
+                assert_tensor(&format!("{block} target {name}"), values.clone().narrow(0, n, 1), &want[name]);
+            }
+        }
+        assert_tensor(&format!("{block} target y"), sac.critic_target(&batch, noise_next), &want["y"]);
+    }
+}
+
+#[test]
+fn the_three_losses_and_their_gradients_match_the_fixtures() {
+    let file = fixture("sac.json");
+    for (block, normalized) in BLOCKS {
+        // Steps below every weight's last place: the actor meets the initial critic, as in this part of the file.
+        let config = AgentConfig { critic_lr: 1e-30, ..config(&file["meta"], normalized) };
+        let mut sac = agent(&config, dims(&file["meta"]), &file["nets"]);
+        let (batch, noise_next, noise) = step(&file, 0);
+        let metrics = sac.update(&batch, noise_next, noise);
+        let beta_1 = number(&file["meta"]["betas"][0]);
+        let [critic, actor, alpha] = ["critic_loss", "actor_loss", "alpha_loss"].map(|name| &file[block][name]);
+
+        assert_tensor(&format!("{block} critic_loss"), metrics.critic_loss, &critic["loss"]);
+        let gradients = stacked(&[&critic["grad_q1"], &critic["grad_q2"]]);
+        assert_state(&format!("{block} critic_loss grad"), first_gradients(&sac, "critic_adam", beta_1), &gradients);
+
+        let [loss, entropy] = metrics.actor.expect("the first update moves the actor");
+        assert_tensor(&format!("{block} actor_loss"), loss, &actor["loss"]);
+        assert_tensor(&format!("{block} actor_loss entropy"), entropy, &actor["entropy"]);
+        let gradients = stacked(&[&actor["grad"]]);
+        assert_state(&format!("{block} actor_loss grad"), first_gradients(&sac, "actor_adam", beta_1), &gradients);
+
+        let mut gradient = first_gradients(&sac, "temperature_adam", beta_1);
+        let (_, gradient) = gradient.f32s("log_temperature").expect("a gradient");
+        assert_close(&format!("{block} alpha_loss grad"), &gradient, &numbers(&alpha["grad_log_alpha"]));
+        // The loss is its own gradient.
+        assert_close(&format!("{block} alpha_loss"), &gradient, &numbers(&alpha["loss"]));
+    }
+}
+
+#[test]
+fn five_updates_end_at_the_weights_of_the_fixtures() {
+    let file = fixture("sac.json");
+    for (block, normalized) in BLOCKS {
+        let config = config(&file["meta"], normalized);
+        let mut sac = agent(&config, dims(&file["meta"]), &file["nets"]);
+        for (i, want) in list(&file[block]["update_sequence"]).iter().enumerate() {
+            assert_eq!(want["step"], sac.updates());
+            let what = format!("{block} update {i}");
+            let alpha = tensors::to_f32(sac.temperature());
+            let (batch, noise_next, noise) = step(&file, i);
+            let metrics = sac.update(&batch, noise_next, noise);
+            assert_tensor(&format!("{what} critic"), metrics.critic_loss, &want["train_critic"]);
+            assert_eq!(metrics.actor.is_some(), !want["train_actor"].is_null(), "{what}: the actor's turn");
+            if let Some([loss, entropy]) = metrics.actor {
+                assert_tensor(&format!("{what} actor"), loss, &want["train_actor"]);
+                let target_entropy = config.target_entropy.expect("from the file");
+                let loss = entropy.sub_scalar(target_entropy).mul_scalar(alpha);
+                assert_tensor(&format!("{what} alpha"), loss, &want["train_alpha"]);
+            }
+            assert_tensor(&format!("{what} log_alpha"), sac.temperature().log(), &want["log_alpha_after"]);
+            assert_tensor(&format!("{what} q1"), last_weight(sac.critic()), &want["q1_last_w_after"]);
+            assert_tensor(&format!("{what} q1_target"), last_weight(sac.target()), &want["q1_target_last_w_after"]);
+            assert_tensor(&format!("{what} policy"), last_weight(sac.policy()), &want["actor_last_w_after"]);
+        }
+        let nets = &file[block]["final_weights"];
+        assert_state(&format!("{block} final actor"), sac.policy().save(), &stacked(&[&nets["actor"]]));
+        assert_state(&format!("{block} final critic"), sac.critic().save(), &stacked(&[&nets["q1"], &nets["q2"]]));
+        let targets = stacked(&[&nets["q1_target"], &nets["q2_target"]]);
+        assert_state(&format!("{block} final target"), sac.target().save(), &targets);
+    }
+}
+
+/// The output layer's weight of the first member, `[1, I, O]`.
+fn last_weight(net: &impl Parameters) -> Tensor<3> {
+    let parameters = net.parameters();
+    let (name, weight) = &parameters[parameters.len() - 2];
+    assert!(name.starts_with("weight."), "{name}");
+    (*weight).clone().narrow(0, 0, 1)
+}
+
+#[test]
+fn values_and_value_gradients_match_the_fixtures_head_by_head() {
+    let file = fixture("losses.json");
+    let order = json!(["critic.q1", "critic.q2", "critic_target.q1", "critic_target.q2"]);
+    assert_eq!(file["value"]["head_order"], order);
+    let states = rows(&file["inputs"]["next_obs"]);
+    for (block, normalized_features) in BLOCKS {
+        let meta = &file["meta"];
+        let hidden = vec![count(&meta["hidden"]); count(&meta["hidden_layers"])];
+        let config = AgentConfig { hidden, normalized_features, ..AgentConfig::default() };
+        let sac = agent(&config, dims(meta), &file["sac_nets"]);
+        let want = &file["value"][block];
+        assert_tensor(
+            &format!("{block} value mean_action"),
+            sac.policy().mean_action(states.clone()),
+            &want["mean_action"],
+        );
+        let (all, targets) = (sac.values(), sac.target_values());
+        assert_tensor(&format!("{block} value values"), all.values(states.clone()), &want["values"]);
+        assert_tensor(&format!("{block} value grad"), all.value_gradients(states.clone()), &want["grad_next_obs"]);
+        // The targets' heads are the last two.
+        let half = |name: &str| Value::from(list(&want[name])[all.heads() - targets.heads()..].to_vec());
+        assert_tensor(&format!("{block} value target values"), targets.values(states.clone()), &half("values"));
+        let gradients = targets.value_gradients(states.clone());
+        assert_tensor(&format!("{block} value target grad"), gradients, &half("grad_next_obs"));
+    }
+}

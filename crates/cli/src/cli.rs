@@ -1,0 +1,70 @@
+//! The verbs and their arguments.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Deep model-based reinforcement learning for continuous control.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Train an agent
+    Train {
+        /// A config, such as configs/pendulum-vagram.toml
+        config: PathBuf,
+        /// Overrides, such as model.loss.kind=mle seed=3
+        #[arg(value_name = "KEY=VALUE")]
+        overrides: Vec<String>,
+        /// The run's folder [default: runs/<env>/<algo>-<loss>/<seed>-<time>]
+        #[arg(long, value_name = "DIR")]
+        run_dir: Option<PathBuf>,
+    },
+    /// Go on with a run from its newest checkpoint
+    Resume {
+        /// The run's folder
+        run: PathBuf,
+        /// Overrides, such as training.env_steps=5000
+        #[arg(value_name = "KEY=VALUE")]
+        overrides: Vec<String>,
+    },
+    /// Evaluate a run's policy
+    Eval {
+        /// The run's folder
+        run: PathBuf,
+        /// Episodes [default: training.eval_episodes of the run]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        episodes: Option<u32>,
+    },
+    /// Check a config and print it with all defaults
+    Check {
+        /// A config
+        config: PathBuf,
+        /// Overrides
+        #[arg(value_name = "KEY=VALUE")]
+        overrides: Vec<String>,
+    },
+    /// List what can be chosen
+    List {
+        /// Of what
+        what: Listed,
+    },
+}
+
+/// What can be listed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Listed {
+    /// Environments
+    Envs,
+    /// Model losses
+    Losses,
+    /// Algorithms
+    Algos,
+}

@@ -1,0 +1,168 @@
+//! Serde's errors in the words of somebody who writes a config.
+//!
+//! Serde hands over text alone, so this reads its messages. One that it does not know passes through unchanged, and
+//! the tests of `load` hold the messages that it does know.
+
+use serde_path_to_error::Segment;
+use toml::Value;
+
+/// What an error says.
+pub struct Explained {
+    /// Where it is: keys and indices from the root.
+    pub keys: Vec<String>,
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// Explains why a tree is not the config that was asked for.
+pub fn explain(error: &serde_path_to_error::Error<toml::de::Error>, tree: &Value) -> Explained {
+    let mut keys = keys_of(error.path());
+    let mut path = if keys.is_empty() { String::new() } else { error.path().to_string() };
+    let message = error.inner().message();
+    let value = lookup(tree, &keys);
+    let child = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+
+    if let Some((name, rest)) = quoted_after(message, "unknown field `") {
+        // For a tagged enum the path stops at the enum's table.
+        if value.is_some_and(|value| value.get(name).is_some()) {
+            path = child(name);
+            keys.push(name.to_owned());
+        }
+        return Explained { keys, what: format!("unknown key `{path}`"), hint: choice(name, rest, "keys") };
+    }
+    if let Some((name, rest)) = quoted_after(message, "unknown variant `") {
+        let what = format!("`{path}` cannot be `{name}`");
+        return Explained { keys, what, hint: choice(name, rest, "values") };
+    }
+    if let Some((name, _)) = quoted_after(message, "missing field `") {
+        let missing = child(name);
+        let place = if path.is_empty() { "at the top".into() } else { format!("under `[{path}]`") };
+        let hint = format!("add `{name} = …` {place}, or give the override `{missing}=…`");
+        return Explained { keys, what: format!("`{missing}` is missing"), hint: Some(hint) };
+    }
+    let what = match mismatch(message, value) {
+        Some((found, expected)) => format!("`{path}` is {found}, expected {expected}"),
+        None if path.is_empty() => message.to_owned(),
+        None => format!("`{path}`: {message}"),
+    };
+    Explained { keys, what, hint: None }
+}
+
+/// The value at these keys and indices.
+pub fn lookup<'a>(tree: &'a Value, keys: &[String]) -> Option<&'a Value> {
+    keys.iter().try_fold(tree, |value, key| match value {
+        Value::Table(table) => table.get(key),
+        Value::Array(array) => array.get(key.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+/// A value as a message shows it.
+pub fn describe(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("string {text:?}"),
+        Value::Integer(number) => format!("integer `{number}`"),
+        Value::Float(number) => format!("number `{number}`"),
+        Value::Boolean(flag) => format!("boolean `{flag}`"),
+        Value::Datetime(time) => format!("date `{time}`"),
+        Value::Array(_) => "an array".into(),
+        Value::Table(_) => "a table".into(),
+    }
+}
+
+/// The candidate that a misspelt word most likely means: at most a third of its letters differ.
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let length = word.chars().count();
+    let distance = |candidate: &&str| strsim::damerau_levenshtein(word, candidate);
+    let near = candidates.min_by_key(distance)?;
+    (distance(&near) <= (length / 3).max(1) && distance(&near) < length).then_some(near)
+}
+
+fn keys_of(path: &serde_path_to_error::Path) -> Vec<String> {
+    let key = |segment: &Segment| match segment {
+        Segment::Map { key } => Some(key.clone()),
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Enum { variant } => Some(variant.clone()),
+        Segment::Unknown => None,
+    };
+    path.iter().map_while(key).collect()
+}
+
+/// The name that follows a message's start, and what follows the name. The name may itself hold anything.
+fn quoted_after<'a>(message: &'a str, start: &str) -> Option<(&'a str, &'a str)> {
+    let rest = message.strip_prefix(start)?;
+    rest.split_once("`, ").or_else(|| Some((rest.strip_suffix('`')?, "")))
+}
+
+/// A hint from serde's ``expected one of `a`, `b` ``.
+fn choice(name: &str, expected: &str, noun: &str) -> Option<String> {
+    let valid: Vec<_> = expected.split('`').skip(1).step_by(2).collect();
+    if valid.is_empty() {
+        return Some(format!("no {noun} are valid here"));
+    }
+    let list = valid.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let near = nearest(name, valid.into_iter()).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+    Some(format!("{near}valid {noun} here: {list}"))
+}
+
+/// What was found and what was expected, of a message about a value of the wrong type or size.
+fn mismatch(message: &str, value: Option<&Value>) -> Option<(String, String)> {
+    // What toml says of an enum that is given something else than a name.
+    if message.starts_with("invalid type: unit variant") || message.starts_with("wanted exactly 1 element") {
+        return Some((describe(value?), "a string".into()));
+    }
+    let rest = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "))?;
+    let (found, expected) = rest.rsplit_once(", expected ")?;
+    let found = match found {
+        "map" => "a table".into(),
+        "sequence" => "an array".into(),
+        other => other.replacen("floating point", "number", 1),
+    };
+    let expected = match expected {
+        "f32" | "f64" => "a number".into(),
+        "u64" | "usize" => "a whole number, 0 or more".into(),
+        "u32" => format!("a whole number from 0 to {}", u32::MAX),
+        "u16" => format!("a whole number from 0 to {}", u16::MAX),
+        "u8" => format!("a whole number from 0 to {}", u8::MAX),
+        "i64" | "isize" => "a whole number".into(),
+        "a sequence" => "an array".into(),
+        "a map" => "a table".into(),
+        other if other.starts_with("struct ") => "a table".into(),
+        other => other.to_owned(),
+    };
+    Some((found, expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_close_or_none() {
+        let names = ["learning_rate", "hidden", "tau"];
+        let near = |word| nearest(word, names.into_iter());
+        assert_eq!(near("learning_rat"), Some("learning_rate"));
+        assert_eq!(near("laerning_rate"), Some("learning_rate"));
+        assert_eq!(near("hiden"), Some("hidden"));
+        assert_eq!(near("tua"), Some("tau"));
+        for far in ["lr", "t", "", "optimiser"] {
+            assert_eq!(near(far), None, "{far}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_not_known_passes_with_its_path() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Pair {
+            #[serde(rename = "pair")]
+            _pair: (f64, f64),
+        }
+        let tree: Value = Value::Table("pair = [1]".parse().unwrap());
+        let error = serde_path_to_error::deserialize::<_, Pair>(tree.clone()).unwrap_err();
+        let explained = explain(&error, &tree);
+        assert_eq!(explained.what, "`pair`: invalid length 1, expected a tuple of size 2");
+        assert_eq!(explained.keys, ["pair"]);
+    }
+}

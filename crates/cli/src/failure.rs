@@ -1,0 +1,70 @@
+//! What can go wrong, sorted by whose turn it is: exit code 2 for bad input, 1 for a failed run.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use foresee_dyna::RunError;
+use foresee_dyna::checkpoint::CheckpointError;
+
+use crate::config::ConfigError;
+use crate::records::RecordsError;
+
+/// Why the program ends without having done what it was asked.
+#[derive(Debug)]
+pub enum Failure {
+    /// What the user gave cannot be used; nothing was written.
+    Input(String),
+    /// It could be used, and failed on the way.
+    Run(String),
+}
+
+impl Failure {
+    /// 2 for bad input, 1 for a failed run.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Input(_) => ExitCode::from(2),
+            Self::Run(_) => ExitCode::from(1),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input(message) | Self::Run(message) => f.write_str(message),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Input(error.to_string())
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Config(_) | RunError::Device(_) | RunError::State(_) => Self::Input(error.to_string()),
+            RunError::Env { .. } | RunError::Model { .. } | RunError::Agent { .. } => Self::Run(error.to_string()),
+        }
+    }
+}
+
+impl From<CheckpointError> for Failure {
+    fn from(error: CheckpointError) -> Self {
+        match error {
+            CheckpointError::Io { .. } | CheckpointError::Unstorable { .. } => Self::Run(error.to_string()),
+            _ => Self::Input(error.to_string()),
+        }
+    }
+}
+
+impl From<RecordsError> for Failure {
+    fn from(error: RecordsError) -> Self {
+        match error {
+            RecordsError::Io { .. } => Self::Run(error.to_string()),
+            RecordsError::Foreign { .. } => Self::Input(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Progress on stderr: a bar where somebody watches, a calm line now and then where stderr goes to a file.
+//!
+//! The clock is read here and nowhere near the training; nothing of it flows back. No colours are used, so there is
+//! nothing for `NO_COLOR` to switch off.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Speeds are means over this long: longer than one model fit, so that the time left does not jump with the phase.
+const WINDOW: Duration = Duration::from_mins(2);
+
+/// The bar is redrawn at most this often.
+const REDRAW: Duration = Duration::from_millis(100);
+
+/// Without a terminal, a line comes when both have passed since the last, or with an evaluation.
+const CALM: (Duration, f64) = (Duration::from_secs(10), 0.05);
+
+/// Where a run is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Status<'a> {
+    /// Real environment steps taken.
+    pub env_step: u64,
+    /// Training episodes ended.
+    pub episodes: u64,
+    /// Mean return of the last evaluation.
+    pub last_eval: Option<f64>,
+    /// Mean return of the best evaluation.
+    pub best_eval: Option<f64>,
+    /// Steps imagined in the world model.
+    pub imagined_steps: u64,
+    /// What is being done, in a word.
+    pub phase: &'a str,
+}
+
+enum Output {
+    Bar(ProgressBar),
+    Lines(Box<dyn Write + Send>),
+}
+
+/// Shows how far a run is.
+pub struct Progress {
+    output: Output,
+    total_steps: u64,
+    started: Instant,
+    pace: Pace,
+    shown: Shown,
+    /// The latest status as a line, if it has not been printed.
+    pending: Option<String>,
+}
+
+/// What the last line or redraw showed.
+struct Shown {
+    at: Duration,
+    env_step: u64,
+    eval: Option<f64>,
+}
+
+impl Progress {
+    /// Starts to show a run of `total_steps` environment steps, of which `start_step` were taken before.
+    #[must_use]
+    pub fn new(total_steps: u64, start_step: u64) -> Self {
+        let target = ProgressDrawTarget::stderr();
+        if target.is_hidden() {
+            return Self::with_output(Output::Lines(Box::new(io::stderr())), total_steps, start_step);
+        }
+        let style = ProgressStyle::with_template("{bar:20} {percent:>3}% {wide_msg}").expect("a valid template");
+        let bar = ProgressBar::with_draw_target(Some(total_steps), target).with_style(style).with_position(start_step);
+        Self::with_output(Output::Bar(bar), total_steps, start_step)
+    }
+
+    fn with_output(output: Output, total_steps: u64, start_step: u64) -> Self {
+        let shown = Shown { at: Duration::ZERO, env_step: start_step, eval: None };
+        Self { output, total_steps, started: Instant::now(), pace: Pace::default(), shown, pending: None }
+    }
+
+    /// Takes note of where the run is, and shows it if it is time to.
+    pub fn update(&mut self, status: &Status<'_>) {
+        self.update_at(self.started.elapsed(), status);
+    }
+
+    fn update_at(&mut self, now: Duration, status: &Status<'_>) {
+        self.pace.observe(now, status.env_step, status.imagined_steps);
+        let since = now.saturating_sub(self.shown.at);
+        let share = (status.env_step.saturating_sub(self.shown.env_step)) as f64 / self.total_steps.max(1) as f64;
+        let evaluated = status.last_eval.map(f64::to_bits) != self.shown.eval.map(f64::to_bits);
+        let due = match self.output {
+            Output::Bar(_) => since >= REDRAW,
+            Output::Lines(_) => since >= CALM.0 && share >= CALM.1,
+        };
+        let line = describe(status, self.total_steps, &self.pace);
+        if !(due || evaluated) {
+            self.pending = Some(line);
+            return;
+        }
+        self.shown = Shown { at: now, env_step: status.env_step, eval: status.last_eval };
+        self.pending = None;
+        match &mut self.output {
+            Output::Bar(bar) => {
+                bar.set_position(status.env_step);
+                bar.set_message(line);
+            }
+            Output::Lines(lines) => print(lines, &percent(status.env_step, self.total_steps), &line),
+        }
+    }
+
+    /// Prints a line, above the bar if there is one.
+    pub fn message(&mut self, text: &str) {
+        match &mut self.output {
+            Output::Bar(bar) => bar.suspend(|| print(&mut io::stderr(), "", text)),
+            Output::Lines(lines) => print(lines, "", text),
+        }
+    }
+
+    /// Leaves the last status standing.
+    pub fn finish(&mut self) {
+        let position = self.pace.samples.back().map(|sample| sample.1);
+        match (&mut self.output, self.pending.take()) {
+            (Output::Bar(bar), line) => {
+                bar.set_position(position.unwrap_or(self.shown.env_step));
+                line.into_iter().for_each(|line| bar.set_message(line));
+                bar.abandon();
+            }
+            (Output::Lines(lines), Some(line)) => {
+                print(lines, &percent(position.unwrap_or(0), self.total_steps), &line);
+            }
+            (Output::Lines(_), None) => {}
+        }
+    }
+}
+
+/// Prints a line. A closed stderr is no reason to stop a run.
+fn print(output: &mut dyn Write, start: &str, line: &str) {
+    let _ = writeln!(output, "{start}{line}");
+}
+
+/// How fast it goes, from what was seen in the last [`WINDOW`].
+#[derive(Default)]
+struct Pace {
+    /// Time, environment steps, imagined steps.
+    samples: VecDeque<(Duration, u64, u64)>,
+}
+
+impl Pace {
+    fn observe(&mut self, now: Duration, env_step: u64, imagined_steps: u64) {
+        // A hundred samples or so are enough: the newest replaces its predecessor until that has come far enough.
+        let length = self.samples.len();
+        if length > 1 && now.saturating_sub(self.samples[length - 2].0) < WINDOW / 100 {
+            self.samples.pop_back();
+        }
+        self.samples.push_back((now, env_step, imagined_steps));
+        while self.samples.len() > 2 && now.saturating_sub(self.samples[0].0) > WINDOW {
+            self.samples.pop_front();
+        }
+    }
+
+    /// Environment steps and imagined steps a second; none before a second has been seen.
+    fn rates(&self) -> Option<(f64, f64)> {
+        let (first, last) = (self.samples.front()?, self.samples.back()?);
+        let seconds = last.0.saturating_sub(first.0).as_secs_f64();
+        let rate = |from: u64, to: u64| to.saturating_sub(from) as f64 / seconds;
+        (seconds >= 1.0).then(|| (rate(first.1, last.1), rate(first.2, last.2)))
+    }
+}
+
+fn percent(env_step: u64, total_steps: u64) -> String {
+    format!("{:>3}% ", 100 * env_step.min(total_steps) / total_steps.max(1))
+}
+
+fn describe(status: &Status<'_>, total_steps: u64, pace: &Pace) -> String {
+    let mut parts = vec![
+        format!("{}/{} steps", short(status.env_step as f64), short(total_steps as f64)),
+        format!("{} episodes", short(status.episodes as f64)),
+    ];
+    match (status.last_eval, status.best_eval) {
+        (Some(last), Some(best)) => parts.push(format!("eval {last:.1} (best {best:.1})")),
+        (Some(last), None) => parts.push(format!("eval {last:.1}")),
+        (None, _) => {}
+    }
+    if let Some((real, imagined)) = pace.rates() {
+        parts.push(format!("{} steps/s", short(real)));
+        if imagined > 0.0 {
+            parts.push(format!("{} imagined/s", short(imagined)));
+        }
+        if real > 0.0 {
+            parts.push(format!("{} left", duration(total_steps.saturating_sub(status.env_step) as f64 / real)));
+        }
+    }
+    parts.push(status.phase.to_owned());
+    parts.join(", ")
+}
+
+/// A number in five characters or so: `950`, `9.5`, `12.3k`, `1.25M`.
+fn short(value: f64) -> String {
+    match value {
+        v if v >= 999_500.0 => format!("{:.2}M", v / 1e6),
+        v if v >= 9_999.5 => format!("{:.1}k", v / 1e3),
+        v if v >= 10.0 || v.fract() == 0.0 => format!("{v:.0}"),
+        v => format!("{v:.1}"),
+    }
+}
+
+fn duration(seconds: f64) -> String {
+    let seconds = seconds.round() as u64;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m {s:02}s"),
+        (h, m, _) => format!("{h}h {m:02}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Sink {
+        fn lines(&self) -> Vec<String> {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
+        }
+    }
+
+    fn plain(total_steps: u64, start_step: u64) -> (Progress, Sink) {
+        let sink = Sink::default();
+        (Progress::with_output(Output::Lines(Box::new(sink.clone())), total_steps, start_step), sink)
+    }
+
+    fn status(env_step: u64, last_eval: Option<f64>) -> Status<'static> {
+        let imagined_steps = 100 * env_step;
+        Status { env_step, episodes: env_step / 200, last_eval, best_eval: last_eval, imagined_steps, phase: "act" }
+    }
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_line_reads_as_intended() {
+        let mut pace = Pace::default();
+        pace.observe(seconds(0), 0, 0);
+        pace.observe(seconds(40), 12_400, 1_000_000);
+        let status = Status { best_eval: Some(-140.06), ..status(12_400, Some(-150.25)) };
+        assert_eq!(
+            describe(&status, 100_000, &pace),
+            "12.4k/100.0k steps, 62 episodes, eval -150.2 (best -140.1), 310 steps/s, 25.0k imagined/s, 4m 43s left, act"
+        );
+        assert_eq!(describe(&self::status(0, None), 500, &Pace::default()), "0/500 steps, 0 episodes, act");
+    }
+
+    #[test]
+    fn without_a_terminal_lines_wait_for_ten_seconds_and_five_percent() {
+        let (mut progress, sink) = plain(1000, 0);
+        for second in 0..=40 {
+            // Fast first, then slow: 20 steps a second, then one.
+            progress.update_at(seconds(second), &status(if second <= 20 { 20 * second } else { 380 + second }, None));
+        }
+        let shown: Vec<_> = sink.lines().iter().map(|line| line[..4].trim().to_owned()).collect();
+        assert_eq!(shown, ["20%", "40%"]);
+    }
+
+    #[test]
+    fn an_evaluation_is_a_line_at_once_and_once() {
+        let (mut progress, sink) = plain(1000, 500);
+        progress.update_at(seconds(1), &status(501, None));
+        progress.update_at(seconds(1), &status(502, Some(-3.0)));
+        progress.update_at(seconds(1), &status(503, Some(-3.0)));
+        progress.update_at(seconds(1), &status(504, Some(f64::NAN)));
+        progress.update_at(seconds(1), &status(505, Some(f64::NAN)));
+        let lines = sink.lines();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert_eq!(lines[0], " 50% 502/1000 steps, 2 episodes, eval -3.0 (best -3.0), act");
+    }
+
+    #[test]
+    fn messages_come_through_and_the_end_is_shown_once() {
+        let (mut progress, sink) = plain(1000, 0);
+        progress.message("checkpoint restored");
+        progress.update_at(seconds(1), &status(1000, None));
+        progress.finish();
+        progress.finish();
+        assert_eq!(sink.lines(), ["checkpoint restored", "100% 1000/1000 steps, 5 episodes, act"]);
+    }
+
+    #[test]
+    fn the_pace_is_that_of_the_last_minutes() {
+        let mut pace = Pace::default();
+        for tenth in 0..20_000_u64 {
+            // 100 steps a second for 1,000 s, then 10 a second.
+            let env_step = if tenth < 10_000 { 10 * tenth } else { 90_000 + tenth };
+            pace.observe(Duration::from_millis(100 * tenth), env_step, 0);
+        }
+        let (real, imagined) = pace.rates().unwrap();
+        assert!((real - 10.0).abs() < 1e-9, "{real}");
+        assert!(imagined.abs() < 1e-9);
+        assert!(pace.samples.len() <= 200, "{}", pace.samples.len());
+    }
+
+    #[test]
+    fn numbers_and_durations_stay_short() {
+        let numbers = [0.0, 0.25, 9.5, 9_999.0, 9_999.9, 123_456.0, 999_499.0, 999_600.0].map(short);
+        assert_eq!(numbers, ["0", "0.2", "9.5", "9999", "10.0k", "123.5k", "999.5k", "1.00M"]);
+        assert_eq!([0.4, 59.6, 283.0, 7_260.0].map(duration), ["0s", "1m 00s", "4m 43s", "2h 01m"]);
+    }
+}

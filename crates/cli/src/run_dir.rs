@@ -1,0 +1,198 @@
+//! A run's folder.
+//!
+//! ```text
+//! runs/<env>/<algo>-<loss>/<seed>-<time>/
+//!   config.toml             the config in force, with all defaults; never changed
+//!   config.resume-K.toml    the config in force since the K-th resume with overrides
+//!   manifest.json           program, machine, how it ended
+//!   metrics.jsonl …         the records
+//!   checkpoints/
+//! ```
+//!
+//! Whoever trains in a folder holds a lock on its `run.lock`, which the operating system drops with the process.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use foresee_dyna::Config;
+use serde_json::json;
+
+use crate::config;
+use crate::failure::Failure;
+
+/// An open, locked folder.
+pub struct RunDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl RunDir {
+    /// Makes the folder of a new run.
+    pub fn create(path: Option<PathBuf>, config: &Config) -> Result<Self, Failure> {
+        let path = path.unwrap_or_else(|| default_path(config));
+        match fs::read_dir(&path).map(|mut entries| entries.next().is_some()) {
+            Ok(true) => {
+                return Err(Failure::Input(format!(
+                    "the run folder `{}` is in use: it is not empty\nhint: go on with it by `foresee resume {}`, or give another --run-dir",
+                    path.display(),
+                    path.display()
+                )));
+            }
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Failure::Input(format!(
+                    "cannot use `{}` as a run folder: {error}\nhint: give another --run-dir",
+                    path.display()
+                )));
+            }
+            _ => {}
+        }
+        // Everything that can be refused was refused before this line: a bad input leaves nothing behind.
+        let written = fs::create_dir_all(&path)
+            .and_then(|()| fs::write(path.join("config.toml"), config_text(config)))
+            .map_err(|error| cannot_write(&path, &error));
+        written?;
+        let lock = lock(&path)?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Opens the folder of a run that goes on, with the config in force: the newest on disk, changed by `overrides`.
+    pub fn open(path: &Path, overrides: &[String]) -> Result<(Self, Config), Failure> {
+        let (file, resumes) = newest_config(path)?;
+        let lock = lock(path)?;
+        let config: Config = config::load(&file, overrides)?;
+        if let Some(problem) = config.problem() {
+            return Err(Failure::Input(problem));
+        }
+        if !overrides.is_empty() {
+            let next = path.join(format!("config.resume-{}.toml", resumes + 1));
+            fs::write(&next, config_text(&config)).map_err(|error| cannot_write(path, &error))?;
+        }
+        Ok((Self { path: path.to_owned(), _lock: lock }, config))
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where its checkpoints are.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    /// Writes down what ran where, and how it stands.
+    pub fn write_manifest(&self, config: &Config, status: &str, env_step: u64) -> Result<(), Failure> {
+        let manifest = json!({
+            "program": "foresee",
+            "version": env!("CARGO_PKG_VERSION"),
+            "os": std::env::consts::OS,
+            "arch": std::env::consts::ARCH,
+            "cores": std::thread::available_parallelism().map_or(0, usize::from),
+            "device": config.device.to_string(),
+            "threads": rayon::current_num_threads(),
+            "env": config.env.id,
+            "algo": config.algo,
+            "loss": config.loss_name(),
+            "seed": config.seed,
+            "status": status,
+            "env_step": env_step,
+            "written_unix_s": unix_seconds(),
+        });
+        let text = format!("{manifest:#}\n");
+        let (temporary, path) = (self.path.join("manifest.json.tmp"), self.path.join("manifest.json"));
+        fs::write(&temporary, text)
+            .and_then(|()| fs::rename(&temporary, &path))
+            .map_err(|error| cannot_write(&self.path, &error))
+    }
+}
+
+/// The config in force of a run, for those who only look.
+pub fn read_config(path: &Path) -> Result<Config, Failure> {
+    Ok(config::load(&newest_config(path)?.0, &[])?)
+}
+
+/// The newest config of a run, and how many resumes have changed it.
+fn newest_config(path: &Path) -> Result<(PathBuf, u32), Failure> {
+    let first = path.join("config.toml");
+    if !first.is_file() {
+        return Err(Failure::Input(format!(
+            "`{}` is not a run folder: it has no config.toml\nhint: give the folder that `foresee train` named at its end",
+            path.display()
+        )));
+    }
+    let resumed =
+        (1..).map(|k| (path.join(format!("config.resume-{k}.toml")), k)).take_while(|(file, _)| file.is_file());
+    Ok(resumed.last().unwrap_or((first, 0)))
+}
+
+fn lock(path: &Path) -> Result<File, Failure> {
+    let file = File::create(path.join("run.lock")).map_err(|error| cannot_write(path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Failure::Input(format!(
+            "the run folder `{}` is in use: another process trains in it\nhint: wait for it to end, or stop it",
+            path.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(cannot_write(path, &error)),
+    }
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::Input(format!(
+        "cannot write to the run folder `{}`: {error}\nhint: give another --run-dir",
+        path.display()
+    ))
+}
+
+fn config_text(config: &Config) -> String {
+    toml::to_string_pretty(config).expect("a config that came from TOML goes back to TOML")
+}
+
+fn default_path(config: &Config) -> PathBuf {
+    let algo = foresee_dyna::Algo::ALL.iter().find(|(algo, ..)| *algo == config.algo).map_or("", |(_, name, _)| name);
+    let parent = Path::new("runs").join(&config.env.id).join(format!("{algo}-{}", config.loss_name()));
+    let name = format!("{}-{}", config.seed, utc_compact(unix_seconds()));
+    // Two runs of one seed may start within a second.
+    (0..)
+        .map(|n| parent.join(if n == 0 { name.clone() } else { format!("{name}-{n}") }))
+        .find(|path| !path.exists())
+        .expect("some name is free")
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
+/// Seconds since 1970 as `YYYYMMDD-HHMMSS` in UTC (days to civil date after Howard Hinnant).
+fn utc_compact(seconds: u64) -> String {
+    let (days, rest) = ((seconds / 86_400) as i64, seconds % 86_400);
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let day_of_era = z.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}{month:02}{day:02}-{:02}{:02}{:02}", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_civil_dates_in_utc() {
+        // `date -u -d @N +%Y%m%d-%H%M%S`
+        for (seconds, want) in [
+            (0, "19700101-000000"),
+            (951_782_400, "20000229-000000"),
+            (1_704_067_199, "20231231-235959"),
+            (4_102_444_800, "21000101-000000"),
+        ] {
+            assert_eq!(utc_compact(seconds), want);
+        }
+    }
+}

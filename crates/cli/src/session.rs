@@ -1,0 +1,150 @@
+//! The loop around a run: records, progress, checkpoints, signals. Nothing here reaches into the training.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use foresee_core::State;
+use foresee_dyna::{Record, Run, checkpoint, metrics};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::progress::{Progress, Status};
+use crate::records::{Positions, Records};
+use crate::run_dir::RunDir;
+
+/// Checkpoints that stay on disk: the newest, and one to fall back to.
+const KEEP: usize = 2;
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The run is complete.
+    Finished,
+    /// A signal asked to stop; the run is saved.
+    Interrupted,
+}
+
+/// What a checkpoint stores beside the run itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Beside {
+    /// How far the record files went.
+    pub positions: Positions,
+    /// Seconds of wall clock that the run took up to here.
+    pub wall_s: f64,
+}
+
+/// A run with everything that surrounds it.
+pub struct Session {
+    /// The run.
+    pub run: Run,
+    /// Its folder.
+    pub dir: RunDir,
+    /// Its record files.
+    pub records: Records,
+    /// Seconds that earlier sessions took.
+    pub wall_s: f64,
+}
+
+impl Session {
+    /// Trains until the run is complete or a signal comes.
+    pub fn train(&mut self) -> Result<Ended, Failure> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stop);
+        // A handler that is there already is this one's elder: a second session in one process, as in tests.
+        let _ = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed));
+        let mut clock = Clock::new(&self.run, self.wall_s);
+        let mut progress = Progress::new(self.run.config().training.env_steps, self.run.env_step());
+        self.dir.write_manifest(self.run.config(), "running", self.run.env_step())?;
+        let ended = self.slices(&stop, &mut clock, &mut progress);
+        progress.finish();
+        let status = match &ended {
+            Ok(Ended::Finished) => "finished",
+            Ok(Ended::Interrupted) => "interrupted",
+            Err(_) => "failed",
+        };
+        self.wall_s = clock.wall_s();
+        self.dir.write_manifest(self.run.config(), status, self.run.env_step())?;
+        ended
+    }
+
+    fn slices(&mut self, stop: &AtomicBool, clock: &mut Clock, progress: &mut Progress) -> Result<Ended, Failure> {
+        let every = self.run.config().training.checkpoint_every;
+        let mut fresh: Vec<Record> = Vec::new();
+        while !self.run.is_done() {
+            self.run.advance(&mut fresh)?;
+            for record in fresh.drain(..) {
+                self.records.write(&record)?;
+                if record.values.iter().any(|(name, _)| *name == metrics::CRITIC_LOSS) {
+                    let (wall_s, values) = clock.lap(&self.run);
+                    self.records.write_timing(record.env_step, wall_s, &values)?;
+                }
+            }
+            let [last_eval, best_eval] = self.run.evaluations();
+            progress.update(&Status {
+                env_step: self.run.env_step(),
+                episodes: self.run.episodes(),
+                last_eval,
+                best_eval,
+                imagined_steps: self.run.imagined_steps(),
+                phase: self.run.phase(),
+            });
+            let interrupted = stop.load(Ordering::Relaxed) && !self.run.is_done();
+            let due = self.run.between_steps() && self.run.env_step().is_multiple_of(every);
+            if due || interrupted || self.run.is_done() {
+                self.checkpoint(clock.wall_s())?;
+            }
+            if interrupted {
+                return Ok(Ended::Interrupted);
+            }
+        }
+        Ok(Ended::Finished)
+    }
+
+    fn checkpoint(&mut self, wall_s: f64) -> Result<(), Failure> {
+        self.records.sync()?;
+        let beside = Beside { positions: self.records.positions(), wall_s };
+        let beside = serde_json::to_value(beside).expect("positions are plain numbers");
+        let state: State = self.run.snapshot();
+        checkpoint::save(&self.dir.checkpoints(), self.run.env_step(), &state, &beside, KEEP)?;
+        Ok(())
+    }
+}
+
+/// The wall clock of a session; its readings go to `timing.jsonl` and nowhere else.
+struct Clock {
+    started: Instant,
+    before: f64,
+    lap: (f64, u64, u64),
+}
+
+impl Clock {
+    fn new(run: &Run, before: f64) -> Self {
+        Self { started: Instant::now(), before, lap: (before, run.env_step(), run.imagined_steps()) }
+    }
+
+    fn wall_s(&self) -> f64 {
+        self.before + self.started.elapsed().as_secs_f64()
+    }
+
+    /// Seconds since the start of the run, and speeds since the last lap.
+    fn lap(&mut self, run: &Run) -> (f64, Vec<(&'static str, f64)>) {
+        let (now, real, imagined) = (self.wall_s(), run.env_step(), run.imagined_steps());
+        let seconds = (now - self.lap.0).max(1e-9);
+        let mut values = vec![
+            ("time/fps", (real - self.lap.1) as f64 / seconds),
+            ("time/imagined_per_s", (imagined - self.lap.2) as f64 / seconds),
+        ];
+        values.extend(resident_mib().map(|mib| ("time/resident_mib", mib)));
+        self.lap = (now, real, imagined);
+        (now, values)
+    }
+}
+
+/// Resident memory of this process in MiB, where the system tells.
+fn resident_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib / 1024.0)
+}

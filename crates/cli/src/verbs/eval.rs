@@ -1,0 +1,25 @@
+//! `eval`: what a run's policy is worth. Reads, and changes nothing.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use foresee_dyna::{Run, checkpoint};
+
+use super::{say, set_threads};
+use crate::failure::Failure;
+use crate::run_dir;
+
+/// Plays the newest checkpoint's policy, by its mean action, from the run's own evaluation starts.
+pub fn eval(path: &Path, episodes: Option<u32>) -> Result<ExitCode, Failure> {
+    let config = run_dir::read_config(path)?;
+    set_threads(&config);
+    let loaded = checkpoint::load(&path.join("checkpoints"))?;
+    let run = Run::restore(&config, loaded.state)?;
+    let episodes = episodes.map_or(config.training.eval_episodes, |n| n as usize);
+    let outcome = run.evaluate(episodes)?;
+    say(format!("environment   {}, {} steps of training", config.env.id, run.env_step()));
+    say(format!("mean return   {:.2}", outcome.mean()));
+    say(format!("deviation     {:.2} over {episodes} episodes", outcome.std()));
+    say(format!("mean length   {:.1} steps", outcome.mean_length()));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,25 @@
+//! `list`: what can be chosen.
+
+use std::process::ExitCode;
+
+use foresee_dyna::Algo;
+use foresee_world_model::LossKind;
+
+use super::say;
+use crate::cli::Listed;
+use crate::failure::Failure;
+
+/// One line a choice: its name in a config, and what it is.
+#[allow(clippy::unnecessary_wraps)]
+pub fn list(what: Listed) -> Result<ExitCode, Failure> {
+    match what {
+        Listed::Envs => {
+            for env in foresee_env::list() {
+                say(format!("{:<24} {}", env.id, env.description));
+            }
+        }
+        Listed::Losses => LossKind::ALL.iter().for_each(|(_, name, line)| say(format!("{name:<24} {line}"))),
+        Listed::Algos => Algo::ALL.iter().for_each(|(_, name, line)| say(format!("{name:<24} {line}"))),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,53 @@
+//! What each verb does.
+
+mod eval;
+mod list;
+mod train;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use foresee_dyna::Config;
+
+use crate::cli::{Cli, Verb};
+use crate::config;
+use crate::failure::Failure;
+
+/// Does what the command line asks.
+pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    match cli.verb {
+        Verb::Train { config, overrides, run_dir } => train::train(&config, &overrides, run_dir),
+        Verb::Resume { run, overrides } => train::resume(&run, &overrides),
+        Verb::Eval { run, episodes } => eval::eval(&run, episodes),
+        Verb::Check { config, overrides } => check(&config, &overrides),
+        Verb::List { what } => list::list(what),
+    }
+}
+
+/// A config that can be run: loaded, possible, and its device there.
+fn load(path: &Path, overrides: &[String]) -> Result<Config, Failure> {
+    let config: Config = config::load(path, overrides)?;
+    if let Some(problem) = config.problem() {
+        return Err(Failure::Input(format!("{}: {problem}", path.display())));
+    }
+    config.device.open().map_err(|error| Failure::Input(error.to_string()))?;
+    Ok(config)
+}
+
+fn check(path: &Path, overrides: &[String]) -> Result<ExitCode, Failure> {
+    let config = load(path, overrides)?;
+    say(toml::to_string_pretty(&config).expect("a config that came from TOML goes back to TOML").trim_end());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a line of data to stdout; a reader that has gone away is not an error.
+fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// The CPU threads that the config asks for; before anything is computed.
+fn set_threads(config: &Config) {
+    // Fails only where a pool is there already, as in a second run of one process.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(config.threads).build_global();
+}

@@ -1,0 +1,76 @@
+//! `train` and `resume`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use foresee_dyna::{Run, checkpoint};
+
+use super::{load, say, set_threads};
+use crate::failure::Failure;
+use crate::records::Records;
+use crate::run_dir::RunDir;
+use crate::session::{Beside, Ended, Session};
+
+/// Trains a new run.
+pub fn train(path: &Path, overrides: &[String], run_dir: Option<PathBuf>) -> Result<ExitCode, Failure> {
+    let config = load(path, overrides)?;
+    set_threads(&config);
+    let run = Run::new(&config)?;
+    let dir = RunDir::create(run_dir, &config)?;
+    let mut records = Records::create(dir.path())?;
+    let text = toml::to_string_pretty(&config).expect("a config that came from TOML goes back to TOML");
+    records.write_text("config", &format!("```toml\n{text}```"))?;
+    finish(Session { run, dir, records, wall_s: 0.0 })
+}
+
+/// Goes on with a run from its newest checkpoint.
+pub fn resume(path: &Path, overrides: &[String]) -> Result<ExitCode, Failure> {
+    let (dir, config) = RunDir::open(path, overrides)?;
+    set_threads(&config);
+    let loaded = checkpoint::load(&dir.checkpoints())?;
+    for (path, why) in &loaded.skipped {
+        eprintln!("warning: skipped the checkpoint `{}`: {why}", path.display());
+    }
+    let beside: Beside = serde_json::from_value(loaded.extra)
+        .map_err(|error| Failure::Input(format!("the checkpoint `{}` says {error}", loaded.path.display())))?;
+    let run = Run::restore(&config, loaded.state)?;
+    if run.is_done() {
+        say(format!(
+            "the run is complete: {} environment steps\nhint: extend it by `foresee resume {} training.env_steps=N`",
+            run.env_step(),
+            path.display()
+        ));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let records = Records::resume(dir.path(), &beside.positions, run.env_step())?;
+    finish(Session { run, dir, records, wall_s: beside.wall_s })
+}
+
+fn finish(mut session: Session) -> Result<ExitCode, Failure> {
+    let ended = session.train()?;
+    let dir = session.dir.path().display();
+    if ended == Ended::Interrupted {
+        say(format!(
+            "interrupted at environment step {} and saved\ngo on: foresee resume {dir}",
+            session.run.env_step()
+        ));
+        return Ok(ExitCode::from(130));
+    }
+    let config = session.run.config();
+    if let [Some(last), Some(best)] = session.run.evaluations() {
+        say(format!(
+            "final evaluation  {last:.1} (mean return of {} episodes; best {best:.1})",
+            config.training.eval_episodes
+        ));
+    }
+    say(format!(
+        "real steps        {} in {:.0} s; {} imagined",
+        session.run.env_step(),
+        session.wall_s,
+        session.run.imagined_steps()
+    ));
+    say(format!("run               {dir}"));
+    say(format!("look at it        tensorboard --logdir {dir}"));
+    say(format!("evaluate it       foresee eval {dir}"));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,241 @@
+//! Saved state: named arrays, the one form in which anything of a run is stored.
+//!
+//! A part that has state writes its arrays into a [`State`] under short names; its owner nests that under the part's
+//! name. Reading takes arrays out again, so that an owner can check at the end that nothing was left over.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+/// What can be wrong with a saved state.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum StateError {
+    /// An array is not there.
+    #[error("the saved state has no `{0}`")]
+    Missing(String),
+    /// An array is there in another type or shape.
+    #[error("`{path}` in the saved state is {found}, expected {expected}")]
+    Mismatch {
+        /// Its name.
+        path: String,
+        /// What is stored.
+        found: String,
+        /// What was asked for.
+        expected: String,
+    },
+    /// Arrays that nobody asked for.
+    #[error("the saved state holds `{0}`, which this version does not know")]
+    Leftover(String),
+}
+
+/// The numbers of an array.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Data {
+    /// Tensors and buffers.
+    F32(Vec<f32>),
+    /// Environment states and accumulators.
+    F64(Vec<f64>),
+    /// Counters and indices.
+    U64(Vec<u64>),
+    /// Flags.
+    U8(Vec<u8>),
+}
+
+impl Data {
+    fn describe(&self) -> (&'static str, usize) {
+        match self {
+            Self::F32(v) => ("f32", v.len()),
+            Self::F64(v) => ("f64", v.len()),
+            Self::U64(v) => ("u64", v.len()),
+            Self::U8(v) => ("u8", v.len()),
+        }
+    }
+}
+
+/// A dense row-major array.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    /// Its shape; empty for a single number.
+    pub shape: Vec<usize>,
+    /// Its numbers.
+    pub data: Data,
+}
+
+impl Array {
+    /// An array of this shape.
+    #[track_caller]
+    #[must_use]
+    pub fn new(shape: Vec<usize>, data: Data) -> Self {
+        let (kind, length) = data.describe();
+        let size: usize = shape.iter().product();
+        assert_eq!(size, length, "{length} {kind} numbers do not fill shape {shape:?}");
+        Self { shape, data }
+    }
+}
+
+macro_rules! typed {
+    ($type:ty, $variant:ident, $scalar:ident, $take:ident, $name:literal) => {
+        impl From<Vec<$type>> for Array {
+            fn from(values: Vec<$type>) -> Self {
+                Self::new(vec![values.len()], Data::$variant(values))
+            }
+        }
+
+        impl From<$type> for Array {
+            fn from(value: $type) -> Self {
+                Self::new(vec![], Data::$variant(vec![value]))
+            }
+        }
+
+        impl State {
+            #[doc = concat!("Takes an array of ", $name, " out, with its shape.")]
+            ///
+            /// # Errors
+            /// If it is missing or of another type.
+            pub fn $take(&mut self, name: &str) -> Result<(Vec<usize>, Vec<$type>), StateError> {
+                let array = self.take(name)?;
+                match array.data {
+                    Data::$variant(values) => Ok((array.shape, values)),
+                    other => Err(StateError::Mismatch {
+                        path: name.into(),
+                        found: other.describe().0.into(),
+                        expected: $name.into(),
+                    }),
+                }
+            }
+
+            #[doc = concat!("Takes a single ", $name, " out.")]
+            ///
+            /// # Errors
+            /// If it is missing, of another type, or more than one number.
+            pub fn $scalar(&mut self, name: &str) -> Result<$type, StateError> {
+                let (shape, values) = self.$take(name)?;
+                if let [value] = values[..] {
+                    return Ok(value);
+                }
+                Err(StateError::Mismatch {
+                    path: name.into(),
+                    found: format!("of shape {shape:?}"),
+                    expected: "a single number".into(),
+                })
+            }
+        }
+    };
+}
+
+typed!(f32, F32, f32, f32s, "f32");
+typed!(f64, F64, f64, f64s, "f64");
+typed!(u64, U64, u64, u64s, "u64");
+typed!(u8, U8, u8, u8s, "u8");
+
+/// Named arrays. Names are paths: `agent.critic.weight.0`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    arrays: BTreeMap<String, Array>,
+}
+
+impl State {
+    /// An empty state.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Stores an array.
+    #[track_caller]
+    pub fn put(&mut self, name: &str, array: impl Into<Array>) {
+        let old = self.arrays.insert(name.to_owned(), array.into());
+        assert!(old.is_none(), "`{name}` is stored twice");
+    }
+
+    /// Stores all of a part's arrays under `name.`.
+    #[track_caller]
+    pub fn nest(&mut self, name: &str, part: Self) {
+        for (inner, array) in part.arrays {
+            self.put(&format!("{name}.{inner}"), array);
+        }
+    }
+
+    /// Takes an array out.
+    ///
+    /// # Errors
+    /// If it is missing.
+    pub fn take(&mut self, name: &str) -> Result<Array, StateError> {
+        self.arrays.remove(name).ok_or_else(|| StateError::Missing(name.into()))
+    }
+
+    /// Takes a part's arrays out, without the leading `name.`.
+    #[must_use]
+    pub fn part(&mut self, name: &str) -> Self {
+        let prefix = format!("{name}.");
+        let mut part = Self::new();
+        self.arrays.retain(|path, array| match path.strip_prefix(&prefix) {
+            Some(inner) => {
+                let data = core::mem::replace(&mut array.data, Data::U8(Vec::new()));
+                part.arrays.insert(inner.to_owned(), Array { shape: core::mem::take(&mut array.shape), data });
+                false
+            }
+            None => true,
+        });
+        part
+    }
+
+    /// Whether nothing is stored.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.arrays.is_empty()
+    }
+
+    /// All arrays in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Array)> {
+        self.arrays.iter().map(|(name, array)| (name.as_str(), array))
+    }
+
+    /// Checks that everything was taken.
+    ///
+    /// # Errors
+    /// Names the first array that is left.
+    pub fn finish(self) -> Result<(), StateError> {
+        match self.arrays.into_keys().next() {
+            Some(name) => Err(StateError::Leftover(name)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FromIterator<(String, Array)> for State {
+    fn from_iter<I: IntoIterator<Item = (String, Array)>>(arrays: I) -> Self {
+        Self { arrays: arrays.into_iter().collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_come_back_as_they_were_nested() {
+        let mut part = State::new();
+        part.put("weight", Array::new(vec![2, 1], Data::F32(vec![1.0, 2.0])));
+        part.put("time", 7_u64);
+        let mut whole = State::new();
+        whole.nest("agent", part.clone());
+        whole.put("agents", 1.0_f64);
+        assert_eq!(whole.part("agent"), part);
+        assert_eq!(whole.f64("agents"), Ok(1.0));
+        assert_eq!(whole.finish(), Ok(()));
+    }
+
+    #[test]
+    fn errors_name_the_array() {
+        let mut state = State::new();
+        state.put("a", vec![1.0_f32, 2.0]);
+        state.put("b", 1_u64);
+        assert_eq!(state.u64("c"), Err(StateError::Missing("c".into())));
+        assert!(
+            state.clone().u64s("a").unwrap_err().to_string().contains("`a` in the saved state is f32, expected u64")
+        );
+        assert!(state.clone().f32("a").unwrap_err().to_string().contains("a single number"));
+        assert_eq!(state.finish(), Err(StateError::Leftover("a".into())));
+    }
+}

@@ -1,0 +1,63 @@
+//! Transitions: what one environment step leaves behind, and many of them side by side.
+//!
+//! `terminated` and `truncated` are different facts: only `terminated` cuts a value. A truncated transition bootstraps
+//! from `next_obs`, the last observation before the reset.
+
+/// One step of one environment. Actions are in [-1, 1]; the environment layer rescales them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transition {
+    /// Observation before the step, `[O]`.
+    pub obs: Vec<f32>,
+    /// Action, `[A]`, in [-1, 1].
+    pub action: Vec<f32>,
+    /// Reward, in the task's own unit.
+    pub reward: f32,
+    /// Observation after the step and before any reset, `[O]`.
+    pub next_obs: Vec<f32>,
+    /// The task ended here: the value of `next_obs` is zero.
+    pub terminated: bool,
+    /// The episode was cut here from outside, by a time limit: the value goes on.
+    pub truncated: bool,
+}
+
+/// Transitions side by side, row-major.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// Number of rows, `B`.
+    pub rows: usize,
+    /// Observations, `[B, O]`.
+    pub obs: Vec<f32>,
+    /// Actions, `[B, A]`.
+    pub action: Vec<f32>,
+    /// Rewards, `[B]`.
+    pub reward: Vec<f32>,
+    /// Next observations, `[B, O]`.
+    pub next_obs: Vec<f32>,
+    /// 1 where the task goes on and 0 where it terminated, `[B]`: the factor of the bootstrapped value.
+    pub not_terminated: Vec<f32>,
+}
+
+impl Batch {
+    /// An empty batch with room for `rows`.
+    #[must_use]
+    pub fn with_capacity(rows: usize, obs_dim: usize, action_dim: usize) -> Self {
+        Self {
+            rows: 0,
+            obs: Vec::with_capacity(rows * obs_dim),
+            action: Vec::with_capacity(rows * action_dim),
+            reward: Vec::with_capacity(rows),
+            next_obs: Vec::with_capacity(rows * obs_dim),
+            not_terminated: Vec::with_capacity(rows),
+        }
+    }
+
+    /// Appends one row.
+    pub fn push(&mut self, obs: &[f32], action: &[f32], reward: f32, next_obs: &[f32], terminated: bool) {
+        self.rows += 1;
+        self.obs.extend_from_slice(obs);
+        self.action.extend_from_slice(action);
+        self.reward.push(reward);
+        self.next_obs.extend_from_slice(next_obs);
+        self.not_terminated.push(if terminated { 0.0 } else { 1.0 });
+    }
+}

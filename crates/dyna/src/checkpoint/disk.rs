@@ -1,0 +1,96 @@
+//! File operations whose errors name the path, and what it takes to make them last.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use super::CheckpointError;
+
+/// Turns the system's answer into our error.
+pub fn at(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CheckpointError {
+    move |source| CheckpointError::Io { doing, path: path.to_owned(), source }
+}
+
+/// Creates a directory and those above it, or finds it there.
+pub fn create_dir(path: &Path) -> Result<(), CheckpointError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(path).map_err(at("creating", path))?;
+    sync_parent(path)
+}
+
+/// Writes a file whose contents last; its name lasts once the directory is synced.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+    let write = || {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(at("writing", path))
+}
+
+/// Reads a file.
+pub fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
+    fs::read(path).map_err(at("reading", path))
+}
+
+/// Gives a file or directory another name in the same parent. It lasts once the parent is synced.
+pub fn rename(from: &Path, to: &Path) -> Result<(), CheckpointError> {
+    fs::rename(from, to).map_err(at("renaming", from))
+}
+
+/// Removes a directory with all that is in it, if it is there.
+pub fn remove_dir(path: &Path) -> Result<(), CheckpointError> {
+    absent_is_fine(fs::remove_dir_all(path)).map_err(at("removing", path))
+}
+
+/// Removes a file, if it is there.
+pub fn remove_file(path: &Path) -> Result<(), CheckpointError> {
+    absent_is_fine(fs::remove_file(path)).map_err(at("removing", path))
+}
+
+fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// The names in a directory, sorted; none if it is not there. Names that are not Unicode are not ours.
+pub fn names(directory: &Path) -> Result<Vec<String>, CheckpointError> {
+    let read = || -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(directory) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.extend(entry?.file_name().into_string());
+        }
+        names.sort();
+        Ok(names)
+    };
+    read().map_err(at("listing", directory))
+}
+
+/// The full path, so that it has a parent.
+pub fn canonical(path: &Path) -> Result<PathBuf, CheckpointError> {
+    path.canonicalize().map_err(at("opening", path))
+}
+
+/// Makes the names in a directory last. Only Unix can be asked for it.
+pub fn sync_dir(path: &Path) -> Result<(), CheckpointError> {
+    if cfg!(unix) {
+        return File::open(path).and_then(|directory| directory.sync_all()).map_err(at("syncing", path));
+    }
+    Ok(())
+}
+
+fn sync_parent(path: &Path) -> Result<(), CheckpointError> {
+    match path.parent() {
+        Some(parent) if parent == Path::new("") => sync_dir(Path::new(".")),
+        Some(parent) => sync_dir(parent),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,110 @@
+//! Arrays as little-endian bytes, and many of them as one safetensors file.
+
+use std::borrow::Cow;
+
+use foresee_core::State;
+use foresee_core::state::{Array, Data};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
+
+/// How many bytes the numbers take.
+pub fn byte_length(data: &Data) -> usize {
+    match data {
+        Data::F32(v) => size_of_val(&v[..]),
+        Data::F64(v) => size_of_val(&v[..]),
+        Data::U64(v) => size_of_val(&v[..]),
+        Data::U8(v) => v.len(),
+    }
+}
+
+/// The type's name in safetensors files and manifests.
+pub fn kind(data: &Data) -> Dtype {
+    match data {
+        Data::F32(_) => Dtype::F32,
+        Data::F64(_) => Dtype::F64,
+        Data::U64(_) => Dtype::U64,
+        Data::U8(_) => Dtype::U8,
+    }
+}
+
+/// Calls `piece` with the numbers' bytes, at most `size` (a multiple of eight) at a time.
+pub fn pieces<E>(data: &Data, size: usize, mut piece: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    macro_rules! each {
+        ($values:expr, $type:ty) => {
+            $values.chunks(size / size_of::<$type>()).try_for_each(|chunk| {
+                let bytes: Vec<u8> = chunk.iter().flat_map(|value| value.to_le_bytes()).collect();
+                piece(&bytes)
+            })
+        };
+    }
+    match data {
+        Data::F32(v) => each!(v, f32),
+        Data::F64(v) => each!(v, f64),
+        Data::U64(v) => each!(v, u64),
+        Data::U8(v) => v.chunks(size).try_for_each(piece),
+    }
+}
+
+/// The array of a type's name, shape and bytes, or what is wrong with them.
+pub fn array(kind: &str, shape: &[usize], bytes: &[u8]) -> Result<Array, String> {
+    macro_rules! numbers {
+        ($variant:ident, $type:ty) => {{
+            let (chunks, rest) = bytes.as_chunks::<{ size_of::<$type>() }>();
+            let values = chunks.iter().map(|&chunk| <$type>::from_le_bytes(chunk)).collect::<Vec<_>>();
+            (values.len(), rest, Data::$variant(values))
+        }};
+    }
+    let (count, rest, data) = match kind {
+        "F32" => numbers!(F32, f32),
+        "F64" => numbers!(F64, f64),
+        "U64" => numbers!(U64, u64),
+        "U8" => numbers!(U8, u8),
+        other => return Err(format!("type {other} is not known here")),
+    };
+    let size = shape.iter().try_fold(1_usize, |size, &axis| size.checked_mul(axis));
+    if size != Some(count) || !rest.is_empty() {
+        return Err(format!("{} bytes of {kind} do not fill shape {shape:?}", bytes.len()));
+    }
+    Ok(Array::new(shape.to_vec(), data))
+}
+
+struct Tensor<'a>(&'a Array);
+
+impl View for Tensor<'_> {
+    fn dtype(&self) -> Dtype {
+        kind(&self.0.data)
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.0.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let mut all = Vec::with_capacity(self.data_len());
+        let Ok(()) = pieces(&self.0.data, 1 << 20, |piece| {
+            all.extend_from_slice(piece);
+            Ok::<(), core::convert::Infallible>(())
+        });
+        Cow::Owned(all)
+    }
+
+    fn data_len(&self) -> usize {
+        byte_length(&self.0.data)
+    }
+}
+
+/// The safetensors file of these arrays; its order is by type and name, so that equal arrays give equal bytes.
+pub fn to_safetensors(arrays: Vec<(&str, &Array)>) -> Result<Vec<u8>, SafeTensorError> {
+    safetensors::serialize(arrays.into_iter().map(|(name, array)| (name, Tensor(array))), None)
+}
+
+/// The arrays of a safetensors file, or what is wrong with it.
+pub fn from_safetensors(bytes: &[u8]) -> Result<State, String> {
+    let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
+    tensors
+        .iter()
+        .map(|(name, view)| {
+            let array = array(&view.dtype().to_string(), view.shape(), view.data());
+            Ok((name.to_owned(), array.map_err(|why| format!("`{name}`: {why}"))?))
+        })
+        .collect()
+}

@@ -1,0 +1,214 @@
+//! Checkpoints on disk: directories that are either whole and verified, or not used.
+//!
+//! ```text
+//! <root>/step-000000001000/manifest.json       lengths and hashes of everything, and the caller's own `extra`
+//!                         /state.safetensors   the small arrays, under their paths
+//!       /step-000000002000-1/…                 step 2,000 saved a second time
+//!       /segments/<blake3>                     pieces of the big arrays, shared between checkpoints
+//!       /.tmp-…                                a save that did not finish
+//! ```
+//!
+//! A save writes everything beside the last checkpoint, asks the disk to keep it (fsync), and only then gives it its
+//! name. So there is never a moment without a whole checkpoint, also when a step is saved twice: the second gets
+//! another name and the first goes afterwards. A root belongs to one writing process at a time; readers may come and go.
+//!
+//! * [`save`] writes one and removes old ones.
+//! * [`load`] reads the newest that verifies, [`load_dir`] a named one.
+
+mod disk;
+mod encoding;
+mod manifest;
+mod names;
+mod segments;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use foresee_core::State;
+use serde_json::Value;
+use thiserror::Error;
+
+use self::manifest::{BigArray, FileEntry, Manifest};
+use self::names::Name;
+
+/// The file of the small arrays.
+const STATE_FILE: &str = "state.safetensors";
+
+/// Arrays of at least this many bytes are cut into segments.
+const BIG: usize = 4 << 20;
+
+/// What can go wrong with checkpoints.
+#[derive(Debug, Error)]
+pub enum CheckpointError {
+    /// The disk or the operating system refused.
+    #[error("{doing} `{}`: {source}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The answer.
+        source: std::io::Error,
+    },
+    /// The state has no form on disk.
+    #[error("this state cannot be stored: {0}")]
+    Unstorable(String),
+    /// There is nothing to load.
+    #[error("there is no checkpoint in `{}`\nhint: give the folder that holds `step-…` folders, or train anew", .0.display())]
+    NoCheckpoint(PathBuf),
+    /// A checkpoint does not verify.
+    #[error("the checkpoint `{}` cannot be used: {why}\nhint: load an older one", path.display())]
+    Damaged {
+        /// Its directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// There are checkpoints, and none verifies.
+    #[error("no checkpoint in `{}` can be used:{}\nhint: restore the folder from a copy, or train anew", root.display(), list(skipped))]
+    AllDamaged {
+        /// Where they are.
+        root: PathBuf,
+        /// Each with what is wrong with it, newest first.
+        skipped: Vec<(PathBuf, String)>,
+    },
+}
+
+fn list(skipped: &[(PathBuf, String)]) -> String {
+    skipped.iter().map(|(path, why)| format!("\n  `{}`: {why}", path.display())).collect()
+}
+
+/// A checkpoint that was read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The step under which it was saved.
+    pub step: u64,
+    /// Its directory.
+    pub path: PathBuf,
+    /// The arrays.
+    pub state: State,
+    /// What the caller stored beside them.
+    pub extra: Value,
+    /// Checkpoints that do not verify and would have come first, and unfinished saves: where and why.
+    pub skipped: Vec<(PathBuf, String)>,
+}
+
+/// Saves a checkpoint and returns its directory. Afterwards the newest `keep` (at least one: this one) are left of
+/// those up to `step`; later ones, from which a run has been set back, stay until the run has passed them again.
+///
+/// # Errors
+/// If the disk refuses. The last good checkpoint is then still there; where only the removing of old ones failed, the
+/// new one is there too.
+pub fn save(root: &Path, step: u64, state: &State, extra: &Value, keep: usize) -> Result<PathBuf, CheckpointError> {
+    disk::create_dir(root)?;
+    let name = Name::free(root, step)?;
+    let temporary = root.join(format!("{}{name}", names::TEMPORARY));
+    let path = root.join(name.to_string());
+    disk::remove_dir(&temporary)?;
+    let written = write(root, &temporary, step, state, extra).and_then(|()| disk::rename(&temporary, &path));
+    if let Err(error) = written {
+        // The first error is the one to report.
+        let _ = disk::remove_dir(&temporary);
+        return Err(error);
+    }
+    disk::sync_dir(root)?;
+    tidy(root, name, keep)?;
+    Ok(path)
+}
+
+/// Writes everything into `directory`, the manifest last.
+fn write(root: &Path, directory: &Path, step: u64, state: &State, extra: &Value) -> Result<(), CheckpointError> {
+    let mut manifest = Manifest::new(step, extra.clone());
+    let mut small = Vec::new();
+    for (name, array) in state.iter() {
+        assert_ne!(name, "__metadata__", "safetensors keeps this name for itself");
+        if encoding::byte_length(&array.data) < BIG {
+            small.push((name, array));
+        } else {
+            manifest.arrays.insert(name.to_owned(), BigArray::new(array, segments::write(root, &array.data)?));
+        }
+    }
+    let bytes = encoding::to_safetensors(small).map_err(|e| CheckpointError::Unstorable(e.to_string()))?;
+    disk::create_dir(directory)?;
+    disk::write(&directory.join(STATE_FILE), &bytes)?;
+    manifest.files.insert(STATE_FILE.to_owned(), FileEntry::of(&bytes));
+    disk::write(&directory.join(manifest::FILE), manifest.to_text().as_bytes())?;
+    disk::sync_dir(directory)
+}
+
+/// Removes what `saved` made superfluous: earlier checkpoints beyond `keep`, unfinished saves, unused segments.
+fn tidy(root: &Path, saved: Name, keep: usize) -> Result<(), CheckpointError> {
+    let mut kept_steps = BTreeSet::new();
+    for name in Name::all(root)? {
+        // Newest first, so a step's first name is its latest save.
+        let earlier = name.step <= saved.step;
+        let room = kept_steps.len() < keep.max(1);
+        if earlier && !(room && kept_steps.insert(name.step)) {
+            let path = root.join(name.to_string());
+            let doomed = root.join(format!("{}old-{name}", names::TEMPORARY));
+            // First the name goes, so that nobody meets a half-removed checkpoint.
+            disk::remove_dir(&doomed)?;
+            disk::rename(&path, &doomed)?;
+        }
+    }
+    disk::sync_dir(root)?;
+    for unfinished in names::unfinished(root)? {
+        disk::remove_dir(&unfinished)?;
+    }
+    let mut used = BTreeSet::new();
+    for name in Name::all(root)? {
+        match Manifest::read(&root.join(name.to_string())) {
+            Ok(manifest) => used.extend(manifest.arrays.into_values().flat_map(|array| array.segments)),
+            // Its segments are lost with it.
+            Err(CheckpointError::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    segments::retain(root, &used)
+}
+
+/// Reads the newest checkpoint that verifies.
+///
+/// # Errors
+/// If there is none, or all are damaged.
+pub fn load(root: &Path) -> Result<Loaded, CheckpointError> {
+    let unfinished = "an unfinished save; the next save removes it";
+    let mut skipped: Vec<_> = names::unfinished(root)?.into_iter().map(|path| (path, unfinished.to_owned())).collect();
+    for name in Name::all(root)? {
+        match read(root, &root.join(name.to_string())) {
+            Ok(loaded) => return Ok(Loaded { skipped, ..loaded }),
+            Err(CheckpointError::Damaged { path, why }) => skipped.push((path, why)),
+            Err(error) => skipped.push((root.join(name.to_string()), error.to_string())),
+        }
+    }
+    if skipped.is_empty() {
+        return Err(CheckpointError::NoCheckpoint(root.to_owned()));
+    }
+    Err(CheckpointError::AllDamaged { root: root.to_owned(), skipped })
+}
+
+/// Reads the checkpoint in a directory. Its big arrays are expected in `segments` beside the directory.
+///
+/// # Errors
+/// If it does not verify.
+pub fn load_dir(path: &Path) -> Result<Loaded, CheckpointError> {
+    let whole = disk::canonical(path)?;
+    read(whole.parent().unwrap_or(&whole), &whole)
+}
+
+fn read(root: &Path, path: &Path) -> Result<Loaded, CheckpointError> {
+    let damaged = |why: String| CheckpointError::Damaged { path: path.to_owned(), why };
+    let manifest = Manifest::read(path)?;
+    let entry = manifest.files.get(STATE_FILE).ok_or_else(|| damaged(format!("the manifest lists no {STATE_FILE}")))?;
+    let bytes = disk::read(&path.join(STATE_FILE)).map_err(|e| damaged(e.to_string()))?;
+    entry.check(&bytes).map_err(|why| damaged(format!("{STATE_FILE} {why}")))?;
+    let mut state = encoding::from_safetensors(&bytes).map_err(|why| damaged(format!("{STATE_FILE}: {why}")))?;
+    for (name, array) in &manifest.arrays {
+        let bytes = segments::read(root, &array.segments).map_err(|why| damaged(format!("`{name}`: {why}")))?;
+        let array = encoding::array(&array.kind, &array.shape, &bytes);
+        state.put(name, array.map_err(|why| damaged(format!("`{name}`: {why}")))?);
+    }
+    Ok(Loaded { step: manifest.step, path: path.to_owned(), state, extra: manifest.extra, skipped: Vec::new() })
+}

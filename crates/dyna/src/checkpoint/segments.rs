@@ -1,0 +1,71 @@
+//! Big arrays in fixed pieces, each stored once under the hash of its bytes. A buffer that only grows keeps its
+//! earlier pieces, so that a checkpoint of it costs the new ones and the last, partly filled one.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use foresee_core::state::Data;
+
+use super::{CheckpointError, disk, encoding, names};
+
+/// The directory of segments under the checkpoint root.
+pub const DIRECTORY: &str = "segments";
+
+/// Bytes a piece. Small enough that a partly filled last one is cheap, large enough that a gigabyte is a thousand files.
+const PIECE: usize = 1 << 20;
+
+/// Stores an array's pieces and returns their hashes in order.
+///
+/// A piece that is already there is compared byte by byte: trusting its name would let one damaged piece spoil every
+/// later checkpoint.
+pub fn write(root: &Path, data: &Data) -> Result<Vec<String>, CheckpointError> {
+    let directory = root.join(DIRECTORY);
+    disk::create_dir(&directory)?;
+    let mut hashes = Vec::new();
+    encoding::pieces(data, PIECE, |piece| {
+        let hash = blake3::hash(piece).to_string();
+        let path = directory.join(&hash);
+        if !disk::read(&path).is_ok_and(|there| there == piece) {
+            let temporary = directory.join(format!("{}{hash}", names::TEMPORARY));
+            disk::write(&temporary, piece)?;
+            disk::rename(&temporary, &path)?;
+        }
+        hashes.push(hash);
+        Ok(())
+    })?;
+    disk::sync_dir(&directory)?;
+    Ok(hashes)
+}
+
+/// The bytes of these segments, or what is wrong with one.
+pub fn read(root: &Path, hashes: &[String]) -> Result<Vec<u8>, String> {
+    let mut all = Vec::with_capacity(hashes.len() * PIECE);
+    for hash in hashes {
+        // A name that is no hash could lead out of the directory.
+        blake3::Hash::from_hex(hash).map_err(|_| format!("segment `{hash}` is not a hash"))?;
+        let path = root.join(DIRECTORY).join(hash);
+        let start = all.len();
+        match File::open(&path).and_then(|mut file| file.read_to_end(&mut all)) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Err(format!("segment {hash} is missing")),
+            Err(e) => return Err(disk::at("reading", &path)(e).to_string()),
+            Ok(_) => {}
+        }
+        if *blake3::hash(&all[start..]).to_hex() != **hash {
+            return Err(format!("segment {hash} does not match its hash"));
+        }
+    }
+    Ok(all)
+}
+
+/// Removes all segments but these.
+pub fn retain(root: &Path, used: &BTreeSet<String>) -> Result<(), CheckpointError> {
+    let directory = root.join(DIRECTORY);
+    for name in disk::names(&directory)? {
+        if !used.contains(&name) {
+            disk::remove_file(&directory.join(name))?;
+        }
+    }
+    Ok(())
+}

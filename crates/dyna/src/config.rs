@@ -1,0 +1,202 @@
+//! The configuration of a run: one typed struct a section, every key with its default here or in its own crate.
+
+use foresee_actor_critic::AgentConfig;
+use foresee_nn::device::DeviceChoice;
+use foresee_world_model::{LossKind, ModelConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::schedule::Schedule;
+
+/// Which algorithm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Algo {
+    /// Model-based: the agent learns from real and imagined transitions (Janner et al. 2019).
+    #[default]
+    Mbpo,
+    /// The same agent without a model: the baseline of every model-based curve.
+    Sac,
+}
+
+impl Algo {
+    /// Every algorithm with a line on each, in the order `foresee list algos` prints.
+    pub const ALL: [(Self, &'static str, &'static str); 2] = [
+        (Self::Mbpo, "mbpo", "a learned model imagines short rollouts; SAC learns from real and imagined transitions"),
+        (Self::Sac, "sac", "the same agent without a model: the baseline"),
+    ];
+}
+
+/// A whole configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Every random stream of the run starts from it. Up to 2⁶³ − 1, TOML's largest integer.
+    #[serde(default)]
+    pub seed: u64,
+    /// `cpu`, `ndarray`, `wgpu`, `wgpu:<n>` or `wgpu:cpu`.
+    #[serde(default)]
+    pub device: DeviceChoice,
+    /// CPU threads; 0 for one a core. Results do not depend on it.
+    #[serde(default)]
+    pub threads: usize,
+    /// `mbpo` or `sac`.
+    #[serde(default)]
+    pub algo: Algo,
+    /// `[env]`
+    pub env: EnvConfig,
+    /// `[training]`
+    #[serde(default)]
+    pub training: TrainingConfig,
+    /// `[agent]`
+    #[serde(default)]
+    pub agent: AgentConfig,
+    /// `[model]`; not used by `algo = "sac"`.
+    #[serde(default)]
+    pub model: ModelConfig,
+    /// `[rollout]`; not used by `algo = "sac"`.
+    #[serde(default)]
+    pub rollout: RolloutConfig,
+}
+
+/// `[env]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvConfig {
+    /// Which environment: `foresee list envs`.
+    pub id: String,
+}
+
+/// `[training]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainingConfig {
+    /// Real environment steps of the run, exploration included.
+    pub env_steps: u64,
+    /// Real steps with uniform actions at the start; nothing is trained before they are over.
+    pub explore_steps: u64,
+    /// Agent updates after every real step.
+    pub updates_per_step: u64,
+    /// Real steps that `rollout.retain` counts by.
+    pub epoch_length: u64,
+    /// Real steps between evaluations.
+    pub eval_every: u64,
+    /// Episodes of an evaluation.
+    pub eval_episodes: usize,
+    /// Real steps between rows of the training's own metrics.
+    pub log_every: u64,
+    /// Real steps between checkpoints.
+    pub checkpoint_every: u64,
+}
+
+impl Default for TrainingConfig {
+    fn default() -> Self {
+        Self {
+            env_steps: 100_000,
+            explore_steps: 5000,
+            updates_per_step: 20,
+            epoch_length: 1000,
+            eval_every: 1000,
+            eval_episodes: 20,
+            log_every: 100,
+            checkpoint_every: 5000,
+        }
+    }
+}
+
+/// `[rollout]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RolloutConfig {
+    /// Imagined rollouts a real step; they start together after every training call of the model.
+    pub starts_per_step: usize,
+    /// Imagined steps of a rollout: a number, or `[from, to, start, end]` over real steps.
+    pub horizon: Schedule,
+    /// Share of real rows inside every batch: a number, or `[from, to, start, end]` over real steps.
+    pub real_ratio: Schedule,
+    /// Epochs of imagined transitions that the buffer holds.
+    pub retain: usize,
+}
+
+impl Default for RolloutConfig {
+    fn default() -> Self {
+        Self { starts_per_step: 400, horizon: Schedule::Constant(1.0), real_ratio: Schedule::Constant(0.05), retain: 1 }
+    }
+}
+
+impl Config {
+    /// The loss's name, or `none` without a model: how a run is called.
+    #[must_use]
+    pub fn loss_name(&self) -> &'static str {
+        match self.algo {
+            Algo::Mbpo => self.model.loss.kind.name(),
+            Algo::Sac => "none",
+        }
+    }
+
+    /// What is impossible about this configuration, if anything: one message, with its hint.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        if let Err(error) = foresee_env::make(&self.env.id) {
+            return Some(format!("`env.id`: {error}"));
+        }
+        let t = &self.training;
+        let positive = [
+            ("training.env_steps", t.env_steps),
+            ("training.epoch_length", t.epoch_length),
+            ("training.eval_every", t.eval_every),
+            ("training.eval_episodes", t.eval_episodes as u64),
+            ("training.log_every", t.log_every),
+            ("training.checkpoint_every", t.checkpoint_every),
+        ];
+        if let Some((key, _)) = positive.into_iter().find(|&(_, value)| value == 0) {
+            return Some(format!("`{key}` is 0\nhint: give a positive number, or remove the key to get its default"));
+        }
+        if let Some(problem) = self.agent.problem() {
+            return Some(problem);
+        }
+        if self.algo == Algo::Sac {
+            return None;
+        }
+        self.model.problem().or_else(|| self.rollout.problem())
+    }
+
+    /// Whether the loss asks the agent for value gradients.
+    #[must_use]
+    pub fn value_aware(&self) -> bool {
+        self.algo == Algo::Mbpo && self.model.loss.kind == LossKind::Vagram
+    }
+}
+
+impl RolloutConfig {
+    fn problem(&self) -> Option<String> {
+        if self.starts_per_step == 0 || self.retain == 0 {
+            return Some(
+                "`rollout.starts_per_step` and `rollout.retain` must be positive\nhint: use `algo = \"sac\"` to train without imagination"
+                    .into(),
+            );
+        }
+        if let Some(bad) = self.horizon.ends().into_iter().find(|&h| !(h >= 1.0 && h <= 1000.0)) {
+            return Some(format!("`rollout.horizon` reaches {bad}\nhint: 1 to 1000 imagined steps"));
+        }
+        if let Some(bad) = self.real_ratio.ends().into_iter().find(|r| !(0.0..=1.0).contains(r)) {
+            return Some(format!("`rollout.real_ratio` reaches {bad}\nhint: a share of the batch, 0 to 1"));
+        }
+        for (key, schedule) in [("horizon", &self.horizon), ("real_ratio", &self.real_ratio)] {
+            if let Schedule::Linear([_, _, start, end]) = schedule
+                && !(start.is_finite() && end.is_finite() && start <= end)
+            {
+                return Some(format!(
+                    "`rollout.{key}` runs from step {start} to step {end}\nhint: [from, to, start, end] with start before end"
+                ));
+            }
+        }
+        None
+    }
+
+    /// Rows the imagined buffer holds at this real step (`spec` section 4.1).
+    #[must_use]
+    pub fn capacity(&self, step: u64, fit_every: u64, epoch_length: u64) -> usize {
+        let calls = epoch_length.div_ceil(fit_every) as usize;
+        self.horizon.floor(step) * self.starts_per_step * fit_every as usize * calls * self.retain
+    }
+}

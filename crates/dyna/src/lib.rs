@@ -1,0 +1,26 @@
+//! The Dyna loop: act, learn a model, imagine in it, learn from both.
+//!
+//! In the order a reader needs it:
+//! * [`config`]: the whole configuration of a run, and what is impossible about it.
+//! * [`schedule`]: numbers that change with the real steps.
+//! * [`replay`]: real and imagined transitions, and batches mixed of both.
+//! * [`rollout`]: imagined steps from real states.
+//! * [`evaluate`]: what a policy is worth.
+//! * [`run`]: the loop, slice by slice, and its saved state.
+//! * [`metrics`] and [`record`]: what the loop reports, by name.
+//! * [`checkpoint`]: saved states on disk.
+
+pub mod checkpoint;
+pub mod config;
+pub mod evaluate;
+pub mod metrics;
+pub mod record;
+pub mod replay;
+pub mod rollout;
+pub mod run;
+pub mod schedule;
+
+pub use config::{Algo, Config};
+pub use evaluate::Evaluation;
+pub use record::Record;
+pub use run::{Run, RunError};

@@ -1,0 +1,54 @@
+//! Names of everything a run reports. One place, each with its unit and which way is better.
+
+/// Return of the episode that just ended under exploring actions, reward units; higher is better.
+pub const EPISODE_RETURN: &str = "rollout/ep_rew_mean";
+/// Its length, environment steps.
+pub const EPISODE_LENGTH: &str = "rollout/ep_len_mean";
+
+/// Mean undiscounted return of the mean action over the evaluation's episodes, reward units; higher is better.
+pub const EVAL_RETURN: &str = "eval/mean_reward";
+/// Standard deviation of those returns over episodes (ddof 1), reward units.
+pub const EVAL_RETURN_STD: &str = "eval/std_reward";
+/// Mean length of those episodes, environment steps.
+pub const EVAL_LENGTH: &str = "eval/mean_ep_length";
+/// Episodes of the evaluation.
+pub const EVAL_EPISODES: &str = "eval/episodes";
+
+/// Sum of the critics' squared errors at the last update, squared reward units; small is calm.
+pub const CRITIC_LOSS: &str = "train/critic_loss";
+/// Mean regression target of the critics at the last update, reward units.
+pub const TARGET_VALUE: &str = "train/target_value";
+/// The actor's loss at the last update, reward units; lower is better.
+pub const ACTOR_LOSS: &str = "train/actor_loss";
+/// Mean entropy of the policy at the last update, nats; drifts to the target entropy.
+pub const ENTROPY: &str = "train/entropy";
+/// Temperature α, reward units a nat.
+pub const TEMPERATURE: &str = "train/ent_coef";
+/// Updates of the agent so far.
+pub const UPDATES: &str = "train/n_updates";
+
+/// Training loss of the model at its last gradient step, summed over members; lower is better, within one loss.
+pub const MODEL_TRAIN_LOSS: &str = "model/train_loss";
+/// Best holdout score of the elites, in the loss's own terms; lower is better, within one loss.
+pub const MODEL_HOLDOUT_SCORE: &str = "model/holdout_score";
+/// Squared error of the elites on the holdout, mean over channels; lower is better, comparable across losses.
+pub const MODEL_HOLDOUT_MSE: &str = "model/holdout_mse";
+/// Gradient steps of the training call.
+pub const MODEL_STEPS: &str = "model/gradient_steps";
+/// Epochs of the training call.
+pub const MODEL_EPOCHS: &str = "model/epochs";
+/// Mean norm of the clipped value gradients over heads and real rows, reward units an observation unit.
+pub const VALUE_GRADIENT_NORM: &str = "vagram/gradient_norm";
+
+/// Imagined steps of a rollout, at most.
+pub const IMAGINED_HORIZON: &str = "imagination/horizon";
+/// Mean reward of the imagined transitions of this call, reward units.
+pub const IMAGINED_REWARD: &str = "imagination/reward_mean";
+/// Share of this call's rollouts that terminated.
+pub const IMAGINED_TERMINATED: &str = "imagination/terminated_share";
+/// Rows in the imagined buffer.
+pub const IMAGINED_ROWS: &str = "imagination/buffer_rows";
+/// Share of real rows in a batch.
+pub const REAL_RATIO: &str = "imagination/real_ratio";
+/// Imagined transitions so far.
+pub const IMAGINED_STEPS: &str = "imagination/steps";

@@ -1,0 +1,106 @@
+//! Real and imagined transitions, and batches mixed of both.
+//!
+//! Both buffers are host memory here, read by row index; what a device keeps of them is its backend's business behind
+//! [`mix`].
+
+mod imagined;
+mod real;
+
+pub use imagined::ImaginedBuffer;
+pub use real::RealBuffer;
+
+use burn::tensor::Device;
+use foresee_actor_critic::TensorBatch;
+use foresee_core::{Batch, Stream};
+use foresee_nn::tensors;
+
+/// Rows per source of a batch: `real_ratio` is the share of rows *inside every batch* that are real, and all of them
+/// are while nothing has been imagined.
+#[must_use]
+pub fn shares(batch: usize, real_ratio: f64, imagined: usize) -> [usize; 2] {
+    let real = if imagined == 0 { batch } else { (real_ratio * batch as f64).round() as usize };
+    [real, batch - real]
+}
+
+/// The batch of agent update number `update`: real rows first, each drawn uniformly with replacement.
+#[must_use]
+pub fn mix(real: &RealBuffer, imagined: &ImaginedBuffer, shares: [usize; 2], seed: u64, update: u64) -> Batch {
+    let rows = real.rows();
+    let (obs_dim, action_dim) = (rows.obs.len() / rows.rows, rows.action.len() / rows.rows);
+    let mut batch = Batch::with_capacity(shares[0] + shares[1], obs_dim, action_dim);
+    let sources = [("batch/real", rows, shares[0]), ("batch/imagined", imagined.rows(), shares[1])];
+    for (name, rows, count) in sources {
+        if count > 0 {
+            for index in Stream::new(seed, name).indices(update, count, rows.rows) {
+                copy_row(rows, index, obs_dim, action_dim, &mut batch);
+            }
+        }
+    }
+    batch
+}
+
+fn copy_row(rows: &Batch, index: usize, obs_dim: usize, action_dim: usize, batch: &mut Batch) {
+    let obs = index * obs_dim..(index + 1) * obs_dim;
+    let action = index * action_dim..(index + 1) * action_dim;
+    batch.push(
+        &rows.obs[obs.clone()],
+        &rows.action[action],
+        rows.reward[index],
+        &rows.next_obs[obs],
+        rows.not_terminated[index] == 0.0,
+    );
+}
+
+/// A batch on the device.
+#[must_use]
+pub fn to_tensors(batch: Batch, device: &Device) -> TensorBatch {
+    let n = batch.rows;
+    let (obs_dim, action_dim) = (batch.obs.len() / n, batch.action.len() / n);
+    TensorBatch {
+        obs: tensors::from_vec(batch.obs, [n, obs_dim], device),
+        action: tensors::from_vec(batch.action, [n, action_dim], device),
+        reward: tensors::from_vec(batch.reward, [n], device),
+        next_obs: tensors::from_vec(batch.next_obs, [n, obs_dim], device),
+        not_terminated: tensors::from_vec(batch.not_terminated, [n], device),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn real_ratio_is_a_share_of_every_batch_and_one_while_nothing_is_imagined() {
+        assert_eq!(shares(256, 0.05, 10), [13, 243]);
+        assert_eq!(shares(256, 0.05, 0), [256, 0]);
+        assert_eq!(shares(3, 1.0, 10), [3, 0]);
+    }
+
+    #[test]
+    fn a_batch_holds_rows_of_both_buffers_in_their_shares() {
+        let mut real = RealBuffer::default();
+        let mut imagined = ImaginedBuffer::new(10, 1, 1);
+        for i in 0..5_u8 {
+            let x = f32::from(i);
+            let row = |obs: f32| foresee_core::Transition {
+                obs: vec![obs],
+                action: vec![0.5],
+                reward: obs,
+                next_obs: vec![obs + 0.5],
+                terminated: i == 3,
+                truncated: false,
+            };
+            real.push(&row(x));
+            let row = row(-1.0 - x);
+            imagined.push(&row.obs, &row.action, row.reward, &row.next_obs, row.terminated);
+        }
+        let batch = mix(&real, &imagined, [40, 60], 0, 7);
+        for (i, (&obs, &next)) in batch.obs.iter().zip(&batch.next_obs).enumerate() {
+            assert_eq!(obs >= 0.0, i < 40);
+            assert_eq!((next - obs, batch.reward[i]), (0.5, obs));
+            assert_eq!(batch.not_terminated[i] == 0.0, obs == 3.0 || obs == -4.0);
+        }
+        assert_eq!(batch, mix(&real, &imagined, [40, 60], 0, 7));
+        assert_ne!(batch, mix(&real, &imagined, [40, 60], 0, 8));
+    }
+}

@@ -1,0 +1,169 @@
+//! Imagined rollouts: short branches from real states, under the current policy (MBPO).
+//!
+//! At every step each live row draws an action from the policy and an elite of its own, and that member predicts the
+//! change and the reward; a Gaussian member adds its noise; the task's termination rule is applied to the predicted
+//! observation. Rows that ended stop.
+//!
+//! Draws are addressed, not consumed: row `r` of imagined step `h` of call `c` reads lane `r` at step `c·2¹⁶ + h` of
+//! `rollout/action`, `rollout/elite` and `rollout/noise`, whatever the grouping or the device.
+
+mod tensor;
+
+use burn::tensor::Device;
+use foresee_actor_critic::Policy;
+use foresee_core::{Batch, State, StateError, Stream, Termination};
+use foresee_world_model::Ensemble;
+
+use crate::replay::ImaginedBuffer;
+
+/// What a rollout imagines with.
+pub struct Imagination<'a> {
+    /// The world model.
+    pub ensemble: &'a Ensemble,
+    /// The policy whose actions are sampled.
+    pub policy: &'a Policy,
+    /// When an imagined episode ends.
+    pub termination: &'a Termination,
+    /// The run's seed.
+    pub seed: u64,
+    /// Where the networks live.
+    pub device: &'a Device,
+}
+
+/// One imagined step of some rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imagined {
+    /// `[B, A]`
+    pub action: Vec<f32>,
+    /// `[B]`
+    pub reward: Vec<f32>,
+    /// `[B, O]`
+    pub next_obs: Vec<f32>,
+    /// `[B]`
+    pub terminated: Vec<bool>,
+    /// Which member imagined each row, `[B]`.
+    pub member: Vec<usize>,
+}
+
+/// Rollouts under way, between two imagined steps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rollout {
+    call: u64,
+    horizon: usize,
+    step: usize,
+    starts: usize,
+    /// Lanes of the rows that are still alive.
+    lanes: Vec<u32>,
+    /// Their states, `[B, O]`.
+    obs: Vec<f32>,
+    ended: u64,
+    transitions: u64,
+    reward_sum: f64,
+}
+
+impl Rollout {
+    /// Rollouts number `call`, from `starts` real states drawn uniformly with replacement.
+    #[must_use]
+    pub fn new(real: &Batch, starts: usize, horizon: usize, seed: u64, call: u64) -> Self {
+        let obs_dim = real.obs.len() / real.rows;
+        let indices = Stream::new(seed, "rollout/start").indices(call, starts, real.rows);
+        Self {
+            call,
+            horizon,
+            step: 0,
+            starts,
+            lanes: (0..starts as u32).collect(),
+            obs: indices.into_iter().flat_map(|i| &real.obs[i * obs_dim..(i + 1) * obs_dim]).copied().collect(),
+            ended: 0,
+            transitions: 0,
+            reward_sum: 0.0,
+        }
+    }
+
+    /// One imagined step of every live row, into the buffer; whether the rollouts are over.
+    pub fn advance(&mut self, imagination: &Imagination<'_>, buffer: &mut ImaginedBuffer) -> bool {
+        let rows = self.lanes.len();
+        let clock = (self.call << 16) | self.step as u64;
+        let imagined = tensor::step(imagination, clock, &self.lanes, &self.obs);
+        let obs_dim = imagination.ensemble.obs_dim();
+        let action_dim = imagined.action.len() / rows.max(1);
+        let mut alive = (Vec::with_capacity(rows), Vec::with_capacity(self.obs.len()));
+        for row in 0..rows {
+            let at = row * obs_dim..(row + 1) * obs_dim;
+            let next = &imagined.next_obs[at.clone()];
+            let action = &imagined.action[row * action_dim..(row + 1) * action_dim];
+            buffer.push(&self.obs[at], action, imagined.reward[row], next, imagined.terminated[row]);
+            self.reward_sum += f64::from(imagined.reward[row]);
+            if imagined.terminated[row] {
+                self.ended += 1;
+            } else {
+                alive.0.push(self.lanes[row]);
+                alive.1.extend_from_slice(next);
+            }
+        }
+        self.transitions += rows as u64;
+        (self.lanes, self.obs) = alive;
+        self.step += 1;
+        self.step == self.horizon || self.lanes.is_empty()
+    }
+
+    /// Imagined steps of a rollout at most.
+    #[must_use]
+    pub fn horizon(&self) -> usize {
+        self.horizon
+    }
+
+    /// Transitions imagined so far.
+    #[must_use]
+    pub fn transitions(&self) -> u64 {
+        self.transitions
+    }
+
+    /// Mean reward of these transitions.
+    #[must_use]
+    pub fn mean_reward(&self) -> f64 {
+        self.reward_sum / self.transitions.max(1) as f64
+    }
+
+    /// Share of the rollouts that terminated.
+    #[must_use]
+    pub fn terminated_share(&self) -> f64 {
+        self.ended as f64 / self.starts.max(1) as f64
+    }
+
+    /// As arrays.
+    #[must_use]
+    pub fn save(&self) -> State {
+        let mut state = State::new();
+        state.put("call", self.call);
+        state.put("horizon", self.horizon as u64);
+        state.put("step", self.step as u64);
+        state.put("starts", self.starts as u64);
+        state.put("lanes", self.lanes.iter().map(|&lane| u64::from(lane)).collect::<Vec<_>>());
+        state.put("obs", self.obs.clone());
+        state.put("ended", self.ended);
+        state.put("transitions", self.transitions);
+        state.put("reward_sum", self.reward_sum);
+        state
+    }
+
+    /// From arrays.
+    ///
+    /// # Errors
+    /// If an array is missing or left over.
+    pub fn restore(mut state: State) -> Result<Self, StateError> {
+        let rollout = Self {
+            call: state.u64("call")?,
+            horizon: state.u64("horizon")? as usize,
+            step: state.u64("step")? as usize,
+            starts: state.u64("starts")? as usize,
+            lanes: state.u64s("lanes")?.1.into_iter().map(|lane| lane as u32).collect(),
+            obs: state.f32s("obs")?.1,
+            ended: state.u64("ended")?,
+            transitions: state.u64("transitions")?,
+            reward_sum: state.f64("reward_sum")?,
+        };
+        state.finish()?;
+        Ok(rollout)
+    }
+}

@@ -1,0 +1,49 @@
+//! Why a run cannot go on.
+
+use foresee_core::StateError;
+use foresee_env::EnvError;
+use foresee_nn::device::DeviceError;
+use foresee_world_model::Diverged;
+use thiserror::Error;
+
+/// Why a run cannot begin or go on.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The configuration asks for something impossible.
+    #[error("{0}")]
+    Config(String),
+    /// The device cannot be had.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The environment failed.
+    #[error("at environment step {env_step}: {error}")]
+    Env {
+        /// Real steps taken.
+        env_step: u64,
+        /// What it said.
+        error: EnvError,
+    },
+    /// The model's training diverged.
+    #[error("at environment step {env_step}: {error}")]
+    Model {
+        /// Real steps taken.
+        env_step: u64,
+        /// What happened.
+        error: Diverged,
+    },
+    /// The agent's training diverged.
+    #[error(
+        "at environment step {env_step}: the agent diverged: `{metric}` is {value}\nhint: lower `agent.critic_lr` or `training.updates_per_step`, or try `agent.normalized_features = true`"
+    )]
+    Agent {
+        /// Real steps taken.
+        env_step: u64,
+        /// Which number.
+        metric: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// A saved state does not belong to this configuration or version.
+    #[error("{0}\nhint: the checkpoint was made by another configuration or version; start a new run")]
+    State(#[from] StateError),
+}

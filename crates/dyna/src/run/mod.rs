@@ -1,0 +1,380 @@
+//! A run: the Dyna loop as a state machine whose every slice can be followed by a checkpoint.
+//!
+//! One real step passes through the phases
+//!
+//! act → (every `model.fit.every` steps) fit → imagine → update → clocks → act
+//!
+//! and [`Run::advance`] does one slice of at most about a second: one action, some gradient steps of the model, one
+//! imagined step of all rollouts, some updates of the agent. Between slices the run is a plain [`State`]
+//! ([`Run::snapshot`], [`Run::restore`]); a run that is cut there and restored goes on bit for bit.
+//!
+//! Nothing is trained before `training.explore_steps` real steps are over. With `algo = "sac"` the phases fit and
+//! imagine never come.
+
+mod error;
+mod state;
+
+pub use error::RunError;
+
+use burn::tensor::Device;
+use foresee_actor_critic::{AgentValues, Sac, UpdateMetrics};
+use foresee_core::{Stream, Transition};
+use foresee_env::Environment;
+use foresee_nn::tensors;
+use foresee_world_model::config::Heads;
+use foresee_world_model::{Fit, Trainer};
+
+use crate::config::{Algo, Config};
+use crate::evaluate::{Evaluation, evaluate};
+use crate::metrics;
+use crate::record::Record;
+use crate::replay::{self, ImaginedBuffer, RealBuffer};
+use crate::rollout::{Imagination, Rollout};
+
+/// Agent updates in one slice.
+const UPDATES_A_SLICE: u64 = 50;
+
+/// Where in a real step the run is.
+#[derive(Clone, Debug)]
+enum Phase {
+    /// The next slice takes a real step.
+    Act,
+    /// The model is being fitted.
+    Fit(Box<Fit>),
+    /// Rollouts are under way.
+    Imagine(Rollout),
+    /// So many of this step's agent updates are done.
+    Update(u64),
+}
+
+/// Counts since the beginning of the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Counters {
+    env_step: u64,
+    episodes: u64,
+    fits: u64,
+    imagined_steps: u64,
+}
+
+/// The episode under way.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Episode {
+    obs: Vec<f32>,
+    reward_sum: f64,
+    length: u64,
+}
+
+/// A live run.
+pub struct Run {
+    config: Config,
+    device: Device,
+    env: Box<dyn Environment>,
+    agent: Sac,
+    model: Option<Trainer>,
+    real: RealBuffer,
+    imagined: ImaginedBuffer,
+    phase: Phase,
+    counters: Counters,
+    episode: Episode,
+    last_eval: Option<f64>,
+    best_eval: Option<f64>,
+}
+
+impl Run {
+    /// A fresh run, its environment reset.
+    ///
+    /// # Errors
+    /// If the configuration is impossible, the device cannot be had, or the environment fails.
+    pub fn new(config: &Config) -> Result<Self, RunError> {
+        let mut run = Self::prepare(config)?;
+        let seed = Stream::new(config.seed, "env/reset").at(0, 0).bits64();
+        run.episode.obs = run.env.reset(Some(seed)).map_err(|error| RunError::Env { env_step: 0, error })?.obs;
+        Ok(run)
+    }
+
+    /// Everything but the first reset.
+    fn prepare(config: &Config) -> Result<Self, RunError> {
+        if let Some(problem) = config.problem() {
+            return Err(RunError::Config(problem));
+        }
+        let device = config.device.open()?;
+        let env = foresee_env::make(&config.env.id).map_err(|error| RunError::Env { env_step: 0, error })?;
+        let spec = env.spec();
+        let dims = [spec.observation_space.dim(), spec.action_space.dim()];
+        let capacity = config.rollout.capacity(0, config.model.fit.every, config.training.epoch_length);
+        Ok(Self {
+            agent: Sac::new(&config.agent, dims, config.seed, &device),
+            model: (config.algo == Algo::Mbpo).then(|| Trainer::new(&config.model, dims, config.seed, &device)),
+            real: RealBuffer::default(),
+            imagined: ImaginedBuffer::new(capacity, dims[0], dims[1]),
+            phase: Phase::Act,
+            counters: Counters::default(),
+            episode: Episode::default(),
+            last_eval: None,
+            best_eval: None,
+            config: config.clone(),
+            device,
+            env,
+        })
+    }
+
+    /// Whether the run has taken all its real steps and finished what follows the last one.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        matches!(self.phase, Phase::Act) && self.counters.env_step >= self.config.training.env_steps
+    }
+
+    /// Does one slice; reports are appended to `records`.
+    ///
+    /// # Errors
+    /// If the environment fails or training diverged.
+    pub fn advance(&mut self, records: &mut Vec<Record>) -> Result<(), RunError> {
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Act) {
+            Phase::Act => self.act(records)?,
+            Phase::Fit(fit) => self.fit(fit, records)?,
+            Phase::Imagine(rollout) => self.imagine(rollout, records),
+            Phase::Update(done) => self.update(done, records)?,
+        };
+        Ok(())
+    }
+
+    /// One real step: uniform actions while exploring, sampled ones after.
+    fn act(&mut self, records: &mut Vec<Record>) -> Result<Phase, RunError> {
+        let (seed, step) = (self.config.seed, self.counters.env_step);
+        let action = if step < self.config.training.explore_steps {
+            Stream::new(seed, "policy/explore").uniforms(step, 1, self.action_dim())
+        } else {
+            let noise = Stream::new(seed, "policy/act").normals(step, 1, self.action_dim());
+            let obs = tensors::from_vec(self.episode.obs.clone(), [1, self.episode.obs.len()], &self.device);
+            let noise = tensors::from_vec(noise, [1, self.action_dim()], &self.device);
+            tensors::to_vec(self.agent.policy().sample(obs, noise).action)
+        };
+        let failed = |error| RunError::Env { env_step: step, error };
+        let taken = self.env.step(&action).map_err(failed)?;
+        self.counters.env_step += 1;
+        self.episode.reward_sum += taken.reward;
+        self.episode.length += 1;
+        let transition = Transition {
+            obs: std::mem::replace(&mut self.episode.obs, taken.obs.clone()),
+            action,
+            reward: taken.reward as f32,
+            next_obs: taken.obs,
+            terminated: taken.terminated,
+            truncated: taken.truncated,
+        };
+        self.real.push(&transition);
+        if taken.terminated || taken.truncated {
+            self.counters.episodes += 1;
+            let values = vec![
+                (metrics::EPISODE_RETURN, self.episode.reward_sum),
+                (metrics::EPISODE_LENGTH, self.episode.length as f64),
+            ];
+            records.push(Record { env_step: self.counters.env_step, values });
+            let obs = self.env.reset(None).map_err(failed)?.obs;
+            self.episode = Episode { obs, ..Episode::default() };
+        }
+        Ok(self.after_act())
+    }
+
+    fn after_act(&mut self) -> Phase {
+        let Self { config, real, agent, .. } = self;
+        let step = self.counters.env_step;
+        let due = step >= config.training.explore_steps && step.is_multiple_of(config.model.fit.every);
+        match &mut self.model {
+            Some(model) if due && real.rows().rows >= 2 => {
+                let view = value_view(agent, config.model.loss.heads);
+                Phase::Fit(Box::new(model.begin(real.rows(), &view, self.counters.fits, step)))
+            }
+            _ => Phase::Update(0),
+        }
+    }
+
+    /// Some gradient steps of the model.
+    fn fit(&mut self, mut fit: Box<Fit>, records: &mut Vec<Record>) -> Result<Phase, RunError> {
+        let env_step = self.counters.env_step;
+        let model = self.model.as_mut().expect("a fit has a model");
+        let Some(report) = model.advance(&mut fit).map_err(|error| RunError::Model { env_step, error })? else {
+            return Ok(Phase::Fit(fit));
+        };
+        let mut values = vec![
+            (metrics::MODEL_TRAIN_LOSS, report.train_loss),
+            (metrics::MODEL_HOLDOUT_SCORE, report.holdout_score),
+            (metrics::MODEL_HOLDOUT_MSE, report.holdout_mse),
+            (metrics::MODEL_STEPS, report.steps as f64),
+            (metrics::MODEL_EPOCHS, f64::from(report.epochs)),
+        ];
+        values.extend(report.value_gradient_norm.map(|norm| (metrics::VALUE_GRADIENT_NORM, norm)));
+        records.push(Record { env_step, values });
+
+        let Config { rollout, training, model, seed, .. } = &self.config;
+        self.imagined.resize(rollout.capacity(env_step, model.fit.every, training.epoch_length));
+        let starts = rollout.starts_per_step * model.fit.every as usize;
+        let horizon = rollout.horizon.floor(env_step);
+        let call = self.counters.fits;
+        self.counters.fits += 1;
+        Ok(Phase::Imagine(Rollout::new(self.real.rows(), starts, horizon, *seed, call)))
+    }
+
+    /// One imagined step of all rollouts.
+    fn imagine(&mut self, mut rollout: Rollout, records: &mut Vec<Record>) -> Phase {
+        let imagination = Imagination {
+            ensemble: &self.model.as_ref().expect("a rollout has a model").ensemble,
+            policy: self.agent.policy(),
+            termination: &self.env.spec().termination,
+            seed: self.config.seed,
+            device: &self.device,
+        };
+        let before = rollout.transitions();
+        let over = rollout.advance(&imagination, &mut self.imagined);
+        self.counters.imagined_steps += rollout.transitions() - before;
+        if !over {
+            return Phase::Imagine(rollout);
+        }
+        let env_step = self.counters.env_step;
+        let values = vec![
+            (metrics::IMAGINED_HORIZON, rollout.horizon() as f64),
+            (metrics::IMAGINED_REWARD, rollout.mean_reward()),
+            (metrics::IMAGINED_TERMINATED, rollout.terminated_share()),
+            (metrics::IMAGINED_ROWS, self.imagined.len() as f64),
+            (metrics::REAL_RATIO, self.config.rollout.real_ratio.at(env_step)),
+            (metrics::IMAGINED_STEPS, self.counters.imagined_steps as f64),
+        ];
+        records.push(Record { env_step, values });
+        Phase::Update(0)
+    }
+
+    /// Some updates of the agent; after the last one, what the clocks ask for.
+    fn update(&mut self, done: u64, records: &mut Vec<Record>) -> Result<Phase, RunError> {
+        let Config { training, agent, rollout, seed, .. } = &self.config;
+        let env_step = self.counters.env_step;
+        let total = if env_step < training.explore_steps { 0 } else { training.updates_per_step };
+        let end = total.min(done + UPDATES_A_SLICE);
+        let mut last = None;
+        for _ in done..end {
+            let update = self.agent.updates();
+            let shares = replay::shares(agent.batch, rollout.real_ratio.at(env_step), self.imagined.len());
+            let batch = replay::mix(&self.real, &self.imagined, shares, *seed, update);
+            let batch = replay::to_tensors(batch, &self.device);
+            let noise = |name| {
+                let normals = Stream::new(*seed, name).normals(update, agent.batch, self.action_dim());
+                tensors::from_vec(normals, [agent.batch, self.action_dim()], &self.device)
+            };
+            let (noise_next, noise) = (noise("agent/noise_next"), noise("agent/noise"));
+            last = Some(self.agent.update(&batch, noise_next, noise));
+        }
+        if end < total {
+            return Ok(Phase::Update(end));
+        }
+        if let Some(last) = last
+            && env_step.is_multiple_of(self.config.training.log_every)
+        {
+            records.push(self.training_record(last)?);
+        }
+        if env_step.is_multiple_of(self.config.training.eval_every) || env_step == self.config.training.env_steps {
+            self.evaluate_now(records)?;
+        }
+        Ok(Phase::Act)
+    }
+
+    fn training_record(&self, last: UpdateMetrics) -> Result<Record, RunError> {
+        let number = |tensor| f64::from(tensors::to_f32::<1>(tensor));
+        let mut values = vec![
+            (metrics::CRITIC_LOSS, number(last.critic_loss)),
+            (metrics::TARGET_VALUE, number(last.target_mean)),
+            (metrics::TEMPERATURE, number(self.agent.temperature())),
+        ];
+        if let Some([loss, entropy]) = last.actor {
+            values.extend([(metrics::ACTOR_LOSS, number(loss)), (metrics::ENTROPY, number(entropy))]);
+        }
+        values.push((metrics::UPDATES, self.agent.updates() as f64));
+        let env_step = self.counters.env_step;
+        match values.iter().find(|(_, value)| !value.is_finite()) {
+            Some(&(metric, value)) => Err(RunError::Agent { env_step, metric, value }),
+            None => Ok(Record { env_step, values }),
+        }
+    }
+
+    fn evaluate_now(&mut self, records: &mut Vec<Record>) -> Result<(), RunError> {
+        let outcome = self.evaluate(self.config.training.eval_episodes)?;
+        let mean = outcome.mean();
+        self.last_eval = Some(mean);
+        self.best_eval = Some(self.best_eval.map_or(mean, |best| best.max(mean)));
+        let values = vec![
+            (metrics::EVAL_RETURN, mean),
+            (metrics::EVAL_RETURN_STD, outcome.std()),
+            (metrics::EVAL_LENGTH, outcome.mean_length()),
+            (metrics::EVAL_EPISODES, outcome.returns.len() as f64),
+        ];
+        records.push(Record { env_step: self.counters.env_step, values });
+        Ok(())
+    }
+
+    /// Evaluates the policy as it is; nothing of the run changes.
+    ///
+    /// # Errors
+    /// If the environment fails.
+    pub fn evaluate(&self, episodes: usize) -> Result<Evaluation, RunError> {
+        let env_step = self.counters.env_step;
+        evaluate(self.agent.policy(), &self.config.env.id, episodes, self.config.seed, &self.device)
+            .map_err(|error| RunError::Env { env_step, error })
+    }
+
+    fn action_dim(&self) -> usize {
+        self.env.spec().action_space.dim()
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Real steps taken.
+    #[must_use]
+    pub fn env_step(&self) -> u64 {
+        self.counters.env_step
+    }
+
+    /// Real episodes finished.
+    #[must_use]
+    pub fn episodes(&self) -> u64 {
+        self.counters.episodes
+    }
+
+    /// Imagined transitions so far.
+    #[must_use]
+    pub fn imagined_steps(&self) -> u64 {
+        self.counters.imagined_steps
+    }
+
+    /// The last and the best evaluation's mean return.
+    #[must_use]
+    pub fn evaluations(&self) -> [Option<f64>; 2] {
+        [self.last_eval, self.best_eval]
+    }
+
+    /// What the next slice does, in a word.
+    #[must_use]
+    pub fn phase(&self) -> &'static str {
+        match self.phase {
+            Phase::Act => "act",
+            Phase::Fit(_) => "fit model",
+            Phase::Imagine(_) => "imagine",
+            Phase::Update(_) => "update",
+        }
+    }
+
+    /// Whether the run stands between two real steps: where clocks look.
+    #[must_use]
+    pub fn between_steps(&self) -> bool {
+        matches!(self.phase, Phase::Act)
+    }
+}
+
+/// The agent's values with the heads that the loss asks for.
+fn value_view(agent: &Sac, heads: Heads) -> AgentValues<'_> {
+    match heads {
+        Heads::All => agent.values(),
+        Heads::Target => agent.target_values(),
+    }
+}

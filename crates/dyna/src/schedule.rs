@@ -1,0 +1,51 @@
+//! Numbers that change with the real steps.
+
+use serde::{Deserialize, Serialize};
+
+/// A constant, or a straight line that is flat before its start and after its end.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "a number, or four numbers [from, to, start, end]")]
+pub enum Schedule {
+    /// Always this.
+    Constant(f64),
+    /// `[from, to, start, end]`: `from` up to real step `start`, `to` from real step `end` on.
+    Linear([f64; 4]),
+}
+
+impl Schedule {
+    /// The value at a real step (mbrl-lib's `truncated_linear`).
+    #[must_use]
+    pub fn at(&self, step: u64) -> f64 {
+        match *self {
+            Self::Constant(value) => value,
+            Self::Linear([from, to, start, end]) => truncated_linear([start, end, from, to], step as f64),
+        }
+    }
+
+    /// The value at a real step, rounded down: counts.
+    #[must_use]
+    pub fn floor(&self, step: u64) -> usize {
+        self.at(step) as usize
+    }
+
+    /// The values at both ends.
+    #[must_use]
+    pub fn ends(&self) -> [f64; 2] {
+        match *self {
+            Self::Constant(value) => [value; 2],
+            Self::Linear([from, to, ..]) => [from, to],
+        }
+    }
+}
+
+/// mbrl-lib's function, in its order `[x0, x1, y0, y1]`: y1 at once if the interval is empty.
+#[must_use]
+pub fn truncated_linear([x0, x1, y0, y1]: [f64; 4], x: f64) -> f64 {
+    if x1 - x0 < 1e-10 {
+        y1
+    } else if x <= x0 {
+        y0
+    } else {
+        y0 + ((x - x0) / (x1 - x0)).min(1.0) * (y1 - y0)
+    }
+}

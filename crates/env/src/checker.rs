@@ -1,0 +1,84 @@
+//! The conformance function: what [`Environment`] promises, tried out. In the spirit of Gymnasium's `check_env`, and
+//! stricter: it also plays episodes to their end, saves and restores in the middle, and compares bit for bit.
+//!
+//! Actions are samples of the action space from a fixed stream, so that a failure comes back the same every time.
+
+mod promises;
+
+use core::fmt;
+
+use thiserror::Error;
+
+use crate::environment::{EnvError, Environment};
+use promises::{Broken, Checker};
+
+/// What is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// Building, resetting, stepping and restoring succeed where they should.
+    Runs,
+    /// The spec makes sense by itself.
+    Spec,
+    /// Observations lie in their space.
+    Observations,
+    /// Rewards are finite.
+    Rewards,
+    /// `terminated` is what the spec's rule says.
+    Termination,
+    /// `truncated` comes exactly at the limit.
+    TimeLimit,
+    /// A step needs an episode.
+    Order,
+    /// A seed fixes everything, and no seed goes on with the generator.
+    Seeding,
+    /// Bad actions are refused and change nothing; actions outside the space act as the nearest inside.
+    Actions,
+    /// A restored environment goes on bit for bit.
+    SaveRestore,
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Runs => "make, reset, step and restore succeed within an episode",
+            Self::Spec => "the spec makes sense by itself",
+            Self::Observations => "observations lie in the observation space",
+            Self::Rewards => "rewards are finite",
+            Self::Termination => "`terminated` is what the spec's rule says of the observation",
+            Self::TimeLimit => "`truncated` comes exactly at `max_episode_steps`",
+            Self::Order => "a step needs a reset first, and again after the end of an episode",
+            Self::Seeding => "a seed fixes the episode, and a reset without a seed goes on with the generator",
+            Self::Actions => "bad actions are refused and change nothing, actions outside the space are clamped",
+            Self::SaveRestore => "a restored environment goes on bit for bit",
+        })
+    }
+}
+
+/// A broken promise.
+#[derive(Debug, Error)]
+#[error("`{id}` breaks the rule that {check}: {detail}")]
+pub struct CheckFailure {
+    /// The environment.
+    pub id: String,
+    /// Which rule.
+    pub check: Check,
+    /// Where, and with which values.
+    pub detail: String,
+}
+
+/// Checks everything that [`Environment`] promises, on environments from `make`.
+///
+/// # Errors
+/// Names the first promise that is broken.
+pub fn check_environment(make: impl Fn() -> Result<Box<dyn Environment>, EnvError>) -> Result<(), CheckFailure> {
+    let runs = |error: EnvError| CheckFailure { id: "make".into(), check: Check::Runs, detail: error.to_string() };
+    let spec = make().map_err(runs)?.spec().clone();
+    let checker = Checker { make: &make, spec };
+    let outcome = checker
+        .spec_makes_sense()
+        .and_then(|()| checker.episodes())
+        .and_then(|()| checker.seeding())
+        .and_then(|()| checker.save_and_restore())
+        .and_then(|()| checker.actions());
+    outcome.map_err(|Broken(check, detail)| CheckFailure { id: checker.spec.id, check, detail })
+}

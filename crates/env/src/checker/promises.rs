@@ -1,0 +1,236 @@
+//! Each promise of an environment, tried out; the first that is broken ends the check.
+
+use foresee_core::{State, Stream};
+
+use super::Check;
+use crate::environment::{EnvError, Environment, Reset, Spec, Step};
+
+/// Episodes played to the end.
+const EPISODES: u64 = 3;
+/// Steps after which an episode without a (shorter) time limit is left.
+const LONGEST_EPISODE: u32 = 10_000;
+/// Steps compared after a restore: long enough to cross the end of an episode that was left two steps before it.
+const FUTURE: u64 = 10;
+
+/// Which promise, and how.
+pub(super) struct Broken(pub(super) Check, pub(super) String);
+
+/// An error where none belongs.
+impl From<EnvError> for Broken {
+    fn from(error: EnvError) -> Self {
+        Self(Check::Runs, error.to_string())
+    }
+}
+
+fn ensure(holds: bool, check: Check, detail: impl FnOnce() -> String) -> Result<(), Broken> {
+    if holds { Ok(()) } else { Err(Broken(check, detail())) }
+}
+
+/// Environments of one kind, and what they say of themselves.
+pub(super) struct Checker<'a> {
+    pub(super) make: &'a dyn Fn() -> Result<Box<dyn Environment>, EnvError>,
+    pub(super) spec: Spec,
+}
+
+impl Checker<'_> {
+    fn make(&self) -> Result<Box<dyn Environment>, Broken> {
+        Ok((self.make)()?)
+    }
+
+    fn action(&self, t: u64) -> Vec<f32> {
+        self.spec.action_space.sample(&mut Stream::new(0, "checker/action").at(t, 0))
+    }
+
+    pub(super) fn spec_makes_sense(&self) -> Result<(), Broken> {
+        for (name, space) in [("observation", &self.spec.observation_space), ("action", &self.spec.action_space)] {
+            let sound = !space.low.is_empty()
+                && space.low.len() == space.high.len()
+                && space.low.iter().zip(&space.high).all(|(low, high)| low <= high);
+            ensure(sound, Check::Spec, || format!("the {name} space is {space:?}"))?;
+        }
+        let dim = self.spec.observation_space.dim();
+        for bound in &self.spec.termination.bounds {
+            ensure(bound.index < dim, Check::Spec, || format!("{bound:?} on an observation of {dim} entries"))?;
+        }
+        ensure(self.spec.max_episode_steps != Some(0), Check::Spec, || "a time limit of no steps".into())
+    }
+
+    /// Observations, rewards, flags and the order of calls, over whole episodes of one environment.
+    pub(super) fn episodes(&self) -> Result<(), Broken> {
+        let mut env = self.make()?;
+        self.refuses_a_step(env.as_mut(), "before the first reset")?;
+        for seed in 0..EPISODES {
+            self.observation(&env.reset(Some(seed))?.obs, 0)?;
+            for t in 1..=self.spec.max_episode_steps.unwrap_or(u32::MAX).min(LONGEST_EPISODE) {
+                let step = env.step(&self.action(u64::from(t)))?;
+                self.step_is_sound(&step, t)?;
+                if step.terminated || step.truncated {
+                    self.refuses_a_step(env.as_mut(), "after the end of an episode")?;
+                    let mut other = self.make()?;
+                    other.reset(None)?;
+                    other.restore(env.save())?;
+                    self.refuses_a_step(other.as_mut(), "after restoring the end of an episode")?;
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn observation(&self, obs: &[f32], t: u32) -> Result<(), Broken> {
+        ensure(self.spec.observation_space.contains(obs), Check::Observations, || {
+            format!("step {t} gave {obs:?}, the space is {:?}", self.spec.observation_space)
+        })
+    }
+
+    fn step_is_sound(&self, step: &Step, t: u32) -> Result<(), Broken> {
+        let Step { obs, reward, terminated, truncated, .. } = step;
+        self.observation(obs, t)?;
+        ensure(reward.is_finite(), Check::Rewards, || format!("step {t} gave {reward}"))?;
+        ensure(*terminated == self.spec.termination.terminated(obs), Check::Termination, || {
+            format!("step {t} gave {terminated} at {obs:?}")
+        })?;
+        let limit = self.spec.max_episode_steps;
+        ensure(*truncated == (limit == Some(t)), Check::TimeLimit, || {
+            format!("step {t} gave {truncated}, the limit is {limit:?}")
+        })
+    }
+
+    fn refuses_a_step(&self, env: &mut dyn Environment, when: &str) -> Result<(), Broken> {
+        let before = env.save();
+        let outcome = env.step(&self.action(0));
+        ensure(matches!(outcome, Err(EnvError::NeedsReset { .. })), Check::Order, || format!("{when}: {outcome:?}"))?;
+        ensure(env.save() == before, Check::Order, || format!("{when}: the refused step changed the state"))
+    }
+
+    pub(super) fn seeding(&self) -> Result<(), Broken> {
+        let episode = |env: &mut dyn Environment, seed| -> Result<Vec<Bits>, Broken> {
+            let mut bits = vec![Bits::from(env.reset(Some(seed))?)];
+            bits.extend(self.future(env)?);
+            Ok(bits)
+        };
+        let same = |holds, detail: &str| ensure(holds, Check::Seeding, || detail.into());
+        let mut env = self.make()?;
+        let first = episode(env.as_mut(), 7)?;
+        same(first == episode(self.make()?.as_mut(), 7)?, "two environments differ after the same seed")?;
+        same(first == episode(env.as_mut(), 7)?, "an environment differs after the same seed when it was used before")?;
+        same(first[0] != episode(env.as_mut(), 8)?[0], "two seeds give the same reset")?;
+        let again = [env.reset(None)?, env.reset(None)?].map(Bits::from);
+        same(again[0] != again[1], "a reset without a seed repeats the one before")
+    }
+
+    pub(super) fn actions(&self) -> Result<(), Broken> {
+        let mut env = self.make()?;
+        env.reset(Some(0))?;
+        env.step(&self.action(0))?;
+        let before = env.save();
+        let good = self.action(1);
+        for action in [&good[1..], &[&good[..], &good[..1]].concat()] {
+            let outcome = env.step(action);
+            let refused = matches!(outcome, Err(EnvError::ActionLength { .. }));
+            ensure(refused, Check::Actions, || format!("{} entries gave {outcome:?}", action.len()))?;
+        }
+        for (index, value) in (0..good.len()).flat_map(|i| [(i, f32::NAN), (i, f32::INFINITY), (i, f32::NEG_INFINITY)])
+        {
+            let mut action = good.clone();
+            action[index] = value;
+            let outcome = env.step(&action);
+            let refused = matches!(outcome, Err(EnvError::NonFiniteAction { index: found, .. }) if found == index);
+            ensure(refused, Check::Actions, || format!("{value} in entry {index} gave {outcome:?}"))?;
+        }
+        ensure(env.save() == before, Check::Actions, || "a refused action changed the state".into())?;
+        for sign in [1.0, -1.0] {
+            let beyond: Vec<f32> = good.iter().map(|_| sign * f32::MAX).collect();
+            let nearest = self.spec.action_space.clamp(&beyond);
+            let outside = Bits::from(env.step(&beyond)?);
+            env.restore(before.clone())?;
+            let inside = Bits::from(env.step(&nearest)?);
+            env.restore(before.clone())?;
+            ensure(outside == inside, Check::Actions, || format!("{beyond:?} does not act as {nearest:?}"))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn save_and_restore(&self) -> Result<(), Broken> {
+        let holds = |holds, detail: &str| ensure(holds, Check::SaveRestore, || detail.into());
+        let near_the_end = self.spec.max_episode_steps.unwrap_or(0).min(LONGEST_EPISODE).saturating_sub(2);
+        for steps in [0, 5, u64::from(near_the_end)] {
+            let mut env = self.make()?;
+            env.reset(Some(1))?;
+            self.play(env.as_mut(), 0, steps)?;
+            let saved = env.save();
+            holds(env.save() == saved, "saving twice gives two states")?;
+            let future = self.future(env.as_mut())?;
+            for mut target in [env, self.make()?] {
+                target.restore(saved.clone())?;
+                holds(target.save() == saved, "what is restored is not what was saved")?;
+                for (bad, name) in [(State::new(), "an empty state"), (with_a_stranger(&saved), "an unknown array")] {
+                    let outcome = target.restore(bad);
+                    holds(matches!(outcome, Err(EnvError::BadState { .. })), &format!("{name} gave {outcome:?}"))?;
+                    holds(target.save() == saved, &format!("{name} was refused and changed the state"))?;
+                }
+                let detail = format!("the future after {steps} steps differs after a restore");
+                holds(self.future(target.as_mut())? == future, &detail)?;
+            }
+        }
+        let mut env = self.make()?;
+        env.reset(None)?;
+        env.restore(self.make()?.save())?;
+        self.refuses_a_step(env.as_mut(), "after restoring a fresh environment")
+    }
+
+    /// Some steps, a reset without a seed, some more steps: all of the state comes to light.
+    fn future(&self, env: &mut dyn Environment) -> Result<Vec<Bits>, Broken> {
+        let mut bits = self.play(env, 100, FUTURE)?;
+        bits.push(env.reset(None)?.into());
+        bits.extend(self.play(env, 200, FUTURE)?);
+        Ok(bits)
+    }
+
+    /// Steps with the actions from `clock` on, and a reset after each end.
+    fn play(&self, env: &mut dyn Environment, clock: u64, steps: u64) -> Result<Vec<Bits>, Broken> {
+        let mut bits = Vec::new();
+        for t in clock..clock + steps {
+            let step = env.step(&self.action(t))?;
+            let over = step.terminated || step.truncated;
+            bits.push(step.into());
+            if over {
+                bits.push(env.reset(None)?.into());
+            }
+        }
+        Ok(bits)
+    }
+}
+
+fn with_a_stranger(saved: &State) -> State {
+    let mut state = saved.clone();
+    state.put("no_environment_has_this", 0_u64);
+    state
+}
+
+/// What a call gave, as bits: −0 differs from 0.
+#[derive(Debug, PartialEq)]
+struct Bits {
+    obs: Vec<u32>,
+    reward: u64,
+    flags: [bool; 2],
+    info: Vec<(String, u64)>,
+}
+
+impl From<Step> for Bits {
+    fn from(step: Step) -> Self {
+        Self {
+            obs: step.obs.into_iter().map(f32::to_bits).collect(),
+            reward: step.reward.to_bits(),
+            flags: [step.terminated, step.truncated],
+            info: step.info.into_iter().map(|(name, value)| (name, value.to_bits())).collect(),
+        }
+    }
+}
+
+impl From<Reset> for Bits {
+    fn from(reset: Reset) -> Self {
+        let Reset { obs, info } = reset;
+        Step { obs, reward: 0.0, terminated: false, truncated: false, info }.into()
+    }
+}

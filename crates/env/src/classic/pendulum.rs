@@ -1,0 +1,221 @@
+//! `Pendulum-v1`: swing a rod up by a torque at its hinge and hold it there. It never terminates.
+//!
+//! State: θ (rad, 0 upright, not wrapped) and θ̇ (rad/s). Action: torque u in [-2, 2] N m. Observation: cos θ, sin θ, θ̇.
+//!
+//! * θ̇' = clip(θ̇ + (3g/(2l) · sin θ + 3/(m l²) · u) · dt, ±8)
+//! * θ' = θ + θ̇' · dt
+//! * reward = −(wrap(θ)² + 0.1 θ̇² + 0.001 u²), of the state before the step
+//! * reset: θ uniform in ±π, θ̇ uniform in ±1
+//!
+//! with g = 10 m/s², l = 1 m, m = 1 kg, dt = 0.05 s. Source: Gymnasium 1.4.0,
+//! `gymnasium/envs/classic_control/pendulum.py`, under numpy 2.4.6. Its numbers are kept bit for bit, which takes three
+//! oddities: by numpy 2's promotion the terms of the float32 torque stay float32 (3·u, and 0.001·u² with 0.001 rounded
+//! to float32 too) until they meet a float64; squares are calls of the C library's `pow`, which is not always x·x;
+//! angles wrap by Python's floored modulo.
+
+use core::f64::consts::PI;
+use core::hint::black_box;
+
+use foresee_core::{State, StateError, Termination};
+
+use crate::environment::{EnvError, Environment, Info, Reset, Spec, Step};
+use crate::numpy_random::NumpyRng;
+use crate::space::BoxSpace;
+
+/// rad/s
+const MAX_SPEED: f64 = 8.0;
+/// N m
+const MAX_TORQUE: f32 = 2.0;
+/// s
+const DT: f64 = 0.05;
+/// 3g/(2l), in 1/s²
+const GRAVITY_TERM: f64 = 15.0;
+/// 3/(m l²), in 1/(kg m²)
+const TORQUE_TERM: f32 = 3.0;
+/// Half-widths of the reset, in rad and rad/s.
+const RESET: [f64; 2] = [PI, 1.0];
+
+/// The environment without its time limit.
+#[derive(Debug)]
+pub struct Pendulum {
+    spec: Spec,
+    rng: NumpyRng,
+    /// [θ, θ̇], in rad and rad/s; `None` before the first reset.
+    physics: Option<[f64; 2]>,
+}
+
+impl Pendulum {
+    /// A pendulum that waits for its first reset.
+    #[must_use]
+    pub fn new() -> Self {
+        let spec = Spec {
+            id: "Pendulum-v1".into(),
+            observation_space: BoxSpace::symmetric(&[1.0, 1.0, MAX_SPEED as f32]),
+            action_space: BoxSpace::symmetric(&[MAX_TORQUE]),
+            max_episode_steps: None,
+            termination: Termination::never(),
+        };
+        Self { spec, rng: NumpyRng::from_seed(0), physics: None }
+    }
+}
+
+impl Default for Pendulum {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Environment for Pendulum {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn reset(&mut self, seed: Option<u64>) -> Result<Reset, EnvError> {
+        if let Some(seed) = seed {
+            self.rng = NumpyRng::from_seed(seed);
+        }
+        let physics = RESET.map(|half_width| self.rng.uniform(-half_width, half_width));
+        self.physics = Some(physics);
+        Ok(Reset { obs: observe(physics), info: Info::new() })
+    }
+
+    fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
+        self.spec.check_action(action)?;
+        let Some(physics) = self.physics else { return Err(EnvError::NeedsReset { id: self.spec.id.clone() }) };
+        let (physics, reward) = advance(physics, action[0].clamp(-MAX_TORQUE, MAX_TORQUE));
+        self.physics = Some(physics);
+        Ok(Step { obs: observe(physics), reward, terminated: false, truncated: false, info: Info::new() })
+    }
+
+    /// `physics` f64 `[2]`, θ and θ̇, or `[0]` before the first reset; `rng.*` of [`NumpyRng::save`].
+    fn save(&self) -> State {
+        let mut state = State::new();
+        state.put("physics", self.physics.map_or(Vec::new(), Vec::from));
+        state.nest("rng", self.rng.save());
+        state
+    }
+
+    fn restore(&mut self, state: State) -> Result<(), EnvError> {
+        (self.physics, self.rng) = read(state).map_err(EnvError::bad_state(&self.spec.id))?;
+        Ok(())
+    }
+}
+
+/// What [`Pendulum::save`] wrote.
+fn read(mut state: State) -> Result<(Option<[f64; 2]>, NumpyRng), StateError> {
+    let physics = match state.f64s("physics")?.1[..] {
+        [] => None,
+        [theta, theta_dot] if theta.is_finite() && theta_dot.is_finite() => Some([theta, theta_dot]),
+        ref found => {
+            let expected = "an angle and a speed, or nothing".into();
+            return Err(StateError::Mismatch { path: "physics".into(), found: format!("{found:?}"), expected });
+        }
+    };
+    let rng = NumpyRng::restored(state.part("rng"))?;
+    state.finish()?;
+    Ok((physics, rng))
+}
+
+/// The state after `DT` under a torque in N m, and the reward.
+fn advance([theta, theta_dot]: [f64; 2], torque: f32) -> ([f64; 2], f64) {
+    let torque_cost = 0.001_f32 * torque.powf(two() as f32);
+    let cost = wrap(theta).powf(two()) + 0.1 * theta_dot.powf(two()) + f64::from(torque_cost);
+
+    let acceleration = GRAVITY_TERM * theta.sin() + f64::from(TORQUE_TERM * torque);
+    let theta_dot = (theta_dot + acceleration * DT).clamp(-MAX_SPEED, MAX_SPEED);
+    ([theta + theta_dot * DT, theta_dot], -cost)
+}
+
+/// An exponent that the compiler cannot see: it would turn `pow(x, 2)` into x·x, and Gymnasium's rewards come from `pow`.
+fn two() -> f64 {
+    black_box(2.0)
+}
+
+/// The angle in [-π, π), by Python's modulo: the result has the sign of the divisor.
+fn wrap(theta: f64) -> f64 {
+    let remainder = (theta + PI) % (2.0 * PI);
+    (if remainder < 0.0 { remainder + 2.0 * PI } else { remainder }) - PI
+}
+
+fn observe([theta, theta_dot]: [f64; 2]) -> Vec<f32> {
+    vec![theta.cos() as f32, theta.sin() as f32, theta_dot as f32]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_agrees_with_gymnasium_where_a_plain_square_would_not() {
+        // State and action before, reward and state after, of `gymnasium.make("Pendulum-v1").unwrapped`; found among
+        // 20000 random steps as ones where x·x for `pow(x, 2)` changes the reward: of θ or θ̇ in the first, of u in the
+        // second, which also wraps a negative angle.
+        let steps = [
+            (
+                ([10.511604160251125, -5.950914924645614], 0.698_585_8),
+                ([10.186104509662947, -6.509993011763548], -7.763892047103349),
+            ),
+            (
+                ([-14.011129040230202, -2.2963937266812153], 0.261_632_44),
+                ([-14.161189023226266, -3.0011996599212867], -2.6147377754592647),
+            ),
+        ];
+        for ((state, torque), (want, reward)) in steps {
+            let got = advance(state, torque);
+            if cfg!(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu")) {
+                assert_eq!(got, (want, reward));
+            }
+            assert!((got.1 - reward).abs() < 1e-9 && got.0.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-9));
+        }
+    }
+
+    #[test]
+    fn it_hangs_still_at_the_bottom_and_stands_still_at_the_top() {
+        assert_eq!(advance([0.0, 0.0], 0.0), ([0.0, 0.0], 0.0));
+        let ([theta, theta_dot], reward) = advance([PI, 0.0], 0.0);
+        assert!((theta - PI).abs() < 1e-15 && theta_dot.abs() < 1e-14);
+        assert_eq!(reward, -PI * PI);
+    }
+
+    #[test]
+    fn full_torque_holds_the_rod_where_its_sine_is_two_fifths() {
+        // 15 sin θ = 3 u: full torque balances where sin θ = 0.4.
+        let theta = 0.4_f64.asin();
+        let ([_, theta_dot], _) = advance([theta, 0.0], -MAX_TORQUE);
+        assert!(theta_dot.abs() < 1e-15, "{theta_dot}");
+    }
+
+    #[test]
+    fn torque_and_speed_are_clipped() {
+        let mut env = Pendulum::new();
+        let mut step = |action: f32| {
+            env.reset(Some(0)).unwrap();
+            env.step(&[action]).unwrap()
+        };
+        assert_eq!(step(100.0), step(MAX_TORQUE));
+        assert_eq!(advance([1.5, 7.99], 2.0).0[1], MAX_SPEED);
+        assert_eq!(advance([-1.5, -7.99], -2.0).0[1], -MAX_SPEED);
+    }
+
+    #[test]
+    fn angles_wrap_as_in_python() {
+        // `((x + math.pi) % (2 * math.pi)) - math.pi`
+        for (x, want) in [(PI, -PI), (-PI, -PI), (0.0, 0.0), (-4.0, 2.2831853071795862), (-100.0, 0.5309649148733833)] {
+            assert_eq!(wrap(x), want, "{x}");
+        }
+    }
+
+    #[test]
+    fn a_state_that_does_not_fit_is_refused_and_changes_nothing() {
+        let mut env = Pendulum::new();
+        env.reset(Some(3)).unwrap();
+        let saved = env.save();
+        for physics in [vec![1.0], vec![f64::NAN, 0.0]] {
+            let mut state = env.save();
+            state.take("physics").unwrap();
+            state.put("physics", physics);
+            assert!(env.restore(state).unwrap_err().to_string().contains("expected an angle and a speed"));
+        }
+        assert_eq!(env.save(), saved);
+    }
+}

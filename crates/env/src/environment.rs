@@ -1,0 +1,205 @@
+//! The trait: five methods with the meaning that Gymnasium 1.4.0 gives them, and a full save and restore.
+//!
+//! What every environment keeps, and [`check_environment`](crate::check_environment) tests:
+//! * `terminated` is the task's own end, exactly when the rule in its spec says so of the new observation;
+//!   `truncated` is the time limit's, exactly at `max_episode_steps`. Both may be true at once.
+//! * An action outside the action space acts as the nearest one inside, as in Gymnasium's Pendulum.
+//! * An error leaves the environment as it was.
+//! * After `restore` everything goes on bit for bit: physics, generator, elapsed steps, whether a reset is needed.
+
+use std::collections::BTreeMap;
+
+use foresee_core::{State, StateError, Termination};
+use thiserror::Error;
+
+use crate::space::BoxSpace;
+
+/// A task, one copy of it.
+pub trait Environment: Send {
+    /// What there is to know before the first step. It never changes.
+    fn spec(&self) -> &Spec;
+
+    /// Begins an episode. A seed restarts the environment's own generator; `None` goes on with it.
+    ///
+    /// A fresh environment's generator is that of seed 0: nothing here asks the operating system for randomness.
+    ///
+    /// # Errors
+    /// Only where something outside the process can fail, as in a bridge.
+    fn reset(&mut self, seed: Option<u64>) -> Result<Reset, EnvError>;
+
+    /// One step under an action `[A]`.
+    ///
+    /// # Errors
+    /// If the action has another length or is not finite, or if a reset is due.
+    fn step(&mut self, action: &[f32]) -> Result<Step, EnvError>;
+
+    /// Everything that the future depends on.
+    fn save(&self) -> State;
+
+    /// Goes back to a saved state, of this environment or of another one with the same id.
+    ///
+    /// # Errors
+    /// If an array is missing, unknown, or not what `save` would write.
+    fn restore(&mut self, state: State) -> Result<(), EnvError>;
+}
+
+/// What an environment tells about itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// Its id: `Name-vN`.
+    pub id: String,
+    /// Where observations lie, `[O]`.
+    pub observation_space: BoxSpace,
+    /// Where actions lie, `[A]`.
+    pub action_space: BoxSpace,
+    /// After how many steps an episode is truncated; `None` for never.
+    pub max_episode_steps: Option<u32>,
+    /// When an episode terminates, as a rule on the observation after the step.
+    pub termination: Termination,
+}
+
+impl Spec {
+    /// Checks that an action `[A]` may be given to `step`.
+    ///
+    /// # Errors
+    /// If it has another length than the action space, or an entry is not finite.
+    pub fn check_action(&self, action: &[f32]) -> Result<(), EnvError> {
+        let (found, expected) = (action.len(), self.action_space.dim());
+        if found != expected {
+            return Err(EnvError::ActionLength { id: self.id.clone(), found, expected });
+        }
+        match action.iter().position(|x| !x.is_finite()) {
+            Some(index) => Err(EnvError::NonFiniteAction { id: self.id.clone(), index, value: action[index] }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Scalars on the side, by name: parts of a reward, positions. Nothing in training depends on them.
+pub type Info = BTreeMap<String, f64>;
+
+/// What a reset gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reset {
+    /// The first observation, `[O]`.
+    pub obs: Vec<f32>,
+    /// Scalars on the side.
+    pub info: Info,
+}
+
+/// What a step gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The observation after the step and before any reset, `[O]`.
+    pub obs: Vec<f32>,
+    /// The reward, in the task's own unit.
+    pub reward: f64,
+    /// The task ended here: the value of `obs` is zero.
+    pub terminated: bool,
+    /// The episode was cut here by the time limit: the value goes on.
+    pub truncated: bool,
+    /// Scalars on the side.
+    pub info: Info,
+}
+
+/// What can go wrong with an environment.
+#[derive(Debug, Error, PartialEq)]
+pub enum EnvError {
+    /// No environment has this id.
+    #[error("unknown environment `{id}`\nhint: the nearest known ids are `{}`", .nearest.join("`, `"))]
+    UnknownId {
+        /// What was asked for.
+        id: String,
+        /// Known ids, nearest first.
+        nearest: Vec<String>,
+    },
+    /// An action with the wrong number of entries.
+    #[error("`{id}` was given an action of length {found}\nhint: its actions have {expected} entries")]
+    ActionLength {
+        /// The environment.
+        id: String,
+        /// The action's length.
+        found: usize,
+        /// The length of its action space.
+        expected: usize,
+    },
+    /// An action with a NaN or an infinity.
+    #[error(
+        "`{id}` was given an action whose entry {index} is {value}\nhint: look for the NaN upstream, in the policy"
+    )]
+    NonFiniteAction {
+        /// The environment.
+        id: String,
+        /// Which entry.
+        index: usize,
+        /// Its value.
+        value: f32,
+    },
+    /// A step before the first reset, or after the end of an episode.
+    #[error(
+        "`{id}` was stepped without an episode\nhint: call `reset` first, and again after `terminated` or `truncated`"
+    )]
+    NeedsReset {
+        /// The environment.
+        id: String,
+    },
+    /// An action space that cannot be mapped to [-1, 1].
+    #[error("entry {index} of the actions of `{id}` lies in [{low}, {high}]\nhint: rescaling needs finite bounds")]
+    UnboundedActions {
+        /// The environment.
+        id: String,
+        /// Which entry.
+        index: usize,
+        /// Its lower end.
+        low: f32,
+        /// Its upper end.
+        high: f32,
+    },
+    /// A saved state that does not fit.
+    #[error("`{id}` cannot go back to this state: {source}\nhint: was it saved by this environment and version?")]
+    BadState {
+        /// The environment.
+        id: String,
+        /// What is wrong with it.
+        source: StateError,
+    },
+}
+
+impl EnvError {
+    /// For `map_err`: a [`StateError`] met while restoring `id`.
+    pub(crate) fn bad_state(id: &str) -> impl Fn(StateError) -> Self + '_ {
+        move |source| Self::BadState { id: id.into(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> Spec {
+        Spec {
+            id: "Test-v0".into(),
+            observation_space: BoxSpace::symmetric(&[1.0]),
+            action_space: BoxSpace::symmetric(&[1.0, 1.0]),
+            max_episode_steps: None,
+            termination: Termination::never(),
+        }
+    }
+
+    #[test]
+    fn an_action_outside_the_space_is_allowed_and_one_of_another_length_or_with_a_nan_is_not() {
+        assert_eq!(spec().check_action(&[5.0, -5.0]), Ok(()));
+        let message = |action: &[f32]| spec().check_action(action).unwrap_err().to_string();
+        assert_eq!(message(&[0.0]), "`Test-v0` was given an action of length 1\nhint: its actions have 2 entries");
+        assert!(message(&[0.0, f32::NAN]).contains("entry 1 is NaN"));
+        assert!(message(&[f32::NEG_INFINITY, 0.0]).contains("entry 0 is -inf"));
+    }
+
+    #[test]
+    fn a_bad_state_names_the_environment_and_the_array() {
+        let error = EnvError::bad_state("Test-v0")(StateError::Missing("physics".into()));
+        assert!(
+            error.to_string().starts_with("`Test-v0` cannot go back to this state: the saved state has no `physics`")
+        );
+    }
+}

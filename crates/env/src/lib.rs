@@ -1,0 +1,23 @@
+//! Environments with Gymnasium's semantics: the same ids, the same resets, the same numbers. No tensor library here.
+//!
+//! In the order a reader needs it:
+//! * [`environment`]: the trait, what a reset and a step give, and what can go wrong.
+//! * [`space`]: boxes of observations and actions.
+//! * [`registry`]: environments by id, [`make`]; new tasks are one entry there.
+//! * [`classic`]: the classic control tasks, bit-equal to Gymnasium's.
+//! * [`wrappers`]: the order of calls, the time limit and the agent's [-1, 1] actions, each from outside.
+//! * [`numpy_random`]: numpy's generator, so that a seed means here what it means there.
+//! * [`checker`]: the conformance function that every environment must pass.
+
+pub mod checker;
+pub mod classic;
+pub mod environment;
+pub mod numpy_random;
+pub mod registry;
+pub mod space;
+pub mod wrappers;
+
+pub use checker::{Check, CheckFailure, check_environment};
+pub use environment::{EnvError, Environment, Info, Reset, Spec, Step};
+pub use registry::{EnvInfo, list, make, make_unscaled};
+pub use space::BoxSpace;

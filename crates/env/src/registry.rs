@@ -1,0 +1,102 @@
+//! Environments by id. A new task is one entry in `REGISTRY`; the time limit, the order of calls and the rescaling of
+//! actions are added here, the same for all.
+
+use crate::classic::Pendulum;
+use crate::environment::{EnvError, Environment};
+use crate::wrappers::{EnforceOrder, RescaleAction, TimeLimit};
+
+/// What a list of environments shows. A test holds the dimensions against the environment itself.
+#[derive(Clone, Copy, Debug)]
+pub struct EnvInfo {
+    /// What [`make`] takes: `Name-vN`.
+    pub id: &'static str,
+    /// One line on the task.
+    pub description: &'static str,
+    /// Length of an observation, `O`.
+    pub obs_dim: usize,
+    /// Length of an action, `A`.
+    pub action_dim: usize,
+    /// After how many steps an episode is truncated; `None` for never.
+    pub max_episode_steps: Option<u32>,
+    /// The task alone, without a wrapper. It may fail where it needs something from outside, as a bridge does.
+    build: fn() -> Result<Box<dyn Environment>, EnvError>,
+}
+
+const REGISTRY: &[EnvInfo] = &[EnvInfo {
+    id: "Pendulum-v1",
+    description: "swing a rod up by a torque at its hinge and hold it upright",
+    obs_dim: 3,
+    action_dim: 1,
+    max_episode_steps: Some(200),
+    build: || Ok(Box::new(Pendulum::new())),
+}];
+
+/// All environments, in the order of a list for users.
+#[must_use]
+pub fn list() -> &'static [EnvInfo] {
+    REGISTRY
+}
+
+/// The environment with this id as an agent sees it: actions in [-1, 1], time limit, order of calls enforced.
+///
+/// # Errors
+/// If there is none of that id, or it cannot be built here.
+pub fn make(id: &str) -> Result<Box<dyn Environment>, EnvError> {
+    Ok(Box::new(RescaleAction::new(make_unscaled(id)?)?))
+}
+
+/// As [`make`], with actions in the task's own range and units: what `gymnasium.make` gives.
+///
+/// # Errors
+/// As [`make`].
+pub fn make_unscaled(id: &str) -> Result<Box<dyn Environment>, EnvError> {
+    let info = REGISTRY.iter().find(|info| info.id == id);
+    let info = info.ok_or_else(|| EnvError::UnknownId { id: id.into(), nearest: nearest(id) })?;
+    let mut env = (info.build)()?;
+    if let Some(limit) = info.max_episode_steps {
+        env = Box::new(TimeLimit::new(env, limit));
+    }
+    Ok(Box::new(EnforceOrder::new(env)))
+}
+
+/// Up to three known ids, by Jaro-Winkler similarity without regard to case.
+fn nearest(id: &str) -> Vec<String> {
+    let similarity = |info: &EnvInfo| strsim::jaro_winkler(&id.to_lowercase(), &info.id.to_lowercase());
+    let mut known: Vec<&EnvInfo> = REGISTRY.iter().collect();
+    known.sort_by(|a, b| similarity(b).total_cmp(&similarity(a)));
+    known.into_iter().take(3).map(|info| info.id.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::BoxSpace;
+
+    #[test]
+    fn the_list_says_what_the_environments_say() {
+        for info in list() {
+            let env = make(info.id).unwrap();
+            let spec = env.spec();
+            let dims = (spec.observation_space.dim(), spec.action_space.dim());
+            assert_eq!(dims, (info.obs_dim, info.action_dim), "{}", info.id);
+            assert_eq!((spec.id.as_str(), spec.max_episode_steps), (info.id, info.max_episode_steps));
+            assert_eq!(spec.action_space, BoxSpace::symmetric(&vec![1.0; info.action_dim]));
+        }
+    }
+
+    #[test]
+    fn ids_are_unique() {
+        let ids: std::collections::BTreeSet<_> = list().iter().map(|info| info.id).collect();
+        assert_eq!(ids.len(), list().len());
+    }
+
+    #[test]
+    fn an_unknown_id_is_answered_with_the_nearest() {
+        let error = make("pendulum-v0").err().unwrap();
+        assert!(matches!(&error, EnvError::UnknownId { nearest, .. } if nearest[0] == "Pendulum-v1"), "{error:?}");
+        let message = error.to_string();
+        assert!(
+            message.starts_with("unknown environment `pendulum-v0`\nhint: the nearest known ids are `Pendulum-v1`")
+        );
+    }
+}

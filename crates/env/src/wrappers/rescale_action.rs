@@ -1,0 +1,142 @@
+//! The agent's actions in [-1, 1] to the task's own range [low, high]: u = mid + half · clamp(a), with
+//! mid = (low + high)/2 and half = (high − low)/2, entry by entry.
+//!
+//! The same map as Gymnasium's `RescaleAction(env, -1, 1)`, though not held to its rounding; for a range symmetric
+//! about 0 it is a plain product and loses no bit of a small action.
+
+use foresee_core::State;
+
+use crate::environment::{EnvError, Environment, Reset, Spec, Step};
+use crate::space::BoxSpace;
+
+/// A task whose actions lie in [-1, 1].
+pub struct RescaleAction {
+    inner: Box<dyn Environment>,
+    spec: Spec,
+}
+
+impl RescaleAction {
+    /// Maps [-1, 1] to the inner action space.
+    ///
+    /// # Errors
+    /// If that has an infinite end.
+    pub fn new(inner: Box<dyn Environment>) -> Result<Self, EnvError> {
+        let BoxSpace { low, high } = &inner.spec().action_space;
+        for (index, (&low, &high)) in low.iter().zip(high).enumerate() {
+            if !(low.is_finite() && high.is_finite()) {
+                return Err(EnvError::UnboundedActions { id: inner.spec().id.clone(), index, low, high });
+            }
+        }
+        let action_space = BoxSpace::symmetric(&vec![1.0; low.len()]);
+        let spec = Spec { action_space, ..inner.spec().clone() };
+        Ok(Self { inner, spec })
+    }
+}
+
+impl Environment for RescaleAction {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn reset(&mut self, seed: Option<u64>) -> Result<Reset, EnvError> {
+        self.inner.reset(seed)
+    }
+
+    fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
+        self.spec.check_action(action)?;
+        let range = &self.inner.spec().action_space;
+        let rescaled: Vec<f32> = action
+            .iter()
+            .zip(range.low.iter().zip(&range.high))
+            .map(|(a, (low, high))| 0.5 * (low + high) + 0.5 * (high - low) * a.clamp(-1.0, 1.0))
+            .collect();
+        // Rounding may carry an end one unit in the last place outside.
+        let rescaled = range.clamp(&rescaled);
+        self.inner.step(&rescaled)
+    }
+
+    /// `inner.*` alone.
+    fn save(&self) -> State {
+        let mut state = State::new();
+        state.nest("inner", self.inner.save());
+        state
+    }
+
+    fn restore(&mut self, mut state: State) -> Result<(), EnvError> {
+        let inner = state.part("inner");
+        state.finish().map_err(EnvError::bad_state(&self.spec.id))?;
+        self.inner.restore(inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Info;
+    use foresee_core::Termination;
+
+    /// Gives its action back as the observation.
+    struct Echo(Spec);
+
+    impl Echo {
+        fn boxed(low: f32, high: f32) -> Box<dyn Environment> {
+            let everything = BoxSpace::symmetric(&[f32::INFINITY]);
+            Box::new(Self(Spec {
+                id: "Echo-v0".into(),
+                observation_space: everything,
+                action_space: BoxSpace::new(vec![low], vec![high]),
+                max_episode_steps: None,
+                termination: Termination::never(),
+            }))
+        }
+    }
+
+    impl Environment for Echo {
+        fn spec(&self) -> &Spec {
+            &self.0
+        }
+        fn reset(&mut self, _: Option<u64>) -> Result<Reset, EnvError> {
+            Ok(Reset { obs: vec![0.0], info: Info::new() })
+        }
+        fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
+            let obs = action.to_vec();
+            Ok(Step { obs, reward: 0.0, terminated: false, truncated: false, info: Info::new() })
+        }
+        fn save(&self) -> State {
+            State::new()
+        }
+        fn restore(&mut self, _: State) -> Result<(), EnvError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_ends_and_the_middle_meet_and_actions_beyond_are_clamped() {
+        let mut env = RescaleAction::new(Echo::boxed(-0.4, 1.2)).unwrap();
+        for (action, want) in [(-1.0, -0.4), (1.0, 1.2), (0.0, 0.4), (-7.0, -0.4), (1.5, 1.2), (0.5, 0.8)] {
+            let got = env.step(&[action]).unwrap().obs[0];
+            assert!((got - want).abs() <= f32::EPSILON && (-0.4..=1.2).contains(&got), "{action}: {got}");
+        }
+        assert_eq!(env.spec().action_space, BoxSpace::symmetric(&[1.0]));
+    }
+
+    #[test]
+    fn a_symmetric_range_is_an_exact_product() {
+        let mut env = RescaleAction::new(Echo::boxed(-2.0, 2.0)).unwrap();
+        for action in [1e-30, -0.3, 0.999_999_9] {
+            assert_eq!(env.step(&[action]).unwrap().obs, [2.0 * action]);
+        }
+    }
+
+    #[test]
+    fn a_nan_is_an_error_and_not_clamped_away() {
+        let mut env = RescaleAction::new(Echo::boxed(-2.0, 2.0)).unwrap();
+        assert!(matches!(env.step(&[f32::NAN]), Err(EnvError::NonFiniteAction { index: 0, .. })));
+    }
+
+    #[test]
+    fn a_range_without_an_end_is_refused() {
+        let error = RescaleAction::new(Echo::boxed(0.0, f32::INFINITY)).err().unwrap();
+        assert!(error.to_string().starts_with("entry 0 of the actions of `Echo-v0` lies in [0, inf]"));
+    }
+}

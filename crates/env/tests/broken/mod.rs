@@ -1,0 +1,84 @@
+//! A pendulum that can be broken at any of its calls, and some ways to break it.
+
+use foresee_core::termination::Bound;
+use foresee_core::{State, Termination};
+use foresee_env::{EnvError, Environment, Reset, Spec, Step, make};
+
+/// A pendulum that can be broken at any of its calls.
+pub struct Broken<F: Fault> {
+    inner: Box<dyn Environment>,
+    spec: Spec,
+    fault: F,
+    /// Steps in this episode; deliberately not saved.
+    steps: u32,
+}
+
+/// One way to be broken. Every method does the right thing unless it is replaced.
+pub trait Fault: Default + Send {
+    fn spec(_: &mut Spec) {}
+    fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
+        env.reset(seed)
+    }
+    fn step(&mut self, env: &mut dyn Environment, action: &[f32]) -> Result<Step, EnvError> {
+        env.step(action)
+    }
+    fn alter(_steps: u32, _: &mut Step) {}
+    fn restore(env: &mut dyn Environment, state: State) -> Result<(), EnvError> {
+        env.restore(state)
+    }
+}
+
+impl<F: Fault> Environment for Broken<F> {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+    fn reset(&mut self, seed: Option<u64>) -> Result<Reset, EnvError> {
+        self.steps = 0;
+        self.fault.reset(self.inner.as_mut(), seed)
+    }
+    fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
+        let mut step = self.fault.step(self.inner.as_mut(), action)?;
+        self.steps += 1;
+        F::alter(self.steps, &mut step);
+        Ok(step)
+    }
+    fn save(&self) -> State {
+        self.inner.save()
+    }
+    fn restore(&mut self, state: State) -> Result<(), EnvError> {
+        F::restore(self.inner.as_mut(), state)
+    }
+}
+
+pub fn broken<F: Fault + 'static>() -> Result<Box<dyn Environment>, EnvError> {
+    let inner = make("Pendulum-v1")?;
+    let mut spec = inner.spec().clone();
+    F::spec(&mut spec);
+    Ok(Box::new(Broken { inner, spec, fault: F::default(), steps: 0 }))
+}
+
+/// The task goes on while an entry of the observation is above a bound.
+pub fn cosine_above(index: usize, low: f32) -> Termination {
+    Termination::outside(vec![Bound { index, low, high: f32::INFINITY, closed: false }])
+}
+
+/// Resets by itself where a reset is due.
+pub fn stepped_anyway(env: &mut dyn Environment, action: &[f32], anyway: bool) -> Result<Step, EnvError> {
+    match env.step(action) {
+        Err(EnvError::NeedsReset { .. }) if anyway => {
+            env.reset(None)?;
+            env.step(action)
+        }
+        outcome => outcome,
+    }
+}
+
+/// Restores all but the array whose path ends in `name`.
+pub fn forgetting(name: &str, env: &mut dyn Environment, state: State) -> Result<(), EnvError> {
+    let kept = env.save();
+    let state = state.iter().map(|(path, array)| {
+        let kept = kept.iter().find(|(other, _)| *other == path && path.ends_with(name));
+        (path.to_owned(), kept.map_or(array, |(_, array)| array).clone())
+    });
+    env.restore(state.collect())
+}

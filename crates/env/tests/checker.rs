@@ -1,0 +1,200 @@
+//! The checker accepts every environment of the registry and rejects each kind of broken one, so that it cannot pass
+//! vacuously.
+
+mod broken;
+
+use broken::{Fault, broken, cosine_above, forgetting, stepped_anyway};
+use foresee_core::State;
+use foresee_env::classic::Pendulum;
+use foresee_env::wrappers::TimeLimit;
+use foresee_env::{Check, EnvError, Environment, Reset, Spec, Step, check_environment, list, make, make_unscaled};
+
+/// The rule that is found broken, and how.
+fn verdict<F: Fault + 'static>() -> (Check, String) {
+    let failure = check_environment(broken::<F>).expect_err("the checker let a broken environment pass");
+    (failure.check, failure.detail)
+}
+
+/// Declares a fault and the test that it is found: its name, the rule, a part of the detail, what it replaces.
+macro_rules! rejects {
+    ($($test:ident: $check:ident, $detail:literal, { $($method:item)* })*) => {
+        $(#[test]
+        fn $test() {
+            #[derive(Default)]
+            #[allow(dead_code)]
+            struct It(u64);
+            impl Fault for It {
+                $($method)*
+            }
+            let (check, detail) = verdict::<It>();
+            assert_eq!(check, Check::$check, "{detail}");
+            assert!(detail.contains($detail), "{detail}");
+        })*
+    };
+}
+
+rejects! {
+    an_inside_out_action_space_is_found: Spec, "the action space", {
+        fn spec(spec: &mut Spec) { spec.action_space.low[0] = 2.0; }
+    }
+    a_space_with_corners_of_different_length_is_found: Spec, "the observation space", {
+        fn spec(spec: &mut Spec) { spec.observation_space.low.pop(); }
+    }
+    a_termination_rule_beyond_the_observation_is_found: Spec, "index: 3", {
+        fn spec(spec: &mut Spec) { spec.termination = cosine_above(3, 0.0); }
+    }
+    a_time_limit_of_no_steps_is_found: Spec, "no steps", {
+        fn spec(spec: &mut Spec) { spec.max_episode_steps = Some(0); }
+    }
+    an_observation_outside_its_space_is_found: Observations, "step 3", {
+        fn alter(steps: u32, step: &mut Step) { if steps == 3 { step.obs[0] = 1.5; } }
+    }
+    a_nan_observation_is_found: Observations, "NaN", {
+        fn alter(steps: u32, step: &mut Step) { if steps == 3 { step.obs[2] = f32::NAN; } }
+    }
+    an_observation_that_is_too_long_is_found_at_the_reset: Observations, "step 0", {
+        fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
+            let mut reset = env.reset(seed)?;
+            reset.obs.push(0.0);
+            Ok(reset)
+        }
+    }
+    an_infinite_reward_is_found: Rewards, "step 50 gave -inf", {
+        fn alter(steps: u32, step: &mut Step) { if steps == 50 { step.reward = f64::NEG_INFINITY; } }
+    }
+    a_termination_against_the_rule_is_found: Termination, "step 9 gave true", {
+        fn alter(steps: u32, step: &mut Step) { step.terminated = steps == 9; }
+    }
+    a_termination_that_the_rule_demands_and_nobody_reports_is_found: Termination, "gave false", {
+        fn spec(spec: &mut Spec) { spec.termination = cosine_above(0, 0.9); }
+    }
+    a_truncation_one_step_early_is_found: TimeLimit, "step 199 gave true", {
+        fn alter(steps: u32, step: &mut Step) { step.truncated = steps == 199; }
+    }
+    a_truncation_that_never_comes_is_found: TimeLimit, "step 200 gave false", {
+        fn alter(_: u32, step: &mut Step) { step.truncated = false; }
+    }
+    a_truncation_without_a_limit_is_found: TimeLimit, "the limit is None", {
+        fn spec(spec: &mut Spec) { spec.max_episode_steps = None; }
+    }
+    a_step_before_the_first_reset_is_found: Order, "before the first reset", {
+        fn step(&mut self, env: &mut dyn Environment, action: &[f32]) -> Result<Step, EnvError> {
+            stepped_anyway(env, action, true)
+        }
+    }
+    a_step_after_the_end_is_found: Order, "after the end of an episode", {
+        fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
+            self.0 = 1;
+            env.reset(seed)
+        }
+        fn step(&mut self, env: &mut dyn Environment, action: &[f32]) -> Result<Step, EnvError> {
+            stepped_anyway(env, action, self.0 == 1)
+        }
+    }
+    an_end_that_is_not_restored_is_found: Order, "after restoring the end", {
+        fn restore(env: &mut dyn Environment, state: State) -> Result<(), EnvError> { forgetting("needs_reset", env, state) }
+    }
+    a_reset_that_ignores_its_seed_is_found: Seeding, "two seeds", {
+        fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
+            env.reset(seed.map(|_| 0))
+        }
+    }
+    a_reset_that_depends_on_earlier_resets_is_found: Seeding, "used before", {
+        fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
+            self.0 += u64::from(seed.is_some());
+            env.reset(seed.map(|seed| seed + 100 * self.0))
+        }
+    }
+    a_reset_that_differs_between_copies_is_found: Seeding, "two environments differ", {
+        fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
+            static CALLS: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
+            env.reset(seed.map(|_| CALLS.fetch_add(1, core::sync::atomic::Ordering::Relaxed)))
+        }
+    }
+    a_reset_without_a_seed_that_repeats_itself_is_found: Seeding, "repeats the one before", {
+        fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
+            env.reset(Some(seed.unwrap_or(0)))
+        }
+    }
+    an_action_that_is_padded_is_found: Actions, "0 entries gave", {
+        fn step(&mut self, env: &mut dyn Environment, action: &[f32]) -> Result<Step, EnvError> {
+            if action.is_empty() { env.step(&[0.0]) } else { env.step(action) }
+        }
+    }
+    an_action_that_is_cut_is_found: Actions, "2 entries gave", {
+        fn step(&mut self, env: &mut dyn Environment, action: &[f32]) -> Result<Step, EnvError> {
+            env.step(&action[..action.len().min(1)])
+        }
+    }
+    a_nan_action_that_is_let_through_is_found: Actions, "NaN in entry 0", {
+        fn step(&mut self, env: &mut dyn Environment, action: &[f32]) -> Result<Step, EnvError> {
+            if action.iter().any(|x| x.is_nan()) { env.step(&[0.0]) } else { env.step(action) }
+        }
+    }
+    a_refused_action_that_leaves_a_trace_is_found: Actions, "a refused action changed the state", {
+        fn step(&mut self, env: &mut dyn Environment, action: &[f32]) -> Result<Step, EnvError> {
+            let outcome = env.step(action);
+            if matches!(outcome, Err(EnvError::NonFiniteAction { .. })) { env.step(&[0.0])?; }
+            outcome
+        }
+    }
+    an_action_that_is_not_clamped_is_found: Actions, "does not act as", {
+        fn step(&mut self, env: &mut dyn Environment, action: &[f32]) -> Result<Step, EnvError> {
+            let mut step = env.step(action)?;
+            step.reward -= action.iter().map(|&x| 1e-3 * f64::from(x)).sum::<f64>();
+            Ok(step)
+        }
+    }
+    a_generator_that_is_not_restored_is_found: SaveRestore, "not what was saved", {
+        fn restore(env: &mut dyn Environment, state: State) -> Result<(), EnvError> { forgetting("rng.state", env, state) }
+    }
+    a_state_that_is_not_saved_at_all_is_found: SaveRestore, "differs after a restore", {
+        fn alter(steps: u32, step: &mut Step) { step.reward -= f64::from(steps); }
+    }
+    a_lenient_restore_is_found: SaveRestore, "an empty state gave Ok", {
+        fn restore(env: &mut dyn Environment, state: State) -> Result<(), EnvError> {
+            if state.is_empty() { Ok(()) } else { env.restore(state) }
+        }
+    }
+    an_error_within_an_episode_is_found: Runs, "without an episode", {
+        fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
+            let fresh = env.save();
+            let reset = env.reset(seed)?;
+            if self.0 > 0 { env.restore(fresh)?; }
+            self.0 += 1;
+            Ok(reset)
+        }
+    }
+}
+
+#[test]
+fn every_environment_of_the_registry_passes() {
+    for info in list() {
+        check_environment(|| make(info.id)).unwrap();
+        check_environment(|| make_unscaled(info.id)).unwrap();
+    }
+}
+
+#[test]
+fn a_wrapper_that_breaks_nothing_passes() {
+    #[derive(Default)]
+    struct Nothing;
+    impl Fault for Nothing {}
+    check_environment(broken::<Nothing>).unwrap();
+}
+
+#[test]
+fn a_time_limit_without_the_order_of_calls_is_found() {
+    let make = || -> Result<Box<dyn Environment>, EnvError> {
+        let inner = Box::new(Pendulum::new());
+        Ok(Box::new(TimeLimit::new(inner, 10)))
+    };
+    assert_eq!(check_environment(make).unwrap_err().check, Check::Order);
+}
+
+#[test]
+fn an_environment_that_cannot_be_built_is_found_and_the_message_says_why() {
+    let failure = check_environment(|| make("Pendulum-v9")).unwrap_err();
+    assert_eq!(failure.check, Check::Runs);
+    assert!(failure.to_string().contains("unknown environment `Pendulum-v9`"), "{failure}");
+}

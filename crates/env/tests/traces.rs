@@ -1,0 +1,188 @@
+//! Recorded episodes of Gymnasium, replayed. The folder is `FORESEE_ENV_TRACES`, or else `assets/env_traces`, whose
+//! README says how the files came to be. Shapes come from each file's header.
+//!
+//! On x86-64 Linux with glibc the match is exact to the last bit; elsewhere `sin` and `pow` may differ in the last
+//! place, so each step starts from the recorded state there and is held to 1e-9.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+
+use flate2::read::GzDecoder;
+use foresee_core::{Array, State};
+use foresee_env::{Environment, Reset, make, make_unscaled};
+use serde_json::Value;
+
+const EXACT: bool = cfg!(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"));
+const TOLERANCE: f64 = 1e-9;
+
+/// The header and the lines after it.
+fn trace(id: &str) -> (Value, Vec<Value>) {
+    let folder = std::env::var_os("FORESEE_ENV_TRACES")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/env_traces")), PathBuf::from);
+    let path = folder.join(format!("{id}.jsonl.gz"));
+    let file = std::fs::File::open(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}\nhint: point FORESEE_ENV_TRACES at the traces", path.display()));
+    let mut lines = BufReader::new(GzDecoder::new(file))
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(&line.expect("a whole gzip file")).expect("a JSON object a line"));
+    let header = lines.next().expect("a header");
+    assert_eq!(header["kind"], "header");
+    assert_eq!(header["env_id"], id);
+    (header, lines.collect())
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().expect("an array").iter().map(|x| x.as_f64().expect("a number")).collect()
+}
+
+/// The environment's own state, wherever the wrappers have nested it.
+fn physics(env: &dyn Environment) -> Vec<f64> {
+    let mut state = env.save();
+    let path = physics_path(&state);
+    state.f64s(&path).expect("physics in f64").1
+}
+
+fn physics_path(state: &State) -> String {
+    let path = state.iter().map(|(path, _)| path).find(|path| path.ends_with("physics"));
+    path.expect("a saved state with `physics`").to_owned()
+}
+
+fn set_physics(env: &mut dyn Environment, values: Vec<f64>) {
+    let mut state = env.save();
+    let path = physics_path(&state);
+    state.take(&path).expect("physics");
+    state.put(&path, Array::from(values));
+    env.restore(state).expect("a recorded state");
+}
+
+#[track_caller]
+fn assert_same(what: &str, got: &[f64], want: &[f64]) {
+    assert_eq!(got.len(), want.len(), "{what}");
+    for (got, want) in got.iter().zip(want) {
+        let same = if EXACT { got.to_bits() == want.to_bits() } else { (got - want).abs() <= TOLERANCE };
+        assert!(same, "{what}: {got:?}, recorded {want:?}");
+    }
+}
+
+/// Observations are f32 on both sides: where `sin` differs in the last place, one may round to its neighbour.
+#[track_caller]
+fn assert_same_obs(what: &str, got: &[f32], want: &[f64]) {
+    if EXACT {
+        assert_same(what, &got.iter().map(|&x| f64::from(x)).collect::<Vec<_>>(), want);
+    } else {
+        assert_eq!(got.len(), want.len(), "{what}");
+        for (&got, &want) in got.iter().zip(want) {
+            let bound = TOLERANCE + f64::from(f32::EPSILON) * want.abs();
+            assert!((f64::from(got) - want).abs() <= bound, "{what}: {got:?}, recorded {want:?}");
+        }
+    }
+}
+
+/// Steps through a file. `scale` gives the recorded action in the environment's own units.
+fn replay(id: &str, env: &mut dyn Environment, scale: impl Fn(f32) -> f32) {
+    let (header, lines) = trace(id);
+    let obs_dim = header["obs_shape"][0].as_u64().expect("a shape") as usize;
+    assert_eq!(env.spec().observation_space.dim(), obs_dim);
+    assert_eq!(env.spec().action_space.dim(), numbers(&header["act_low"]).len());
+    assert_eq!(env.spec().max_episode_steps.map(u64::from), header["max_episode_steps"].as_u64());
+
+    let mut before = Vec::new();
+    let mut steps = 0;
+    for line in &lines {
+        let recorded = numbers(&line["state"]);
+        let place = format!("{id}, episode {}, step {}", line["episode"], line["t"]);
+        if line["kind"] == "reset" {
+            env.reset(Some(0)).expect("a reset");
+            set_physics(env, recorded.clone());
+        } else {
+            if !EXACT {
+                set_physics(env, before);
+            }
+            let action: Vec<f32> = numbers(&line["action"]).into_iter().map(|x| scale(x as f32)).collect();
+            let step = env.step(&action).expect("a step");
+            assert_same_obs(&format!("{place}, obs"), &step.obs, &numbers(&line["obs"]));
+            assert_same(&format!("{place}, reward"), &[step.reward], &[line["reward"].as_f64().expect("a reward")]);
+            assert_same(&format!("{place}, state"), &physics(env), &recorded);
+            assert_eq!(Some(step.terminated), line["terminated"].as_bool(), "{place}, terminated");
+            assert_eq!(Some(step.truncated), line["truncated"].as_bool(), "{place}, truncated");
+            steps += 1;
+        }
+        before = recorded;
+    }
+    assert!(steps > 0, "{id}: a trace without steps");
+}
+
+#[test]
+fn pendulum_replays_the_recorded_traces_of_gymnasium() {
+    replay("Pendulum-v1", make_unscaled("Pendulum-v1").unwrap().as_mut(), |torque| torque);
+}
+
+#[test]
+fn pendulum_replays_the_traces_through_rescaled_actions() {
+    // Halving is exact in f32 (but for subnormals), so the rescaled environment must give the same bits.
+    replay("Pendulum-v1", make("Pendulum-v1").unwrap().as_mut(), |torque| torque / 2.0);
+}
+
+#[test]
+fn pendulum_resets_to_the_first_state_of_the_traces() {
+    let (header, lines) = trace("Pendulum-v1");
+    let mut env = make("Pendulum-v1").unwrap();
+    let reset = env.reset(Some(header["seed"].as_u64().expect("a seed"))).unwrap();
+    assert_same_obs("obs", &reset.obs, &numbers(&lines[0]["obs"]));
+    assert_same("state", &physics(env.as_ref()), &numbers(&lines[0]["state"]));
+}
+
+/// A seed, then state and observation after `reset(seed=seed)`, then both after a second `reset()`.
+type Resets = (u64, [([f64; 2], [f32; 3]); 2]);
+
+/// Gymnasium 1.4.0, numpy 2.4.6: `for seed in (0, 1, 42, 2**32 + 5, 2**63): env.reset(seed=seed); env.reset()` on
+/// `env = gymnasium.make("Pendulum-v1")`, printing `env.unwrapped.state.tolist()` and the observation after each.
+const RESETS: [Resets; 5] = [
+    (
+        0,
+        [
+            ([0.8605556614246863, -0.4604265724722594], [0.6520163, 0.758205, -0.46042657]),
+            ([-2.8841484100105235, -0.9669447289429418], [-0.9670439, -0.25460985, -0.96694475]),
+        ],
+    ),
+    (
+        1,
+        [
+            ([0.07427745862364432, 0.9009273926518706], [0.9972427, 0.074209176, 0.90092736]),
+            ([-2.2358110930610913, 0.8972988942744877], [-0.61707073, -0.7869077, 0.8972989]),
+        ],
+    ),
+    (
+        42,
+        [
+            ([1.721316619099806, -0.12224312049589536], [-0.14995256, 0.9886932, -0.12224312]),
+            ([2.2531371815723604, 0.3947360581187278], [-0.6306115, 0.77609867, 0.39473605]),
+        ],
+    ),
+    (
+        (1 << 32) + 5,
+        [
+            ([1.7228756772923912, -0.058554633623813857], [-0.1514938, 0.9884582, -0.058554634]),
+            ([1.2307525015356537, 0.6330752916859435], [0.3335284, 0.94274, 0.6330753]),
+        ],
+    ),
+    (
+        1 << 63,
+        [
+            ([1.956234424587855, 0.19290527300563154], [-0.37596512, 0.92663383, 0.19290528]),
+            ([2.3138400219023305, -0.1497483977149301], [-0.67653245, 0.7364128, -0.1497484]),
+        ],
+    ),
+];
+
+#[test]
+fn pendulum_traces_of_seeded_resets_and_the_resets_after_them_agree() {
+    for (seed, resets) in RESETS {
+        let mut env = make("Pendulum-v1").unwrap();
+        for (seed, (state, obs)) in [Some(seed), None].into_iter().zip(resets) {
+            let reset: Reset = env.reset(seed).unwrap();
+            assert_same(&format!("seed {seed:?}, state"), &physics(env.as_ref()), &state);
+            assert_same_obs(&format!("seed {seed:?}, obs"), &reset.obs, &obs.map(f64::from));
+        }
+    }
+}

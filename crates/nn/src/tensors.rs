@@ -1,0 +1,26 @@
+//! Host numbers to tensors and back.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// A tensor of this shape from row-major numbers.
+#[track_caller]
+#[must_use]
+pub fn from_vec<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
+    let size: usize = shape.iter().product();
+    assert_eq!(values.len(), size, "{} numbers do not fill shape {shape:?}", values.len());
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// A tensor's numbers, row-major.
+#[must_use]
+pub fn to_vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.inner().try_into_vec_as().expect("a float tensor reads back as f32")
+}
+
+/// The one number of a one-element tensor.
+#[must_use]
+pub fn to_f32<const D: usize>(tensor: Tensor<D>) -> f32 {
+    let values = to_vec(tensor);
+    assert_eq!(values.len(), 1, "one number expected, got {}", values.len());
+    values[0]
+}

@@ -1,0 +1,24 @@
+//! The world model: a probabilistic ensemble that predicts what a transition changes, and what "right" means for it.
+//!
+//! In the order a reader needs it:
+//! * [`config`]: the keys of `[model]`.
+//! * [`normalizer`]: inputs to zero mean and unit deviation.
+//! * [`ensemble`]: the network, its prediction, its elites.
+//! * [`loss`]: pure functions of predictions, targets and weights; the choice that this project is about.
+//! * [`value_weights`]: the value gradients of every replay row, clipped once a training call.
+//! * [`split`]: holdout, bootstrap rows and the order of batches.
+//! * [`early_stopping`]: when to stop, which weights to keep, who is elite.
+//! * [`trainer`]: one training call, as slices that can be saved between.
+
+pub mod config;
+pub mod early_stopping;
+pub mod ensemble;
+pub mod loss;
+pub mod normalizer;
+pub mod split;
+pub mod trainer;
+pub mod value_weights;
+
+pub use config::{Head, LossConfig, LossKind, ModelConfig};
+pub use ensemble::{Ensemble, Prediction};
+pub use trainer::{Diverged, Fit, FitReport, Trainer};

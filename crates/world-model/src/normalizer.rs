@@ -1,0 +1,99 @@
+//! Model inputs to zero mean and unit deviation, dimension by dimension.
+//!
+//! Mean and unbiased deviation (ddof 1) over all stored transitions, recomputed at the start of every training call
+//! (`spec` section 1.3). A dimension that does not vary gets deviation 1: the reference divides by zero there.
+
+use burn::tensor::{Device, Tensor};
+use foresee_core::{State, StateError};
+use foresee_nn::tensors;
+
+/// A deviation below this is taken for none.
+const EPS: f64 = 1e-5;
+
+/// x ↦ (x − mean) / std.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Normalizer {
+    mean: Vec<f32>,
+    std: Vec<f32>,
+}
+
+impl Normalizer {
+    /// The identity on `dim` inputs.
+    #[must_use]
+    pub fn identity(dim: usize) -> Self {
+        Self { mean: vec![0.0; dim], std: vec![1.0; dim] }
+    }
+
+    /// From rows `[N, dim]`; sums in f64, two passes.
+    #[track_caller]
+    #[must_use]
+    pub fn from_rows(rows: &[f32], dim: usize) -> Self {
+        let n = rows.len() / dim;
+        assert!(n > 0 && rows.len() == n * dim, "{} numbers are no rows of {dim}", rows.len());
+        let mut mean = vec![0.0_f64; dim];
+        for row in rows.chunks_exact(dim) {
+            mean.iter_mut().zip(row).for_each(|(m, &x)| *m += f64::from(x));
+        }
+        mean.iter_mut().for_each(|m| *m /= n as f64);
+        let mut squares = vec![0.0_f64; dim];
+        for row in rows.chunks_exact(dim) {
+            for ((s, &x), m) in squares.iter_mut().zip(row).zip(&mean) {
+                *s += (f64::from(x) - m).powi(2);
+            }
+        }
+        let deviation = |s: f64| {
+            let std = (s / (n.max(2) - 1) as f64).sqrt();
+            if std < EPS { 1.0 } else { std as f32 }
+        };
+        Self { mean: mean.iter().map(|&m| m as f32).collect(), std: squares.iter().map(|&s| deviation(s)).collect() }
+    }
+
+    /// Normalises rows `[N, dim]` in place, on the host.
+    pub fn apply_rows(&self, rows: &mut [f32]) {
+        for row in rows.chunks_exact_mut(self.mean.len()) {
+            for ((x, m), s) in row.iter_mut().zip(&self.mean).zip(&self.std) {
+                *x = (*x - m) / s;
+            }
+        }
+    }
+
+    /// Mean and deviation as `[1, 1, dim]` tensors, for normalising on the device.
+    #[must_use]
+    pub fn tensors(&self, device: &Device) -> (Tensor<3>, Tensor<3>) {
+        let shape = [1, 1, self.mean.len()];
+        (tensors::from_vec(self.mean.clone(), shape, device), tensors::from_vec(self.std.clone(), shape, device))
+    }
+
+    /// As arrays.
+    #[must_use]
+    pub fn save(&self) -> State {
+        let mut state = State::new();
+        state.put("mean", self.mean.clone());
+        state.put("std", self.std.clone());
+        state
+    }
+
+    /// From arrays.
+    ///
+    /// # Errors
+    /// If one is missing or another left over.
+    pub fn restore(mut state: State) -> Result<Self, StateError> {
+        let normalizer = Self { mean: state.f32s("mean")?.1, std: state.f32s("std")?.1 };
+        state.finish()?;
+        Ok(normalizer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_constant_dimension_is_centred_and_not_divided_by_zero() {
+        let mut rows = vec![3.0, 1.0, 3.0, 3.0];
+        let normalizer = Normalizer::from_rows(&rows, 2);
+        normalizer.apply_rows(&mut rows);
+        let half = f32::sqrt(0.5);
+        assert_eq!(rows, [0.0, -half, 0.0, half]);
+    }
+}

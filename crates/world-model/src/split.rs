@@ -1,0 +1,95 @@
+//! Which rows a training call shows to whom: holdout, bootstrap rows, the order of batches.
+//!
+//! All of it is a function of the call's number and a named stream, so a training call that is cut and resumed derives
+//! the same rows again and nothing of it has to be saved.
+
+use foresee_core::Stream;
+
+/// The rows of one training call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// Replay rows nobody trains on; all members are scored on all of them.
+    pub holdout: Vec<usize>,
+    /// Each member's own rows, drawn with replacement among the training rows once a call, `[E, N_train]`.
+    bootstrap: Vec<Vec<usize>>,
+    order: Stream,
+    call: u64,
+}
+
+impl Split {
+    /// Splits `rows` replay rows for training call number `call`. At least one row is on either side.
+    #[track_caller]
+    #[must_use]
+    pub fn new(rows: usize, holdout: f64, members: usize, seed: u64, call: u64) -> Self {
+        assert!(rows >= 2, "a split needs two rows, got {rows}");
+        let mut shuffled = Stream::new(seed, "model/holdout").at(call, 0).permutation(rows);
+        let held = ((rows as f64 * holdout) as usize).clamp(1, rows - 1);
+        let train = shuffled.split_off(held);
+        let stream = Stream::new(seed, "model/bootstrap");
+        let bootstrap = (0..members)
+            .map(|member| {
+                let mut draws = stream.at(call, member as u32);
+                (0..train.len()).map(|_| train[draws.below(train.len())]).collect()
+            })
+            .collect();
+        Self { holdout: shuffled, bootstrap, order: Stream::new(seed, "model/order"), call }
+    }
+
+    /// Batches in an epoch.
+    #[must_use]
+    pub fn batches(&self, batch: usize) -> usize {
+        self.bootstrap[0].len().div_ceil(batch)
+    }
+
+    /// The replay rows of one batch, `[E, B]`: a common permutation of positions an epoch, each member's own row at
+    /// each position. The last batch may be short.
+    #[must_use]
+    pub fn batch(&self, epoch: u32, index: usize, batch: usize) -> Vec<usize> {
+        let n = self.bootstrap[0].len();
+        let order = self.order.at(self.call, epoch).permutation(n);
+        let positions = &order[index * batch..((index + 1) * batch).min(n)];
+        self.bootstrap.iter().flat_map(|rows| positions.iter().map(|&p| rows[p])).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holdout_rows_are_never_trained_on() {
+        let split = Split::new(50, 0.2, 3, 0, 4);
+        assert_eq!(split.holdout.len(), 10);
+        for rows in &split.bootstrap {
+            assert_eq!(rows.len(), 40);
+            assert!(rows.iter().all(|row| *row < 50 && !split.holdout.contains(row)));
+        }
+        assert_ne!(split.bootstrap[0], split.bootstrap[1]);
+    }
+
+    #[test]
+    fn an_epoch_shows_every_member_each_of_its_rows_once() {
+        let split = Split::new(23, 0.1, 2, 1, 0);
+        let n = split.bootstrap[0].len();
+        let mut seen = vec![Vec::new(); 2];
+        for index in 0..split.batches(8) {
+            let rows = split.batch(3, index, 8);
+            for (member, part) in rows.chunks(rows.len() / 2).enumerate() {
+                seen[member].extend_from_slice(part);
+            }
+        }
+        for (seen, mut rows) in seen.into_iter().zip(split.bootstrap) {
+            let mut seen = seen;
+            assert_eq!(seen.len(), n);
+            seen.sort_unstable();
+            rows.sort_unstable();
+            assert_eq!(seen, rows);
+        }
+    }
+
+    #[test]
+    fn the_smallest_replay_still_has_both_sides() {
+        let split = Split::new(2, 0.2, 1, 0, 0);
+        assert_eq!((split.holdout.len(), split.batch(0, 0, 256).len()), (1, 1));
+    }
+}

@@ -1,0 +1,102 @@
+//! The fixture files as numbers and tensors. The folder is `FORESEE_FIXTURES`, or else `assets/fixtures`, whose README
+//! says how the files came to be. Every shape comes from the file.
+
+pub mod reference;
+
+use std::path::PathBuf;
+
+use burn::tensor::{Device, Tensor};
+use foresee_core::State;
+use foresee_core::state::{Array, Data};
+use foresee_nn::tensors;
+use serde_json::Value;
+
+/// The project's tolerance for f32 against the f64 of the files. The reference code's own f32 is up to 1.7e-5 away from
+/// its f64 (`meta.f32_self_check_max_rel`).
+const RELATIVE: f64 = 1e-4;
+const ABSOLUTE: f64 = 1e-5;
+
+/// One fixture file.
+pub fn fixture(name: &str) -> Value {
+    let folder = std::env::var_os("FORESEE_FIXTURES")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/fixtures")), PathBuf::from);
+    let path = folder.join(name);
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}\nhint: point FORESEE_FIXTURES at the files", path.display()));
+    serde_json::from_str(&text).expect("a JSON file")
+}
+
+/// The entries of a list.
+#[track_caller]
+pub fn list(value: &Value) -> &[Value] {
+    value.as_array().unwrap_or_else(|| panic!("a list expected, got {value}"))
+}
+
+/// One number.
+#[track_caller]
+pub fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("a number expected, got {value}"))
+}
+
+/// One count.
+#[track_caller]
+pub fn count(value: &Value) -> usize {
+    value.as_u64().unwrap_or_else(|| panic!("a count expected, got {value}")) as usize
+}
+
+/// The shape of nested lists.
+pub fn shape(value: &Value) -> Vec<usize> {
+    match value.as_array() {
+        Some(items) => [items.len()].into_iter().chain(items.first().map(shape).unwrap_or_default()).collect(),
+        None => vec![],
+    }
+}
+
+/// The numbers of nested lists, row-major.
+pub fn numbers(value: &Value) -> Vec<f64> {
+    match value.as_array() {
+        Some(items) => items.iter().flat_map(numbers).collect(),
+        None => vec![number(value)],
+    }
+}
+
+/// The numbers in f32.
+pub fn floats(value: &Value) -> Vec<f32> {
+    numbers(value).into_iter().map(|x| x as f32).collect()
+}
+
+/// Nested lists of depth `D` as a tensor.
+#[track_caller]
+pub fn tensor<const D: usize>(value: &Value) -> Tensor<D> {
+    let shape = shape(value);
+    let shape = shape.try_into().unwrap_or_else(|shape| panic!("{shape:?} has not {D} axes"));
+    tensors::from_vec(floats(value), shape, &Device::flex())
+}
+
+/// Layers with `w` `[E, I, O]` and `b` `[E, O]` as the saved form of a network.
+pub fn weights(layers: &Value) -> State {
+    let mut state = State::new();
+    for (i, layer) in list(layers).iter().enumerate() {
+        let bias = shape(&layer["b"]);
+        state.put(&format!("weight.{i}"), Array::new(shape(&layer["w"]), Data::F32(floats(&layer["w"]))));
+        state.put(&format!("bias.{i}"), Array::new(vec![bias[0], 1, bias[1]], Data::F32(floats(&layer["b"]))));
+    }
+    state
+}
+
+/// Compares row-major numbers, at most [`RELATIVE`] and [`ABSOLUTE`] apart.
+#[track_caller]
+pub fn assert_close(what: &str, got: &[f32], want: &Value) {
+    let want = numbers(want);
+    assert_eq!(got.len(), want.len(), "{what}: numbers");
+    for (i, (&got, &want)) in got.iter().zip(&want).enumerate() {
+        let apart = (f64::from(got) - want).abs();
+        assert!(apart <= RELATIVE * want.abs() + ABSOLUTE, "{what}[{i}]: {got}, expected {want}");
+    }
+}
+
+/// [`assert_close`] for a tensor.
+#[track_caller]
+pub fn assert_tensor<const D: usize>(what: &str, got: Tensor<D>, want: &Value) {
+    assert_close(what, &tensors::to_vec(got), want);
+}

@@ -1,0 +1,129 @@
+//! The reference's ensemble, its reduction of a loss and its optimiser, put together from our parts.
+
+use burn::tensor::{Device, Tensor};
+use foresee_nn::{AdamConfig, Decay, Parameters, ValueView, tensors};
+use foresee_world_model::config::EnsembleConfig;
+use foresee_world_model::ensemble::{Bounds, predict};
+use foresee_world_model::loss::{self, LossInput};
+use foresee_world_model::value_weights::ValueWeights;
+use foresee_world_model::{Ensemble, Head, LossConfig, LossKind};
+use serde_json::Value;
+
+use super::{count, floats, list, number, shape, tensor, weights};
+
+/// The file's ensemble: `gaussian` or `deterministic`.
+pub fn ensemble(file: &Value, head: Head) -> Ensemble {
+    let meta = &file["meta"];
+    let config = EnsembleConfig {
+        members: count(&meta["ensemble_size"]),
+        elites: 1,
+        hidden: vec![count(&meta["hidden"]); count(&meta["hidden_layers"])],
+    };
+    let dims = [count(&meta["obs_dim"]), count(&meta["act_dim"])];
+    let mut ensemble = Ensemble::new(&config, head, dims, 0, &Device::flex());
+    let layers = match head {
+        Head::Gaussian => &file["ensemble"]["gaussian"],
+        Head::Deterministic => &file["ensemble"]["deterministic"],
+    };
+    ensemble.net.load(weights(layers)).expect("weights of the file's shapes");
+    if head == Head::Gaussian {
+        let bound = |name: &str| tensor::<1>(&file["ensemble"][name]).reshape([1, 1, -1]);
+        ensemble.bounds = Bounds(Some([bound("min_logvar"), bound("max_logvar")]));
+    }
+    ensemble
+}
+
+/// Value gradients as the file has them, `[H, E, B, D]`: an agent for the states `[E * B, D]` and no others.
+struct Recorded<'a> {
+    gradients: &'a [Value],
+}
+
+impl ValueView for Recorded<'_> {
+    fn heads(&self) -> usize {
+        self.gradients.len()
+    }
+
+    fn values(&self, _: Tensor<2>) -> Tensor<2> {
+        unreachable!("VaGraM asks for gradients alone")
+    }
+
+    fn value_gradients(&self, states: Tensor<2>) -> Tensor<3> {
+        let [rows, obs_dim] = states.dims();
+        let values = self.gradients.iter().flat_map(floats).collect();
+        tensors::from_vec(values, [self.heads(), rows, obs_dim], &Device::flex())
+    }
+}
+
+/// The file's gradients of some heads, through what the trainer keeps them in: `[H, E, B, D]`.
+pub fn value_gradients(file: &Value, heads: &[Value], clip_quantile: f64) -> Tensor<4> {
+    let next_obs = &file["inputs"]["next_obs"];
+    let [members, batch, obs_dim] = shape(next_obs).try_into().expect("[E, B, D]");
+    let view = Recorded { gradients: heads };
+    let device = Device::flex();
+    let weights = ValueWeights::new(&view, &floats(next_obs), obs_dim, clip_quantile, &device);
+    weights.gather(&(0..members * batch).collect::<Vec<_>>(), members, &device)
+}
+
+/// The gradients of critics 1 and 2 and target critics 1 and 2, `[H, E, B, D]`.
+pub fn gradients_of_all_heads(file: &Value) -> &[Value] {
+    list(&file["value"]["plain"]["grad_next_obs"])
+}
+
+/// The reference's reduction of a loss, from our rows `[E, B]`.
+fn reference_reduction(kind: LossKind, per_row: Tensor<2>, bounds: &Bounds, channels: usize) -> Tensor<1> {
+    match kind {
+        // Mean over rows and channels, sum over members, and the pull on the bounds: ours.
+        LossKind::Mle => loss::reduce(per_row, bounds),
+        // Sum over members, rows and channels; our rows are means over channels.
+        LossKind::Mse => per_row.sum().mul_scalar(channels as f64),
+        // Mean over members and rows, and over the channels of the bounded form, as in our rows.
+        LossKind::Vagram => per_row.mean(),
+    }
+}
+
+/// The reference's loss on the file's batch, with the gradients of the networks' and the bounds' parameters.
+pub fn loss_and_gradients(
+    file: &Value,
+    ensemble: &Ensemble,
+    config: &LossConfig,
+    value_gradients: Option<Tensor<4>>,
+    add_mse: bool,
+) -> (Tensor<1>, Vec<Tensor<3>>, Vec<Tensor<3>>) {
+    let (net, bounds) = (ensemble.net.tracked(), ensemble.bounds.tracked());
+    let channels = ensemble.obs_dim() + 1;
+    let prediction = predict(&net, &bounds, tensor(&file["normalizer"]["normalized_model_in"]), channels);
+    let input = LossInput { prediction, target: tensor(&file["target"]), value_gradients, add_mse };
+    let loss = reference_reduction(config.kind, loss::per_row(config, &input), &bounds, channels);
+    let mut gradients = loss.backward();
+    let (of_net, of_bounds) = (net.gradients(&mut gradients), bounds.gradients(&mut gradients));
+    (loss.inner(), of_net, of_bounds)
+}
+
+/// First weight and bias, last weight and bias: the parameters of which the files keep gradients.
+pub const ENDS: [&str; 4] = ["first_w", "first_b", "last_w", "last_b"];
+
+/// One of [`ENDS`] among the parameters, first to last.
+pub fn end(name: &str, parameters: &[Tensor<3>]) -> Tensor<3> {
+    let last = parameters.len() - 1;
+    let at = match name {
+        "first_w" => 0,
+        "first_b" => 1,
+        "last_w" => last - 1,
+        "last_b" => last,
+        _ => unreachable!("{name}"),
+    };
+    parameters[at].clone()
+}
+
+/// torch's Adam with its coupled decay.
+pub fn reference_adam(meta: &Value) -> AdamConfig {
+    let betas = floats(&meta["betas"]);
+    AdamConfig {
+        lr: number(&meta["lr"]),
+        decay: number(&meta["weight_decay"]),
+        decay_form: Decay::Coupled,
+        beta_1: betas[0],
+        beta_2: betas[1],
+        eps: number(&meta["eps"]) as f32,
+    }
+}

@@ -1,0 +1,176 @@
+//! Parity with the reference VaGraM code, number by number: `losses.json` and early stopping in `protocol.json`.
+
+mod common;
+
+use burn::tensor::Tensor;
+use common::reference::{
+    ENDS, end, ensemble, gradients_of_all_heads, loss_and_gradients, reference_adam, value_gradients,
+};
+use common::{assert_close, assert_tensor, count, fixture, floats, list, number, numbers, tensor};
+use foresee_nn::{Adam, Parameters, tensors};
+use foresee_world_model::config::{Form, Snapshot};
+use foresee_world_model::early_stopping::EarlyStopping;
+use foresee_world_model::loss::{self, LossInput};
+use foresee_world_model::normalizer::Normalizer;
+use foresee_world_model::value_weights::clip_to_quantile;
+use foresee_world_model::{Head, LossConfig, LossKind};
+use serde_json::Value;
+
+/// Value and gradients of one entry of `losses`.
+fn assert_loss(name: &str, head: Head, config: &LossConfig, value_gradients: Option<Tensor<4>>, add_mse: bool) {
+    let file = fixture("losses.json");
+    let want = &file["losses"][name];
+    let ensemble = ensemble(&file, head);
+    let (loss, of_net, of_bounds) = loss_and_gradients(&file, &ensemble, config, value_gradients, add_mse);
+    assert_tensor(name, loss, &want["loss"]);
+    for end_name in ENDS {
+        assert_tensor(&format!("{name}: {end_name}"), end(end_name, &of_net), &want["grads"][end_name]);
+    }
+    for (bound, gradient) in ["min_logvar", "max_logvar"].iter().zip(of_bounds) {
+        assert_tensor(&format!("{name}: {bound}"), gradient, &want["grads"][bound]);
+    }
+}
+
+#[test]
+fn both_heads_predict_what_the_fixtures_say() {
+    let file = fixture("losses.json");
+    let (forward, inputs) = (&file["forward"], tensor::<3>(&file["normalizer"]["normalized_model_in"]));
+
+    let gaussian = ensemble(&file, Head::Gaussian);
+    assert_tensor("raw_head", gaussian.net.forward(inputs.clone()), &forward["gaussian"]["raw_head"]);
+    let prediction = gaussian.predict(inputs.clone());
+    let logvar = prediction.logvar.expect("a Gaussian head");
+    assert_tensor("mean", prediction.mean.clone(), &forward["gaussian"]["mean"]);
+    assert_tensor("logvar", logvar, &forward["gaussian"]["logvar"]);
+    let obs_dim = gaussian.obs_dim();
+    let next_obs = tensor::<3>(&file["inputs"]["obs"]) + prediction.mean.clone().narrow(2, 0, obs_dim);
+    assert_tensor("next_obs_mean", next_obs, &forward["gaussian"]["next_obs_mean"]);
+    assert_tensor("reward_mean", prediction.mean.narrow(2, obs_dim, 1), &forward["gaussian"]["reward_mean"]);
+
+    let prediction = ensemble(&file, Head::Deterministic).predict(inputs);
+    assert!(prediction.logvar.is_none());
+    assert_tensor("mean, deterministic", prediction.mean, &forward["deterministic"]["mean"]);
+}
+
+#[test]
+fn the_normalizer_matches_the_fixtures() {
+    let file = fixture("losses.json");
+    let want = &file["normalizer"];
+    let normalizer = Normalizer::from_rows(&floats(&want["data"]), count(&file["meta"]["in_dim"]));
+    let mut saved = normalizer.save();
+    assert_close("mean", &saved.f32s("mean").expect("mean").1, &want["mean"]);
+    assert_close("std", &saved.f32s("std").expect("std").1, &want["std_unbiased"]);
+    let mut rows = floats(&want["raw_model_in"]);
+    normalizer.apply_rows(&mut rows);
+    assert_close("normalised rows", &rows, &want["normalized_model_in"]);
+}
+
+#[test]
+fn the_likelihood_and_the_squared_error_match_the_fixtures() {
+    let config = |kind| LossConfig { kind, ..LossConfig::default() };
+    assert_loss("mle_nll", Head::Gaussian, &config(LossKind::Mle), None, false);
+    assert_loss("mse_sum", Head::Deterministic, &config(LossKind::Mse), None, false);
+}
+
+#[test]
+fn the_holdout_score_of_a_likelihood_is_the_squared_error_of_the_fixtures() {
+    let file = fixture("losses.json");
+    // Everybody sees member 0's rows.
+    let shared = |value: &Value| tensor::<3>(value).narrow(0, 0, 1);
+    let prediction = ensemble(&file, Head::Gaussian).predict(shared(&file["normalizer"]["normalized_model_in"]));
+    let input = LossInput { prediction, target: shared(&file["target"]), value_gradients: None, add_mse: false };
+    let config = LossConfig { kind: LossKind::Mle, ..LossConfig::default() };
+    let scores = loss::score_per_row(&config, &input).mean_dim(1);
+    assert_tensor("eval_score_mse", scores, &file["losses"]["eval_score_mse"]["per_member"]);
+}
+
+#[test]
+fn gradients_are_shortened_to_the_quantiles_of_the_fixtures() {
+    let file = fixture("losses.json");
+    let plain = &file["value"]["plain"];
+    for (q, key) in [(0.95, "quantile_bound_0.95_per_head"), (0.5, "quantile_bound_0.5_per_head")] {
+        let bounds: Vec<f32> = gradients_of_all_heads(&file)
+            .iter()
+            .map(|head| clip_to_quantile(&mut floats(head), count(&file["meta"]["obs_dim"]), q) as f32)
+            .collect();
+        assert_close(key, &bounds, &plain[key]);
+    }
+}
+
+#[test]
+fn vagram_matches_the_fixtures_in_every_form() {
+    use Form::{Bounded, Unbounded};
+    let file = fixture("losses.json");
+    let all = gradients_of_all_heads(&file);
+    let targets = &all[all.len() / 2..];
+    for (name, form, clip_quantile, heads, add_mse) in [
+        ("vagram_bounded", Bounded, 1.0, all, false),
+        ("vagram_unbounded", Unbounded, 1.0, all, false),
+        ("vagram_bounded_clip95", Bounded, 0.95, all, false),
+        ("vagram_unbounded_clip95", Unbounded, 0.95, all, false),
+        ("vagram_bounded_clip50", Bounded, 0.5, all, false),
+        // The reference's last revision clips nothing below a norm of 1e5.
+        ("vagram_bounded_head_default_clip", Bounded, 1.0, all, false),
+        ("vagram_bounded_target_heads_only", Bounded, 1.0, targets, false),
+        ("vagram_bounded_add_mse", Bounded, 1.0, all, true),
+        ("vagram_unbounded_add_mse", Unbounded, 1.0, all, true),
+    ] {
+        let config = LossConfig { kind: LossKind::Vagram, form, clip_quantile, ..LossConfig::default() };
+        let gradients = value_gradients(&file, heads, clip_quantile);
+        assert_loss(name, Head::Deterministic, &config, Some(gradients), add_mse);
+    }
+}
+
+#[test]
+fn adam_trajectories_match_the_fixtures() {
+    let file = fixture("losses.json");
+    let clipped = value_gradients(&file, gradients_of_all_heads(&file), 0.95);
+    for (name, head, kind, gradients) in [
+        ("mle_nll", Head::Gaussian, LossKind::Mle, None),
+        ("vagram_bounded_clip95", Head::Deterministic, LossKind::Vagram, Some(clipped)),
+    ] {
+        let want = &file["adam_trajectories"][name];
+        // The bounds stay where they are: `learn_logvar_bounds` is false.
+        assert_ne!(want["learn_logvar_bounds"], true);
+        let config = LossConfig { kind, ..LossConfig::default() };
+        let mut ensemble = ensemble(&file, head);
+        let mut adam = Adam::new(reference_adam(want), &ensemble.net);
+        let mut losses = Vec::new();
+        for _ in list(&want["losses_before_step"]) {
+            let (loss, of_net, _) = loss_and_gradients(&file, &ensemble, &config, gradients.clone(), false);
+            losses.push(tensors::to_f32(loss));
+            adam.step(&mut ensemble.net, of_net);
+        }
+        assert_close(&format!("adam {name}: losses"), &losses, &want["losses_before_step"]);
+        let parameters: Vec<_> = ensemble.net.parameters().into_iter().map(|(_, tensor)| tensor.clone()).collect();
+        for end_name in ["first_w", "last_w", "last_b"] {
+            assert_tensor(&format!("adam {name}: {end_name}"), end(end_name, &parameters), &want[end_name]);
+        }
+    }
+}
+
+#[test]
+fn early_stopping_follows_the_fixtures_exactly() {
+    for (i, case) in list(&fixture("protocol.json")["early_stopping"]["cases"]).iter().enumerate() {
+        let scores: Vec<Vec<f64>> = list(&case["scores"]).iter().map(numbers).collect();
+        let members = count(&case["ensemble"]);
+        let patience = count(&case["patience"]) as u32;
+        let mut stopping = EarlyStopping::new(Snapshot::Shared, patience, number(&case["threshold"]), &scores[0]);
+        let (mut epochs, mut restored) = (0, None);
+        for scores in &scores[1..] {
+            epochs += 1;
+            let verdict = stopping.update(scores);
+            if !verdict.keep.is_empty() {
+                assert_eq!(verdict.keep, (0..members).collect::<Vec<_>>(), "case {i}: one keeps everybody");
+                restored = Some(epochs);
+            }
+            if verdict.stop || case["max_epochs"].as_u64() == Some(epochs) {
+                break;
+            }
+        }
+        assert_eq!(case["epochs_run"], epochs, "case {i}: epochs");
+        // Without an improvement the last weights stay.
+        assert_eq!(case["restored_epoch"], restored.unwrap_or(epochs), "case {i}: restored epoch");
+        assert_eq!(case["elites"], Value::from(stopping.elites(count(&case["num_elites"]))), "case {i}: elites");
+    }
+}

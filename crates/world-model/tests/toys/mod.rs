@@ -1,0 +1,49 @@
+//! A value function in closed form.
+
+use burn::tensor::{Device, Tensor};
+use foresee_core::Stream;
+use foresee_nn::{ValueView, tensors};
+
+/// V_n(s) = Σ_d (½ curvature_nd s_d² + slope_nd s_d).
+pub struct Quadratic {
+    pub heads: usize,
+    pub obs_dim: usize,
+    /// `[N, O]`
+    pub curvature: Vec<f32>,
+    /// `[N, O]`
+    pub slope: Vec<f32>,
+}
+
+impl Quadratic {
+    /// Standard normal coefficients.
+    pub fn random(heads: usize, obs_dim: usize) -> Self {
+        let draw = |name| Stream::new(11, name).normals(0, heads, obs_dim);
+        Self { heads, obs_dim, curvature: draw("curvature"), slope: draw("slope") }
+    }
+
+    fn coefficients(&self, values: &[f32]) -> Tensor<3> {
+        tensors::from_vec(values.to_vec(), [self.heads, 1, self.obs_dim], &Device::flex())
+    }
+}
+
+impl ValueView for Quadratic {
+    fn heads(&self) -> usize {
+        self.heads
+    }
+
+    fn values(&self, states: Tensor<2>) -> Tensor<2> {
+        let states = states.unsqueeze_dim::<3>(0);
+        let bend = self.coefficients(&self.curvature).mul_scalar(0.5) * states.clone().square();
+        (bend + self.coefficients(&self.slope) * states).sum_dim(2).squeeze_dim(2)
+    }
+
+    /// Head by head, by autodiff of [`ValueView::values`]: a second way to the closed form.
+    fn value_gradients(&self, states: Tensor<2>) -> Tensor<3> {
+        let gradients = (0..self.heads).map(|head| {
+            let leaf = states.clone().autodiff().require_grad();
+            let gradients = self.values(leaf.clone()).narrow(0, head, 1).sum().backward();
+            leaf.grad(&gradients).expect("values depend on the states").unsqueeze_dim(0)
+        });
+        Tensor::cat(gradients.collect(), 0)
+    }
+}
