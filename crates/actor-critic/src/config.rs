@@ -65,7 +65,8 @@ impl AgentConfig {
         if self.batch == 0 || self.actor_every == 0 || self.target_every == 0 {
             return Some("`agent.batch`, `actor_every` and `target_every` must be positive\nhint: remove the key to get its default".into());
         }
-        if !(0.0..=1.0).contains(&self.discount) || !(self.tau > 0.0 && self.tau <= 1.0) {
+        let tau_fits = self.tau > 0.0 && self.tau <= 1.0;
+        if !tau_fits || !(0.0..=1.0).contains(&self.discount) {
             return Some(format!(
                 "`agent.discount` is {} and `agent.tau` is {}\nhint: discount in [0, 1], tau in (0, 1]",
                 self.discount, self.tau

@@ -161,10 +161,10 @@ impl Sac {
         self.critic_adam.step(&mut self.critic, gradients);
 
         // Actor and temperature.
-        let actor = (self.updates % self.config.actor_every == 0).then(|| self.update_actor(&batch.obs, noise));
+        let actor = self.updates.is_multiple_of(self.config.actor_every).then(|| self.update_actor(&batch.obs, noise));
 
         // Targets.
-        if self.updates % self.config.target_every == 0 {
+        if self.updates.is_multiple_of(self.config.target_every) {
             self.target.polyak(&self.critic, self.config.tau);
         }
         self.updates += 1;

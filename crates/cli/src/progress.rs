@@ -106,14 +106,6 @@ impl Progress {
         }
     }
 
-    /// Prints a line, above the bar if there is one.
-    pub fn message(&mut self, text: &str) {
-        match &mut self.output {
-            Output::Bar(bar) => bar.suspend(|| print(&mut io::stderr(), "", text)),
-            Output::Lines(lines) => print(lines, "", text),
-        }
-    }
-
     /// Leaves the last status standing.
     pub fn finish(&mut self) {
         let position = self.pace.samples.back().map(|sample| sample.1);
@@ -288,13 +280,12 @@ mod tests {
     }
 
     #[test]
-    fn messages_come_through_and_the_end_is_shown_once() {
+    fn the_end_is_shown_once() {
         let (mut progress, sink) = plain(1000, 0);
-        progress.message("checkpoint restored");
         progress.update_at(seconds(1), &status(1000, None));
         progress.finish();
         progress.finish();
-        assert_eq!(sink.lines(), ["checkpoint restored", "100% 1000/1000 steps, 5 episodes, act"]);
+        assert_eq!(sink.lines(), ["100% 1000/1000 steps, 5 episodes, act"]);
     }
 
     #[test]

@@ -58,17 +58,19 @@ impl RunDir {
 
     /// Opens the folder of a run that goes on, with the config in force: the newest on disk, changed by `overrides`.
     pub fn open(path: &Path, overrides: &[String]) -> Result<(Self, Config), Failure> {
-        let (file, resumes) = newest_config(path)?;
+        let (file, _) = newest_config(path)?;
         let lock = lock(path)?;
         let config: Config = config::load(&file, overrides)?;
         if let Some(problem) = config.problem() {
             return Err(Failure::Input(problem));
         }
-        if !overrides.is_empty() {
-            let next = path.join(format!("config.resume-{}.toml", resumes + 1));
-            fs::write(&next, config_text(&config)).map_err(|error| cannot_write(path, &error))?;
-        }
         Ok((Self { path: path.to_owned(), _lock: lock }, config))
+    }
+
+    /// Makes a changed config the one in force. Only once the run is known to take it: it would bar every later resume.
+    pub fn write_changed_config(&self, config: &Config) -> Result<(), Failure> {
+        let next = self.path.join(format!("config.resume-{}.toml", newest_config(&self.path)?.1 + 1));
+        fs::write(&next, config_text(config)).map_err(|error| cannot_write(&self.path, &error))
     }
 
     /// The folder.

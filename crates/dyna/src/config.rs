@@ -175,7 +175,7 @@ impl RolloutConfig {
                     .into(),
             );
         }
-        if let Some(bad) = self.horizon.ends().into_iter().find(|&h| !(h >= 1.0 && h <= 1000.0)) {
+        if let Some(bad) = self.horizon.ends().into_iter().find(|h| !(1.0..=1000.0).contains(h)) {
             return Some(format!("`rollout.horizon` reaches {bad}\nhint: 1 to 1000 imagined steps"));
         }
         if let Some(bad) = self.real_ratio.ends().into_iter().find(|r| !(0.0..=1.0).contains(r)) {

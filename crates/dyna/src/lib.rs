@@ -23,4 +23,4 @@ pub mod schedule;
 pub use config::{Algo, Config};
 pub use evaluate::Evaluation;
 pub use record::Record;
-pub use run::{Run, RunError};
+pub use run::{Run, RunError, RunState};

@@ -8,11 +8,13 @@
 //! * [`value_weights`]: the value gradients of every replay row, clipped once a training call.
 //! * [`split`]: holdout, bootstrap rows and the order of batches.
 //! * [`early_stopping`]: when to stop, which weights to keep, who is elite.
+//! * `fit_data`: all that a training call derives from the replay and the agent.
 //! * [`trainer`]: one training call, as slices that can be saved between.
 
 pub mod config;
 pub mod early_stopping;
 pub mod ensemble;
+mod fit_data;
 pub mod loss;
 pub mod normalizer;
 pub mod split;

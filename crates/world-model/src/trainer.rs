@@ -13,12 +13,11 @@ use foresee_core::{Batch, State, StateError};
 use foresee_nn::{Adam, AdamConfig, Mlp, Parameters, ValueView, tensors};
 use thiserror::Error;
 
-use crate::config::{LossKind, ModelConfig, Snapshot};
+use crate::config::{ModelConfig, Snapshot};
 use crate::early_stopping::EarlyStopping;
 use crate::ensemble::{Bounds, Ensemble, predict};
+use crate::fit_data::FitData;
 use crate::loss::{self, LossInput};
-use crate::normalizer::Normalizer;
-use crate::split::Split;
 use crate::value_weights::ValueWeights;
 
 /// Gradient steps between two holdout scores at least. A score costs about a tenth of these steps.
@@ -71,19 +70,6 @@ pub struct Fit {
     train_loss: f64,
 }
 
-/// All that a call derives from replay, agent and streams; never saved.
-#[derive(Clone, Debug)]
-struct FitData {
-    rows: usize,
-    split: Split,
-    /// Normalised model inputs, `[rows, O + A]`.
-    inputs: Vec<f32>,
-    /// (next_obs − obs, reward), `[rows, O + 1]`.
-    targets: Vec<f32>,
-    weights: Option<ValueWeights>,
-    add_mse: bool,
-}
-
 /// The ensemble with its optimisers.
 #[derive(Clone, Debug)]
 pub struct Trainer {
@@ -117,7 +103,7 @@ impl Trainer {
     /// Begins training call number `call` on all real rows, at real step `real_step`.
     #[must_use]
     pub fn begin(&mut self, rows: &Batch, view: &dyn ValueView, call: u64, real_step: u64) -> Fit {
-        self.ensemble.normalizer = Normalizer::from_rows(&self.raw_inputs(rows), rows_width(rows));
+        self.ensemble.normalizer = FitData::normalizer(rows);
         let data = self.derive(rows, view, call, real_step);
         let fit = &self.config.fit;
         let initial = match fit.snapshot {
@@ -146,14 +132,8 @@ impl Trainer {
     pub fn advance(&mut self, fit: &mut Fit) -> Result<Option<FitReport>, Diverged> {
         let config = self.config.fit.clone();
         for _ in 0..STEPS_A_SLICE {
-            let rows = fit.data.split.batch(fit.epoch, fit.batch, config.batch);
-            let loss = self.step(&fit.data, &rows);
-            fit.steps += 1;
-            fit.batch += 1;
-            let epoch_over = fit.batch == fit.data.split.batches(config.batch);
-            if epoch_over {
-                (fit.epoch, fit.batch) = (fit.epoch + 1, 0);
-            }
+            let loss = self.gradient_step(fit);
+            let epoch_over = fit.batch == 0;
             let spent = fit.steps >= config.max_steps;
             if spent || (epoch_over && fit.steps >= fit.scored_at + STEPS_BETWEEN_SCORES) {
                 fit.train_loss = f64::from(tensors::to_f32(loss));
@@ -166,6 +146,19 @@ impl Trainer {
             }
         }
         Ok(None)
+    }
+
+    /// The fit's next gradient step; the loss before it.
+    pub fn gradient_step(&mut self, fit: &mut Fit) -> Tensor<1> {
+        let batch = self.config.fit.batch;
+        let rows = fit.data.split.batch(fit.epoch, fit.batch, batch);
+        let loss = self.step(&fit.data, &rows);
+        fit.steps += 1;
+        fit.batch += 1;
+        if fit.batch == fit.data.split.batches(batch) {
+            (fit.epoch, fit.batch) = (fit.epoch + 1, 0);
+        }
+        loss
     }
 
     /// One gradient step on replay rows `[E, B]`; the loss before it.
@@ -254,34 +247,9 @@ impl Trainer {
         })
     }
 
-    /// (obs, action) of every row, `[rows, O + A]`, not normalised.
-    fn raw_inputs(&self, rows: &Batch) -> Vec<f32> {
-        let obs_dim = self.ensemble.obs_dim();
-        let action_dim = rows_width(rows) - obs_dim;
-        let pairs = rows.obs.chunks_exact(obs_dim).zip(rows.action.chunks_exact(action_dim));
-        pairs.flat_map(|(obs, action)| obs.iter().chain(action).copied()).collect()
-    }
-
     fn derive(&self, rows: &Batch, view: &dyn ValueView, call: u64, real_step: u64) -> FitData {
-        let (config, obs_dim) = (&self.config, self.ensemble.obs_dim());
-        let mut inputs = self.raw_inputs(rows);
-        self.ensemble.normalizer.apply_rows(&mut inputs);
-        let mut targets = Vec::with_capacity(rows.rows * (obs_dim + 1));
-        for row in 0..rows.rows {
-            let at = row * obs_dim..(row + 1) * obs_dim;
-            targets.extend(rows.next_obs[at.clone()].iter().zip(&rows.obs[at]).map(|(next, obs)| next - obs));
-            targets.push(rows.reward[row]);
-        }
-        let weights = (config.loss.kind == LossKind::Vagram)
-            .then(|| ValueWeights::new(view, &rows.next_obs, obs_dim, config.loss.clip_quantile, &self.device));
-        FitData {
-            rows: rows.rows,
-            split: Split::new(rows.rows, config.fit.holdout, config.ensemble.members, self.seed, call),
-            inputs,
-            targets,
-            weights,
-            add_mse: real_step < config.loss.add_mse_until,
-        }
+        let normalizer = &self.ensemble.normalizer;
+        FitData::new(&self.config, rows, normalizer, view, [self.seed, call, real_step], &self.device)
     }
 
     /// The ensemble and its optimisers as arrays.
@@ -359,27 +327,4 @@ impl Fit {
         }
         state
     }
-}
-
-impl FitData {
-    /// Inputs `[E, B, O + A]` and targets `[E, B, O + 1]` of replay rows `[E, B]`.
-    fn gather(&self, rows: &[usize], members: usize, device: &Device) -> (Tensor<3>, Tensor<3>) {
-        (
-            gather(&self.inputs, rows, members, self.rows, device),
-            gather(&self.targets, rows, members, self.rows, device),
-        )
-    }
-}
-
-fn gather(all: &[f32], indices: &[usize], members: usize, rows: usize, device: &Device) -> Tensor<3> {
-    let width = all.len() / rows;
-    let mut out = Vec::with_capacity(indices.len() * width);
-    for &row in indices {
-        out.extend_from_slice(&all[row * width..(row + 1) * width]);
-    }
-    tensors::from_vec(out, [members, indices.len() / members, width], device)
-}
-
-fn rows_width(rows: &Batch) -> usize {
-    (rows.obs.len() + rows.action.len()) / rows.rows
 }

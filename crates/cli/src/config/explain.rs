@@ -113,6 +113,10 @@ fn mismatch(message: &str, value: Option<&Value>) -> Option<(String, String)> {
     if message.starts_with("invalid type: unit variant") || message.starts_with("wanted exactly 1 element") {
         return Some((describe(value?), "a string".into()));
     }
+    // What an untagged enum says: its `expecting` and nothing else.
+    if message.starts_with("a ") {
+        return Some((describe(value?), message.to_owned()));
+    }
     let rest = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "))?;
     let (found, expected) = rest.rsplit_once(", expected ")?;
     let found = match found {

@@ -88,7 +88,10 @@ fn read(path: &Path) -> Result<String, ConfigError> {
         Err(e) if e.kind() == ErrorKind::InvalidData => {
             Err(failed("is not text in UTF-8".into(), Some("give the path of a TOML file".into())))
         }
-        Err(e) => Err(failed(format!("cannot be read: {e}"), None)),
+        Err(e) => {
+            let hint = "give the path of a TOML file that can be read";
+            Err(failed(format!("cannot be read: {e}"), Some(hint.into())))
+        }
     }
 }
 

@@ -43,6 +43,9 @@ pub fn resume(path: &Path, overrides: &[String]) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let records = Records::resume(dir.path(), &beside.positions, run.env_step())?;
+    if !overrides.is_empty() {
+        dir.write_changed_config(&config)?;
+    }
     finish(Session { run, dir, records, wall_s: beside.wall_s })
 }
 

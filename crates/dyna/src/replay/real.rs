@@ -54,7 +54,7 @@ pub(super) fn save_rows(rows: &Batch) -> State {
         ("not_terminated", &rows.not_terminated),
     ];
     for (name, values) in fields {
-        let width = if n == 0 { 0 } else { values.len() / n };
+        let width = values.len().checked_div(n).unwrap_or(0);
         state.put(name, Array::new(vec![n, width], Data::F32(values.clone())));
     }
     state

@@ -7,6 +7,9 @@ use crate::config::Config;
 use crate::replay::RealBuffer;
 use crate::rollout::Rollout;
 
+/// A run's plain host snapshot: named arrays, no device, no generator.
+pub type RunState = State;
+
 const ACT: u64 = 0;
 const FIT: u64 = 1;
 const IMAGINE: u64 = 2;
@@ -16,7 +19,7 @@ impl Run {
     /// All that the run needs to go on bit for bit: networks and moments, buffers, environment, counters, phase.
     /// Random streams have no state.
     #[must_use]
-    pub fn snapshot(&self) -> State {
+    pub fn snapshot(&self) -> RunState {
         let mut state = State::new();
         state.nest("agent", self.agent.save());
         if let Some(model) = &self.model {
@@ -37,7 +40,7 @@ impl Run {
     ///
     /// # Errors
     /// If the configuration is impossible or the state is not one of its runs.
-    pub fn restore(config: &Config, mut state: State) -> Result<Self, RunError> {
+    pub fn restore(config: &Config, mut state: RunState) -> Result<Self, RunError> {
         let mut run = Self::prepare(config)?;
         run.agent.load(state.part("agent"))?;
         if let Some(model) = &mut run.model {

@@ -1,0 +1,188 @@
+//! Bad input: one message that names the value and the way out, exit code 2, nothing written.
+
+mod common;
+
+use common::{Place, TINY};
+
+const TOML_HINT: &str = "hint: this is not valid TOML; https://toml.io shows what is";
+
+/// `check`, and `train` with and without a folder, all answer with this message and leave nothing.
+#[track_caller]
+fn refused(place: &Place, config: &str, overrides: &[&str], message: &str) {
+    for verb in [&["check"][..], &["train"], &["train", "--run-dir", "run"], &["train", "--run-dir", "new/run"]] {
+        let arguments = [verb, &[config], overrides].concat();
+        assert_eq!(place.refuses(&arguments), message, "{arguments:?}");
+    }
+}
+
+/// A config with one line put in place of another is refused with this message, and so is the same as an override.
+#[track_caller]
+fn refused_line(good: &str, bad: &str, message: &str) {
+    let place = Place::new();
+    assert_eq!(TINY.matches(good).count(), 1, "{good}");
+    place.write("bad.toml", &TINY.replacen(good, bad, 1));
+    refused(&place, "bad.toml", &[], &format!("bad.toml: {message}"));
+}
+
+#[track_caller]
+fn refused_override(text: &str, message: &str) {
+    refused(&Place::new(), "tiny.toml", &[text], message);
+}
+
+#[test]
+fn a_missing_file_is_refused_with_the_nearest_one() {
+    refused(&Place::new(), "tinny.toml", &[], "tinny.toml: no such file\nhint: did you mean `tiny.toml`?");
+    refused(&Place::new(), "nowhere/a.toml", &[], "nowhere/a.toml: no such file\nhint: give the path of a TOML file");
+}
+
+#[test]
+fn an_empty_file_is_refused() {
+    let place = Place::new();
+    place.write("empty.toml", "\n");
+    let message = "empty.toml: is empty\nhint: start from a copy of one of the configs in `configs/`";
+    refused(&place, "empty.toml", &[], message);
+    refused(&place, "empty.toml", &["env.id=Pendulum-v1"], message);
+}
+
+#[test]
+fn a_path_that_is_no_file_is_refused() {
+    let message = ".: is a directory, expected a config file\nhint: give a file in it, such as `tiny.toml`";
+    refused(&Place::new(), ".", &[], message);
+    let message = "tiny.toml/a.toml: cannot be read: Not a directory (os error 20)\n\
+                   hint: give the path of a TOML file that can be read";
+    refused(&Place::new(), "tiny.toml/a.toml", &[], message);
+}
+
+#[test]
+fn a_syntax_error_is_refused_with_its_line() {
+    let what = "line 2, column 8: string values must be quoted, expected literal string\n  seed = seven";
+    refused_line("seed = 7", "seed = seven", &format!("{what}\n{TOML_HINT}"));
+}
+
+#[test]
+fn a_wrong_type_is_refused_with_what_is_expected() {
+    let whole = "expected a whole number, 0 or more";
+    refused_line("seed = 7", "seed = -7", &format!("`seed` is integer `-7`, {whole}"));
+    refused_line("env_steps = 120", "env_steps = 1.5", &format!("`training.env_steps` is number `1.5`, {whole}"));
+    refused_line("batch = 16", "batch = \"big\"", &format!("`agent.batch` is string \"big\", {whole}"));
+    let schedule = "expected a number, or four numbers [from, to, start, end]";
+    refused_line("[1, 3, 40, 100]", "\"long\"", &format!("`rollout.horizon` is string \"long\", {schedule}"));
+    refused_line("[1, 3, 40, 100]", "[1, 3]", &format!("`rollout.horizon` is an array, {schedule}"));
+    refused_override(
+        "agent.hidden=16",
+        "override `agent.hidden=16`: `agent.hidden` is integer `16`, expected an array",
+    );
+}
+
+#[test]
+fn a_missing_key_is_refused_with_where_to_add_it() {
+    let hint = "hint: add `id = …` under `[env]`, or give the override `env.id=…`";
+    refused_line("id = \"Pendulum-v1\"", "", &format!("`env.id` is missing\n{hint}"));
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_one() {
+    let keys = "`every`, `batch`, `lr`, `decay`, `decay_form`, `holdout`, `patience`, `threshold`, `min_steps`, \
+                `max_steps`, `snapshot`";
+    let hint = format!("hint: did you mean `max_steps`? valid keys here: {keys}");
+    refused_line("max_steps = 30", "max_step = 30", &format!("unknown key `model.fit.max_step`\n{hint}"));
+    let text = "model.fit.max_step=30";
+    refused_override(text, &format!("override `{text}`: unknown key `model.fit.max_step`\n{hint}"));
+}
+
+#[test]
+fn an_unknown_choice_is_refused_with_the_nearest_one() {
+    refused_override(
+        "model.loss.kind=vagran",
+        "override `model.loss.kind=vagran`: `model.loss.kind` cannot be `vagran`\n\
+         hint: did you mean `vagram`? valid values here: `mle`, `mse`, `vagram`",
+    );
+    refused_override(
+        "algo=ddpg",
+        "override `algo=ddpg`: `algo` cannot be `ddpg`\nhint: valid values here: `mbpo`, `sac`",
+    );
+}
+
+#[test]
+fn a_malformed_override_is_refused() {
+    for (text, what) in [("seed", "has no `=`"), ("seed=", "has no value"), ("agent..batch=3", "has an empty key")] {
+        let hint = "hint: write `key=value`, such as `model.loss.kind=vagram`";
+        refused_override(text, &format!("override `{text}`: {what}\n{hint}"));
+    }
+}
+
+#[test]
+fn an_impossible_pair_is_refused() {
+    for (text, message) in [
+        (
+            "model.ensemble.elites=4",
+            "`model.ensemble.elites` is 4, but `model.ensemble.members` is 3\n\
+             hint: elites are chosen among the members: 1 to 3",
+        ),
+        (
+            "model={loss={kind='mle'}, head='deterministic'}",
+            "`model.loss.kind` is mle, but `model.head` is deterministic\n\
+             hint: a likelihood needs a variance: set `model.head = \"gaussian\"` or leave it out",
+        ),
+        (
+            "model.fit.min_steps=31",
+            "`model.fit.min_steps` is 31, but `model.fit.max_steps` is 30\n\
+             hint: raise max_steps or lower min_steps",
+        ),
+        (
+            "rollout.horizon=[1, 3, 100, 40]",
+            "`rollout.horizon` runs from step 100 to step 40\nhint: [from, to, start, end] with start before end",
+        ),
+    ] {
+        refused_override(text, &format!("tiny.toml: {message}"));
+    }
+}
+
+#[test]
+fn an_impossible_value_is_refused() {
+    for (text, message) in [
+        (
+            "training.eval_episodes=0",
+            "`training.eval_episodes` is 0\nhint: give a positive number, or remove the key to get its default",
+        ),
+        ("rollout.real_ratio=1.5", "`rollout.real_ratio` reaches 1.5\nhint: a share of the batch, 0 to 1"),
+        ("agent.hidden=[]", "`agent.hidden` is []\nhint: one or more positive widths"),
+        ("agent.tau=nan", "`agent.discount` is 0.99 and `agent.tau` is NaN\nhint: discount in [0, 1], tau in (0, 1]"),
+    ] {
+        refused_override(text, &format!("tiny.toml: {message}"));
+    }
+}
+
+#[test]
+fn an_unknown_environment_is_refused_with_the_nearest_ones() {
+    let message = "unknown environment `Pendulum-v9`\nhint: the nearest known ids are `Pendulum-v1`";
+    let place = Place::new();
+    for verb in [&["check"][..], &["train"], &["train", "--run-dir", "run"]] {
+        let found = place.refuses(&[verb, &["tiny.toml", "env.id=Pendulum-v9"]].concat());
+        assert!(found.starts_with(&format!("tiny.toml: `env.id`: {message}")), "{found}");
+    }
+}
+
+#[test]
+fn an_unknown_device_is_refused_with_the_known_ones() {
+    let hint = "hint: use `cpu`, `ndarray`, `wgpu`, `wgpu:<n>` or `wgpu:cpu`";
+    refused_line("threads = 1", "device = \"gpu\"", &format!("`device`: unknown device `gpu`\n{hint}"));
+    refused_override("device=tpu", &format!("override `device=tpu`: `device`: unknown device `tpu`\n{hint}"));
+}
+
+#[test]
+fn a_device_that_the_build_lacks_is_refused_with_how_to_get_it() {
+    let lacking = [("ndarray", "ndarray", cfg!(feature = "ndarray")), ("wgpu:0", "wgpu", cfg!(feature = "wgpu"))];
+    for (device, feature, _) in lacking.into_iter().filter(|(.., built)| !built) {
+        let hint = format!("hint: build with `cargo build --release --features {feature}`, or use `device=cpu`");
+        refused_override(&format!("device={device}"), &format!("device `{device}` is not in this build\n{hint}"));
+    }
+}
+
+#[test]
+fn an_unknown_verb_or_a_verb_without_its_argument_is_refused() {
+    for arguments in [&["tarin", "tiny.toml"][..], &["train"], &["eval", "run", "--episodes", "0"], &["list", "gpus"]] {
+        let message = Place::new().refuses(arguments);
+        assert!(message.contains("'--help'"), "{message}");
+    }
+}

@@ -1,0 +1,233 @@
+//! A folder of a test's own, a run that takes a second, and what the files of a run hold.
+
+// Every test program uses a part of this.
+#![allow(dead_code)]
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A run of a second: every clock ticks, every schedule moves, every phase comes, and steps 80 and 120 are evaluated.
+pub const TINY: &str = r#"
+seed = 7
+threads = 1
+
+[env]
+id = "Pendulum-v1"
+
+[training]
+env_steps = 120
+explore_steps = 40
+updates_per_step = 2
+epoch_length = 40
+eval_every = 40
+eval_episodes = 2
+log_every = 10
+checkpoint_every = 20
+
+[agent]
+hidden = [16, 16]
+batch = 16
+
+[model.ensemble]
+members = 3
+elites = 2
+hidden = [16, 16]
+
+[model.loss]
+add_mse_until = 80
+
+[model.fit]
+every = 20
+max_steps = 30
+
+[rollout]
+starts_per_step = 5
+horizon = [1, 3, 40, 100]
+real_ratio = [1.0, 0.1, 40, 100]
+"#;
+
+/// Overrides of [`TINY`] that reach every algorithm and every loss.
+pub const VARIANTS: [&[&str]; 5] = [
+    &["algo=sac"],
+    &["model.loss.kind=mle"],
+    &["model.loss.kind=mse"],
+    &["model.loss.kind=vagram"],
+    &["model.loss.kind=vagram", "model.loss.form=unbounded", "model.loss.heads=target", "model.head=gaussian"],
+];
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A temporary folder in which the program runs; it holds `tiny.toml`.
+pub struct Place(TempDir);
+
+impl Place {
+    pub fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        place.write("tiny.toml", TINY);
+        place
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_foresee"));
+        command.current_dir(self.0.path()).args(arguments);
+        command
+    }
+
+    /// Runs the program to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs the program, which must succeed, and returns its stdout.
+    #[track_caller]
+    pub fn succeeds(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {:?}\n{}", output.status.code(), text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// Trains `tiny.toml` with these overrides in the folder `run`.
+    #[track_caller]
+    pub fn train(&self, run: &str, overrides: &[&str]) -> String {
+        self.succeeds(&[&["train", "tiny.toml", "--run-dir", run], overrides].concat())
+    }
+
+    /// Runs the program, which must refuse its input and leave everything as it is; returns the message.
+    #[track_caller]
+    pub fn refuses(&self, arguments: &[&str]) -> String {
+        let before = self.contents("");
+        let output = self.run(arguments);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+        assert_eq!(text(&output.stdout), "", "{arguments:?}");
+        assert_eq!(message.matches("error: ").count(), 1, "{arguments:?}: {message}");
+        assert!(!message.contains("panicked"), "{arguments:?}: {message}");
+        let after = self.contents("");
+        assert!(before == after, "{arguments:?} left {:?}", changed(&before, &after));
+        message.strip_prefix("error: ").unwrap_or_else(|| panic!("{message}")).trim_end().to_owned()
+    }
+
+    /// Starts the program and does not wait for it.
+    pub fn spawn(&self, arguments: &[&str]) -> Started {
+        let mut command = self.command(arguments);
+        Started(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()))
+    }
+
+    /// Starts to train `tiny.toml` in the folder `run` and waits for its first checkpoint.
+    #[track_caller]
+    pub fn started(&self, run: &str, overrides: &[&str]) -> Started {
+        let started = self.spawn(&[&["train", "tiny.toml", "--run-dir", run], overrides].concat());
+        let since = Instant::now();
+        while checkpoints(&self.path(run)).is_empty() {
+            assert!(since.elapsed() < PATIENCE, "no checkpoint came");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        started
+    }
+
+    /// Every file under a folder with its bytes, and every folder.
+    pub fn contents(&self, name: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        let mut folders = vec![self.path(name)];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path.clone());
+                    found.insert(path, Vec::new());
+                } else {
+                    found.insert(path.clone(), fs::read(&path).unwrap());
+                }
+            }
+        }
+        found
+    }
+
+    #[track_caller]
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+}
+
+/// A running program, which does not outlive the test.
+pub struct Started(Option<Child>);
+
+impl Started {
+    /// Sends a signal by its name, such as `INT`, and waits for the end.
+    pub fn signal(mut self, name: &str) -> Output {
+        let child = self.0.take().unwrap();
+        let sent = Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        child.wait_with_output().unwrap()
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn changed(before: &BTreeMap<PathBuf, Vec<u8>>, after: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<PathBuf> {
+    let paths = before.keys().chain(after.keys());
+    paths.filter(|path| before.get(*path) != after.get(*path)).cloned().collect()
+}
+
+/// The checkpoints of a run, the newest last.
+pub fn checkpoints(run: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(run.join("checkpoints")).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with("step-"));
+    paths.sort();
+    paths
+}
+
+/// What must be equal of equal runs: metrics, results, and the state at the end.
+pub fn outcome(run: &Path) -> [Vec<u8>; 3] {
+    let newest = checkpoints(run).pop().expect("a run has checkpoints");
+    let files = [run.join("metrics.jsonl"), run.join("results.csv"), newest.join("state.safetensors")];
+    files.map(|path| fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+}
+
+#[track_caller]
+pub fn assert_equal_outcomes(one: &Path, other: &Path, context: &str) {
+    let (one, other) = (outcome(one), outcome(other));
+    assert!(one[2].len() > 10_000, "a state of {} bytes", one[2].len());
+    assert_eq!(text(&one[0]), text(&other[0]), "metrics.jsonl, {context}");
+    assert_eq!(text(&one[1]), text(&other[1]), "results.csv, {context}");
+    assert!(one[2] == other[2], "state.safetensors differs, {context}");
+}
+
+/// The arrays of a safetensors file: by their name their type, shape and bytes.
+pub fn arrays(bytes: &[u8]) -> BTreeMap<String, (String, Vec<u8>)> {
+    let (length, rest) = bytes.split_first_chunk::<8>().unwrap();
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    let header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(header).unwrap();
+    let array = |(name, entry): (String, serde_json::Value)| {
+        let [start, end] = [0, 1].map(|i| entry["data_offsets"][i].as_u64().unwrap() as usize);
+        (name, (format!("{} {}", entry["dtype"], entry["shape"]), data[start..end].to_vec()))
+    };
+    header.into_iter().map(array).collect()
+}

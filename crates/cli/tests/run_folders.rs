@@ -1,0 +1,148 @@
+//! A folder that cannot be used is refused and left as it is.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{Place, checkpoints};
+
+fn newest_state(run: &Path) -> std::path::PathBuf {
+    checkpoints(run).pop().unwrap().join("state.safetensors")
+}
+
+fn damage(file: &Path) {
+    let mut bytes = fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn a_folder_that_is_not_empty_is_not_trained_in() {
+    let place = Place::new();
+    fs::create_dir(place.path("run")).unwrap();
+    place.write("run/notes.txt", "mine");
+    assert_eq!(
+        place.refuses(&["train", "tiny.toml", "--run-dir", "run"]),
+        "the run folder `run` is in use: it is not empty\n\
+         hint: go on with it by `foresee resume run`, or give another --run-dir"
+    );
+    place.write("file", "mine");
+    for path in ["file", "file/run"] {
+        let message = place.refuses(&["train", "tiny.toml", "--run-dir", path]);
+        assert!(message.starts_with(&format!("cannot use `{path}` as a run folder: ")), "{message}");
+        assert!(message.ends_with("hint: give another --run-dir"), "{message}");
+    }
+}
+
+#[test]
+fn an_empty_folder_is_trained_in() {
+    let place = Place::new();
+    fs::create_dir(place.path("run")).unwrap();
+    place.train("run", &["training.env_steps=20"]);
+}
+
+#[test]
+fn a_folder_that_is_no_run_is_neither_resumed_nor_evaluated() {
+    let place = Place::new();
+    fs::create_dir(place.path("empty")).unwrap();
+    for (verb, run) in [("resume", "empty"), ("resume", "nowhere"), ("eval", "empty"), ("eval", "tiny.toml")] {
+        assert_eq!(
+            place.refuses(&[verb, run]),
+            format!(
+                "`{run}` is not a run folder: it has no config.toml\n\
+                 hint: give the folder that `foresee train` named at its end"
+            )
+        );
+    }
+}
+
+#[test]
+fn a_run_without_a_checkpoint_is_neither_resumed_nor_evaluated() {
+    let place = Place::new();
+    place.train("run", &["training.env_steps=20"]);
+    fs::remove_dir_all(place.path("run/checkpoints")).unwrap();
+    for verb in ["resume", "eval"] {
+        let message = place.refuses(&[verb, "run"]);
+        assert!(message.starts_with("there is no checkpoint in `run/checkpoints`\nhint: "), "{message}");
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_gives_way_to_the_one_before() {
+    let place = Place::new();
+    place.train("run", &["training.env_steps=40"]);
+    let whole = common::outcome(&place.path("run"));
+    damage(&newest_state(&place.path("run")));
+    let output = place.run(&["resume", "run"]);
+    let warning = common::text(&output.stderr);
+    assert!(output.status.success(), "{warning}");
+    assert!(warning.contains("warning: skipped the checkpoint `run/checkpoints/step-000000000040`"), "{warning}");
+    assert!(warning.contains("does not match its hash"), "{warning}");
+    assert!(common::outcome(&place.path("run")) == whole);
+}
+
+#[test]
+fn a_run_whose_checkpoints_are_all_damaged_is_neither_resumed_nor_evaluated() {
+    let place = Place::new();
+    place.train("run", &["training.env_steps=40"]);
+    let all = checkpoints(&place.path("run"));
+    assert_eq!(all.len(), 2);
+    all.iter().for_each(|checkpoint| damage(&checkpoint.join("state.safetensors")));
+    for arguments in [&["resume", "run"][..], &["resume", "run", "training.env_steps=60"], &["eval", "run"]] {
+        assert_eq!(
+            place.refuses(arguments),
+            "no checkpoint in `run/checkpoints` can be used:\n\
+             \x20 `run/checkpoints/step-000000000040`: state.safetensors does not match its hash\n\
+             \x20 `run/checkpoints/step-000000000020`: state.safetensors does not match its hash\n\
+             hint: restore the folder from a copy, or train anew"
+        );
+    }
+}
+
+#[test]
+fn an_override_that_the_run_cannot_take_is_refused_and_the_run_can_still_go_on() {
+    let place = Place::new();
+    place.train("run", &["training.env_steps=20"]);
+    for (text, part) in [
+        ("agent.hidden=[8]", "hint: the checkpoint was made by another configuration or version"),
+        ("algo=sac", "hint: the checkpoint was made by another configuration or version"),
+        ("agent.batsh=8", "hint: did you mean `batch`?"),
+        ("model.ensemble.elites=9", "`model.ensemble.elites` is 9, but `model.ensemble.members` is 3"),
+        ("device=tpu", "unknown device `tpu`"),
+    ] {
+        let message = place.refuses(&["resume", "run", text, "training.env_steps=40"]);
+        assert!(message.contains(part), "{text}: {message}");
+    }
+    place.succeeds(&["resume", "run", "training.env_steps=40"]);
+}
+
+#[test]
+fn records_that_do_not_belong_to_the_checkpoint_are_refused() {
+    let place = Place::new();
+    place.train("run", &["training.env_steps=40"]);
+    place.write("run/results.csv", "env_step\n");
+    let message = place.refuses(&["resume", "run", "training.env_steps=60"]);
+    assert!(message.starts_with("cannot resume: `run/results.csv` has 9 bytes, fewer than the "), "{message}");
+    assert!(message.contains("\nhint: "), "{message}");
+}
+
+#[test]
+fn a_folder_in_which_a_process_trains_is_left_alone_until_the_process_is_gone() {
+    let place = Place::new();
+    let training = place.started("run", &["training.env_steps=1000000", "training.checkpoint_every=1"]);
+    for arguments in [&["resume", "run"][..], &["resume", "run", "training.env_steps=20"]] {
+        let output = place.run(arguments);
+        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(
+            common::text(&output.stderr),
+            "error: the run folder `run` is in use: another process trains in it\nhint: wait for it to end, or stop it\n"
+        );
+    }
+    let message = common::text(&place.run(&["train", "tiny.toml", "--run-dir", "run"]).stderr);
+    assert!(message.starts_with("error: the run folder `run` is in use"), "{message}");
+    training.signal("KILL");
+    assert!(!place.path("run/config.resume-1.toml").exists());
+    assert!(place.succeeds(&["resume", "run", "training.env_steps=1"]).starts_with("the run is complete: "));
+}

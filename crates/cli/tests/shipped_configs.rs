@@ -1,0 +1,61 @@
+//! The configs that come with the program: each fits on a screen, passes `check`, and trains.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::Place;
+
+fn shipped() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    paths
+}
+
+#[test]
+fn every_config_fits_on_a_screen() {
+    for path in shipped() {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.lines().count() <= 50, "{}: {} lines", path.display(), text.lines().count());
+        assert!(text.starts_with("# "), "{} does not say what it is", path.display());
+    }
+}
+
+#[test]
+fn every_config_passes_check_as_it_is_and_as_it_is_printed() {
+    for path in shipped() {
+        let place = Place::new();
+        let printed = place.succeeds(&["check", path.to_str().unwrap()]);
+        place.write("printed.toml", &printed);
+        assert_eq!(place.succeeds(&["check", "printed.toml"]), printed, "{}", path.display());
+    }
+}
+
+/// Two real steps, after the second of which a model is fitted and imagined in.
+#[test]
+fn every_config_trains() {
+    for path in shipped() {
+        let place = Place::new();
+        place.succeeds(&[
+            "train",
+            path.to_str().unwrap(),
+            "--run-dir",
+            "run",
+            "threads=1",
+            "training.env_steps=2",
+            "training.explore_steps=1",
+            "training.eval_episodes=1",
+            "training.log_every=1",
+            "model.fit.every=2",
+            "model.fit.max_steps=3",
+        ]);
+        assert_eq!(place.read("run/results.csv").lines().count(), 2, "{}", path.display());
+        let metrics = place.read("run/metrics.jsonl");
+        let mbpo = place.read("run/config.toml").contains("algo = \"mbpo\"");
+        assert_eq!(metrics.contains("imagination/steps"), mbpo, "{}: {metrics}", path.display());
+        assert!(metrics.contains("train/critic_loss"), "{}: {metrics}", path.display());
+    }
+}

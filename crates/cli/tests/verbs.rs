@@ -1,0 +1,178 @@
+//! What a run leaves behind, and what `resume`, `eval`, `check` and `list` do.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use common::{Place, VARIANTS, checkpoints, text};
+use serde_json::Value;
+
+fn manifest(place: &Place) -> Value {
+    serde_json::from_str(&place.read("run/manifest.json")).unwrap()
+}
+
+#[test]
+fn a_run_leaves_the_files_that_are_documented() {
+    let place = Place::new();
+    let said = place.train("run", &[]);
+    assert!(said.contains("final evaluation  ") && said.contains("foresee eval run"), "{said}");
+    let results = place.read("run/results.csv");
+    assert!(results.starts_with("env_step,episode_reward,"), "{results}");
+    let steps: Vec<_> = results.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+    assert_eq!(steps, ["40", "80", "120"]);
+    let finished = manifest(&place);
+    assert_eq!((finished["status"].as_str(), finished["env_step"].as_u64()), (Some("finished"), Some(120)));
+    let names: Vec<_> =
+        checkpoints(&place.path("run")).iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+    assert_eq!(names, ["step-000000000100", "step-000000000120"]);
+    let events: Vec<_> = place
+        .contents("run")
+        .into_iter()
+        .filter(|(path, _)| path.file_name().unwrap().to_str().unwrap().starts_with("events.out.tfevents."))
+        .collect();
+    assert_eq!(events.len(), 1);
+    for tag in ["eval/mean_reward", "train/critic_loss", "model/holdout_mse", "time/fps", "config"] {
+        assert!(events[0].1.windows(tag.len()).any(|window| window == tag.as_bytes()), "{tag}");
+    }
+}
+
+#[test]
+fn wall_clock_values_are_in_the_timing_file_alone() {
+    let place = Place::new();
+    place.train("run", &[]);
+    let keys = |file: &str| -> BTreeSet<String> {
+        let text = place.read(file);
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Map<_, Value>>(line).unwrap());
+        lines.flat_map(|line| line.into_iter().map(|(key, _)| key)).collect()
+    };
+    let (metrics, timing) = (keys("run/metrics.jsonl"), keys("run/timing.jsonl"));
+    assert!(timing.contains("wall_s") && timing.contains("time/fps"), "{timing:?}");
+    assert!(metrics.intersection(&timing).eq(["env_step"]), "{metrics:?}");
+    assert!(!metrics.iter().any(|key| key.starts_with("time") || key.contains("wall")), "{metrics:?}");
+}
+
+#[test]
+fn the_default_folder_is_named_after_environment_algorithm_loss_and_seed() {
+    let place = Place::new();
+    for (overrides, parent) in [(VARIANTS[0], "sac-none"), (VARIANTS[1], "mbpo-mle")] {
+        let brief = ["training.env_steps=1", "training.eval_episodes=1"];
+        place.succeeds(&[&["train", "tiny.toml"], overrides, &brief].concat());
+        let mut runs = fs::read_dir(place.path("runs/Pendulum-v1").join(parent)).unwrap();
+        let name = runs.next().unwrap().unwrap().file_name().into_string().unwrap();
+        assert!(name.starts_with("7-20") && runs.next().is_none(), "{name}");
+    }
+}
+
+#[test]
+fn eval_gives_the_final_evaluation_again_and_changes_nothing() {
+    for overrides in VARIANTS {
+        let place = Place::new();
+        place.train("run", overrides);
+        let results = place.read("run/results.csv");
+        let last: Vec<f64> = results.lines().last().unwrap().split(',').map(|cell| cell.parse().unwrap()).collect();
+        let before = place.contents("");
+        let said = place.succeeds(&["eval", "run"]);
+        assert_eq!(
+            said,
+            format!(
+                "environment   Pendulum-v1, 120 steps of training\n\
+                 mean return   {:.2}\ndeviation     {:.2} over 2 episodes\nmean length   {:.1} steps\n",
+                last[1], last[2], last[3]
+            )
+        );
+        assert_eq!(place.succeeds(&["eval", "run", "--episodes", "2"]), said);
+        assert!(place.succeeds(&["eval", "run", "--episodes", "3"]).contains("over 3 episodes"));
+        assert!(place.contents("") == before);
+    }
+}
+
+#[test]
+fn resuming_a_finished_run_says_so_and_changes_nothing() {
+    let place = Place::new();
+    place.train("run", &["training.env_steps=40"]);
+    let before = place.contents("");
+    for overrides in [&[][..], &["training.env_steps=30"]] {
+        let output = place.run(&[&["resume", "run"], overrides].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert_eq!(
+            text(&output.stdout),
+            "the run is complete: 40 environment steps\n\
+             hint: extend it by `foresee resume run training.env_steps=N`\n"
+        );
+        assert!(place.contents("") == before, "{overrides:?}");
+    }
+}
+
+#[test]
+fn a_resume_with_overrides_writes_a_config_of_its_own_and_leaves_the_first() {
+    let place = Place::new();
+    place.train("run", &["training.env_steps=40"]);
+    let first = place.read("run/config.toml");
+    place.succeeds(&["resume", "run", "training.env_steps=80"]);
+    let second = place.read("run/config.resume-1.toml");
+    place.succeeds(&["resume", "run", "training.env_steps=100", "training.eval_episodes=1"]);
+    let third = place.read("run/config.resume-2.toml");
+    assert_eq!(place.read("run/config.toml"), first);
+    assert_eq!(place.read("run/config.resume-1.toml"), second);
+    assert_eq!(second, first.replace("env_steps = 40", "env_steps = 80"));
+    let changed = second.replace("env_steps = 80", "env_steps = 100").replace("eval_episodes = 2", "eval_episodes = 1");
+    assert_eq!(third, changed);
+    assert!(place.succeeds(&["eval", "run"]).contains("over 1 episodes"));
+}
+
+#[test]
+fn a_run_that_diverges_fails_with_one_message() {
+    for (overrides, what) in [
+        (&["agent.critic_lr=1e30"][..], "the agent diverged: `train/critic_loss` is "),
+        (&["agent.critic_lr=1e30", "algo=sac"], "the agent diverged: `train/critic_loss` is "),
+        (&["model.fit.lr=1e30"], "model training diverged: "),
+        // Nobody looks at the losses, so that the environment is the first to notice.
+        (&["agent.critic_lr=1e30", "algo=sac", "training.log_every=1000"], "`Pendulum-v1` was given an action "),
+    ] {
+        let place = Place::new();
+        let output = place.run(&[&["train", "tiny.toml", "--run-dir", "run"], overrides].concat());
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert_eq!(text(&output.stdout), "");
+        let errors: Vec<_> = message.lines().skip_while(|line| !line.starts_with("error: ")).collect();
+        assert_eq!(errors.len(), 2, "{message}");
+        assert!(errors[0].starts_with("error: at environment step 4") && errors[0].contains(what), "{message}");
+        assert!(errors[1].starts_with("hint: ") && !message.contains("panicked"), "{message}");
+        let failed = manifest(&place);
+        assert_eq!(failed["status"], "failed");
+        assert!(errors[0].contains(&format!("step {}: ", failed["env_step"])), "{message}");
+    }
+}
+
+#[test]
+fn check_prints_a_config_that_check_prints_again() {
+    let place = Place::new();
+    for overrides in VARIANTS {
+        let printed = place.succeeds(&[&["check", "tiny.toml"], overrides].concat());
+        place.write("printed.toml", &printed);
+        assert_eq!(place.succeeds(&["check", "printed.toml"]), printed);
+        place.train("run", &[overrides, &["training.env_steps=1"]].concat());
+        let saved = printed.replace("env_steps = 120", "env_steps = 1");
+        assert_eq!(place.read("run/config.toml").trim_end(), saved.trim_end());
+        fs::remove_dir_all(place.path("run")).unwrap();
+    }
+}
+
+#[test]
+fn everything_that_is_listed_can_be_chosen() {
+    let place = Place::new();
+    for (what, key, some) in [
+        ("envs", "env.id", &["Pendulum-v1"][..]),
+        ("losses", "model.loss.kind", &["mle", "mse", "vagram"]),
+        ("algos", "algo", &["mbpo", "sac"]),
+    ] {
+        let said = place.succeeds(&["list", what]);
+        let names: Vec<_> = said.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
+        assert!(some.iter().all(|name| names.contains(name)), "{said}");
+        for name in names {
+            place.succeeds(&["check", "tiny.toml", &format!("{key}={name}")]);
+        }
+        assert!(said.lines().all(|line| line.split_whitespace().count() > 2), "{said}");
+    }
+}

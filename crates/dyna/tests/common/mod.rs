@@ -1,0 +1,110 @@
+//! Tiny runs of every kind, and what their saved state holds.
+
+pub mod scalar;
+
+use std::collections::BTreeMap;
+
+use foresee_actor_critic::AgentConfig;
+use foresee_core::State;
+use foresee_core::state::{Array, Data};
+use foresee_dyna::config::{EnvConfig, RolloutConfig, TrainingConfig};
+use foresee_dyna::schedule::Schedule;
+use foresee_dyna::{Algo, Config, Record, Run};
+use foresee_world_model::config::{EnsembleConfig, FitConfig};
+use foresee_world_model::{LossConfig, LossKind, ModelConfig};
+
+/// Every kind of run: without a model, and with one under each loss.
+pub const KINDS: [Option<LossKind>; 4] = [None, Some(LossKind::Mle), Some(LossKind::Mse), Some(LossKind::Vagram)];
+
+/// 205 real steps, of which 195 explore, past the time limit at 200. Updates and fits take more than one slice; the
+/// horizon grows from 1 to 3 and the imagined buffer with it, from 12 rows through 24, filled, to 36, wrapped around;
+/// the squared error leaves VaGraM's loss on the way.
+pub fn tiny(loss: Option<LossKind>) -> Config {
+    Config {
+        seed: 3,
+        device: Default::default(),
+        threads: 0,
+        algo: if loss.is_some() { Algo::Mbpo } else { Algo::Sac },
+        env: EnvConfig { id: "Pendulum-v1".into() },
+        training: TrainingConfig {
+            env_steps: 205,
+            explore_steps: 195,
+            updates_per_step: 60,
+            epoch_length: 6,
+            eval_every: 70,
+            eval_episodes: 2,
+            log_every: 4,
+            ..TrainingConfig::default()
+        },
+        agent: AgentConfig { hidden: vec![8], batch: 8, ..AgentConfig::default() },
+        model: ModelConfig {
+            ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![8, 8] },
+            loss: LossConfig { kind: loss.unwrap_or(LossKind::Mse), add_mse_until: 200, ..LossConfig::default() },
+            fit: FitConfig { every: 3, batch: 32, max_steps: 60, ..FitConfig::default() },
+            ..ModelConfig::default()
+        },
+        rollout: RolloutConfig {
+            starts_per_step: 2,
+            horizon: Schedule::Linear([1.0, 3.0, 195.0, 204.0]),
+            real_ratio: Schedule::Linear([1.0, 0.5, 195.0, 204.0]),
+            ..RolloutConfig::default()
+        },
+    }
+}
+
+/// Goes on to the end.
+pub fn finish(run: &mut Run) -> Vec<Record> {
+    let mut records = Vec::new();
+    while !run.is_done() {
+        run.advance(&mut records).expect("a tiny run goes well");
+    }
+    records
+}
+
+/// A run from its beginning to its end: what it reported, and its last state.
+pub fn whole(config: &Config) -> (Vec<Record>, State) {
+    let mut run = Run::new(config).expect("a possible configuration");
+    (finish(&mut run), run.snapshot())
+}
+
+/// The array of this name.
+#[track_caller]
+pub fn array<'a>(state: &'a State, name: &str) -> &'a Array {
+    let found = state.iter().find(|(path, _)| *path == name);
+    found.unwrap_or_else(|| panic!("the state has no `{name}`")).1
+}
+
+/// Its numbers, whatever their type.
+#[track_caller]
+pub fn numbers(state: &State, name: &str) -> Vec<f64> {
+    match &array(state, name).data {
+        Data::F32(values) => values.iter().map(|&x| f64::from(x)).collect(),
+        Data::F64(values) => values.clone(),
+        Data::U64(values) => values.iter().map(|&x| x as f64).collect(),
+        Data::U8(values) => values.iter().map(|&x| f64::from(x)).collect(),
+    }
+}
+
+/// Names of the arrays that are not the same bit for bit, or in one state alone.
+pub fn differing(a: &State, b: &State) -> Vec<String> {
+    let [a, b] = [a, b].map(|state| state.iter().map(|(name, array)| (name, bits(array))).collect::<BTreeMap<_, _>>());
+    let names = a.keys().chain(b.keys().filter(|name| !a.contains_key(*name)));
+    names.filter(|name| a.get(*name) != b.get(*name)).map(|&name| name.to_owned()).collect()
+}
+
+/// Shape, type and bits: unlike `==` on floats, a NaN equals itself and −0 is not 0.
+fn bits(array: &Array) -> (&[usize], u8, Vec<u64>) {
+    let (kind, bits) = match &array.data {
+        Data::F32(values) => (0, values.iter().map(|x| u64::from(x.to_bits())).collect()),
+        Data::F64(values) => (1, values.iter().map(|x| x.to_bits()).collect()),
+        Data::U64(values) => (2, values.clone()),
+        Data::U8(values) => (3, values.iter().map(|&x| u64::from(x)).collect()),
+    };
+    (&array.shape, kind, bits)
+}
+
+/// The states at which a metric was reported, with its values.
+pub fn reported(records: &[Record], metric: &str) -> Vec<(u64, f64)> {
+    let value = |record: &Record| record.values.iter().find(|(name, _)| *name == metric).map(|&(_, value)| value);
+    records.iter().filter_map(|record| value(record).map(|value| (record.env_step, value))).collect()
+}

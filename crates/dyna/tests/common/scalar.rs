@@ -1,0 +1,75 @@
+//! Networks in plain f64 loops over saved parameters: a second implementation, which shares no code with the first.
+
+use foresee_core::State;
+
+use super::{array, numbers};
+
+/// One member of a saved network.
+pub struct Net {
+    /// Weights `[I, O]` and biases `[O]`, in order.
+    layers: Vec<(Vec<f64>, Vec<f64>)>,
+    activation: fn(f64) -> f64,
+}
+
+impl Net {
+    /// The member of the network whose arrays are called `{path}weight.0`, `{path}bias.0`, ….
+    pub fn new(state: &State, path: &str, member: usize, activation: fn(f64) -> f64) -> Self {
+        let count = state.iter().filter(|(name, _)| name.starts_with(&format!("{path}weight."))).count();
+        let part = |name: String| {
+            let size: usize = array(state, &name).shape[1..].iter().product();
+            numbers(state, &name)[member * size..(member + 1) * size].to_vec()
+        };
+        let layers = (0..count).map(|i| (part(format!("{path}weight.{i}")), part(format!("{path}bias.{i}"))));
+        Self { layers: layers.collect(), activation }
+    }
+
+    /// The output for one input.
+    pub fn forward(&self, input: &[f64]) -> Vec<f64> {
+        let mut x = input.to_vec();
+        for (i, (weight, bias)) in self.layers.iter().enumerate() {
+            let mut y = bias.clone();
+            for (row, x) in weight.chunks_exact(bias.len()).zip(&x) {
+                y.iter_mut().zip(row).for_each(|(y, w)| *y += w * x);
+            }
+            if i + 1 < self.layers.len() {
+                y.iter_mut().for_each(|y| *y = (self.activation)(*y));
+            }
+            x = y;
+        }
+        x
+    }
+}
+
+/// x σ(x)
+pub fn silu(x: f64) -> f64 {
+    x / (1.0 + (-x).exp())
+}
+
+/// max(x, 0)
+pub fn relu(x: f64) -> f64 {
+    x.max(0.0)
+}
+
+/// ln(1 + eˣ), where it does not overflow.
+pub fn softplus(x: f64) -> f64 {
+    x.exp().ln_1p()
+}
+
+/// tanh(mu + σ noise) of a saved actor, and its mean action tanh(mu) for noise 0.
+pub fn action(actor: &Net, obs: &[f32], noise: &[f32]) -> Vec<f64> {
+    let obs: Vec<f64> = obs.iter().map(|&x| f64::from(x)).collect();
+    let out = actor.forward(&obs);
+    let (mu, raw) = out.split_at(noise.len());
+    let log_std = |raw: f64| -5.0 + 3.5 * (raw.tanh() + 1.0);
+    let u = mu.iter().zip(raw).zip(noise).map(|((mu, &raw), &noise)| mu + log_std(raw).exp() * f64::from(noise));
+    u.map(f64::tanh).collect()
+}
+
+/// Compares at the project's tolerance for f32 against f64.
+#[track_caller]
+pub fn assert_close(what: &str, got: &[f32], want: &[f64]) {
+    assert_eq!(got.len(), want.len(), "{what}: numbers");
+    for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
+        assert!((f64::from(got) - want).abs() <= 1e-4 * want.abs() + 1e-5, "{what}[{i}]: {got}, expected {want}");
+    }
+}

@@ -1,0 +1,156 @@
+//! Schedules, the imagined ring and its capacity, and termination rules against the numbers of `protocol.json`, exactly.
+//! The folder is `FORESEE_FIXTURES`, or else `assets/fixtures`, whose README says how the file came to be.
+
+use std::path::PathBuf;
+
+use foresee_core::Termination;
+use foresee_core::termination::Bound;
+use foresee_dyna::config::RolloutConfig;
+use foresee_dyna::replay::ImaginedBuffer;
+use foresee_dyna::schedule::{Schedule, truncated_linear};
+use serde_json::Value;
+
+const INF: f32 = f32::INFINITY;
+
+fn protocol() -> Value {
+    let folder = std::env::var_os("FORESEE_FIXTURES")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/fixtures")), PathBuf::from);
+    let path = folder.join("protocol.json");
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}\nhint: point FORESEE_FIXTURES at the files", path.display()));
+    serde_json::from_str(&text).expect("a JSON file")
+}
+
+#[track_caller]
+fn list(value: &Value) -> &[Value] {
+    value.as_array().filter(|items| !items.is_empty()).unwrap_or_else(|| panic!("a list expected, got {value}"))
+}
+
+#[track_caller]
+fn count(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("a count expected, got {value}"))
+}
+
+/// JSON has no infinities and no NaN: the file writes them as strings.
+fn number(value: &Value) -> f64 {
+    match value.as_str() {
+        Some(word) => word.parse().unwrap_or_else(|_| panic!("`{word}` is no number")),
+        None => value.as_f64().unwrap_or_else(|| panic!("a number expected, got {value}")),
+    }
+}
+
+fn floats(value: &Value) -> Vec<f32> {
+    list(value).iter().map(|x| number(x) as f32).collect()
+}
+
+/// `[x0, x1, y0, y1]`, in the reference's order.
+fn ends(value: &Value) -> [f64; 4] {
+    let ends: Vec<f64> = list(value).iter().map(number).collect();
+    ends.try_into().expect("four numbers")
+}
+
+#[test]
+fn schedules_are_those_of_the_fixtures() {
+    for case in list(&protocol()["truncated_linear"]) {
+        let [x0, x1, y0, y1] = ends(&case["schedule"]);
+        let schedule = Schedule::Linear([y0, y1, x0, x1]);
+        for ((x, y), y_int) in list(&case["x"]).iter().zip(list(&case["y"])).zip(list(&case["y_int"])) {
+            let place = format!("{} at {x}", case["schedule"]);
+            assert_eq!(truncated_linear([x0, x1, y0, y1], number(x)), number(y), "{place}");
+            assert_eq!(schedule.at(count(x)), number(y), "{place}");
+            assert_eq!(schedule.floor(count(x)) as u64, count(y_int), "{place}");
+        }
+        assert_eq!(schedule.ends(), [y0, y1]);
+    }
+}
+
+/// The file stores one number a row; here it stands in every field of two-dimensional observations and actions.
+#[test]
+fn the_imagined_ring_fills_and_wraps_as_in_the_fixtures() {
+    let fixture = &protocol()["sac_ring_buffer"];
+    let capacity = count(&fixture["capacity"]) as usize;
+    let mut ring = ImaginedBuffer::new(capacity, 2, 1);
+    // The file says how a row ended only where it is stored: a row is `done` where its own step has it in the content.
+    for step in list(&fixture["steps"]) {
+        let (content, not_done) = (floats(&step["content"]), floats(&step["not_done"]));
+        for x in floats(&step["added"]) {
+            let at = content.iter().position(|&stored| stored == x).expect("a step's rows outlive it");
+            ring.push(&[x, -x], &[x / 32.0], 0.5 * x, &[x + 1.0, x + 2.0], not_done[at] == 0.0);
+        }
+        assert_eq!(ring.len() as u64, count(&step["len"]));
+        assert_eq!(ring.len() == capacity, step["full"].as_bool().expect("a flag"));
+        assert_eq!(ring.position() as u64, count(&step["idx"]));
+        let rows = ring.rows();
+        assert_eq!(rows.not_terminated, not_done);
+        let each = |of: &dyn Fn(f32) -> Vec<f32>| content.iter().flat_map(|&x| of(x)).collect::<Vec<_>>();
+        assert_eq!(rows.obs, each(&|x| vec![x, -x]));
+        assert_eq!(rows.action, each(&|x| vec![x / 32.0]));
+        assert_eq!(rows.reward, each(&|x| vec![0.5 * x]));
+        assert_eq!(rows.next_obs, each(&|x| vec![x + 1.0, x + 2.0]));
+    }
+}
+
+/// The reference counts epochs from 0 and evaluates its schedule, whose ends are epochs, at epoch + 1. Here schedules
+/// count real steps: its ends times the epoch's length, and its epoch e is the real step (e + 1) · length.
+#[test]
+fn the_imagined_capacity_is_that_of_the_fixtures() {
+    for case in list(&protocol()["sac_buffer_capacity"]) {
+        let epoch_length = count(&case["epoch_length"]);
+        let [x0, x1, y0, y1] = ends(&case["rollout_schedule"]);
+        let rollout = RolloutConfig {
+            starts_per_step: count(&case["rollouts_per_step"]) as usize,
+            horizon: Schedule::Linear([y0, y1, x0 * epoch_length as f64, x1 * epoch_length as f64]),
+            retain: count(&case["retain"]) as usize,
+            ..RolloutConfig::default()
+        };
+        let expected = list(&case["rollout_length"]).iter().zip(list(&case["capacity"]));
+        for (epoch, (horizon, capacity)) in list(&case["epoch"]).iter().zip(expected) {
+            let step = (count(epoch) + 1) * epoch_length;
+            assert_eq!(rollout.horizon.floor(step) as u64, count(horizon), "{case}, epoch {epoch}");
+            let got = rollout.capacity(step, count(&case["freq_train_model"]), epoch_length);
+            assert_eq!(got as u64, count(capacity), "{case}, epoch {epoch}");
+        }
+    }
+}
+
+fn open(index: usize, low: f32, high: f32) -> Bound {
+    Bound { index, low, high, closed: false }
+}
+
+fn closed(index: usize, low: f32, high: f32) -> Bound {
+    Bound { index, low, high, closed: true }
+}
+
+/// Height above 0.7, angle within 0.2 rad, everything after the height within 100; the reference forgets the lower side.
+fn hopper(two_sided: bool) -> Termination {
+    let low = if two_sided { -100.0 } else { -INF };
+    let rest = (1..11).map(|index| open(index, low, 100.0));
+    Termination::outside([open(0, 0.7, INF), open(1, -0.2, 0.2)].into_iter().chain(rest).collect())
+}
+
+#[test]
+fn termination_rules_as_data_are_those_of_the_fixtures() {
+    let twelve_degrees = (12.0 * std::f64::consts::TAU / 360.0) as f32;
+    let with_any = |bounds| Termination { bounds, finite: false };
+    let rules = [
+        ("hopper", "done", hopper(false)),
+        ("hopper", "done_two_sided", hopper(true)),
+        ("walker2d", "done", with_any(vec![open(0, 0.8, 2.0), open(1, -1.0, 1.0)])),
+        ("ant", "done", Termination::outside(vec![closed(0, 0.2, 1.0)])),
+        ("humanoid", "done", with_any(vec![closed(0, 1.0, 2.0)])),
+        ("inverted_pendulum", "done", Termination::outside(vec![closed(1, -0.2, 0.2)])),
+        ("cartpole", "done", with_any(vec![open(0, -2.4, 2.4), open(2, -twelve_degrees, twelve_degrees)])),
+        ("no_termination", "done", Termination::never()),
+    ];
+    let fixture = &protocol()["termination"];
+    for name in fixture.as_object().expect("rules by name").keys() {
+        assert!(rules.iter().any(|(known, ..)| known == name), "`{name}` has no rule here");
+    }
+    for (name, key, rule) in rules {
+        let (states, done) = (list(&fixture[name]["next_obs"]), list(&fixture[name][key]));
+        assert_eq!(states.len(), done.len());
+        for (i, (obs, done)) in states.iter().zip(done).enumerate() {
+            assert_eq!(Some(rule.terminated(&floats(obs))), done.as_bool(), "{name}, {key}, row {i}: {obs}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! A run that is cut anywhere and restored goes on bit for bit; a state of another configuration is refused.
+
+#[allow(dead_code)] // Every test file uses its own part of it.
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use common::{KINDS, differing, finish, numbers, tiny, whole};
+use foresee_core::{State, Stream};
+use foresee_dyna::{Algo, Config, Record, Run, RunError, checkpoint, metrics};
+use foresee_world_model::LossKind;
+use serde_json::Value;
+
+/// Plays a whole run that is cut after every slice that `cut` names: put into a state, brought to disk and back where
+/// there is a folder for it, and restored. Also counts the slices and tells in which phases they were cut.
+fn with_cuts(
+    config: &Config,
+    disk: Option<&Path>,
+    cut: impl Fn(u64) -> bool,
+) -> (Vec<Record>, State, u64, BTreeSet<&'static str>) {
+    let mut run = Run::new(config).expect("a possible configuration");
+    let (mut records, mut slices, mut phases) = (Vec::new(), 0, BTreeSet::new());
+    while !run.is_done() {
+        run.advance(&mut records).expect("a tiny run goes well");
+        slices += 1;
+        if cut(slices) {
+            phases.insert(run.phase());
+            let mut state = run.snapshot();
+            // A save waits for the disk: only every 29th cut goes there, which is prime to the rhythm of the phases.
+            if let Some(root) = disk.filter(|_| slices.is_multiple_of(29)) {
+                checkpoint::save(root, slices, &state, &Value::Null, 1).expect("a disk with room");
+                state = checkpoint::load(root).expect("what was just saved").state;
+            }
+            run = Run::restore(config, state).expect("its own state");
+        }
+    }
+    (records, run.snapshot(), slices, phases)
+}
+
+#[test]
+fn a_run_cut_after_every_slice_ends_bit_for_bit_like_an_uninterrupted_one() {
+    for kind in KINDS {
+        let config = tiny(kind);
+        let (records, state) = whole(&config);
+        let disk = tempfile::tempdir().expect("a temporary folder");
+        let (cut_records, cut_state, _, phases) = with_cuts(&config, Some(disk.path()), |_| true);
+        assert_eq!(cut_records, records, "{kind:?}");
+        assert_eq!(differing(&cut_state, &state), [""; 0], "{kind:?}");
+        let expected: &[&str] =
+            if kind.is_some() { &["act", "fit model", "imagine", "update"] } else { &["act", "update"] };
+        assert_eq!(phases.into_iter().collect::<Vec<_>>(), expected, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_run_cut_at_two_random_slices_ends_bit_for_bit_like_an_uninterrupted_one() {
+    for (lane, kind) in (0..).zip(KINDS) {
+        let config = tiny(kind);
+        let (records, state, slices, _) = with_cuts(&config, None, |_| false);
+        for pair in 0..3 {
+            // The training is at the end, and so is one of the cuts.
+            let mut draws = Stream::new(0, "test/cuts").at(pair, lane);
+            let cuts = [draws.below(slices as usize), slices as usize - 1 - draws.below(slices as usize / 8)];
+            let (cut_records, cut_state, ..) = with_cuts(&config, None, |slice| cuts.contains(&(slice as usize)));
+            assert_eq!(cut_records, records, "{kind:?}, cut at {cuts:?} of {slices}");
+            assert_eq!(differing(&cut_state, &state), [""; 0], "{kind:?}, cut at {cuts:?} of {slices}");
+        }
+    }
+}
+
+/// The state in the middle of the first slice of this phase after so many real steps.
+fn state_in(config: &Config, phase: &str, env_step: u64) -> State {
+    let mut run = Run::new(config).expect("a possible configuration");
+    while run.phase() != phase || run.env_step() < env_step {
+        run.advance(&mut Vec::new()).expect("a tiny run goes well");
+    }
+    run.snapshot()
+}
+
+#[test]
+fn a_state_of_another_configuration_is_refused_with_a_hint() {
+    let vagram = tiny(Some(LossKind::Vagram));
+    let changed = |change: &dyn Fn(&mut Config)| {
+        let mut config = vagram.clone();
+        change(&mut config);
+        config
+    };
+    let others = [
+        ("the agent's width", changed(&|c| c.agent.hidden = vec![9])),
+        ("the agent's depth", changed(&|c| c.agent.hidden = vec![8, 8])),
+        ("the model's width", changed(&|c| c.model.ensemble.hidden = vec![8, 7])),
+        ("the model's depth", changed(&|c| c.model.ensemble.hidden = vec![8])),
+        ("more members", changed(&|c| c.model.ensemble.members = 4)),
+        ("another head", changed(&|c| c.model.loss.kind = LossKind::Mle)),
+        ("another algorithm", changed(&|c| c.algo = Algo::Sac)),
+    ];
+    for phase in ["act", "fit model", "imagine", "update"] {
+        let state = state_in(&vagram, phase, 198);
+        for (what, config) in &others {
+            let error = Run::restore(config, state.clone()).err().unwrap_or_else(|| panic!("{what}, in {phase}"));
+            assert!(matches!(error, RunError::State(_)), "{what}, in {phase}: {error:?}");
+            assert!(error.to_string().contains("\nhint: "), "{error}");
+        }
+    }
+    for kind in [Some(LossKind::Mle), None] {
+        let state = state_in(&tiny(kind), "update", 198);
+        assert!(matches!(Run::restore(&vagram, state).err(), Some(RunError::State(_))), "from {kind:?}");
+    }
+}
+
+#[test]
+fn a_state_with_any_one_array_missing_is_refused() {
+    for phase in ["fit model", "imagine", "update"] {
+        let config = tiny(Some(LossKind::Mle));
+        let whole = state_in(&config, phase, 198);
+        for (name, _) in whole.iter() {
+            let mut state = whole.clone();
+            state.take(name).expect("its own array");
+            assert!(Run::restore(&config, state).is_err(), "without `{name}`, in {phase}");
+        }
+    }
+}
+
+#[test]
+fn a_run_that_is_extended_is_the_long_run_except_for_the_evaluation_at_its_first_end() {
+    for kind in KINDS {
+        let long = tiny(kind);
+        // The first end comes before, at and after the first fit, and the time limit.
+        for end in [100, 195, 202] {
+            let mut short = long.clone();
+            short.training.env_steps = end;
+            let (mut records, state) = whole(&short);
+            let evaluation = records.pop().expect("a run ends with an evaluation");
+            assert_eq!((evaluation.env_step, evaluation.values[0].0), (end, metrics::EVAL_RETURN));
+
+            let mut run = Run::restore(&long, state).expect("the same run, longer");
+            assert!(!run.is_done());
+            records.extend(finish(&mut run));
+            let (long_records, long_state) = whole(&long);
+            assert_eq!(records, long_records, "{kind:?}, extended at {end}");
+            let (state, first) = (run.snapshot(), evaluation.values[0].1);
+            let only: Vec<String> = differing(&state, &long_state);
+            assert!(only.is_empty() || only == ["evaluations"], "{kind:?}, extended at {end}: {only:?}");
+            let [got, want] = [&state, &long_state].map(|state| numbers(state, "evaluations"));
+            assert_eq!(got, [want[0], want[1].max(first)], "{kind:?}, extended at {end}");
+        }
+    }
+}
