@@ -2,6 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+/// A wider layer is a slip of the finger: one weight of two such layers takes 16 GiB.
+const WIDEST: usize = 1 << 16;
+/// Rows of a batch, likewise.
+const LARGEST_BATCH: usize = 1 << 24;
+
 /// `[agent]`: soft actor-critic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -59,8 +64,11 @@ impl AgentConfig {
     /// What is impossible about these values, if anything: the message, with its hint.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        if self.hidden.is_empty() || self.hidden.contains(&0) {
-            return Some(format!("`agent.hidden` is {:?}\nhint: one or more positive widths", self.hidden));
+        if self.hidden.is_empty() || self.hidden.iter().any(|width| !(1..=WIDEST).contains(width)) {
+            return Some(format!("`agent.hidden` is {:?}\nhint: one or more widths of 1 to {WIDEST}", self.hidden));
+        }
+        if self.batch > LARGEST_BATCH {
+            return Some(format!("`agent.batch` is {}\nhint: at most {LARGEST_BATCH}", self.batch));
         }
         if self.batch == 0 || self.actor_every == 0 || self.target_every == 0 {
             return Some("`agent.batch`, `actor_every` and `target_every` must be positive\nhint: remove the key to get its default".into());

@@ -179,7 +179,10 @@ impl Lines {
     /// Opens a file of which the first `length` bytes will be kept; changes nothing yet.
     fn open(path: PathBuf, length: u64) -> Result<Self, RecordsError> {
         let foreign = |why: String| RecordsError::Foreign { path: path.clone(), why };
-        let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(at("opening", &path))?;
+        let mut file = match OpenOptions::new().read(true).write(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(foreign("is missing".into())),
+            opened => opened.map_err(at("opening", &path))?,
+        };
         let there = file.metadata().map_err(at("reading", &path))?.len();
         if there < length {
             return Err(foreign(format!("has {there} bytes, fewer than the {length} it had at the checkpoint")));
@@ -386,7 +389,7 @@ mod tests {
         assert!(inside.contains("has no line that ends at byte"), "{inside}");
         assert_eq!(contents(directory.path()), before);
         fs::remove_file(&results).unwrap();
-        assert!(refusal(positions).starts_with(&format!("opening `{}`", results.display())));
+        assert!(refusal(positions).starts_with(&format!("cannot resume: `{}` is missing", results.display())));
     }
 
     #[test]

@@ -146,7 +146,19 @@ fn an_impossible_value_is_refused() {
             "`training.eval_episodes` is 0\nhint: give a positive number, or remove the key to get its default",
         ),
         ("rollout.real_ratio=1.5", "`rollout.real_ratio` reaches 1.5\nhint: a share of the batch, 0 to 1"),
-        ("agent.hidden=[]", "`agent.hidden` is []\nhint: one or more positive widths"),
+        ("agent.hidden=[]", "`agent.hidden` is []\nhint: one or more widths of 1 to 65536"),
+        ("agent.hidden=[1000000000]", "`agent.hidden` is [1000000000]\nhint: one or more widths of 1 to 65536"),
+        ("agent.batch=100000000000", "`agent.batch` is 100000000000\nhint: at most 16777216"),
+        ("model.ensemble.hidden=[0]", "`model.ensemble.hidden` is [0]\nhint: widths of 1 to 65536"),
+        (
+            "training.eval_episodes=100000000000",
+            "`training.eval_episodes` is 100000000000\nhint: at most 100000; they are played side by side",
+        ),
+        ("threads=100000000", "`threads` is 100000000\nhint: at most 4096, or 0 for one a core"),
+        (
+            "rollout.starts_per_step=9223372036854775807",
+            "the imagined buffer would hold 1106804644422573096840 rows\nhint: at most 4294967296; lower `rollout.starts_per_step`, `rollout.horizon` or `rollout.retain`",
+        ),
         ("agent.tau=nan", "`agent.discount` is 0.99 and `agent.tau` is NaN\nhint: discount in [0, 1], tau in (0, 1]"),
     ] {
         refused_override(text, &format!("tiny.toml: {message}"));

@@ -3,9 +3,10 @@
 
 mod common;
 
+use std::fs;
 use std::time::Duration;
 
-use common::{Place, VARIANTS, assert_equal_outcomes, text};
+use common::{Place, VARIANTS, arrays, assert_equal_outcomes, checkpoints, text};
 
 /// Updates that take long enough for a signal to come in the middle.
 const SLOW: &str = "training.updates_per_step=40";
@@ -60,9 +61,38 @@ fn an_interrupted_run_is_saved_and_says_how_to_go_on() {
             (manifest["status"].as_str(), manifest["env_step"].to_string().as_str()),
             (Some("interrupted"), step)
         );
-        let newest = common::checkpoints(&place.path("cut")).pop().unwrap();
+        let newest = checkpoints(&place.path("cut")).pop().unwrap();
         assert!(newest.to_str().unwrap().contains(&format!("step-{:012}", step.parse::<u64>().unwrap())));
         place.succeeds(&["resume", "cut"]);
         assert_equal_outcomes(&place.path("whole"), &place.path("cut"), signal);
+    }
+}
+
+#[test]
+fn a_run_interrupted_in_the_middle_of_a_fit_or_a_rollout_goes_on_there() {
+    const FIT: u64 = 1;
+    const IMAGINE: u64 = 2;
+    for (phase, slow) in [
+        (FIT, ["model.fit.max_steps=3000", "model.fit.patience=1000000", "training.env_steps=80"]),
+        (IMAGINE, ["rollout.horizon=600", "rollout.starts_per_step=30", "training.env_steps=80"]),
+    ] {
+        let place = Place::new();
+        place.train("whole", &slow);
+        let mut training = place.started("cut", &slow);
+        let mut attempts = 0;
+        loop {
+            std::thread::sleep(Duration::from_millis(40));
+            training.signal("INT");
+            let newest = checkpoints(&place.path("cut")).pop().unwrap();
+            let state = arrays(&fs::read(newest.join("state.safetensors")).unwrap());
+            if state["phase.kind"].1 == phase.to_le_bytes() {
+                break;
+            }
+            attempts += 1;
+            assert!(attempts < 100, "no interrupt came in phase {phase}");
+            training = place.spawn(&["resume", "cut"]);
+        }
+        place.succeeds(&["resume", "cut"]);
+        assert_equal_outcomes(&place.path("whole"), &place.path("cut"), slow[0]);
     }
 }

@@ -73,14 +73,16 @@ fn evaluating_logging_and_saving_at_other_times_changes_nothing_of_the_training(
     }
 }
 
-/// Networks and batches big enough for a second thread to get work.
+/// Flex shares a product out to threads from 192³ multiplications on, a batch of products from 128³ (burn-flex 0.22.1,
+/// `ops/matmul.rs`): here the agent's have 256³, the rollouts' 2,000 · 200².
 #[test]
 fn the_number_of_threads_changes_nothing() {
     let bigger = [
         "training.env_steps=60",
-        "agent.hidden=[64, 64]",
-        "agent.batch=128",
-        "model.ensemble.hidden=[64, 64]",
+        "training.eval_every=60",
+        "agent.hidden=[256, 256]",
+        "agent.batch=256",
+        "model.ensemble.hidden=[200, 200]",
         "rollout.starts_per_step=100",
     ];
     for overrides in VARIANTS {

@@ -7,6 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::schedule::Schedule;
 
+/// Environments that an evaluation steps side by side.
+const MOST_EPISODES: usize = 100_000;
+/// More threads than any machine has cores.
+const MOST_THREADS: usize = 4096;
+/// Lanes of a random stream, and more rows than memory holds.
+const MOST_ROWS: u128 = 1 << 32;
+
 /// Which algorithm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -151,13 +158,32 @@ impl Config {
         if let Some((key, _)) = positive.into_iter().find(|&(_, value)| value == 0) {
             return Some(format!("`{key}` is 0\nhint: give a positive number, or remove the key to get its default"));
         }
+        if t.eval_episodes > MOST_EPISODES {
+            return Some(format!(
+                "`training.eval_episodes` is {}\nhint: at most {MOST_EPISODES}; they are played side by side",
+                t.eval_episodes
+            ));
+        }
+        if self.threads > MOST_THREADS {
+            return Some(format!("`threads` is {}\nhint: at most {MOST_THREADS}, or 0 for one a core", self.threads));
+        }
         if let Some(problem) = self.agent.problem() {
             return Some(problem);
         }
         if self.algo == Algo::Sac {
             return None;
         }
-        self.model.problem().or_else(|| self.rollout.problem())
+        self.model.problem().or_else(|| self.rollout.problem()).or_else(|| {
+            let starts = self.rollout.starts_per_step as u128 * u128::from(self.model.fit.every);
+            let calls = u128::from(t.epoch_length.div_ceil(self.model.fit.every));
+            let longest = self.rollout.horizon.ends().into_iter().fold(1.0, f64::max) as u128;
+            let rows = starts.saturating_mul(calls * longest).saturating_mul(self.rollout.retain as u128);
+            (rows > MOST_ROWS).then(|| {
+                format!(
+                    "the imagined buffer would hold {rows} rows\nhint: at most {MOST_ROWS}; lower `rollout.starts_per_step`, `rollout.horizon` or `rollout.retain`"
+                )
+            })
+        })
     }
 
     /// Whether the loss asks the agent for value gradients.
@@ -198,5 +224,36 @@ impl RolloutConfig {
     pub fn capacity(&self, step: u64, fit_every: u64, epoch_length: u64) -> usize {
         let calls = epoch_length.div_ceil(fit_every) as usize;
         self.horizon.floor(step) * self.starts_per_step * fit_every as usize * calls * self.retain
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_impossible_is_named_by_its_key_with_a_hint_and_only_where_it_is_used() {
+        let sound: Config = serde_json::from_str(r#"{"env": {"id": "Pendulum-v1"}}"#).unwrap();
+        assert_eq!(sound.problem(), None);
+        type Change = fn(&mut Config);
+        let changes: [(&str, Change); 8] = [
+            ("env.id", |c| c.env.id = "Pendulum-v9".into()),
+            ("training.env_steps", |c| c.training.env_steps = 0),
+            ("agent.hidden", |c| c.agent.hidden = vec![]),
+            ("rollout.starts_per_step", |c| c.rollout.starts_per_step = 0),
+            ("rollout.horizon", |c| c.rollout.horizon = Schedule::Constant(0.5)),
+            ("rollout.horizon", |c| c.rollout.horizon = Schedule::Linear([1.0, 5.0, 20.0, 10.0])),
+            ("rollout.real_ratio", |c| c.rollout.real_ratio = Schedule::Constant(f64::NAN)),
+            ("model.fit", |c| c.model.fit.every = 0),
+        ];
+        for (key, change) in changes {
+            let mut config = sound.clone();
+            change(&mut config);
+            let message = config.problem().unwrap_or_else(|| panic!("`{key}` passed"));
+            assert!(message.contains(&format!("`{key}")) && message.contains("\nhint: "), "{key}: {message}");
+            config.algo = Algo::Sac;
+            let shared = ["env", "training", "agent"].iter().any(|section| key.starts_with(section));
+            assert_eq!(config.problem().is_some(), shared, "`{key}` without a model");
+        }
     }
 }

@@ -81,3 +81,16 @@ pub fn evaluate(
     }
     Ok(outcome)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_evaluation_is_summed_up_by_mean_and_unbiased_deviation() {
+        let outcome = Evaluation { returns: vec![1.0, 2.0, 6.0], lengths: vec![10, 10, 25] };
+        assert_eq!((outcome.mean(), outcome.mean_length()), (3.0, 15.0));
+        assert!((outcome.std() - 7_f64.sqrt()).abs() < 1e-15, "{}", outcome.std());
+        assert_eq!(Evaluation { returns: vec![4.0], lengths: vec![1] }.std(), 0.0);
+    }
+}

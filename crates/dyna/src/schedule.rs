@@ -49,3 +49,25 @@ pub fn truncated_linear([x0, x1, y0, y1]: [f64; 4], x: f64) -> f64 {
         y0 + ((x - x0) / (x1 - x0)).min(1.0) * (y1 - y0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_is_written_as_a_number_or_as_four() {
+        let read = serde_json::from_str::<Schedule>;
+        assert_eq!(read("3").unwrap(), Schedule::Constant(3.0));
+        assert_eq!(read("[1, 0.05, 0, 2000]").unwrap(), Schedule::Linear([1.0, 0.05, 0.0, 2000.0]));
+        assert!(read("[1, 2]").unwrap_err().to_string().contains("four numbers [from, to, start, end]"));
+    }
+
+    #[test]
+    fn a_line_is_flat_outside_its_interval_and_may_fall() {
+        let line = Schedule::Linear([1.0, 0.5, 100.0, 200.0]);
+        for (step, want) in [(0, 1.0), (100, 1.0), (150, 0.75), (200, 0.5), (u64::MAX, 0.5)] {
+            assert_eq!(line.at(step), want, "at {step}");
+        }
+        assert_eq!(Schedule::Linear([1.0, 2.0, 7.0, 7.0]).at(0), 2.0, "an empty interval is over before it begins");
+    }
+}

@@ -12,8 +12,8 @@ use foresee_dyna::{Algo, Config, Record, Run, RunError, checkpoint, metrics};
 use foresee_world_model::LossKind;
 use serde_json::Value;
 
-/// Plays a whole run that is cut after every slice that `cut` names: put into a state, brought to disk and back where
-/// there is a folder for it, and restored. Also counts the slices and tells in which phases they were cut.
+/// Plays a whole run that is cut where `cut` says so of the slices done: put into a state, brought to disk and back
+/// where there is a folder for it, and restored. Also counts the slices and tells in which phases they were cut.
 fn with_cuts(
     config: &Config,
     disk: Option<&Path>,
@@ -22,8 +22,6 @@ fn with_cuts(
     let mut run = Run::new(config).expect("a possible configuration");
     let (mut records, mut slices, mut phases) = (Vec::new(), 0, BTreeSet::new());
     while !run.is_done() {
-        run.advance(&mut records).expect("a tiny run goes well");
-        slices += 1;
         if cut(slices) {
             phases.insert(run.phase());
             let mut state = run.snapshot();
@@ -34,6 +32,8 @@ fn with_cuts(
             }
             run = Run::restore(config, state).expect("its own state");
         }
+        run.advance(&mut records).expect("a tiny run goes well");
+        slices += 1;
     }
     (records, run.snapshot(), slices, phases)
 }
@@ -62,7 +62,7 @@ fn a_run_cut_at_two_random_slices_ends_bit_for_bit_like_an_uninterrupted_one() {
             // The training is at the end, and so is one of the cuts.
             let mut draws = Stream::new(0, "test/cuts").at(pair, lane);
             let cuts = [draws.below(slices as usize), slices as usize - 1 - draws.below(slices as usize / 8)];
-            let (cut_records, cut_state, ..) = with_cuts(&config, None, |slice| cuts.contains(&(slice as usize)));
+            let (cut_records, cut_state, ..) = with_cuts(&config, None, |done| cuts.contains(&(done as usize)));
             assert_eq!(cut_records, records, "{kind:?}, cut at {cuts:?} of {slices}");
             assert_eq!(differing(&cut_state, &state), [""; 0], "{kind:?}, cut at {cuts:?} of {slices}");
         }

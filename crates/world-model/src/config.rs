@@ -3,6 +3,13 @@
 use foresee_nn::Decay;
 use serde::{Deserialize, Serialize};
 
+/// More members are a slip of the finger.
+const MOST_MEMBERS: usize = 1024;
+/// Likewise: one weight of two layers that wide takes 16 GiB.
+const WIDEST: usize = 1 << 16;
+/// Rows of a batch, likewise.
+const LARGEST_BATCH: usize = 1 << 24;
+
 /// `[model]`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -42,8 +49,14 @@ impl ModelConfig {
                 ensemble.elites, ensemble.members, ensemble.members
             ));
         }
-        if ensemble.hidden.contains(&0) {
-            return Some("`model.ensemble.hidden` has a layer of width 0\nhint: give positive widths".into());
+        if ensemble.members > MOST_MEMBERS {
+            return Some(format!("`model.ensemble.members` is {}\nhint: at most {MOST_MEMBERS}", ensemble.members));
+        }
+        if ensemble.hidden.iter().any(|width| !(1..=WIDEST).contains(width)) {
+            return Some(format!("`model.ensemble.hidden` is {:?}\nhint: widths of 1 to {WIDEST}", ensemble.hidden));
+        }
+        if fit.batch > LARGEST_BATCH {
+            return Some(format!("`model.fit.batch` is {}\nhint: at most {LARGEST_BATCH}", fit.batch));
         }
         if loss.kind == LossKind::Mle && self.head() == Head::Deterministic {
             return Some(

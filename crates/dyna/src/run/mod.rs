@@ -102,7 +102,11 @@ impl Run {
         let env = foresee_env::make(&config.env.id).map_err(|error| RunError::Env { env_step: 0, error })?;
         let spec = env.spec();
         let dims = [spec.observation_space.dim(), spec.action_space.dim()];
-        let capacity = config.rollout.capacity(0, config.model.fit.every, config.training.epoch_length);
+        let capacity = match config.algo {
+            Algo::Mbpo => config.rollout.capacity(0, config.model.fit.every, config.training.epoch_length),
+            // Nothing is imagined, and nobody has checked `[model]` and `[rollout]`.
+            Algo::Sac => 0,
+        };
         Ok(Self {
             agent: Sac::new(&config.agent, dims, config.seed, &device),
             model: (config.algo == Algo::Mbpo).then(|| Trainer::new(&config.model, dims, config.seed, &device)),

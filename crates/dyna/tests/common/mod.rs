@@ -103,7 +103,7 @@ fn bits(array: &Array) -> (&[usize], u8, Vec<u64>) {
     (&array.shape, kind, bits)
 }
 
-/// The states at which a metric was reported, with its values.
+/// The real steps at which a metric was reported, with its values.
 pub fn reported(records: &[Record], metric: &str) -> Vec<(u64, f64)> {
     let value = |record: &Record| record.values.iter().find(|(name, _)| *name == metric).map(|&(_, value)| value);
     records.iter().filter_map(|record| value(record).map(|value| (record.env_step, value))).collect()

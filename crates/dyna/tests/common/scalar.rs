@@ -65,6 +65,24 @@ pub fn action(actor: &Net, obs: &[f32], noise: &[f32]) -> Vec<f64> {
     u.map(f64::tanh).collect()
 }
 
+/// What a member of a saved ensemble says of (obs, action): (delta, reward), with noise where the head is Gaussian.
+pub fn predict(ensemble: &State, member: usize, inputs: &[f32], noise: &[f32]) -> Vec<f64> {
+    let (mean, std) = (numbers(ensemble, "normalizer.mean"), numbers(ensemble, "normalizer.std"));
+    let normalized = inputs.iter().zip(mean.iter().zip(std)).map(|(&x, (mean, std))| (f64::from(x) - mean) / std);
+    let out = Net::new(ensemble, "net.", member, silu).forward(&normalized.collect::<Vec<_>>());
+    let channels = noise.len();
+    if out.len() == channels {
+        return out;
+    }
+    let (min, max) = (numbers(ensemble, "bounds.min_logvar"), numbers(ensemble, "bounds.max_logvar"));
+    let (mean, raw) = out.split_at(channels);
+    let std = |c: usize| {
+        let below = max[c] - softplus(max[c] - raw[c]);
+        (0.5 * (min[c] + softplus(below - min[c]))).exp()
+    };
+    (0..channels).map(|c| mean[c] + std(c) * f64::from(noise[c])).collect()
+}
+
 /// Compares at the project's tolerance for f32 against f64.
 #[track_caller]
 pub fn assert_close(what: &str, got: &[f32], want: &[f64]) {

@@ -1,0 +1,158 @@
+//! A run is a function of its configuration: not of the clocks that only look at it, nor of the number of threads.
+
+#[allow(dead_code)] // Every test file uses its own part of it.
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::scalar::{self, Net};
+use common::{KINDS, differing, finish, reported, tiny, whole};
+use foresee_core::{State, Stream};
+use foresee_dyna::{Config, Run, checkpoint, metrics};
+use foresee_world_model::LossKind;
+use serde_json::Value;
+
+#[test]
+fn the_same_seed_gives_the_same_run_and_another_seed_another() {
+    for kind in KINDS {
+        let config = tiny(kind);
+        let (records, state) = whole(&config);
+        let (again, state_again) = whole(&config);
+        assert_eq!(again, records, "{kind:?}");
+        assert_eq!(differing(&state_again, &state), [""; 0], "{kind:?}");
+
+        let mut other = config;
+        other.seed += 1;
+        let (other_records, other_state) = whole(&other);
+        assert_ne!(other_records, records, "{kind:?}");
+        let changed = differing(&other_state, &state);
+        for name in ["agent.actor.weight.0", "agent.critic.weight.0", "episode.obs", "replay.real.action"] {
+            assert!(changed.iter().any(|changed| changed == name), "{kind:?}: `{name}` under another seed");
+        }
+    }
+}
+
+#[test]
+fn clocks_that_only_look_change_nothing_but_the_evaluations() {
+    for kind in KINDS {
+        let config = tiny(kind);
+        let (_, state) = whole(&config);
+        let mut looked_at = config.clone();
+        looked_at.training.eval_every = 33;
+        looked_at.training.log_every = 1;
+        looked_at.training.eval_episodes = 3;
+        looked_at.training.checkpoint_every = 7;
+        let (_, other) = whole(&looked_at);
+        assert_eq!(differing(&other, &state), ["evaluations"], "{kind:?}");
+    }
+}
+
+#[test]
+fn evaluating_in_between_changes_nothing() {
+    for kind in KINDS {
+        let config = tiny(kind);
+        let (records, state) = whole(&config);
+        let mut run = Run::new(&config).expect("a possible configuration");
+        let mut looked_at = Vec::new();
+        let mut slices = 0;
+        while !run.is_done() {
+            run.advance(&mut looked_at).expect("a tiny run goes well");
+            slices += 1;
+            if run.env_step() > 192 && slices % 5 == 0 {
+                let before = run.snapshot();
+                let outcome = run.evaluate(1).expect("a healthy policy");
+                assert_eq!(run.evaluate(1).expect("a healthy policy"), outcome);
+                assert_eq!(differing(&run.snapshot(), &before), [""; 0]);
+            }
+        }
+        assert_eq!(looked_at, records, "{kind:?}");
+        assert_eq!(differing(&run.snapshot(), &state), [""; 0], "{kind:?}");
+    }
+}
+
+/// The return of an actor's mean action from the start of lane `lane` of `eval/reset`, by another program.
+fn return_by_hand(config: &Config, state: &State, lane: u32) -> f64 {
+    let actor = Net::new(state, "agent.actor.", 0, scalar::relu);
+    let mut env = foresee_env::make(&config.env.id).expect("a known environment");
+    let seed = Stream::new(config.seed, "eval/reset").at(0, lane).bits64();
+    let mut obs = env.reset(Some(seed)).expect("a reset").obs;
+    let mut total = 0.0;
+    loop {
+        let action = scalar::action(&actor, &obs, &[0.0])[0] as f32;
+        let step = env.step(&[action]).expect("a step");
+        total += step.reward;
+        obs = step.obs;
+        if step.terminated || step.truncated {
+            return total;
+        }
+    }
+}
+
+#[test]
+fn every_evaluation_of_every_loss_begins_at_the_same_starts() {
+    let mut fresh = Vec::new();
+    for kind in KINDS {
+        let config = tiny(kind);
+        let mut run = Run::new(&config).expect("a possible configuration");
+        fresh.push(run.evaluate(3).expect("a healthy policy"));
+        // Nothing is trained before step 195: the evaluations at 70 and 140 see the same policy and the same starts.
+        let records = finish(&mut run);
+        let means = reported(&records, metrics::EVAL_RETURN);
+        assert_eq!(means.iter().map(|&(step, _)| step).collect::<Vec<_>>(), [70, 140, 205]);
+        assert_eq!(means[0].1, means[1].1, "{kind:?}");
+        assert_ne!(means[0].1, means[2].1, "{kind:?}: the policy was trained");
+        // After the training too the starts are those of `eval/reset` at step 0.
+        let (outcome, state) = (run.evaluate(3).expect("a healthy policy"), run.snapshot());
+        for (lane, (&got, &length)) in (0..).zip(outcome.returns.iter().zip(&outcome.lengths)) {
+            let want = return_by_hand(&config, &state, lane);
+            assert!((got - want).abs() < 1e-3 * want.abs(), "{kind:?}, episode {lane}: {got}, expected {want}");
+            assert_eq!(length, 200);
+        }
+        assert!((means[2].1 - (outcome.returns[0] + outcome.returns[1]) / 2.0).abs() < 1e-3 * means[2].1.abs());
+    }
+    assert!(fresh.iter().all(|outcome| *outcome == fresh[0]), "the same policy, the same returns: {fresh:?}");
+    assert_ne!(fresh[0].returns[0], fresh[0].returns[1]);
+}
+
+/// Networks and batches at which Burn's Flex backend splits its matrix products over threads: from 192³
+/// multiplications in one product or 128³ in a batch of them on (burn-flex 0.22.1, `ops/matmul.rs`).
+fn wide() -> Config {
+    let mut config = tiny(Some(LossKind::Vagram));
+    config.training.explore_steps = 600;
+    config.training.env_steps = 603;
+    config.training.updates_per_step = 5;
+    config.training.eval_every = 10_000;
+    config.agent.hidden = vec![192, 192];
+    config.agent.batch = 256;
+    config.model.ensemble.members = 4;
+    config.model.ensemble.hidden = vec![128, 128];
+    config.model.fit.batch = 256;
+    config.model.fit.max_steps = 30;
+    config.rollout.starts_per_step = 400;
+    config
+}
+
+/// Rayon reads `RAYON_NUM_THREADS` once in a process, so this test runs itself in processes of its own.
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    const FOLDER: &str = "FORESEE_TEST_STATE_FOLDER";
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let state = whole(&wide()).1;
+        checkpoint::save(Path::new(&folder), 0, &state, &Value::Null, 1).expect("a disk with room");
+        return;
+    }
+    let states = ["1", "2", "3"].map(|threads| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let this = std::env::current_exe().expect("the path of this test");
+        let mut child = Command::new(this);
+        child.args(["--exact", "the_number_of_threads_changes_nothing"]);
+        child.env(FOLDER, folder.path()).env("RAYON_NUM_THREADS", threads);
+        let output = child.output().expect("this test runs");
+        assert!(output.status.success(), "{threads} threads: {}", String::from_utf8_lossy(&output.stdout));
+        checkpoint::load(folder.path()).expect("the child's state").state
+    });
+    for (threads, state) in [2, 3].into_iter().zip(&states[1..]) {
+        assert_eq!(differing(state, &states[0]), [""; 0], "{threads} threads and one");
+    }
+}

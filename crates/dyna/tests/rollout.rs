@@ -1,0 +1,254 @@
+//! Imagined rollouts against a scalar program in f64 that shares with them nothing but the addresses of the draws.
+
+#[allow(dead_code)] // Every test file uses its own part of it.
+mod common;
+
+use std::collections::BTreeSet;
+
+use burn::tensor::Device;
+use common::scalar::{self, Net, assert_close};
+use foresee_actor_critic::{AgentConfig, Policy};
+use foresee_core::state::Data;
+use foresee_core::termination::Bound;
+use foresee_core::{Batch, State, Stream, Termination};
+use foresee_dyna::replay::ImaginedBuffer;
+use foresee_dyna::rollout::{Imagination, Rollout};
+use foresee_nn::Parameters;
+use foresee_world_model::Ensemble;
+use foresee_world_model::config::{EnsembleConfig, Head};
+use foresee_world_model::normalizer::Normalizer;
+
+const OBS: usize = 3;
+const ACT: usize = 2;
+const SEED: u64 = 11;
+
+struct World {
+    ensemble: Ensemble,
+    policy: Policy,
+    termination: Termination,
+    real: Batch,
+    device: Device,
+}
+
+/// One imagined row.
+#[derive(Clone, Debug, PartialEq)]
+struct Row {
+    lane: u32,
+    step: usize,
+    member: usize,
+    obs: Vec<f32>,
+    action: Vec<f32>,
+    reward: f32,
+    next_obs: Vec<f32>,
+    terminated: bool,
+}
+
+/// A state with noise on its weights, so that biases are not 0, and bounds within which the variance is seen.
+fn shaken(state: &State) -> State {
+    let mut shaken = state.clone();
+    for (i, (name, _)) in state.iter().enumerate() {
+        let mut array = shaken.take(name).expect("its own array");
+        if let Data::F32(values) = &mut array.data {
+            let noise = Stream::new(SEED, "test/weights").normals(i as u64, values.len(), 1);
+            match name {
+                "bounds.min_logvar" => values.fill(-4.0),
+                "bounds.max_logvar" => values.fill(-1.0),
+                _ if name.starts_with("normalizer") => {}
+                _ => values.iter_mut().zip(noise).for_each(|(x, noise)| *x += 0.2 * noise),
+            }
+        }
+        shaken.put(name, array);
+    }
+    shaken
+}
+
+/// Five members, of which three imagine; a rule that ends some of the rollouts.
+fn world(head: Head) -> World {
+    let device = Device::flex();
+    let shape = EnsembleConfig { members: 5, elites: 3, hidden: vec![16, 12] };
+    let mut ensemble = Ensemble::new(&shape, head, [OBS, ACT], SEED, &device);
+    ensemble.load(shaken(&ensemble.save())).expect("the same shapes");
+    ensemble.elites = vec![4, 1, 2];
+    let data: Vec<f32> = Stream::new(SEED, "test/inputs").normals(0, 40, OBS + ACT).iter().map(|x| x + 0.3).collect();
+    ensemble.normalizer = Normalizer::from_rows(&data, OBS + ACT);
+
+    let agent = AgentConfig { hidden: vec![16], ..AgentConfig::default() };
+    let mut policy = Policy::new(&agent, [OBS, ACT], SEED, &device);
+    policy.load(shaken(&policy.save())).expect("the same shapes");
+
+    let mut real = Batch::with_capacity(60, OBS, ACT);
+    for obs in Stream::new(SEED, "test/real").normals(0, 60, OBS).chunks_exact(OBS) {
+        real.push(obs, &[0.0; ACT], 0.0, obs, false);
+    }
+    let bound = Bound { index: 0, low: -1.2, high: 1.5, closed: true };
+    World { ensemble, policy, termination: Termination::outside(vec![bound]), real, device }
+}
+
+impl World {
+    fn imagination(&self) -> Imagination<'_> {
+        let Self { ensemble, policy, termination, device, .. } = self;
+        Imagination { ensemble, policy, termination, seed: SEED, device }
+    }
+
+    /// The rows of one call, each named by its lane: the live ones stand in their order. A row that terminated is
+    /// followed by none. The member is the one that the draws of `rollout/elite` say.
+    fn imagine(&self, starts: usize, horizon: usize, call: u64) -> (Vec<Row>, Rollout) {
+        let mut buffer = ImaginedBuffer::new(usize::MAX, OBS, ACT);
+        let mut rollout = Rollout::new(&self.real, starts, horizon, SEED, call);
+        let elites = &self.ensemble.elites;
+        let (mut rows, mut lanes) = (Vec::new(), (0..starts as u32).collect::<Vec<_>>());
+        for step in 0.. {
+            let from = buffer.len();
+            let over = rollout.advance(&self.imagination(), &mut buffer);
+            assert_eq!(buffer.len() - from, lanes.len(), "one row a live lane, step {step}");
+            let stored = buffer.rows();
+            rows.extend(lanes.iter().zip(from..).map(|(&lane, i)| Row {
+                lane,
+                step,
+                member: elites[Stream::new(SEED, "rollout/elite").at(clock(call, step), lane).below(elites.len())],
+                obs: stored.obs[i * OBS..(i + 1) * OBS].to_vec(),
+                action: stored.action[i * ACT..(i + 1) * ACT].to_vec(),
+                reward: stored.reward[i],
+                next_obs: stored.next_obs[i * OBS..(i + 1) * OBS].to_vec(),
+                terminated: stored.not_terminated[i] == 0.0,
+            }));
+            lanes = rows[from..].iter().filter(|row| !row.terminated).map(|row| row.lane).collect();
+            assert_eq!(over, step + 1 == horizon || lanes.is_empty(), "step {step} of {horizon}");
+            if over {
+                break;
+            }
+        }
+        (rows, rollout)
+    }
+}
+
+/// The step at which the draws of a call are addressed.
+fn clock(call: u64, step: usize) -> u64 {
+    call * 65_536 + step as u64
+}
+
+/// Checks every row against the scalar program.
+fn check(world: &World, rows: &[Row], starts: usize, call: u64) {
+    let (state, policy) = (world.ensemble.save(), world.policy.save());
+    let actor = Net::new(&policy, "", 0, scalar::relu);
+    let first = Stream::new(SEED, "rollout/start").indices(call, starts, world.real.rows);
+    let mut obs: Vec<&[f32]> = first.iter().map(|i| &world.real.obs[i * OBS..(i + 1) * OBS]).collect();
+    let mut told_apart = 0;
+    for row in rows {
+        let draws = |name: &str, n: usize| -> Vec<f32> {
+            let mut draws = Stream::new(SEED, name).at(clock(call, row.step), row.lane);
+            (0..n).map(|_| draws.normal()).collect()
+        };
+        let place = format!("lane {}, step {}", row.lane, row.step);
+        assert_eq!(row.obs, obs[row.lane as usize], "{place}");
+        let action = scalar::action(&actor, &row.obs, &draws("rollout/action", ACT));
+        assert_close(&format!("{place}, action"), &row.action, &action);
+
+        let noise = draws("rollout/noise", OBS + 1);
+        let inputs = [&row.obs[..], &row.action].concat();
+        let next = |member| -> Vec<f64> {
+            let said = scalar::predict(&state, member, &inputs, &noise);
+            row.obs.iter().map(|&x| f64::from(x)).chain([0.0]).zip(said).map(|(x, delta)| x + delta).collect()
+        };
+        let got: Vec<f32> = row.next_obs.iter().copied().chain([row.reward]).collect();
+        assert_close(&format!("{place}, next state and reward"), &got, &next(row.member));
+        assert_eq!(row.terminated, world.termination.terminated(&row.next_obs), "{place}");
+        let apart = |member| got.iter().zip(next(member)).any(|(&x, y)| (f64::from(x) - y).abs() > 1e-2);
+        told_apart += u32::from((0..world.ensemble.members()).filter(|&m| m != row.member).all(apart));
+        obs[row.lane as usize] = &row.next_obs;
+    }
+    // A wrong member would be seen: the other four say something else, nearly everywhere.
+    assert!(told_apart as usize > rows.len() * 9 / 10, "{told_apart} of {}", rows.len());
+}
+
+#[test]
+fn every_imagined_row_is_that_of_a_scalar_program() {
+    for head in [Head::Gaussian, Head::Deterministic] {
+        let world = world(head);
+        for (horizon, call) in [(1, 0), (2, 7), (5, 1)] {
+            let (rows, rollout) = world.imagine(101, horizon, call);
+            check(&world, &rows, 101, call);
+            let ended = rows.iter().filter(|row| row.terminated).count();
+            assert!(ended > 0 && ended < 101, "{head:?}, horizon {horizon}: {ended} of 101 ended");
+            assert_eq!(rollout.transitions(), rows.len() as u64);
+            assert_eq!(rollout.terminated_share(), ended as f64 / 101.0);
+            let mean = rows.iter().map(|row| f64::from(row.reward)).sum::<f64>() / rows.len() as f64;
+            assert!((rollout.mean_reward() - mean).abs() < 1e-12);
+        }
+    }
+}
+
+#[test]
+fn a_row_that_terminated_is_the_last_of_its_lane_and_the_others_reach_the_horizon() {
+    let world = world(Head::Gaussian);
+    let (rows, _) = world.imagine(64, 6, 2);
+    let mut early = 0;
+    for lane in 0..64 {
+        let mine: Vec<_> = rows.iter().filter(|row| row.lane == lane).collect();
+        assert_eq!(mine.iter().map(|row| row.step).collect::<Vec<_>>(), (0..mine.len()).collect::<Vec<_>>());
+        let (last, before) = mine.split_last().expect("every start is stepped");
+        assert!(before.iter().all(|row| !row.terminated) && (last.terminated || mine.len() == 6), "lane {lane}");
+        early += usize::from(mine.len() < 6);
+    }
+    assert!(early > 0 && early < 64, "{early} lanes ended early");
+
+    let all = Bound { index: 0, low: 1e9, high: 2e9, closed: true };
+    let doomed = World { termination: Termination::outside(vec![all]), ..self::world(Head::Deterministic) };
+    assert_eq!(doomed.imagine(5, 4, 0).0.len(), 5, "all end at once, and so does the call");
+}
+
+/// A product's rounding may depend on how many rows it has; nothing else may.
+#[test]
+fn a_lane_does_not_depend_on_how_many_others_there_are() {
+    for head in [Head::Gaussian, Head::Deterministic] {
+        let world = world(head);
+        let few = world.imagine(9, 3, 4).0;
+        let many = world.imagine(333, 3, 4).0;
+        let among_many: Vec<_> = many.into_iter().filter(|row| row.lane < 9).collect();
+        assert_eq!(few.len(), among_many.len());
+        for (a, b) in few.iter().zip(&among_many) {
+            assert_eq!((a.lane, a.step, a.member, a.terminated), (b.lane, b.step, b.member, b.terminated));
+            let flat = |row: &Row| [&row.obs[..], &row.action, &row.next_obs, &[row.reward]].concat();
+            assert_close("a row", &flat(a), &flat(b).iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
+        }
+    }
+}
+
+/// 16,384 rows pass through the networks at once; these are a few more, so that the last lanes come in a second chunk.
+#[test]
+fn chunks_do_not_show() {
+    let world = world(Head::Gaussian);
+    let (rows, _) = world.imagine(16_391, 2, 0);
+    check(&world, &rows, 16_391, 0);
+}
+
+#[test]
+fn only_elites_imagine_each_about_equally_often_and_anew_at_every_step() {
+    let mut world = world(Head::Deterministic);
+    world.termination = Termination::never();
+    // The reward says who imagined: the last layer's weights are 0 and the reward's bias is the member's number.
+    let mut state = world.ensemble.save();
+    for name in ["net.weight.2", "net.bias.2"] {
+        let mut array = state.take(name).expect("the last layer");
+        let Data::F32(values) = &mut array.data else { panic!("weights are f32") };
+        values.fill(0.0);
+        if name == "net.bias.2" {
+            (0..5_u8).for_each(|member| values[usize::from(member) * (OBS + 1) + OBS] = f32::from(member));
+        }
+        state.put(name, array);
+    }
+    world.ensemble.load(state).expect("the same shapes");
+
+    const STARTS: usize = 9000;
+    let (rows, _) = world.imagine(STARTS, 2, 5);
+    let member = |step: usize| rows[step * STARTS..(step + 1) * STARTS].iter().map(|row| row.reward as usize);
+    let elites: BTreeSet<_> = world.ensemble.elites.iter().copied().collect();
+    assert_eq!(member(0).chain(member(1)).collect::<BTreeSet<_>>(), elites);
+    let mut pairs = [[0_u32; 5]; 5];
+    member(0).zip(member(1)).for_each(|(first, second)| pairs[first][second] += 1);
+    let expected = STARTS as f64 / 9.0;
+    let cells = elites.iter().flat_map(|&first| elites.iter().map(move |&second| pairs[first][second]));
+    let chi2: f64 = cells.map(|n| (f64::from(n) - expected).powi(2) / expected).sum();
+    // Chi-squared with 8 degrees of freedom, nine pairs of elites: 26.12 is its 0.999 quantile.
+    assert!(chi2 < 26.12, "chi-squared {chi2}: {pairs:?}");
+}
