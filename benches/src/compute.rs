@@ -1,4 +1,4 @@
-//! How fast the parts are: the workloads on which peers were measured too.
+//! How fast the parts are.
 //!
 //! | workload | one iteration |
 //! |---|---|

@@ -1,5 +1,5 @@
 //! A Gaussian policy squashed by tanh (Haarnoja et al., "Soft Actor-Critic Algorithms and Applications", 2018,
-//! appendix C), with `pytorch_sac`'s bounds on the deviation (`spec` section 3).
+//! appendix C), with `pytorch_sac`'s bounds on the deviation.
 //!
 //! (mu, raw) = net(s); log σ = −5 + 3.5 (tanh raw + 1); u = mu + σ ε; a = tanh u;
 //! log π(a|s) = Σ_d [ log N(u_d; mu_d, σ_d) − 2 (log 2 − u_d − softplus(−2 u_d)) ].

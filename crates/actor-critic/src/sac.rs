@@ -1,4 +1,4 @@
-//! Soft actor-critic (Haarnoja et al. 2018) as `pytorch_sac` writes it (`spec` section 3).
+//! Soft actor-critic (Haarnoja et al. 2018) as `pytorch_sac` writes it.
 //!
 //! | symbol | shape | meaning |
 //! |---|---|---|

@@ -1,6 +1,6 @@
 //! The agent's values as decision-aware losses see them: V_n(s) = Q_n(s, tanh mu(s)), the action held fixed.
 //!
-//! Heads, in this order: critics 1 and 2, target critics 1 and 2; or the target critics alone (`spec` section 2.3).
+//! Heads, in this order: critics 1 and 2, target critics 1 and 2; or the target critics alone (VaGraM's order).
 
 use burn::tensor::Tensor;
 use foresee_nn::ValueView;
@@ -35,7 +35,6 @@ impl ValueView for AgentValues<'_> {
     }
 
     fn value_gradients(&self, states: Tensor<2>) -> Tensor<3> {
-        let [rows, obs_dim] = states.dims();
         let states = states.inner();
         let action = self.policy.mean_action(states.clone());
         let gradients = self.critics.iter().map(|critic| {
@@ -43,8 +42,7 @@ impl ValueView for AgentValues<'_> {
             let copies = states.clone().unsqueeze_dim::<3>(0).repeat(&[critic.members(), 1, 1]);
             let leaf = copies.autodiff().require_grad();
             let mut gradients = critic.values_at(leaf.clone(), action.clone()).sum().backward();
-            leaf.grad_remove(&mut gradients)
-                .unwrap_or_else(|| Tensor::zeros([critic.members(), rows, obs_dim], &states.device()))
+            leaf.grad_remove(&mut gradients).expect("the critics depend on the state")
         });
         Tensor::cat(gradients.collect(), 0)
     }

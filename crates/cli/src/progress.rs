@@ -47,8 +47,8 @@ pub struct Progress {
     started: Instant,
     pace: Pace,
     shown: Shown,
-    /// The latest status as a line, if it has not been printed.
-    pending: Option<String>,
+    /// The latest status in words, if it has not been shown.
+    pending: Option<Described>,
 }
 
 /// What the last line or redraw showed.
@@ -66,7 +66,8 @@ impl Progress {
         if target.is_hidden() {
             return Self::with_output(Output::Lines(Box::new(io::stderr())), total_steps, start_step);
         }
-        let style = ProgressStyle::with_template("{bar:20} {percent:>3}% {wide_msg}").expect("a valid template");
+        let style =
+            ProgressStyle::with_template("{bar:30} {percent:>3}%  {prefix}\n{wide_msg}").expect("a valid template");
         let bar = ProgressBar::with_draw_target(Some(total_steps), target).with_style(style).with_position(start_step);
         Self::with_output(Output::Bar(bar), total_steps, start_step)
     }
@@ -90,9 +91,9 @@ impl Progress {
             Output::Bar(_) => since >= REDRAW,
             Output::Lines(_) => since >= CALM.0 && share >= CALM.1,
         };
-        let line = describe(status, self.total_steps, &self.pace);
+        let described = describe(status, self.total_steps, &self.pace);
         if !(due || evaluated) {
-            self.pending = Some(line);
+            self.pending = Some(described);
             return;
         }
         self.shown = Shown { at: now, env_step: status.env_step, eval: status.last_eval };
@@ -100,9 +101,9 @@ impl Progress {
         match &mut self.output {
             Output::Bar(bar) => {
                 bar.set_position(status.env_step);
-                bar.set_message(line);
+                described.show(bar);
             }
-            Output::Lines(lines) => print(lines, &percent(status.env_step, self.total_steps), &line),
+            Output::Lines(lines) => print(lines, &percent(status.env_step, self.total_steps), &described.line()),
         }
     }
 
@@ -110,13 +111,13 @@ impl Progress {
     pub fn finish(&mut self) {
         let position = self.pace.samples.back().map(|sample| sample.1);
         match (&mut self.output, self.pending.take()) {
-            (Output::Bar(bar), line) => {
+            (Output::Bar(bar), described) => {
                 bar.set_position(position.unwrap_or(self.shown.env_step));
-                line.into_iter().for_each(|line| bar.set_message(line));
+                described.into_iter().for_each(|described| described.show(bar));
                 bar.abandon();
             }
-            (Output::Lines(lines), Some(line)) => {
-                print(lines, &percent(position.unwrap_or(0), self.total_steps), &line);
+            (Output::Lines(lines), Some(described)) => {
+                print(lines, &percent(position.unwrap_or(0), self.total_steps), &described.line());
             }
             (Output::Lines(_), None) => {}
         }
@@ -161,27 +162,54 @@ fn percent(env_step: u64, total_steps: u64) -> String {
     format!("{:>3}% ", 100 * env_step.min(total_steps) / total_steps.max(1))
 }
 
-fn describe(status: &Status<'_>, total_steps: u64, pace: &Pace) -> String {
-    let mut parts = vec![
-        format!("{}/{} steps", short(status.env_step as f64), short(total_steps as f64)),
-        format!("{} episodes", short(status.episodes as f64)),
-    ];
+/// A status in words.
+struct Described {
+    steps: String,
+    left: Option<String>,
+    /// Episodes, evaluations, speeds.
+    course: String,
+    phase: String,
+}
+
+impl Described {
+    /// All of it in one line.
+    fn line(&self) -> String {
+        let parts = [Some(&self.steps), Some(&self.course), self.left.as_ref(), Some(&self.phase)];
+        parts.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(", ")
+    }
+
+    /// In the bar's two lines: what matters most beside the bar, so that 80 columns hold it.
+    fn show(self, bar: &ProgressBar) {
+        let left = self.left.map_or_else(String::new, |left| format!(", {left}"));
+        bar.set_prefix(format!("{}{left}", self.steps));
+        bar.set_message(format!("{}, {}", self.course, self.phase));
+    }
+}
+
+fn describe(status: &Status<'_>, total_steps: u64, pace: &Pace) -> Described {
+    let mut course = vec![format!("{} episodes", short(status.episodes as f64))];
     match (status.last_eval, status.best_eval) {
-        (Some(last), Some(best)) => parts.push(format!("eval {last:.1} (best {best:.1})")),
-        (Some(last), None) => parts.push(format!("eval {last:.1}")),
+        (Some(last), Some(best)) => course.push(format!("eval {last:.1} (best {best:.1})")),
+        (Some(last), None) => course.push(format!("eval {last:.1}")),
         (None, _) => {}
     }
+    let mut left = None;
     if let Some((real, imagined)) = pace.rates() {
-        parts.push(format!("{} steps/s", short(real)));
+        course.push(format!("{} steps/s", short(real)));
         if imagined > 0.0 {
-            parts.push(format!("{} imagined/s", short(imagined)));
+            course.push(format!("{} imagined/s", short(imagined)));
         }
         if real > 0.0 {
-            parts.push(format!("{} left", duration(total_steps.saturating_sub(status.env_step) as f64 / real)));
+            let seconds = total_steps.saturating_sub(status.env_step) as f64 / real;
+            left = Some(format!("{} left", duration(seconds)));
         }
     }
-    parts.push(status.phase.to_owned());
-    parts.join(", ")
+    Described {
+        steps: format!("{}/{} steps", short(status.env_step as f64), short(total_steps as f64)),
+        left,
+        course: course.join(", "),
+        phase: status.phase.to_owned(),
+    }
 }
 
 /// A number in five characters or so: `950`, `9.5`, `12.3k`, `1.25M`.
@@ -249,10 +277,10 @@ mod tests {
         pace.observe(seconds(40), 12_400, 1_000_000);
         let status = Status { best_eval: Some(-140.06), ..status(12_400, Some(-150.25)) };
         assert_eq!(
-            describe(&status, 100_000, &pace),
+            describe(&status, 100_000, &pace).line(),
             "12.4k/100.0k steps, 62 episodes, eval -150.2 (best -140.1), 310 steps/s, 25.0k imagined/s, 4m 43s left, act"
         );
-        assert_eq!(describe(&self::status(0, None), 500, &Pace::default()), "0/500 steps, 0 episodes, act");
+        assert_eq!(describe(&self::status(0, None), 500, &Pace::default()).line(), "0/500 steps, 0 episodes, act");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use foresee_dyna::metrics;
 use foresee_dyna::record::Record;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -26,10 +27,10 @@ use crate::event_file::EventFile;
 
 /// The columns of `results.csv` after `env_step`: their name and the metric they hold. The first makes the line.
 const RESULTS: [(&str, &str); 4] = [
-    ("episode_reward", "eval/mean_reward"),
-    ("episode_reward_std", "eval/std_reward"),
-    ("episode_length", "eval/mean_ep_length"),
-    ("episodes", "eval/episodes"),
+    ("episode_reward", metrics::EVAL_RETURN),
+    ("episode_reward_std", metrics::EVAL_RETURN_STD),
+    ("episode_length", metrics::EVAL_LENGTH),
+    ("episodes", metrics::EVAL_EPISODES),
 ];
 
 /// What can go wrong with record files.
@@ -312,7 +313,7 @@ mod tests {
         let events = events(&run).concat();
         let tags: Vec<_> = events.iter().map(|(step, tag, _)| (*step, tag.as_str())).collect();
         let first = [(200, "b"), (200, "a"), (200, "c"), (200, "d"), (200, "e")];
-        let second = [(400, "eval/mean_ep_length"), (400, "x"), (400, "eval/mean_reward"), (400, "time/fps")];
+        let second = [(400, metrics::EVAL_LENGTH), (400, "x"), (400, metrics::EVAL_RETURN), (400, "time/fps")];
         assert_eq!(tags, [&first[..], &second[..]].concat());
     }
 

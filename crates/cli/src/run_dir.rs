@@ -12,14 +12,18 @@
 //! Whoever trains in a folder holds a lock on its `run.lock`, which the operating system drops with the process.
 
 use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use foresee_dyna::Config;
+use foresee_dyna::checkpoint::CheckpointError;
 use serde_json::json;
 
 use crate::config;
 use crate::failure::Failure;
+
+const LOCK: &str = "run.lock";
 
 /// An open, locked folder.
 pub struct RunDir {
@@ -29,42 +33,37 @@ pub struct RunDir {
 
 impl RunDir {
     /// Makes the folder of a new run.
+    ///
+    /// Everything else that can be refused was refused before: a bad input leaves nothing behind.
     pub fn create(path: Option<PathBuf>, config: &Config) -> Result<Self, Failure> {
-        let path = path.unwrap_or_else(|| default_path(config));
-        match fs::read_dir(&path).map(|mut entries| entries.next().is_some()) {
-            Ok(true) => {
-                return Err(Failure::Input(format!(
-                    "the run folder `{}` is in use: it is not empty\nhint: go on with it by `foresee resume {}`, or give another --run-dir",
-                    path.display(),
-                    path.display()
-                )));
+        let path = match path {
+            Some(path) => {
+                // Looked at before anything is written, and again under the lock.
+                refuse_if_used(&path)?;
+                fs::create_dir_all(&path).map_err(|error| cannot_write(&path, &error))?;
+                path
             }
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Failure::Input(format!(
-                    "cannot use `{}` as a run folder: {error}\nhint: give another --run-dir",
-                    path.display()
-                )));
-            }
-            _ => {}
-        }
-        // Everything that can be refused was refused before this line: a bad input leaves nothing behind.
-        let written = fs::create_dir_all(&path)
-            .and_then(|()| fs::write(path.join("config.toml"), config_text(config)))
-            .map_err(|error| cannot_write(&path, &error));
-        written?;
+            None => create_default(config)?,
+        };
         let lock = lock(&path)?;
+        refuse_if_used(&path)?;
+        fs::write(path.join("config.toml"), config_text(config)).map_err(|error| cannot_write(&path, &error))?;
         Ok(Self { path, _lock: lock })
     }
 
     /// Opens the folder of a run that goes on, with the config in force: the newest on disk, changed by `overrides`.
     pub fn open(path: &Path, overrides: &[String]) -> Result<(Self, Config), Failure> {
         let (file, _) = newest_config(path)?;
-        let lock = lock(path)?;
         let config: Config = config::load(&file, overrides)?;
         if let Some(problem) = config.problem() {
             return Err(Failure::Input(problem));
         }
-        Ok((Self { path: path.to_owned(), _lock: lock }, config))
+        let checkpoints = path.join("checkpoints");
+        if !checkpoints.is_dir() {
+            return Err(CheckpointError::NoCheckpoint(checkpoints).into());
+        }
+        let lock = lock(path)?;
+        Ok((Self { path: path.to_owned(), _lock: lock }, config.resolved()))
     }
 
     /// Makes a changed config the one in force. Only once the run is known to take it: it would bar every later resume.
@@ -105,7 +104,7 @@ impl RunDir {
         let (temporary, path) = (self.path.join("manifest.json.tmp"), self.path.join("manifest.json"));
         fs::write(&temporary, text)
             .and_then(|()| fs::rename(&temporary, &path))
-            .map_err(|error| cannot_write(&self.path, &error))
+            .map_err(|error| Failure::Run(format!("writing `{}`: {error}", path.display())))
     }
 }
 
@@ -128,8 +127,45 @@ fn newest_config(path: &Path) -> Result<(PathBuf, u32), Failure> {
     Ok(resumed.last().unwrap_or((first, 0)))
 }
 
+/// Refuses a folder that holds anything but a lock.
+fn refuse_if_used(path: &Path) -> Result<(), Failure> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        read => read.map_err(|error| cannot_use(path, &error))?,
+    };
+    for entry in entries {
+        if entry.map_err(|error| cannot_use(path, &error))?.file_name() != LOCK {
+            return Err(Failure::Input(format!(
+                "the run folder `{0}` is in use: it is not empty\nhint: go on with it by `foresee resume {0}`, or give another --run-dir",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn cannot_use(path: &Path, error: &io::Error) -> Failure {
+    Failure::Input(format!("cannot use `{}` as a run folder: {error}\nhint: give another --run-dir", path.display()))
+}
+
+/// Makes the default folder: two runs of one seed may start within a second, so the making decides.
+fn create_default(config: &Config) -> Result<PathBuf, Failure> {
+    let parent = Path::new("runs").join(&config.env.id).join(format!("{}-{}", config.algo.name(), config.loss_name()));
+    fs::create_dir_all(&parent).map_err(|error| cannot_write(&parent, &error))?;
+    let name = format!("{}-{}", config.seed, utc_compact(unix_seconds()));
+    for n in 0.. {
+        let path = parent.join(if n == 0 { name.clone() } else { format!("{name}-{n}") });
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(cannot_write(&path, &error)),
+        }
+    }
+    unreachable!("some name is free")
+}
+
 fn lock(path: &Path) -> Result<File, Failure> {
-    let file = File::create(path.join("run.lock")).map_err(|error| cannot_write(path, &error))?;
+    let file = File::create(path.join(LOCK)).map_err(|error| cannot_write(path, &error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Failure::Input(format!(
@@ -140,7 +176,7 @@ fn lock(path: &Path) -> Result<File, Failure> {
     }
 }
 
-fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::Input(format!(
         "cannot write to the run folder `{}`: {error}\nhint: give another --run-dir",
         path.display()
@@ -149,17 +185,6 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
 
 fn config_text(config: &Config) -> String {
     toml::to_string_pretty(config).expect("a config that came from TOML goes back to TOML")
-}
-
-fn default_path(config: &Config) -> PathBuf {
-    let algo = foresee_dyna::Algo::ALL.iter().find(|(algo, ..)| *algo == config.algo).map_or("", |(_, name, _)| name);
-    let parent = Path::new("runs").join(&config.env.id).join(format!("{algo}-{}", config.loss_name()));
-    let name = format!("{}-{}", config.seed, utc_compact(unix_seconds()));
-    // Two runs of one seed may start within a second.
-    (0..)
-        .map(|n| parent.join(if n == 0 { name.clone() } else { format!("{name}-{n}") }))
-        .find(|path| !path.exists())
-        .expect("some name is free")
 }
 
 fn unix_seconds() -> u64 {

@@ -56,6 +56,10 @@ impl Session {
         let mut clock = Clock::new(&self.run, self.wall_s);
         let mut progress = Progress::new(self.run.config().training.env_steps, self.run.env_step());
         self.dir.write_manifest(self.run.config(), "running", self.run.env_step())?;
+        if self.run.env_step() == 0 {
+            // A run that is killed before its first clock can still be resumed.
+            self.checkpoint(self.wall_s)?;
+        }
         let ended = self.slices(&stop, &mut clock, &mut progress);
         progress.finish();
         let status = match &ended {
@@ -64,8 +68,9 @@ impl Session {
             Err(_) => "failed",
         };
         self.wall_s = clock.wall_s();
-        self.dir.write_manifest(self.run.config(), status, self.run.env_step())?;
-        ended
+        let written = self.dir.write_manifest(self.run.config(), status, self.run.env_step());
+        let ended = ended?;
+        written.map(|()| ended)
     }
 
     fn slices(&mut self, stop: &AtomicBool, clock: &mut Clock, progress: &mut Progress) -> Result<Ended, Failure> {
@@ -75,10 +80,13 @@ impl Session {
             self.run.advance(&mut fresh)?;
             for record in fresh.drain(..) {
                 self.records.write(&record)?;
-                if record.values.iter().any(|(name, _)| *name == metrics::CRITIC_LOSS) {
-                    let (wall_s, values) = clock.lap(&self.run);
-                    self.records.write_timing(record.env_step, wall_s, &values)?;
-                }
+            }
+            let step = self.run.env_step();
+            let on = |every| self.run.between_steps() && step.is_multiple_of(every);
+            let (log, save) = (on(self.run.config().training.log_every), on(every));
+            if log {
+                let (wall_s, values) = clock.lap(&self.run);
+                self.records.write_timing(step, wall_s, &values)?;
             }
             let [last_eval, best_eval] = self.run.evaluations();
             progress.update(&Status {
@@ -90,8 +98,7 @@ impl Session {
                 phase: self.run.phase(),
             });
             let interrupted = stop.load(Ordering::Relaxed) && !self.run.is_done();
-            let due = self.run.between_steps() && self.run.env_step().is_multiple_of(every);
-            if due || interrupted || self.run.is_done() {
+            if save || interrupted || self.run.is_done() {
                 self.checkpoint(clock.wall_s())?;
             }
             if interrupted {
@@ -132,10 +139,10 @@ impl Clock {
         let (now, real, imagined) = (self.wall_s(), run.env_step(), run.imagined_steps());
         let seconds = (now - self.lap.0).max(1e-9);
         let mut values = vec![
-            ("time/fps", (real - self.lap.1) as f64 / seconds),
-            ("time/imagined_per_s", (imagined - self.lap.2) as f64 / seconds),
+            (metrics::FPS, (real - self.lap.1) as f64 / seconds),
+            (metrics::IMAGINED_FPS, (imagined - self.lap.2) as f64 / seconds),
         ];
-        values.extend(resident_mib().map(|mib| ("time/resident_mib", mib)));
+        values.extend(resident_mib().map(|mib| (metrics::RESIDENT_MIB, mib)));
         self.lap = (now, real, imagined);
         (now, values)
     }

@@ -63,9 +63,35 @@ fn a_run_without_a_checkpoint_is_neither_resumed_nor_evaluated() {
     let place = Place::new();
     place.train("run", &["training.env_steps=20"]);
     fs::remove_dir_all(place.path("run/checkpoints")).unwrap();
+    fs::remove_file(place.path("run/run.lock")).unwrap();
     for verb in ["resume", "eval"] {
         let message = place.refuses(&[verb, "run"]);
         assert!(message.starts_with("there is no checkpoint in `run/checkpoints`\nhint: "), "{message}");
+    }
+}
+
+#[test]
+fn an_evaluation_of_absurdly_many_episodes_is_refused() {
+    let place = Place::new();
+    place.train("run", &["training.env_steps=20"]);
+    assert_eq!(
+        place.refuses(&["eval", "run", "--episodes", "4000000000"]),
+        "`--episodes` is 4000000000\nhint: at most 100000; they are played side by side"
+    );
+}
+
+#[test]
+fn runs_that_start_at_once_get_folders_of_their_own() {
+    let place = Place::new();
+    let started: Vec<_> = (0..4).map(|_| place.spawn(&["train", "tiny.toml", "training.env_steps=20"])).collect();
+    for run in started {
+        assert!(run.wait().status.success());
+    }
+    let parent = place.path("runs/Pendulum-v1/mbpo-vagram");
+    let runs: Vec<_> = fs::read_dir(parent).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(runs.len(), 4);
+    for run in runs {
+        assert!(fs::read_to_string(run.join("manifest.json")).unwrap().contains("\"finished\""), "{run:?}");
     }
 }
 

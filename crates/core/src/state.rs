@@ -71,6 +71,16 @@ impl Array {
         assert_eq!(size, length, "{length} {kind} numbers do not fill shape {shape:?}");
         Self { shape, data }
     }
+
+    /// Whether it holds neither a NaN nor an infinity.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        match &self.data {
+            Data::F32(values) => values.iter().all(|x| x.is_finite()),
+            Data::F64(values) => values.iter().all(|x| x.is_finite()),
+            Data::U64(_) | Data::U8(_) => true,
+        }
+    }
 }
 
 macro_rules! typed {

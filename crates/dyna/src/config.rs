@@ -2,13 +2,13 @@
 
 use foresee_actor_critic::AgentConfig;
 use foresee_nn::device::DeviceChoice;
-use foresee_world_model::{LossKind, ModelConfig};
+use foresee_world_model::ModelConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::Schedule;
 
 /// Environments that an evaluation steps side by side.
-const MOST_EPISODES: usize = 100_000;
+pub const MOST_EPISODES: usize = 100_000;
 /// More threads than any machine has cores.
 const MOST_THREADS: usize = 4096;
 /// Lanes of a random stream, and more rows than memory holds.
@@ -26,10 +26,19 @@ pub enum Algo {
 }
 
 impl Algo {
+    /// Its name in a config.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mbpo => "mbpo",
+            Self::Sac => "sac",
+        }
+    }
+
     /// Every algorithm with a line on each, in the order `foresee list algos` prints.
-    pub const ALL: [(Self, &'static str, &'static str); 2] = [
-        (Self::Mbpo, "mbpo", "a learned model imagines short rollouts; SAC learns from real and imagined transitions"),
-        (Self::Sac, "sac", "the same agent without a model: the baseline"),
+    pub const ALL: [(Self, &'static str); 2] = [
+        (Self::Mbpo, "a learned model imagines short rollouts; SAC learns from real and imagined transitions"),
+        (Self::Sac, "the same agent without a model: the baseline"),
     ];
 }
 
@@ -140,6 +149,20 @@ impl Config {
         }
     }
 
+    /// The same configuration with the defaults that depend on other keys written out: what a run saves.
+    ///
+    /// # Panics
+    /// If the environment is unknown, which [`Config::problem`] tells.
+    #[must_use]
+    pub fn resolved(mut self) -> Self {
+        let env = foresee_env::make(&self.env.id).expect("the configuration was checked");
+        self.agent.target_entropy.get_or_insert(-(env.spec().action_space.dim() as f64));
+        if self.algo == Algo::Mbpo {
+            self.model.head = Some(self.model.head());
+        }
+        self
+    }
+
     /// What is impossible about this configuration, if anything: one message, with its hint.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
@@ -178,18 +201,12 @@ impl Config {
             let calls = u128::from(t.epoch_length.div_ceil(self.model.fit.every));
             let longest = self.rollout.horizon.ends().into_iter().fold(1.0, f64::max) as u128;
             let rows = starts.saturating_mul(calls * longest).saturating_mul(self.rollout.retain as u128);
-            (rows > MOST_ROWS).then(|| {
+            (rows >= MOST_ROWS).then(|| {
                 format!(
-                    "the imagined buffer would hold {rows} rows\nhint: at most {MOST_ROWS}; lower `rollout.starts_per_step`, `rollout.horizon` or `rollout.retain`"
+                    "the imagined buffer would hold {rows} rows\nhint: fewer than {MOST_ROWS}; lower `rollout.starts_per_step`, `rollout.horizon` or `rollout.retain`"
                 )
             })
         })
-    }
-
-    /// Whether the loss asks the agent for value gradients.
-    #[must_use]
-    pub fn value_aware(&self) -> bool {
-        self.algo == Algo::Mbpo && self.model.loss.kind == LossKind::Vagram
     }
 }
 
@@ -219,7 +236,7 @@ impl RolloutConfig {
         None
     }
 
-    /// Rows the imagined buffer holds at this real step (`spec` section 4.1).
+    /// Rows the imagined buffer holds at this real step, counted as MBPO does.
     #[must_use]
     pub fn capacity(&self, step: u64, fit_every: u64, epoch_length: u64) -> usize {
         let calls = epoch_length.div_ceil(fit_every) as usize;

@@ -50,5 +50,12 @@ pub const IMAGINED_TERMINATED: &str = "imagination/terminated_share";
 pub const IMAGINED_ROWS: &str = "imagination/buffer_rows";
 /// Share of real rows in a batch.
 pub const REAL_RATIO: &str = "imagination/real_ratio";
+/// Real environment steps a second of wall clock; higher is better.
+pub const FPS: &str = "time/fps";
+/// Imagined transitions a second of wall clock; higher is better.
+pub const IMAGINED_FPS: &str = "time/imagined_per_s";
+/// Memory of the process, MiB; flat is well.
+pub const RESIDENT_MIB: &str = "time/resident_mib";
+
 /// Imagined transitions so far.
 pub const IMAGINED_STEPS: &str = "imagination/steps";

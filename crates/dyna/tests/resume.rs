@@ -110,6 +110,30 @@ fn a_state_of_another_configuration_is_refused_with_a_hint() {
 }
 
 #[test]
+fn a_half_done_fit_is_not_continued_under_another_model_section() {
+    let vagram = tiny(Some(LossKind::Vagram));
+    let changes: [&dyn Fn(&mut Config); 4] =
+        [&|c| c.model.fit.batch *= 4, &|c| c.model.fit.holdout = 0.4, &|c| c.model.loss.kind = LossKind::Mse, &|c| {
+            c.model.loss.clip_quantile = 0.5
+        }];
+    for change in changes {
+        let mut config = vagram.clone();
+        change(&mut config);
+        let error = Run::restore(&config, state_in(&vagram, "fit model", 198)).err().expect("a refusal");
+        assert!(error.to_string().starts_with("the run stands in the middle of a model fit"), "{error}");
+        finish(&mut Run::restore(&config, state_in(&vagram, "update", 198)).expect("no fit is under way"));
+    }
+}
+
+#[test]
+fn a_run_keeps_its_seed() {
+    let config = tiny(None);
+    let other = Config { seed: config.seed + 1, ..config.clone() };
+    let error = Run::restore(&other, state_in(&config, "act", 198)).err().expect("a refusal");
+    assert!(error.to_string().starts_with(&format!("`seed` is {}, but the run began with", other.seed)), "{error}");
+}
+
+#[test]
 fn a_state_with_any_one_array_missing_is_refused() {
     for phase in ["fit model", "imagine", "update"] {
         let config = tiny(Some(LossKind::Mle));

@@ -97,6 +97,17 @@ impl Adam {
         }
     }
 
+    /// Forgets the moments of member `member`.
+    pub fn reset_member(&mut self, member: usize) {
+        for moments in self.moments.iter_mut().flatten() {
+            for moment in [&mut moments.moment_1, &mut moments.moment_2] {
+                let [_, rows, columns] = moment.dims();
+                let zeros = Tensor::zeros([1, rows, columns], &moment.device());
+                *moment = moment.clone().slice_assign([member..member + 1, 0..rows, 0..columns], zeros);
+            }
+        }
+    }
+
     /// The moments and step counts as arrays, under the parameters' names.
     #[must_use]
     pub fn save(&self, parameters: &impl Parameters) -> State {
@@ -190,6 +201,22 @@ mod tests {
             let want = by_hand(config, 0.5, &gradients);
             assert!((got - want).abs() < 1e-6, "{decay_form:?}: {got}, expected {want}");
         }
+    }
+
+    #[test]
+    fn a_member_whose_moments_hold_a_nan_recovers_after_a_reset_and_alone() {
+        let pair = |a: f32, b: f32| tensors::from_vec(vec![a, b], [2, 1, 1], &Device::flex());
+        let mut theta = One(pair(1.0, 1.0));
+        let mut adam = Adam::new(AdamConfig::new(0.1), &theta);
+        adam.step(&mut theta, vec![pair(f32::NAN, 1.0)]);
+        theta.0 = pair(1.0, 1.0);
+        let before = adam.save(&theta);
+        adam.reset_member(0);
+        let mut after = adam.save(&theta);
+        let moments = after.f32s("one.moment_1").unwrap().1;
+        assert_eq!((moments[0], moments[1]), (0.0, before.clone().f32s("one.moment_1").unwrap().1[1]));
+        adam.step(&mut theta, vec![pair(1.0, 1.0)]);
+        assert!(tensors::to_vec(theta.0).iter().all(|x| x.is_finite()));
     }
 
     #[test]

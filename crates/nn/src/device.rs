@@ -134,10 +134,13 @@ fn open_wgpu(device: DeviceChoice) -> Result<Device, DeviceError> {
         _ => DeviceKind::DefaultDevice,
     };
     // The device is lazy, and a machine without an adapter panics at the first tensor.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
     let opened = std::panic::catch_unwind(|| {
         let device = Device::wgpu(kind);
         device.sync().map(|()| device)
     });
+    std::panic::set_hook(hook);
     match opened {
         Ok(Ok(device)) => Ok(device),
         Ok(Err(error)) => Err(DeviceError::NotFound { device, reason: error.to_string() }),

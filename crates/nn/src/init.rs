@@ -1,14 +1,12 @@
 //! Initial weights, drawn on the host so that every backend starts from the same numbers.
 
 use foresee_core::Stream;
-use serde::{Deserialize, Serialize};
 
 /// How a network's weights start; biases start at zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Init {
     /// Normal with standard deviation 1/(2√inputs), cut at two of them: the probabilistic ensemble of PETS and MBPO.
-    /// (The reference VaGraM code means this and does not cut; `spec` section 1.2.)
+    /// (The reference code, pairlab/vagram @ cc7e2e4, means this and does not cut.)
     TruncatedNormal,
     /// Orthogonal with gain 1: `pytorch_sac`.
     Orthogonal,

@@ -9,24 +9,18 @@
 use burn::tensor::activation::{relu, silu};
 use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
-use serde::{Deserialize, Serialize};
 
 use crate::init::Init;
 use crate::parameters::Parameters;
 use crate::tensors;
 
 /// What stands between the layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// x·σ(x): the ensemble's.
     Silu,
     /// max(x, 0): the agent's.
     Relu,
-    /// tanh(x).
-    Tanh,
-    /// x.
-    Identity,
 }
 
 impl Activation {
@@ -34,8 +28,6 @@ impl Activation {
         match self {
             Self::Silu => silu(x),
             Self::Relu => relu(x),
-            Self::Tanh => x.tanh(),
-            Self::Identity => x,
         }
     }
 }

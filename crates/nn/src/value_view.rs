@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 /// A state-value function with `N` heads, V_n(s) = Q_n(s, a(s)) for an actor-critic.
 ///
 /// The action is held fixed: it is computed at `s` and enters the critics as a constant, so that a gradient is the
-/// partial derivative of Q with respect to the state (VaGraM's, `spec` section 2.3).
+/// partial derivative of Q with respect to the state (as in VaGraM, pairlab/vagram @ f20a0a3).
 pub trait ValueView {
     /// Heads, `N`.
     fn heads(&self) -> usize;

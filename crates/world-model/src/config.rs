@@ -88,9 +88,10 @@ impl ModelConfig {
                 fit.holdout
             ));
         }
-        if !(fit.lr > 0.0 && fit.lr.is_finite() && fit.decay >= 0.0 && fit.threshold >= 0.0) {
+        let not_negative = |x: f64| x >= 0.0 && x.is_finite();
+        if !(fit.lr > 0.0 && [fit.lr, fit.decay, fit.threshold].into_iter().all(not_negative)) {
             return Some(format!(
-                "`model.fit` has lr = {}, decay = {}, threshold = {}\nhint: lr is positive, the others are not negative",
+                "`model.fit` has lr = {}, decay = {}, threshold = {}\nhint: lr is positive, the others are not negative, and all are finite",
                 fit.lr, fit.decay, fit.threshold
             ));
         }
@@ -141,14 +142,10 @@ pub enum LossKind {
 
 impl LossKind {
     /// Every loss with a line on each, in the order `foresee list losses` prints.
-    pub const ALL: [(Self, &'static str, &'static str); 3] = [
-        (Self::Mle, "mle", "Gaussian likelihood: right everywhere (PETS, MBPO)"),
-        (Self::Mse, "mse", "squared error: right everywhere, without a variance"),
-        (
-            Self::Vagram,
-            "vagram",
-            "value-gradient weighted: right where the value function is steep (Voelcker et al. 2022)",
-        ),
+    pub const ALL: [(Self, &'static str); 3] = [
+        (Self::Mle, "Gaussian likelihood: right everywhere (PETS, MBPO)"),
+        (Self::Mse, "squared error: right everywhere, without a variance"),
+        (Self::Vagram, "value-gradient weighted: right where the value function is steep (Voelcker et al. 2022)"),
     ];
 
     /// Its name in a config.

@@ -1,7 +1,6 @@
 //! When a fit stops, which weights it keeps, and who is elite. Pure bookkeeping on holdout scores; lower is better.
 //!
-//! A member improves when (best − score) / |best| exceeds the threshold. `shared` reproduces mbrl-lib (`spec` section
-//! 1.7): the score before the first epoch is the first best, one member's improvement keeps everybody's weights, and if
+//! A member improves when (best − score) / |best| exceeds the threshold. `shared` reproduces mbrl-lib: the score before the first epoch is the first best, one member's improvement keeps everybody's weights, and if
 //! nothing improved the last weights stay. `member`, as in MBPO, keeps each member's own best, counted from the first
 //! epoch on: what a warm start scores on rows that it was trained on says nothing.
 

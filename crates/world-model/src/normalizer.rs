@@ -1,11 +1,9 @@
 //! Model inputs to zero mean and unit deviation, dimension by dimension.
 //!
 //! Mean and unbiased deviation (ddof 1) over all stored transitions, recomputed at the start of every training call
-//! (`spec` section 1.3). A dimension that does not vary gets deviation 1: the reference divides by zero there.
+//! (as mbrl-lib does). A dimension that does not vary gets deviation 1: the reference divides by zero there.
 
-use burn::tensor::{Device, Tensor};
 use foresee_core::{State, StateError};
-use foresee_nn::tensors;
 
 /// A deviation below this is taken for none.
 const EPS: f64 = 1e-5;
@@ -55,13 +53,6 @@ impl Normalizer {
                 *x = (*x - m) / s;
             }
         }
-    }
-
-    /// Mean and deviation as `[1, 1, dim]` tensors, for normalising on the device.
-    #[must_use]
-    pub fn tensors(&self, device: &Device) -> (Tensor<3>, Tensor<3>) {
-        let shape = [1, 1, self.mean.len()];
-        (tensors::from_vec(self.mean.clone(), shape, device), tensors::from_vec(self.std.clone(), shape, device))
     }
 
     /// As arrays.

@@ -41,13 +41,17 @@ impl Split {
         self.bootstrap[0].len().div_ceil(batch)
     }
 
-    /// The replay rows of one batch, `[E, B]`: a common permutation of positions an epoch, each member's own row at
-    /// each position. The last batch may be short.
+    /// The order in which an epoch visits positions, common to all members: a permutation of `0..N_train`.
     #[must_use]
-    pub fn batch(&self, epoch: u32, index: usize, batch: usize) -> Vec<usize> {
-        let n = self.bootstrap[0].len();
-        let order = self.order.at(self.call, epoch).permutation(n);
-        let positions = &order[index * batch..((index + 1) * batch).min(n)];
+    pub fn order(&self, epoch: u32) -> Vec<usize> {
+        self.order.at(self.call, epoch).permutation(self.bootstrap[0].len())
+    }
+
+    /// The replay rows of one batch in such an order, `[E, B]`: each member's own row at each position. The last batch
+    /// may be short.
+    #[must_use]
+    pub fn batch(&self, order: &[usize], index: usize, batch: usize) -> Vec<usize> {
+        let positions = &order[index * batch..((index + 1) * batch).min(order.len())];
         self.bootstrap.iter().flat_map(|rows| positions.iter().map(|&p| rows[p])).collect()
     }
 }
@@ -73,7 +77,7 @@ mod tests {
         let n = split.bootstrap[0].len();
         let mut seen = vec![Vec::new(); 2];
         for index in 0..split.batches(8) {
-            let rows = split.batch(3, index, 8);
+            let rows = split.batch(&split.order(3), index, 8);
             for (member, part) in rows.chunks(rows.len() / 2).enumerate() {
                 seen[member].extend_from_slice(part);
             }
@@ -90,6 +94,6 @@ mod tests {
     #[test]
     fn the_smallest_replay_still_has_both_sides() {
         let split = Split::new(2, 0.2, 1, 0, 0);
-        assert_eq!((split.holdout.len(), split.batch(0, 0, 256).len()), (1, 1));
+        assert_eq!((split.holdout.len(), split.batch(&split.order(0), 0, 256).len()), (1, 1));
     }
 }

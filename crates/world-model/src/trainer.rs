@@ -30,7 +30,7 @@ const ROWS_AT_ONCE: usize = 4096;
 /// A fit that came to nothing.
 #[derive(Debug, Error)]
 #[error(
-    "model training diverged: after {steps} gradient steps no member has a finite holdout score\nhint: lower `model.fit.lr`"
+    "model training diverged: after {steps} gradient steps too few members have finite weights to fill the elites\nhint: lower `model.fit.lr`"
 )]
 pub struct Diverged {
     /// Gradient steps taken.
@@ -64,6 +64,8 @@ pub struct Fit {
     /// The weights to restore at the end; bounds are shared by all members and follow under `snapshot = "shared"` only.
     kept: Option<(Mlp, Bounds)>,
     epoch: u32,
+    /// The order of this epoch; derived, never saved.
+    order: Vec<usize>,
     batch: usize,
     steps: u64,
     scored_at: u64,
@@ -114,6 +116,7 @@ impl Trainer {
         Fit {
             call,
             real_step,
+            order: data.split.order(0),
             data,
             stopping,
             kept: None,
@@ -128,7 +131,7 @@ impl Trainer {
     /// One slice of gradient steps; a report once the fit is over.
     ///
     /// # Errors
-    /// If no member has a finite holdout score at the end.
+    /// If fewer members than there are elites have finite weights at the end.
     pub fn advance(&mut self, fit: &mut Fit) -> Result<Option<FitReport>, Diverged> {
         let config = self.config.fit.clone();
         for _ in 0..STEPS_A_SLICE {
@@ -138,10 +141,11 @@ impl Trainer {
             if spent || (epoch_over && fit.steps >= fit.scored_at + STEPS_BETWEEN_SCORES) {
                 fit.train_loss = f64::from(tensors::to_f32(loss));
                 fit.scored_at = fit.steps;
-                let verdict = fit.stopping.update(&self.holdout_scores(&fit.data));
+                let scores = self.holdout_scores(&fit.data);
+                let verdict = fit.stopping.update(&scores);
                 self.keep(fit, &verdict.keep);
                 if spent || (verdict.stop && fit.steps >= config.min_steps) {
-                    return self.finish(fit).map(Some);
+                    return self.finish(fit, &scores).map(Some);
                 }
             }
         }
@@ -151,12 +155,13 @@ impl Trainer {
     /// The fit's next gradient step; the loss before it.
     pub fn gradient_step(&mut self, fit: &mut Fit) -> Tensor<1> {
         let batch = self.config.fit.batch;
-        let rows = fit.data.split.batch(fit.epoch, fit.batch, batch);
+        let rows = fit.data.split.batch(&fit.order, fit.batch, batch);
         let loss = self.step(&fit.data, &rows);
         fit.steps += 1;
         fit.batch += 1;
         if fit.batch == fit.data.split.batches(batch) {
             (fit.epoch, fit.batch) = (fit.epoch + 1, 0);
+            fit.order = fit.data.split.order(fit.epoch);
         }
         loss
     }
@@ -220,7 +225,11 @@ impl Trainer {
         }
     }
 
-    fn finish(&mut self, fit: &mut Fit) -> Result<FitReport, Diverged> {
+    fn finish(&mut self, fit: &mut Fit, last_scores: &[f64]) -> Result<FitReport, Diverged> {
+        for member in (0..last_scores.len()).filter(|&member| !last_scores[member].is_finite()) {
+            // Its weights go back to its best; moments that hold a NaN would spoil them at the next step.
+            self.net_adam.reset_member(member);
+        }
         if let Some((net, bounds)) = fit.kept.take() {
             self.ensemble.net = net;
             if self.config.fit.snapshot == Snapshot::Shared {
@@ -234,7 +243,9 @@ impl Trainer {
         let holdout_score = mean_over_elites(fit.stopping.best());
         let mse = self.mean_over_holdout(&fit.data, |input| loss::mse::per_row(input.prediction.mean, input.target));
         let holdout_mse = mean_over_elites(&mse);
-        if !holdout_score.is_finite() || !holdout_mse.is_finite() {
+        let bounds = self.ensemble.bounds.save();
+        let sound = bounds.iter().all(|(_, bound)| bound.is_finite());
+        if !(holdout_score.is_finite() && holdout_mse.is_finite() && sound) {
             return Err(Diverged { steps: fit.steps });
         }
         Ok(FitReport {
@@ -291,13 +302,16 @@ impl Trainer {
             kept.1.load(kept_state.part("bounds"))?;
             Some(kept)
         };
+        let data = self.derive(rows, view, call, real_step);
+        let epoch = state.u64("epoch")? as u32;
         let fit = Fit {
             call,
             real_step,
-            data: self.derive(rows, view, call, real_step),
+            order: data.split.order(epoch),
+            data,
             stopping,
             kept,
-            epoch: state.u64("epoch")? as u32,
+            epoch,
             batch: state.u64("batch")? as usize,
             steps: state.u64("steps")?,
             scored_at: state.u64("scored_at")?,

@@ -154,7 +154,7 @@ fn a_rows_loss_is_the_same_in_every_batch_and_epoch_in_training_and_on_holdout()
             let split = Split::new(rows, 0.2, members, 0, call);
             for epoch in 0..3 {
                 for index in 0..split.batches(7) {
-                    let batch = split.batch(epoch, index, 7);
+                    let batch = split.batch(&split.order(epoch), index, 7);
                     let losses = tensors::to_vec(loss::per_row(&config, &scene.input(&batch, members)));
                     for (at, (&row, loss)) in batch.iter().zip(losses).enumerate() {
                         seen.entry((at / (batch.len() / members), row)).or_default()[0].push(loss);

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use foresee_dyna::config::MOST_EPISODES;
 use foresee_dyna::{Run, checkpoint};
 
 use super::{say, set_threads};
@@ -12,10 +13,15 @@ use crate::run_dir;
 /// Plays the newest checkpoint's policy, by its mean action, from the run's own evaluation starts.
 pub fn eval(path: &Path, episodes: Option<u32>) -> Result<ExitCode, Failure> {
     let config = run_dir::read_config(path)?;
+    let episodes = episodes.map_or(config.training.eval_episodes, |n| n as usize);
+    if episodes > MOST_EPISODES {
+        return Err(Failure::Input(format!(
+            "`--episodes` is {episodes}\nhint: at most {MOST_EPISODES}; they are played side by side"
+        )));
+    }
     set_threads(&config);
     let loaded = checkpoint::load(&path.join("checkpoints"))?;
     let run = Run::restore(&config, loaded.state)?;
-    let episodes = episodes.map_or(config.training.eval_episodes, |n| n as usize);
     let outcome = run.evaluate(episodes)?;
     say(format!("environment   {}, {} steps of training", config.env.id, run.env_step()));
     say(format!("mean return   {:.2}", outcome.mean()));

@@ -18,8 +18,8 @@ pub fn list(what: Listed) -> Result<ExitCode, Failure> {
                 say(format!("{:<24} {}", env.id, env.description));
             }
         }
-        Listed::Losses => LossKind::ALL.iter().for_each(|(_, name, line)| say(format!("{name:<24} {line}"))),
-        Listed::Algos => Algo::ALL.iter().for_each(|(_, name, line)| say(format!("{name:<24} {line}"))),
+        Listed::Losses => LossKind::ALL.iter().for_each(|(loss, line)| say(format!("{:<24} {line}", loss.name()))),
+        Listed::Algos => Algo::ALL.iter().for_each(|(algo, line)| say(format!("{:<24} {line}", algo.name()))),
     }
     Ok(ExitCode::SUCCESS)
 }

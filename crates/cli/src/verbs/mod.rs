@@ -32,7 +32,7 @@ fn load(path: &Path, overrides: &[String]) -> Result<Config, Failure> {
         return Err(Failure::Input(format!("{}: {problem}", path.display())));
     }
     config.device.open().map_err(|error| Failure::Input(error.to_string()))?;
-    Ok(config)
+    Ok(config.resolved())
 }
 
 fn check(path: &Path, overrides: &[String]) -> Result<ExitCode, Failure> {

@@ -175,6 +175,11 @@ impl Started {
         assert!(sent.success());
         child.wait_with_output().unwrap()
     }
+
+    /// Waits for the end.
+    pub fn wait(mut self) -> Output {
+        self.0.take().unwrap().wait_with_output().unwrap()
+    }
 }
 
 impl Drop for Started {

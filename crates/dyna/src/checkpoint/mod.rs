@@ -56,7 +56,7 @@ pub enum CheckpointError {
     #[error("this state cannot be stored: {0}")]
     Unstorable(String),
     /// There is nothing to load.
-    #[error("there is no checkpoint in `{}`\nhint: give the folder that holds `step-…` folders, or train anew", .0.display())]
+    #[error("there is no checkpoint in `{}`\nhint: train anew", .0.display())]
     NoCheckpoint(PathBuf),
     /// A checkpoint does not verify.
     #[error("the checkpoint `{}` cannot be used: {why}\nhint: load an older one", path.display())]

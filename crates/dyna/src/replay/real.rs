@@ -38,7 +38,15 @@ impl RealBuffer {
     /// If an array is missing or left over.
     pub fn restore(mut state: State) -> Result<Self, StateError> {
         let truncated = state.u8s("truncated")?.1;
-        Ok(Self { rows: restore_rows(state)?, truncated })
+        let rows = restore_rows(state)?;
+        if truncated.len() != rows.rows {
+            return Err(StateError::Mismatch {
+                path: "truncated".into(),
+                found: format!("{} flags", truncated.len()),
+                expected: format!("{} rows", rows.rows),
+            });
+        }
+        Ok(Self { rows, truncated })
     }
 }
 
@@ -60,17 +68,51 @@ pub(super) fn save_rows(rows: &Batch) -> State {
     state
 }
 
-/// Rows from arrays.
+/// Rows from arrays `[rows, width]`, all with the same number of rows.
 pub(super) fn restore_rows(mut state: State) -> Result<Batch, StateError> {
-    let (shape, obs) = state.f32s("obs")?;
-    let rows = Batch {
-        rows: shape.first().copied().unwrap_or(0),
-        obs,
-        action: state.f32s("action")?.1,
-        reward: state.f32s("reward")?.1,
-        next_obs: state.f32s("next_obs")?.1,
-        not_terminated: state.f32s("not_terminated")?.1,
+    let mut rows = None;
+    let mut field = |name: &str| -> Result<Vec<f32>, StateError> {
+        let (shape, values) = state.f32s(name)?;
+        let expected = *rows.get_or_insert(shape.first().copied().unwrap_or(0));
+        if shape.len() != 2 || shape[0] != expected {
+            return Err(StateError::Mismatch {
+                path: name.into(),
+                found: format!("of shape {shape:?}"),
+                expected: format!("{expected} rows"),
+            });
+        }
+        Ok(values)
     };
+    let (obs, action, reward) = (field("obs")?, field("action")?, field("reward")?);
+    let (next_obs, not_terminated) = (field("next_obs")?, field("not_terminated")?);
+    let rows = rows.unwrap_or(0);
     state.finish()?;
-    Ok(rows)
+    Ok(Batch { rows, obs, action, reward, next_obs, not_terminated })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_saved_buffer_with_a_row_too_few_in_one_array_is_refused() {
+        let mut buffer = RealBuffer::default();
+        for x in [1.0, 2.0] {
+            buffer.push(&Transition {
+                obs: vec![x],
+                action: vec![x],
+                reward: x,
+                next_obs: vec![x],
+                terminated: false,
+                truncated: x == 2.0,
+            });
+        }
+        assert_eq!(RealBuffer::restore(buffer.save()).unwrap(), buffer);
+        for name in ["obs", "action", "reward", "next_obs", "not_terminated"] {
+            let mut state = buffer.save();
+            state.take(name).unwrap();
+            state.put(name, Array::new(vec![1, 1], Data::F32(vec![1.0])));
+            assert!(RealBuffer::restore(state).is_err(), "{name}");
+        }
+    }
 }

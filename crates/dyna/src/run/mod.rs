@@ -5,7 +5,8 @@
 //! act → (every `model.fit.every` steps) fit → imagine → update → clocks → act
 //!
 //! and [`Run::advance`] does one slice of at most about a second: one action, some gradient steps of the model, one
-//! imagined step of all rollouts, some updates of the agent. Between slices the run is a plain [`RunState`]
+//! imagined step of all rollouts, some updates of the agent. (The action that a fit follows also begins it: the value
+//! gradients of all real rows are taken in that slice.) Between slices the run is a plain [`RunState`]
 //! ([`Run::snapshot`], [`Run::restore`]); a run that is cut there and restored goes on bit for bit.
 //!
 //! Nothing is trained before `training.explore_steps` real steps are over. With `algo = "sac"` the phases fit and

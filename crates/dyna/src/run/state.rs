@@ -1,6 +1,7 @@
 //! A run as plain state, and back.
 
 use foresee_core::{State, StateError};
+use foresee_world_model::ModelConfig;
 
 use super::{Counters, Episode, Phase, Run, RunError, value_view};
 use crate::config::Config;
@@ -31,6 +32,8 @@ impl Run {
         state.nest("counters", self.counters.save());
         state.nest("episode", self.episode.save());
         state.nest("phase", self.phase.save());
+        state.put("seed", self.config.seed);
+        state.put("model_fingerprint", fingerprint(&self.config.model));
         let evals = [self.last_eval, self.best_eval];
         state.put("evaluations", evals.map(|eval| eval.unwrap_or(f64::NAN)).to_vec());
         state
@@ -42,6 +45,14 @@ impl Run {
     /// If the configuration is impossible or the state is not one of its runs.
     pub fn restore(config: &Config, mut state: RunState) -> Result<Self, RunError> {
         let mut run = Self::prepare(config)?;
+        let seed = state.u64("seed")?;
+        if seed != config.seed {
+            return Err(RunError::Config(format!(
+                "`seed` is {}, but the run began with {seed}\nhint: a run keeps its seed; start a new run for another",
+                config.seed
+            )));
+        }
+        let same_model = state.u64("model_fingerprint")? == fingerprint(&config.model);
         run.agent.load(state.part("agent"))?;
         if let Some(model) = &mut run.model {
             model.load(state.part("model"))?;
@@ -51,7 +62,15 @@ impl Run {
         run.env.restore(state.part("env")).map_err(|error| RunError::Env { env_step: 0, error })?;
         run.counters = Counters::restore(state.part("counters"))?;
         run.episode = Episode::restore(state.part("episode"))?;
-        run.phase = run.restore_phase(state.part("phase"))?;
+        let mut phase = state.part("phase");
+        let kind = phase.u64("kind")?;
+        if kind == FIT && !same_model {
+            return Err(RunError::Config(
+                "the run stands in the middle of a model fit, and `[model]` was changed\nhint: go on without changing `model.…` keys until the fit is over, or start a new run"
+                    .into(),
+            ));
+        }
+        run.phase = run.restore_phase(kind, phase)?;
         let evals = state.f64s("evaluations")?.1;
         let known = |i: usize| evals.get(i).copied().filter(|eval| !eval.is_nan());
         (run.last_eval, run.best_eval) = (known(0), known(1));
@@ -59,8 +78,7 @@ impl Run {
         Ok(run)
     }
 
-    fn restore_phase(&self, mut state: State) -> Result<Phase, StateError> {
-        let kind = state.u64("kind")?;
+    fn restore_phase(&self, kind: u64, mut state: State) -> Result<Phase, StateError> {
         let phase = match (kind, &self.model) {
             (ACT, _) => Phase::Act,
             (FIT, Some(model)) => {
@@ -80,6 +98,13 @@ impl Run {
         state.finish()?;
         Ok(phase)
     }
+}
+
+/// What a half-done fit depends on: the whole of `[model]`, as 64 bits.
+fn fingerprint(model: &ModelConfig) -> u64 {
+    let text = serde_json::to_vec(model).expect("a config is plain data");
+    let hash = blake3::hash(&text);
+    u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("eight bytes"))
 }
 
 impl Phase {

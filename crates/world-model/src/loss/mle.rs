@@ -1,6 +1,6 @@
 //! Gaussian likelihood: mean_c [ (mean_c − target_c)² exp(−logvar_c) + logvar_c ] over the `O + 1` channels.
 //!
-//! Twice the negative log-likelihood less a constant, as PETS and MBPO write it (`spec` section 1.5).
+//! Twice the negative log-likelihood less a constant, as PETS and MBPO write it (mbrl-lib @ 3f93ccc).
 
 use burn::tensor::Tensor;
 

@@ -52,7 +52,8 @@ pub fn per_row(config: &LossConfig, input: &LossInput) -> Tensor<2> {
         }
     };
     match &prediction.logvar {
-        // The variance is fitted by the likelihood while the mean answers to the loss alone.
+        // The variance is fitted by the likelihood around the detached mean; of the likelihood's gradient the mean feels
+        // what passes through the hidden layers that both outputs share.
         Some(logvar) => own + mle::per_row(prediction.mean.clone().detach(), logvar.clone(), target.clone()),
         None => own,
     }
@@ -69,7 +70,7 @@ pub fn reduce(per_row: Tensor<2>, bounds: &Bounds) -> Tensor<1> {
 }
 
 /// Every row's holdout score under every member, `[E, B]`: the squared error for the likelihood, whose own value can
-/// fall by noise alone (`spec` section 1.5); the loss itself, without what fits a variance, for the others.
+/// fall by noise alone (as mbrl-lib scores it); the loss itself, without what fits a variance, for the others.
 #[must_use]
 pub fn score_per_row(config: &LossConfig, input: &LossInput) -> Tensor<2> {
     let mean = input.prediction.mean.clone();
