@@ -5,7 +5,7 @@
 //! * [`verbs`]: what each does: train and resume, eval, check, list.
 //! * [`config`]: from a TOML file and overrides to a typed config, or one clear message.
 //! * [`run_dir`]: a run's folder, its lock and its manifest.
-//! * [`session`]: the loop around [`foresee_dyna::Run`]: records, progress, checkpoints, signals.
+//! * [`driver`]: the loop around [`foresee_dyna::Run`]: records, progress, checkpoints, signals.
 //! * [`records`], [`event_file`], [`progress`]: what is written down and what is shown.
 //!
 //! Exit codes: 0 done, 1 a failed run, 2 bad input, 130 interrupted (and saved). Progress, warnings and errors go to
@@ -13,19 +13,19 @@
 
 mod cli;
 mod config;
+mod driver;
 mod event_file;
 mod failure;
 mod progress;
 mod records;
 mod run_dir;
-mod session;
 mod verbs;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Glibc gives large blocks back to the kernel at every step and asks for them again at the next: half of a run's time
+/// Glibc gives large blocks back to the kernel at every step and asks for them again at the next
 /// (`docs/decisions/0006-mimalloc.md`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use foresee_dyna::{Run, checkpoint};
 
 use super::{load, say, set_threads};
+use crate::driver::{Beside, Driver, Ended};
 use crate::failure::Failure;
 use crate::records::Records;
 use crate::run_dir::RunDir;
-use crate::session::{Beside, Ended, Session};
 
 /// Trains a new run.
 pub fn train(path: &Path, overrides: &[String], run_dir: Option<PathBuf>) -> Result<ExitCode, Failure> {
@@ -20,7 +20,7 @@ pub fn train(path: &Path, overrides: &[String], run_dir: Option<PathBuf>) -> Res
     let mut records = Records::create(dir.path())?;
     let text = toml::to_string_pretty(&config).expect("a config that came from TOML goes back to TOML");
     records.write_text("config", &format!("```toml\n{text}```"))?;
-    finish(Session { run, dir, records, wall_s: 0.0 })
+    finish(Driver { run, dir, records, wall_s: 0.0 })
 }
 
 /// Goes on with a run from its newest checkpoint.
@@ -46,21 +46,21 @@ pub fn resume(path: &Path, overrides: &[String]) -> Result<ExitCode, Failure> {
     if !overrides.is_empty() {
         dir.write_changed_config(&config)?;
     }
-    finish(Session { run, dir, records, wall_s: beside.wall_s })
+    finish(Driver { run, dir, records, wall_s: beside.wall_s })
 }
 
-fn finish(mut session: Session) -> Result<ExitCode, Failure> {
-    let ended = session.train()?;
-    let dir = session.dir.path().display();
+fn finish(mut driver: Driver) -> Result<ExitCode, Failure> {
+    let ended = driver.train()?;
+    let dir = driver.dir.path().display();
     if ended == Ended::Interrupted {
         say(format!(
             "interrupted at environment step {} and saved\ngo on: foresee resume {dir}",
-            session.run.env_step()
+            driver.run.env_step()
         ));
         return Ok(ExitCode::from(130));
     }
-    let config = session.run.config();
-    if let [Some(last), Some(best)] = session.run.evaluations() {
+    let config = driver.run.config();
+    if let [Some(last), Some(best)] = driver.run.evaluations() {
         say(format!(
             "final evaluation  {last:.1} (mean return of {} episodes; best {best:.1})",
             config.training.eval_episodes
@@ -68,9 +68,9 @@ fn finish(mut session: Session) -> Result<ExitCode, Failure> {
     }
     say(format!(
         "real steps        {} in {:.0} s; {} imagined",
-        session.run.env_step(),
-        session.wall_s,
-        session.run.imagined_steps()
+        driver.run.env_step(),
+        driver.wall_s,
+        driver.run.imagined_steps()
     ));
     say(format!("run               {dir}"));
     say(format!("look at it        tensorboard --logdir {dir}"));

@@ -16,7 +16,7 @@ use crate::run_dir::RunDir;
 /// Checkpoints that stay on disk: the newest, and one to fall back to.
 const KEEP: usize = 2;
 
-/// How a session ended.
+/// How training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The run is complete.
@@ -35,23 +35,23 @@ pub struct Beside {
 }
 
 /// A run with everything that surrounds it.
-pub struct Session {
+pub struct Driver {
     /// The run.
     pub run: Run,
     /// Its folder.
     pub dir: RunDir,
     /// Its record files.
     pub records: Records,
-    /// Seconds that earlier sessions took.
+    /// Seconds that the run took before it was resumed.
     pub wall_s: f64,
 }
 
-impl Session {
+impl Driver {
     /// Trains until the run is complete or a signal comes.
     pub fn train(&mut self) -> Result<Ended, Failure> {
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
-        // A handler that is there already is this one's elder: a second session in one process, as in tests.
+        // A handler that is there already is this one's elder: a second run in one process, as in tests.
         let _ = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed));
         let mut clock = Clock::new(&self.run, self.wall_s);
         let mut progress = Progress::new(self.run.config().training.env_steps, self.run.env_step());
@@ -118,7 +118,7 @@ impl Session {
     }
 }
 
-/// The wall clock of a session; its readings go to `timing.jsonl` and nowhere else.
+/// The wall clock; its readings go to `timing.jsonl` and nowhere else.
 struct Clock {
     started: Instant,
     before: f64,
