@@ -6,7 +6,7 @@
 //!
 //! Weights and moments are carried over from call to call (warm start). The budget counts gradient steps: with few
 //! data an epoch is one to three of them, so scores are taken at the end of an epoch, and no closer than
-//! [`STEPS_BETWEEN_SCORES`].
+//! `STEPS_BETWEEN_SCORES`.
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::{Batch, State, StateError};
