@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use foresee_core::State;
 use foresee_dyna::{Record, Run, checkpoint, metrics};
 use serde::{Deserialize, Serialize};
 
@@ -112,8 +111,7 @@ impl Driver {
         self.records.sync()?;
         let beside = Beside { positions: self.records.positions(), wall_s };
         let beside = serde_json::to_value(beside).expect("positions are plain numbers");
-        let state: State = self.run.snapshot();
-        checkpoint::save(&self.dir.checkpoints(), self.run.env_step(), &state, &beside, KEEP)?;
+        checkpoint::save(&self.dir.checkpoints(), self.run.env_step(), &self.run.snapshot(), &beside, KEEP)?;
         Ok(())
     }
 }

@@ -243,6 +243,17 @@ mod tests {
     }
 
     #[test]
+    fn the_rand_trait_gives_the_same_words() {
+        let (mut ours, mut theirs) = (Stream::new(0, "test").at(0, 2), Stream::new(0, "test").at(0, 2));
+        let mut bytes = [0; 6];
+        theirs.try_fill_bytes(&mut bytes).unwrap();
+        let words = [ours.bits().to_le_bytes(), ours.bits().to_le_bytes()].concat();
+        assert_eq!(bytes, words[..6]);
+        assert_eq!(theirs.try_next_u32().unwrap(), ours.bits());
+        assert_eq!(theirs.try_next_u64().unwrap(), ours.bits64());
+    }
+
+    #[test]
     fn below_covers_its_range_evenly() {
         let mut counts = [0_u32; 7];
         let mut draws = Stream::new(0, "test").at(0, 0);

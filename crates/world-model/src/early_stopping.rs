@@ -28,14 +28,10 @@ pub struct EarlyStopping {
 }
 
 impl EarlyStopping {
-    /// Starts from the scores before the first epoch, `[E]`.
+    /// Starts from the scores to beat, `[E]`: those before the first epoch, or infinities for any finite score to count.
     #[must_use]
-    pub fn new(snapshot: Snapshot, patience: u32, threshold: f64, initial: &[f64]) -> Self {
-        let best = match snapshot {
-            Snapshot::Shared => initial.to_vec(),
-            Snapshot::Member => vec![f64::INFINITY; initial.len()],
-        };
-        Self { snapshot, patience, threshold, best, waited: 0 }
+    pub fn new(snapshot: Snapshot, patience: u32, threshold: f64, to_beat: Vec<f64>) -> Self {
+        Self { snapshot, patience, threshold, best: to_beat, waited: 0 }
     }
 
     /// Takes the scores `[E]` of a round. A NaN never improves.
@@ -103,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_member_keeps_its_own_best_and_only_that() {
-        let mut stopping = EarlyStopping::new(Snapshot::Member, 2, 0.01, &[0.1, 0.1]);
+        let mut stopping = EarlyStopping::new(Snapshot::Member, 2, 0.01, vec![f64::INFINITY; 2]);
         assert_eq!(stopping.update(&[1.0, 2.0]), Verdict { keep: vec![0, 1], stop: false });
         assert_eq!(stopping.update(&[1.5, 1.0]), Verdict { keep: vec![1], stop: false });
         assert_eq!(stopping.update(&[0.999, 1.1]), Verdict { keep: vec![], stop: false });
@@ -114,7 +110,7 @@ mod tests {
     #[test]
     fn a_nan_score_never_wins() {
         for snapshot in [Snapshot::Member, Snapshot::Shared] {
-            let mut stopping = EarlyStopping::new(snapshot, 1, 0.01, &[1.0, 1.0]);
+            let mut stopping = EarlyStopping::new(snapshot, 1, 0.01, vec![1.0, 1.0]);
             let verdict = stopping.update(&[f64::NAN, 0.5]);
             assert!(snapshot == Snapshot::Shared || verdict.keep == [1]);
             assert_eq!(stopping.elites(1), [1]);

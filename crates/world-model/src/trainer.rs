@@ -20,7 +20,7 @@ use crate::fit_data::FitData;
 use crate::loss::{self, LossInput};
 use crate::value_weights::ValueWeights;
 
-/// Gradient steps between two holdout scores at least. A score costs about a tenth of these steps.
+/// Gradient steps between two holdout scores at least: with few data an epoch is cheaper than a score.
 const STEPS_BETWEEN_SCORES: u64 = 20;
 /// Gradient steps in one slice: well under a second with 7 members of 4×200 and batches of 256 on two cores.
 const STEPS_A_SLICE: u64 = 25;
@@ -61,7 +61,8 @@ pub struct Fit {
     real_step: u64,
     data: FitData,
     stopping: EarlyStopping,
-    /// The weights to restore at the end; bounds are shared by all members and follow under `snapshot = "shared"` only.
+    /// The weights to restore at the end: under `snapshot = "member"` those before the call, until a member's own best
+    /// replaces them. Bounds are shared by all members and follow under `snapshot = "shared"` only.
     kept: Option<(Mlp, Bounds)>,
     epoch: u32,
     /// The order of this epoch; derived, never saved.
@@ -108,18 +109,22 @@ impl Trainer {
         self.ensemble.normalizer = FitData::normalizer(rows);
         let data = self.derive(rows, view, call, real_step);
         let fit = &self.config.fit;
-        let initial = match fit.snapshot {
-            Snapshot::Shared => self.holdout_scores(&data),
-            Snapshot::Member => vec![f64::INFINITY; self.ensemble.members()],
+        // What a warm start scores on rows that it was trained on says nothing; the reference lets it count.
+        let (to_beat, kept) = match fit.snapshot {
+            Snapshot::Shared => (self.holdout_scores(&data), None),
+            Snapshot::Member => {
+                let before = (self.ensemble.net.clone(), self.ensemble.bounds.clone());
+                (vec![f64::INFINITY; self.ensemble.members()], Some(before))
+            }
         };
-        let stopping = EarlyStopping::new(fit.snapshot, fit.patience, fit.threshold, &initial);
+        let stopping = EarlyStopping::new(fit.snapshot, fit.patience, fit.threshold, to_beat);
         Fit {
             call,
             real_step,
             order: data.split.order(0),
             data,
             stopping,
-            kept: None,
+            kept,
             epoch: 0,
             batch: 0,
             steps: 0,
@@ -227,7 +232,7 @@ impl Trainer {
 
     fn finish(&mut self, fit: &mut Fit, last_scores: &[f64]) -> Result<FitReport, Diverged> {
         for member in (0..last_scores.len()).filter(|&member| !last_scores[member].is_finite()) {
-            // Its weights go back to its best; moments that hold a NaN would spoil them at the next step.
+            // Its weights go back to finite ones; moments that hold a NaN would spoil them at the next step.
             self.net_adam.reset_member(member);
         }
         if let Some((net, bounds)) = fit.kept.take() {
@@ -291,7 +296,7 @@ impl Trainer {
     pub fn resume(&self, mut state: State, rows: &Batch, view: &dyn ValueView) -> Result<Fit, StateError> {
         let (call, real_step) = (state.u64("call")?, state.u64("real_step")?);
         let fit = &self.config.fit;
-        let mut stopping = EarlyStopping::new(fit.snapshot, fit.patience, fit.threshold, &[]);
+        let mut stopping = EarlyStopping::new(fit.snapshot, fit.patience, fit.threshold, vec![]);
         stopping.load(state.part("stopping"))?;
         let mut kept_state = state.part("kept");
         let kept = if kept_state.is_empty() {

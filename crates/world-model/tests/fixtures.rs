@@ -155,7 +155,8 @@ fn early_stopping_follows_the_fixtures_exactly() {
         let scores: Vec<Vec<f64>> = list(&case["scores"]).iter().map(numbers).collect();
         let members = count(&case["ensemble"]);
         let patience = count(&case["patience"]) as u32;
-        let mut stopping = EarlyStopping::new(Snapshot::Shared, patience, number(&case["threshold"]), &scores[0]);
+        let mut stopping =
+            EarlyStopping::new(Snapshot::Shared, patience, number(&case["threshold"]), scores[0].clone());
         let (mut epochs, mut restored) = (0, None);
         for scores in &scores[1..] {
             epochs += 1;

@@ -3,6 +3,7 @@
 mod toys;
 
 use burn::tensor::Device;
+use foresee_core::state::Data;
 use foresee_core::{Batch, State, Stream};
 use foresee_world_model::config::{EnsembleConfig, FitConfig, Snapshot};
 use foresee_world_model::{FitReport, LossConfig, LossKind, ModelConfig, Trainer};
@@ -88,4 +89,32 @@ fn a_fit_cut_after_every_slice_ends_bit_for_bit_like_an_uninterrupted_one() {
             assert_eq!(run(true), (reports, elites, weights), "{kind:?}, {snapshot:?}");
         }
     }
+}
+
+#[test]
+fn a_member_that_dies_of_a_nan_goes_back_to_sound_weights_and_learns_again() {
+    let config = config(LossKind::Mse, Snapshot::Member, 200);
+    let mut trainer = trainer(&config);
+    fit(&mut trainer, &config, 0, false);
+
+    // Member 0's moments hold a NaN: its next step makes its weights NaN.
+    let mut poisoned = State::new();
+    for (name, array) in trainer.save().iter() {
+        let mut array = array.clone();
+        if let ("net_adam.weight.0.moment_1", Data::F32(values)) = (name, &mut array.data) {
+            values[0] = f32::NAN;
+        }
+        poisoned.put(name, array);
+    }
+    trainer.load(poisoned).unwrap();
+
+    fit(&mut trainer, &config, 1, false);
+    assert!(!trainer.ensemble.elites.contains(&0), "a dead member imagines: {:?}", trainer.ensemble.elites);
+    assert!(trainer.save().iter().all(|(_, array)| array.is_finite()));
+
+    let before = trainer.ensemble.save().f32s("net.weight.0").unwrap().1;
+    fit(&mut trainer, &config, 2, false);
+    let after = trainer.ensemble.save().f32s("net.weight.0").unwrap().1;
+    assert!(trainer.save().iter().all(|(_, array)| array.is_finite()));
+    assert_ne!(before[..8], after[..8], "member 0 learns again");
 }
