@@ -1,19 +1,25 @@
-//! How fast the parts are.
+//! How fast the parts are. The workloads are those of `benches/peers`, whose README has them in full.
 //!
 //! | workload | one iteration |
 //! |---|---|
+//! | `sgemm` | a square product, n = 1024 or 2048, by the `gemm` crate: this program's share in finding the peak |
+//! | `layer`, `layer_gemm` | 256 rows through one 200×200 layer on one thread: by our register tiles, and by the `gemm` crate's product alone |
 //! | `model_step` | gradient step of 7 members, 14→200×4→24, 256 rows each, Gaussian likelihood, Adam with decay |
-//! | `vagram_step` | the same with a deterministic head and value gradients of four heads, kept by replay row |
+//! | `vagram_step` | gradient step of 7 deterministic members with exact value gradients of four heads: a training call of 10,000 rows and 10 epochs over its gradient steps |
 //! | `sac_update` | one update: 256 rows, 11 observations, 3 actions, actor and twin critics 2×256, temperature, targets |
+//! | `pendulum_mbpo` | a real step of a whole run, start-up included |
 
 use std::time::Instant;
 
+use anyhow::ensure;
 use burn::tensor::Device;
-use foresee_actor_critic::{AgentConfig, Sac, TensorBatch};
+use clap::ValueEnum;
+use foresee_actor_critic::{AgentConfig, Sac};
 use foresee_core::{Batch, Stream};
+use foresee_dyna::{Config, Run};
+use foresee_nn::cpu::{self, Activation, Layout, Scratch, Shape};
 use foresee_nn::device::DeviceChoice;
-use foresee_nn::tensors;
-use foresee_world_model::config::LossConfig;
+use foresee_world_model::config::{FitConfig, LossConfig};
 use foresee_world_model::{LossKind, ModelConfig, Trainer};
 use serde_json::json;
 
@@ -22,46 +28,123 @@ use crate::machine;
 const OBS: usize = 11;
 const ACT: usize = 3;
 const ROWS: usize = 256;
+/// Rows of a training call; 16 of them are held out, and 39 batches of 256 are left.
+const REPLAY: usize = 10_000;
+const HOLDOUT: f64 = 0.0016;
+const EPOCHS: usize = 10;
 
-/// One iteration, with all that it needs.
-type Workload = Box<dyn FnMut()>;
+/// What can be timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Workload {
+    /// Square matrix products
+    Sgemm,
+    /// One layer, one thread, by our register tiles
+    Layer,
+    /// The product of that layer by the gemm crate
+    LayerGemm,
+    /// The ensemble's gradient step under the likelihood
+    ModelStep,
+    /// The ensemble's gradient step under VaGraM
+    VagramStep,
+    /// One update of SAC
+    SacUpdate,
+    /// A whole run of MBPO on Pendulum: minutes
+    PendulumMbpo,
+}
 
-/// Times all workloads and prints them.
-#[allow(clippy::print_stdout)]
-pub fn run(as_json: bool, seconds: f64) -> anyhow::Result<()> {
-    let device = DeviceChoice::Cpu.open()?;
-    if !as_json {
-        println!("{}; commit {}; {} threads", machine::describe(), machine::commit(), rayon::current_num_threads());
-        println!("{:<14} {:>10} {:>10} {:>10}", "workload", "median ms", "p10 ms", "p90 ms");
-    }
-    let workloads: [(&str, Workload); 3] = [
-        ("model_step", model_step(LossKind::Mle, &device)),
-        ("vagram_step", model_step(LossKind::Vagram, &device)),
-        ("sac_update", sac_update(&device)),
-    ];
-    for (name, mut iteration) in workloads {
-        let [p10, median, p90] = time(&mut iteration, seconds);
-        if as_json {
-            let threads = rayon::current_num_threads();
-            println!(
-                "{}",
-                json!({"workload": name, "median_ms": median, "p10_ms": p10, "p90_ms": p90, "threads": threads})
-            );
-        } else {
-            println!("{name:<14} {median:>10.3} {p10:>10.3} {p90:>10.3}");
+impl Workload {
+    /// What is timed if nothing is named: all but the whole run.
+    pub const PARTS: [Self; 6] =
+        [Self::Sgemm, Self::Layer, Self::LayerGemm, Self::ModelStep, Self::VagramStep, Self::SacUpdate];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sgemm => "sgemm",
+            Self::Layer => "layer",
+            Self::LayerGemm => "layer_gemm",
+            Self::ModelStep => "model_step",
+            Self::VagramStep => "vagram_step",
+            Self::SacUpdate => "sac_update",
+            Self::PendulumMbpo => "pendulum_mbpo",
         }
+    }
+}
+
+/// Milliseconds an iteration, and what it computes.
+struct Timing {
+    workload: Workload,
+    /// p10, median, p90
+    ms: [f64; 3],
+    /// Floating-point operations of an iteration, where they are counted.
+    flops: Option<f64>,
+}
+
+impl Timing {
+    fn gflops(&self) -> Option<f64> {
+        self.flops.map(|flops| flops / self.ms[1] / 1e6)
+    }
+}
+
+/// Times workloads and prints them. The peak, GFLOP/s, is `peak` if given, else the fastest `sgemm` of this run.
+#[allow(clippy::print_stdout)]
+pub fn run(workloads: &[Workload], as_json: bool, seconds: f64, peak: Option<f64>) -> anyhow::Result<()> {
+    let device = DeviceChoice::Cpu.open()?;
+    let threads = rayon::current_num_threads();
+    if !as_json {
+        println!("{}; commit {}; {threads} threads; {}", machine::describe(), machine::commit(), machine::simd());
+        println!(
+            "{:<14} {:>10} {:>10} {:>10} {:>9} {:>6}",
+            "workload", "median ms", "p10 ms", "p90 ms", "GFLOP/s", "peak"
+        );
+    }
+    let mut peak = peak;
+    for &workload in workloads {
+        let timing = match workload {
+            Workload::Sgemm => {
+                let timing = sgemm(seconds);
+                peak = Some(peak.unwrap_or(0.0).max(timing.gflops().unwrap_or(0.0)));
+                timing
+            }
+            Workload::Layer => layer(seconds),
+            Workload::LayerGemm => layer_gemm(seconds),
+            Workload::ModelStep => model_step(&device, seconds),
+            Workload::VagramStep => vagram_step(&device, seconds),
+            Workload::SacUpdate => sac_update(&device, seconds),
+            Workload::PendulumMbpo => pendulum_mbpo()?,
+        };
+        let share = timing.gflops().zip(peak).map(|(gflops, peak)| gflops / peak);
+        let (name, [p10, median, p90], gflops) = (workload.name(), timing.ms, timing.gflops());
+        if as_json {
+            let mut line = json!({
+                "workload": name, "median_ms": median, "p10_ms": p10, "p90_ms": p90,
+                "threads": threads, "gflops": gflops, "peak_share": share,
+            });
+            if workload == Workload::PendulumMbpo {
+                line["peak_rss_mb"] = json!(machine::peak_rss_mb());
+            }
+            println!("{line}");
+        } else {
+            let gflops = gflops.map_or_else(String::new, |gflops| format!("{gflops:.1}"));
+            let share = share.map_or_else(String::new, |share| format!("{:.0} %", 100.0 * share));
+            println!("{name:<14} {median:>10.3} {p10:>10.3} {p90:>10.3} {gflops:>9} {share:>6}");
+        }
+        debug_assert_eq!(timing.workload, workload);
     }
     Ok(())
 }
 
-/// The 10th, 50th and 90th percentile of an iteration, ms.
-fn time(iteration: &mut dyn FnMut(), seconds: f64) -> [f64; 3] {
-    (0..10).for_each(|_| iteration());
+/// The 10th, 50th and 90th percentile of an iteration, ms, divided by `per`.
+fn time(seconds: f64, at_least: usize, per: f64, mut iteration: impl FnMut()) -> [f64; 3] {
+    let warm_up = Instant::now();
+    while warm_up.elapsed().as_secs_f64() < 0.2 {
+        iteration();
+    }
     let (started, mut times) = (Instant::now(), Vec::new());
-    while times.len() < 50 || started.elapsed().as_secs_f64() < seconds {
+    while times.len() < at_least || started.elapsed().as_secs_f64() < seconds {
         let one = Instant::now();
         iteration();
-        times.push(one.elapsed().as_secs_f64() * 1e3);
+        times.push(one.elapsed().as_secs_f64() * 1e3 / per);
     }
     times.sort_unstable_by(f64::total_cmp);
     [0.1, 0.5, 0.9].map(|q| times[(q * (times.len() - 1) as f64).round() as usize])
@@ -71,38 +154,124 @@ fn normals(name: &str, rows: usize, columns: usize) -> Vec<f32> {
     Stream::new(0, name).normals(0, rows, columns)
 }
 
-/// Gradient steps of a training call that never stops, one an iteration.
-fn model_step(kind: LossKind, device: &Device) -> Workload {
-    let config = ModelConfig { loss: LossConfig { kind, ..LossConfig::default() }, ..ModelConfig::default() };
-    let n = 10_000;
-    let rows = Batch {
-        rows: n,
-        obs: normals("obs", n, OBS),
-        action: normals("action", n, ACT),
-        reward: normals("reward", n, 1),
-        next_obs: normals("next_obs", n, OBS),
-        not_terminated: vec![1.0; n],
-    };
-    let agent = Sac::new(&AgentConfig::default(), [OBS, ACT], 0, device);
-    let mut trainer = Trainer::new(&config, [OBS, ACT], 0, device);
-    let mut fit = trainer.begin(&rows, &agent.values(), 0, u64::MAX);
-    Box::new(move || {
-        let _ = trainer.gradient_step(&mut fit);
-    })
+fn batch(rows: usize) -> Batch {
+    Batch {
+        rows,
+        obs: normals("obs", rows, OBS),
+        action: normals("action", rows, ACT).into_iter().map(f32::tanh).collect(),
+        reward: normals("reward", rows, 1),
+        next_obs: normals("next_obs", rows, OBS),
+        not_terminated: vec![1.0; rows],
+    }
 }
 
-fn sac_update(device: &Device) -> Workload {
-    let mut agent = Sac::new(&AgentConfig::default(), [OBS, ACT], 0, device);
-    let tensor = |name: &str, columns: usize| tensors::from_vec(normals(name, ROWS, columns), [ROWS, columns], device);
-    let batch = TensorBatch {
-        obs: tensor("obs", OBS),
-        action: tensor("action", ACT).tanh(),
-        reward: tensor("reward", 1).reshape([ROWS]),
-        next_obs: tensor("next_obs", OBS),
-        not_terminated: tensors::from_vec(vec![1.0; ROWS], [ROWS], device),
+/// C ← A B, row-major, `[m, k]` by `[k, n]`.
+fn product([m, n, k]: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], parallel: gemm::Parallelism) {
+    assert!(a.len() == m * k && b.len() == k * n && c.len() == m * n, "row-major matrices");
+    let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
+    let [of_a, of_b, of_c] = [k, n, n].map(|row| row as isize);
+    // Safety: the matrices have these sizes.
+    #[allow(unsafe_code)]
+    unsafe {
+        gemm::gemm(m, n, k, c, 1, of_c, false, a, 1, of_a, b, 1, of_b, 0.0, 1.0, false, false, false, parallel);
+    }
+}
+
+/// The faster of two sizes.
+fn sgemm(seconds: f64) -> Timing {
+    let of_size = |n: usize| {
+        let (a, b, mut c) = (normals("a", n, n), normals("b", n, n), vec![0.0_f32; n * n]);
+        let parallel = gemm::Parallelism::Rayon(rayon::current_num_threads());
+        let ms = time(seconds / 2.0, 5, 1.0, || product([n; 3], &a, &b, &mut c, parallel));
+        Timing { workload: Workload::Sgemm, ms, flops: Some(2.0 * (n as f64).powi(3)) }
     };
-    let (noise_next, noise) = (tensor("noise_next", ACT), tensor("noise", ACT));
-    Box::new(move || {
-        let _ = agent.update(&batch, noise_next.clone(), noise.clone());
-    })
+    let [small, large] = [1024, 2048].map(of_size);
+    if small.gflops() > large.gflops() { small } else { large }
+}
+
+/// Rows and width of the layer.
+const LAYER: [usize; 2] = [256, 200];
+
+fn layer(seconds: f64) -> Timing {
+    let [rows, width] = LAYER;
+    let shape = Shape {
+        members: 1,
+        inputs: width,
+        hidden: vec![],
+        outputs: width,
+        activation: Activation::Identity,
+        layer_norm: false,
+        normalized_features: false,
+    };
+    let layout = Layout::new(shape);
+    let (weights, x) = (normals("weights", layout.parameters(), 1), normals("x", rows, width));
+    let (mut y, mut scratch) = (vec![0.0; rows * width], Scratch::default());
+    let ms = time(seconds, 50, 1.0, || cpu::infer(&layout, &weights, &x, &mut y, &mut scratch));
+    Timing { workload: Workload::Layer, ms, flops: Some((2 * rows * width * width) as f64) }
+}
+
+fn layer_gemm(seconds: f64) -> Timing {
+    let [rows, width] = LAYER;
+    let (weights, x, mut y) = (normals("weights", width, width), normals("x", rows, width), vec![0.0; rows * width]);
+    let ms = time(seconds, 50, 1.0, || product([rows, width, width], &x, &weights, &mut y, gemm::Parallelism::None));
+    Timing { workload: Workload::LayerGemm, ms, flops: Some((2 * rows * width * width) as f64) }
+}
+
+/// Operations of a gradient step of the ensemble: forward, and backward less the first layer's input gradient.
+fn model_flops(outputs: usize) -> f64 {
+    let weights = (OBS + ACT) * 200 + 3 * 200 * 200 + 200 * outputs;
+    (2 * ROWS * 7 * (3 * weights - (OBS + ACT) * 200)) as f64
+}
+
+fn model_config(kind: LossKind) -> ModelConfig {
+    ModelConfig {
+        loss: LossConfig { kind, add_mse_until: 0, ..LossConfig::default() },
+        fit: FitConfig { holdout: HOLDOUT, batch: ROWS, decay: 1e-5, ..FitConfig::default() },
+        ..ModelConfig::default()
+    }
+}
+
+fn model_step(device: &Device, seconds: f64) -> Timing {
+    let agent = Sac::new(&AgentConfig::default(), [OBS, ACT], 0, device);
+    let mut trainer = Trainer::new(&model_config(LossKind::Mle), [OBS, ACT], 0, device);
+    let mut fit = trainer.begin(&batch(REPLAY), &agent.values(), 0, 0);
+    let ms = time(seconds, 50, 1.0, || drop(trainer.gradient_step(&mut fit)));
+    Timing { workload: Workload::ModelStep, ms, flops: Some(model_flops(2 * (OBS + 1))) }
+}
+
+fn vagram_step(device: &Device, seconds: f64) -> Timing {
+    let agent = Sac::new(&AgentConfig::default(), [OBS, ACT], 0, device);
+    let mut trainer = Trainer::new(&model_config(LossKind::Vagram), [OBS, ACT], 0, device);
+    let (rows, steps) = (batch(REPLAY), EPOCHS * (REPLAY / ROWS));
+    let mut call = 0;
+    let ms = time(seconds, 3, steps as f64, || {
+        let mut fit = trainer.begin(&rows, &agent.values(), call, 0);
+        (0..steps).for_each(|_| drop(trainer.gradient_step(&mut fit)));
+        call += 1;
+    });
+    Timing { workload: Workload::VagramStep, ms, flops: Some(model_flops(OBS + 1)) }
+}
+
+fn sac_update(device: &Device, seconds: f64) -> Timing {
+    let mut agent = Sac::new(&AgentConfig::default(), [OBS, ACT], 0, device);
+    let (batch, noise_next, noise) = (batch(ROWS), normals("noise_next", ROWS, ACT), normals("noise", ROWS, ACT));
+    let ms = time(seconds, 50, 1.0, || drop(agent.update_batch(&batch, &noise_next, &noise)));
+    let actor = OBS * 256 + 256 * 256 + 256 * 2 * ACT;
+    let critic = (OBS + ACT) * 256 + 256 * 256 + 256;
+    // The actor once at s' and trained at s; two critics at s', trained at s, and passed through.
+    let flops = (2 * ROWS * (actor * (1 + 3) + 2 * critic * (1 + 3 + 2))) as f64;
+    Timing { workload: Workload::SacUpdate, ms, flops: Some(flops) }
+}
+
+fn pendulum_mbpo() -> anyhow::Result<Timing> {
+    let started = Instant::now();
+    let config: Config = toml::from_str(include_str!("pendulum_mbpo.toml"))?;
+    let (mut run, mut records) = (Run::new(&config)?, Vec::new());
+    while !run.is_done() {
+        run.advance(&mut records)?;
+        records.clear();
+    }
+    ensure!(run.env_step() == config.training.env_steps, "the run ended at step {}", run.env_step());
+    let ms = started.elapsed().as_secs_f64() * 1e3 / config.training.env_steps as f64;
+    Ok(Timing { workload: Workload::PendulumMbpo, ms: [ms; 3], flops: None })
 }

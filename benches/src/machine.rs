@@ -19,3 +19,16 @@ pub fn commit() -> String {
     let dirty = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|changes| !changes.is_empty());
     git(&["rev-parse", "--short", "HEAD"]).map_or("unknown".into(), |commit| commit + if dirty { "+" } else { "" })
 }
+
+/// The instructions in force.
+pub fn simd() -> &'static str {
+    foresee_nn::cpu::simd::level().name()
+}
+
+/// The most memory this process has had resident, MB, where the system tells.
+pub fn peak_rss_mb() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kib * 1024.0 / 1e6)
+}

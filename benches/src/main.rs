@@ -1,6 +1,6 @@
 //! Fixed workloads: how fast the parts are, and how well the shipped configs learn.
 //!
-//! * [`compute`]: one model step, one SAC update, one VaGraM step, timed.
+//! * [`compute`]: a model step, a VaGraM step, a SAC update, a real step of a whole run, timed.
 //! * [`learn`]: shipped configs over seeds, as the table that `docs/results/` holds.
 //! * [`machine`]: what the numbers were measured on.
 
@@ -10,7 +10,11 @@ mod machine;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use anyhow::ensure;
+use clap::{Parser, Subcommand, ValueEnum};
+use foresee_nn::cpu::simd::{self, Level};
+
+use compute::Workload;
 
 /// The program's own allocator.
 #[global_allocator]
@@ -30,9 +34,21 @@ enum What {
         /// One JSON object a line instead of a table
         #[arg(long)]
         json: bool,
+        /// Which; all but pendulum_mbpo if none is named
+        #[arg(long = "workload")]
+        workloads: Vec<Workload>,
         /// Seconds a workload
         #[arg(long, default_value_t = 5.0)]
         seconds: f64,
+        /// Threads; one a core by default
+        #[arg(long, default_value_t = 0)]
+        threads: usize,
+        /// GFLOP/s that shares are taken of, instead of this run's fastest sgemm
+        #[arg(long)]
+        peak: Option<f64>,
+        /// Instructions, instead of the best that this machine has
+        #[arg(long)]
+        simd: Option<Instructions>,
     },
     /// Train configs over seeds and print the returns at every evaluation, as a Markdown table
     Learn {
@@ -51,9 +67,33 @@ enum What {
     },
 }
 
+/// A level of instructions as an argument.
+#[derive(Clone, Copy)]
+struct Instructions(Level);
+
+impl ValueEnum for Instructions {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [Instructions; 3] =
+            [Instructions(Level::Portable), Instructions(Level::Avx2), Instructions(Level::Avx512)];
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.0.name()))
+    }
+}
+
 fn main() -> anyhow::Result<()> {
     match Cli::parse().what {
-        What::Compute { json, seconds } => compute::run(json, seconds),
+        What::Compute { json, workloads, seconds, threads, peak, simd } => {
+            if let Some(Instructions(level)) = simd {
+                ensure!(level.available(), "this machine has no {}", level.name());
+                simd::force(Some(level));
+            }
+            let workloads = if workloads.is_empty() { Workload::PARTS.to_vec() } else { workloads };
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+            pool.install(|| compute::run(&workloads, json, seconds, peak))
+        }
         What::Learn { configs, seeds, jobs, max_steps } => learn::run(&configs, &seeds, jobs, max_steps),
     }
 }

@@ -2,7 +2,9 @@
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
-use foresee_nn::{Activation, Init, Mlp, MlpConfig, Parameters};
+use foresee_nn::cpu::Part;
+use foresee_nn::host::Slot;
+use foresee_nn::{Activation, Init, Mlp, Parameters, Shape};
 
 use crate::config::AgentConfig;
 
@@ -12,24 +14,23 @@ pub const CRITICS: usize = 2;
 /// The critics, as one network with `N` members.
 #[derive(Clone, Debug)]
 pub struct Critic {
-    net: Mlp,
+    pub(crate) net: Mlp,
 }
 
 impl Critic {
     /// Fresh critics.
     #[must_use]
     pub fn new(config: &AgentConfig, [obs_dim, action_dim]: [usize; 2], seed: u64, device: &Device) -> Self {
-        let net = MlpConfig {
+        let shape = Shape {
             members: CRITICS,
             inputs: obs_dim + action_dim,
             hidden: config.hidden.clone(),
             outputs: 1,
             activation: Activation::Relu,
+            layer_norm: false,
             normalized_features: config.normalized_features,
-            init: Init::Orthogonal,
-        }
-        .init(&Stream::new(seed, "agent/critic/init"), device);
-        Self { net }
+        };
+        Self { net: Mlp::new(shape, Init::Orthogonal, &Stream::new(seed, "agent/critic/init"), device) }
     }
 
     /// Critics, `N`.
@@ -62,11 +63,15 @@ impl Critic {
 }
 
 impl Parameters for Critic {
-    fn parameters(&self) -> Vec<(String, &Tensor<3>)> {
-        self.net.parameters()
+    fn slot(&self) -> &Slot {
+        self.net.slot()
     }
 
-    fn parameters_mut(&mut self) -> Vec<&mut Tensor<3>> {
-        self.net.parameters_mut()
+    fn slot_mut(&mut self) -> &mut Slot {
+        self.net.slot_mut()
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        self.net.parts()
     }
 }

@@ -7,9 +7,13 @@
 use burn::tensor::activation::softplus;
 use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
-use foresee_nn::{Activation, Init, Mlp, MlpConfig, Parameters};
+use foresee_nn::cpu::Part;
+use foresee_nn::host::Slot;
+use foresee_nn::{Activation, Init, Mlp, Parameters, Shape};
 
 use crate::config::AgentConfig;
+
+pub mod lanes;
 
 /// log σ stays between these.
 const LOG_STD: [f64; 2] = [-5.0, 2.0];
@@ -26,24 +30,23 @@ pub struct Sampled {
 /// The actor.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    net: Mlp,
+    pub(crate) net: Mlp,
 }
 
 impl Policy {
     /// A fresh actor.
     #[must_use]
     pub fn new(config: &AgentConfig, [obs_dim, action_dim]: [usize; 2], seed: u64, device: &Device) -> Self {
-        let net = MlpConfig {
+        let shape = Shape {
             members: 1,
             inputs: obs_dim,
             hidden: config.hidden.clone(),
             outputs: 2 * action_dim,
             activation: Activation::Relu,
+            layer_norm: false,
             normalized_features: config.normalized_features,
-            init: Init::Orthogonal,
-        }
-        .init(&Stream::new(seed, "agent/actor/init"), device);
-        Self { net }
+        };
+        Self { net: Mlp::new(shape, Init::Orthogonal, &Stream::new(seed, "agent/actor/init"), device) }
     }
 
     /// (mu, log σ) at states `[B, O]`, `[B, A]` each.
@@ -67,6 +70,18 @@ impl Policy {
         Sampled { action: u.tanh(), log_prob }
     }
 
+    /// Entries of an action, `A`.
+    #[must_use]
+    pub fn action_dim(&self) -> usize {
+        self.net.layout().shape().outputs / 2
+    }
+
+    /// The network: states to (mu, raw), `[1, B, O] -> [1, B, 2A]`.
+    #[must_use]
+    pub fn net(&self) -> &Mlp {
+        &self.net
+    }
+
     /// The mean action tanh(mu) at states `[B, O]`, `[B, A]`.
     #[must_use]
     pub fn mean_action(&self, obs: Tensor<2>) -> Tensor<2> {
@@ -75,12 +90,16 @@ impl Policy {
 }
 
 impl Parameters for Policy {
-    fn parameters(&self) -> Vec<(String, &Tensor<3>)> {
-        self.net.parameters()
+    fn slot(&self) -> &Slot {
+        self.net.slot()
     }
 
-    fn parameters_mut(&mut self) -> Vec<&mut Tensor<3>> {
-        self.net.parameters_mut()
+    fn slot_mut(&mut self) -> &mut Slot {
+        self.net.slot_mut()
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        self.net.parts()
     }
 }
 

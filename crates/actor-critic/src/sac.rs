@@ -13,13 +13,23 @@
 //! actor's step), then every `target_every` updates the targets.
 
 use burn::tensor::{Device, Tensor};
-use foresee_core::{State, StateError};
+use foresee_core::{Batch, State, StateError};
+use foresee_nn::cpu::Part;
+use foresee_nn::host::{Numbers, Slot, is_host};
 use foresee_nn::{Adam, AdamConfig, Parameters, tensors};
 
 use crate::config::AgentConfig;
 use crate::critic::Critic;
 use crate::policy::Policy;
 use crate::values::AgentValues;
+
+mod host;
+mod lanes;
+mod metrics;
+
+pub use metrics::UpdateMetrics;
+
+use host::{Net, Pass, Workspace};
 
 /// A batch of transitions on the device.
 #[derive(Clone, Debug)]
@@ -36,29 +46,39 @@ pub struct TensorBatch {
     pub not_terminated: Tensor<1>,
 }
 
-/// One number, `[1, 1, 1]`: log α.
-#[derive(Clone, Debug)]
-struct LogTemperature(Tensor<3>);
-
-impl Parameters for LogTemperature {
-    fn parameters(&self) -> Vec<(String, &Tensor<3>)> {
-        vec![("log_temperature".into(), &self.0)]
-    }
-
-    fn parameters_mut(&mut self) -> Vec<&mut Tensor<3>> {
-        vec![&mut self.0]
+impl TensorBatch {
+    /// A batch with observations and actions of `[O, A]` entries, sent to a device.
+    #[must_use]
+    pub fn new(batch: &Batch, [obs_dim, action_dim]: [usize; 2], device: &Device) -> Self {
+        let rows = batch.rows;
+        let send = |values: &[f32], columns| tensors::from_vec(values.to_vec(), [rows, columns], device);
+        let column = |values: &[f32]| tensors::from_vec(values.to_vec(), [rows], device);
+        Self {
+            obs: send(&batch.obs, obs_dim),
+            action: send(&batch.action, action_dim),
+            reward: column(&batch.reward),
+            next_obs: send(&batch.next_obs, obs_dim),
+            not_terminated: column(&batch.not_terminated),
+        }
     }
 }
 
-/// What an update leaves to look at. Nothing is read back from the device until asked.
+/// One number, `[1, 1, 1]`: log α.
 #[derive(Clone, Debug)]
-pub struct UpdateMetrics {
-    /// Sum of both critics' losses.
-    pub critic_loss: Tensor<1>,
-    /// Mean of the targets y.
-    pub target_mean: Tensor<1>,
-    /// The actor's loss and the mean entropy, nats; absent where the actor was not updated.
-    pub actor: Option<[Tensor<1>; 2]>,
+struct LogTemperature(Slot);
+
+impl Parameters for LogTemperature {
+    fn slot(&self) -> &Slot {
+        &self.0
+    }
+
+    fn slot_mut(&mut self) -> &mut Slot {
+        &mut self.0
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        vec![Part { name: "log_temperature".into(), offset: 0, shape: [1, 1] }]
+    }
 }
 
 /// The agent with its optimisers.
@@ -74,6 +94,8 @@ pub struct Sac {
     temperature_adam: Adam,
     target_entropy: f64,
     updates: u64,
+    /// Of the updates in host memory.
+    workspace: Workspace,
 }
 
 impl Sac {
@@ -82,8 +104,11 @@ impl Sac {
     pub fn new(config: &AgentConfig, dims: [usize; 2], seed: u64, device: &Device) -> Self {
         let policy = Policy::new(config, dims, seed, device);
         let critic = Critic::new(config, dims, seed, device);
-        let log_temperature =
-            LogTemperature(tensors::from_vec(vec![config.initial_temperature.ln() as f32], [1, 1, 1], device));
+        let log_temperature = LogTemperature(Slot::new(tensors::from_vec(
+            vec![config.initial_temperature.ln() as f32],
+            [1, 1, 1],
+            device,
+        )));
         Self {
             actor_adam: Adam::new(AdamConfig::new(config.actor_lr), &policy),
             critic_adam: Adam::new(AdamConfig::new(config.critic_lr), &critic),
@@ -95,6 +120,7 @@ impl Sac {
             critic,
             log_temperature,
             updates: 0,
+            workspace: Workspace::default(),
         }
     }
 
@@ -125,7 +151,7 @@ impl Sac {
     /// α, `[1]`.
     #[must_use]
     pub fn temperature(&self) -> Tensor<1> {
-        self.log_temperature.0.clone().exp().reshape([1])
+        self.log_temperature.0.get().clone().exp().reshape([1])
     }
 
     /// Values with the critics' and the targets' heads.
@@ -148,7 +174,24 @@ impl Sac {
         batch.reward.clone() + batch.not_terminated.clone() * value.mul_scalar(self.config.discount)
     }
 
-    /// One update.
+    /// One update, in the form that the device asks for; `noise_next` and `noise` are `[B, A]`.
+    pub fn update_batch(&mut self, batch: &Batch, noise_next: &[f32], noise: &[f32]) -> UpdateMetrics {
+        let device = self.log_temperature.0.get().device();
+        if is_host(&device) {
+            return self.update_host(batch, noise_next, noise);
+        }
+        let dims = self.dims();
+        let [noise_next, noise] =
+            [noise_next, noise].map(|noise| tensors::from_vec(noise.to_vec(), [batch.rows, dims[1]], &device));
+        self.update(&TensorBatch::new(batch, dims, &device), noise_next, noise)
+    }
+
+    /// Entries of observations and actions, `[O, A]`.
+    fn dims(&self) -> [usize; 2] {
+        [self.policy.net().inputs(), self.policy.action_dim()]
+    }
+
+    /// One update through tensors and their autodiff, on any device: what the other form is held to.
     pub fn update(&mut self, batch: &TensorBatch, noise_next: Tensor<2>, noise: Tensor<2>) -> UpdateMetrics {
         // Critic.
         let y = self.critic_target(batch, noise_next);
@@ -156,9 +199,9 @@ impl Sac {
         let q = critic.values(batch.obs.clone(), batch.action.clone());
         let critic_loss = (q - y.clone().unsqueeze_dim(0)).square().mean_dim(1).sum();
         let mut gradients = critic_loss.backward();
-        let gradients = critic.gradients(&mut gradients);
+        let gradient = critic.gradient(&mut gradients);
         drop(critic);
-        self.critic_adam.step(&mut self.critic, gradients);
+        self.critic_adam.step(&mut self.critic, gradient);
 
         // Actor and temperature.
         let actor = self.updates.is_multiple_of(self.config.actor_every).then(|| self.update_actor(&batch.obs, noise));
@@ -168,7 +211,7 @@ impl Sac {
             self.target.polyak(&self.critic, self.config.tau);
         }
         self.updates += 1;
-        UpdateMetrics { critic_loss: critic_loss.inner(), target_mean: y.mean(), actor }
+        UpdateMetrics::device(critic_loss.inner(), y.mean(), actor)
     }
 
     /// The actor's and the temperature's step; the actor's loss and the mean entropy before it.
@@ -180,17 +223,72 @@ impl Sac {
         let alpha = self.temperature();
         let loss = (alpha.clone() * sampled.log_prob.clone() - q).mean();
         let mut gradients = loss.backward();
-        let gradients = policy.gradients(&mut gradients);
+        let gradient = policy.gradient(&mut gradients);
         drop(policy);
-        self.actor_adam.step(&mut self.policy, gradients);
+        self.actor_adam.step(&mut self.policy, gradient);
 
         let entropy = sampled.log_prob.inner().mean().neg();
         if self.config.learn_temperature {
             // d/d(log α) of α (entropy − H̄) is the loss itself.
             let gradient = alpha * entropy.clone().sub_scalar(self.target_entropy);
-            self.temperature_adam.step(&mut self.log_temperature, vec![gradient.reshape([1, 1, 1])]);
+            self.temperature_adam.step(&mut self.log_temperature, gradient.reshape([1, 1, 1]));
         }
         [loss.inner(), entropy]
+    }
+
+    /// One update in host memory; `noise_next` and `noise` are `[B, A]`. A batch without rows moves nothing.
+    ///
+    /// # Panics
+    /// If the agent lives elsewhere, or the numbers do not fill their shapes.
+    #[track_caller]
+    pub fn update_host(&mut self, batch: &Batch, noise_next: &[f32], noise: &[f32]) -> UpdateMetrics {
+        let (rows, dims) = (batch.rows, self.dims());
+        let [obs, action] = dims.map(|columns| rows * columns);
+        let lengths = [&batch.obs, &batch.next_obs, &batch.action, &batch.reward, &batch.not_terminated].map(Vec::len);
+        assert_eq!(lengths, [obs, obs, action, rows, rows], "numbers of {rows} rows");
+        assert_eq!([noise_next.len(), noise.len()], [action; 2], "noise of {rows} rows");
+        let Self { config, policy, critic, target, log_temperature, workspace, updates, .. } = self;
+        let [actors_turn, targets_turn] =
+            [config.actor_every, config.target_every].map(|every| updates.is_multiple_of(every));
+        *updates += 1;
+        if rows == 0 {
+            return UpdateMetrics::host(0.0, 0.0, None);
+        }
+        workspace.fit(rows, &policy.net, &critic.net);
+        let alpha = log_temperature.0.lend(|log| f64::from(log[0]).exp() as f32);
+        let mean = |sums: [f64; 2]| sums.map(|sum| sum / rows as f64);
+
+        // Critics and targets.
+        let own = Numbers::of(policy.net.slot_mut().take());
+        let mut targets = Numbers::of(target.net.slot_mut().take());
+        let mut step = self.critic_adam.fused(&mut critic.net);
+        let nets = [
+            Net { layout: policy.net.layout(), weights: own.get() },
+            Net { layout: target.net.layout(), weights: targets.get() },
+        ];
+        let pass = Pass { batch, noise: noise_next, dims, alpha };
+        workspace.critics(&pass, config.discount as f32, nets, |n| step.member(n));
+        policy.net.slot_mut().put(own.into_tensor());
+        let follow = targets_turn.then(|| (targets.get_mut(), config.tau as f32));
+        step.apply(&workspace.of_critics(), follow);
+        target.net.slot_mut().put(targets.into_tensor());
+        let [critic_loss, target_mean] = mean(workspace.critic_sums());
+
+        // Actor and temperature.
+        let actor = actors_turn.then(|| {
+            let mut own = self.actor_adam.fused(&mut policy.net);
+            workspace.actor(&Pass { noise, ..pass }, own.member(0), |n| step.member(n));
+            own.apply(&workspace.of_actor(), None);
+            own.finish();
+            let [loss, log_prob] = mean(workspace.actor_sums());
+            if config.learn_temperature {
+                let gradient = alpha * (-log_prob - self.target_entropy) as f32;
+                self.temperature_adam.step_host(log_temperature, &[gradient]);
+            }
+            [loss, -log_prob]
+        });
+        step.finish();
+        UpdateMetrics::host(critic_loss, target_mean, actor)
     }
 
     /// Networks, optimisers and counters as arrays.

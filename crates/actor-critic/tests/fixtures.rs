@@ -3,13 +3,14 @@
 
 mod common;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use common::{
-    agent, assert_close, assert_state, assert_tensor, batch, count, fixture, list, number, numbers, rows, stacked,
+    agent, assert_close, assert_number, assert_state, assert_tensor, batch, count, fixture, floats, list, number,
+    numbers, rows, stacked,
 };
-use foresee_actor_critic::{AgentConfig, Sac, TensorBatch};
-use foresee_core::State;
+use foresee_actor_critic::{AgentConfig, Sac, TensorBatch, UpdateMetrics};
 use foresee_core::state::{Array, Data};
+use foresee_core::{Batch, State};
 use foresee_nn::{Parameters, ValueView, tensors};
 use serde_json::{Value, json};
 
@@ -42,10 +43,35 @@ fn dims(meta: &Value) -> [usize; 2] {
     [count(&meta["obs_dim"]), count(&meta["act_dim"])]
 }
 
-/// The batch of step `step`, and the noise at its next_obs and at its obs.
+/// The batch of step `step` as tensors, and the noise at its next_obs and at its obs.
 fn step(file: &Value, step: usize) -> (TensorBatch, Tensor<2>, Tensor<2>) {
     let data = &file["batches"][step];
-    (batch(data), rows(&data["eps_next"]), rows(&data["eps_cur"]))
+    let batch = TensorBatch::new(&batch(data), dims(&file["meta"]), &Device::flex());
+    (batch, rows(&data["eps_next"]), rows(&data["eps_cur"]))
+}
+
+/// The two forms of the update.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Tensors,
+    Host,
+}
+
+const FORMS: [Form; 2] = [Form::Tensors, Form::Host];
+
+/// Update number `i` of the file.
+fn update(sac: &mut Sac, form: Form, file: &Value, i: usize) -> UpdateMetrics {
+    match form {
+        Form::Tensors => {
+            let (batch, noise_next, noise) = step(file, i);
+            sac.update(&batch, noise_next, noise)
+        }
+        Form::Host => {
+            let data = &file["batches"][i];
+            let batch: Batch = batch(data);
+            sac.update_host(&batch, &floats(&data["eps_next"]), &floats(&data["eps_cur"]))
+        }
+    }
 }
 
 /// The gradients of an optimiser's first step, under the parameters' names: Adam's first moment is then (1 − β₁) g.
@@ -113,29 +139,33 @@ fn the_critics_target_matches_the_fixtures() {
 fn the_three_losses_and_their_gradients_match_the_fixtures() {
     let file = fixture("sac.json");
     for (block, normalized) in BLOCKS {
-        // Steps below every weight's last place: the actor meets the initial critic, as in this part of the file.
-        let config = AgentConfig { critic_lr: 1e-30, ..config(&file["meta"], normalized) };
-        let mut sac = agent(&config, dims(&file["meta"]), &file["nets"]);
-        let (batch, noise_next, noise) = step(&file, 0);
-        let metrics = sac.update(&batch, noise_next, noise);
-        let beta_1 = number(&file["meta"]["betas"][0]);
-        let [critic, actor, alpha] = ["critic_loss", "actor_loss", "alpha_loss"].map(|name| &file[block][name]);
+        for form in FORMS {
+            // Steps below every weight's last place: the actor meets the initial critic, as in this part of the file.
+            let config = AgentConfig { critic_lr: 1e-30, ..config(&file["meta"], normalized) };
+            let mut sac = agent(&config, dims(&file["meta"]), &file["nets"]);
+            let metrics = update(&mut sac, form, &file, 0);
+            let beta_1 = number(&file["meta"]["betas"][0]);
+            let [critic, actor, alpha] = ["critic_loss", "actor_loss", "alpha_loss"].map(|name| &file[block][name]);
+            let what = format!("{block} {form:?}");
 
-        assert_tensor(&format!("{block} critic_loss"), metrics.critic_loss, &critic["loss"]);
-        let gradients = stacked(&[&critic["grad_q1"], &critic["grad_q2"]]);
-        assert_state(&format!("{block} critic_loss grad"), first_gradients(&sac, "critic_adam", beta_1), &gradients);
+            assert_number(&format!("{what} critic_loss"), metrics.critic_loss(), &critic["loss"]);
+            let gradients = stacked(&[&critic["grad_q1"], &critic["grad_q2"]]);
+            let got = first_gradients(&sac, "critic_adam", beta_1);
+            assert_state(&format!("{what} critic_loss grad"), got, &gradients);
 
-        let [loss, entropy] = metrics.actor.expect("the first update moves the actor");
-        assert_tensor(&format!("{block} actor_loss"), loss, &actor["loss"]);
-        assert_tensor(&format!("{block} actor_loss entropy"), entropy, &actor["entropy"]);
-        let gradients = stacked(&[&actor["grad"]]);
-        assert_state(&format!("{block} actor_loss grad"), first_gradients(&sac, "actor_adam", beta_1), &gradients);
+            let [loss, entropy] = metrics.actor().expect("the first update moves the actor");
+            assert_number(&format!("{what} actor_loss"), loss, &actor["loss"]);
+            assert_number(&format!("{what} actor_loss entropy"), entropy, &actor["entropy"]);
+            let gradients = stacked(&[&actor["grad"]]);
+            let got = first_gradients(&sac, "actor_adam", beta_1);
+            assert_state(&format!("{what} actor_loss grad"), got, &gradients);
 
-        let mut gradient = first_gradients(&sac, "temperature_adam", beta_1);
-        let (_, gradient) = gradient.f32s("log_temperature").expect("a gradient");
-        assert_close(&format!("{block} alpha_loss grad"), &gradient, &numbers(&alpha["grad_log_alpha"]));
-        // The loss is its own gradient.
-        assert_close(&format!("{block} alpha_loss"), &gradient, &numbers(&alpha["loss"]));
+            let mut gradient = first_gradients(&sac, "temperature_adam", beta_1);
+            let (_, gradient) = gradient.f32s("log_temperature").expect("a gradient");
+            assert_close(&format!("{what} alpha_loss grad"), &gradient, &numbers(&alpha["grad_log_alpha"]));
+            // The loss is its own gradient.
+            assert_close(&format!("{what} alpha_loss"), &gradient, &numbers(&alpha["loss"]));
+        }
     }
 }
 
@@ -143,41 +173,42 @@ fn the_three_losses_and_their_gradients_match_the_fixtures() {
 fn five_updates_end_at_the_weights_of_the_fixtures() {
     let file = fixture("sac.json");
     for (block, normalized) in BLOCKS {
-        let config = config(&file["meta"], normalized);
-        let mut sac = agent(&config, dims(&file["meta"]), &file["nets"]);
-        for (i, want) in list(&file[block]["update_sequence"]).iter().enumerate() {
-            assert_eq!(want["step"], sac.updates());
-            let what = format!("{block} update {i}");
-            let alpha = tensors::to_f32(sac.temperature());
-            let (batch, noise_next, noise) = step(&file, i);
-            let metrics = sac.update(&batch, noise_next, noise);
-            assert_tensor(&format!("{what} critic"), metrics.critic_loss, &want["train_critic"]);
-            assert_eq!(metrics.actor.is_some(), !want["train_actor"].is_null(), "{what}: the actor's turn");
-            if let Some([loss, entropy]) = metrics.actor {
-                assert_tensor(&format!("{what} actor"), loss, &want["train_actor"]);
-                let target_entropy = config.target_entropy.expect("from the file");
-                let loss = entropy.sub_scalar(target_entropy).mul_scalar(alpha);
-                assert_tensor(&format!("{what} alpha"), loss, &want["train_alpha"]);
+        for form in FORMS {
+            let config = config(&file["meta"], normalized);
+            let mut sac = agent(&config, dims(&file["meta"]), &file["nets"]);
+            for (i, want) in list(&file[block]["update_sequence"]).iter().enumerate() {
+                assert_eq!(want["step"], sac.updates());
+                let what = format!("{block} {form:?} update {i}");
+                let alpha = f64::from(tensors::to_f32(sac.temperature()));
+                let metrics = update(&mut sac, form, &file, i);
+                assert_number(&format!("{what} critic"), metrics.critic_loss(), &want["train_critic"]);
+                assert_eq!(metrics.actor().is_some(), !want["train_actor"].is_null(), "{what}: the actor's turn");
+                if let Some([loss, entropy]) = metrics.actor() {
+                    assert_number(&format!("{what} actor"), loss, &want["train_actor"]);
+                    let target_entropy = config.target_entropy.expect("from the file");
+                    let loss = alpha * (entropy - target_entropy);
+                    assert_number(&format!("{what} alpha"), loss, &want["train_alpha"]);
+                }
+                assert_tensor(&format!("{what} log_alpha"), sac.temperature().log(), &want["log_alpha_after"]);
+                assert_weight(&format!("{what} q1"), sac.critic(), &want["q1_last_w_after"]);
+                assert_weight(&format!("{what} q1_target"), sac.target(), &want["q1_target_last_w_after"]);
+                assert_weight(&format!("{what} policy"), sac.policy(), &want["actor_last_w_after"]);
             }
-            assert_tensor(&format!("{what} log_alpha"), sac.temperature().log(), &want["log_alpha_after"]);
-            assert_tensor(&format!("{what} q1"), last_weight(sac.critic()), &want["q1_last_w_after"]);
-            assert_tensor(&format!("{what} q1_target"), last_weight(sac.target()), &want["q1_target_last_w_after"]);
-            assert_tensor(&format!("{what} policy"), last_weight(sac.policy()), &want["actor_last_w_after"]);
+            let nets = &file[block]["final_weights"];
+            let what = format!("{block} {form:?} final");
+            assert_state(&format!("{what} actor"), sac.policy().save(), &stacked(&[&nets["actor"]]));
+            assert_state(&format!("{what} critic"), sac.critic().save(), &stacked(&[&nets["q1"], &nets["q2"]]));
+            let targets = stacked(&[&nets["q1_target"], &nets["q2_target"]]);
+            assert_state(&format!("{what} target"), sac.target().save(), &targets);
         }
-        let nets = &file[block]["final_weights"];
-        assert_state(&format!("{block} final actor"), sac.policy().save(), &stacked(&[&nets["actor"]]));
-        assert_state(&format!("{block} final critic"), sac.critic().save(), &stacked(&[&nets["q1"], &nets["q2"]]));
-        let targets = stacked(&[&nets["q1_target"], &nets["q2_target"]]);
-        assert_state(&format!("{block} final target"), sac.target().save(), &targets);
     }
 }
 
-/// The output layer's weight of the first member, `[1, I, O]`.
-fn last_weight(net: &impl Parameters) -> Tensor<3> {
-    let parameters = net.parameters();
-    let (name, weight) = &parameters[parameters.len() - 2];
-    assert!(name.starts_with("weight."), "{name}");
-    (*weight).clone().narrow(0, 0, 1)
+/// [`assert_close`] for the output layer's weight of the first member, `[I, O]`.
+fn assert_weight(what: &str, net: &impl Parameters, want: &Value) {
+    let last = net.parts().len() / 2 - 1;
+    let (shape, weight) = net.save().f32s(&format!("weight.{last}")).expect("a weight");
+    assert_close(what, &weight[..shape[1] * shape[2]], &numbers(want));
 }
 
 #[test]

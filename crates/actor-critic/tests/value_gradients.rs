@@ -57,7 +57,7 @@ impl Reference {
             let size = shape[1] * shape[2];
             values[member * size..][..size].iter().map(|&x| f64::from(x)).collect()
         };
-        let layers = (0..critic.parameters().len() / 2)
+        let layers = (0..critic.parts().len() / 2)
             .map(|i| (member_of(format!("weight.{i}")), member_of(format!("bias.{i}"))))
             .collect();
         Self { layers, normalized_features }

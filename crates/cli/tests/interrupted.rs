@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{Place, VARIANTS, arrays, assert_equal_outcomes, checkpoints, text};
 
 /// Updates that take long enough for a signal to come in the middle.
-const SLOW: &str = "training.updates_per_step=40";
+const SLOW: &str = "training.updates_per_step=240";
 
 /// The uninterrupted run of a variant, in the folder `whole`.
 fn whole(overrides: &[&str]) -> Place {

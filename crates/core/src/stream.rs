@@ -93,14 +93,41 @@ impl Stream {
         self.fill(step, rows, 1, |draws| draws.below(n))
     }
 
-    fn fill<T>(&self, step: u64, rows: usize, columns: usize, mut draw: impl FnMut(&mut Draws) -> T) -> Vec<T> {
+    /// [`Stream::normals`] into a buffer, whose room is kept.
+    pub fn normals_into(&self, step: u64, rows: usize, columns: usize, out: &mut Vec<f32>) {
+        out.clear();
+        self.extend(step, rows, columns, Draws::normal, out);
+    }
+
+    /// Index `row` of [`Stream::indices`].
+    #[must_use]
+    pub fn index(&self, step: u64, row: usize, n: usize) -> usize {
+        self.at(step, lane(row)).below(n)
+    }
+
+    fn fill<T>(&self, step: u64, rows: usize, columns: usize, draw: impl FnMut(&mut Draws) -> T) -> Vec<T> {
         let mut out = Vec::with_capacity(rows * columns);
-        for row in 0..rows {
-            let mut draws = self.at(step, u32::try_from(row).expect("a stream has 2^32 lanes"));
-            out.extend((0..columns).map(|_| draw(&mut draws)));
-        }
+        self.extend(step, rows, columns, draw, &mut out);
         out
     }
+
+    fn extend<T>(
+        &self,
+        step: u64,
+        rows: usize,
+        columns: usize,
+        mut draw: impl FnMut(&mut Draws) -> T,
+        out: &mut Vec<T>,
+    ) {
+        for row in 0..rows {
+            let mut draws = self.at(step, lane(row));
+            out.extend((0..columns).map(|_| draw(&mut draws)));
+        }
+    }
+}
+
+fn lane(row: usize) -> u32 {
+    u32::try_from(row).expect("a stream has 2^32 lanes")
 }
 
 /// The words of one counter, in order. Implements `rand_core::TryRng`, so `rand_distr` works on it.

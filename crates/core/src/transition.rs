@@ -51,6 +51,15 @@ impl Batch {
         }
     }
 
+    /// Forgets all rows and keeps the room.
+    pub fn clear(&mut self) {
+        self.rows = 0;
+        for column in [&mut self.obs, &mut self.action, &mut self.reward, &mut self.next_obs, &mut self.not_terminated]
+        {
+            column.clear();
+        }
+    }
+
     /// Appends one row.
     pub fn push(&mut self, obs: &[f32], action: &[f32], reward: f32, next_obs: &[f32], terminated: bool) {
         self.rows += 1;

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use common::{array, differing, numbers, reported, tiny, whole};
-use foresee_actor_critic::{AgentConfig, Sac};
-use foresee_core::Transition;
-use foresee_dyna::replay::{ImaginedBuffer, RealBuffer, mix, shares, to_tensors};
+use foresee_actor_critic::{AgentConfig, Sac, TensorBatch};
+use foresee_core::{Batch, Transition};
+use foresee_dyna::replay::{ImaginedBuffer, RealBuffer, mix, shares};
 use foresee_dyna::schedule::Schedule;
 use foresee_dyna::{Algo, Config, Run, metrics};
 use foresee_nn::tensors;
@@ -127,8 +127,9 @@ fn every_batch_has_its_share_of_real_rows_and_all_rows_are_drawn_equally_often()
         imagined.push(&row.obs, &row.action, row.reward, &row.next_obs, row.terminated);
     }
     let mut counts = BTreeMap::new();
+    let mut batch = Batch::default();
     for update in 0..1000 {
-        let batch = mix(&real, &imagined, shares(16, 0.3, imagined.len()), 5, update);
+        mix(&real, &imagined, shares(16, 0.3, imagined.len()), [5, update], &mut batch);
         assert_eq!(batch.reward.iter().filter(|&&x| x >= 0.0).count(), 5, "0.3 · 16 = 4.8, in every batch");
         batch.reward.iter().for_each(|&x| *counts.entry(x as i32).or_insert(0_u32) += 1);
     }
@@ -190,7 +191,7 @@ fn an_agent_bootstraps_where_a_row_was_truncated_and_not_where_it_terminated() {
         real.push(&numbered(0.5, terminated, truncated));
     }
     let agent = Sac::new(&AgentConfig { hidden: vec![8], ..AgentConfig::default() }, [1, 1], 0, &Device::flex());
-    let batch = to_tensors(real.rows().clone(), &Device::flex());
+    let batch = TensorBatch::new(real.rows(), [1, 1], &Device::flex());
     let noise = tensors::from_vec(vec![0.1; 4], [4, 1], &Device::flex());
     let y = tensors::to_vec(agent.critic_target(&batch, noise));
     assert_ne!(y[0], 0.5, "a value that goes on");

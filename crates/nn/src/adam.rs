@@ -1,14 +1,18 @@
 //! Adam, one step over a structure's parameters (Kingma and Ba, 2015), with weight decay coupled (L2 in the gradient)
 //! or decoupled (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019).
 //!
-//! The update of each tensor is Burn's own; the moments are kept here, in the order of the parameters, so that they are
-//! saved under the parameters' names and not under Burn's random ids.
+//! The moments are kept here, as one tensor each, so that they are saved under the parameters' names and not under
+//! Burn's random ids. In host memory a step is one pass over weights, gradients and moments, or part of the pass that
+//! computes the gradients ([`Adam::fused`]); elsewhere it is Burn's own rule.
 
 use burn::optim::{AdaptiveMomentumState, Optimizer};
 use burn::tensor::Tensor;
 use foresee_core::{State, StateError};
 use serde::{Deserialize, Serialize};
 
+use crate::cpu::{self, AdamRule, Tapes, Weights};
+use crate::host::{self, Numbers, Slot};
+use crate::mlp::Mlp;
 use crate::parameters::{self, Parameters};
 
 /// How weight decay enters.
@@ -45,80 +49,115 @@ impl AdamConfig {
     pub fn new(lr: f64) -> Self {
         Self { lr, decay: 0.0, decay_form: Decay::default(), beta_1: 0.9, beta_2: 0.999, eps: 1e-8 }
     }
+
+    /// The rule of step number `time`, which counts from one.
+    fn rule(&self, time: u64) -> AdamRule {
+        let power = |beta: f32| f64::from(beta).powi(i32::try_from(time).unwrap_or(i32::MAX));
+        let decoupled = self.decay_form == Decay::Decoupled;
+        AdamRule {
+            step: (self.lr / (1.0 - power(self.beta_1))) as f32,
+            beta_1: self.beta_1,
+            beta_2: self.beta_2,
+            correction_2: (1.0 / (1.0 - power(self.beta_2))) as f32,
+            eps: self.eps,
+            shrink: if decoupled { (self.lr * self.decay) as f32 } else { 0.0 },
+            coupled: if decoupled { 0.0 } else { self.decay as f32 },
+        }
+    }
 }
 
 /// The optimiser with its moments.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Adam {
     config: AdamConfig,
-    rule: burn::optim::Adam,
-    /// One a parameter; `None` before its first step.
-    moments: Vec<Option<AdaptiveMomentumState<3>>>,
-}
-
-impl std::fmt::Debug for Adam {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Adam").field("config", &self.config).finish_non_exhaustive()
-    }
+    /// Steps taken.
+    time: u64,
+    moment_1: Slot,
+    moment_2: Slot,
 }
 
 impl Adam {
-    /// An optimiser for a structure of `parameters` parameters.
+    /// An optimiser for a structure's parameters.
     #[must_use]
     pub fn new(config: AdamConfig, parameters: &impl Parameters) -> Self {
-        let rule = burn::optim::AdamConfig::new()
-            .with_beta_1(config.beta_1)
-            .with_beta_2(config.beta_2)
-            .with_epsilon(config.eps)
-            .build();
-        Self { config, rule, moments: vec![None; parameters.parameters().len()] }
+        let zeros = || Slot::new(parameters.slot().get().zeros_like());
+        Self { config, time: 0, moment_1: zeros(), moment_2: zeros() }
     }
 
-    /// One step. `gradients` are in the order of the parameters and outside autodiff.
+    /// One step with a gradient `[E, 1, P]` outside autodiff. Gives back whether it was finite, where that costs
+    /// nothing to know: in host memory.
     #[track_caller]
-    pub fn step(&mut self, parameters: &mut impl Parameters, gradients: Vec<Tensor<3>>) {
-        assert_eq!(gradients.len(), self.moments.len(), "one gradient a parameter");
-        let AdamConfig { lr, decay, decay_form, .. } = self.config;
-        let all = parameters.parameters_mut().into_iter().zip(gradients).zip(&mut self.moments);
-        for ((parameter, gradient), moments) in all {
-            // Taking the tensor out leaves the optimiser its only owner, so that it can work in place.
-            let mut value = std::mem::replace(parameter, gradient.clone());
-            let mut gradient = gradient;
-            if decay > 0.0 {
-                match decay_form {
-                    Decay::Decoupled => value = value.mul_scalar(1.0 - lr * decay),
-                    Decay::Coupled => gradient = gradient + value.clone().mul_scalar(decay),
-                }
+    pub fn step(&mut self, parameters: &mut impl Parameters, gradient: Tensor<3>) -> Option<bool> {
+        let slot = parameters.slot_mut();
+        assert_eq!(slot.get().dims(), gradient.dims(), "one gradient a parameter");
+        if host::is_host(&gradient.device()) {
+            return Some(self.step_host(parameters, Numbers::of(gradient).get()));
+        }
+        self.time += 1;
+        let AdamConfig { lr, decay, decay_form, beta_1, beta_2, eps } = self.config;
+        let (mut value, mut gradient) = (slot.take(), gradient);
+        if decay > 0.0 {
+            match decay_form {
+                Decay::Decoupled => value = value.mul_scalar(1.0 - lr * decay),
+                Decay::Coupled => gradient = gradient + value.clone().mul_scalar(decay),
             }
-            let state = moments.take().map(burn::optim::AdamState::new);
-            let (value, state) = self.rule.step(lr, value, gradient, state);
-            *parameter = value;
-            *moments = state.map(|state| state.momentum);
+        }
+        let rule = burn::optim::AdamConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(eps).build();
+        // Before its first step the rule has no state of its own.
+        let state = (self.time > 1).then(|| {
+            let (m, v) = (self.moment_1.take(), self.moment_2.take());
+            burn::optim::AdamState::new(AdaptiveMomentumState::new(self.time as usize - 1, m, v))
+        });
+        let (value, state) = rule.step(lr, value, gradient, state);
+        slot.put(value);
+        if let Some(state) = state {
+            self.moment_1.put(state.momentum.moment_1);
+            self.moment_2.put(state.momentum.moment_2);
+        }
+        None
+    }
+
+    /// One step with a gradient `[P]` of all members' rows, in host memory. Gives back whether it was finite.
+    pub fn step_host(&mut self, parameters: &mut impl Parameters, gradient: &[f32]) -> bool {
+        self.time += 1;
+        let rule = self.config.rule(self.time);
+        let Self { moment_1, moment_2, .. } = self;
+        parameters.slot_mut().lend(|w| moment_1.lend(|m| moment_2.lend(|v| cpu::adam(rule, w, gradient, m, v))))
+    }
+
+    /// Begins a step whose gradients are taken from tapes, in host memory, member by member or all at once.
+    #[must_use]
+    pub fn fused<'a>(&'a mut self, net: &'a mut Mlp) -> FusedStep<'a> {
+        self.time += 1;
+        FusedStep {
+            rule: self.config.rule(self.time),
+            layout: net.layout().clone(),
+            parameters: Numbers::of(net.slot_mut().take()),
+            moment_1: Numbers::of(self.moment_1.take()),
+            moment_2: Numbers::of(self.moment_2.take()),
+            adam: self,
+            net,
         }
     }
 
     /// Forgets the moments of member `member`.
     pub fn reset_member(&mut self, member: usize) {
-        for moments in self.moments.iter_mut().flatten() {
-            for moment in [&mut moments.moment_1, &mut moments.moment_2] {
-                let [_, rows, columns] = moment.dims();
-                let zeros = Tensor::zeros([1, rows, columns], &moment.device());
-                *moment = moment.clone().slice_assign([member..member + 1, 0..rows, 0..columns], zeros);
-            }
+        for slot in [&mut self.moment_1, &mut self.moment_2] {
+            let moment = slot.take();
+            let [_, rows, columns] = moment.dims();
+            let zeros = Tensor::zeros([1, rows, columns], &moment.device());
+            slot.put(moment.slice_assign([member..member + 1, 0..rows, 0..columns], zeros));
         }
     }
 
-    /// The moments and step counts as arrays, under the parameters' names.
+    /// The moments and the step count as arrays, under the parameters' names.
     #[must_use]
     pub fn save(&self, parameters: &impl Parameters) -> State {
         let mut state = State::new();
-        for ((name, _), moments) in parameters.parameters().into_iter().zip(&self.moments) {
-            if let Some(moments) = moments {
-                state.put(&format!("{name}.time"), moments.time as u64);
-                state.put(&format!("{name}.moment_1"), parameters::to_array(&moments.moment_1));
-                state.put(&format!("{name}.moment_2"), parameters::to_array(&moments.moment_2));
-            }
-        }
+        let parts = parameters.parts();
+        state.put("time", self.time);
+        parameters::save_parts(&mut state, &parts, self.moment_1.get(), ".moment_1");
+        parameters::save_parts(&mut state, &parts, self.moment_2.get(), ".moment_2");
         state
     }
 
@@ -127,113 +166,55 @@ impl Adam {
     /// # Errors
     /// If an array has another shape, is missing or left over.
     pub fn load(&mut self, parameters: &impl Parameters, mut state: State) -> Result<(), StateError> {
-        for ((name, parameter), moments) in parameters.parameters().into_iter().zip(&mut self.moments) {
-            let mut part = state.part(&name);
-            *moments = if part.is_empty() {
-                None
-            } else {
-                let time = part.u64("time")? as usize;
-                let moment_1 = parameters::from_state(&mut part, "moment_1", parameter)?;
-                let moment_2 = parameters::from_state(&mut part, "moment_2", parameter)?;
-                part.finish()?;
-                Some(AdaptiveMomentumState::new(time, moment_1, moment_2))
-            };
-        }
+        let parts = parameters.parts();
+        let time = state.u64("time")?;
+        let moment_1 = parameters::load_parts(&mut state, &parts, self.moment_1.get(), ".moment_1")?;
+        let moment_2 = parameters::load_parts(&mut state, &parts, self.moment_2.get(), ".moment_2")?;
+        self.time = time;
+        self.moment_1.put(moment_1);
+        self.moment_2.put(moment_2);
         state.finish()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tensors;
-    use burn::tensor::Device;
+/// A step under way: weights and moments are lent until [`FusedStep::finish`].
+pub struct FusedStep<'a> {
+    rule: AdamRule,
+    layout: std::sync::Arc<cpu::Layout>,
+    parameters: Numbers,
+    moment_1: Numbers,
+    moment_2: Numbers,
+    adam: &'a mut Adam,
+    net: &'a mut Mlp,
+}
 
-    #[derive(Clone)]
-    struct One(Tensor<3>);
-
-    impl Parameters for One {
-        fn parameters(&self) -> Vec<(String, &Tensor<3>)> {
-            vec![("one".into(), &self.0)]
-        }
-
-        fn parameters_mut(&mut self) -> Vec<&mut Tensor<3>> {
-            vec![&mut self.0]
-        }
+impl FusedStep<'_> {
+    /// One member's weights as they are, `[P]`.
+    #[must_use]
+    pub fn member(&self, member: usize) -> &[f32] {
+        let width = self.layout.parameters();
+        &self.parameters.get()[member * width..][..width]
     }
 
-    fn one(value: f32) -> One {
-        One(tensors::from_vec(vec![value], [1, 1, 1], &Device::flex()))
-    }
-
-    /// The published recursion in f64.
-    fn by_hand(config: AdamConfig, start: f64, gradients: &[f64]) -> f64 {
-        let (mut theta, mut m, mut v) = (start, 0.0, 0.0);
-        let (b1, b2) = (f64::from(config.beta_1), f64::from(config.beta_2));
-        for (t, &g) in gradients.iter().enumerate() {
-            let g = match config.decay_form {
-                Decay::Coupled => g + config.decay * theta,
-                Decay::Decoupled => {
-                    theta *= 1.0 - config.lr * config.decay;
-                    g
-                }
-            };
-            m = b1 * m + (1.0 - b1) * g;
-            v = b2 * v + (1.0 - b2) * g * g;
-            let t = t as i32 + 1;
-            let (m_hat, v_hat) = (m / (1.0 - b1.powi(t)), v / (1.0 - b2.powi(t)));
-            theta -= config.lr * m_hat / (v_hat.sqrt() + f64::from(config.eps));
-        }
-        theta
-    }
-
-    #[test]
-    fn it_follows_the_published_recursion_in_both_forms_of_decay() {
-        let gradients = [0.3, -1.0, 0.01, 2.5, 0.0, -0.7];
-        for decay_form in [Decay::Decoupled, Decay::Coupled] {
-            let config = AdamConfig { decay: 0.3, decay_form, eps: 1e-3, ..AdamConfig::new(0.01) };
-            let mut theta = one(0.5);
-            let mut adam = Adam::new(config, &theta);
-            for &g in &gradients {
-                adam.step(&mut theta, vec![one(g as f32).0]);
-            }
-            let got = f64::from(tensors::to_f32(theta.0));
-            let want = by_hand(config, 0.5, &gradients);
-            assert!((got - want).abs() < 1e-6, "{decay_form:?}: {got}, expected {want}");
-        }
-    }
-
-    #[test]
-    fn a_member_whose_moments_hold_a_nan_recovers_after_a_reset_and_alone() {
-        let pair = |a: f32, b: f32| tensors::from_vec(vec![a, b], [2, 1, 1], &Device::flex());
-        let mut theta = One(pair(1.0, 1.0));
-        let mut adam = Adam::new(AdamConfig::new(0.1), &theta);
-        adam.step(&mut theta, vec![pair(f32::NAN, 1.0)]);
-        theta.0 = pair(1.0, 1.0);
-        let before = adam.save(&theta);
-        adam.reset_member(0);
-        let mut after = adam.save(&theta);
-        let moments = after.f32s("one.moment_1").unwrap().1;
-        assert_eq!((moments[0], moments[1]), (0.0, before.clone().f32s("one.moment_1").unwrap().1[1]));
-        adam.step(&mut theta, vec![pair(1.0, 1.0)]);
-        assert!(tensors::to_vec(theta.0).iter().all(|x| x.is_finite()));
-    }
-
-    #[test]
-    fn a_restored_optimiser_goes_on_bit_for_bit() {
-        let run = |cut: bool| {
-            let mut theta = one(0.5);
-            let mut adam = Adam::new(AdamConfig::new(0.01), &theta);
-            for step in 0..6_u8 {
-                if cut && step == 3 {
-                    let saved = adam.save(&theta);
-                    adam = Adam::new(AdamConfig::new(0.01), &theta);
-                    adam.load(&theta, saved).unwrap();
-                }
-                adam.step(&mut theta, vec![one(f32::from(step) - 2.2).0]);
-            }
-            tensors::to_f32(theta.0).to_bits()
+    /// The step of the members whose tapes these are, and of targets that follow at a rate; each member once. Gives
+    /// back whether all gradients were finite.
+    pub fn apply<T: Tapes + ?Sized>(&mut self, tapes: &T, target: Option<(&mut [f32], f32)>) -> bool {
+        let weights = Weights {
+            parameters: self.parameters.get_mut(),
+            moment_1: self.moment_1.get_mut(),
+            moment_2: self.moment_2.get_mut(),
+            target,
         };
-        assert_eq!(run(false), run(true));
+        cpu::step(&self.layout, tapes, self.rule, weights)
+    }
+
+    /// Puts weights and moments back.
+    pub fn finish(self) {
+        self.net.slot_mut().put(self.parameters.into_tensor());
+        self.adam.moment_1.put(self.moment_1.into_tensor());
+        self.adam.moment_2.put(self.moment_2.into_tensor());
     }
 }
+
+#[cfg(test)]
+mod tests;

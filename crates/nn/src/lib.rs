@@ -4,7 +4,10 @@
 //! * [`device`]: which backend a run's tensors live on, from a word in the config.
 //! * [`tensors`]: host numbers to tensors and back.
 //! * [`init`]: initial weights, drawn on the host from a named stream.
-//! * [`mlp`]: the primitive, `[E, B, I] -> [E, B, O]`.
+//! * [`cpu`]: the lower floor: the primitive on plain slices.
+//! * [`mlp`]: the primitive, `[E, B, I] -> [E, B, O]`, on tensors.
+//! * [`extension`]: the lower floor as one operation of Burn's, known to its autodiff.
+//! * [`host`]: tensors lent as plain numbers.
 //! * [`parameters`]: what has parameters, their gradients, averages and saved form.
 //! * [`adam`]: one optimiser step.
 //! * [`value_view`]: what a value-aware model loss may ask of an agent.
@@ -13,7 +16,10 @@
 //! (`docs/decisions/0004-parameters-are-plain-tensors.md`), so no forward pass can leave a graph behind by accident.
 
 pub mod adam;
+pub mod cpu;
 pub mod device;
+pub mod extension;
+pub mod host;
 pub mod init;
 pub mod mlp;
 pub mod parameters;
@@ -21,7 +27,8 @@ pub mod tensors;
 pub mod value_view;
 
 pub use adam::{Adam, AdamConfig, Decay};
+pub use cpu::{Activation, Shape};
 pub use init::Init;
-pub use mlp::{Activation, Mlp, MlpConfig};
+pub use mlp::Mlp;
 pub use parameters::Parameters;
 pub use value_view::ValueView;

@@ -1,65 +1,68 @@
-//! What has parameters: their names, gradients, running averages and saved form.
+//! What has parameters: their numbers, gradients, running averages and saved form.
 //!
-//! Every parameter of the project is a `Tensor<3>` with the member axis first: weights `[E, I, O]`, biases `[E, 1, O]`,
-//! log-variance bounds `[1, 1, O]`, the log-temperature `[1, 1, 1]`.
+//! All parameters of a structure are one tensor `[E, 1, P]`, a member a row, so that a gradient, an optimiser step, an
+//! average or a copy of a member is one operation. A row is made of named parts ([`Part`]).
 
 use burn::tensor::{Gradients, Tensor};
 use foresee_core::state::{Array, Data};
 use foresee_core::{State, StateError};
 
+use crate::cpu::{self, Part};
+use crate::host::{self, Slot};
 use crate::tensors;
 
-/// A structure with named parameters, outside autodiff.
+/// A structure with parameters, outside autodiff.
 pub trait Parameters: Clone {
-    /// Names and tensors, always in the same order.
-    fn parameters(&self) -> Vec<(String, &Tensor<3>)>;
+    /// All parameters, `[E, 1, P]`.
+    fn slot(&self) -> &Slot;
 
-    /// The tensors in the order of [`Parameters::parameters`].
-    fn parameters_mut(&mut self) -> Vec<&mut Tensor<3>>;
+    /// All parameters, to be changed.
+    fn slot_mut(&mut self) -> &mut Slot;
 
-    /// A copy whose parameters are leaves of a new graph. It lives for one loss and its gradients.
+    /// The named parts of a member's row, in order. Numbers between them are zero.
+    fn parts(&self) -> Vec<Part>;
+
+    /// A copy whose parameters are a leaf of a new graph. It lives for one loss and its gradient.
     #[must_use]
     fn tracked(&self) -> Self {
         let mut copy = self.clone();
-        for parameter in copy.parameters_mut() {
-            *parameter = parameter.clone().autodiff().require_grad();
-        }
+        let tensor = copy.slot_mut().take();
+        copy.slot_mut().put(tensor.autodiff().require_grad());
         copy
     }
 
-    /// The gradients of a [`Parameters::tracked`] copy, in order; zero where the loss did not reach a parameter.
+    /// The gradient of a [`Parameters::tracked`] copy, `[E, 1, P]`; zero if the loss did not reach it.
     #[must_use]
-    fn gradients(&self, gradients: &mut Gradients) -> Vec<Tensor<3>> {
-        self.parameters()
-            .into_iter()
-            .map(|(_, p)| p.grad_remove(gradients).unwrap_or_else(|| p.clone().inner().zeros_like()))
-            .collect()
+    fn gradient(&self, gradients: &mut Gradients) -> Tensor<3> {
+        let leaf = self.slot().get();
+        leaf.grad_remove(gradients).unwrap_or_else(|| leaf.clone().inner().zeros_like())
     }
 
     /// Polyak averaging: self ← tau · online + (1 − tau) · self.
     fn polyak(&mut self, online: &Self, tau: f64) {
-        for (target, (_, online)) in self.parameters_mut().into_iter().zip(online.parameters()) {
-            let averaged = target.clone().mul_scalar(1.0 - tau) + online.clone().mul_scalar(tau);
-            *target = averaged;
+        let online = online.slot().get().clone();
+        if host::is_host(&online.device()) {
+            let online = host::Numbers::of(online);
+            self.slot_mut().lend(|target| cpu::polyak(target, online.get(), tau as f32));
+        } else {
+            let target = self.slot_mut().take();
+            self.slot_mut().put(target.mul_scalar(1.0 - tau) + online.mul_scalar(tau));
         }
     }
 
-    /// Copies member `member` of every parameter from another structure of the same shapes.
+    /// Copies member `member` from another structure of the same shape.
     fn copy_member(&mut self, from: &Self, member: usize) {
-        for (to, (_, from)) in self.parameters_mut().into_iter().zip(from.parameters()) {
-            let values = from.clone().narrow(0, member, 1);
-            let [_, rows, columns] = to.dims();
-            *to = to.clone().slice_assign([member..member + 1, 0..rows, 0..columns], values);
-        }
+        let values = from.slot().get().clone().narrow(0, member, 1);
+        let to = self.slot_mut().take();
+        let [_, rows, columns] = to.dims();
+        self.slot_mut().put(to.slice_assign([member..member + 1, 0..rows, 0..columns], values));
     }
 
-    /// The parameters as arrays.
+    /// The parameters as arrays, a part each.
     #[must_use]
     fn save(&self) -> State {
         let mut state = State::new();
-        for (name, parameter) in self.parameters() {
-            state.put(&name, to_array(parameter));
-        }
+        save_parts(&mut state, &self.parts(), self.slot().get(), "");
         state
     }
 
@@ -68,28 +71,45 @@ pub trait Parameters: Clone {
     /// # Errors
     /// If an array is missing, of another shape, or left over.
     fn load(&mut self, mut state: State) -> Result<(), StateError> {
-        let names: Vec<String> = self.parameters().into_iter().map(|(name, _)| name).collect();
-        for (name, parameter) in names.into_iter().zip(self.parameters_mut()) {
-            *parameter = from_state(&mut state, &name, parameter)?;
-        }
+        let parameters = load_parts(&mut state, &self.parts(), self.slot().get(), "")?;
+        self.slot_mut().put(parameters);
         state.finish()
     }
 }
 
-/// A parameter as an array.
-pub(crate) fn to_array(tensor: &Tensor<3>) -> Array {
-    Array::new(tensor.dims().to_vec(), Data::F32(tensors::to_vec(tensor.clone())))
+/// Every part as an array `[E, rows, columns]` under its name and `suffix`.
+pub(crate) fn save_parts(state: &mut State, parts: &[Part], tensor: &Tensor<3>, suffix: &str) {
+    let [members, _, width] = tensor.dims();
+    let all = tensors::to_vec(tensor.clone());
+    for Part { name, offset, shape: [rows, columns] } in parts {
+        let size = rows * columns;
+        let values = (0..members).flat_map(|e| &all[e * width + offset..][..size]).copied().collect();
+        state.put(&format!("{name}{suffix}"), Array::new(vec![members, *rows, *columns], Data::F32(values)));
+    }
 }
 
-/// An array as a tensor of the shape and on the device of `like`.
-pub(crate) fn from_state(state: &mut State, name: &str, like: &Tensor<3>) -> Result<Tensor<3>, StateError> {
-    let (shape, values) = state.f32s(name)?;
-    if shape != like.dims() {
-        return Err(StateError::Mismatch {
-            path: name.into(),
-            found: format!("of shape {shape:?}"),
-            expected: format!("shape {:?}", like.dims()),
-        });
+/// The tensor that [`save_parts`] took apart, of the shape and on the device of `like`.
+pub(crate) fn load_parts(
+    state: &mut State,
+    parts: &[Part],
+    like: &Tensor<3>,
+    suffix: &str,
+) -> Result<Tensor<3>, StateError> {
+    let [members, _, width] = like.dims();
+    let mut all = vec![0.0; members * width];
+    for Part { name, offset, shape: [rows, columns] } in parts {
+        let path = format!("{name}{suffix}");
+        let (shape, values) = state.f32s(&path)?;
+        if shape != [members, *rows, *columns] {
+            return Err(StateError::Mismatch {
+                path,
+                found: format!("of shape {shape:?}"),
+                expected: format!("shape {:?}", [members, *rows, *columns]),
+            });
+        }
+        for (e, values) in values.chunks_exact(rows * columns).enumerate() {
+            all[e * width + offset..][..values.len()].copy_from_slice(values);
+        }
     }
-    Ok(tensors::from_vec(values, like.dims(), &like.device()))
+    Ok(tensors::from_vec(all, like.dims(), &like.device()))
 }

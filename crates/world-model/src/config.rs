@@ -70,9 +70,9 @@ impl ModelConfig {
                 loss.clip_quantile
             ));
         }
-        if fit.every == 0 || fit.batch == 0 || fit.max_steps == 0 {
+        if fit.every == 0 || fit.batch == 0 || fit.max_steps == 0 || fit.max_epochs == Some(0) {
             return Some(
-                "`model.fit.every`, `batch` and `max_steps` must be positive\nhint: remove the key to get its default"
+                "`model.fit.every`, `batch`, `max_steps` and `max_epochs` must be positive\nhint: remove the key to get its default"
                     .into(),
             );
         }
@@ -245,6 +245,9 @@ pub struct FitConfig {
     pub min_steps: u64,
     /// Gradient steps at most.
     pub max_steps: u64,
+    /// Epochs at most; unset for as many as `max_steps` allows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_epochs: Option<u32>,
     /// `member` or `shared`.
     pub snapshot: Snapshot,
 }
@@ -262,6 +265,7 @@ impl Default for FitConfig {
             threshold: 0.01,
             min_steps: 0,
             max_steps: 10_000,
+            max_epochs: None,
             snapshot: Snapshot::Member,
         }
     }

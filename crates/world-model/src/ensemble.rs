@@ -7,7 +7,9 @@
 use burn::tensor::activation::softplus;
 use burn::tensor::{Device, Tensor};
 use foresee_core::{State, StateError, Stream};
-use foresee_nn::{Activation, Init, Mlp, MlpConfig, Parameters, tensors};
+use foresee_nn::cpu::Part;
+use foresee_nn::host::Slot;
+use foresee_nn::{Activation, Init, Mlp, Parameters, Shape, tensors};
 
 use crate::config::{EnsembleConfig, Head};
 use crate::normalizer::Normalizer;
@@ -25,34 +27,57 @@ pub struct Prediction {
     pub logvar: Option<Tensor<3>>,
 }
 
-/// The bounds of the log-variance, `[1, 1, O + 1]` each; nothing where the head is deterministic.
+/// The bounds of the log-variance, low then high, `[1, 1, 2 (O + 1)]`.
 #[derive(Clone, Debug)]
-pub struct Bounds(pub Option<[Tensor<3>; 2]>);
+pub struct Bounds(Slot);
 
 impl Bounds {
+    /// Bounds `[O + 1]` each.
+    #[must_use]
+    pub fn new(min: &[f32], max: &[f32], device: &Device) -> Self {
+        Self(Slot::new(tensors::from_vec([min, max].concat(), [1, 1, 2 * min.len()], device)))
+    }
+
+    /// Channels, `O + 1`.
+    fn channels(&self) -> usize {
+        self.0.get().dims()[2] / 2
+    }
+
+    fn both(&self) -> [Tensor<3>; 2] {
+        let channels = self.channels();
+        [0, channels].map(|start| self.0.get().clone().narrow(2, start, channels))
+    }
+
     /// The soft clamp.
     #[must_use]
-    pub fn clamp(&self, raw: Tensor<3>) -> Option<Tensor<3>> {
-        let [min, max] = self.0.as_ref()?;
-        let below = max.clone() - softplus(max.clone() - raw, 1.0);
-        Some(min.clone() + softplus(below - min.clone(), 1.0))
+    pub fn clamp(&self, raw: Tensor<3>) -> Tensor<3> {
+        let [min, max] = self.both();
+        let below = max.clone() - softplus(max - raw, 1.0);
+        min.clone() + softplus(below - min, 1.0)
     }
 
     /// Σ max − Σ min: what keeps the bounds from drifting apart.
     #[must_use]
-    pub fn width(&self) -> Option<Tensor<1>> {
-        let [min, max] = self.0.as_ref()?;
-        Some(max.clone().sum() - min.clone().sum())
+    pub fn width(&self) -> Tensor<1> {
+        let [min, max] = self.both();
+        max.sum() - min.sum()
     }
 }
 
 impl Parameters for Bounds {
-    fn parameters(&self) -> Vec<(String, &Tensor<3>)> {
-        self.0.iter().flat_map(|[min, max]| [("min_logvar".to_owned(), min), ("max_logvar".to_owned(), max)]).collect()
+    fn slot(&self) -> &Slot {
+        &self.0
     }
 
-    fn parameters_mut(&mut self) -> Vec<&mut Tensor<3>> {
-        self.0.iter_mut().flatten().collect()
+    fn slot_mut(&mut self) -> &mut Slot {
+        &mut self.0
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        let shape = [1, self.channels()];
+        [("min_logvar", 0), ("max_logvar", shape[1])]
+            .map(|(name, offset)| Part { name: name.into(), offset, shape })
+            .into()
     }
 }
 
@@ -61,8 +86,8 @@ impl Parameters for Bounds {
 pub struct Ensemble {
     /// The networks, `[E, B, O + A] -> [E, B, O + 1]`, or twice as many outputs with a Gaussian head.
     pub net: Mlp,
-    /// Bounds of the log-variance.
-    pub bounds: Bounds,
+    /// Bounds of the log-variance, where the head is Gaussian.
+    pub bounds: Option<Bounds>,
     /// Of the inputs.
     pub normalizer: Normalizer,
     /// Members that imagine, best first.
@@ -81,20 +106,19 @@ impl Ensemble {
         device: &Device,
     ) -> Self {
         let channels = obs_dim + 1;
-        let net = MlpConfig {
+        let shape = Shape {
             members: config.members,
             inputs: obs_dim + action_dim,
             hidden: config.hidden.clone(),
             outputs: if head == Head::Gaussian { 2 * channels } else { channels },
             activation: Activation::Silu,
+            layer_norm: false,
             normalized_features: false,
-            init: Init::TruncatedNormal,
-        }
-        .init(&Stream::new(seed, "model/init"), device);
-        let bound = |value| tensors::from_vec(vec![value; channels], [1, 1, channels], device);
+        };
+        let [min, max] = [MIN_LOGVAR, MAX_LOGVAR].map(|bound| vec![bound; channels]);
         Self {
-            net,
-            bounds: Bounds((head == Head::Gaussian).then(|| [bound(MIN_LOGVAR), bound(MAX_LOGVAR)])),
+            net: Mlp::new(shape, Init::TruncatedNormal, &Stream::new(seed, "model/init"), device),
+            bounds: (head == Head::Gaussian).then(|| Bounds::new(&min, &max, device)),
             normalizer: Normalizer::identity(obs_dim + action_dim),
             elites: (0..config.elites).collect(),
             obs_dim,
@@ -116,7 +140,7 @@ impl Ensemble {
     /// The prediction for normalised inputs `[E, B, O + A]` or, shown to every member, `[1, B, O + A]`.
     #[must_use]
     pub fn predict(&self, inputs: Tensor<3>) -> Prediction {
-        predict(&self.net, &self.bounds, inputs, self.obs_dim + 1)
+        predict(&self.net, self.bounds.as_ref(), inputs, self.obs_dim + 1)
     }
 
     /// As arrays.
@@ -124,7 +148,9 @@ impl Ensemble {
     pub fn save(&self) -> State {
         let mut state = State::new();
         state.nest("net", self.net.save());
-        state.nest("bounds", self.bounds.save());
+        if let Some(bounds) = &self.bounds {
+            state.nest("bounds", bounds.save());
+        }
         state.nest("normalizer", self.normalizer.save());
         state.put("elites", self.elites.iter().map(|&e| e as u64).collect::<Vec<_>>());
         state
@@ -136,7 +162,9 @@ impl Ensemble {
     /// If an array is missing, of another shape, or left over.
     pub fn load(&mut self, mut state: State) -> Result<(), StateError> {
         self.net.load(state.part("net"))?;
-        self.bounds.load(state.part("bounds"))?;
+        if let Some(bounds) = &mut self.bounds {
+            bounds.load(state.part("bounds"))?;
+        }
         self.normalizer = Normalizer::restore(state.part("normalizer"))?;
         self.elites = state.u64s("elites")?.1.into_iter().map(|e| e as usize).collect();
         state.finish()
@@ -145,11 +173,9 @@ impl Ensemble {
 
 /// The prediction of networks and bounds that may be tracked; `channels` is `O + 1`.
 #[must_use]
-pub fn predict(net: &Mlp, bounds: &Bounds, inputs: Tensor<3>, channels: usize) -> Prediction {
+pub fn predict(net: &Mlp, bounds: Option<&Bounds>, inputs: Tensor<3>, channels: usize) -> Prediction {
     let out = net.forward(inputs);
-    if bounds.0.is_none() {
-        return Prediction { mean: out, logvar: None };
-    }
+    let Some(bounds) = bounds else { return Prediction { mean: out, logvar: None } };
     let raw = out.clone().narrow(2, channels, channels);
-    Prediction { mean: out.narrow(2, 0, channels), logvar: bounds.clamp(raw) }
+    Prediction { mean: out.narrow(2, 0, channels), logvar: Some(bounds.clamp(raw)) }
 }

@@ -17,9 +17,9 @@ pub(crate) struct FitData {
     rows: usize,
     pub(crate) split: Split,
     /// Normalised model inputs, `[rows, O + A]`.
-    inputs: Vec<f32>,
+    pub(crate) inputs: Vec<f32>,
     /// (next_obs − obs, reward), `[rows, O + 1]`.
-    targets: Vec<f32>,
+    pub(crate) targets: Vec<f32>,
     /// By replay row, where the loss asks for them.
     pub(crate) weights: Option<ValueWeights>,
     pub(crate) add_mse: bool,
@@ -65,12 +65,12 @@ impl FitData {
     }
 
     /// Inputs `[E, B, O + A]` and targets `[E, B, O + 1]` of replay rows `[E, B]`.
-    pub(crate) fn gather(&self, rows: &[usize], members: usize, device: &Device) -> (Tensor<3>, Tensor<3>) {
+    pub(crate) fn gather(&self, rows: &[u32], members: usize, device: &Device) -> (Tensor<3>, Tensor<3>) {
         let gather = |all: &[f32]| {
             let width = all.len() / self.rows;
             let mut out = Vec::with_capacity(rows.len() * width);
             for &row in rows {
-                out.extend_from_slice(&all[row * width..(row + 1) * width]);
+                out.extend_from_slice(&all[row as usize * width..][..width]);
             }
             tensors::from_vec(out, [members, rows.len() / members, width], device)
         };

@@ -9,9 +9,9 @@ use foresee_core::Stream;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
     /// Replay rows nobody trains on; all members are scored on all of them.
-    pub holdout: Vec<usize>,
+    pub holdout: Vec<u32>,
     /// Each member's own rows, drawn with replacement among the training rows once a call, `[E, N_train]`.
-    bootstrap: Vec<Vec<usize>>,
+    bootstrap: Vec<Vec<u32>>,
     order: Stream,
     call: u64,
 }
@@ -22,7 +22,12 @@ impl Split {
     #[must_use]
     pub fn new(rows: usize, holdout: f64, members: usize, seed: u64, call: u64) -> Self {
         assert!(rows >= 2, "a split needs two rows, got {rows}");
-        let mut shuffled = Stream::new(seed, "model/holdout").at(call, 0).permutation(rows);
+        let mut shuffled: Vec<u32> = Stream::new(seed, "model/holdout")
+            .at(call, 0)
+            .permutation(rows)
+            .into_iter()
+            .map(|row| row as u32)
+            .collect();
         let held = ((rows as f64 * holdout) as usize).clamp(1, rows - 1);
         let train = shuffled.split_off(held);
         let stream = Stream::new(seed, "model/bootstrap");
@@ -49,10 +54,12 @@ impl Split {
 
     /// The replay rows of one batch in such an order, `[E, B]`: each member's own row at each position. The last batch
     /// may be short.
-    #[must_use]
-    pub fn batch(&self, order: &[usize], index: usize, batch: usize) -> Vec<usize> {
+    pub fn batch(&self, order: &[usize], index: usize, batch: usize, rows: &mut Vec<u32>) {
         let positions = &order[index * batch..((index + 1) * batch).min(order.len())];
-        self.bootstrap.iter().flat_map(|rows| positions.iter().map(|&p| rows[p])).collect()
+        rows.clear();
+        for own in &self.bootstrap {
+            rows.extend(positions.iter().map(|&p| own[p]));
+        }
     }
 }
 
@@ -75,9 +82,9 @@ mod tests {
     fn an_epoch_shows_every_member_each_of_its_rows_once() {
         let split = Split::new(23, 0.1, 2, 1, 0);
         let n = split.bootstrap[0].len();
-        let mut seen = vec![Vec::new(); 2];
+        let (mut seen, mut rows) = (vec![Vec::new(); 2], Vec::new());
         for index in 0..split.batches(8) {
-            let rows = split.batch(&split.order(3), index, 8);
+            split.batch(&split.order(3), index, 8, &mut rows);
             for (member, part) in rows.chunks(rows.len() / 2).enumerate() {
                 seen[member].extend_from_slice(part);
             }
@@ -94,6 +101,8 @@ mod tests {
     #[test]
     fn the_smallest_replay_still_has_both_sides() {
         let split = Split::new(2, 0.2, 1, 0, 0);
-        assert_eq!((split.holdout.len(), split.batch(&split.order(0), 0, 256).len()), (1, 1));
+        let mut rows = Vec::new();
+        split.batch(&split.order(0), 0, 256, &mut rows);
+        assert_eq!((split.holdout.len(), rows.len()), (1, 1));
     }
 }

@@ -10,15 +10,24 @@
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::{Batch, State, StateError};
+use foresee_nn::host;
 use foresee_nn::{Adam, AdamConfig, Mlp, Parameters, ValueView, tensors};
-use thiserror::Error;
+
+mod report;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+pub use report::{Diverged, FitReport, TrainLoss};
 
 use crate::config::{ModelConfig, Snapshot};
 use crate::early_stopping::EarlyStopping;
 use crate::ensemble::{Bounds, Ensemble, predict};
 use crate::fit_data::FitData;
+use crate::loss::lanes::LaneLoss;
 use crate::loss::{self, LossInput};
 use crate::value_weights::ValueWeights;
+use steps::HostSteps;
 
 /// Gradient steps between two holdout scores at least: with few data an epoch is cheaper than a score.
 const STEPS_BETWEEN_SCORES: u64 = 20;
@@ -26,33 +35,6 @@ const STEPS_BETWEEN_SCORES: u64 = 20;
 const STEPS_A_SLICE: u64 = 25;
 /// Holdout rows that are scored at once: bounds the memory of one pass.
 const ROWS_AT_ONCE: usize = 4096;
-
-/// A fit that came to nothing.
-#[derive(Debug, Error)]
-#[error(
-    "model training diverged: after {steps} gradient steps too few members have finite weights to fill the elites\nhint: lower `model.fit.lr`"
-)]
-pub struct Diverged {
-    /// Gradient steps taken.
-    pub steps: u64,
-}
-
-/// What a finished fit has to say.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FitReport {
-    /// Gradient steps taken.
-    pub steps: u64,
-    /// Epochs begun.
-    pub epochs: u32,
-    /// Training loss of the last gradient step, summed over members.
-    pub train_loss: f64,
-    /// Best holdout score, the loss's own, mean over elites.
-    pub holdout_score: f64,
-    /// Squared error of the kept weights on the holdout, mean over elites: comparable across losses.
-    pub holdout_mse: f64,
-    /// Mean norm of the clipped value gradients, where the loss uses them.
-    pub value_gradient_norm: Option<f64>,
-}
 
 /// A training call under way.
 #[derive(Clone, Debug)]
@@ -63,11 +45,13 @@ pub struct Fit {
     stopping: EarlyStopping,
     /// The weights to restore at the end: under `snapshot = "member"` those before the call, until a member's own best
     /// replaces them. Bounds are shared by all members and follow under `snapshot = "shared"` only.
-    kept: Option<(Mlp, Bounds)>,
+    kept: Option<(Mlp, Option<Bounds>)>,
     epoch: u32,
     /// The order of this epoch; derived, never saved.
     order: Vec<usize>,
     batch: usize,
+    /// The replay rows of one batch, `[E, B]`: a buffer.
+    rows: Vec<u32>,
     steps: u64,
     scored_at: u64,
     train_loss: f64,
@@ -80,7 +64,9 @@ pub struct Trainer {
     /// The model that is trained.
     pub ensemble: Ensemble,
     net_adam: Adam,
-    bounds_adam: Adam,
+    bounds_adam: Option<Adam>,
+    /// Where the device is host memory.
+    host: Option<HostSteps>,
     seed: u64,
     device: Device,
 }
@@ -95,7 +81,8 @@ impl Trainer {
         Self {
             net_adam: Adam::new(adam, &ensemble.net),
             // Decay would pull the bounds to a variance of one.
-            bounds_adam: Adam::new(AdamConfig::new(fit.lr), &ensemble.bounds),
+            bounds_adam: ensemble.bounds.as_ref().map(|bounds| Adam::new(AdamConfig::new(fit.lr), bounds)),
+            host: host::is_host(device).then(|| HostSteps::new(&ensemble)),
             ensemble,
             config: config.clone(),
             seed,
@@ -127,6 +114,7 @@ impl Trainer {
             kept,
             epoch: 0,
             batch: 0,
+            rows: Vec::new(),
             steps: 0,
             scored_at: 0,
             train_loss: f64::NAN,
@@ -142,9 +130,9 @@ impl Trainer {
         for _ in 0..STEPS_A_SLICE {
             let loss = self.gradient_step(fit);
             let epoch_over = fit.batch == 0;
-            let spent = fit.steps >= config.max_steps;
+            let spent = fit.steps >= config.max_steps || config.max_epochs.is_some_and(|most| fit.epoch >= most);
             if spent || (epoch_over && fit.steps >= fit.scored_at + STEPS_BETWEEN_SCORES) {
-                fit.train_loss = f64::from(tensors::to_f32(loss));
+                fit.train_loss = loss.read();
                 fit.scored_at = fit.steps;
                 let scores = self.holdout_scores(&fit.data);
                 let verdict = fit.stopping.update(&scores);
@@ -158,10 +146,10 @@ impl Trainer {
     }
 
     /// The fit's next gradient step; the loss before it.
-    pub fn gradient_step(&mut self, fit: &mut Fit) -> Tensor<1> {
+    pub fn gradient_step(&mut self, fit: &mut Fit) -> TrainLoss {
         let batch = self.config.fit.batch;
-        let rows = fit.data.split.batch(&fit.order, fit.batch, batch);
-        let loss = self.step(&fit.data, &rows);
+        fit.data.split.batch(&fit.order, fit.batch, batch, &mut fit.rows);
+        let loss = self.step(&fit.data, &fit.rows);
         fit.steps += 1;
         fit.batch += 1;
         if fit.batch == fit.data.split.batches(batch) {
@@ -172,48 +160,86 @@ impl Trainer {
     }
 
     /// One gradient step on replay rows `[E, B]`; the loss before it.
-    fn step(&mut self, data: &FitData, rows: &[usize]) -> Tensor<1> {
+    fn step(&mut self, data: &FitData, rows: &[u32]) -> TrainLoss {
+        let loss = self.lane_loss(data);
+        match &mut self.host {
+            Some(host) => {
+                let adams = (&mut self.net_adam, self.bounds_adam.as_mut());
+                TrainLoss::Host(host.step(&loss, data, rows, &mut self.ensemble, adams))
+            }
+            None => TrainLoss::Device(self.step_in_tensors(data, rows)),
+        }
+    }
+
+    /// The same in ordinary tensor operations: the specification, and what runs where memory is not the host's.
+    fn step_in_tensors(&mut self, data: &FitData, rows: &[u32]) -> Tensor<1> {
         // Targets and weights: gathered by replay row.
         let members = self.ensemble.members();
         let (inputs, target) = data.gather(rows, members, &self.device);
         let value_gradients = data.weights.as_ref().map(|w| w.gather(rows, members, &self.device));
 
         // Prediction and loss, on a copy that lives for one gradient.
-        let (net, bounds) = (self.ensemble.net.tracked(), self.ensemble.bounds.tracked());
-        let prediction = predict(&net, &bounds, inputs, self.ensemble.obs_dim() + 1);
+        let (net, bounds) = (self.ensemble.net.tracked(), self.ensemble.bounds.as_ref().map(Parameters::tracked));
+        let prediction = predict(&net, bounds.as_ref(), inputs, self.ensemble.obs_dim() + 1);
         let input = LossInput { prediction, target, value_gradients, add_mse: data.add_mse };
-        let loss = loss::reduce(loss::per_row(&self.config.loss, &input), &bounds);
+        let loss = loss::reduce(loss::per_row(&self.config.loss, &input), bounds.as_ref());
 
         // Gradient and step.
         let mut gradients = loss.backward();
-        let (of_net, of_bounds) = (net.gradients(&mut gradients), bounds.gradients(&mut gradients));
+        let of_net = net.gradient(&mut gradients);
+        let of_bounds = bounds.as_ref().map(|bounds| bounds.gradient(&mut gradients));
         drop((net, bounds));
         self.net_adam.step(&mut self.ensemble.net, of_net);
-        self.bounds_adam.step(&mut self.ensemble.bounds, of_bounds);
+        if let (Some(adam), Some(bounds), Some(gradient)) =
+            (&mut self.bounds_adam, &mut self.ensemble.bounds, of_bounds)
+        {
+            adam.step(bounds, gradient);
+        }
         loss.inner()
+    }
+
+    fn lane_loss(&self, data: &FitData) -> LaneLoss {
+        let heads = data.weights.as_ref().map_or(0, ValueWeights::heads);
+        LaneLoss::new(&self.config.loss, data.add_mse, self.ensemble.obs_dim() + 1, heads)
     }
 
     /// Every member's mean score on the holdout, `[E]`.
     fn holdout_scores(&self, data: &FitData) -> Vec<f64> {
-        self.mean_over_holdout(data, |input| loss::score_per_row(&self.config.loss, &input))
+        let lanes = self.lane_loss(data).score();
+        self.mean_over_holdout(data, &lanes, |input| loss::score_per_row(&self.config.loss, &input))
     }
 
-    /// Every member's mean of a row function over the holdout, `[E]`.
-    fn mean_over_holdout(&self, data: &FitData, per_row: impl Fn(LossInput) -> Tensor<2>) -> Vec<f64> {
+    /// Every member's mean squared error on the holdout, `[E]`.
+    fn holdout_mse(&self, data: &FitData) -> Vec<f64> {
+        let lanes = LaneLoss::mse(self.ensemble.obs_dim() + 1);
+        self.mean_over_holdout(data, &lanes, |input| loss::mse::per_row(input.prediction.mean, input.target))
+    }
+
+    /// Every member's mean of a row function, given in both forms, over the holdout, `[E]`.
+    fn mean_over_holdout(
+        &self,
+        data: &FitData,
+        lanes: &LaneLoss,
+        per_row: impl Fn(LossInput) -> Tensor<2>,
+    ) -> Vec<f64> {
+        let holdout = &data.split.holdout;
         let mut sums = vec![0.0; self.ensemble.members()];
-        for rows in data.split.holdout.chunks(ROWS_AT_ONCE) {
-            let (inputs, target) = data.gather(rows, 1, &self.device);
-            let input = LossInput {
-                prediction: self.ensemble.predict(inputs),
-                target,
-                value_gradients: data.weights.as_ref().map(|w| w.gather(rows, 1, &self.device)),
-                add_mse: data.add_mse,
-            };
-            let scores = tensors::to_vec(per_row(input).sum_dim(1));
-            sums.iter_mut().zip(scores).for_each(|(sum, score)| *sum += f64::from(score));
+        if self.host.is_some() {
+            sums = steps::scores(&self.ensemble, lanes, data, holdout);
+        } else {
+            for rows in holdout.chunks(ROWS_AT_ONCE) {
+                let (inputs, target) = data.gather(rows, 1, &self.device);
+                let input = LossInput {
+                    prediction: self.ensemble.predict(inputs),
+                    target,
+                    value_gradients: data.weights.as_ref().map(|w| w.gather(rows, 1, &self.device)),
+                    add_mse: data.add_mse,
+                };
+                let scores = tensors::to_vec(per_row(input).sum_dim(1));
+                sums.iter_mut().zip(scores).for_each(|(sum, score)| *sum += f64::from(score));
+            }
         }
-        let rows = data.split.holdout.len() as f64;
-        sums.into_iter().map(|sum| sum / rows).collect()
+        sums.into_iter().map(|sum| sum / holdout.len() as f64).collect()
     }
 
     fn keep(&self, fit: &mut Fit, members: &[usize]) {
@@ -246,9 +272,8 @@ impl Trainer {
             self.ensemble.elites.iter().map(|&e| scores[e]).sum::<f64>() / self.ensemble.elites.len() as f64
         };
         let holdout_score = mean_over_elites(fit.stopping.best());
-        let mse = self.mean_over_holdout(&fit.data, |input| loss::mse::per_row(input.prediction.mean, input.target));
-        let holdout_mse = mean_over_elites(&mse);
-        let bounds = self.ensemble.bounds.save();
+        let holdout_mse = mean_over_elites(&self.holdout_mse(&fit.data));
+        let bounds = self.ensemble.bounds.as_ref().map(Parameters::save).unwrap_or_default();
         let sound = bounds.iter().all(|(_, bound)| bound.is_finite());
         if !(holdout_score.is_finite() && holdout_mse.is_finite() && sound) {
             return Err(Diverged { steps: fit.steps });
@@ -274,7 +299,9 @@ impl Trainer {
         let mut state = State::new();
         state.nest("ensemble", self.ensemble.save());
         state.nest("net_adam", self.net_adam.save(&self.ensemble.net));
-        state.nest("bounds_adam", self.bounds_adam.save(&self.ensemble.bounds));
+        if let (Some(adam), Some(bounds)) = (&self.bounds_adam, &self.ensemble.bounds) {
+            state.nest("bounds_adam", adam.save(bounds));
+        }
         state
     }
 
@@ -285,7 +312,9 @@ impl Trainer {
     pub fn load(&mut self, mut state: State) -> Result<(), StateError> {
         self.ensemble.load(state.part("ensemble"))?;
         self.net_adam.load(&self.ensemble.net, state.part("net_adam"))?;
-        self.bounds_adam.load(&self.ensemble.bounds, state.part("bounds_adam"))?;
+        if let (Some(adam), Some(bounds)) = (&mut self.bounds_adam, &self.ensemble.bounds) {
+            adam.load(bounds, state.part("bounds_adam"))?;
+        }
         state.finish()
     }
 
@@ -304,7 +333,9 @@ impl Trainer {
         } else {
             let mut kept = (self.ensemble.net.clone(), self.ensemble.bounds.clone());
             kept.0.load(kept_state.part("net"))?;
-            kept.1.load(kept_state.part("bounds"))?;
+            if let Some(bounds) = &mut kept.1 {
+                bounds.load(kept_state.part("bounds"))?;
+            }
             Some(kept)
         };
         let data = self.derive(rows, view, call, real_step);
@@ -318,6 +349,7 @@ impl Trainer {
             kept,
             epoch,
             batch: state.u64("batch")? as usize,
+            rows: Vec::new(),
             steps: state.u64("steps")?,
             scored_at: state.u64("scored_at")?,
             train_loss: state.f64("train_loss")?,
@@ -342,7 +374,9 @@ impl Fit {
         state.nest("stopping", self.stopping.save());
         if let Some((net, bounds)) = &self.kept {
             state.nest("kept.net", net.save());
-            state.nest("kept.bounds", bounds.save());
+            if let Some(bounds) = bounds {
+                state.nest("kept.bounds", bounds.save());
+            }
         }
         state
     }

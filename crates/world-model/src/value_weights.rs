@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use foresee_nn::{ValueView, tensors};
 
 /// Rows whose gradients are taken at once: bounds the memory of one pass.
-const ROWS_AT_ONCE: usize = 2048;
+const ROWS_AT_ONCE: usize = 8192;
 
 /// Gradients `[N, rows, O]`, by replay row.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +16,8 @@ pub struct ValueWeights {
     rows: usize,
     obs_dim: usize,
     gradients: Vec<f32>,
+    /// mean_n g_nd², `[rows, O]`: all that the bounded form asks for.
+    mean_squares: Vec<f32>,
 }
 
 impl ValueWeights {
@@ -36,16 +38,20 @@ impl ValueWeights {
         for head in gradients.chunks_exact_mut((rows * obs_dim).max(1)) {
             clip_to_quantile(head, obs_dim, clip_quantile);
         }
-        Self { heads, rows, obs_dim, gradients }
+        let mut mean_squares = vec![0.0; rows * obs_dim];
+        for head in gradients.chunks_exact((rows * obs_dim).max(1)) {
+            mean_squares.iter_mut().zip(head).for_each(|(mean, g)| *mean += g * g / heads as f32);
+        }
+        Self { heads, rows, obs_dim, gradients, mean_squares }
     }
 
     /// The gradients of given replay rows, member by member: `[E, B]` indices -> `[N, E, B, O]`.
     #[must_use]
-    pub fn gather(&self, indices: &[usize], members: usize, device: &Device) -> Tensor<4> {
+    pub fn gather(&self, indices: &[u32], members: usize, device: &Device) -> Tensor<4> {
         let mut out = Vec::with_capacity(self.heads * indices.len() * self.obs_dim);
         for head in 0..self.heads {
             for &row in indices {
-                out.extend_from_slice(self.gradient(head, row));
+                out.extend_from_slice(self.gradient(head, row as usize));
             }
         }
         tensors::from_vec(out, [self.heads, members, indices.len() / members, self.obs_dim], device)
@@ -55,6 +61,21 @@ impl ValueWeights {
     #[must_use]
     pub fn gradient(&self, head: usize, row: usize) -> &[f32] {
         &self.gradients[(head * self.rows + row) * self.obs_dim..][..self.obs_dim]
+    }
+
+    /// Heads, `N`.
+    pub(crate) fn heads(&self) -> usize {
+        self.heads
+    }
+
+    /// One head's gradients by replay row, `[rows, O]`.
+    pub(crate) fn head(&self, head: usize) -> &[f32] {
+        &self.gradients[head * self.rows * self.obs_dim..][..self.rows * self.obs_dim]
+    }
+
+    /// mean_n g_nd² by replay row, `[rows, O]`.
+    pub(crate) fn mean_squares(&self) -> &[f32] {
+        &self.mean_squares
     }
 
     /// The mean over heads and rows of the gradients' norms.

@@ -38,13 +38,13 @@ impl Scene {
         }
     }
 
-    fn gather(all: &[f32], width: usize, indices: &[usize], members: usize) -> Tensor<3> {
-        let values = indices.iter().flat_map(|&row| &all[row * width..][..width]).copied().collect();
+    fn gather(all: &[f32], width: usize, indices: &[u32], members: usize) -> Tensor<3> {
+        let values = indices.iter().flat_map(|&row| &all[row as usize * width..][..width]).copied().collect();
         tensors::from_vec(values, [members, indices.len() / members, width], &Device::flex())
     }
 
     /// What the loss sees of replay rows `[E, B]`, or of `[1, B]` shown to every member.
-    fn input(&self, indices: &[usize], members: usize) -> LossInput {
+    fn input(&self, indices: &[u32], members: usize) -> LossInput {
         LossInput {
             prediction: self.ensemble.predict(Self::gather(&self.inputs, 5, indices, members)),
             target: Self::gather(&self.targets, 4, indices, members),
@@ -127,7 +127,7 @@ fn vagram_with_the_same_gradient_everywhere_is_a_scaled_squared_error() {
     let slope = 1.7_f32;
     for clip_quantile in [UNCLIPPED, 0.95] {
         let scene = Scene::new(6, &linear(3, 3, slope), clip_quantile);
-        let all: Vec<usize> = (0..24).map(|i| i % 6).collect();
+        let all: Vec<u32> = (0..24).map(|i| i % 6).collect();
         let input = scene.input(&all, 4);
         let got = tensors::to_vec(loss::per_row(&vagram(Form::Bounded), &input));
         let part = |from, width| {
@@ -148,13 +148,14 @@ fn a_rows_loss_is_the_same_in_every_batch_and_epoch_in_training_and_on_holdout()
         let scene = Scene::new(rows, &Quadratic::random(4, 3), 0.95);
         let config = vagram(form);
         // By (member, row): the losses met in training and on holdout.
-        let mut seen: HashMap<(usize, usize), [Vec<f32>; 2]> = HashMap::new();
+        let mut seen: HashMap<(usize, u32), [Vec<f32>; 2]> = HashMap::new();
         // Another call draws another split: rows change sides between holdout and training.
         for call in 0..4 {
             let split = Split::new(rows, 0.2, members, 0, call);
             for epoch in 0..3 {
                 for index in 0..split.batches(7) {
-                    let batch = split.batch(&split.order(epoch), index, 7);
+                    let mut batch = Vec::new();
+                    split.batch(&split.order(epoch), index, 7, &mut batch);
                     let losses = tensors::to_vec(loss::per_row(&config, &scene.input(&batch, members)));
                     for (at, (&row, loss)) in batch.iter().zip(losses).enumerate() {
                         seen.entry((at / (batch.len() / members), row)).or_default()[0].push(loss);

@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 
 use burn::tensor::{Device, Tensor};
-use foresee_actor_critic::{AgentConfig, Sac, TensorBatch};
-use foresee_core::State;
+use foresee_actor_critic::{AgentConfig, Sac};
 use foresee_core::state::{Array, Data};
+use foresee_core::{Batch, State};
 use foresee_nn::tensors;
 use serde_json::Value;
 
@@ -58,7 +58,8 @@ pub fn numbers(value: &Value) -> Vec<f64> {
     }
 }
 
-fn floats(value: &Value) -> Vec<f32> {
+/// [`numbers`] in f32.
+pub fn floats(value: &Value) -> Vec<f32> {
     numbers(value).into_iter().map(|x| x as f32).collect()
 }
 
@@ -71,13 +72,14 @@ pub fn rows(value: &Value) -> Tensor<2> {
 }
 
 /// One of the file's batches.
-pub fn batch(value: &Value) -> TensorBatch {
-    TensorBatch {
-        obs: rows(&value["obs"]),
-        action: rows(&value["act"]),
-        reward: rows(&value["reward"]).squeeze_dim(1),
-        next_obs: rows(&value["next_obs"]),
-        not_terminated: rows(&value["not_done"]).squeeze_dim(1),
+pub fn batch(value: &Value) -> Batch {
+    Batch {
+        rows: list(&value["obs"]).len(),
+        obs: floats(&value["obs"]),
+        action: floats(&value["act"]),
+        reward: floats(&value["reward"]),
+        next_obs: floats(&value["next_obs"]),
+        not_terminated: floats(&value["not_done"]),
     }
 }
 
@@ -100,11 +102,13 @@ pub fn stacked(nets: &[&Value]) -> State {
 /// An agent with the networks of a file, before its first update.
 pub fn agent(config: &AgentConfig, dims: [usize; 2], nets: &Value) -> Sac {
     let mut sac = Sac::new(config, dims, 0, &Device::flex());
-    let mut state = State::new();
+    let (mut state, mut fresh) = (State::new(), sac.save());
     state.nest("actor", stacked(&[&nets["actor"]]));
     state.nest("critic", stacked(&[&nets["q1"], &nets["q2"]]));
     state.nest("target", stacked(&[&nets["q1_target"], &nets["q2_target"]]));
-    state.nest("temperature", sac.save().part("temperature"));
+    for name in ["temperature", "actor_adam", "critic_adam", "temperature_adam"] {
+        state.nest(name, fresh.part(name));
+    }
     state.put("updates", sac.updates());
     sac.load(state).expect("weights of the file's shapes");
     sac
@@ -118,6 +122,12 @@ pub fn assert_close(what: &str, got: &[f32], want: &[f64]) {
         let apart = (f64::from(got) - want).abs();
         assert!(apart <= RELATIVE * want.abs() + ABSOLUTE, "{what}[{i}]: {got}, expected {want}");
     }
+}
+
+/// [`assert_close`] for one number.
+#[track_caller]
+pub fn assert_number(what: &str, got: f64, want: &Value) {
+    assert_close(what, &[got as f32], &[number(want)]);
 }
 
 /// [`assert_close`] for a tensor.

@@ -9,10 +9,7 @@ mod real;
 pub use imagined::ImaginedBuffer;
 pub use real::RealBuffer;
 
-use burn::tensor::Device;
-use foresee_actor_critic::TensorBatch;
 use foresee_core::{Batch, Stream};
-use foresee_nn::tensors;
 
 /// Rows per source of a batch: `real_ratio` is the share of rows *inside every batch* that are real, and all of them
 /// are while nothing has been imagined.
@@ -22,21 +19,24 @@ pub fn shares(batch: usize, real_ratio: f64, imagined: usize) -> [usize; 2] {
     [real, batch - real]
 }
 
-/// The batch of agent update number `update`: real rows first, each drawn uniformly with replacement.
-#[must_use]
-pub fn mix(real: &RealBuffer, imagined: &ImaginedBuffer, shares: [usize; 2], seed: u64, update: u64) -> Batch {
+/// The batch of agent update number `update`, into a buffer: real rows first, each drawn uniformly with replacement.
+pub fn mix(
+    real: &RealBuffer,
+    imagined: &ImaginedBuffer,
+    shares: [usize; 2],
+    [seed, update]: [u64; 2],
+    batch: &mut Batch,
+) {
     let rows = real.rows();
     let (obs_dim, action_dim) = (rows.obs.len() / rows.rows, rows.action.len() / rows.rows);
-    let mut batch = Batch::with_capacity(shares[0] + shares[1], obs_dim, action_dim);
+    batch.clear();
     let sources = [("batch/real", rows, shares[0]), ("batch/imagined", imagined.rows(), shares[1])];
     for (name, rows, count) in sources {
-        if count > 0 {
-            for index in Stream::new(seed, name).indices(update, count, rows.rows) {
-                copy_row(rows, index, obs_dim, action_dim, &mut batch);
-            }
+        let stream = Stream::new(seed, name);
+        for row in 0..count {
+            copy_row(rows, stream.index(update, row, rows.rows), obs_dim, action_dim, batch);
         }
     }
-    batch
 }
 
 fn copy_row(rows: &Batch, index: usize, obs_dim: usize, action_dim: usize, batch: &mut Batch) {
@@ -49,20 +49,6 @@ fn copy_row(rows: &Batch, index: usize, obs_dim: usize, action_dim: usize, batch
         &rows.next_obs[obs],
         rows.not_terminated[index] == 0.0,
     );
-}
-
-/// A batch on the device.
-#[must_use]
-pub fn to_tensors(batch: Batch, device: &Device) -> TensorBatch {
-    let n = batch.rows;
-    let (obs_dim, action_dim) = (batch.obs.len() / n, batch.action.len() / n);
-    TensorBatch {
-        obs: tensors::from_vec(batch.obs, [n, obs_dim], device),
-        action: tensors::from_vec(batch.action, [n, action_dim], device),
-        reward: tensors::from_vec(batch.reward, [n], device),
-        next_obs: tensors::from_vec(batch.next_obs, [n, obs_dim], device),
-        not_terminated: tensors::from_vec(batch.not_terminated, [n], device),
-    }
 }
 
 #[cfg(test)]
@@ -94,13 +80,18 @@ mod tests {
             let row = row(-1.0 - x);
             imagined.push(&row.obs, &row.action, row.reward, &row.next_obs, row.terminated);
         }
-        let batch = mix(&real, &imagined, [40, 60], 0, 7);
+        let mix = |update| {
+            let mut batch = Batch::default();
+            mix(&real, &imagined, [40, 60], [0, update], &mut batch);
+            batch
+        };
+        let batch = mix(7);
         for (i, (&obs, &next)) in batch.obs.iter().zip(&batch.next_obs).enumerate() {
             assert_eq!(obs >= 0.0, i < 40);
             assert_eq!((next - obs, batch.reward[i]), (0.5, obs));
             assert_eq!(batch.not_terminated[i] == 0.0, obs == 3.0 || obs == -4.0);
         }
-        assert_eq!(batch, mix(&real, &imagined, [40, 60], 0, 7));
-        assert_ne!(batch, mix(&real, &imagined, [40, 60], 0, 8));
+        assert_eq!(batch, mix(7));
+        assert_ne!(batch, mix(8));
     }
 }

@@ -56,7 +56,7 @@ fn step_chunk(imagination: &Imagination<'_>, clock: u64, lanes: &[u32], obs: &[f
         inputs.extend_from_slice(action);
     }
     ensemble.normalizer.apply_rows(&mut inputs);
-    let noise = ensemble.bounds.0.is_some().then(|| normals("rollout/noise", channels));
+    let noise = ensemble.bounds.is_some().then(|| normals("rollout/noise", channels));
     let mut delta = vec![0.0; rows * channels];
     for &elite in &ensemble.elites {
         let mine: Vec<usize> = (0..rows).filter(|&row| member[row] == elite).collect();
@@ -66,7 +66,7 @@ fn step_chunk(imagination: &Imagination<'_>, clock: u64, lanes: &[u32], obs: &[f
         let width = obs_dim + action_dim;
         let own = mine.iter().flat_map(|&row| &inputs[row * width..(row + 1) * width]).copied().collect();
         let own: Tensor<3> = tensors::from_vec(own, [1, mine.len(), width], device);
-        let prediction = predict(&ensemble.net.member(elite), &ensemble.bounds, own, channels);
+        let prediction = predict(&ensemble.net.member(elite), ensemble.bounds.as_ref(), own, channels);
         let mean = tensors::to_vec(prediction.mean);
         let std = prediction.logvar.map(|logvar| tensors::to_vec(logvar.mul_scalar(0.5).exp()));
         for (k, &row) in mine.iter().enumerate() {

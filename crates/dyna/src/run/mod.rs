@@ -20,8 +20,9 @@ pub use state::RunState;
 
 use burn::tensor::Device;
 use foresee_actor_critic::{AgentValues, Sac, UpdateMetrics};
-use foresee_core::{Stream, Transition};
+use foresee_core::{Batch, Stream, Transition};
 use foresee_env::Environment;
+use foresee_nn::cpu::team;
 use foresee_nn::tensors;
 use foresee_world_model::config::Heads;
 use foresee_world_model::{Fit, Trainer};
@@ -66,6 +67,14 @@ struct Episode {
     length: u64,
 }
 
+/// What an agent update reads: buffers, filled anew for each.
+#[derive(Clone, Debug, Default)]
+struct UpdateInput {
+    batch: Batch,
+    noise_next: Vec<f32>,
+    noise: Vec<f32>,
+}
+
 /// A live run.
 pub struct Run {
     config: Config,
@@ -75,6 +84,7 @@ pub struct Run {
     model: Option<Trainer>,
     real: RealBuffer,
     imagined: ImaginedBuffer,
+    input: UpdateInput,
     phase: Phase,
     counters: Counters,
     episode: Episode,
@@ -113,6 +123,7 @@ impl Run {
             model: (config.algo == Algo::Mbpo).then(|| Trainer::new(&config.model, dims, config.seed, &device)),
             real: RealBuffer::default(),
             imagined: ImaginedBuffer::new(capacity, dims[0], dims[1]),
+            input: UpdateInput::default(),
             phase: Phase::Act,
             counters: Counters::default(),
             episode: Episode::default(),
@@ -135,6 +146,10 @@ impl Run {
     /// # Errors
     /// If the environment fails or training diverged.
     pub fn advance(&mut self, records: &mut Vec<Record>) -> Result<(), RunError> {
+        team::inside(|| self.slice(records))
+    }
+
+    fn slice(&mut self, records: &mut Vec<Record>) -> Result<(), RunError> {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Act) {
             Phase::Act => self.act(records)?,
             Phase::Fit(fit) => self.fit(fit, records)?,
@@ -255,18 +270,17 @@ impl Run {
         let env_step = self.counters.env_step;
         let total = if env_step < training.explore_steps { 0 } else { training.updates_per_step };
         let end = total.min(done + UPDATES_A_SLICE);
+        let action_dim = self.action_dim();
         let mut last = None;
         for _ in done..end {
             let update = self.agent.updates();
             let shares = replay::shares(agent.batch, rollout.real_ratio.at(env_step), self.imagined.len());
-            let batch = replay::mix(&self.real, &self.imagined, shares, *seed, update);
-            let batch = replay::to_tensors(batch, &self.device);
-            let noise = |name| {
-                let normals = Stream::new(*seed, name).normals(update, agent.batch, self.action_dim());
-                tensors::from_vec(normals, [agent.batch, self.action_dim()], &self.device)
-            };
-            let (noise_next, noise) = (noise("agent/noise_next"), noise("agent/noise"));
-            last = Some(self.agent.update(&batch, noise_next, noise));
+            let UpdateInput { batch, noise_next, noise } = &mut self.input;
+            replay::mix(&self.real, &self.imagined, shares, [*seed, update], batch);
+            for (name, normals) in [("agent/noise_next", &mut *noise_next), ("agent/noise", &mut *noise)] {
+                Stream::new(*seed, name).normals_into(update, agent.batch, action_dim, normals);
+            }
+            last = Some(self.agent.update_batch(batch, noise_next, noise));
         }
         if end < total {
             return Ok(Phase::Update(end));
@@ -283,14 +297,13 @@ impl Run {
     }
 
     fn training_record(&self, last: UpdateMetrics) -> Result<Record, RunError> {
-        let number = |tensor| f64::from(tensors::to_f32::<1>(tensor));
         let mut values = vec![
-            (metrics::CRITIC_LOSS, number(last.critic_loss)),
-            (metrics::TARGET_VALUE, number(last.target_mean)),
-            (metrics::TEMPERATURE, number(self.agent.temperature())),
+            (metrics::CRITIC_LOSS, last.critic_loss()),
+            (metrics::TARGET_VALUE, last.target_mean()),
+            (metrics::TEMPERATURE, f64::from(tensors::to_f32(self.agent.temperature()))),
         ];
-        if let Some([loss, entropy]) = last.actor {
-            values.extend([(metrics::ACTOR_LOSS, number(loss)), (metrics::ENTROPY, number(entropy))]);
+        if let Some([loss, entropy]) = last.actor() {
+            values.extend([(metrics::ACTOR_LOSS, loss), (metrics::ENTROPY, entropy)]);
         }
         values.push((metrics::UPDATES, self.agent.updates() as f64));
         let env_step = self.counters.env_step;

@@ -3,7 +3,11 @@
 //! No state and no cache: what a value-aware loss needs to know of the agent is an argument. A loss's own terms are
 //! averaged over rows and summed over members ([`reduce`]), whatever the loss, so that weight decay and step size mean
 //! the same for all of them.
+//!
+//! These forms, in ordinary tensor operations, are the specification and serve every backend. In host memory a training
+//! step takes [`lanes`]: the same losses with their gradients, panel by panel.
 
+pub mod lanes;
 pub mod mle;
 pub mod mse;
 pub mod vagram;
@@ -14,7 +18,7 @@ use crate::config::{Form, LossConfig, LossKind};
 use crate::ensemble::{Bounds, Prediction};
 
 /// Weight of the likelihood's pull on the log-variance bounds (PETS).
-const BOUNDS_WEIGHT: f64 = 0.01;
+pub(crate) const BOUNDS_WEIGHT: f64 = 0.01;
 
 /// All that a loss sees of a batch.
 pub struct LossInput {
@@ -61,10 +65,10 @@ pub fn per_row(config: &LossConfig, input: &LossInput) -> Tensor<2> {
 
 /// The number to minimise: mean over rows, sum over members, and the likelihood's pull on the bounds.
 #[must_use]
-pub fn reduce(per_row: Tensor<2>, bounds: &Bounds) -> Tensor<1> {
+pub fn reduce(per_row: Tensor<2>, bounds: Option<&Bounds>) -> Tensor<1> {
     let loss = per_row.mean_dim(1).sum();
-    match bounds.width() {
-        Some(width) => loss + width.mul_scalar(BOUNDS_WEIGHT),
+    match bounds {
+        Some(bounds) => loss + bounds.width().mul_scalar(BOUNDS_WEIGHT),
         None => loss,
     }
 }

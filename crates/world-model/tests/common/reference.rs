@@ -1,7 +1,7 @@
 //! The reference's ensemble, its reduction of a loss and its optimiser, put together from our parts.
 
 use burn::tensor::{Device, Tensor};
-use foresee_nn::{AdamConfig, Decay, Parameters, ValueView, tensors};
+use foresee_nn::{AdamConfig, Decay, Mlp, Parameters, ValueView, tensors};
 use foresee_world_model::config::EnsembleConfig;
 use foresee_world_model::ensemble::{Bounds, predict};
 use foresee_world_model::loss::{self, LossInput};
@@ -27,8 +27,8 @@ pub fn ensemble(file: &Value, head: Head) -> Ensemble {
     };
     ensemble.net.load(weights(layers)).expect("weights of the file's shapes");
     if head == Head::Gaussian {
-        let bound = |name: &str| tensor::<1>(&file["ensemble"][name]).reshape([1, 1, -1]);
-        ensemble.bounds = Bounds(Some([bound("min_logvar"), bound("max_logvar")]));
+        let [min, max] = ["min_logvar", "max_logvar"].map(|name| floats(&file["ensemble"][name]));
+        ensemble.bounds = Some(Bounds::new(&min, &max, &Device::flex()));
     }
     ensemble
 }
@@ -61,7 +61,7 @@ pub fn value_gradients(file: &Value, heads: &[Value], clip_quantile: f64) -> Ten
     let view = Recorded { gradients: heads };
     let device = Device::flex();
     let weights = ValueWeights::new(&view, &floats(next_obs), obs_dim, clip_quantile, &device);
-    weights.gather(&(0..members * batch).collect::<Vec<_>>(), members, &device)
+    weights.gather(&(0..(members * batch) as u32).collect::<Vec<_>>(), members, &device)
 }
 
 /// The gradients of critics 1 and 2 and target critics 1 and 2, `[H, E, B, D]`.
@@ -70,7 +70,7 @@ pub fn gradients_of_all_heads(file: &Value) -> &[Value] {
 }
 
 /// The reference's reduction of a loss, from our rows `[E, B]`.
-fn reference_reduction(kind: LossKind, per_row: Tensor<2>, bounds: &Bounds, channels: usize) -> Tensor<1> {
+fn reference_reduction(kind: LossKind, per_row: Tensor<2>, bounds: Option<&Bounds>, channels: usize) -> Tensor<1> {
     match kind {
         // Mean over rows and channels, sum over members, and the pull on the bounds: ours.
         LossKind::Mle => loss::reduce(per_row, bounds),
@@ -88,31 +88,34 @@ pub fn loss_and_gradients(
     config: &LossConfig,
     value_gradients: Option<Tensor<4>>,
     add_mse: bool,
-) -> (Tensor<1>, Vec<Tensor<3>>, Vec<Tensor<3>>) {
-    let (net, bounds) = (ensemble.net.tracked(), ensemble.bounds.tracked());
+) -> (Tensor<1>, Tensor<3>, Option<Tensor<3>>) {
+    let (net, bounds) = (ensemble.net.tracked(), ensemble.bounds.as_ref().map(Parameters::tracked));
     let channels = ensemble.obs_dim() + 1;
-    let prediction = predict(&net, &bounds, tensor(&file["normalizer"]["normalized_model_in"]), channels);
+    let prediction = predict(&net, bounds.as_ref(), tensor(&file["normalizer"]["normalized_model_in"]), channels);
     let input = LossInput { prediction, target: tensor(&file["target"]), value_gradients, add_mse };
-    let loss = reference_reduction(config.kind, loss::per_row(config, &input), &bounds, channels);
+    let loss = reference_reduction(config.kind, loss::per_row(config, &input), bounds.as_ref(), channels);
     let mut gradients = loss.backward();
-    let (of_net, of_bounds) = (net.gradients(&mut gradients), bounds.gradients(&mut gradients));
+    let of_net = net.gradient(&mut gradients);
+    let of_bounds = bounds.map(|bounds| bounds.gradient(&mut gradients));
     (loss.inner(), of_net, of_bounds)
 }
 
 /// First weight and bias, last weight and bias: the parameters of which the files keep gradients.
 pub const ENDS: [&str; 4] = ["first_w", "first_b", "last_w", "last_b"];
 
-/// One of [`ENDS`] among the parameters, first to last.
-pub fn end(name: &str, parameters: &[Tensor<3>]) -> Tensor<3> {
-    let last = parameters.len() - 1;
-    let at = match name {
+/// One of [`ENDS`] among numbers laid out as the network's parameters are.
+pub fn end(name: &str, net: &Mlp, all: &Tensor<3>) -> Tensor<3> {
+    let parts = net.parts();
+    let last = parts.len() - 1;
+    let part = &parts[match name {
         "first_w" => 0,
         "first_b" => 1,
         "last_w" => last - 1,
         "last_b" => last,
         _ => unreachable!("{name}"),
-    };
-    parameters[at].clone()
+    }];
+    let [rows, columns] = part.shape;
+    all.clone().narrow(2, part.offset, rows * columns).reshape([net.members(), rows, columns])
 }
 
 /// torch's Adam with its coupled decay.

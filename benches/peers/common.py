@@ -1,0 +1,188 @@
+"""What all programs share: the fixed workloads, their operation counts, the clock, and the workers' line protocol.
+
+Only the standard library is imported here: a worker sets up its threads before numpy, torch or jax are loaded.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+MEMBERS = 7
+ROWS = 256
+OBS = 11
+ACT = 3
+INPUTS = OBS + ACT
+TARGETS = OBS + 1  # change of the observation, and the reward
+HIDDEN = [200] * 4
+AGENT_HIDDEN = [256, 256]
+REPLAY = 10_000
+EPOCHS = 10
+#: Whole batches of an epoch. The 16 rows left over are not visited, so that every step has one shape.
+STEPS_AN_EPOCH = REPLAY // ROWS
+VALUE_HEADS = 4
+
+MODEL_LR = 1e-3
+WEIGHT_DECAY = 1e-5
+BOUNDS_WEIGHT = 0.01
+LOGVAR_BOUNDS = (-10.0, 0.5)
+AGENT_LR = 3e-4
+DISCOUNT = 0.99
+TAU = 0.005
+
+GEMM_SIZES = (1024, 2048)
+
+
+def model_flops(outputs: int) -> int:
+    """Of one gradient step of the ensemble: forward, and backward less the first layer's input gradient."""
+    sizes = [INPUTS, *HIDDEN, outputs]
+    weights = sum(i * o for i, o in zip(sizes, sizes[1:]))
+    return 2 * ROWS * MEMBERS * (3 * weights - INPUTS * HIDDEN[0])
+
+
+def sac_flops() -> int:
+    """Of one update: the actor once at s' and trained at s, two critics at s', trained at s, and passed through."""
+    actor = OBS * 256 + 256 * 256 + 256 * 2 * ACT
+    critic = INPUTS * 256 + 256 * 256 + 256
+    return 2 * ROWS * (actor * (1 + 3) + 2 * critic * (1 + 3 + 2))
+
+
+#: Floating-point operations of one iteration; `sgemm` depends on its size.
+FLOPS = {"model_step": model_flops(2 * TARGETS), "vagram_step": model_flops(TARGETS), "sac_update": sac_flops()}
+
+
+# The clock.
+
+
+@dataclass
+class Runner:
+    """A variant that is ready to run: one blocking call makes `steps` iterations."""
+
+    call: Callable[[], Any]
+    steps: int = 1
+    flops: float | None = None
+
+
+def percentile(values: list[float], q: float) -> float:
+    """With linear interpolation, as numpy has it."""
+    ranked, at = sorted(values), q * (len(values) - 1)
+    low = int(at)
+    high = min(low + 1, len(ranked) - 1)
+    return ranked[low] + (ranked[high] - ranked[low]) * (at - low)
+
+
+def measure(runner: Runner, seconds: float) -> dict[str, float]:
+    """Milliseconds an iteration over calls that fill `seconds`: percentiles, the least, and how many calls."""
+    started = time.perf_counter()
+    runner.call()
+    once = time.perf_counter() - started
+    # Caches and clock settle after the other programs' turn; of half a second that is a small part, so it counts.
+    times = [once * 1e3 / runner.steps] if once >= 0.5 else []
+    while once < 0.5 and time.perf_counter() - started < 0.1:
+        runner.call()
+    started = time.perf_counter() - once if times else time.perf_counter()
+    while not times or time.perf_counter() - started < seconds:
+        begin = time.perf_counter()
+        runner.call()
+        times.append((time.perf_counter() - begin) * 1e3 / runner.steps)
+    p10, median, p90 = (percentile(times, q) for q in (0.1, 0.5, 0.9))
+    return {"median_ms": median, "p10_ms": p10, "p90_ms": p90, "min_ms": min(times), "n": len(times)}
+
+
+# The worker.
+
+Variants = dict[str, dict[str, Callable[[], Runner]]]
+
+
+class Worker:
+    """A program's variants of every workload. A variant is built on first use and kept."""
+
+    def __init__(self, program: str, version: str, threads: int, variants: Variants) -> None:
+        self.program, self.version, self.threads, self.variants = program, version, threads, variants
+        self.built: dict[tuple[str, str], Runner] = {}
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """One request's answer; what goes wrong becomes `error`."""
+        if request.get("list"):
+            return {
+                "program": self.program,
+                "version": self.version,
+                "python": platform.python_version(),
+                "variants": {workload: list(variants) for workload, variants in self.variants.items()},
+            }
+        workload, variant = request.get("workload", ""), request.get("variant", "")
+        try:
+            return self.time(workload, variant, float(request.get("seconds", 2.0)))
+        except Exception as error:  # a variant that a library refuses must not end the others
+            message = f"{type(error).__name__}: {str(error)[:500]}"
+            return {"program": self.program, "workload": workload, "variant": variant, "error": message}
+
+    def time(self, workload: str, variant: str, seconds: float) -> dict[str, Any]:
+        """Measures one variant."""
+        key = (workload, variant)
+        if key not in self.built:
+            runner = self.variants[workload][variant]()
+            for _ in range(3 if runner.steps < 100 else 1):
+                runner.call()
+            self.built[key] = runner
+        runner = self.built[key]
+        result = measure(runner, seconds)
+        # The rate of `sgemm` is a peak, so it is the best call's; every other rate is the median's.
+        basis = result["min_ms" if workload == "sgemm" else "median_ms"]
+        flops = runner.flops or FLOPS[workload]
+        head = {"program": self.program, "workload": workload, "variant": variant}
+        return head | result | {"threads": self.threads, "gflops": flops / basis / 1e6}
+
+    def serve(self) -> None:
+        """Answers requests, one JSON object a line, until the input ends."""
+        # Libraries may print: only answers may reach the pipe.
+        answers = os.fdopen(os.dup(1), "w", buffering=1)
+        os.dup2(2, 1)
+        for line in sys.stdin:
+            answers.write(json.dumps(self.answer(json.loads(line))) + "\n")
+
+    def table(self, workloads: list[str], seconds: float) -> None:
+        """Times the named workloads and prints a table."""
+        print(f"{self.program} {self.version}, {self.threads} threads")
+        print(f"{'workload':<13} {'variant':<34} {'median ms':>10} {'p10':>9} {'p90':>9} {'GFLOP/s':>8}")
+        for workload in workloads or list(self.variants):
+            for variant in self.variants[workload]:
+                r = self.answer({"workload": workload, "variant": variant, "seconds": seconds})
+                numbers = r.get("error") or (
+                    f"{r['median_ms']:>10.3f} {r['p10_ms']:>9.3f} {r['p90_ms']:>9.3f} {r['gflops']:>8.1f}"
+                )
+                print(f"{workload:<13} {variant:<34} {numbers}", flush=True)
+
+
+def arguments(description: str | None) -> argparse.Namespace:
+    """A worker's command line."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("workloads", nargs="*", help="workloads to time; default: all")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=2.0, help="seconds a variant")
+    parser.add_argument("--serve", action="store_true", help="answer JSON requests on standard input")
+    return parser.parse_args()
+
+
+def pin(threads: int) -> None:
+    """Restricts this process, and those it starts, to as many cores as there are threads."""
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < threads:
+        sys.exit(f"{threads} threads asked for, but only {len(cores)} cores may be used\nhint: --threads {len(cores)}")
+    os.sched_setaffinity(0, cores[:threads])
+
+
+def set_threads(threads: int) -> None:
+    """Pins the process and sizes the pools of OpenMP, MKL and OpenBLAS; takes effect before these are loaded."""
+    pin(threads)
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(threads)

@@ -1,0 +1,258 @@
+"""Runs our programs and the peers' in turn on the same cores, and prints how their times compare.
+
+    python benches/peers/compare.py --bench target/release/foresee-benches [--rounds 5] [--seconds 2]
+        [--workloads sgemm,model_step,vagram_step,sac_update] [--end-to-end [--runs 1]] [--out results.json]
+
+Every variant of the peers is warmed up once; those more than half again as slow as their program's best are left out
+after that. A round times ours and the rest, one program after another, the order rotated by round. A variant's time is
+the median over rounds of the rounds' medians, and a program's variant is the one with the least of these. A ratio is
+taken within a round, and the median over rounds is reported with the least and the greatest.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import common
+from report import Entry, End, environment, markdown
+
+HERE = Path(__file__).resolve().parent
+PEERS = ("jax", "torch")
+WORKLOADS = ("sgemm", "model_step", "vagram_step", "sac_update")
+#: A variant this many times slower than its program's best is not measured again.
+SLOWER = 1.5
+#: Seconds a variant at the warm-up.
+WARM_UP = 0.5
+
+Measurement = dict[str, Any]
+
+
+def note(message: str) -> None:
+    """Progress, to standard error."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def flat(result: Measurement) -> str:
+    """A measurement in a few words."""
+    return result.get("error") or f"{result['median_ms']:.3f} ms"
+
+
+class Peer:
+    """A worker of another program, idle between requests."""
+
+    def __init__(self, program: str, threads: int) -> None:
+        command = [sys.executable, str(HERE / f"{program}_peer.py"), "--threads", str(threads), "--serve"]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        self.program = program
+        self.about = self.ask({"list": True})
+
+    def ask(self, request: Measurement) -> Measurement:
+        """One request, one answer."""
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(json.dumps(request) + "\n")
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"the {self.program} worker ended at {request}\nhint: run {self.program}_peer.py by itself")
+        return json.loads(line)
+
+    def time(self, workload: str, variant: str, seconds: float) -> Measurement:
+        """One measurement."""
+        return self.ask({"workload": workload, "variant": variant, "seconds": seconds})
+
+    def close(self) -> None:
+        """Ends the worker."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def json_lines(command: list[str]) -> list[Measurement]:
+    """The JSON objects that a program prints, one a line; raises if it fails."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"`{' '.join(command)}` ended with {done.returncode}")
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+class Ours:
+    """Our bench, a process a measurement."""
+
+    def __init__(self, bench: str, threads: int) -> None:
+        self.bench, self.threads = bench, threads
+
+    def time(self, workload: str, seconds: float) -> Measurement:
+        """One measurement; of several lines (the sizes of `sgemm`) the fastest."""
+        command = [self.bench, "compute", "--json", "--workload", workload]
+        command += ["--seconds", str(seconds), "--threads", str(self.threads)]
+        try:
+            results = [r for r in json_lines(command) if r.get("workload") == workload]
+            if not results:
+                raise RuntimeError(f"no result for {workload}")
+            return max(results, key=lambda r: r.get("gflops") or 0.0)
+        except (OSError, RuntimeError, json.JSONDecodeError) as error:
+            return {"workload": workload, "error": str(error)}
+
+
+def candidates(peer: Peer, workload: str, seconds: float) -> list[str]:
+    """Warms up all variants and names those worth measuring."""
+    results = {}
+    for variant in peer.about["variants"].get(workload, []):
+        result = peer.time(workload, variant, seconds)
+        note(f"  warm-up {peer.program} {workload} [{variant}]: {flat(result)}")
+        if "error" not in result:
+            # The best call: a disturbance must not cost a variant its place.
+            results[variant] = result["min_ms"]
+    if workload == "sgemm":
+        return list(results)
+    return [variant for variant, ms in results.items() if ms <= SLOWER * min(results.values())]
+
+
+def rotated(items: list, by: int) -> list:
+    """Items in turn, another one first in every round."""
+    by %= max(1, len(items))
+    return items[by:] + items[:by]
+
+
+def rounds(ours: Ours, peers: list[Peer], args: argparse.Namespace) -> list[dict[str, Measurement]]:
+    """Round by round: measurements by `program/workload/variant`."""
+    chosen = {
+        (peer.program, workload): candidates(peer, workload, min(WARM_UP, args.seconds))
+        for peer in peers
+        for workload in args.workloads
+    }
+    all_rounds = []
+    for number in range(args.rounds):
+        note(f"round {number + 1} of {args.rounds}")
+        results: dict[str, Measurement] = {}
+        for workload in args.workloads:
+            # `sgemm` is a peak and has a size a variant: it settles in less time.
+            seconds = args.seconds / 4 if workload == "sgemm" else args.seconds
+            programs: list[Ours | Peer] = [ours, *peers]
+            for program in rotated(programs, number):
+                if isinstance(program, Ours):
+                    turns = {f"ours/{workload}/": partial(ours.time, workload, seconds)}
+                else:
+                    names = rotated(chosen[program.program, workload], number)
+                    turns = {
+                        f"{program.program}/{workload}/{name}": partial(program.time, workload, name, seconds)
+                        for name in names
+                    }
+                for key, turn in turns.items():
+                    time.sleep(args.pause)
+                    results[key] = turn()
+                    note(f"  {key}: {flat(results[key])}")
+        all_rounds.append(results)
+    return all_rounds
+
+
+def pooled(all_rounds: list[dict[str, Measurement]]) -> dict[str, float]:
+    """The median over rounds of the rounds' medians, ms, for what succeeded in every round."""
+    keys = set.intersection(*(set(r) for r in all_rounds))
+    keys = {key for key in keys if not any("error" in r[key] for r in all_rounds)}
+    return {key: median(r[key]["median_ms"] for r in all_rounds) for key in keys}
+
+
+def peaks(all_rounds: list[dict[str, Measurement]]) -> dict[str, tuple[float, str]]:
+    """Every program's fastest `sgemm`, GFLOP/s, with its variant; numpy's, timed by the torch worker, under its name."""
+    best: dict[str, tuple[float, str]] = {}
+    for key, result in ((k, m) for r in all_rounds for k, m in r.items()):
+        program, workload, variant = key.split("/", 2)
+        if workload != "sgemm" or "error" in result or not result.get("gflops"):
+            continue
+        program = "numpy" if variant.startswith("numpy") else program
+        best[program] = max(best.get(program, (0.0, "")), (result["gflops"], variant))
+    return best
+
+
+def entries(all_rounds: list[dict[str, Measurement]], workloads: list[str]) -> list[Entry]:
+    """The rows of the table."""
+    times = pooled(all_rounds)
+    peak = max((rate for rate, _ in peaks(all_rounds).values()), default=None)
+    rows = []
+    for workload in workloads:
+        if workload == "sgemm":
+            continue
+        own = f"ours/{workload}/"
+        row = Entry(workload, times.get(own))
+        if peak and row.ours_ms:
+            row.share_of_peak = common.FLOPS[workload] / row.ours_ms / 1e6 / peak
+        for program in PEERS:
+            mine = [key for key in times if key.startswith(f"{program}/{workload}/")]
+            if not mine:
+                continue
+            best = min(mine, key=times.__getitem__)
+            row.peers[program] = (times[best], best.split("/", 2)[2])
+            if own in times:
+                ratios = [r[best]["median_ms"] / r[own]["median_ms"] for r in all_rounds]
+                row.ratios[program] = (median(ratios), min(ratios), max(ratios))
+        rows.append(row)
+    return rows
+
+
+def end_to_end(args: argparse.Namespace) -> list[End]:
+    """Whole runs in turn: ours, and the PyTorch loop in eager mode and compiled."""
+    script = [sys.executable, str(HERE / "torch_mbpo.py"), "--threads", str(args.threads)]
+    steps = ["--steps", str(args.steps)] if args.steps else []
+    own = [args.bench, "compute", "--json", "--workload", "pendulum_mbpo", "--threads", str(args.threads)]
+    commands = {"ours": own, "torch, eager": script + steps, "torch, compile": [*script, *steps, "--compile"]}
+    ends = {name: End(name) for name in commands}
+    for number in range(args.runs):
+        for name in rotated(list(commands), number):
+            time.sleep(args.pause)
+            try:
+                result = json_lines(commands[name])[-1]
+            except (OSError, RuntimeError, json.JSONDecodeError, IndexError) as error:
+                note(f"  {name}: {error}")
+                continue
+            note(f"  run {number + 1} of {args.runs}, {name}: {result['median_ms']:.1f} ms a real step")
+            ends[name].add(result)
+    return list(ends.values())
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bench", required=True, help="our bench, built in release")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="seconds a variant and round")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--pause", type=float, default=0.3, help="seconds before a measurement, for pools to go idle")
+    parser.add_argument("--workloads", type=lambda text: text.split(","), default=list(WORKLOADS))
+    parser.add_argument("--end-to-end", action="store_true", help="whole runs on Pendulum too")
+    parser.add_argument("--runs", type=int, default=1, help="whole runs of each program")
+    parser.add_argument("--steps", type=int, help="real steps of PyTorch's whole runs, if not the workload's own")
+    parser.add_argument("--out", type=Path, help="all measurements, as JSON")
+    args = parser.parse_args()
+    unknown = [name for name in args.workloads if name and name not in WORKLOADS]
+    if unknown:
+        parser.error(f"unknown workload {unknown[0]}\nhint: {', '.join(WORKLOADS)}")
+    args.workloads = [name for name in args.workloads if name]
+    return args
+
+
+def main() -> None:
+    """Measures and prints."""
+    args = parse()
+    common.pin(args.threads)
+    peers = [Peer(program, args.threads) for program in PEERS]
+    about = environment({peer.program: peer.about for peer in peers}, args.threads)
+    all_rounds = rounds(Ours(args.bench, args.threads), peers, args) if args.workloads and args.rounds else []
+    for peer in peers:
+        peer.close()
+    rows = entries(all_rounds, args.workloads) if all_rounds else []
+    best = peaks(all_rounds)
+    ends = end_to_end(args) if args.end_to_end else []
+    if args.out:
+        record = {"about": about, "rounds": all_rounds, "end_to_end": [end.__dict__ for end in ends]}
+        args.out.write_text(json.dumps(record, indent=1) + "\n")
+    print(markdown(about, args.rounds, rows, best, ends))
+
+
+if __name__ == "__main__":
+    main()

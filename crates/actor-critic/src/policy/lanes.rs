@@ -1,0 +1,137 @@
+//! The policy's distribution on panels ([`foresee_nn::cpu::panels`]), and its derivatives.
+//!
+//! With ∂L/∂a, and w = ∂L/∂log π the same in all rows:
+//! ∂ log π/∂u = 2 (1 − 2 σ(−2u)) = 2 tanh u = 2a, so ∂L/∂u = (1 − a²) ∂L/∂a + 2 w a;
+//! ∂L/∂mu = ∂L/∂u; ∂L/∂log σ = σ ε ∂L/∂u − w; ∂ log σ/∂raw = 3.5 (1 − tanh² raw).
+
+use foresee_nn::cpu::LANES;
+use foresee_nn::cpu::math;
+use foresee_nn::cpu::simd::{self, Simd, Task};
+
+use super::LOG_STD;
+
+/// One number a row of a panel.
+pub(crate) type Row = [f32; LANES];
+
+#[inline(always)]
+pub(crate) fn row(panel: &[f32], i: usize) -> &Row {
+    panel[i * LANES..][..LANES].try_into().expect("a panel has whole rows")
+}
+
+#[inline(always)]
+pub(crate) fn row_mut(panel: &mut [f32], i: usize) -> &mut Row {
+    (&mut panel[i * LANES..][..LANES]).try_into().expect("a panel has whole rows")
+}
+
+/// Half the range of log σ, and its lower end.
+const HALF: f32 = 0.5 * (LOG_STD[1] - LOG_STD[0]) as f32;
+const LOW: f32 = LOG_STD[0] as f32;
+/// ln √(2π).
+const LN_ROOT_2_PI: f32 = 0.918_938_5;
+
+/// Actions of one panel.
+pub struct Sample<'a> {
+    /// The network's output (mu, raw), `[2A]`.
+    pub heads: &'a [f32],
+    /// Standard normals, `[A]`.
+    pub noise: &'a [f32],
+    /// To be filled: tanh u, `[A]`.
+    pub action: &'a mut [f32],
+    /// To be filled: log π, `[LANES]`.
+    pub log_prob: &'a mut Row,
+    /// To be filled, if [`gradient`] follows: σ ε, then ∂ log σ/∂raw, `[2A]`.
+    pub kept: Option<&'a mut [f32]>,
+}
+
+impl Sample<'_> {
+    /// Fills it.
+    pub fn fill(self) {
+        simd::dispatch(self);
+    }
+}
+
+impl Task for Sample<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Self { heads, noise, action, log_prob, mut kept } = self;
+        let actions = action.len() / LANES;
+        let mut sum = [0.0; LANES];
+        for d in 0..actions {
+            let (mu, raw, noise) = (row(heads, d), row(heads, actions + d), row(noise, d));
+            let (mut a, mut spread, mut slope) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+            for j in 0..LANES {
+                let t = math::tanh::<S>(raw[j]);
+                let log_std = S::mul_add(HALF, t + 1.0, LOW);
+                spread[j] = math::exp::<S>(log_std) * noise[j];
+                slope[j] = HALF * S::mul_add(-t, t, 1.0);
+                let u = mu[j] + spread[j];
+                a[j] = math::tanh::<S>(u);
+                let gaussian = S::mul_add(-0.5 * noise[j], noise[j], -log_std) - LN_ROOT_2_PI;
+                let squash = u + math::softplus::<S>(-2.0 * u) - std::f32::consts::LN_2;
+                sum[j] += S::mul_add(2.0, squash, gaussian);
+            }
+            *row_mut(action, d) = a;
+            if let Some(kept) = &mut kept {
+                *row_mut(kept, d) = spread;
+                *row_mut(kept, actions + d) = slope;
+            }
+        }
+        *log_prob = sum;
+    }
+}
+
+/// Turns what [`Sample`] kept, `[2A]`, into ∂L/∂(mu, raw), from the actions and ∂L/∂a, `[A]` each, and w = ∂L/∂log π.
+pub fn gradient(kept: &mut [f32], action: &[f32], by_action: &[f32], by_log_prob: f32) {
+    simd::dispatch(Gradient { kept, action, by_action, by_log_prob });
+}
+
+struct Gradient<'a> {
+    kept: &'a mut [f32],
+    action: &'a [f32],
+    by_action: &'a [f32],
+    by_log_prob: f32,
+}
+
+impl Task for Gradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Self { kept, action, by_action, by_log_prob } = self;
+        let actions = action.len() / LANES;
+        for d in 0..actions {
+            let (a, by_action) = (row(action, d), row(by_action, d));
+            let (spread, slope) = (*row(kept, d), *row(kept, actions + d));
+            let (mut by_mu, mut by_raw) = ([0.0; LANES], [0.0; LANES]);
+            for j in 0..LANES {
+                by_mu[j] = S::mul_add(by_action[j], S::mul_add(-a[j], a[j], 1.0), 2.0 * by_log_prob * a[j]);
+                by_raw[j] = S::mul_add(by_mu[j], spread[j], -by_log_prob) * slope[j];
+            }
+            *row_mut(kept, d) = by_mu;
+            *row_mut(kept, actions + d) = by_raw;
+        }
+    }
+}
+
+/// tanh mu, `[A]`, of the network's output (mu, raw), `[2A]`.
+pub fn mean(heads: &[f32], action: &mut [f32]) {
+    simd::dispatch(Mean { heads, action });
+}
+
+struct Mean<'a> {
+    heads: &'a [f32],
+    action: &'a mut [f32],
+}
+
+impl Task for Mean<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        for (a, mu) in self.action.iter_mut().zip(self.heads) {
+            *a = math::tanh::<S>(*mu);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The losses of [`super`] on panels ([`foresee_nn::cpu::panels`]), with their derivatives.
+
+use foresee_nn::cpu::LANES;
+use foresee_nn::cpu::simd::{self, Simd, Task};
+
+use crate::policy::lanes::{Row, row, row_mut};
+
+/// The sum of the lanes in use, in their order.
+pub(super) fn total(lanes: &[f32], rows: usize) -> f64 {
+    lanes[..rows].iter().map(|&x| f64::from(x)).sum()
+}
+
+/// The lowest of `N` rows `stride` apart, and which it is: the first of equals. A NaN counts as lowest.
+#[inline(always)]
+fn lowest(q: &[f32], stride: usize) -> (Row, [u32; LANES]) {
+    let (mut least, mut which) = (*row(q, 0), [0; LANES]);
+    for (n, q) in q.chunks(stride).enumerate().skip(1) {
+        let q = row(q, 0);
+        for j in 0..LANES {
+            let lower = q[j] < least[j] || q[j].is_nan();
+            least[j] = if lower { q[j] } else { least[j] };
+            which[j] = if lower { n as u32 } else { which[j] };
+        }
+    }
+    (least, which)
+}
+
+/// y = r + γ not_terminated (min_n Q̄_n − α log π) of one panel.
+pub(super) struct Target<'a> {
+    /// Q̄, `N` rows.
+    pub(super) q: &'a [f32],
+    /// From one of these rows to the next.
+    pub(super) stride: usize,
+    pub(super) reward: &'a [f32],
+    pub(super) not_terminated: &'a [f32],
+    pub(super) discount: f32,
+    pub(super) alpha: f32,
+    /// log π, which y replaces.
+    pub(super) y: &'a mut Row,
+}
+
+impl Target<'_> {
+    pub(super) fn fill(self) {
+        simd::dispatch(self);
+    }
+}
+
+impl Task for Target<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Self { q, stride, reward, not_terminated, discount, alpha, y } = self;
+        let (least, _) = lowest(q, stride);
+        let (reward, not_terminated) = (row(reward, 0), row(not_terminated, 0));
+        for j in 0..LANES {
+            let value = S::mul_add(-alpha, y[j], least[j]);
+            y[j] = S::mul_add(not_terminated[j], discount * value, reward[j]);
+        }
+    }
+}
+
+/// (q − y)² into `squares` and its derivative, times `scale`, into `gradient`.
+pub(super) fn residual(q: &[f32], y: &Row, scale: f32, gradient: &mut [f32], squares: &mut Row) {
+    simd::dispatch(Residual { q, y, scale, gradient, squares });
+}
+
+struct Residual<'a> {
+    q: &'a [f32],
+    y: &'a Row,
+    scale: f32,
+    gradient: &'a mut [f32],
+    squares: &'a mut Row,
+}
+
+impl Task for Residual<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let (q, gradient) = (row(self.q, 0), row_mut(self.gradient, 0));
+        for j in 0..LANES {
+            let apart = q[j] - self.y[j];
+            self.squares[j] = apart * apart;
+            gradient[j] = 2.0 * self.scale * apart;
+        }
+    }
+}
+
+/// α log π − min_n Q_n of one panel into `loss`, and in place of every Q_n its derivative times `scale`.
+pub(super) struct Choice<'a> {
+    /// Q, `N` rows.
+    pub(super) q: &'a mut [f32],
+    /// From one of these rows to the next.
+    pub(super) stride: usize,
+    pub(super) log_prob: &'a Row,
+    pub(super) alpha: f32,
+    pub(super) scale: f32,
+    pub(super) loss: &'a mut Row,
+}
+
+impl Choice<'_> {
+    pub(super) fn fill(self) {
+        simd::dispatch(self);
+    }
+}
+
+impl Task for Choice<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Self { q, stride, log_prob, alpha, scale, loss } = self;
+        let (least, which) = lowest(q, stride);
+        for j in 0..LANES {
+            loss[j] = S::mul_add(alpha, log_prob[j], -least[j]);
+        }
+        for (n, q) in q.chunks_mut(stride).enumerate() {
+            let q = row_mut(q, 0);
+            for j in 0..LANES {
+                q[j] = if which[j] == n as u32 { -scale } else { 0.0 };
+            }
+        }
+    }
+}

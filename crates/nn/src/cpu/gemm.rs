@@ -1,0 +1,199 @@
+//! Matrix products on panels.
+//!
+//! A register tile is `S::ROWS` features by two vectors. Its left factor is read one number at a time wherever it lies
+//! (a weight matrix, or its transpose, or the activations of a panel), its right factor as vectors of a panel: nothing
+//! is packed, and a tile's result goes through the layer's element-wise part while it is still in the first cache.
+//!
+//! Every number of a result is one chain of fused multiply-adds in the order of the inner index, whatever the tile.
+
+use super::LANES;
+use super::simd::Simd;
+
+/// A left factor: number (m, k) is at `p + m·row + k·column`.
+#[derive(Clone, Copy)]
+pub(super) struct Left {
+    pub(super) p: *const f32,
+    pub(super) row: usize,
+    pub(super) column: usize,
+}
+
+/// Columns of one block of a weight gradient.
+pub(super) const LANES_OF_BLOCK: usize = LANES;
+
+/// Rows of the largest tile of any level.
+pub(super) const MOST_ROWS: usize = 12;
+
+/// The tile's result: `[rows][LANES]`, of which the first rows and columns are in use.
+pub(super) type Tile = [[f32; LANES]; MOST_ROWS];
+
+/// acc += left · right over `k`, where row `k` of the right factor is at `right + k·right_row`.
+#[inline(always)]
+unsafe fn accumulate<S: Simd, const M: usize>(
+    acc: &mut [[S::V; 2]; M],
+    k: usize,
+    left: Left,
+    right: *const f32,
+    right_row: usize,
+) {
+    unsafe {
+        for i in 0..k {
+            let b = right.add(i * right_row);
+            let (b0, b1) = (S::load(b), S::load(b.add(S::LANES)));
+            let a = left.p.add(i * left.column);
+            for m in 0..M {
+                let x = S::splat(a.add(m * left.row));
+                acc[m][0] = S::fma(x, b0, acc[m][0]);
+                acc[m][1] = S::fma(x, b1, acc[m][1]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn spill<S: Simd, const M: usize>(acc: &[[S::V; 2]; M], tile: &mut Tile, column: usize) {
+    for m in 0..M {
+        let row = tile[m].as_mut_ptr();
+        unsafe {
+            S::store(row.add(column), acc[m][0]);
+            S::store(row.add(column + S::LANES), acc[m][1]);
+        }
+    }
+}
+
+/// `M` rows of left · right for one panel `[k][LANES]`.
+#[inline(always)]
+unsafe fn panel_rows<S: Simd, const M: usize>(k: usize, left: Left, right: *const f32, tile: &mut Tile) {
+    let mut column = 0;
+    while column < LANES {
+        unsafe {
+            let mut acc = [[S::zero(); 2]; M];
+            accumulate::<S, M>(&mut acc, k, left, right.add(column), LANES);
+            spill::<S, M>(&acc, tile, column);
+        }
+        column += 2 * S::LANES;
+    }
+}
+
+/// `M` rows of Σ over panels and lanes, for the first columns of one block `[lanes of all panels][width]` of the right factor.
+#[inline(always)]
+unsafe fn block_rows<S: Simd, const M: usize>(
+    panels: &[*const f32],
+    row: usize,
+    right: *const f32,
+    right_row: usize,
+    columns: usize,
+    tile: &mut Tile,
+) {
+    let mut column = 0;
+    while column < columns {
+        if columns - column <= S::LANES {
+            // One vector is enough.
+            unsafe {
+                let mut acc = [S::zero(); M];
+                for (p, panel) in panels.iter().enumerate() {
+                    let left = panel.add(row * LANES);
+                    let right = right.add(p * LANES * right_row + column);
+                    for i in 0..LANES {
+                        let b = S::load(right.add(i * right_row));
+                        for m in 0..M {
+                            acc[m] = S::fma(S::splat(left.add(m * LANES + i)), b, acc[m]);
+                        }
+                    }
+                }
+                for m in 0..M {
+                    S::store(tile[m].as_mut_ptr().add(column), acc[m]);
+                }
+            }
+            return;
+        }
+        unsafe {
+            let mut acc = [[S::zero(); 2]; M];
+            for (p, panel) in panels.iter().enumerate() {
+                let left = Left { p: panel.add(row * LANES), row: LANES, column: 1 };
+                let right = right.add(p * LANES * right_row + column);
+                accumulate::<S, M>(&mut acc, LANES, left, right, right_row);
+            }
+            spill::<S, M>(&acc, tile, column);
+        }
+        column += 2 * S::LANES;
+    }
+}
+
+/// Expands a call for every height of a tile that the level has.
+macro_rules! by_rows {
+    ($S:ident, $rows:expr, $f:ident ( $($argument:expr),* )) => {
+        match $rows {
+            1 => $f::<$S, 1>($($argument),*),
+            2 => $f::<$S, 2>($($argument),*),
+            3 => $f::<$S, 3>($($argument),*),
+            4 => $f::<$S, 4>($($argument),*),
+            5 if $S::ROWS > 4 => $f::<$S, 5>($($argument),*),
+            6 if $S::ROWS > 4 => $f::<$S, 6>($($argument),*),
+            7 if $S::ROWS > 6 => $f::<$S, 7>($($argument),*),
+            8 if $S::ROWS > 6 => $f::<$S, 8>($($argument),*),
+            9 if $S::ROWS > 6 => $f::<$S, 9>($($argument),*),
+            10 if $S::ROWS > 6 => $f::<$S, 10>($($argument),*),
+            11 if $S::ROWS > 6 => $f::<$S, 11>($($argument),*),
+            _ if $S::ROWS > 6 => $f::<$S, 12>($($argument),*),
+            _ => unreachable!("a tile has at most {} rows", $S::ROWS),
+        }
+    };
+}
+
+/// tile ← rows `0..rows` of left · right, for one panel `[k][LANES]`.
+///
+/// # Safety
+/// `rows` is 1 to `S::ROWS`; both factors can be read.
+#[inline(always)]
+pub(super) unsafe fn panel_tile<S: Simd>(rows: usize, k: usize, left: Left, right: *const f32, tile: &mut Tile) {
+    unsafe { by_rows!(S, rows, panel_rows(k, left, right, tile)) }
+}
+
+/// tile ← Σ over panels `[·][LANES]` and their lanes of (features `row..row + rows`) ⊗ (a block of the right factor).
+///
+/// # Safety
+/// `rows` is 1 to `S::ROWS`; panels and `LANES` columns of the right factor can be read.
+#[inline(always)]
+pub(super) unsafe fn block_tile<S: Simd>(
+    rows: usize,
+    panels: &[*const f32],
+    row: usize,
+    right: *const f32,
+    right_row: usize,
+    columns: usize,
+    tile: &mut Tile,
+) {
+    unsafe { by_rows!(S, rows, block_rows(panels, row, right, right_row, columns, tile)) }
+}
+
+/// Columns below which a weight gradient is taken column by column: a block would be mostly padding.
+pub(super) const NARROW: usize = 8;
+
+/// Σ over panels and lanes of one feature times one gradient row, in a fixed order.
+///
+/// # Safety
+/// Both rows of every panel can be read.
+#[inline(always)]
+pub(super) unsafe fn dot<S: Simd>(panels: &[*const f32], row: usize, gradients: &[*const f32], column: usize) -> f32 {
+    let mut sums = [0.0_f32; LANES];
+    for (panel, gradient) in panels.iter().zip(gradients) {
+        let (a, b) = unsafe { (panel.add(row * LANES), gradient.add(column * LANES)) };
+        for (j, sum) in sums.iter_mut().enumerate() {
+            *sum = unsafe { S::mul_add(*a.add(j), *b.add(j), *sum) };
+        }
+    }
+    fold(&mut sums)
+}
+
+/// The sum of a panel row, by halves.
+#[inline(always)]
+pub(super) fn fold(sums: &mut [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for j in 0..half {
+            sums[j] += sums[j + half];
+        }
+        half /= 2;
+    }
+    sums[0]
+}

@@ -1,0 +1,207 @@
+//! The shape of `E` networks and where each number stands.
+//!
+//! Parameters of all members are one row each of `[E, P]`. In a row, layer by layer: weight `[I, O]`, bias `[O]`, then
+//! scale and shift `[O]` of the layer's normalisation if there is one. Every part begins at a multiple of 16 numbers;
+//! what lies between is zero and stays zero.
+
+use super::LANES;
+
+/// What stands between the layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// x·σ(x): the ensemble's.
+    Silu,
+    /// max(x, 0): the agent's.
+    Relu,
+    /// tanh x.
+    Tanh,
+    /// x.
+    Identity,
+}
+
+/// The shape of `E` networks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Members, `E`.
+    pub members: usize,
+    /// Inputs, `I`.
+    pub inputs: usize,
+    /// Widths of the hidden layers.
+    pub hidden: Vec<usize>,
+    /// Outputs, `O`.
+    pub outputs: usize,
+    /// Between the layers.
+    pub activation: Activation,
+    /// Layer normalisation of the hidden layers, before the activation: (z − mean) / √(var + 1e-5) · scale + shift
+    /// (Ba, Kiros, Hinton 2016).
+    pub layer_norm: bool,
+    /// Whether the last hidden activation is divided by its L2 norm (Bjorck, Gomes, Weinberger, "Is High Variance
+    /// Unavoidable in RL?", ICLR 2022).
+    pub normalized_features: bool,
+}
+
+/// One part of the parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its name: `weight.0`, `bias.0`, …
+    pub name: String,
+    /// Where it begins in a member's row.
+    pub offset: usize,
+    /// Its shape in one member, `[I, O]` or `[1, O]`.
+    pub shape: [usize; 2],
+}
+
+/// Where one layer's numbers stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layer {
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    /// In a member's row of parameters.
+    pub(crate) weight: usize,
+    pub(crate) bias: usize,
+    /// Scale; the shift follows at `shift`.
+    pub(crate) scale: usize,
+    pub(crate) shift: usize,
+    /// On a tape, a panel: what the layer gives (its activation, or the network's output), `[O, LANES]`.
+    pub(crate) output: usize,
+    /// The derivative of the activation after the forward pass; the loss's gradient at the layer's sum after the
+    /// backward pass, `[O, LANES]`.
+    pub(crate) gradient: usize,
+    /// With layer normalisation: the normalised sums `[O, LANES]`, their inverse deviations `[LANES]`, and the loss's
+    /// gradient before scale and shift, `[O, LANES]`.
+    pub(crate) normalized: usize,
+    pub(crate) inverse_std: usize,
+    pub(crate) before_scale: usize,
+}
+
+/// A shape with its offsets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    shape: Shape,
+    pub(crate) layers: Vec<Layer>,
+    /// Layers, the one with the most weights first.
+    pub(crate) by_cost: Vec<usize>,
+    /// Numbers in a member's row, `P`.
+    parameters: usize,
+    /// On a tape, a panel: the loss's gradient at the input.
+    pub(crate) input_gradient: usize,
+    /// On a tape, a panel: the normalised features, their inverse norms, and the loss's gradient at them.
+    pub(crate) features: usize,
+    pub(crate) inverse_norm: usize,
+    pub(crate) features_gradient: usize,
+    /// Numbers a panel on a tape takes.
+    pub(crate) panel: usize,
+    /// The widest layer.
+    pub(crate) widest: usize,
+}
+
+impl Layout {
+    /// The offsets of a shape.
+    #[must_use]
+    pub fn new(shape: Shape) -> Self {
+        let widths: Vec<usize> =
+            [shape.inputs].into_iter().chain(shape.hidden.iter().copied()).chain([shape.outputs]).collect();
+        let last = widths.len() - 2;
+        let mut parameters = 0;
+        // The network's input stands first on a tape.
+        let mut panel = shape.inputs * LANES;
+        let take = |size: usize, total: &mut usize| {
+            let at = *total;
+            *total += size.next_multiple_of(16);
+            at
+        };
+        let layers = widths
+            .windows(2)
+            .enumerate()
+            .map(|(l, pair)| {
+                let [inputs, outputs] = [pair[0], pair[1]];
+                let normed = shape.layer_norm && l < last;
+                let one = |is: bool, size: usize| if is { size } else { 0 };
+                Layer {
+                    inputs,
+                    outputs,
+                    weight: take(inputs * outputs, &mut parameters),
+                    bias: take(outputs, &mut parameters),
+                    scale: take(one(normed, outputs), &mut parameters),
+                    shift: take(one(normed, outputs), &mut parameters),
+                    output: take(outputs * LANES, &mut panel),
+                    gradient: take(outputs * LANES, &mut panel),
+                    normalized: take(one(normed, outputs * LANES), &mut panel),
+                    inverse_std: take(one(normed, LANES), &mut panel),
+                    before_scale: take(one(normed, outputs * LANES), &mut panel),
+                }
+            })
+            .collect::<Vec<Layer>>();
+        let mut by_cost: Vec<usize> = (0..layers.len()).collect();
+        by_cost.sort_by_key(|&l| std::cmp::Reverse(layers[l].inputs * layers[l].outputs));
+        let normalized = if shape.normalized_features { widths[last] * LANES } else { 0 };
+        let input_gradient = take(shape.inputs * LANES, &mut panel);
+        let features = take(normalized, &mut panel);
+        let inverse_norm = take(if normalized > 0 { LANES } else { 0 }, &mut panel);
+        let features_gradient = take(normalized, &mut panel);
+        let widest = widths.iter().copied().max().unwrap_or(0);
+        Self {
+            shape,
+            layers,
+            by_cost,
+            parameters,
+            input_gradient,
+            features,
+            inverse_norm,
+            features_gradient,
+            panel,
+            widest,
+        }
+    }
+
+    /// The shape.
+    #[must_use]
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Numbers in a member's row, `P`.
+    #[must_use]
+    pub fn parameters(&self) -> usize {
+        self.parameters
+    }
+
+    /// The named parts of a member's row, in order.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part> {
+        let mut parts = Vec::new();
+        for (l, layer) in self.layers.iter().enumerate() {
+            let mut part = |name: &str, offset, rows| {
+                parts.push(Part { name: format!("{name}.{l}"), offset, shape: [rows, layer.outputs] });
+            };
+            part("weight", layer.weight, layer.inputs);
+            part("bias", layer.bias, 1);
+            if self.has_norm(l) {
+                part("norm_scale", layer.scale, 1);
+                part("norm_shift", layer.shift, 1);
+            }
+        }
+        parts
+    }
+
+    /// Layers with a weight.
+    #[must_use]
+    pub(crate) fn depth(&self) -> usize {
+        self.layers.len()
+    }
+
+    pub(crate) fn has_norm(&self, layer: usize) -> bool {
+        self.shape.layer_norm && layer + 1 < self.layers.len()
+    }
+
+    /// Where the input of a layer stands on a tape, a panel.
+    pub(crate) fn input_of(&self, layer: usize) -> usize {
+        if layer == 0 {
+            0
+        } else if layer + 1 == self.depth() && self.shape.normalized_features {
+            self.features
+        } else {
+            self.layers[layer - 1].output
+        }
+    }
+}

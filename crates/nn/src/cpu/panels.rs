@@ -1,0 +1,73 @@
+//! Rows to panels and back.
+//!
+//! A panel holds [`LANES`] rows with features outermost: `[features][LANES]`. A kernel's vectors then run over rows,
+//! whatever the width of a layer: no network's 6, 24 or 200 outputs leave lanes idle. Lanes beyond the last row are 0.
+
+use super::LANES;
+
+/// Panels that `rows` rows fill.
+#[must_use]
+pub fn count(rows: usize) -> usize {
+    rows.div_ceil(LANES)
+}
+
+/// One panel from rows `[·, width]`, at most [`LANES`] of them.
+#[inline]
+pub fn pack(rows: &[f32], width: usize, panel: &mut [f32]) {
+    let panel = &mut panel[..width * LANES];
+    if rows.len() < panel.len() {
+        panel.fill(0.0);
+    }
+    for (lane, row) in rows.chunks_exact(width.max(1)).enumerate() {
+        for (column, &x) in panel.chunks_exact_mut(LANES).zip(row) {
+            column[lane] = x;
+        }
+    }
+}
+
+/// One panel from the given rows of `[·, width]`, at most [`LANES`] of them.
+#[inline]
+pub fn gather(all: &[f32], width: usize, rows: &[u32], panel: &mut [f32]) {
+    let panel = &mut panel[..width * LANES];
+    if rows.len() < LANES {
+        panel.fill(0.0);
+    }
+    for (lane, &row) in rows.iter().enumerate() {
+        let row = &all[row as usize * width..][..width];
+        for (column, &x) in panel.chunks_exact_mut(LANES).zip(row) {
+            column[lane] = x;
+        }
+    }
+}
+
+/// The rows `[·, width]` of one panel.
+#[inline]
+pub fn unpack(panel: &[f32], width: usize, rows: &mut [f32]) {
+    for (lane, row) in rows.chunks_exact_mut(width.max(1)).enumerate() {
+        for (x, column) in row.iter_mut().zip(panel.chunks_exact(LANES)) {
+            *x = column[lane];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back_and_padding_is_zero() {
+        for rows in [0, 1, 7, LANES] {
+            let width = 3;
+            let x: Vec<f32> = (0..rows * width).map(|i| i as f32 + 1.0).collect();
+            let mut panel = vec![f32::NAN; width * LANES];
+            pack(&x, width, &mut panel);
+            let mut back = vec![0.0; rows * width];
+            unpack(&panel, width, &mut back);
+            assert_eq!(x, back);
+            assert!(panel.chunks(LANES).all(|column| column[rows..].iter().all(|&x| x == 0.0)));
+            let mut gathered = vec![f32::NAN; width * LANES];
+            gather(&x, width, &(0..rows as u32).collect::<Vec<_>>(), &mut gathered);
+            assert_eq!(gathered, panel);
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! Which instructions the processor has, asked at run time.
+//!
+//! A [`Task`] is written once, generic over a [`Simd`] level; [`dispatch`] runs it compiled for the best level that the
+//! machine has. One binary serves all machines, and no build needs `-C target-cpu`.
+//!
+//! Every number is computed by the same operations in the same order on AVX-512 and AVX2 (both fuse a·b + c), so their
+//! results are equal bit for bit. The portable level rounds twice.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// A set of instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Any machine: vectors of four, no fused multiply-add.
+    Portable,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// x86-64 with AVX-512 F, VL, DQ and BW.
+    Avx512,
+}
+
+impl Level {
+    /// Every level, slowest first.
+    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    /// Whether this machine has it.
+    #[must_use]
+    pub fn available(self) -> bool {
+        self <= detected()
+    }
+}
+
+const UNKNOWN: u8 = u8::MAX;
+static LEVEL: AtomicU8 = AtomicU8::new(UNKNOWN);
+
+/// The best level of this machine.
+#[must_use]
+pub fn detected() -> Level {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let avx512 = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512bw");
+        if avx2 && avx512 {
+            return Level::Avx512;
+        }
+        if avx2 {
+            return Level::Avx2;
+        }
+    }
+    Level::Portable
+}
+
+/// The level in force.
+#[must_use]
+pub fn level() -> Level {
+    match LEVEL.load(Ordering::Relaxed) {
+        0 => Level::Portable,
+        1 => Level::Avx2,
+        2 => Level::Avx512,
+        _ => {
+            let level = detected();
+            LEVEL.store(level as u8, Ordering::Relaxed);
+            level
+        }
+    }
+}
+
+/// Puts another level in force, for the whole process: the hook of tests and benches. `None` is the machine's best.
+///
+/// # Panics
+/// If the machine lacks the level.
+pub fn force(level: Option<Level>) {
+    let level = level.unwrap_or_else(detected);
+    assert!(level.available(), "this machine has no {}", level.name());
+    LEVEL.store(level as u8, Ordering::Relaxed);
+}
+
+/// What the kernels need of a level: vectors for matrix products, and one rounding rule for everything else, whose
+/// scalar loops the compiler vectorises.
+pub trait Simd: Copy + 'static {
+    /// A vector of `LANES` numbers.
+    type V: Copy;
+    /// Numbers in a vector.
+    const LANES: usize;
+    /// Rows of a register tile of a matrix product; the tile is two vectors wide.
+    const ROWS: usize;
+
+    /// a·b + c, with one rounding where the level has it.
+    fn mul_add(a: f32, b: f32, c: f32) -> f32;
+
+    /// A vector of zeros.
+    ///
+    /// # Safety
+    /// The level is available and enabled in the caller; likewise below.
+    unsafe fn zero() -> Self::V;
+    /// # Safety
+    /// `LANES` numbers can be read.
+    unsafe fn load(p: *const f32) -> Self::V;
+    /// # Safety
+    /// `LANES` numbers can be written.
+    unsafe fn store(p: *mut f32, v: Self::V);
+    /// # Safety
+    /// One number can be read.
+    unsafe fn splat(p: *const f32) -> Self::V;
+    /// a·b + c.
+    ///
+    /// # Safety
+    /// The level is available.
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Transposes 16×16 numbers: `to[j * to_stride + i] = from[i * from_stride + j]`.
+    ///
+    /// # Safety
+    /// Both squares can be accessed and do not overlap.
+    unsafe fn transpose16(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
+}
+
+/// The portable level.
+#[derive(Clone, Copy, Debug)]
+pub struct Portable;
+
+impl Simd for Portable {
+    type V = [f32; 4];
+    const LANES: usize = 4;
+    const ROWS: usize = 4;
+
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a * b + c
+    }
+
+    #[inline(always)]
+    unsafe fn zero() -> [f32; 4] {
+        [0.0; 4]
+    }
+
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> [f32; 4] {
+        unsafe { p.cast::<[f32; 4]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store(p: *mut f32, v: [f32; 4]) {
+        unsafe { p.cast::<[f32; 4]>().write_unaligned(v) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(p: *const f32) -> [f32; 4] {
+        unsafe { [*p; 4] }
+    }
+
+    #[inline(always)]
+    unsafe fn fma(a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+
+    #[inline(always)]
+    unsafe fn transpose16(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        for i in 0..16 {
+            for j in 0..16 {
+                unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) };
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Simd;
+    use std::arch::x86_64::*;
+
+    /// AVX2 and FMA.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Avx2;
+
+    impl Simd for Avx2 {
+        type V = __m256;
+        const LANES: usize = 8;
+        const ROWS: usize = 6;
+
+        #[inline(always)]
+        fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+            a.mul_add(b, c)
+        }
+
+        #[inline(always)]
+        unsafe fn zero() -> __m256 {
+            unsafe { _mm256_setzero_ps() }
+        }
+
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> __m256 {
+            unsafe { _mm256_loadu_ps(p) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(p: *mut f32, v: __m256) {
+            unsafe { _mm256_storeu_ps(p, v) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat(p: *const f32) -> __m256 {
+            unsafe { _mm256_set1_ps(*p) }
+        }
+
+        #[inline(always)]
+        unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
+            unsafe { _mm256_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        unsafe fn transpose16(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+            for i in [0, 8] {
+                for j in [0, 8] {
+                    unsafe {
+                        transpose8(from.add(i * from_stride + j), from_stride, to.add(j * to_stride + i), to_stride)
+                    };
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose8(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        unsafe {
+            let mut r = [_mm256_setzero_ps(); 8];
+            let mut t = r;
+            for i in 0..8 {
+                r[i] = _mm256_loadu_ps(from.add(i * from_stride));
+            }
+            for i in 0..4 {
+                t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+                t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+            }
+            for i in 0..2 {
+                let (a, b, c, d) = (t[4 * i], t[4 * i + 1], t[4 * i + 2], t[4 * i + 3]);
+                r[4 * i] = _mm256_shuffle_ps::<0x44>(a, c);
+                r[4 * i + 1] = _mm256_shuffle_ps::<0xee>(a, c);
+                r[4 * i + 2] = _mm256_shuffle_ps::<0x44>(b, d);
+                r[4 * i + 3] = _mm256_shuffle_ps::<0xee>(b, d);
+            }
+            for i in 0..4 {
+                _mm256_storeu_ps(to.add(i * to_stride), _mm256_permute2f128_ps::<0x20>(r[i], r[i + 4]));
+                _mm256_storeu_ps(to.add((i + 4) * to_stride), _mm256_permute2f128_ps::<0x31>(r[i], r[i + 4]));
+            }
+        }
+    }
+
+    /// AVX-512.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Avx512;
+
+    impl Simd for Avx512 {
+        type V = __m512;
+        const LANES: usize = 16;
+        const ROWS: usize = 12;
+
+        #[inline(always)]
+        fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+            a.mul_add(b, c)
+        }
+
+        #[inline(always)]
+        unsafe fn zero() -> __m512 {
+            unsafe { _mm512_setzero_ps() }
+        }
+
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> __m512 {
+            unsafe { _mm512_loadu_ps(p) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(p: *mut f32, v: __m512) {
+            unsafe { _mm512_storeu_ps(p, v) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat(p: *const f32) -> __m512 {
+            unsafe { _mm512_set1_ps(*p) }
+        }
+
+        #[inline(always)]
+        unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+            unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        unsafe fn transpose16(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+            unsafe {
+                let mut r = [_mm512_setzero_ps(); 16];
+                let mut t = r;
+                for i in 0..16 {
+                    r[i] = _mm512_loadu_ps(from.add(i * from_stride));
+                }
+                // Pairs, then quads within the 128-bit parts, then the parts themselves.
+                for i in 0..8 {
+                    t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+                    t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+                }
+                for i in 0..4 {
+                    let (a, b, c, d) = (t[4 * i], t[4 * i + 1], t[4 * i + 2], t[4 * i + 3]);
+                    r[4 * i] = _mm512_shuffle_ps::<0x44>(a, c);
+                    r[4 * i + 1] = _mm512_shuffle_ps::<0xee>(a, c);
+                    r[4 * i + 2] = _mm512_shuffle_ps::<0x44>(b, d);
+                    r[4 * i + 3] = _mm512_shuffle_ps::<0xee>(b, d);
+                }
+                for i in 0..4 {
+                    t[i] = _mm512_shuffle_f32x4::<0x88>(r[i], r[i + 4]);
+                    t[i + 4] = _mm512_shuffle_f32x4::<0xdd>(r[i], r[i + 4]);
+                    t[i + 8] = _mm512_shuffle_f32x4::<0x88>(r[i + 8], r[i + 12]);
+                    t[i + 12] = _mm512_shuffle_f32x4::<0xdd>(r[i + 8], r[i + 12]);
+                }
+                for i in 0..8 {
+                    _mm512_storeu_ps(to.add(i * to_stride), _mm512_shuffle_f32x4::<0x88>(t[i], t[i + 8]));
+                    _mm512_storeu_ps(to.add((i + 8) * to_stride), _mm512_shuffle_f32x4::<0xdd>(t[i], t[i + 8]));
+                }
+            }
+        }
+    }
+}
+
+/// Work that can be compiled for any level.
+pub trait Task {
+    /// What it gives back.
+    type Output;
+    /// Does it. Implementations are `#[inline(always)]`, and so is all that they call: what is not inlined here is
+    /// compiled for the portable level.
+    fn run<S: Simd>(self) -> Self::Output;
+}
+
+/// Runs the task at the level in force.
+#[inline]
+pub fn dispatch<T: Task>(task: T) -> T::Output {
+    match level() {
+        // Safety: `level` names only what the machine has.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { avx512(task) },
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { avx2(task) },
+        _ => task.run::<Portable>(),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma,bmi1,bmi2")]
+fn avx512<T: Task>(task: T) -> T::Output {
+    task.run::<Avx512>()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn avx2<T: Task>(task: T) -> T::Output {
+    task.run::<Avx2>()
+}

@@ -1,0 +1,645 @@
+//! One member's pass over some panels: forward, with what a backward pass needs, and backward to the inputs.
+
+use std::sync::Arc;
+
+use super::LANES;
+use super::gemm::{self, Left, MOST_ROWS, Tile};
+use super::layout::{Activation, Layer, Layout};
+use super::math;
+use super::panels;
+use super::simd::{self, Simd, Task};
+
+/// A row of a panel.
+type Row = [f32; LANES];
+
+/// Added to the variance in layer normalisation.
+const NORM_EPS: f32 = 1e-5;
+/// The least norm that features are divided by.
+const LEAST_NORM: f32 = 1e-12;
+/// A transposition reads whole squares; so much may lie behind the last row.
+const SLACK: usize = 16 * LANES;
+
+/// Activations and gradients of one member over some panels of rows.
+///
+/// The order of use: [`Tape::set_input`] or [`Tape::input_mut`], [`Tape::forward`], [`Tape::output`], then
+/// [`Tape::output_gradient_mut`], [`Tape::backward`] or [`Tape::backward_to_input`], [`Tape::input_gradient`] or
+/// [`gradients`](super::update::gradients).
+#[derive(Clone, Debug)]
+pub struct Tape {
+    layout: Arc<Layout>,
+    rows: usize,
+    data: Vec<f32>,
+}
+
+impl Tape {
+    /// A tape for so many rows.
+    #[must_use]
+    pub fn new(layout: &Arc<Layout>, rows: usize) -> Self {
+        let mut tape = Self { layout: layout.clone(), rows: 0, data: Vec::new() };
+        tape.resize(rows);
+        tape
+    }
+
+    /// Makes room for so many rows; memory once taken is kept.
+    pub fn resize(&mut self, rows: usize) {
+        self.rows = rows;
+        self.data.resize(panels::count(rows) * self.layout.panel + SLACK, 0.0);
+    }
+
+    /// Rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Panels.
+    #[must_use]
+    pub fn panels(&self) -> usize {
+        panels::count(self.rows)
+    }
+
+    /// The networks' layout.
+    #[must_use]
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    fn part(&self, panel: usize, offset: usize, width: usize) -> &[f32] {
+        assert!(panel < self.panels(), "panel {panel} of {}", self.panels());
+        &self.data[panel * self.layout.panel + offset..][..width * LANES]
+    }
+
+    fn part_mut(&mut self, panel: usize, offset: usize, width: usize) -> &mut [f32] {
+        assert!(panel < self.panels(), "panel {panel} of {}", self.panels());
+        &mut self.data[panel * self.layout.panel + offset..][..width * LANES]
+    }
+
+    /// Where a part of a panel begins.
+    pub(super) fn pointer(&self, panel: usize, offset: usize) -> *const f32 {
+        self.part(panel, offset, 0).as_ptr()
+    }
+
+    /// The network's input at a panel, `[I][LANES]`; lanes beyond the last row must be finite.
+    pub fn input_mut(&mut self, panel: usize) -> &mut [f32] {
+        self.part_mut(panel, 0, self.layout.shape().inputs)
+    }
+
+    /// The network's input from rows `[rows, I]`.
+    pub fn set_input(&mut self, x: &[f32]) {
+        let width = self.layout.shape().inputs;
+        assert_eq!(x.len(), self.rows * width, "numbers for {} rows of {width}", self.rows);
+        for panel in 0..self.panels() {
+            let end = ((panel + 1) * LANES).min(self.rows);
+            panels::pack(&x[panel * LANES * width..end * width], width, self.input_mut(panel));
+        }
+    }
+
+    /// The network's output at a panel, `[O][LANES]`.
+    #[must_use]
+    pub fn output(&self, panel: usize) -> &[f32] {
+        let last = self.layout.layers[self.layout.depth() - 1];
+        self.part(panel, last.output, last.outputs)
+    }
+
+    /// The output at a panel and, to be filled, the loss's gradient there, `[O][LANES]` each. What is written to lanes
+    /// beyond the last row is ignored.
+    pub fn output_gradient_mut(&mut self, panel: usize) -> (&[f32], &mut [f32]) {
+        let last = self.layout.layers[self.layout.depth() - 1];
+        let start = panel * self.layout.panel;
+        assert!(panel < self.panels(), "panel {panel} of {}", self.panels());
+        let (before, after) = self.data.split_at_mut(start + last.gradient);
+        (&before[start + last.output..][..last.outputs * LANES], &mut after[..last.outputs * LANES])
+    }
+
+    /// The loss's gradient at the input of a panel, `[I][LANES]`, after [`Tape::backward_to_input`].
+    #[must_use]
+    pub fn input_gradient(&self, panel: usize) -> &[f32] {
+        self.part(panel, self.layout.input_gradient, self.layout.shape().inputs)
+    }
+
+    /// The forward pass with one member's parameters, `[P]`.
+    pub fn forward(&mut self, parameters: &[f32]) {
+        assert_eq!(parameters.len(), self.layout.parameters(), "a member's parameters");
+        simd::dispatch(Forward { tape: self, parameters });
+    }
+
+    /// The backward pass from the output's gradient to the sums of every layer: what weight gradients are made of.
+    pub fn backward(&mut self, parameters: &[f32]) {
+        self.back(parameters, false);
+    }
+
+    /// The backward pass to the input. No weight's gradient is computed.
+    pub fn backward_to_input(&mut self, parameters: &[f32]) {
+        self.back(parameters, true);
+    }
+
+    fn back(&mut self, parameters: &[f32], to_input: bool) {
+        assert_eq!(parameters.len(), self.layout.parameters(), "a member's parameters");
+        let last = self.panels().wrapping_sub(1);
+        let used = self.rows % LANES;
+        if used > 0 {
+            let (_, gradient) = self.output_gradient_mut(last);
+            gradient.chunks_exact_mut(LANES).for_each(|row| row[used..].fill(0.0));
+        }
+        simd::dispatch(Backward { tape: self, parameters, to_input });
+    }
+}
+
+/// Panels with a distance between their beginnings.
+#[derive(Clone, Copy)]
+struct Panels {
+    p: *mut f32,
+    stride: usize,
+    count: usize,
+}
+
+impl Panels {
+    #[inline(always)]
+    unsafe fn at(self, panel: usize, offset: usize) -> *mut f32 {
+        unsafe { self.p.add(panel * self.stride + offset) }
+    }
+}
+
+#[inline(always)]
+unsafe fn row<'a>(p: *mut f32, i: usize) -> &'a mut Row {
+    unsafe { &mut *p.add(i * LANES).cast::<Row>() }
+}
+
+/// A scalar function with its derivative.
+trait Curve {
+    fn at<S: Simd>(z: f32) -> (f32, f32);
+}
+
+struct SiluCurve;
+impl Curve for SiluCurve {
+    #[inline(always)]
+    fn at<S: Simd>(z: f32) -> (f32, f32) {
+        let s = math::sigmoid::<S>(z);
+        let y = z * s;
+        (y, S::mul_add(s, 1.0 - y, y))
+    }
+}
+
+struct ReluCurve;
+impl Curve for ReluCurve {
+    #[inline(always)]
+    fn at<S: Simd>(z: f32) -> (f32, f32) {
+        // Written so that a NaN goes through.
+        (if z < 0.0 { 0.0 } else { z }, if z > 0.0 { 1.0 } else { 0.0 })
+    }
+}
+
+struct TanhCurve;
+impl Curve for TanhCurve {
+    #[inline(always)]
+    fn at<S: Simd>(z: f32) -> (f32, f32) {
+        let y = math::tanh::<S>(z);
+        (y, S::mul_add(-y, y, 1.0))
+    }
+}
+
+struct IdentityCurve;
+impl Curve for IdentityCurve {
+    #[inline(always)]
+    fn at<S: Simd>(z: f32) -> (f32, f32) {
+        (z, 1.0)
+    }
+}
+
+/// What happens to a layer's sums.
+#[derive(Clone, Copy)]
+struct Element {
+    bias: *const f32,
+    /// Scale and shift come later.
+    to_norm: bool,
+    last: bool,
+    activation: Activation,
+    /// Whether the derivative is kept.
+    keep: bool,
+}
+
+#[inline(always)]
+unsafe fn apply_rows<S: Simd, C: Curve>(tile: &Tile, rows: usize, bias: *const f32, y: *mut f32, slope: *mut f32) {
+    for r in 0..rows {
+        unsafe {
+            let (b, y) = (*bias.add(r), row(y, r));
+            if slope.is_null() {
+                for j in 0..LANES {
+                    y[j] = C::at::<S>(tile[r][j] + b).0;
+                }
+            } else {
+                let slope = row(slope, r);
+                for j in 0..LANES {
+                    (y[j], slope[j]) = C::at::<S>(tile[r][j] + b);
+                }
+            }
+        }
+    }
+}
+
+/// bias and activation of a tile.
+#[inline(always)]
+unsafe fn apply<S: Simd>(element: Element, tile: &Tile, first: usize, rows: usize, y: *mut f32, slope: *mut f32) {
+    unsafe {
+        let bias = element.bias.add(first);
+        let y = y.add(first * LANES);
+        let slope = if element.keep { slope.add(first * LANES) } else { std::ptr::null_mut() };
+        if element.last || element.to_norm {
+            return apply_rows::<S, IdentityCurve>(tile, rows, bias, y, std::ptr::null_mut());
+        }
+        match element.activation {
+            Activation::Silu => apply_rows::<S, SiluCurve>(tile, rows, bias, y, slope),
+            Activation::Relu => apply_rows::<S, ReluCurve>(tile, rows, bias, y, slope),
+            Activation::Tanh => apply_rows::<S, TanhCurve>(tile, rows, bias, y, slope),
+            Activation::Identity => apply_rows::<S, IdentityCurve>(tile, rows, bias, y, slope),
+        }
+    }
+}
+
+/// One layer over all panels: sums, bias, activation.
+#[inline(always)]
+unsafe fn layer_forward<S: Simd>(
+    layer: &Layer,
+    parameters: *const f32,
+    element: Element,
+    input: Panels,
+    output: Panels,
+    slope: Panels,
+) {
+    let mut tile: Tile = [[0.0; LANES]; MOST_ROWS];
+    let mut first = 0;
+    while first < layer.outputs {
+        let rows = S::ROWS.min(layer.outputs - first);
+        unsafe {
+            let left = Left { p: parameters.add(layer.weight + first), row: 1, column: layer.outputs };
+            for panel in 0..input.count {
+                gemm::panel_tile::<S>(rows, layer.inputs, left, input.at(panel, 0), &mut tile);
+                apply::<S>(element, &tile, first, rows, output.at(panel, 0), slope.at(panel, 0));
+            }
+        }
+        first += rows;
+    }
+}
+
+/// Layer normalisation of the sums at `z`, in place, then scale, shift and activation into `y`, which may be `z`.
+#[inline(always)]
+unsafe fn norm_forward<S: Simd, C: Curve>(
+    layer: &Layer,
+    parameters: *const f32,
+    z: *mut f32,
+    inverse_std: *mut f32,
+    y: *mut f32,
+    slope: *mut f32,
+) {
+    let n = layer.outputs as f32;
+    let (mut mean, mut variance) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+    unsafe {
+        for i in 0..layer.outputs {
+            let z = row(z, i);
+            for j in 0..LANES {
+                mean[j] += z[j];
+            }
+        }
+        for mean in &mut mean {
+            *mean /= n;
+        }
+        for i in 0..layer.outputs {
+            let z = row(z, i);
+            for j in 0..LANES {
+                let centred = z[j] - mean[j];
+                variance[j] = S::mul_add(centred, centred, variance[j]);
+            }
+        }
+        let inverse = row(inverse_std, 0);
+        for j in 0..LANES {
+            inverse[j] = 1.0 / (variance[j] / n + NORM_EPS).sqrt();
+        }
+        for i in 0..layer.outputs {
+            let (scale, shift) = (*parameters.add(layer.scale + i), *parameters.add(layer.shift + i));
+            let mut x = *row(z, i);
+            for j in 0..LANES {
+                x[j] = (x[j] - mean[j]) * inverse[j];
+            }
+            *row(z, i) = x;
+            if slope.is_null() {
+                for x in &mut x {
+                    *x = C::at::<S>(S::mul_add(*x, scale, shift)).0;
+                }
+            } else {
+                let slope = row(slope, i);
+                for j in 0..LANES {
+                    (x[j], slope[j]) = C::at::<S>(S::mul_add(x[j], scale, shift));
+                }
+            }
+            *row(y, i) = x;
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn norm<S: Simd>(
+    activation: Activation,
+    layer: &Layer,
+    parameters: *const f32,
+    [z, inverse_std, y, slope]: [*mut f32; 4],
+) {
+    unsafe {
+        match activation {
+            Activation::Silu => norm_forward::<S, SiluCurve>(layer, parameters, z, inverse_std, y, slope),
+            Activation::Relu => norm_forward::<S, ReluCurve>(layer, parameters, z, inverse_std, y, slope),
+            Activation::Tanh => norm_forward::<S, TanhCurve>(layer, parameters, z, inverse_std, y, slope),
+            Activation::Identity => norm_forward::<S, IdentityCurve>(layer, parameters, z, inverse_std, y, slope),
+        }
+    }
+}
+
+/// z ← x / max(‖x‖, 1e-12) over features; the two may be the same.
+#[inline(always)]
+unsafe fn unit_forward<S: Simd>(features: usize, x: *mut f32, inverse_norm: *mut f32, z: *mut f32) {
+    let mut squares = [0.0_f32; LANES];
+    unsafe {
+        for i in 0..features {
+            let x = row(x, i);
+            for j in 0..LANES {
+                squares[j] = S::mul_add(x[j], x[j], squares[j]);
+            }
+        }
+        // Divided, not multiplied by the inverse: the one active unit of a row is then exactly 1.
+        let (mut norm, inverse) = (squares, row(inverse_norm, 0));
+        for j in 0..LANES {
+            norm[j] = squares[j].sqrt();
+            norm[j] = if norm[j] < LEAST_NORM { LEAST_NORM } else { norm[j] };
+            inverse[j] = 1.0 / norm[j];
+        }
+        for i in 0..features {
+            let mut x = *row(x, i);
+            for j in 0..LANES {
+                x[j] /= norm[j];
+            }
+            *row(z, i) = x;
+        }
+    }
+}
+
+struct Forward<'a> {
+    tape: &'a mut Tape,
+    parameters: &'a [f32],
+}
+
+impl Task for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Tape { layout, data, rows } = self.tape;
+        let base = data.as_mut_ptr();
+        let count = panels::count(*rows);
+        let parameters = self.parameters.as_ptr();
+        let at = |offset: usize| Panels { p: base.wrapping_add(offset), stride: layout.panel, count };
+        // Safety: all offsets of a layout lie within its panels, and its parameters within a member's row.
+        unsafe {
+            for (l, layer) in layout.layers.iter().enumerate() {
+                let to_norm = layout.has_norm(l);
+                let element = Element {
+                    bias: parameters.add(layer.bias),
+                    to_norm,
+                    last: l + 1 == layout.depth(),
+                    activation: layout.shape().activation,
+                    keep: true,
+                };
+                let output = at(if to_norm { layer.normalized } else { layer.output });
+                layer_forward::<S>(layer, parameters, element, at(layout.input_of(l)), output, at(layer.gradient));
+                for panel in 0..count {
+                    if to_norm {
+                        let parts = [layer.normalized, layer.inverse_std, layer.output, layer.gradient];
+                        norm::<S>(element.activation, layer, parameters, parts.map(|part| at(part).at(panel, 0)));
+                    }
+                    if l + 2 == layout.depth() && layout.shape().normalized_features {
+                        let [x, inverse, z] =
+                            [layer.output, layout.inverse_norm, layout.features].map(|part| at(part).at(panel, 0));
+                        unit_forward::<S>(layer.outputs, x, inverse, z);
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Backward<'a> {
+    tape: &'a mut Tape,
+    parameters: &'a [f32],
+    to_input: bool,
+}
+
+impl Task for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Tape { layout, data, rows } = self.tape;
+        let base = data.as_mut_ptr();
+        let count = panels::count(*rows);
+        let parameters = self.parameters.as_ptr();
+        let at = |offset: usize, panel: usize| base.wrapping_add(panel * layout.panel + offset);
+        let mut tile: Tile = [[0.0; LANES]; MOST_ROWS];
+        // Safety: as in the forward pass.
+        unsafe {
+            for l in (usize::from(!self.to_input)..layout.depth()).rev() {
+                let layer = &layout.layers[l];
+                // Layer l's input is the output of `below`, through a normalisation of the features or not.
+                let below = l.checked_sub(1).map(|b| (layout.layers[b], layout.has_norm(b)));
+                let unit = l > 0 && l + 1 == layout.depth() && layout.shape().normalized_features;
+                let mut first = 0;
+                while first < layer.inputs {
+                    let height = S::ROWS.min(layer.inputs - first);
+                    let left =
+                        Left { p: parameters.add(layer.weight + first * layer.outputs), row: layer.outputs, column: 1 };
+                    for panel in 0..count {
+                        gemm::panel_tile::<S>(height, layer.outputs, left, at(layer.gradient, panel), &mut tile);
+                        let start = first * LANES;
+                        match &below {
+                            None => copy(&tile, height, at(layout.input_gradient + start, panel)),
+                            Some(_) if unit => copy(&tile, height, at(layout.features_gradient + start, panel)),
+                            Some((below, normed)) => {
+                                let to = if *normed { below.before_scale } else { below.gradient };
+                                times(&tile, height, at(below.gradient + start, panel), at(to + start, panel));
+                            }
+                        }
+                    }
+                    first += height;
+                }
+                let Some((below, normed)) = below else { continue };
+                for panel in 0..count {
+                    if unit {
+                        let to = if normed { below.before_scale } else { below.gradient };
+                        let [g, z, inverse, slope, to] =
+                            [layout.features_gradient, layout.features, layout.inverse_norm, below.gradient, to]
+                                .map(|part| at(part, panel));
+                        unit_backward::<S>(below.outputs, g, z, inverse, slope, to);
+                    }
+                    if normed {
+                        let [z, inverse, g, to] =
+                            [below.normalized, below.inverse_std, below.before_scale, below.gradient]
+                                .map(|part| at(part, panel));
+                        norm_backward::<S>(&below, parameters, z, inverse, g, to);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn copy(tile: &Tile, rows: usize, to: *mut f32) {
+    for (r, from) in tile.iter().enumerate().take(rows) {
+        unsafe { *row(to, r) = *from };
+    }
+}
+
+/// to ← tile · slope; the two may be the same.
+#[inline(always)]
+unsafe fn times(tile: &Tile, rows: usize, slope: *mut f32, to: *mut f32) {
+    for (r, tile) in tile.iter().enumerate().take(rows) {
+        unsafe {
+            let slope = *row(slope, r);
+            let to = row(to, r);
+            for j in 0..LANES {
+                to[j] = tile[j] * slope[j];
+            }
+        }
+    }
+}
+
+/// With z = x / ‖x‖: the gradient at x is (g − z (g·z)) / ‖x‖, exactly 0 where one unit of a row is active; then times
+/// the activation's slope.
+#[inline(always)]
+unsafe fn unit_backward<S: Simd>(
+    features: usize,
+    g: *mut f32,
+    z: *mut f32,
+    inverse: *mut f32,
+    slope: *mut f32,
+    to: *mut f32,
+) {
+    let mut dot = [0.0_f32; LANES];
+    unsafe {
+        for i in 0..features {
+            let (g, z) = (row(g, i), row(z, i));
+            for j in 0..LANES {
+                dot[j] = S::mul_add(g[j], z[j], dot[j]);
+            }
+        }
+        let inverse = row(inverse, 0);
+        for i in 0..features {
+            let (g, z, slope) = (row(g, i), row(z, i), *row(slope, i));
+            let to = row(to, i);
+            for j in 0..LANES {
+                to[j] = (g[j] - z[j] * dot[j]) * inverse[j] * slope[j];
+            }
+        }
+    }
+}
+
+/// With z the normalised sums and g the gradient at z·scale + shift:
+/// to ← (g·scale − mean(g·scale) − z mean(z·g·scale)) / σ.
+#[inline(always)]
+unsafe fn norm_backward<S: Simd>(
+    layer: &Layer,
+    parameters: *const f32,
+    z: *mut f32,
+    inverse: *mut f32,
+    g: *mut f32,
+    to: *mut f32,
+) {
+    let n = layer.outputs as f32;
+    let (mut mean, mut along) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+    unsafe {
+        for i in 0..layer.outputs {
+            let (g, z, scale) = (row(g, i), row(z, i), *parameters.add(layer.scale + i));
+            for j in 0..LANES {
+                let scaled = g[j] * scale;
+                mean[j] += scaled;
+                along[j] = S::mul_add(scaled, z[j], along[j]);
+            }
+        }
+        for j in 0..LANES {
+            mean[j] /= n;
+            along[j] /= n;
+        }
+        let inverse = row(inverse, 0);
+        for i in 0..layer.outputs {
+            let (g, z, to) = (row(g, i), row(z, i), row(to, i));
+            let scale = *parameters.add(layer.scale + i);
+            for j in 0..LANES {
+                to[j] = (g[j] * scale - mean[j] - z[j] * along[j]) * inverse[j];
+            }
+        }
+    }
+}
+
+/// Room for a forward pass that keeps nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch(Vec<f32>);
+
+/// The forward pass of one member over panels `[count][I][LANES]` into `[count][O][LANES]`, keeping nothing.
+pub fn infer(layout: &Layout, parameters: &[f32], input: &[f32], output: &mut [f32], scratch: &mut Scratch) {
+    let (inputs, outputs) = (layout.shape().inputs * LANES, layout.shape().outputs * LANES);
+    assert_eq!(parameters.len(), layout.parameters(), "a member's parameters");
+    let count = output.len() / outputs;
+    assert_eq!((input.len(), output.len()), (count * inputs, count * outputs), "whole panels");
+    let size = count * layout.widest * LANES;
+    // Two layers, and a row of inverse norms or deviations.
+    scratch.0.resize(2 * size + LANES, 0.0);
+    simd::dispatch(Infer { layout, parameters, input, output, scratch: &mut scratch.0, count });
+}
+
+struct Infer<'a> {
+    layout: &'a Layout,
+    parameters: &'a [f32],
+    input: &'a [f32],
+    output: &'a mut [f32],
+    scratch: &'a mut [f32],
+    count: usize,
+}
+
+impl Task for Infer<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Self { layout, parameters, input, output, scratch, count } = self;
+        let parameters = parameters.as_ptr();
+        let size = count * layout.widest * LANES;
+        let base = scratch.as_mut_ptr();
+        let inverse = base.wrapping_add(2 * size);
+        // Never written through.
+        let mut from = Panels { p: input.as_ptr().cast_mut(), stride: layout.shape().inputs * LANES, count };
+        // Safety: the halves of the scratch hold the widest layer.
+        unsafe {
+            for (l, layer) in layout.layers.iter().enumerate() {
+                let last = l + 1 == layout.depth();
+                let element = Element {
+                    bias: parameters.add(layer.bias),
+                    to_norm: layout.has_norm(l),
+                    last,
+                    activation: layout.shape().activation,
+                    keep: false,
+                };
+                let stride = layer.outputs * LANES;
+                let p = if last { output.as_mut_ptr() } else { base.add((l % 2) * size) };
+                let to = Panels { p, stride, count };
+                layer_forward::<S>(layer, parameters, element, from, to, to);
+                for panel in 0..count {
+                    let z = to.at(panel, 0);
+                    if element.to_norm {
+                        norm::<S>(element.activation, layer, parameters, [z, inverse, z, std::ptr::null_mut()]);
+                    }
+                    if l + 2 == layout.depth() && layout.shape().normalized_features {
+                        unit_forward::<S>(layer.outputs, z, inverse, z);
+                    }
+                }
+                from = to;
+            }
+        }
+    }
+}

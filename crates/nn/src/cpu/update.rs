@@ -1,0 +1,336 @@
+//! Weight gradients from tapes, stored or used for an optimiser step on the spot.
+//!
+//! A gradient is summed over all rows of a member in one register tile. Where an optimiser step follows, the tile's
+//! numbers go straight into it and are never written to memory.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::LANES;
+use super::adam::{self, AdamRule};
+use super::gemm::{self, LANES_OF_BLOCK, MOST_ROWS, NARROW, Tile};
+use super::layout::Layout;
+use super::simd::{self, Simd, Task};
+use super::tape::Tape;
+use super::team::{self, Shared};
+
+/// What becomes of a gradient.
+trait Sink: Sync {
+    /// Gradients of the numbers from `at` in a member's row.
+    fn take<S: Simd>(&self, member: usize, at: usize, gradient: &[f32]);
+}
+
+struct Store {
+    gradients: Shared<f32>,
+    parameters: usize,
+}
+
+impl Sink for Store {
+    #[inline(always)]
+    fn take<S: Simd>(&self, member: usize, at: usize, gradient: &[f32]) {
+        // Safety: every number of every member comes once, and lies within its row.
+        unsafe {
+            let to = self.gradients.at(member * self.parameters + at);
+            std::ptr::copy_nonoverlapping(gradient.as_ptr(), to, gradient.len());
+        }
+    }
+}
+
+/// An Adam step of weights that their tasks share.
+struct Step {
+    rule: AdamRule,
+    parameters: usize,
+    weights: Shared<f32>,
+    moment_1: Shared<f32>,
+    moment_2: Shared<f32>,
+    target: Option<(Shared<f32>, f32)>,
+    bad: AtomicBool,
+}
+
+impl Sink for Step {
+    #[inline(always)]
+    fn take<S: Simd>(&self, member: usize, at: usize, gradient: &[f32]) {
+        let (start, n) = (member * self.parameters + at, gradient.len());
+        // Safety: every number of every member comes once, and lies within its row.
+        unsafe {
+            let slice = |all: Shared<f32>| std::slice::from_raw_parts_mut(all.at(start), n);
+            let weights = slice(self.weights);
+            if self.rule.apply::<S>(weights, gradient, slice(self.moment_1), slice(self.moment_2)) {
+                self.bad.store(true, Ordering::Relaxed);
+            }
+            if let Some((target, tau)) = self.target {
+                adam::average::<S>(slice(target), weights, tau);
+            }
+        }
+    }
+}
+
+/// The weights of `E` networks with their moments, for one optimiser step.
+pub struct Weights<'a> {
+    /// `[E, P]`
+    pub parameters: &'a mut [f32],
+    /// `[E, P]`
+    pub moment_1: &'a mut [f32],
+    /// `[E, P]`
+    pub moment_2: &'a mut [f32],
+    /// Weights `[E, P]` that follow these with a rate tau.
+    pub target: Option<(&'a mut [f32], f32)>,
+}
+
+/// The tapes of some members, after their backward passes.
+pub trait Tapes: Sync {
+    /// Members that have tapes.
+    fn members(&self) -> Range<usize>;
+    /// Parts of every member's rows.
+    fn parts(&self) -> usize;
+    /// One part of one member's rows.
+    fn tape(&self, member: usize, part: usize) -> &Tape;
+}
+
+/// The gradients of the members' weights, `[E, P]`; those of other members are left alone.
+pub fn gradients<T: Tapes + ?Sized>(layout: &Layout, tapes: &T, gradients: &mut [f32]) {
+    assert_eq!(gradients.len(), layout.shape().members * layout.parameters(), "one number a parameter");
+    run(layout, tapes, &Store { gradients: Shared::new(gradients), parameters: layout.parameters() });
+}
+
+/// One Adam step of the members' weights. Gives back whether all gradients were finite.
+pub fn step<T: Tapes + ?Sized>(layout: &Layout, tapes: &T, rule: AdamRule, weights: Weights<'_>) -> bool {
+    let sink = Step::new(layout, rule, weights);
+    run(layout, tapes, &sink);
+    sink.finite()
+}
+
+impl Step {
+    fn new(layout: &Layout, rule: AdamRule, weights: Weights<'_>) -> Self {
+        let Weights { parameters, moment_1, moment_2, target } = weights;
+        let n = layout.shape().members * layout.parameters();
+        let lengths = [parameters.len(), moment_1.len(), moment_2.len(), target.as_ref().map_or(n, |(t, _)| t.len())];
+        assert_eq!(lengths, [n; 4], "weights, moments and target of {n} numbers");
+        Self {
+            rule,
+            parameters: layout.parameters(),
+            weights: Shared::new(parameters),
+            moment_1: Shared::new(moment_1),
+            moment_2: Shared::new(moment_2),
+            target: target.map(|(target, tau)| (Shared::new(target), tau)),
+            bad: AtomicBool::new(false),
+        }
+    }
+
+    fn finite(self) -> bool {
+        !self.bad.into_inner()
+    }
+}
+
+/// Into how many pieces a layer's gradient is cut, so that there is one for every thread; a gradient does not depend on
+/// it.
+fn cuts(layers: usize) -> usize {
+    let threads = team::threads();
+    if threads == 1 { 1 } else { (4 * threads).div_ceil(layers.max(1)).min(8) }
+}
+
+/// Every layer of every member, the costly ones first.
+fn run<T: Tapes + ?Sized>(layout: &Layout, tapes: &T, sink: &impl Sink) {
+    let members = tapes.members();
+    assert!(members.end <= layout.shape().members, "members {members:?} of {}", layout.shape().members);
+    let cuts = cuts(members.len() * layout.depth());
+    team::for_each(members.len() * layout.depth() * cuts, |i| {
+        let (cut, member, rank) = (i % cuts, members.start + i / cuts % members.len(), i / cuts / members.len());
+        one_layer(layout, tapes, sink, member, layout.by_cost[rank], [cut, cuts]);
+    });
+}
+
+/// One layer of one member, or a part of it.
+fn one_layer<T: Tapes + ?Sized>(
+    layout: &Layout,
+    tapes: &T,
+    sink: &impl Sink,
+    member: usize,
+    layer: usize,
+    cut: [usize; 2],
+) {
+    LISTS.with_borrow_mut(|lists| {
+        simd::dispatch(OneLayer { layout, tapes, sink, lists, member, layer, cut });
+    });
+}
+
+/// Where a member's panels are, and its gradients turned round; kept from task to task.
+#[derive(Default)]
+struct Lists {
+    inputs: Vec<*const f32>,
+    gradients: Vec<*const f32>,
+    normalized: Vec<*const f32>,
+    before_scale: Vec<*const f32>,
+    turned: Vec<f32>,
+}
+
+thread_local! {
+    static LISTS: RefCell<Lists> = RefCell::default();
+}
+
+struct OneLayer<'a, T: ?Sized, K> {
+    layout: &'a Layout,
+    tapes: &'a T,
+    sink: &'a K,
+    lists: &'a mut Lists,
+    member: usize,
+    layer: usize,
+    /// Which part of the weight's rows, of how many.
+    cut: [usize; 2],
+}
+
+impl<T: Tapes + ?Sized, K: Sink> Task for OneLayer<'_, T, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Self { layout, tapes, sink, lists, member, layer: l, cut: [cut, cuts] } = self;
+        let layer = layout.layers[l];
+        let normed = layout.has_norm(l);
+        let Lists { inputs, gradients, normalized, before_scale, turned } = lists;
+        for list in [&mut *inputs, gradients, normalized, before_scale] {
+            list.clear();
+        }
+        for part in 0..tapes.parts() {
+            let tape = tapes.tape(member, part);
+            assert_eq!(**tape.layout(), *layout, "tapes of one layout");
+            for panel in 0..tape.panels() {
+                inputs.push(tape.pointer(panel, layout.input_of(l)));
+                gradients.push(tape.pointer(panel, layer.gradient));
+                if normed {
+                    normalized.push(tape.pointer(panel, layer.normalized));
+                    before_scale.push(tape.pointer(panel, layer.before_scale));
+                }
+            }
+        }
+        let (first, end) = (layer.inputs * cut / cuts, layer.inputs * (cut + 1) / cuts);
+        // Safety: the pointers are to whole panels of tapes that outlive this call, with slack behind the last.
+        unsafe {
+            if layer.outputs <= NARROW {
+                narrow::<S, K>(sink, member, layer.weight, layer.outputs, [first, end], inputs, gradients);
+            } else {
+                let width = layer.outputs.next_multiple_of(LANES_OF_BLOCK);
+                turned.resize(gradients.len() * LANES * width, 0.0);
+                turn::<S>(gradients, layer.outputs, turned, width);
+                wide::<S, K>(sink, member, layer.weight, layer.outputs, [first, end], inputs, turned, width);
+            }
+            if cut == 0 {
+                column_sums::<S, K>(sink, member, layer.bias, layer.outputs, gradients);
+                if normed {
+                    column_dots::<S, K>(sink, member, layer.scale, layer.outputs, normalized, before_scale);
+                    column_sums::<S, K>(sink, member, layer.shift, layer.outputs, before_scale);
+                }
+            }
+        }
+    }
+}
+
+/// `[O][LANES]` of every panel to `[lanes of all panels][width]`.
+#[inline(always)]
+unsafe fn turn<S: Simd>(panels: &[*const f32], outputs: usize, turned: &mut [f32], width: usize) {
+    for (p, panel) in panels.iter().enumerate() {
+        for column in (0..outputs).step_by(16) {
+            for lane in (0..LANES).step_by(16) {
+                unsafe {
+                    let to = turned.as_mut_ptr().add((p * LANES + lane) * width + column);
+                    S::transpose16(panel.add(column * LANES + lane), LANES, to, width);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn wide<S: Simd, K: Sink>(
+    sink: &K,
+    member: usize,
+    weight: usize,
+    outputs: usize,
+    [first, end]: [usize; 2],
+    inputs: &[*const f32],
+    turned: &[f32],
+    width: usize,
+) {
+    let mut tile: Tile = [[0.0; LANES]; MOST_ROWS];
+    for column in (0..outputs).step_by(LANES_OF_BLOCK) {
+        let used = LANES_OF_BLOCK.min(outputs - column);
+        let mut row = first;
+        while row < end {
+            let rows = S::ROWS.min(end - row);
+            unsafe {
+                gemm::block_tile::<S>(rows, inputs, row, turned.as_ptr().add(column), width, used, &mut tile);
+            }
+            for (r, gradient) in tile.iter().enumerate().take(rows) {
+                let at = weight + (row + r) * outputs + column;
+                if used == LANES_OF_BLOCK {
+                    // The common case, with a length that the compiler knows; so are eights.
+                    sink.take::<S>(member, at, gradient);
+                    continue;
+                }
+                let (eights, rest) = gradient[..used].as_chunks::<8>();
+                for (i, eight) in eights.iter().enumerate() {
+                    sink.take::<S>(member, at + 8 * i, eight);
+                }
+                sink.take::<S>(member, at + 8 * eights.len(), rest);
+            }
+            row += rows;
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn narrow<S: Simd, K: Sink>(
+    sink: &K,
+    member: usize,
+    weight: usize,
+    outputs: usize,
+    [first, end]: [usize; 2],
+    inputs: &[*const f32],
+    gradients: &[*const f32],
+) {
+    let mut some = [0.0; NARROW];
+    for row in first..end {
+        for (o, gradient) in some.iter_mut().enumerate().take(outputs) {
+            *gradient = unsafe { gemm::dot::<S>(inputs, row, gradients, o) };
+        }
+        sink.take::<S>(member, weight + row * outputs, &some[..outputs]);
+    }
+}
+
+#[inline(always)]
+unsafe fn column_sums<S: Simd, K: Sink>(sink: &K, member: usize, at: usize, outputs: usize, panels: &[*const f32]) {
+    for o in 0..outputs {
+        let mut sums = [0.0; LANES];
+        for panel in panels {
+            let row = unsafe { &*panel.add(o * LANES).cast::<[f32; LANES]>() };
+            for j in 0..LANES {
+                sums[j] += row[j];
+            }
+        }
+        sink.take::<S>(member, at + o, &[gemm::fold(&mut sums)]);
+    }
+}
+
+#[inline(always)]
+unsafe fn column_dots<S: Simd, K: Sink>(
+    sink: &K,
+    member: usize,
+    at: usize,
+    outputs: usize,
+    a: &[*const f32],
+    b: &[*const f32],
+) {
+    for o in 0..outputs {
+        let mut sums = [0.0; LANES];
+        for (a, b) in a.iter().zip(b) {
+            let (a, b) =
+                unsafe { (&*a.add(o * LANES).cast::<[f32; LANES]>(), &*b.add(o * LANES).cast::<[f32; LANES]>()) };
+            for j in 0..LANES {
+                sums[j] = S::mul_add(a[j], b[j], sums[j]);
+            }
+        }
+        sink.take::<S>(member, at + o, &[gemm::fold(&mut sums)]);
+    }
+}

@@ -1,0 +1,276 @@
+//! The primitive as one operation of Burn's: autodiff sees one node with two parents, input and parameters.
+//!
+//! Implemented on the Flex backend; [`Mlp`](crate::Mlp) asks for the device before it comes here, since an operation
+//! without an implementation on a backend cannot run there.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::Arc;
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::{FlexTensor, Layout as FlexLayout};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::{Bytes, DType, Tensor};
+
+use crate::cpu::{self, LANES, Layout, Scratch, Tape, Tapes, panels, team};
+use crate::host::Numbers;
+
+/// Panels that one thread takes through a network at once, at most.
+const GROUP: usize = 4;
+
+/// `[E, B, I]` or `[1, B, I]`, parameters `[E, 1, P]` -> `[E, B, O]`.
+pub(crate) fn mlp(x: Tensor<3>, parameters: Tensor<3>, layout: Arc<Layout>) -> Tensor<3> {
+    Tensor::from_dispatch(<Dispatch as MlpOps>::mlp(x.into_dispatch(), parameters.into_dispatch(), layout))
+}
+
+/// What a backend has to bring.
+#[backend_extension(Autodiff, Flex)]
+pub trait MlpOps: Backend {
+    /// The forward pass, keeping nothing.
+    fn mlp(x: FloatTensor<Self>, parameters: FloatTensor<Self>, layout: Arc<Layout>) -> FloatTensor<Self>;
+}
+
+/// What a backend has to bring for gradients.
+pub trait MlpGradients: MlpOps {
+    /// What the backward pass needs of the forward pass.
+    type Saved: Clone + Send + std::fmt::Debug + 'static;
+
+    /// The forward pass with what the backward pass needs.
+    fn saved(
+        x: FloatTensor<Self>,
+        parameters: FloatTensor<Self>,
+        layout: Arc<Layout>,
+    ) -> (FloatTensor<Self>, Self::Saved);
+
+    /// The gradients at input and parameters, those that are asked for.
+    fn backward(saved: Self::Saved, gradient: FloatTensor<Self>, wanted: [bool; 2]) -> [Option<FloatTensor<Self>>; 2];
+}
+
+impl<B: MlpGradients, C: CheckpointStrategy> MlpOps for Autodiff<B, C> {
+    fn mlp(x: FloatTensor<Self>, parameters: FloatTensor<Self>, layout: Arc<Layout>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct MlpBackward;
+
+        impl<B: MlpGradients> Backward<B, 2> for MlpBackward {
+            type State = B::Saved;
+
+            fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+                let gradient = gradients.consume::<B>(&ops.node);
+                let wanted = [ops.parents[0].is_some(), ops.parents[1].is_some()];
+                let found = B::backward(ops.state, gradient, wanted);
+                for (parent, found) in ops.parents.into_iter().zip(found) {
+                    if let (Some(parent), Some(found)) = (parent, found) {
+                        gradients.register::<B>(parent.id, found);
+                    }
+                }
+            }
+        }
+
+        match MlpBackward.prepare::<C>([x.node(), parameters.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => {
+                let (y, saved) = B::saved(x.into_primitive(), parameters.into_primitive(), layout);
+                prepared.finish(saved, y)
+            }
+            OpsKind::UnTracked(prepared) => {
+                prepared.finish(B::mlp(x.into_primitive(), parameters.into_primitive(), layout))
+            }
+        }
+    }
+}
+
+/// Buffers of one thread.
+#[derive(Default)]
+struct Buffers {
+    input: Vec<f32>,
+    output: Vec<f32>,
+    scratch: Scratch,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
+
+/// `[E, B]` in pieces of one member and some rows.
+#[derive(Clone, Copy, Debug)]
+struct Pieces {
+    members: usize,
+    rows: usize,
+    /// Rows of a piece, at most.
+    group: usize,
+}
+
+impl Pieces {
+    fn new(members: usize, rows: usize) -> Self {
+        let share = (members * panels::count(rows)).div_ceil(team::threads());
+        Self { members, rows, group: share.clamp(1, GROUP) * LANES }
+    }
+
+    /// Pieces of a member.
+    fn of_member(&self) -> usize {
+        self.rows.div_ceil(self.group)
+    }
+
+    fn count(&self) -> usize {
+        self.members * self.of_member()
+    }
+
+    /// Member and rows of a piece.
+    fn get(&self, i: usize) -> (usize, Range<usize>) {
+        let (member, start) = (i / self.of_member(), i % self.of_member() * self.group);
+        (member, start..(start + self.group).min(self.rows))
+    }
+
+    /// A piece's part of `[E, B, width]`.
+    fn part(&self, i: usize, width: usize) -> Range<usize> {
+        let (member, rows) = self.get(i);
+        (member * self.rows + rows.start) * width..(member * self.rows + rows.end) * width
+    }
+
+    /// A piece's part of `[E or 1, B, width]`.
+    fn shown(&self, i: usize, width: usize, given: usize) -> Range<usize> {
+        let Range { start, end } = self.part(i, width);
+        let skipped = if given == 1 { self.get(i).0 * self.rows * width } else { 0 };
+        start - skipped..end - skipped
+    }
+}
+
+impl MlpOps for Flex {
+    fn mlp(x: FlexTensor, parameters: FlexTensor, layout: Arc<Layout>) -> FlexTensor {
+        let [given, rows] = [x.layout().shape()[0], x.layout().shape()[1]];
+        let (x, parameters) = (Numbers::from_flex(x), Numbers::from_flex(parameters));
+        let (x, parameters) = (x.get(), parameters.get());
+        let shape = layout.shape();
+        let (inputs, outputs) = (shape.inputs, shape.outputs);
+        let pieces = Pieces::new(shape.members, rows);
+        let mut y = vec![0.0; shape.members * rows * outputs];
+        let work = |i: usize, (): &mut (), y: &mut [f32]| {
+            let (member, range) = pieces.get(i);
+            let weights = &parameters[member * layout.parameters()..][..layout.parameters()];
+            let x = &x[pieces.shown(i, inputs, given)];
+            BUFFERS.with_borrow_mut(|Buffers { input, output, scratch }| {
+                let count = panels::count(range.len());
+                input.resize(count * inputs * LANES, 0.0);
+                output.resize(count * outputs * LANES, 0.0);
+                for (x, panel) in x.chunks(LANES * inputs).zip(input.chunks_exact_mut(inputs * LANES)) {
+                    panels::pack(x, inputs, panel);
+                }
+                cpu::infer(&layout, weights, input, output, scratch);
+                for (y, panel) in y.chunks_mut(LANES * outputs).zip(output.chunks_exact(outputs * LANES)) {
+                    panels::unpack(panel, outputs, y);
+                }
+            });
+        };
+        team::for_each_with(&mut vec![(); pieces.count()], &mut y, |i| pieces.part(i, outputs), work);
+        tensor(y, vec![shape.members, rows, outputs])
+    }
+}
+
+/// What the backward pass needs: every member's tapes, and the weights as they were.
+#[derive(Clone, Debug)]
+pub struct Saved(Arc<SavedTapes>);
+
+#[derive(Debug)]
+struct SavedTapes {
+    layout: Arc<Layout>,
+    pieces: Pieces,
+    /// Inputs that were given: one a member, or one for all.
+    given: usize,
+    tapes: Vec<Tape>,
+    parameters: Numbers,
+}
+
+impl Tapes for SavedTapes {
+    fn members(&self) -> Range<usize> {
+        0..self.pieces.members
+    }
+
+    fn parts(&self) -> usize {
+        self.pieces.of_member()
+    }
+
+    fn tape(&self, member: usize, part: usize) -> &Tape {
+        &self.tapes[member * self.parts() + part]
+    }
+}
+
+impl MlpGradients for Flex {
+    type Saved = Saved;
+
+    fn saved(x: FlexTensor, parameters: FlexTensor, layout: Arc<Layout>) -> (FlexTensor, Saved) {
+        let [given, rows] = [x.layout().shape()[0], x.layout().shape()[1]];
+        let (x, parameters) = (Numbers::from_flex(x), Numbers::from_flex(parameters));
+        let shape = layout.shape();
+        let (inputs, outputs) = (shape.inputs, shape.outputs);
+        let pieces = Pieces::new(shape.members, rows);
+        let mut tapes: Vec<Tape> = (0..pieces.count()).map(|i| Tape::new(&layout, pieces.get(i).1.len())).collect();
+        let mut y = vec![0.0; shape.members * rows * outputs];
+        let work = |i: usize, tape: &mut Tape, y: &mut [f32]| {
+            tape.set_input(&x.get()[pieces.shown(i, inputs, given)]);
+            tape.forward(member(&parameters, &layout, pieces.get(i).0));
+            for (panel, y) in y.chunks_mut(LANES * outputs).enumerate() {
+                panels::unpack(tape.output(panel), outputs, y);
+            }
+        };
+        team::for_each_with(&mut tapes, &mut y, |i| pieces.part(i, outputs), work);
+        let y = tensor(y, vec![shape.members, rows, outputs]);
+        (y, Saved(Arc::new(SavedTapes { layout, pieces, given, tapes, parameters })))
+    }
+
+    fn backward(saved: Saved, gradient: FlexTensor, [to_input, to_parameters]: [bool; 2]) -> [Option<FlexTensor>; 2] {
+        // A node is consumed once, and nobody else holds what it saved.
+        let mut saved = Arc::try_unwrap(saved.0).expect("one backward pass a forward pass");
+        let (layout, pieces) = (saved.layout.clone(), saved.pieces);
+        let (members, rows) = (pieces.members, pieces.rows);
+        let (inputs, outputs) = (layout.shape().inputs, layout.shape().outputs);
+        let gradient = Numbers::from_flex(gradient);
+        let mut dx = vec![0.0; if to_input { members * rows * inputs } else { 0 }];
+        let parameters = &saved.parameters;
+        let work = |i: usize, tape: &mut Tape, dx: &mut [f32]| {
+            let gradient = &gradient.get()[pieces.part(i, outputs)];
+            for (panel, gradient) in gradient.chunks(LANES * outputs).enumerate() {
+                panels::pack(gradient, outputs, tape.output_gradient_mut(panel).1);
+            }
+            let weights = member(parameters, &layout, pieces.get(i).0);
+            if !to_input {
+                return tape.backward(weights);
+            }
+            tape.backward_to_input(weights);
+            for (panel, dx) in dx.chunks_mut(LANES * inputs).enumerate() {
+                panels::unpack(tape.input_gradient(panel), inputs, dx);
+            }
+        };
+        let width = if to_input { inputs } else { 0 };
+        team::for_each_with(&mut saved.tapes, &mut dx, |i| pieces.part(i, width), work);
+        let of_parameters = to_parameters.then(|| {
+            let mut all = vec![0.0; members * layout.parameters()];
+            cpu::gradients(&layout, &saved, &mut all);
+            tensor(all, vec![members, 1, layout.parameters()])
+        });
+        let of_input = to_input.then(|| {
+            if saved.given == members {
+                return tensor(dx, vec![members, rows, inputs]);
+            }
+            // One input was shown to all members: their gradients add up.
+            let (sum, rest) = dx.split_at_mut(rows * inputs);
+            for one in rest.chunks_exact((rows * inputs).max(1)) {
+                sum.iter_mut().zip(one).for_each(|(sum, x)| *sum += x);
+            }
+            dx.truncate(rows * inputs);
+            tensor(dx, vec![1, rows, inputs])
+        });
+        [of_input, of_parameters]
+    }
+}
+
+/// One member's parameters, `[P]`.
+fn member<'a>(parameters: &'a Numbers, layout: &Layout, member: usize) -> &'a [f32] {
+    &parameters.get()[member * layout.parameters()..][..layout.parameters()]
+}
+
+fn tensor(values: Vec<f32>, shape: Vec<usize>) -> FlexTensor {
+    FlexTensor::new(Bytes::from_elems(values), FlexLayout::contiguous(shape.into()), DType::F32)
+}

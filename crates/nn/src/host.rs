@@ -1,0 +1,98 @@
+//! Parameters and moments: tensors that are lent as plain numbers where they live in host memory.
+
+use burn::backend::flex::FlexTensor;
+use burn::backend::{BackendTensor, DispatchAutodiffContext, DispatchDevice, DispatchTensor, DispatchTensorKind};
+use burn::tensor::{Device, Tensor};
+
+/// Whether tensors on this device live in host memory, in Burn's Flex backend.
+#[must_use]
+pub fn is_host(device: &Device) -> bool {
+    matches!(device.clone().inner().as_dispatch(), DispatchDevice::Flex(_))
+}
+
+/// The numbers of a tensor in host memory, row-major.
+#[derive(Debug)]
+pub struct Numbers(FlexTensor);
+
+impl Numbers {
+    /// The numbers of an untracked tensor on the Flex backend.
+    #[track_caller]
+    #[must_use]
+    pub fn of<const D: usize>(tensor: Tensor<D>) -> Self {
+        match tensor.into_dispatch() {
+            DispatchTensor {
+                kind: DispatchTensorKind::Flex(BackendTensor::Float(tensor)),
+                autodiff: DispatchAutodiffContext::Disabled,
+            } => Self::from_flex(tensor),
+            _ => panic!("an untracked float tensor in host memory"),
+        }
+    }
+
+    pub(crate) fn from_flex(tensor: FlexTensor) -> Self {
+        let whole = tensor.layout().start_offset() == 0
+            && tensor.is_contiguous()
+            && tensor.storage::<f32>().len() == tensor.layout().shape().num_elements();
+        Self(if whole { tensor } else { FlexTensor::from_data(tensor.into_data()) })
+    }
+
+    /// The tensor again.
+    #[must_use]
+    pub fn into_tensor<const D: usize>(self) -> Tensor<D> {
+        Tensor::from_dispatch(DispatchTensor {
+            kind: DispatchTensorKind::Flex(BackendTensor::Float(self.0)),
+            autodiff: DispatchAutodiffContext::Disabled,
+        })
+    }
+
+    /// The numbers.
+    #[must_use]
+    pub fn get(&self) -> &[f32] {
+        self.0.storage()
+    }
+
+    /// The numbers, to be changed; copied first if another tensor shares them.
+    pub fn get_mut(&mut self) -> &mut [f32] {
+        self.0.storage_mut()
+    }
+}
+
+/// A tensor that can be taken out for a while.
+#[derive(Clone, Debug)]
+pub struct Slot(Option<Tensor<3>>);
+
+impl Slot {
+    /// A slot that holds a tensor.
+    #[must_use]
+    pub fn new(tensor: Tensor<3>) -> Self {
+        Self(Some(tensor))
+    }
+
+    /// The tensor.
+    #[must_use]
+    pub fn get(&self) -> &Tensor<3> {
+        self.0.as_ref().expect("a tensor that was lent came back")
+    }
+
+    /// The tensor, to be replaced.
+    pub fn get_mut(&mut self) -> &mut Tensor<3> {
+        self.0.as_mut().expect("a tensor that was lent came back")
+    }
+
+    /// Takes the tensor out: its owner can work in place.
+    pub fn take(&mut self) -> Tensor<3> {
+        self.0.take().expect("a tensor that was lent came back")
+    }
+
+    /// Puts a tensor in.
+    pub fn put(&mut self, tensor: Tensor<3>) {
+        self.0 = Some(tensor);
+    }
+
+    /// Lends the numbers of a tensor in host memory to `f`.
+    pub fn lend<R>(&mut self, f: impl FnOnce(&mut [f32]) -> R) -> R {
+        let mut numbers = Numbers::of(self.take());
+        let result = f(numbers.get_mut());
+        self.put(numbers.into_tensor());
+        result
+    }
+}

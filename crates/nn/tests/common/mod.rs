@@ -1,0 +1,376 @@
+//! Random networks, the same networks in scalar f64 loops, and measured disagreement.
+
+#![allow(dead_code, reason = "every test binary uses a part of this")]
+
+pub mod recursion;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use foresee_core::state::Data;
+use foresee_core::stream::Draws;
+use foresee_core::{State, Stream};
+use foresee_nn::cpu::{LANES, Layout, Part, Tape, Tapes, panels};
+use foresee_nn::{Activation, Init, Mlp, Parameters, Shape, tensors};
+
+pub const ACTIVATIONS: [Activation; 4] = [Activation::Silu, Activation::Relu, Activation::Tanh, Activation::Identity];
+
+/// Widths of hidden layers: one, odd, prime, and each side of 8, 16 and 32.
+pub const WIDTHS: [usize; 15] = [1, 2, 3, 5, 7, 8, 13, 16, 17, 24, 31, 32, 33, 49, 65];
+/// Outputs, each side of the narrow form's 8.
+pub const OUTPUTS: [usize; 15] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 16, 17, 24, 33, 40];
+/// Rows, each side of whole panels.
+pub const ROWS: [usize; 10] = [0, 1, 2, 31, 32, 33, 37, 64, 97, 129];
+
+/// One of these.
+pub fn one_of<T: Copy>(draws: &mut Draws, of: &[T]) -> T {
+    of[draws.below(of.len())]
+}
+
+/// A shape of case number `case`: activation, normalisations and depth in turn, sizes at random.
+///
+/// Two units that are normalised become ±1 up to the 1e-5 under the root, whatever they were: a gradient below them is
+/// what is left of a cancellation, and has no scale of its own. They have a test of their own.
+pub fn shape(case: usize, draws: &mut Draws) -> Shape {
+    let layer_norm = case / 4 % 2 == 1;
+    let width = |draws: &mut Draws| match one_of(draws, &WIDTHS) {
+        2 if layer_norm => 3,
+        width => width,
+    };
+    Shape {
+        members: 1 + draws.below(7),
+        inputs: 1 + draws.below(17),
+        hidden: (0..case / 16 % 5).map(|_| width(draws)).collect(),
+        outputs: one_of(draws, &OUTPUTS),
+        activation: ACTIVATIONS[case % 4],
+        layer_norm,
+        normalized_features: case / 8 % 2 == 1,
+    }
+}
+
+/// Networks where no parameter is what it starts as: weights N(0, 1/I), biases N(0, 1/4), scales N(1, 0.09), shifts
+/// N(0, 0.09).
+pub fn network(shape: &Shape, stream: &Stream, device: &Device) -> Mlp {
+    let mut net = Mlp::new(shape.clone(), Init::TruncatedNormal, stream, device);
+    let [members, _, width] = net.slot().get().dims();
+    let mut all = vec![0.0; members * width];
+    for (p, part) in net.parts().into_iter().enumerate() {
+        let size = part.shape[0] * part.shape[1];
+        let (mean, std) = match part.name.split('.').next().unwrap() {
+            "weight" => (0.0, (part.shape[0] as f32).powf(-0.5)),
+            "bias" => (0.0, 0.5),
+            "norm_scale" => (1.0, 0.3),
+            _ => (0.0, 0.3),
+        };
+        for e in 0..members {
+            let values = stream.normals((p * members + e) as u64, 1, size);
+            let row = &mut all[e * width + part.offset..][..size];
+            row.iter_mut().zip(values).for_each(|(to, z)| *to = mean + std * z);
+        }
+    }
+    net.slot_mut().put(tensors::from_vec(all, [members, 1, width], device));
+    net
+}
+
+/// The parameters of one structure, `[E · P]`.
+pub fn all_of(parameters: &impl Parameters) -> Vec<f32> {
+    tensors::to_vec(parameters.slot().get().clone())
+}
+
+/// One member in scalar f64 loops; the row of parameters comes from outside, so that it can be moved.
+pub struct Scalar {
+    shape: Shape,
+    parts: Vec<Part>,
+}
+
+impl Scalar {
+    pub fn new(net: &Mlp) -> Self {
+        Self { shape: net.layout().shape().clone(), parts: net.parts() }
+    }
+
+    fn part<'a>(&self, row: &'a [f64], name: &str, layer: usize) -> &'a [f64] {
+        let name = format!("{name}.{layer}");
+        let part = self.parts.iter().find(|part| part.name == name).expect("a part");
+        &row[part.offset..][..part.shape[0] * part.shape[1]]
+    }
+
+    /// The output at one row of input.
+    pub fn forward(&self, parameters: &[f64], x: &[f64]) -> Vec<f64> {
+        self.run(parameters, x).0
+    }
+
+    /// How far the row is from where the function is not smooth, or as good as: a unit of relu at 0, features without
+    /// a direction, or units to be normalised that are alike.
+    pub fn margin(&self, parameters: &[f64], x: &[f64]) -> f64 {
+        self.run(parameters, x).1
+    }
+
+    fn run(&self, parameters: &[f64], x: &[f64]) -> (Vec<f64>, f64) {
+        let (mut x, mut margin) = (x.to_vec(), f64::INFINITY);
+        let last = self.shape.hidden.len();
+        for l in 0..=last {
+            let (weight, bias) = (self.part(parameters, "weight", l), self.part(parameters, "bias", l));
+            let width = bias.len();
+            let mut z: Vec<f64> = (0..width)
+                .map(|o| bias[o] + x.iter().zip(weight.chunks(width)).map(|(x, w)| x * w[o]).sum::<f64>())
+                .collect();
+            if l == last {
+                return (z, margin);
+            }
+            if self.shape.layer_norm {
+                let (scale, shift) = (self.part(parameters, "norm_scale", l), self.part(parameters, "norm_shift", l));
+                let mean = z.iter().sum::<f64>() / width as f64;
+                let variance = z.iter().map(|z| (z - mean).powi(2)).sum::<f64>() / width as f64;
+                if width > 1 {
+                    margin = margin.min(variance.sqrt());
+                }
+                for (i, z) in z.iter_mut().enumerate() {
+                    *z = (*z - mean) / (variance + 1e-5).sqrt() * scale[i] + shift[i];
+                }
+            }
+            x = z.iter().map(|&z| activation(self.shape.activation, z)).collect();
+            if self.shape.activation == Activation::Relu {
+                margin = z.iter().fold(margin, |margin, z| margin.min(z.abs()));
+            }
+            if l + 1 == last && self.shape.normalized_features {
+                let norm = x.iter().map(|x| x * x).sum::<f64>().sqrt();
+                if norm > 0.0 {
+                    margin = margin.min(norm);
+                }
+                x.iter_mut().for_each(|x| *x /= norm.max(1e-12));
+            }
+        }
+        unreachable!("the last layer returns")
+    }
+}
+
+fn activation(which: Activation, z: f64) -> f64 {
+    match which {
+        Activation::Silu => z / (1.0 + (-z).exp()),
+        Activation::Relu => z.max(0.0),
+        Activation::Tanh => z.tanh(),
+        Activation::Identity => z,
+    }
+}
+
+pub fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&x| f64::from(x)).collect()
+}
+
+pub fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|x| x.to_bits()).collect()
+}
+
+/// A saved state's numbers as bits.
+pub fn bits_of_state(state: &State) -> Vec<u32> {
+    let arrays = state.iter().map(|(_, array)| &array.data);
+    arrays
+        .flat_map(|data| match data {
+            Data::F32(values) => bits(values),
+            Data::U64(values) => values.iter().flat_map(|&x| [x as u32, (x >> 32) as u32]).collect(),
+            _ => panic!("neither numbers nor a count"),
+        })
+        .collect()
+}
+
+/// max |x|, a NaN if there is one.
+pub fn largest(values: &[f64]) -> f64 {
+    values.iter().fold(0.0, |most, x| if most >= x.abs() || most.is_nan() { most } else { x.abs() })
+}
+
+/// max |a − b| over max |b|; 0 where both are zero throughout.
+#[track_caller]
+pub fn distance(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let differences: Vec<f64> = a.iter().zip(b).map(|(&a, &b)| f64::from(a) - f64::from(b)).collect();
+    let (apart, scale) = (largest(&differences), largest(&wide(b)));
+    if apart == 0.0 { 0.0 } else { apart / scale }
+}
+
+/// The largest share of a tolerance that was used, and where.
+pub struct Worst {
+    what: &'static str,
+    tolerance: f64,
+    share: f64,
+    place: String,
+}
+
+impl Worst {
+    pub fn new(what: &'static str, tolerance: f64) -> Self {
+        Self { what, tolerance, share: 0.0, place: String::new() }
+    }
+
+    /// Fails where the error is above the tolerance, or no number.
+    #[track_caller]
+    pub fn take(&mut self, error: f64, place: impl FnOnce() -> String) {
+        let share = error / self.tolerance;
+        if share > self.share {
+            (self.share, self.place) = (share, place());
+        } else {
+            assert!(share <= self.share, "{}: {error} at {}", self.what, place());
+        }
+        assert!(share <= 1.0, "{}: error {error}, tolerance {}, {}", self.what, self.tolerance, self.place);
+    }
+}
+
+impl Drop for Worst {
+    fn drop(&mut self) {
+        let Self { what, tolerance, share, place } = self;
+        eprintln!("{what}: at most {share:.3} of the tolerance {tolerance:e}, {place}");
+    }
+}
+
+/// A network with an input and the gradient of a linear functional of its output.
+#[derive(Clone)]
+pub struct Case {
+    pub net: Mlp,
+    pub rows: usize,
+    /// `[E, B, I]`, or `[1, B, I]` if it is shown to every member.
+    pub x: Vec<f32>,
+    pub given: usize,
+    /// `[E, B, O]`
+    pub c: Vec<f32>,
+}
+
+/// What a pass over a case gives.
+pub struct Pass {
+    pub y: Vec<f32>,
+    pub dx: Vec<f32>,
+    /// `[E, P]`
+    pub dw: Vec<f32>,
+}
+
+impl Case {
+    /// Case number `case` of a stream's.
+    pub fn new(stream: &Stream, case: usize, device: &Device) -> Self {
+        let draws = &mut stream.at(case as u64, 0);
+        let shape = shape(case, draws);
+        let rows = one_of(draws, &ROWS);
+        let given = if draws.below(3) == 0 { 1 } else { shape.members };
+        let mut case = Self::of(&shape, rows, given, draws.bits64(), device);
+        if draws.below(5) == 0 {
+            // Far out on every activation.
+            case.x.iter_mut().for_each(|x| *x *= 30.0);
+        }
+        case
+    }
+
+    pub fn of(shape: &Shape, rows: usize, given: usize, seed: u64, device: &Device) -> Self {
+        let net = network(shape, &Stream::new(seed, "test/weights"), device);
+        let x = Stream::new(seed, "test/input").normals(0, given * rows, shape.inputs);
+        let c = Stream::new(seed, "test/functional").normals(0, shape.members * rows, shape.outputs);
+        Self { net, rows, x, given, c }
+    }
+
+    pub fn shape(&self) -> &Shape {
+        self.net.layout().shape()
+    }
+
+    pub fn describe(&self) -> String {
+        format!("{:?}, {} rows, {} inputs given", self.shape(), self.rows, self.given)
+    }
+
+    pub fn device(&self) -> Device {
+        self.net.slot().get().device()
+    }
+
+    pub fn input(&self) -> Tensor<3> {
+        tensors::from_vec(self.x.clone(), [self.given, self.rows, self.shape().inputs], &self.device())
+    }
+
+    pub fn functional(&self) -> Tensor<3> {
+        tensors::from_vec(self.c.clone(), [self.shape().members, self.rows, self.shape().outputs], &self.device())
+    }
+
+    /// One member's rows of the input.
+    pub fn rows_of(&self, member: usize) -> &[f32] {
+        let size = self.rows * self.shape().inputs;
+        &self.x[if self.given == 1 { 0 } else { member * size }..][..size]
+    }
+
+    /// Output and gradients by autodiff, in the fused form or in tensor operations.
+    pub fn pass(&self, fused: bool) -> Pass {
+        let (net, x) = (self.net.tracked(), self.input().autodiff().require_grad());
+        let y = if fused { net.forward(x.clone()) } else { net.reference(x.clone()) };
+        let mut gradients = (y.clone() * self.functional()).sum().backward();
+        let dx = x.grad_remove(&mut gradients).expect("a gradient at the input");
+        assert_eq!((dx.dims(), y.dims()[1]), (x.dims(), self.rows));
+        Pass { y: tensors::to_vec(y), dx: tensors::to_vec(dx), dw: tensors::to_vec(net.gradient(&mut gradients)) }
+    }
+
+    /// Tapes of some members on the lower floor, the rows cut at `cuts`, after forward and backward passes.
+    pub fn tapes(&self, members: Range<usize>, cuts: &[usize], to_input: bool) -> Pieces {
+        let all = all_of(&self.net);
+        let layout = self.net.layout();
+        let mut pieces = Pieces { members: members.clone(), tapes: Vec::new(), parts: cuts.len() + 1 };
+        for member in members {
+            let weights = &all[member * layout.parameters()..][..layout.parameters()];
+            let mut start = 0;
+            for end in cuts.iter().copied().chain([self.rows]) {
+                pieces.tapes.push(self.tape(layout, weights, member, start..end, to_input));
+                start = end;
+            }
+        }
+        pieces
+    }
+
+    /// One tape; what is written beyond the last row of the output's gradient is no number.
+    fn tape(&self, layout: &Arc<Layout>, weights: &[f32], member: usize, rows: Range<usize>, to_input: bool) -> Tape {
+        let Shape { inputs, outputs, .. } = *layout.shape();
+        let mut tape = Tape::new(layout, rows.len());
+        tape.set_input(&self.rows_of(member)[rows.start * inputs..rows.end * inputs]);
+        tape.forward(weights);
+        let c = &self.c[(member * self.rows + rows.start) * outputs..(member * self.rows + rows.end) * outputs];
+        for (panel, c) in c.chunks(LANES * outputs).enumerate() {
+            let (_, gradient) = tape.output_gradient_mut(panel);
+            panels::pack(c, outputs, gradient);
+            for lanes in gradient.chunks_mut(LANES) {
+                lanes[c.len() / outputs..].fill(f32::NAN);
+            }
+        }
+        if to_input {
+            tape.backward_to_input(weights);
+        } else {
+            tape.backward(weights);
+        }
+        tape
+    }
+}
+
+/// Tapes of some members.
+pub struct Pieces {
+    pub members: Range<usize>,
+    pub tapes: Vec<Tape>,
+    pub parts: usize,
+}
+
+impl Pieces {
+    /// The gradient at the inputs, `[members, B, I]`.
+    pub fn input_gradient(&self) -> Vec<f32> {
+        let mut all = Vec::new();
+        for tape in &self.tapes {
+            let width = tape.layout().shape().inputs;
+            let mut rows = vec![0.0; tape.rows() * width];
+            for (panel, rows) in rows.chunks_mut(LANES * width).enumerate() {
+                panels::unpack(tape.input_gradient(panel), width, rows);
+            }
+            all.extend(rows);
+        }
+        all
+    }
+}
+
+impl Tapes for Pieces {
+    fn members(&self) -> Range<usize> {
+        self.members.clone()
+    }
+
+    fn parts(&self) -> usize {
+        self.parts
+    }
+
+    fn tape(&self, member: usize, part: usize) -> &Tape {
+        &self.tapes[(member - self.members.start) * self.parts + part]
+    }
+}

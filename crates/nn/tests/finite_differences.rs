@@ -1,0 +1,185 @@
+//! Gradients of the fused form against central differences of the same networks in scalar f64 loops.
+
+mod common;
+
+use burn::tensor::Device;
+use common::{Case, Scalar, Worst, all_of, largest, wide};
+use foresee_core::Stream;
+use foresee_nn::cpu::Part;
+use foresee_nn::{Parameters, Shape};
+
+/// Coordinates of the parameters that a case looks at, and of its input.
+const COORDINATES: [usize; 2] = [40, 12];
+/// The step in f64: truncation and rounding leave about 1e-8 of a gradient's scale.
+const H: f64 = 1e-6;
+/// Rows nearer than this to where the function is not smooth do not enter the functional.
+const MARGIN: f64 = 0.01;
+/// The least scale: below it stands what rounding leaves of differences.
+const FLOOR: f64 = 1e-2;
+
+/// A case with everything in f64.
+struct Oracle {
+    case: Case,
+    scalar: Scalar,
+    parameters: Vec<f64>,
+    x: Vec<f64>,
+    c: Vec<f64>,
+}
+
+impl Oracle {
+    /// Rows where the function is not smooth are taken out of the functional.
+    fn new(mut case: Case) -> Self {
+        let scalar = Scalar::new(&case.net);
+        let (parameters, x) = (wide(&all_of(&case.net)), wide(&case.x));
+        let mut oracle = Self { scalar, parameters, x, c: Vec::new(), case: case.clone() };
+        let outputs = case.shape().outputs;
+        for (at, c) in case.c.chunks_mut(outputs).enumerate() {
+            let (member, row) = (at / oracle.case.rows, at % oracle.case.rows);
+            if oracle.scalar.margin(oracle.member(member), oracle.input(member, row)) < MARGIN {
+                c.fill(0.0);
+            }
+        }
+        oracle.c = wide(&case.c);
+        Self { case, ..oracle }
+    }
+
+    fn member(&self, member: usize) -> &[f64] {
+        let width = self.case.net.layout().parameters();
+        &self.parameters[member * width..][..width]
+    }
+
+    fn input(&self, member: usize, row: usize) -> &[f64] {
+        let inputs = self.case.shape().inputs;
+        let member = if self.case.given == 1 { 0 } else { member };
+        &self.x[(member * self.case.rows + row) * inputs..][..inputs]
+    }
+
+    fn functional(&self, member: usize, row: usize) -> &[f64] {
+        let outputs = self.case.shape().outputs;
+        &self.c[(member * self.case.rows + row) * outputs..][..outputs]
+    }
+
+    /// c·y at one row.
+    fn row(&self, member: usize, row: usize, parameters: &[f64], x: &[f64]) -> f64 {
+        let c = self.functional(member, row);
+        if c.iter().all(|&c| c == 0.0) {
+            return 0.0;
+        }
+        self.scalar.forward(parameters, x).iter().zip(c).map(|(y, c)| y * c).sum()
+    }
+
+    /// The derivative of Σ c·y with respect to a parameter, and its spread.
+    fn by_parameter(&self, member: usize, at: usize) -> (f64, f64) {
+        difference(|step| {
+            let mut moved = self.member(member).to_vec();
+            moved[at] += step;
+            (0..self.case.rows).map(|row| self.row(member, row, &moved, self.input(member, row))).sum()
+        })
+    }
+
+    /// The same with respect to an input.
+    fn by_input(&self, given: usize, row: usize, column: usize) -> (f64, f64) {
+        let members = self.case.shape().members;
+        let shown = if self.case.given == members { given..given + 1 } else { 0..members };
+        difference(|step| {
+            let mut x = self.input(given, row).to_vec();
+            x[column] += step;
+            shown.clone().map(|member| self.row(member, row, self.member(member), &x)).sum()
+        })
+    }
+}
+
+/// The derivative of `f` at 0, and how far another step size is from it.
+fn difference(f: impl Fn(f64) -> f64) -> (f64, f64) {
+    let central = |h: f64| (f(h) - f(-h)) / (2.0 * h);
+    let (fine, coarse) = (central(H), central(4.0 * H));
+    (fine, (fine - coarse).abs())
+}
+
+fn of_part(all: &[f32], width: usize, part: &Part) -> Vec<f64> {
+    let size = part.shape[0] * part.shape[1];
+    all.chunks(width).flat_map(|row| wide(&row[part.offset..][..size])).collect()
+}
+
+/// Looks at some coordinates of parameters and input, and one row of output. A gradient's scale is the largest number of
+/// its part, or of all parameters. Gives back how many rows are smooth, of how many.
+fn check(case: Case, stream: &Stream, number: u64, worst: &mut [Worst; 3], scale_of_all: bool) -> [usize; 2] {
+    let oracle = Oracle::new(case);
+    let case = &oracle.case;
+    let (pass, place) = (case.pass(true), || case.describe());
+    let (members, rows, inputs, outputs) = (case.shape().members, case.rows, case.shape().inputs, case.shape().outputs);
+    let (parts, width) = (case.net.parts(), case.net.layout().parameters());
+    if rows == 0 {
+        assert!(pass.dw.iter().all(|&g| g == 0.0), "{}", place());
+        return [0, 0];
+    }
+    let draws = &mut stream.at(number, 1);
+    let [worst_output, worst_parameters, worst_input] = worst;
+
+    let (member, row) = (draws.below(members), draws.below(rows));
+    let want = oracle.scalar.forward(oracle.member(member), oracle.input(member, row));
+    let got = wide(&pass.y[(member * rows + row) * outputs..][..outputs]);
+    let apart: Vec<f64> = got.iter().zip(&want).map(|(a, b)| a - b).collect();
+    worst_output.take(largest(&apart) / largest(&want).max(1.0), place);
+
+    let all = if scale_of_all { largest(&wide(&pass.dw)) } else { FLOOR };
+    for _ in 0..COORDINATES[0] {
+        let (member, part) = (draws.below(members), &parts[draws.below(parts.len())]);
+        let at = part.offset + draws.below(part.shape[0] * part.shape[1]);
+        let scale = largest(&of_part(&pass.dw, width, part)).max(all);
+        let (want, spread) = oracle.by_parameter(member, at);
+        assert!(spread <= 1e-5 * scale, "no derivative: {want} ± {spread}, {}", place());
+        let error = (f64::from(pass.dw[member * width + at]) - want).abs();
+        worst_parameters.take(error / scale, || format!("{} of member {member}, {}", part.name, place()));
+    }
+    let scale = largest(&wide(&pass.dx)).max(all);
+    for _ in 0..COORDINATES[1] {
+        let (given, row, column) = (draws.below(case.given), draws.below(rows), draws.below(inputs));
+        let (want, spread) = oracle.by_input(given, row, column);
+        assert!(spread <= 1e-5 * scale, "no derivative: {want} ± {spread}, {}", place());
+        let error = (f64::from(pass.dx[(given * rows + row) * inputs + column]) - want).abs();
+        worst_input.take(error / scale, place);
+    }
+    let smooth = case.c.chunks(outputs).filter(|c| c.iter().any(|&c| c != 0.0)).count();
+    [smooth, members * rows]
+}
+
+#[test]
+fn gradients_at_parameters_and_input_are_central_differences() {
+    let stream = Stream::new(11, "test/differences");
+    // Normalising a few units that are nearly alike is what needs the tolerance of the parameters.
+    let mut worst = [("output", 3e-6), ("parameters", 2e-5), ("input", 1e-5)].map(|(what, t)| Worst::new(what, t));
+    let mut rows = [0, 0];
+    for number in 0..240 {
+        let case = Case::new(&stream, number, &Device::flex());
+        let found = check(case, &stream, number as u64, &mut worst, false);
+        rows = [rows[0] + found[0], rows[1] + found[1]];
+    }
+    eprintln!("{} of {} rows are smooth", rows[0], rows[1]);
+    assert!(rows[0] * 10 > rows[1] * 8, "{rows:?}");
+}
+
+#[test]
+fn gradients_below_one_or_two_normalised_units_are_what_the_cancellation_leaves() {
+    let stream = Stream::new(12, "test/differences");
+    let mut worst = [("output", 3e-6), ("parameters", 2e-5), ("input", 1e-5)].map(|(what, t)| Worst::new(what, t));
+    let mut number = 0;
+    for hidden in [vec![1], vec![2], vec![7, 2], vec![2, 5], vec![3, 2, 4], vec![5, 1, 3]] {
+        for activation in common::ACTIVATIONS {
+            for rows in [1, 5, 33] {
+                number += 1;
+                let shape = Shape {
+                    members: 2,
+                    inputs: 3,
+                    hidden: hidden.clone(),
+                    outputs: 4,
+                    activation,
+                    layer_norm: true,
+                    normalized_features: false,
+                };
+                let case = Case::of(&shape, rows, 2, number, &Device::flex());
+                check(case, &stream, number, &mut worst, true);
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The gradient step and the holdout score in host memory: from replay rows to new weights without a tensor between.
+//!
+//! A panel of rows of one member is one piece of work. Members pass in waves, just as many at a time as fill all
+//! threads: a wave's tapes are still in the cache when its weights change. No memory is taken once the buffers have
+//! their size.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::Arc;
+
+use foresee_nn::cpu::panels::{self, gather};
+use foresee_nn::cpu::{self, LANES, Layout, Scratch, Tape, Tapes, team};
+use foresee_nn::host::Numbers;
+use foresee_nn::{Adam, Parameters};
+
+use crate::ensemble::Ensemble;
+use crate::fit_data::FitData;
+use crate::loss::BOUNDS_WEIGHT;
+use crate::loss::lanes::{LaneLoss, Panel};
+
+/// Buffers of the steps.
+#[derive(Clone, Debug)]
+pub(super) struct HostSteps {
+    layout: Arc<Layout>,
+    /// `O + 1`
+    channels: usize,
+    pieces: Vec<Piece>,
+    /// The bounds of the log-variance as they are, and their gradient.
+    bounds: Vec<f32>,
+    of_bounds: Vec<f32>,
+}
+
+/// One panel of one member.
+#[derive(Clone, Debug)]
+struct Piece {
+    tape: Tape,
+    data: PanelData,
+    /// The sum of the rows' losses.
+    loss: f32,
+    /// The gradient of the bounds.
+    of_bounds: Vec<f32>,
+}
+
+/// What a loss compares the output with.
+#[derive(Clone, Debug, Default)]
+struct PanelData {
+    target: Vec<f32>,
+    weights: Vec<f32>,
+}
+
+impl PanelData {
+    fn fetch(&mut self, data: &FitData, loss: &LaneLoss, channels: usize, rows: &[u32]) {
+        let Self { target, weights } = self;
+        target.resize(channels * LANES, 0.0);
+        gather(&data.targets, channels, rows, target);
+        weights.resize(loss.weights() * LANES, 0.0);
+        let Some(all) = data.weights.as_ref().filter(|_| loss.weights() > 0) else { return };
+        if loss.bounded() {
+            gather(all.mean_squares(), channels - 1, rows, weights);
+        } else {
+            for (n, weights) in weights.chunks_exact_mut((channels - 1) * LANES).enumerate() {
+                gather(all.head(n), channels - 1, rows, weights);
+            }
+        }
+    }
+}
+
+/// The pieces of a wave.
+struct Wave<'a> {
+    members: Range<usize>,
+    pieces: &'a [Piece],
+}
+
+impl Tapes for Wave<'_> {
+    fn members(&self) -> Range<usize> {
+        self.members.clone()
+    }
+
+    fn parts(&self) -> usize {
+        self.pieces.len() / self.members.len()
+    }
+
+    fn tape(&self, member: usize, part: usize) -> &Tape {
+        &self.pieces[(member - self.members.start) * self.parts() + part].tape
+    }
+}
+
+impl HostSteps {
+    pub(super) fn new(ensemble: &Ensemble) -> Self {
+        let channels = ensemble.obs_dim() + 1;
+        let layout = ensemble.net.layout().clone();
+        Self { layout, channels, pieces: Vec::new(), bounds: Vec::new(), of_bounds: Vec::new() }
+    }
+
+    /// One Adam step on replay rows `[E, B]`; the loss before it. The finiteness of gradients is not asked for: a
+    /// member that is not finite shows in its score.
+    pub(super) fn step(
+        &mut self,
+        loss: &LaneLoss,
+        data: &FitData,
+        rows: &[u32],
+        ensemble: &mut Ensemble,
+        (net_adam, bounds_adam): (&mut Adam, Option<&mut Adam>),
+    ) -> f64 {
+        let Self { layout, channels, pieces, bounds, of_bounds } = self;
+        let (members, channels) = (layout.shape().members, *channels);
+        let batch = rows.len() / members;
+        let count = panels::count(batch);
+        let wave = team::threads().div_ceil(count).clamp(1, members);
+        while pieces.len() < wave * count {
+            let tape = Tape::new(layout, LANES);
+            pieces.push(Piece { tape, data: PanelData::default(), loss: 0.0, of_bounds: Vec::new() });
+        }
+
+        bounds.clear();
+        if let Some(own) = &mut ensemble.bounds {
+            own.slot_mut().lend(|own| bounds.extend_from_slice(own));
+        }
+        of_bounds.clear();
+        of_bounds.resize(bounds.len(), 0.0);
+        let split = (!bounds.is_empty()).then(|| bounds.split_at(channels)).map(|(low, high)| [low, high]);
+
+        let mut sum = 0.0;
+        let mut step = net_adam.fused(&mut ensemble.net);
+        for first in (0..members).step_by(wave) {
+            let members = first..(first + wave).min(members);
+            let pieces = &mut pieces[..members.len() * count];
+            team::for_each_mut(pieces, |i, piece| {
+                let (member, panel) = (members.start + i / count, i % count);
+                let Piece { tape, data: own, loss: sum, of_bounds } = piece;
+                let rows = &rows[member * batch + panel * LANES..member * batch + batch.min((panel + 1) * LANES)];
+                tape.resize(rows.len());
+                gather(&data.inputs, layout.shape().inputs, rows, tape.input_mut(0));
+                own.fetch(data, loss, channels, rows);
+                let parameters = step.member(member);
+                tape.forward(parameters);
+                of_bounds.clear();
+                of_bounds.resize(split.map_or(0, |_| 2 * channels), 0.0);
+                let (output, gradient) = tape.output_gradient_mut(0);
+                let panel =
+                    Panel { output, target: &own.target, weights: &own.weights, bounds: split, rows: rows.len() };
+                *sum = loss.gradient(&panel, 1.0 / batch as f32, gradient, of_bounds);
+                tape.backward(parameters);
+            });
+            step.apply(&Wave { members, pieces }, None);
+            for piece in &*pieces {
+                sum += f64::from(piece.loss);
+                of_bounds.iter_mut().zip(&piece.of_bounds).for_each(|(sum, part)| *sum += part);
+            }
+        }
+        step.finish();
+
+        let mut value = sum / batch as f64;
+        if let (Some(own), Some(bounds_adam)) = (&mut ensemble.bounds, bounds_adam) {
+            let (low, high) = of_bounds.split_at_mut(channels);
+            low.iter_mut().for_each(|g| *g -= BOUNDS_WEIGHT as f32);
+            high.iter_mut().for_each(|g| *g += BOUNDS_WEIGHT as f32);
+            let width = |bounds: &[f32]| bounds.iter().map(|&b| f64::from(b)).sum::<f64>();
+            value += BOUNDS_WEIGHT * (width(&bounds[channels..]) - width(&bounds[..channels]));
+            bounds_adam.step_host(own, of_bounds);
+        }
+        value
+    }
+}
+
+/// Buffers of one thread's scores.
+#[derive(Default)]
+struct Buffers {
+    input: Vec<f32>,
+    output: Vec<f32>,
+    scratch: Scratch,
+    data: PanelData,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
+
+/// Every member's sum of a loss of the mean over replay rows, `[E]`.
+pub(super) fn scores(ensemble: &Ensemble, loss: &LaneLoss, data: &FitData, rows: &[u32]) -> Vec<f64> {
+    let (net, channels) = (&ensemble.net, ensemble.obs_dim() + 1);
+    let (layout, members) = (net.layout(), net.members());
+    let shape = layout.shape();
+    let parameters = Numbers::of(net.slot().get().clone());
+    let count = panels::count(rows.len());
+    let mut sums = vec![0.0_f32; members * count];
+    team::for_each_mut(&mut sums, |i, sum| {
+        let (member, panel) = (i / count, i % count);
+        let rows = &rows[panel * LANES..rows.len().min((panel + 1) * LANES)];
+        BUFFERS.with_borrow_mut(|Buffers { input, output, scratch, data: own }| {
+            input.resize(shape.inputs * LANES, 0.0);
+            output.resize(shape.outputs * LANES, 0.0);
+            gather(&data.inputs, shape.inputs, rows, input);
+            own.fetch(data, loss, channels, rows);
+            let parameters = &parameters.get()[member * layout.parameters()..][..layout.parameters()];
+            cpu::infer(layout, parameters, input, output, scratch);
+            let (target, weights) = (&own.target, &own.weights);
+            *sum = loss.value(&Panel { output, target, weights, bounds: None, rows: rows.len() });
+        });
+    });
+    let member = |sums: &[f32]| sums.iter().map(|&sum| f64::from(sum)).sum();
+    if count == 0 { vec![0.0; members] } else { sums.chunks_exact(count).map(member).collect() }
+}

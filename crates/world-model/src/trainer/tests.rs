@@ -1,0 +1,106 @@
+//! The host's gradient step and scores against those in tensor operations.
+
+use super::*;
+use crate::config::{EnsembleConfig, FitConfig, Form, Head, LossConfig, LossKind};
+use foresee_core::Stream;
+
+/// Value gradients that differ from row to row: V_n(s) = Σ_d sin(n + 1 + s_d).
+struct Sines;
+
+impl ValueView for Sines {
+    fn heads(&self) -> usize {
+        3
+    }
+
+    fn values(&self, states: Tensor<2>) -> Tensor<2> {
+        Tensor::cat(
+            (0..3).map(|n| states.clone().add_scalar(f64::from(n) + 1.0).sin().sum_dim(1).transpose()).collect(),
+            0,
+        )
+    }
+
+    fn value_gradients(&self, states: Tensor<2>) -> Tensor<3> {
+        let head = |n| states.clone().add_scalar(f64::from(n) + 1.0).cos().unsqueeze_dim(0);
+        Tensor::cat((0..3).map(head).collect(), 0)
+    }
+}
+
+fn rows(n: usize, obs_dim: usize) -> Batch {
+    let normals = |name: &str, columns| Stream::new(3, name).normals(0, n, columns);
+    let (obs, next_obs) = (normals("obs", obs_dim), normals("next_obs", obs_dim));
+    let (action, reward) = (normals("action", 2), normals("reward", 1));
+    Batch { rows: n, obs, action, reward, next_obs, not_terminated: vec![1.0; n] }
+}
+
+/// Every kind of loss, with every head that it can have.
+fn cases() -> Vec<(LossConfig, Head)> {
+    let loss = |kind, form| LossConfig { kind, form, add_mse_until: 10, ..LossConfig::default() };
+    let forms = [loss(LossKind::Vagram, Form::Bounded), loss(LossKind::Vagram, Form::Unbounded)];
+    let mut cases = vec![(loss(LossKind::Mle, Form::Bounded), Head::Gaussian)];
+    for loss in forms.into_iter().chain([loss(LossKind::Mse, Form::Bounded)]) {
+        cases.extend([(loss.clone(), Head::Deterministic), (loss, Head::Gaussian)]);
+    }
+    cases
+}
+
+fn assert_close(what: &str, got: &[f32], want: &[f32], tolerance: f32) {
+    let scale = want.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        assert!((got - want).abs() <= tolerance * scale, "{what}[{i}]: {got}, expected {want}, scale {scale}");
+    }
+}
+
+#[test]
+fn a_host_step_is_the_step_of_the_tensor_form() {
+    for (loss, head) in cases() {
+        for (batch, real_step) in [(1, 0), (33, 0), (33, 10), (70, 10)] {
+            let config = ModelConfig {
+                head: Some(head),
+                ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![17, 9] },
+                loss: loss.clone(),
+                // A large eps: Adam's first steps would make a sign of rounding noise.
+                fit: FitConfig { batch, lr: 1e-2, ..FitConfig::default() },
+            };
+            let rows = rows(80, 4);
+            let run = |tensors: bool| {
+                let mut trainer = Trainer::new(&config, [4, 2], 5, &Device::flex());
+                let fit = trainer.begin(&rows, &Sines, 0, real_step);
+                let mut replay = Vec::new();
+                fit.data.split.batch(&fit.order, 0, batch, &mut replay);
+                let losses: Vec<f64> = (0..4)
+                    .map(|_| {
+                        if tensors {
+                            f64::from(tensors::to_f32(trainer.step_in_tensors(&fit.data, &replay)))
+                        } else {
+                            trainer.step(&fit.data, &replay).read()
+                        }
+                    })
+                    .collect();
+                let scores = if tensors {
+                    trainer.host = None;
+                    trainer.holdout_scores(&fit.data)
+                } else {
+                    trainer.holdout_scores(&fit.data)
+                };
+                let moments = trainer.net_adam.save(&trainer.ensemble.net);
+                (losses, scores, trainer.ensemble.save(), moments)
+            };
+            let (host, tensor) = (run(false), run(true));
+            let what = format!("{loss:?}, {head:?}, batch {batch}");
+            for (got, want) in host.0.iter().chain(&host.1).zip(tensor.0.iter().chain(&tensor.1)) {
+                assert!((got - want).abs() <= 1e-5 * (1.0 + want.abs()), "{what}: {got}, expected {want}");
+            }
+            // First moments are averages of gradients.
+            for (name, array) in tensor.3.iter().filter(|(name, _)| name.ends_with("moment_1")) {
+                let (mut got, mut want) = (host.3.clone(), tensor.3.clone());
+                let (got, want) = (got.f32s(name).unwrap().1, want.f32s(name).unwrap().1);
+                assert_eq!(array.shape.iter().product::<usize>(), want.len());
+                assert_close(&format!("{what}: {name}"), &got, &want, 2e-4);
+            }
+            for (name, _) in tensor.2.iter().filter(|(name, _)| name.contains("logvar")) {
+                let (mut got, mut want) = (host.2.clone(), tensor.2.clone());
+                assert_close(&format!("{what}: {name}"), &got.f32s(name).unwrap().1, &want.f32s(name).unwrap().1, 1e-5);
+            }
+        }
+    }
+}
