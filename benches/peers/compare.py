@@ -159,7 +159,7 @@ def pooled(all_rounds: list[dict[str, Measurement]]) -> dict[str, float]:
 
 
 def peaks(all_rounds: list[dict[str, Measurement]]) -> dict[str, tuple[float, str]]:
-    """Every program's fastest `sgemm`, GFLOP/s, with its variant; numpy's, timed by the torch worker, under its name."""
+    """Every program's fastest `sgemm`, GFLOP/s, with its variant; numpy's, timed by the torch worker, apart."""
     best: dict[str, tuple[float, str]] = {}
     for key, result in ((k, m) for r in all_rounds for k, m in r.items()):
         program, workload, variant = key.split("/", 2)

@@ -4,8 +4,9 @@
     python jax_peer.py --threads 2 --serve
 
 Layouts: `batched` (`stacked` critics), one batched product a layer; `7 dots` (`separate` critics), one product a layer
-and network, every network with parameters of its own. Ways: `jit`, one compiled step with donated state, dispatched ahead
-of its completion; `scan`, many steps in one compiled loop that gathers its own batches.
+and network, every network with parameters of its own.
+Ways: `jit`, one compiled step with donated state, dispatched ahead of its completion; `scan`, many steps in one
+compiled loop that gathers its own batches.
 """
 
 import os

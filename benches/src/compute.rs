@@ -72,8 +72,7 @@ impl Workload {
 }
 
 /// Milliseconds an iteration, and what it computes.
-struct Timing {
-    workload: Workload,
+pub struct Timing {
     /// p10, median, p90
     ms: [f64; 3],
     /// Floating-point operations of an iteration, where they are counted.
@@ -81,7 +80,13 @@ struct Timing {
 }
 
 impl Timing {
-    fn gflops(&self) -> Option<f64> {
+    /// Milliseconds an iteration.
+    pub fn median(&self) -> f64 {
+        self.ms[1]
+    }
+
+    /// GFLOP/s at the median.
+    pub fn gflops(&self) -> Option<f64> {
         self.flops.map(|flops| flops / self.ms[1] / 1e6)
     }
 }
@@ -89,7 +94,6 @@ impl Timing {
 /// Times workloads and prints them. The peak, GFLOP/s, is `peak` if given, else the fastest `sgemm` of this run.
 #[allow(clippy::print_stdout)]
 pub fn run(workloads: &[Workload], as_json: bool, seconds: f64, peak: Option<f64>) -> anyhow::Result<()> {
-    let device = DeviceChoice::Cpu.open()?;
     let threads = rayon::current_num_threads();
     if !as_json {
         println!("{}; commit {}; {threads} threads; {}", machine::describe(), machine::commit(), machine::simd());
@@ -100,19 +104,10 @@ pub fn run(workloads: &[Workload], as_json: bool, seconds: f64, peak: Option<f64
     }
     let mut peak = peak;
     for &workload in workloads {
-        let timing = match workload {
-            Workload::Sgemm => {
-                let timing = sgemm(seconds);
-                peak = Some(peak.unwrap_or(0.0).max(timing.gflops().unwrap_or(0.0)));
-                timing
-            }
-            Workload::Layer => layer(seconds),
-            Workload::LayerGemm => layer_gemm(seconds),
-            Workload::ModelStep => model_step(&device, seconds),
-            Workload::VagramStep => vagram_step(&device, seconds),
-            Workload::SacUpdate => sac_update(&device, seconds),
-            Workload::PendulumMbpo => pendulum_mbpo()?,
-        };
+        let timing = timing(workload, seconds)?;
+        if workload == Workload::Sgemm {
+            peak = Some(peak.unwrap_or(0.0).max(timing.gflops().unwrap_or(0.0)));
+        }
         let share = timing.gflops().zip(peak).map(|(gflops, peak)| gflops / peak);
         let (name, [p10, median, p90], gflops) = (workload.name(), timing.ms, timing.gflops());
         if as_json {
@@ -129,13 +124,26 @@ pub fn run(workloads: &[Workload], as_json: bool, seconds: f64, peak: Option<f64
             let share = share.map_or_else(String::new, |share| format!("{:.0} %", 100.0 * share));
             println!("{name:<14} {median:>10.3} {p10:>10.3} {p90:>10.3} {gflops:>9} {share:>6}");
         }
-        debug_assert_eq!(timing.workload, workload);
     }
     Ok(())
 }
 
+/// Times one workload.
+pub fn timing(workload: Workload, seconds: f64) -> anyhow::Result<Timing> {
+    let device = DeviceChoice::Cpu.open()?;
+    Ok(match workload {
+        Workload::Sgemm => sgemm(seconds),
+        Workload::Layer => layer(seconds),
+        Workload::LayerGemm => layer_gemm(seconds),
+        Workload::ModelStep => model_step(&device, seconds),
+        Workload::VagramStep => vagram_step(&device, seconds),
+        Workload::SacUpdate => sac_update(&device, seconds),
+        Workload::PendulumMbpo => pendulum_mbpo()?,
+    })
+}
+
 /// The 10th, 50th and 90th percentile of an iteration, ms, divided by `per`.
-fn time(seconds: f64, at_least: usize, per: f64, mut iteration: impl FnMut()) -> [f64; 3] {
+pub fn time(seconds: f64, at_least: usize, per: f64, mut iteration: impl FnMut()) -> [f64; 3] {
     let warm_up = Instant::now();
     while warm_up.elapsed().as_secs_f64() < 0.2 {
         iteration();
@@ -183,7 +191,7 @@ fn sgemm(seconds: f64) -> Timing {
         let (a, b, mut c) = (normals("a", n, n), normals("b", n, n), vec![0.0_f32; n * n]);
         let parallel = gemm::Parallelism::Rayon(rayon::current_num_threads());
         let ms = time(seconds / 2.0, 5, 1.0, || product([n; 3], &a, &b, &mut c, parallel));
-        Timing { workload: Workload::Sgemm, ms, flops: Some(2.0 * (n as f64).powi(3)) }
+        Timing { ms, flops: Some(2.0 * (n as f64).powi(3)) }
     };
     let [small, large] = [1024, 2048].map(of_size);
     if small.gflops() > large.gflops() { small } else { large }
@@ -207,20 +215,25 @@ fn layer(seconds: f64) -> Timing {
     let (weights, x) = (normals("weights", layout.parameters(), 1), normals("x", rows, width));
     let (mut y, mut scratch) = (vec![0.0; rows * width], Scratch::default());
     let ms = time(seconds, 50, 1.0, || cpu::infer(&layout, &weights, &x, &mut y, &mut scratch));
-    Timing { workload: Workload::Layer, ms, flops: Some((2 * rows * width * width) as f64) }
+    Timing { ms, flops: Some((2 * rows * width * width) as f64) }
 }
 
 fn layer_gemm(seconds: f64) -> Timing {
     let [rows, width] = LAYER;
     let (weights, x, mut y) = (normals("weights", width, width), normals("x", rows, width), vec![0.0; rows * width]);
     let ms = time(seconds, 50, 1.0, || product([rows, width, width], &x, &weights, &mut y, gemm::Parallelism::None));
-    Timing { workload: Workload::LayerGemm, ms, flops: Some((2 * rows * width * width) as f64) }
+    Timing { ms, flops: Some((2 * rows * width * width) as f64) }
 }
 
 /// Operations of a gradient step of the ensemble: forward, and backward less the first layer's input gradient.
 fn model_flops(outputs: usize) -> f64 {
     let weights = (OBS + ACT) * 200 + 3 * 200 * 200 + 200 * outputs;
     (2 * ROWS * 7 * (3 * weights - (OBS + ACT) * 200)) as f64
+}
+
+/// Operations of `model_step`.
+pub fn flops_of_a_model_step() -> f64 {
+    model_flops(2 * (OBS + 1))
 }
 
 fn model_config(kind: LossKind) -> ModelConfig {
@@ -236,7 +249,7 @@ fn model_step(device: &Device, seconds: f64) -> Timing {
     let mut trainer = Trainer::new(&model_config(LossKind::Mle), [OBS, ACT], 0, device);
     let mut fit = trainer.begin(&batch(REPLAY), &agent.values(), 0, 0);
     let ms = time(seconds, 50, 1.0, || drop(trainer.gradient_step(&mut fit)));
-    Timing { workload: Workload::ModelStep, ms, flops: Some(model_flops(2 * (OBS + 1))) }
+    Timing { ms, flops: Some(flops_of_a_model_step()) }
 }
 
 fn vagram_step(device: &Device, seconds: f64) -> Timing {
@@ -249,7 +262,7 @@ fn vagram_step(device: &Device, seconds: f64) -> Timing {
         (0..steps).for_each(|_| drop(trainer.gradient_step(&mut fit)));
         call += 1;
     });
-    Timing { workload: Workload::VagramStep, ms, flops: Some(model_flops(OBS + 1)) }
+    Timing { ms, flops: Some(model_flops(OBS + 1)) }
 }
 
 fn sac_update(device: &Device, seconds: f64) -> Timing {
@@ -260,7 +273,7 @@ fn sac_update(device: &Device, seconds: f64) -> Timing {
     let critic = (OBS + ACT) * 256 + 256 * 256 + 256;
     // The actor once at s' and trained at s; two critics at s', trained at s, and passed through.
     let flops = (2 * ROWS * (actor * (1 + 3) + 2 * critic * (1 + 3 + 2))) as f64;
-    Timing { workload: Workload::SacUpdate, ms, flops: Some(flops) }
+    Timing { ms, flops: Some(flops) }
 }
 
 fn pendulum_mbpo() -> anyhow::Result<Timing> {
@@ -273,5 +286,5 @@ fn pendulum_mbpo() -> anyhow::Result<Timing> {
     }
     ensure!(run.env_step() == config.training.env_steps, "the run ended at step {}", run.env_step());
     let ms = started.elapsed().as_secs_f64() * 1e3 / config.training.env_steps as f64;
-    Ok(Timing { workload: Workload::PendulumMbpo, ms: [ms; 3], flops: None })
+    Ok(Timing { ms: [ms; 3], flops: None })
 }

@@ -1,12 +1,14 @@
 //! Fixed workloads: how fast the parts are, and how well the shipped configs learn.
 //!
 //! * [`compute`]: a model step, a VaGraM step, a SAC update, a real step of a whole run, timed.
+//! * [`profile`]: where the time of a model step goes.
 //! * [`learn`]: shipped configs over seeds, as the table that `docs/results/` holds.
 //! * [`machine`]: what the numbers were measured on.
 
 mod compute;
 mod learn;
 mod machine;
+mod profile;
 
 use std::path::PathBuf;
 
@@ -49,6 +51,12 @@ enum What {
         /// Instructions, instead of the best that this machine has
         #[arg(long)]
         simd: Option<Instructions>,
+    },
+    /// Time the parts of the ensemble's gradient step and print them, as a Markdown table
+    Profile {
+        /// Seconds a part
+        #[arg(long, default_value_t = 2.0)]
+        seconds: f64,
     },
     /// Train configs over seeds and print the returns at every evaluation, as a Markdown table
     Learn {
@@ -94,6 +102,7 @@ fn main() -> anyhow::Result<()> {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
             pool.install(|| compute::run(&workloads, json, seconds, peak))
         }
+        What::Profile { seconds } => rayon::ThreadPoolBuilder::new().build()?.install(|| profile::run(seconds)),
         What::Learn { configs, seeds, jobs, max_steps } => learn::run(&configs, &seeds, jobs, max_steps),
     }
 }

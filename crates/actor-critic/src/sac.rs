@@ -177,7 +177,7 @@ impl Sac {
     /// One update, in the form that the device asks for; `noise_next` and `noise` are `[B, A]`.
     pub fn update_batch(&mut self, batch: &Batch, noise_next: &[f32], noise: &[f32]) -> UpdateMetrics {
         let device = self.log_temperature.0.get().device();
-        if is_host(&device) {
+        if batch.rows == 0 || is_host(&device) {
             return self.update_host(batch, noise_next, noise);
         }
         let dims = self.dims();

@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 use foresee_core::{State, StateError};
 use serde::{Deserialize, Serialize};
 
-use crate::cpu::{self, AdamRule, Tapes, Weights};
+use crate::cpu::{self, AdamRule, Piece, Tapes, Weights};
 use crate::host::{self, Numbers, Slot};
 use crate::mlp::Mlp;
 use crate::parameters::{self, Parameters};
@@ -206,6 +206,23 @@ impl FusedStep<'_> {
             target,
         };
         cpu::step(&self.layout, tapes, self.rule, weights)
+    }
+
+    /// The step of all members, a member a thread ([`cpu::train()`]).
+    pub fn train<P: Piece, R: Send>(
+        &mut self,
+        pieces: &mut Vec<P>,
+        results: &mut [R],
+        new: impl Fn() -> P,
+        work: impl Fn(usize, usize, &mut P, &mut R, &[f32]) + Sync,
+    ) -> bool {
+        let weights = Weights {
+            parameters: self.parameters.get_mut(),
+            moment_1: self.moment_1.get_mut(),
+            moment_2: self.moment_2.get_mut(),
+            target: None,
+        };
+        cpu::train(&self.layout, self.rule, weights, pieces, results, new, work)
     }
 
     /// Puts weights and moments back.

@@ -86,6 +86,9 @@ fn a_pass_that_keeps_nothing_has_the_bits_of_one_that_keeps_all() {
     for case in cases(80) {
         let (layout, all) = (case.net.layout(), all_of(&case.net));
         let kept = case.pass(true).y;
+        let untracked = case.net.forward(case.input().autodiff());
+        assert!(!untracked.is_tracked());
+        assert_eq!(bits(&tensors::to_vec(untracked)), bits(&kept), "{}", case.describe());
         let plain = tensors::to_vec(case.net.forward(case.input()));
         assert_eq!(bits(&plain), bits(&kept), "{}", case.describe());
         let (inputs, outputs) = (layout.shape().inputs, layout.shape().outputs);

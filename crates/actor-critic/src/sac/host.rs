@@ -16,7 +16,7 @@ use super::lanes::{Choice, Target, residual, total};
 use crate::policy::lanes::{Row, Sample, gradient, row, row_mut};
 
 /// Panels of a group, at most: their tapes stay in a second-level cache.
-const GROUP: usize = 1;
+const GROUP: usize = 4;
 
 /// The buffers of an agent's updates, group by group.
 #[derive(Clone, Debug, Default)]

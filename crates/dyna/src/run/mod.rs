@@ -22,7 +22,6 @@ use burn::tensor::Device;
 use foresee_actor_critic::{AgentValues, Sac, UpdateMetrics};
 use foresee_core::{Batch, Stream, Transition};
 use foresee_env::Environment;
-use foresee_nn::cpu::team;
 use foresee_nn::tensors;
 use foresee_world_model::config::Heads;
 use foresee_world_model::{Fit, Trainer};
@@ -146,10 +145,6 @@ impl Run {
     /// # Errors
     /// If the environment fails or training diverged.
     pub fn advance(&mut self, records: &mut Vec<Record>) -> Result<(), RunError> {
-        team::inside(|| self.slice(records))
-    }
-
-    fn slice(&mut self, records: &mut Vec<Record>) -> Result<(), RunError> {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Act) {
             Phase::Act => self.act(records)?,
             Phase::Fit(fit) => self.fit(fit, records)?,

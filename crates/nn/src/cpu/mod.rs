@@ -8,6 +8,7 @@
 //! * `gemm`: register tiles of matrix products.
 //! * [`tape`]: one member's forward and backward pass over some panels.
 //! * [`update`]: weight gradients, stored or fed to an optimiser step while they are in registers.
+//! * [`train`]: a whole step of an ensemble, a member a thread.
 //! * [`adam`]: the optimiser's rule, and the averaging of targets.
 //! * [`team`]: work shared among threads, without a trace in the results.
 //!
@@ -24,6 +25,7 @@ pub mod panels;
 pub mod simd;
 pub mod tape;
 pub mod team;
+pub mod train;
 pub mod update;
 
 /// Rows of a panel.
@@ -32,4 +34,5 @@ pub const LANES: usize = 32;
 pub use adam::{AdamRule, adam, polyak};
 pub use layout::{Activation, Layout, Part, Shape};
 pub use tape::{Scratch, Tape, infer};
+pub use train::{Piece, train};
 pub use update::{Tapes, Weights, gradients, step};

@@ -1,10 +1,23 @@
-//! Work shared among the threads of the pool.
+//! Work shared among threads.
 //!
 //! Threads draw items as they come free. Which thread works on an item never shows in a result, because items do not
 //! share sums: nothing here depends on the number of threads.
+//!
+//! A training step is a dozen pieces of work of half a millisecond with a wait after each. A thread that sleeps in such
+//! a wait comes back too late for the next piece, so the helpers here watch for work for [`PATIENCE`] before they
+//! sleep. They are kept for the life of the process; how many take part is the size of the caller's rayon pool. One
+//! caller has them at a time, and others do their work alone.
 
+use std::cell::UnsafeCell;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, TryLockError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+/// How long a helper without work stays awake.
+const PATIENCE: Duration = Duration::from_micros(200);
 
 /// A pointer that threads may share; whoever uses it keeps their parts apart.
 pub(super) struct Shared<T>(*mut T);
@@ -39,31 +52,213 @@ pub fn threads() -> usize {
     rayon::current_num_threads()
 }
 
-/// Does `f` on a thread of the pool, so that work inside it is shared without waking anybody.
-pub fn inside<R: Send>(f: impl FnOnce() -> R + Send) -> R {
-    if rayon::current_thread_index().is_some() { f() } else { rayon::scope(|_| f()) }
+/// Work as a helper sees it: a function and its captures, of some caller's stack.
+#[derive(Clone, Copy)]
+struct Job {
+    run: unsafe fn(*const (), usize),
+    captures: *const (),
 }
 
-/// Calls `f` with every number below `n`, once.
-pub fn for_each(n: usize, f: impl Fn(usize) + Sync) {
-    let next = AtomicUsize::new(0);
-    let work = || {
+/// What helpers and callers share.
+struct Board {
+    /// Helpers at work on the job, and [`CLOSED`] while none may begin.
+    state: AtomicUsize,
+    /// Helpers numbered below this may work on it.
+    limit: AtomicUsize,
+    job: UnsafeCell<Job>,
+    panicked: AtomicBool,
+}
+
+/// No helper may begin.
+const CLOSED: usize = 1 << (usize::BITS - 1);
+
+// Safety: the job is written while the board is closed and nobody is at work, and read by who has begun.
+unsafe impl Send for Board {}
+unsafe impl Sync for Board {}
+
+impl Board {
+    /// Helper `number` takes part in the job if there is one.
+    fn join(&self, number: usize) -> bool {
+        let state = self.state.load(Ordering::SeqCst);
+        if state & CLOSED != 0 || number >= self.limit.load(Ordering::Relaxed) {
+            return false;
+        }
+        if self.state.compare_exchange(state, state + 1, Ordering::SeqCst, Ordering::Relaxed).is_err() {
+            return false;
+        }
+        // Asked again: the limit that was read above can be of a job before this one, whose state looked the same.
+        if number >= self.limit.load(Ordering::Relaxed) {
+            self.state.fetch_sub(1, Ordering::SeqCst);
+            return false;
+        }
+        // Safety: the caller waits for all who have begun.
+        let done = catch_unwind(AssertUnwindSafe(|| unsafe {
+            let Job { run, captures } = *self.job.get();
+            run(captures, number + 1);
+        }));
+        if done.is_err() {
+            self.panicked.store(true, Ordering::Relaxed);
+        }
+        self.state.fetch_sub(1, Ordering::SeqCst);
+        true
+    }
+}
+
+struct Helper {
+    thread: Thread,
+    asleep: Arc<AtomicBool>,
+}
+
+struct Team {
+    board: Arc<Board>,
+    /// Locked by the caller whose job it is.
+    helpers: Mutex<Vec<Helper>>,
+}
+
+fn team() -> &'static Team {
+    static TEAM: OnceLock<Team> = OnceLock::new();
+    TEAM.get_or_init(|| Team {
+        board: Arc::new(Board {
+            state: AtomicUsize::new(CLOSED),
+            limit: AtomicUsize::new(0),
+            job: UnsafeCell::new(Job { run: |_, _| (), captures: std::ptr::null() }),
+            panicked: AtomicBool::new(false),
+        }),
+        helpers: Mutex::new(Vec::new()),
+    })
+}
+
+fn hire(board: &Arc<Board>, number: usize) -> Option<Helper> {
+    let (board, asleep) = (Arc::clone(board), Arc::new(AtomicBool::new(false)));
+    let own = Arc::clone(&asleep);
+    let help = move || {
+        let mut idle_since = Instant::now();
         loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            if i >= n {
-                break;
+            if board.join(number) {
+                idle_since = Instant::now();
+                continue;
             }
-            f(i);
+            (0..64).for_each(|_| std::hint::spin_loop());
+            if idle_since.elapsed() < PATIENCE {
+                continue;
+            }
+            own.store(true, Ordering::SeqCst);
+            // Either this sees the job, or the caller sees the sleeper.
+            if board.state.load(Ordering::SeqCst) & CLOSED != 0 {
+                std::thread::park();
+            }
+            own.store(false, Ordering::SeqCst);
+            idle_since = Instant::now();
         }
     };
-    fan_out(n.min(threads()), &work);
+    let thread = std::thread::Builder::new().name("foresee-team".into()).spawn(help).ok()?.thread().clone();
+    Some(Helper { thread, asleep })
 }
 
-fn fan_out(threads: usize, work: &(impl Fn() + Sync)) {
-    if threads <= 1 {
-        work();
-    } else {
-        rayon::join(|| fan_out(threads / 2, work), || fan_out(threads - threads / 2, work));
+/// Ends a job: nobody begins, and all who have are waited for, even in a panic.
+struct End<'a>(&'a Board);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.state.fetch_or(CLOSED, Ordering::SeqCst);
+        let mut spins = 0_u32;
+        while self.0.state.load(Ordering::SeqCst) != CLOSED {
+            std::hint::spin_loop();
+            spins += 1;
+            if spins.is_multiple_of(1 << 14) {
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+/// Calls `f` with every number below `n`, once. Each thread begins with a range of its own, the same at every call, so
+/// that what it left in its cache the last time is there; who is done early helps the others.
+pub fn for_each(n: usize, f: impl Fn(usize) + Sync) {
+    let shares = threads().min(n);
+    if shares <= 1 {
+        return (0..n).for_each(f);
+    }
+    if shares > MOST_SHARES {
+        let next = AtomicUsize::new(0);
+        return on_all(shares, |_| while_below(&next, n, &f));
+    }
+    let next: [AtomicUsize; MOST_SHARES] = std::array::from_fn(|share| AtomicUsize::new(share * n / shares));
+    on_all(shares, |thread| {
+        for share in (thread..shares).chain(0..thread) {
+            while_below(&next[share], (share + 1) * n / shares, &f);
+        }
+    });
+}
+
+/// Ranges that [`for_each`] cuts its numbers into, at most.
+const MOST_SHARES: usize = 16;
+
+fn while_below(next: &AtomicUsize, end: usize, f: impl Fn(usize)) {
+    loop {
+        let i = next.fetch_add(1, Ordering::Relaxed);
+        if i >= end {
+            break;
+        }
+        f(i);
+    }
+}
+
+/// Calls `f` with numbers below `threads`: with 0 on the caller's thread, once, and with others any number of times,
+/// never with the same number at once. A number stands for the same thread at every call. Somebody's share has to be
+/// done by others if nobody comes for it.
+pub(super) fn on_all(threads: usize, f: impl Fn(usize) + Sync) {
+    let others = threads.saturating_sub(1);
+    if others == 0 {
+        return f(0);
+    }
+    // Who finds the helpers busy, or is one of them, works alone.
+    let mut helpers = match team().helpers.try_lock() {
+        Ok(helpers) => helpers,
+        // A caller's work panicked; the helpers are as they were.
+        Err(TryLockError::Poisoned(helpers)) => helpers.into_inner(),
+        Err(TryLockError::WouldBlock) => return f(0),
+    };
+    share(&team().board, &mut helpers, others, &f);
+}
+
+fn share<F: Fn(usize) + Sync>(board: &Arc<Board>, helpers: &mut Vec<Helper>, others: usize, work: &F) {
+    unsafe fn run<F: Fn(usize)>(captures: *const (), number: usize) {
+        // Safety: the captures outlive the job.
+        unsafe { (*captures.cast::<F>())(number) }
+    }
+    while helpers.len() < others {
+        let Some(helper) = hire(board, helpers.len()) else { break };
+        helpers.push(helper);
+    }
+    board.limit.store(others, Ordering::Relaxed);
+    // Safety: the board is closed and nobody is at work.
+    unsafe { *board.job.get() = Job { run: run::<F>, captures: std::ptr::from_ref(work).cast() } };
+    let end = End(board);
+    board.state.store(0, Ordering::SeqCst);
+    for helper in helpers.iter().take(others) {
+        if helper.asleep.load(Ordering::SeqCst) {
+            helper.thread.unpark();
+        }
+    }
+    let own = catch_unwind(AssertUnwindSafe(|| work(0)));
+    drop(end);
+    let theirs = board.panicked.swap(false, Ordering::Relaxed);
+    if let Err(panic) = own {
+        resume_unwind(panic);
+    }
+    assert!(!theirs, "a thread of the team panicked");
+}
+
+/// Waits for a counter that threads at work count up.
+pub(super) fn wait(counter: &AtomicUsize, count: usize) {
+    let mut spins = 0_u32;
+    while counter.load(Ordering::Acquire) < count {
+        std::hint::spin_loop();
+        spins += 1;
+        if spins.is_multiple_of(1 << 14) {
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -98,13 +293,62 @@ pub fn for_each_with<A: Send, T: Send>(
 mod tests {
     use super::*;
 
+    fn in_a_pool<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(f)
+    }
+
     #[test]
-    fn every_item_is_visited_once() {
-        for n in [0, 1, 2, 7, 1000] {
-            let mut items = vec![0; n];
-            for_each_mut(&mut items, |_, item| *item += 1);
-            assert!(items.iter().all(|&item| item == 1));
-        }
+    fn every_item_is_visited_once_whoever_else_is_at_work() {
+        std::thread::scope(|scope| {
+            for threads in [1, 2, 3, 5] {
+                scope.spawn(move || {
+                    in_a_pool(threads, || {
+                        for n in (0..300).chain([1000]) {
+                            let mut items = vec![0; n];
+                            for_each_mut(&mut items, |_, item| *item += 1);
+                            assert!(items.iter().all(|&item| item == 1));
+                        }
+                    });
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn helpers_that_fell_asleep_come_back() {
+        in_a_pool(3, || {
+            for _ in 0..20 {
+                std::thread::sleep(3 * PATIENCE);
+                let mut items = vec![0; 7];
+                for_each_mut(&mut items, |i, item| *item = i);
+                assert_eq!(items, [0, 1, 2, 3, 4, 5, 6]);
+            }
+        });
+    }
+
+    #[test]
+    fn work_inside_work_is_done() {
+        in_a_pool(2, || {
+            let mut sums = [0; 8];
+            for_each_mut(&mut sums, |i, sum| {
+                let mut inner = [0; 5];
+                for_each_mut(&mut inner, |j, x| *x = i * j);
+                *sum = inner.iter().sum();
+            });
+            assert_eq!(sums, [0, 10, 20, 30, 40, 50, 60, 70]);
+        });
+    }
+
+    #[test]
+    fn a_panic_comes_through_and_the_team_goes_on() {
+        in_a_pool(2, || {
+            for _ in 0..3 {
+                assert!(catch_unwind(|| for_each(16, |i| assert_ne!(i, 7))).is_err());
+                let mut items = [0; 4];
+                for_each_mut(&mut items, |_, item| *item += 1);
+                assert_eq!(items, [1; 4]);
+            }
+        });
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::tape::Tape;
 use super::team::{self, Shared};
 
 /// What becomes of a gradient.
-trait Sink: Sync {
+pub(super) trait Sink: Sync {
     /// Gradients of the numbers from `at` in a member's row.
     fn take<S: Simd>(&self, member: usize, at: usize, gradient: &[f32]);
 }
@@ -38,10 +38,10 @@ impl Sink for Store {
 }
 
 /// An Adam step of weights that their tasks share.
-struct Step {
+pub(super) struct Step {
     rule: AdamRule,
     parameters: usize,
-    weights: Shared<f32>,
+    pub(super) weights: Shared<f32>,
     moment_1: Shared<f32>,
     moment_2: Shared<f32>,
     target: Option<(Shared<f32>, f32)>,
@@ -102,7 +102,7 @@ pub fn step<T: Tapes + ?Sized>(layout: &Layout, tapes: &T, rule: AdamRule, weigh
 }
 
 impl Step {
-    fn new(layout: &Layout, rule: AdamRule, weights: Weights<'_>) -> Self {
+    pub(super) fn new(layout: &Layout, rule: AdamRule, weights: Weights<'_>) -> Self {
         let Weights { parameters, moment_1, moment_2, target } = weights;
         let n = layout.shape().members * layout.parameters();
         let lengths = [parameters.len(), moment_1.len(), moment_2.len(), target.as_ref().map_or(n, |(t, _)| t.len())];
@@ -118,7 +118,7 @@ impl Step {
         }
     }
 
-    fn finite(self) -> bool {
+    pub(super) fn finite(self) -> bool {
         !self.bad.into_inner()
     }
 }
@@ -142,7 +142,7 @@ fn run<T: Tapes + ?Sized>(layout: &Layout, tapes: &T, sink: &impl Sink) {
 }
 
 /// One layer of one member, or a part of it.
-fn one_layer<T: Tapes + ?Sized>(
+pub(super) fn one_layer<T: Tapes + ?Sized>(
     layout: &Layout,
     tapes: &T,
     sink: &impl Sink,

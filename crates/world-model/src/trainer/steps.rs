@@ -1,15 +1,13 @@
 //! The gradient step and the holdout score in host memory: from replay rows to new weights without a tensor between.
 //!
-//! A panel of rows of one member is one piece of work. Members pass in waves, just as many at a time as fill all
-//! threads: a wave's tapes are still in the cache when its weights change. No memory is taken once the buffers have
-//! their size.
+//! A member's step is the work of one thread where members suffice for all ([`cpu::train()`]). No memory is taken once
+//! the buffers have their size.
 
 use std::cell::RefCell;
-use std::ops::Range;
 use std::sync::Arc;
 
 use foresee_nn::cpu::panels::{self, gather};
-use foresee_nn::cpu::{self, LANES, Layout, Scratch, Tape, Tapes, team};
+use foresee_nn::cpu::{self, LANES, Layout, Piece, Scratch, Tape, team};
 use foresee_nn::host::Numbers;
 use foresee_nn::{Adam, Parameters};
 
@@ -24,7 +22,8 @@ pub(super) struct HostSteps {
     layout: Arc<Layout>,
     /// `O + 1`
     channels: usize,
-    pieces: Vec<Piece>,
+    pieces: Vec<PanelWork>,
+    sums: Vec<PanelSums>,
     /// The bounds of the log-variance as they are, and their gradient.
     bounds: Vec<f32>,
     of_bounds: Vec<f32>,
@@ -32,10 +31,20 @@ pub(super) struct HostSteps {
 
 /// One panel of one member.
 #[derive(Clone, Debug)]
-struct Piece {
+struct PanelWork {
     tape: Tape,
     data: PanelData,
-    /// The sum of the rows' losses.
+}
+
+impl Piece for PanelWork {
+    fn tape(&self) -> &Tape {
+        &self.tape
+    }
+}
+
+/// What a panel's rows add up to.
+#[derive(Clone, Debug, Default)]
+struct PanelSums {
     loss: f32,
     /// The gradient of the bounds.
     of_bounds: Vec<f32>,
@@ -65,31 +74,11 @@ impl PanelData {
     }
 }
 
-/// The pieces of a wave.
-struct Wave<'a> {
-    members: Range<usize>,
-    pieces: &'a [Piece],
-}
-
-impl Tapes for Wave<'_> {
-    fn members(&self) -> Range<usize> {
-        self.members.clone()
-    }
-
-    fn parts(&self) -> usize {
-        self.pieces.len() / self.members.len()
-    }
-
-    fn tape(&self, member: usize, part: usize) -> &Tape {
-        &self.pieces[(member - self.members.start) * self.parts() + part].tape
-    }
-}
-
 impl HostSteps {
     pub(super) fn new(ensemble: &Ensemble) -> Self {
         let channels = ensemble.obs_dim() + 1;
         let layout = ensemble.net.layout().clone();
-        Self { layout, channels, pieces: Vec::new(), bounds: Vec::new(), of_bounds: Vec::new() }
+        Self { layout, channels, pieces: Vec::new(), sums: Vec::new(), bounds: Vec::new(), of_bounds: Vec::new() }
     }
 
     /// One Adam step on replay rows `[E, B]`; the loss before it. The finiteness of gradients is not asked for: a
@@ -102,15 +91,11 @@ impl HostSteps {
         ensemble: &mut Ensemble,
         (net_adam, bounds_adam): (&mut Adam, Option<&mut Adam>),
     ) -> f64 {
-        let Self { layout, channels, pieces, bounds, of_bounds } = self;
+        let Self { layout, channels, pieces, sums, bounds, of_bounds } = self;
         let (members, channels) = (layout.shape().members, *channels);
         let batch = rows.len() / members;
         let count = panels::count(batch);
-        let wave = team::threads().div_ceil(count).clamp(1, members);
-        while pieces.len() < wave * count {
-            let tape = Tape::new(layout, LANES);
-            pieces.push(Piece { tape, data: PanelData::default(), loss: 0.0, of_bounds: Vec::new() });
-        }
+        sums.resize_with(members * count, PanelSums::default);
 
         bounds.clear();
         if let Some(own) = &mut ensemble.bounds {
@@ -120,36 +105,30 @@ impl HostSteps {
         of_bounds.resize(bounds.len(), 0.0);
         let split = (!bounds.is_empty()).then(|| bounds.split_at(channels)).map(|(low, high)| [low, high]);
 
-        let mut sum = 0.0;
+        let new = || PanelWork { tape: Tape::new(layout, LANES), data: PanelData::default() };
+        let work = |member: usize, panel: usize, work: &mut PanelWork, sums: &mut PanelSums, parameters: &[f32]| {
+            let PanelWork { tape, data: own } = work;
+            let rows = &rows[member * batch + panel * LANES..member * batch + batch.min((panel + 1) * LANES)];
+            tape.resize(rows.len());
+            gather(&data.inputs, layout.shape().inputs, rows, tape.input_mut(0));
+            own.fetch(data, loss, channels, rows);
+            tape.forward(parameters);
+            sums.of_bounds.clear();
+            sums.of_bounds.resize(split.map_or(0, |_| 2 * channels), 0.0);
+            let (output, gradient) = tape.output_gradient_mut(0);
+            let panel = Panel { output, target: &own.target, weights: &own.weights, bounds: split, rows: rows.len() };
+            sums.loss = loss.gradient(&panel, 1.0 / batch as f32, gradient, &mut sums.of_bounds);
+            tape.backward(parameters);
+        };
         let mut step = net_adam.fused(&mut ensemble.net);
-        for first in (0..members).step_by(wave) {
-            let members = first..(first + wave).min(members);
-            let pieces = &mut pieces[..members.len() * count];
-            team::for_each_mut(pieces, |i, piece| {
-                let (member, panel) = (members.start + i / count, i % count);
-                let Piece { tape, data: own, loss: sum, of_bounds } = piece;
-                let rows = &rows[member * batch + panel * LANES..member * batch + batch.min((panel + 1) * LANES)];
-                tape.resize(rows.len());
-                gather(&data.inputs, layout.shape().inputs, rows, tape.input_mut(0));
-                own.fetch(data, loss, channels, rows);
-                let parameters = step.member(member);
-                tape.forward(parameters);
-                of_bounds.clear();
-                of_bounds.resize(split.map_or(0, |_| 2 * channels), 0.0);
-                let (output, gradient) = tape.output_gradient_mut(0);
-                let panel =
-                    Panel { output, target: &own.target, weights: &own.weights, bounds: split, rows: rows.len() };
-                *sum = loss.gradient(&panel, 1.0 / batch as f32, gradient, of_bounds);
-                tape.backward(parameters);
-            });
-            step.apply(&Wave { members, pieces }, None);
-            for piece in &*pieces {
-                sum += f64::from(piece.loss);
-                of_bounds.iter_mut().zip(&piece.of_bounds).for_each(|(sum, part)| *sum += part);
-            }
-        }
+        step.train(pieces, sums, new, work);
         step.finish();
 
+        let mut sum = 0.0;
+        for panel in &*sums {
+            sum += f64::from(panel.loss);
+            of_bounds.iter_mut().zip(&panel.of_bounds).for_each(|(sum, part)| *sum += part);
+        }
         let mut value = sum / batch as f64;
         if let (Some(own), Some(bounds_adam)) = (&mut ensemble.bounds, bounds_adam) {
             let (low, high) = of_bounds.split_at_mut(channels);
