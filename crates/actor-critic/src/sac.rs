@@ -11,6 +11,9 @@
 //!
 //! One update: critic, then every `actor_every` updates actor and temperature (with the log-probabilities before the
 //! actor's step), then every `target_every` updates the targets.
+//!
+//! One update in two forms: [`Sac::update`], through tensors and their autodiff, is the specification and serves every
+//! device; [`Sac::update_host`], in host memory, takes no memory and has its derivatives by hand (`sac/host.rs`).
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::{Batch, State, StateError};

@@ -52,7 +52,7 @@ fn after_some_updates_an_update_allocates_nothing() {
         let mut twenty = || {
             let before = COUNT.load(Ordering::Relaxed);
             for _ in 0..20 {
-                sac.update_host(&batch, &noise_next, &noise);
+                sac.update_batch(&batch, &noise_next, &noise);
             }
             COUNT.load(Ordering::Relaxed) - before
         };

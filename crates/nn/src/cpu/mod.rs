@@ -6,6 +6,7 @@
 //! * [`layout`]: the shape of `E` networks, and where each number stands.
 //! * [`panels`]: 32 rows at a time with features outermost, so that vectors run over rows.
 //! * `gemm`: register tiles of matrix products.
+//! * `layer`: the parts of a pass over one layer.
 //! * [`tape`]: one member's forward and backward pass over some panels.
 //! * [`update`]: weight gradients, stored or fed to an optimiser step while they are in registers.
 //! * [`train`]: a whole step of an ensemble, a member a thread.
@@ -19,6 +20,7 @@
 
 pub mod adam;
 mod gemm;
+mod layer;
 pub mod layout;
 pub mod math;
 pub mod panels;

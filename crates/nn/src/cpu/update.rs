@@ -123,20 +123,20 @@ impl Step {
     }
 }
 
-/// Into how many pieces a layer's gradient is cut, so that there is one for every thread; a gradient does not depend on
-/// it.
-fn cuts(layers: usize) -> usize {
-    let threads = team::threads();
-    if threads == 1 { 1 } else { (4 * threads).div_ceil(layers.max(1)).min(8) }
-}
-
-/// Every layer of every member, the costly ones first.
+/// Every layer of every member. Layers are cut so that all threads have work; a gradient does not depend on it. Numbers
+/// run by member, then by cut: a thread that begins with the same numbers at every step ([`team::for_each`]) has the
+/// same weights and moments at every step.
 fn run<T: Tapes + ?Sized>(layout: &Layout, tapes: &T, sink: &impl Sink) {
     let members = tapes.members();
     assert!(members.end <= layout.shape().members, "members {members:?} of {}", layout.shape().members);
-    let cuts = cuts(members.len() * layout.depth());
-    team::for_each(members.len() * layout.depth() * cuts, |i| {
-        let (cut, member, rank) = (i % cuts, members.start + i / cuts % members.len(), i / cuts / members.len());
+    let (threads, depth) = (team::threads(), layout.depth());
+    let cuts = match threads {
+        1 => 1,
+        _ if members.len().is_multiple_of(threads) => 2,
+        _ => (2 * threads).min(8),
+    };
+    team::for_each(members.len() * cuts * depth, |i| {
+        let (member, cut, rank) = (members.start + i / depth / cuts, i / depth % cuts, i % depth);
         one_layer(layout, tapes, sink, member, layout.by_cost[rank], [cut, cuts]);
     });
 }
