@@ -86,7 +86,9 @@ def model_parameters(layers: data.Layers, layout: Callable, gaussian: bool = Tru
     if gaussian:
         channels = layers[0][-1].shape[-1] // 2
         low, high = LOGVAR_BOUNDS
-        parameters |= {"min_logvar": jnp.full(channels, low), "max_logvar": jnp.full(channels, high)}
+        bounds = {"min_logvar": low, "max_logvar": high}
+        # From numpy, for a type that the first step does not change: a new type is a new compilation.
+        parameters |= {name: jnp.array(np.full(channels, value, data.DTYPE)) for name, value in bounds.items()}
     return parameters
 
 

@@ -102,10 +102,8 @@ fn assert_agree(what: &str, (got, metrics): (&Sac, Vec<f64>), (want, of_want): (
     assert_eq!(metrics.len(), of_want.len(), "{what}: the actor's turn");
     for (got, want) in metrics.iter().zip(&of_want) {
         assert!((got - want).abs() <= METRICS * (1.0 + want.abs()), "{what}: {got}, expected {want}");
-        println!("m {:e}", (got - want).abs() / (1.0 + want.abs()));
     }
     let (worst, name) = apart(&got.save(), &want.save());
-    println!("s {worst:e} {name} {bound}");
     assert!(worst <= bound, "{what}: {name} is {worst:e} off");
 }
 
