@@ -269,8 +269,9 @@ impl Sac {
             Net { layout: policy.net.layout(), weights: own.get() },
             Net { layout: target.net.layout(), weights: targets.get() },
         ];
-        let pass = Pass { batch, noise: noise_next, dims, alpha };
-        workspace.critics(&pass, config.discount as f32, nets, |n| step.member(n));
+        let noise = actors_turn.then_some(noise);
+        let pass = Pass { batch, noise_next, noise, dims, alpha, discount: config.discount as f32 };
+        workspace.critics(&pass, nets, |n| step.member(n));
         policy.net.slot_mut().put(own.into_tensor());
         let follow = targets_turn.then(|| (targets.get_mut(), config.tau as f32));
         step.apply(&workspace.of_critics(), follow);
@@ -280,7 +281,7 @@ impl Sac {
         // Actor and temperature.
         let actor = actors_turn.then(|| {
             let mut own = self.actor_adam.fused(&mut policy.net);
-            workspace.actor(&Pass { noise, ..pass }, own.member(0), |n| step.member(n));
+            workspace.actor(&pass, own.member(0), |n| step.member(n));
             own.apply(&workspace.of_actor(), None);
             own.finish();
             let [loss, log_prob] = mean(workspace.actor_sums());

@@ -35,7 +35,8 @@ pub(super) struct Target<'a> {
     pub(super) not_terminated: &'a [f32],
     pub(super) discount: f32,
     pub(super) alpha: f32,
-    /// log π, which y replaces.
+    pub(super) log_prob: &'a Row,
+    /// To be filled.
     pub(super) y: &'a mut Row,
 }
 
@@ -50,11 +51,11 @@ impl Task for Target<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let Self { q, stride, reward, not_terminated, discount, alpha, y } = self;
+        let Self { q, stride, reward, not_terminated, discount, alpha, log_prob, y } = self;
         let (least, _) = lowest(q, stride);
         let (reward, not_terminated) = (row(reward, 0), row(not_terminated, 0));
         for j in 0..LANES {
-            let value = S::mul_add(-alpha, y[j], least[j]);
+            let value = S::mul_add(-alpha, log_prob[j], least[j]);
             y[j] = S::mul_add(not_terminated[j], discount * value, reward[j]);
         }
     }
@@ -87,16 +88,45 @@ impl Task for Residual<'_> {
     }
 }
 
-/// α log π − min_n Q_n of one panel into `loss`, and in place of every Q_n its derivative times `scale`.
-pub(super) struct Choice<'a> {
+/// α log π − min_n Q_n of one panel into `loss`.
+pub(super) struct ActorLoss<'a> {
     /// Q, `N` rows.
-    pub(super) q: &'a mut [f32],
+    pub(super) q: &'a [f32],
     /// From one of these rows to the next.
     pub(super) stride: usize,
     pub(super) log_prob: &'a Row,
     pub(super) alpha: f32,
-    pub(super) scale: f32,
     pub(super) loss: &'a mut Row,
+}
+
+impl ActorLoss<'_> {
+    pub(super) fn fill(self) {
+        simd::dispatch(self);
+    }
+}
+
+impl Task for ActorLoss<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Self { q, stride, log_prob, alpha, loss } = self;
+        let (least, _) = lowest(q, stride);
+        for j in 0..LANES {
+            loss[j] = S::mul_add(alpha, log_prob[j], -least[j]);
+        }
+    }
+}
+
+/// The derivative of [`ActorLoss`] by one critic's value, times `scale`, into `gradient`.
+pub(super) struct Choice<'a> {
+    /// Q, `N` rows.
+    pub(super) q: &'a [f32],
+    /// From one of these rows to the next.
+    pub(super) stride: usize,
+    pub(super) critic: usize,
+    pub(super) scale: f32,
+    pub(super) gradient: &'a mut Row,
 }
 
 impl Choice<'_> {
@@ -110,16 +140,9 @@ impl Task for Choice<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let Self { q, stride, log_prob, alpha, scale, loss } = self;
-        let (least, which) = lowest(q, stride);
+        let (_, which) = lowest(self.q, self.stride);
         for j in 0..LANES {
-            loss[j] = S::mul_add(alpha, log_prob[j], -least[j]);
-        }
-        for (n, q) in q.chunks_mut(stride).enumerate() {
-            let q = row_mut(q, 0);
-            for j in 0..LANES {
-                q[j] = if which[j] == n as u32 { -scale } else { 0.0 };
-            }
+            self.gradient[j] = if which[j] == self.critic as u32 { -self.scale } else { 0.0 };
         }
     }
 }

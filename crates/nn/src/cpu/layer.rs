@@ -265,11 +265,12 @@ pub(super) unsafe fn copy(tile: &Tile, rows: usize, to: *mut f32) {
 pub(super) unsafe fn times(tile: &Tile, rows: usize, slope: *mut f32, to: *mut f32) {
     for (r, tile) in tile.iter().enumerate().take(rows) {
         unsafe {
-            let slope = *row(slope, r);
-            let to = row(to, r);
+            // By value: loops over rows that may be the same row stay scalar.
+            let mut product = *row(slope, r);
             for j in 0..LANES {
-                to[j] = tile[j] * slope[j];
+                product[j] *= tile[j];
             }
+            *row(to, r) = product;
         }
     }
 }

@@ -120,6 +120,9 @@ pub trait Simd: Copy + 'static {
     /// # Safety
     /// The level is available.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Brings what is at `p` into the cache, if it can be read.
+    #[inline(always)]
+    fn prefetch(_p: *const f32) {}
     /// Transposes 16×16 numbers: `to[j * to_stride + i] = from[i * from_stride + j]`.
     ///
     /// # Safety
@@ -192,6 +195,12 @@ mod x86 {
         type V = __m256;
         const LANES: usize = 8;
         const ROWS: usize = 6;
+
+        #[inline(always)]
+        fn prefetch(p: *const f32) {
+            // Safety: a prefetch of any address is allowed.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        }
 
         #[inline(always)]
         fn mul_add(a: f32, b: f32, c: f32) -> f32 {
@@ -269,6 +278,12 @@ mod x86 {
         type V = __m512;
         const LANES: usize = 16;
         const ROWS: usize = 12;
+
+        #[inline(always)]
+        fn prefetch(p: *const f32) {
+            // Safety: a prefetch of any address is allowed.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        }
 
         #[inline(always)]
         fn mul_add(a: f32, b: f32, c: f32) -> f32 {

@@ -17,6 +17,8 @@ use super::team::{self, Shared};
 
 /// What becomes of a gradient.
 pub(super) trait Sink: Sync {
+    /// Gradients of `n` numbers from `at` in a member's row will be taken soon.
+    fn expect<S: Simd>(&self, _member: usize, _at: usize, _n: usize) {}
     /// Gradients of the numbers from `at` in a member's row.
     fn take<S: Simd>(&self, member: usize, at: usize, gradient: &[f32]);
 }
@@ -49,6 +51,18 @@ pub(super) struct Step {
 }
 
 impl Sink for Step {
+    #[inline(always)]
+    fn expect<S: Simd>(&self, member: usize, at: usize, n: usize) {
+        let start = member * self.parameters + at;
+        for all in [self.moment_1, self.moment_2, self.weights] {
+            for i in (0..n).step_by(16) {
+                // Safety: within a member's row.
+                S::prefetch(unsafe { all.at(start + i) });
+            }
+            S::prefetch(unsafe { all.at(start + n - 1) });
+        }
+    }
+
     #[inline(always)]
     fn take<S: Simd>(&self, member: usize, at: usize, gradient: &[f32]) {
         let (start, n) = (member * self.parameters + at, gradient.len());
@@ -132,8 +146,8 @@ fn run<T: Tapes + ?Sized>(layout: &Layout, tapes: &T, sink: &impl Sink) {
     let (threads, depth) = (team::threads(), layout.depth());
     let cuts = match threads {
         1 => 1,
-        _ if members.len().is_multiple_of(threads) => 2,
-        _ => (2 * threads).min(8),
+        _ if members.len().is_multiple_of(threads) => 1,
+        _ => threads.min(8),
     };
     team::for_each(members.len() * cuts * depth, |i| {
         let (member, cut, rank) = (members.start + i / depth / cuts, i / depth % cuts, i % depth);
@@ -212,8 +226,8 @@ impl<T: Tapes + ?Sized, K: Sink> Task for OneLayer<'_, T, K> {
             } else {
                 let width = layer.outputs.next_multiple_of(LANES_OF_BLOCK);
                 turned.resize(gradients.len() * LANES * width, 0.0);
-                turn::<S>(gradients, layer.outputs, turned, width);
-                wide::<S, K>(sink, member, layer.weight, layer.outputs, [first, end], inputs, turned, width);
+                turn::<S>(gradients, layer.outputs, turned);
+                wide::<S, K>(sink, member, layer.weight, layer.outputs, [first, end], inputs, turned);
             }
             if cut == 0 {
                 column_sums::<S, K>(sink, member, layer.bias, layer.outputs, gradients);
@@ -226,15 +240,17 @@ impl<T: Tapes + ?Sized, K: Sink> Task for OneLayer<'_, T, K> {
     }
 }
 
-/// `[O][LANES]` of every panel to `[lanes of all panels][width]`.
+/// `[O][LANES]` of every panel to `[width / LANES][lanes of all panels][LANES]`: a block of columns lies together.
 #[inline(always)]
-unsafe fn turn<S: Simd>(panels: &[*const f32], outputs: usize, turned: &mut [f32], width: usize) {
+unsafe fn turn<S: Simd>(panels: &[*const f32], outputs: usize, turned: &mut [f32]) {
     for (p, panel) in panels.iter().enumerate() {
         for column in (0..outputs).step_by(16) {
             for lane in (0..LANES).step_by(16) {
                 unsafe {
-                    let to = turned.as_mut_ptr().add((p * LANES + lane) * width + column);
-                    S::transpose16(panel.add(column * LANES + lane), LANES, to, width);
+                    let block = column / LANES_OF_BLOCK * panels.len() * LANES;
+                    let row = (block + p * LANES + lane) * LANES_OF_BLOCK;
+                    let to = turned.as_mut_ptr().add(row + column % LANES_OF_BLOCK);
+                    S::transpose16(panel.add(column * LANES + lane), LANES, to, LANES_OF_BLOCK);
                 }
             }
         }
@@ -251,16 +267,19 @@ unsafe fn wide<S: Simd, K: Sink>(
     [first, end]: [usize; 2],
     inputs: &[*const f32],
     turned: &[f32],
-    width: usize,
 ) {
     let mut tile: Tile = [[0.0; LANES]; MOST_ROWS];
     for column in (0..outputs).step_by(LANES_OF_BLOCK) {
         let used = LANES_OF_BLOCK.min(outputs - column);
+        let block = turned[column * inputs.len() * LANES..].as_ptr();
         let mut row = first;
         while row < end {
             let rows = S::ROWS.min(end - row);
+            for r in 0..rows {
+                sink.expect::<S>(member, weight + (row + r) * outputs + column, used);
+            }
             unsafe {
-                gemm::block_tile::<S>(rows, inputs, row, turned.as_ptr().add(column), width, used, &mut tile);
+                gemm::block_tile::<S>(rows, inputs, row, block, LANES_OF_BLOCK, used, &mut tile);
             }
             for (r, gradient) in tile.iter().enumerate().take(rows) {
                 let at = weight + (row + r) * outputs + column;
@@ -301,15 +320,15 @@ unsafe fn narrow<S: Simd, K: Sink>(
 
 #[inline(always)]
 unsafe fn column_sums<S: Simd, K: Sink>(sink: &K, member: usize, at: usize, outputs: usize, panels: &[*const f32]) {
-    for o in 0..outputs {
-        let mut sums = [0.0; LANES];
-        for panel in panels {
-            let row = unsafe { &*panel.add(o * LANES).cast::<[f32; LANES]>() };
-            for j in 0..LANES {
-                sums[j] += row[j];
+    unsafe {
+        columns::<S, K>(sink, member, at, outputs, |o, sums| {
+            for panel in panels {
+                let row = &*panel.add(o * LANES).cast::<[f32; LANES]>();
+                for j in 0..LANES {
+                    sums[j] += row[j];
+                }
             }
-        }
-        sink.take::<S>(member, at + o, &[gemm::fold(&mut sums)]);
+        });
     }
 }
 
@@ -322,15 +341,35 @@ unsafe fn column_dots<S: Simd, K: Sink>(
     a: &[*const f32],
     b: &[*const f32],
 ) {
-    for o in 0..outputs {
-        let mut sums = [0.0; LANES];
-        for (a, b) in a.iter().zip(b) {
-            let (a, b) =
-                unsafe { (&*a.add(o * LANES).cast::<[f32; LANES]>(), &*b.add(o * LANES).cast::<[f32; LANES]>()) };
-            for j in 0..LANES {
-                sums[j] = S::mul_add(a[j], b[j], sums[j]);
+    unsafe {
+        columns::<S, K>(sink, member, at, outputs, |o, sums| {
+            for (a, b) in a.iter().zip(b) {
+                let (a, b) = (&*a.add(o * LANES).cast::<[f32; LANES]>(), &*b.add(o * LANES).cast::<[f32; LANES]>());
+                for j in 0..LANES {
+                    sums[j] = S::mul_add(a[j], b[j], sums[j]);
+                }
             }
+        });
+    }
+}
+
+/// One number a column, from the sums of its lanes; some columns at a time, for the sink's vectors.
+#[inline(always)]
+unsafe fn columns<S: Simd, K: Sink>(
+    sink: &K,
+    member: usize,
+    at: usize,
+    outputs: usize,
+    sum: impl Fn(usize, &mut [f32; LANES]),
+) {
+    let mut some = [0.0; LANES];
+    for first in (0..outputs).step_by(LANES) {
+        let used = LANES.min(outputs - first);
+        for (o, gradient) in some.iter_mut().enumerate().take(used) {
+            let mut sums = [0.0; LANES];
+            sum(first + o, &mut sums);
+            *gradient = gemm::fold(&mut sums);
         }
-        sink.take::<S>(member, at + o, &[gemm::fold(&mut sums)]);
+        sink.take::<S>(member, at + first, &some[..used]);
     }
 }
