@@ -107,14 +107,14 @@ impl Scene {
 pub fn run(seconds: f64) -> anyhow::Result<()> {
     let mut linear = Scene::new(Activation::Identity);
     let mut scene = Scene::new(Activation::Silu);
-    let median = |f: &mut dyn FnMut()| time(seconds, 20, 1.0, f)[1];
+    let median = |f: &mut dyn FnMut()| time(seconds, 20, 1.0, f).median;
 
     let products = median(&mut || linear.forward(false));
     let forward = median(&mut || scene.forward(false));
     let both = median(&mut || scene.forward(true));
     let store = median(&mut || scene.store());
     let step = median(&mut || scene.step());
-    let whole = timing(Workload::ModelStep, seconds)?.median();
+    let whole = timing(Workload::ModelStep, seconds)?.ms.median;
     let layer = timing(Workload::Layer, seconds)?;
     let gflops = layer.gflops().unwrap_or(0.0) * team::threads() as f64;
     let ideal = flops_of_a_model_step() / gflops / 1e6;
