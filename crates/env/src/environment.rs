@@ -41,6 +41,49 @@ pub trait Environment: Send {
     /// # Errors
     /// If an array is missing, unknown, or not what `save` would write.
     fn restore(&mut self, state: State) -> Result<(), EnvError>;
+
+    /// Puts factors on the task's physical parameters, at once. They are no part of [`Environment::save`]: whoever sets
+    /// them sets them again before a restore.
+    ///
+    /// # Errors
+    /// If a factor is not positive and finite, or is not 1 where the task has no such parameter.
+    fn set_physics(&mut self, physics: Physics) -> Result<(), EnvError> {
+        physics.check(&self.spec().id, &[])
+    }
+}
+
+/// Factors on a task's physical parameters; all are 1 in the task that an id names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Physics {
+    /// On every mass.
+    pub mass: f64,
+    /// On every length.
+    pub length: f64,
+    /// On the acceleration of gravity.
+    pub gravity: f64,
+}
+
+impl Default for Physics {
+    fn default() -> Self {
+        Self { mass: 1.0, length: 1.0, gravity: 1.0 }
+    }
+}
+
+impl Physics {
+    /// Checks that a task with the parameters `known`, of `mass`, `length` and `gravity`, can have these factors.
+    ///
+    /// # Errors
+    /// If one is not positive and finite, or not 1 and not of a known parameter.
+    pub fn check(&self, id: &str, known: &[&str]) -> Result<(), EnvError> {
+        for (parameter, factor) in [("mass", self.mass), ("length", self.length), ("gravity", self.gravity)] {
+            let possible = factor > 0.0 && factor.is_finite();
+            if !possible || (factor != 1.0 && !known.contains(&parameter)) {
+                let known = known.join(", ");
+                return Err(EnvError::Physics { id: id.into(), parameter, factor, known });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What an environment tells about itself.
@@ -154,6 +197,20 @@ pub enum EnvError {
         low: f32,
         /// Its upper end.
         high: f32,
+    },
+    /// A physical parameter that the task does not have, or a factor that makes no sense.
+    #[error(
+        "`{id}` cannot have {factor} times its {parameter}\nhint: factors are positive, and this task has the parameters [{known}]"
+    )]
+    Physics {
+        /// The environment.
+        id: String,
+        /// The parameter.
+        parameter: &'static str,
+        /// The factor on it.
+        factor: f64,
+        /// The parameters that the task has.
+        known: String,
     },
     /// A saved state that does not fit.
     #[error("`{id}` cannot go back to this state: {source}\nhint: was it saved by this environment and version?")]

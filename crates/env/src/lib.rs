@@ -18,6 +18,6 @@ pub mod space;
 pub mod wrappers;
 
 pub use checker::{Check, CheckFailure, check_environment};
-pub use environment::{EnvError, Environment, Info, Reset, Spec, Step};
+pub use environment::{EnvError, Environment, Info, Physics, Reset, Spec, Step};
 pub use registry::{EnvInfo, list, make, make_unscaled};
 pub use space::BoxSpace;

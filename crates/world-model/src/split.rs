@@ -49,7 +49,16 @@ impl Split {
     /// The order in which an epoch visits positions, common to all members: a permutation of `0..N_train`.
     #[must_use]
     pub fn order(&self, epoch: u32) -> Vec<usize> {
-        self.order.at(self.call, epoch).permutation(self.bootstrap[0].len())
+        let mut order = Vec::new();
+        self.reorder(epoch, &mut order);
+        order
+    }
+
+    /// The same into a vector that is there already.
+    pub fn reorder(&self, epoch: u32, order: &mut Vec<usize>) {
+        order.clear();
+        order.extend(0..self.bootstrap[0].len());
+        self.order.at(self.call, epoch).shuffle(order);
     }
 
     /// The replay rows of one batch in such an order, `[E, B]`: each member's own row at each position. The last batch

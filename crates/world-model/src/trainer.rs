@@ -154,7 +154,7 @@ impl Trainer {
         fit.batch += 1;
         if fit.batch == fit.data.split.batches(batch) {
             (fit.epoch, fit.batch) = (fit.epoch + 1, 0);
-            fit.order = fit.data.split.order(fit.epoch);
+            fit.data.split.reorder(fit.epoch, &mut fit.order);
         }
         loss
     }

@@ -141,8 +141,8 @@ impl Task for Choice<'_> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         let (_, which) = lowest(self.q, self.stride);
-        for j in 0..LANES {
-            self.gradient[j] = if which[j] == self.critic as u32 { -self.scale } else { 0.0 };
+        for (gradient, which) in self.gradient.iter_mut().zip(which) {
+            *gradient = if which == self.critic as u32 { -self.scale } else { 0.0 };
         }
     }
 }

@@ -18,7 +18,7 @@ use core::hint::black_box;
 
 use foresee_core::{State, StateError, Termination};
 
-use crate::environment::{EnvError, Environment, Info, Reset, Spec, Step};
+use crate::environment::{EnvError, Environment, Info, Physics, Reset, Spec, Step};
 use crate::numpy_random::NumpyRng;
 use crate::space::BoxSpace;
 
@@ -42,6 +42,7 @@ pub struct Pendulum {
     rng: NumpyRng,
     /// [θ, θ̇], in rad and rad/s; `None` before the first reset.
     physics: Option<[f64; 2]>,
+    factors: Physics,
 }
 
 impl Pendulum {
@@ -55,7 +56,7 @@ impl Pendulum {
             max_episode_steps: None,
             termination: Termination::never(),
         };
-        Self { spec, rng: NumpyRng::from_seed(0), physics: None }
+        Self { spec, rng: NumpyRng::from_seed(0), physics: None, factors: Physics::default() }
     }
 }
 
@@ -82,7 +83,7 @@ impl Environment for Pendulum {
     fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
         self.spec.check_action(action)?;
         let Some(physics) = self.physics else { return Err(EnvError::NeedsReset { id: self.spec.id.clone() }) };
-        let (physics, reward) = advance(physics, action[0].clamp(-MAX_TORQUE, MAX_TORQUE));
+        let (physics, reward) = advance(physics, action[0].clamp(-MAX_TORQUE, MAX_TORQUE), self.factors);
         self.physics = Some(physics);
         Ok(Step { obs: observe(physics), reward, terminated: false, truncated: false, info: Info::new() })
     }
@@ -97,6 +98,12 @@ impl Environment for Pendulum {
 
     fn restore(&mut self, state: State) -> Result<(), EnvError> {
         (self.physics, self.rng) = read(state).map_err(EnvError::bad_state(&self.spec.id))?;
+        Ok(())
+    }
+
+    fn set_physics(&mut self, physics: Physics) -> Result<(), EnvError> {
+        physics.check(&self.spec.id, &["mass", "length", "gravity"])?;
+        self.factors = physics;
         Ok(())
     }
 }
@@ -116,12 +123,14 @@ fn read(mut state: State) -> Result<(Option<[f64; 2]>, NumpyRng), StateError> {
     Ok((physics, rng))
 }
 
-/// The state after `DT` under a torque in N m, and the reward.
-fn advance([theta, theta_dot]: [f64; 2], torque: f32) -> ([f64; 2], f64) {
+/// The state after `DT` under a torque in N m, and the reward. Factors of 1 leave every bit alone.
+fn advance([theta, theta_dot]: [f64; 2], torque: f32, factors: Physics) -> ([f64; 2], f64) {
     let torque_cost = 0.001_f32 * torque.powf(two() as f32);
     let cost = wrap(theta).powf(two()) + 0.1 * theta_dot.powf(two()) + f64::from(torque_cost);
 
-    let acceleration = GRAVITY_TERM * theta.sin() + f64::from(TORQUE_TERM * torque);
+    let Physics { mass, length, gravity } = factors;
+    let by_gravity = GRAVITY_TERM * (gravity / length) * theta.sin();
+    let acceleration = by_gravity + f64::from(TORQUE_TERM * torque) / (mass * length * length);
     let theta_dot = (theta_dot + acceleration * DT).clamp(-MAX_SPEED, MAX_SPEED);
     ([theta + theta_dot * DT, theta_dot], -cost)
 }
@@ -161,7 +170,7 @@ mod tests {
             ),
         ];
         for ((state, torque), (want, reward)) in steps {
-            let got = advance(state, torque);
+            let got = advance(state, torque, Physics::default());
             if cfg!(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu")) {
                 assert_eq!(got, (want, reward));
             }
@@ -171,8 +180,8 @@ mod tests {
 
     #[test]
     fn it_hangs_still_at_the_bottom_and_stands_still_at_the_top() {
-        assert_eq!(advance([0.0, 0.0], 0.0), ([0.0, 0.0], 0.0));
-        let ([theta, theta_dot], reward) = advance([PI, 0.0], 0.0);
+        assert_eq!(advance([0.0, 0.0], 0.0, Physics::default()), ([0.0, 0.0], 0.0));
+        let ([theta, theta_dot], reward) = advance([PI, 0.0], 0.0, Physics::default());
         assert!((theta - PI).abs() < 1e-15 && theta_dot.abs() < 1e-14);
         assert_eq!(reward, -PI * PI);
     }
@@ -181,8 +190,21 @@ mod tests {
     fn full_torque_holds_the_rod_where_its_sine_is_two_fifths() {
         // 15 sin θ = 3 u: full torque balances where sin θ = 0.4.
         let theta = 0.4_f64.asin();
-        let ([_, theta_dot], _) = advance([theta, 0.0], -MAX_TORQUE);
+        let ([_, theta_dot], _) = advance([theta, 0.0], -MAX_TORQUE, Physics::default());
         assert!(theta_dot.abs() < 1e-15, "{theta_dot}");
+    }
+
+    #[test]
+    fn factors_are_those_of_the_equation_of_motion() {
+        let factors = Physics { mass: 2.0, length: 0.5, gravity: 1.5 };
+        let (theta, torque) = (0.3_f64, 1.25_f32);
+        let ([_, theta_dot], _) = advance([theta, 0.0], torque, factors);
+        let (g, l, m) = (10.0 * 1.5, 0.5, 2.0);
+        let want = DT * (3.0 * g / (2.0 * l) * theta.sin() + 3.0 / (m * l * l) * f64::from(torque));
+        assert!((theta_dot - want).abs() < 1e-12, "{theta_dot}, {want}");
+        let refused = |physics: Physics| Pendulum::new().set_physics(physics).unwrap_err().to_string();
+        assert!(refused(Physics { mass: 0.0, ..factors }).starts_with("`Pendulum-v1` cannot have 0 times its mass"));
+        assert!(refused(Physics { gravity: f64::NAN, ..factors }).contains("NaN times its gravity"));
     }
 
     #[test]
@@ -193,8 +215,8 @@ mod tests {
             env.step(&[action]).unwrap()
         };
         assert_eq!(step(100.0), step(MAX_TORQUE));
-        assert_eq!(advance([1.5, 7.99], 2.0).0[1], MAX_SPEED);
-        assert_eq!(advance([-1.5, -7.99], -2.0).0[1], -MAX_SPEED);
+        assert_eq!(advance([1.5, 7.99], 2.0, Physics::default()).0[1], MAX_SPEED);
+        assert_eq!(advance([-1.5, -7.99], -2.0, Physics::default()).0[1], -MAX_SPEED);
     }
 
     #[test]

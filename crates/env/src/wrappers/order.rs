@@ -5,7 +5,7 @@
 
 use foresee_core::State;
 
-use crate::environment::{EnvError, Environment, Reset, Spec, Step};
+use crate::environment::{EnvError, Environment, Physics, Reset, Spec, Step};
 
 /// A task that can only be stepped within an episode.
 pub struct EnforceOrder {
@@ -56,6 +56,10 @@ impl Environment for EnforceOrder {
         self.inner.restore(inner)?;
         self.needs_reset = needs_reset;
         Ok(())
+    }
+
+    fn set_physics(&mut self, physics: Physics) -> Result<(), EnvError> {
+        self.inner.set_physics(physics)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use foresee_core::State;
 
-use crate::environment::{EnvError, Environment, Reset, Spec, Step};
+use crate::environment::{EnvError, Environment, Physics, Reset, Spec, Step};
 use crate::space::BoxSpace;
 
 /// A task whose actions lie in [-1, 1].
@@ -66,6 +66,10 @@ impl Environment for RescaleAction {
         let inner = state.part("inner");
         state.finish().map_err(EnvError::bad_state(&self.spec.id))?;
         self.inner.restore(inner)
+    }
+
+    fn set_physics(&mut self, physics: Physics) -> Result<(), EnvError> {
+        self.inner.set_physics(physics)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use foresee_core::State;
 
-use crate::environment::{EnvError, Environment, Reset, Spec, Step};
+use crate::environment::{EnvError, Environment, Physics, Reset, Spec, Step};
 
 /// A task with a time limit.
 pub struct TimeLimit {
@@ -59,6 +59,10 @@ impl Environment for TimeLimit {
         self.inner.restore(inner)?;
         self.elapsed = elapsed;
         Ok(())
+    }
+
+    fn set_physics(&mut self, physics: Physics) -> Result<(), EnvError> {
+        self.inner.set_physics(physics)
     }
 }
 

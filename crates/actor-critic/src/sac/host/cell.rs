@@ -1,0 +1,93 @@
+//! One critic at some rows of a batch.
+
+use std::ops::Range;
+
+use foresee_nn::Mlp;
+use foresee_nn::cpu::panels::{self, pack};
+use foresee_nn::cpu::{self, LANES, Scratch, Tape};
+
+use super::group::Group;
+use super::{Net, Pass, of_panel};
+use crate::policy::lanes::{row, row_mut};
+use crate::sac::lanes::{Choice, Target, residual, total};
+
+/// One critic at the rows of one group.
+#[derive(Clone, Debug)]
+pub(super) struct Cell {
+    pub(super) critic: usize,
+    pub(super) group: usize,
+    pub(super) tape: Tape,
+    /// A panel's sums over rows: (Q − y)², y.
+    pub(super) sums: Vec<[f64; 2]>,
+    pub(super) scratch: Scratch,
+}
+
+impl Cell {
+    pub(super) fn new(critic: &Mlp) -> Self {
+        let tape = Tape::new(critic.layout(), 0);
+        Self { critic: 0, group: 0, tape, sums: vec![], scratch: Scratch::default() }
+    }
+
+    pub(super) fn fit(&mut self, critic: usize, group: usize, rows: usize) {
+        (self.critic, self.group) = (critic, group);
+        if self.tape.rows() != rows {
+            self.tape.resize(rows);
+            self.sums.resize(panels::count(rows), [0.0; 2]);
+        }
+    }
+
+    /// The target's values at next observations and actions, `[C, LANES]`.
+    pub(super) fn next_values(&mut self, target: Net<'_>, group: &Group, q: &mut [f32]) {
+        cpu::infer(target.layout, target.member(self.critic), &group.pairs, q, &mut self.scratch);
+    }
+
+    /// The critic's loss and its gradient, on its tape, from the targets' values.
+    pub(super) fn fit_target(&mut self, pass: &Pass<'_>, group: &Group, q: &[f32], stride: usize, critic: &[f32]) {
+        let Pass { batch, dims: [obs, actions], alpha, discount, .. } = *pass;
+        for panel in 0..self.sums.len() {
+            let Range { start, end } = group.rows(panel);
+            let (state, action) = self.tape.input_mut(panel).split_at_mut(obs * LANES);
+            pack(&batch.obs[start * obs..end * obs], obs, state);
+            pack(&batch.action[start * actions..end * actions], actions, action);
+        }
+        self.tape.forward(critic);
+        for panel in 0..self.sums.len() {
+            let rows = group.rows(panel);
+            let mut both = [[0.0; LANES]; 2];
+            for (lanes, all) in both.iter_mut().zip([&batch.reward, &batch.not_terminated]) {
+                lanes[..rows.len()].copy_from_slice(&all[rows.clone()]);
+            }
+            let [reward, not_terminated] = &both;
+            let (log_prob, mut y) = (row(&group.next_log_prob, panel), [0.0; LANES]);
+            let q = &q[rows.start..];
+            Target { q, stride, reward, not_terminated, discount, alpha, log_prob, y: &mut y }.fill();
+            let (q, gradient) = self.tape.output_gradient_mut(panel);
+            let mut squares = [0.0; LANES];
+            residual(q, &y, pass.share(), gradient, &mut squares);
+            self.sums[panel] = [total(&squares, rows.len()), total(&y, rows.len())];
+        }
+        self.tape.backward(critic);
+    }
+
+    /// The critic at the actor's actions. The tape holds the observations already.
+    pub(super) fn at_actions(&mut self, pass: &Pass<'_>, group: &Group, q: &mut [f32], critic: &[f32]) {
+        let [obs, actions] = pass.dims;
+        for panel in 0..self.sums.len() {
+            self.tape.input_mut(panel)[obs * LANES..].copy_from_slice(of_panel(&group.actions, panel, actions));
+        }
+        self.tape.forward(critic);
+        for panel in 0..self.sums.len() {
+            *row_mut(q, panel) = *row(self.tape.output(panel), 0);
+        }
+    }
+
+    /// The gradient of the actor's loss at this critic's input, on its tape.
+    pub(super) fn by_actions(&mut self, pass: &Pass<'_>, group: &Group, q: &[f32], stride: usize, critic: &[f32]) {
+        for panel in 0..self.sums.len() {
+            let q = &q[group.rows(panel).start..];
+            let gradient = row_mut(self.tape.output_gradient_mut(panel).1, 0);
+            Choice { q, stride, critic: self.critic, scale: pass.share(), gradient }.fill();
+        }
+        self.tape.backward_to_input(critic);
+    }
+}

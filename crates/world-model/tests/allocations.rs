@@ -1,0 +1,82 @@
+//! A gradient step of the ensemble in host memory takes no memory.
+
+mod toys;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use burn::tensor::Device;
+use foresee_core::{Batch, Stream};
+use foresee_world_model::config::{EnsembleConfig, FitConfig};
+use foresee_world_model::{LossConfig, LossKind, ModelConfig, Trainer};
+use toys::Quadratic;
+
+/// The system's allocator, counting.
+struct Counting;
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+#[allow(unsafe_code)]
+// Safety: every call is handed on.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, p: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.realloc(p, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(p, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn after_some_steps_a_gradient_step_allocates_nothing() {
+    let [rows, dims] = [300, 4];
+    let numbers = |name| Stream::new(0, name).normals(0, rows, dims);
+    let batch = Batch {
+        rows,
+        obs: numbers("obs"),
+        action: numbers("action"),
+        reward: Stream::new(0, "reward").normals(0, rows, 1),
+        next_obs: numbers("next_obs"),
+        not_terminated: vec![1.0; rows],
+    };
+    let view = Quadratic::random(4, dims);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("two threads");
+    for kind in [LossKind::Mle, LossKind::Mse, LossKind::Vagram] {
+        let config = ModelConfig {
+            head: None,
+            ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![32, 32] },
+            loss: LossConfig { kind, ..LossConfig::default() },
+            fit: FitConfig { batch: 64, ..FitConfig::default() },
+        };
+        let counts: Vec<usize> = pool.install(|| {
+            let mut trainer = Trainer::new(&config, [dims; 2], 0, &Device::flex());
+            let mut fit = trainer.begin(&batch, &view, 0, 0);
+            // Several epochs, with their short batches.
+            let mut twenty = || {
+                let before = COUNT.load(Ordering::Relaxed);
+                for _ in 0..20 {
+                    trainer.gradient_step(&mut fit);
+                }
+                COUNT.load(Ordering::Relaxed) - before
+            };
+            (0..10).map(|_| twenty()).collect()
+        });
+        // A thread grows its own buffers at the first task it happens to get, which may come late.
+        assert!(counts[1..].contains(&0), "{kind:?}: allocations in twenty steps, again and again: {counts:?}");
+    }
+}
