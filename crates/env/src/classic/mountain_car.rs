@@ -94,9 +94,8 @@ mod tests {
     /// State and force before; state, reward and termination after.
     type Step = ([f64; 2], f32, [f64; 2], f64, bool);
 
-    /// Recorded steps of `gymnasium.make("MountainCarContinuous-v0").unwrapped`
-    /// from states in float32. In order: both sides of the goal's velocity, a turn at the goal, both walls, both limits of
-    /// the speed, from the wall and from the goal.
+    /// Recorded of `gymnasium.make("MountainCarContinuous-v0").unwrapped`, from states in float32 set by hand: about the
+    /// goal, into and off either wall, about either limit of the speed.
     const STEPS: [Step; 11] = [
         (
             [0.4499000012874603, 0.0006000000284984708],
