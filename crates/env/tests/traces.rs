@@ -132,8 +132,8 @@ fn mountain_car_replays_the_recorded_traces_of_gymnasium() {
 
 #[test]
 fn mountain_car_reaches_the_goal_in_the_step_in_which_gymnasiums_does() {
-    // `env.reset(seed=3)`, then to the end `env.step(np.float32([0.9 if obs[1] >= 0 else -0.7]))`: the number of steps, the
-    // last observation and reward, the sum of the rewards.
+    // `env.reset(seed=3)`, then to the end `env.step(np.float32([0.9 if obs[1] >= 0 else -0.7]))`: the number of steps,
+    // the last observation and reward, the sum of the rewards.
     let mut env = make("MountainCarContinuous-v0").unwrap();
     let mut obs = env.reset(Some(3)).unwrap().obs;
     let mut rewards = Vec::new();

@@ -1,24 +1,25 @@
 //! `AcrobotSwingUp-v0`: swing two hanging links up by a torque at the joint between them, and hold them there. It never
 //! terminates.
 //!
-//! State: θ₁ (rad, 0 hanging), θ₂ (rad, of the second link against the first, 0 straight), θ̇₁ and θ̇₂ (rad/s). Action: torque
-//! τ in [-1, 1] N m. Observation: cos θ₁, sin θ₁, cos θ₂, sin θ₂, θ̇₁, θ̇₂.
+//! State: θ₁ (rad, 0 hanging), θ₂ (rad, of the second link against the first, 0 straight), θ̇₁ and θ̇₂ (rad/s). Action:
+//! torque τ in [-1, 1] N m. Observation: cos θ₁, sin θ₁, cos θ₂, sin θ₂, θ̇₁, θ̇₂.
 //!
 //! * d₁ = 2 m c² + m l² + 2 m l c cos θ₂ + 2 I, d₂ = m c² + m l c cos θ₂ + I
 //! * φ₂ = m c g sin(θ₁ + θ₂)
 //! * φ₁ = −m l c θ̇₂² sin θ₂ − 2 m l c θ̇₁ θ̇₂ sin θ₂ + m (c + l) g sin θ₁ + φ₂
 //! * θ̈₂ = (τ + φ₁ d₂/d₁ − m l c θ̇₁² sin θ₂ − φ₂) / (m c² + I − d₂²/d₁)
 //! * θ̈₁ = −(d₂ θ̈₂ + φ₁) / d₁
-//! * one step of the classical Runge-Kutta method of order 4; then angles wrap to ±π, and speeds are clipped to ±4π and ±9π
-//! * reward = (h + 2)/4, in [0, 1], with the height of the tip over the fixed joint h = −cos θ₁ − cos(θ₁ + θ₂), in lengths
-//!   of a link, of the state after the step
+//! * one step of the classical Runge-Kutta method of order 4; then angles wrap to ±π, and speeds are clipped to ±4π and
+//!   ±9π
+//! * reward = (h + 2)/4, in [0, 1], with the height of the tip over the fixed joint h = −cos θ₁ − cos(θ₁ + θ₂), in
+//!   lengths of a link, of the state after the step
 //! * reset: all four uniform in ±0.1, rounded to float32
 //!
-//! where each link has m = 1 kg, l = 1 m, its centre of mass at c = 0.5 m, the moment of inertia about it I = 1 kg m², and
-//! g = 9.8 m/s², dt = 0.2 s. A factor on the length is on l and c; I goes with m l². Equations: R. S. Sutton and A. G.
-//! Barto, "Reinforcement Learning: An Introduction", the acrobot. Source of the dynamics and the resets: `Acrobot-v1` of
-//! Gymnasium 1.4.0, `gymnasium/envs/classic_control/acrobot.py` with `book_or_nips = "book"`; its three actions are τ = −1,
-//! 0, 1. Seeded resets are its own; a step agrees up to rounding.
+//! where each link has m = 1 kg, l = 1 m, its centre of mass at c = 0.5 m, the moment of inertia about it I = 1 kg m²,
+//! and g = 9.8 m/s², dt = 0.2 s. A factor on the length is on l and c; I goes with m l². Equations: R. S. Sutton and A.
+//! G. Barto, "Reinforcement Learning: An Introduction", the acrobot. Source of the dynamics and the resets:
+//! `Acrobot-v1` of Gymnasium 1.4.0, `gymnasium/envs/classic_control/acrobot.py` with `book_or_nips = "book"`; its three
+//! actions are τ = −1, 0, 1. Seeded resets are its own; a step agrees up to rounding.
 
 use core::f64::consts::PI;
 
@@ -141,8 +142,8 @@ mod tests {
         bodies.sum()
     }
 
-    /// State and torque before, state after: `gymnasium.make("Acrobot-v1").unwrapped`, Gymnasium 1.4.0. Some angles wrap,
-    /// and the last three clip speeds.
+    /// State and torque before, state after: `gymnasium.make("Acrobot-v1").unwrapped`, Gymnasium 1.4.0. Some angles
+    /// wrap, and the last three clip speeds.
     const STEPS: [([f64; 4], f32, [f64; 4]); 9] = [
         (
             [0.05, -0.03, 0.02, 0.08],

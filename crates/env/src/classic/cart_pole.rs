@@ -11,10 +11,10 @@
 //! * reward = 1, of the terminating step too
 //! * reset: all four uniform in ±0.05
 //!
-//! with the cart's M = 1 kg, the pole's m = 0.1 kg and half-length l = 0.5 m (a uniform rod), g = 9.8 m/s², dt = 0.02 s.
-//! Equations: R. V. Florian, "Correct equations for the dynamics of the cart-pole system", 2007, without friction. Source:
-//! `CartPole-v1` of Gymnasium 1.4.0, `gymnasium/envs/classic_control/cartpole.py`; its two actions are a = ±1. Seeded
-//! resets are its own; a step agrees up to the rounding of sine and cosine. Limits are judged on the float32
+//! with the cart's M = 1 kg, the pole's m = 0.1 kg and half-length l = 0.5 m (a uniform rod), g = 9.8 m/s², dt = 0.02
+//! s. Equations: R. V. Florian, "Correct equations for the dynamics of the cart-pole system", 2007, without friction.
+//! Source: `CartPole-v1` of Gymnasium 1.4.0, `gymnasium/envs/classic_control/cartpole.py`; its two actions are a = ±1.
+//! Seeded resets are its own; a step agrees up to the rounding of sine and cosine. Limits are judged on the float32
 //! observation, and Gymnasium's on the float64 state.
 
 use core::f64::consts::TAU;
@@ -83,7 +83,8 @@ impl Task<4> for Equations {
     }
 }
 
-/// The state x, ẋ, θ, θ̇ after `dt` s under a force in N on the cart. The factor on mass is on the cart's and the pole's.
+/// The state x, ẋ, θ, θ̇ after `dt` s under a force in N on the cart. The factor on mass is on the cart's and the
+/// pole's.
 pub(super) fn integrate([x, x_dot, theta, theta_dot]: [f64; 4], force: f64, dt: f64, factors: Physics) -> [f64; 4] {
     let (half_length, gravity) = (HALF_LENGTH * factors.length, GRAVITY * factors.gravity);
     let (pole_mass, cart_mass) = (POLE_MASS * factors.mass, CART_MASS * factors.mass);
@@ -115,8 +116,8 @@ mod tests {
         (kinetic + inertia * theta_dot * theta_dot) / 2.0 + pole * 9.8 * gravity * half_length * theta.cos()
     }
 
-    /// Gymnasium 1.4.0: `env = gymnasium.make("CartPole-v1"); env.reset(seed=0)`, then steps with these actions to the end
-    /// of the episode, and `env.unwrapped.state` at the reset and after each step. Every reward is 1.
+    /// Gymnasium 1.4.0: `env = gymnasium.make("CartPole-v1"); env.reset(seed=0)`, then steps with these actions to the
+    /// end of the episode, and `env.unwrapped.state` at the reset and after each step. Every reward is 1.
     const ACTIONS: [f32; 22] = [
         -1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0, -1.0, 1.0, 1.0,
         1.0, 1.0,

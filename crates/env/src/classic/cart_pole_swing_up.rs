@@ -1,7 +1,7 @@
 //! `CartPoleSwingUp-v0`: swing a hanging pole up by a force on its cart, and keep it upright.
 //!
-//! State, action and equations of motion are those of [`cart_pole`]: x (m), ẋ (m/s), θ (rad, 0 upright,
-//! not wrapped), θ̇ (rad/s); a in [-1, 1] is a force of 10 a in N; Euler steps of 0.02 s. Observation: x, ẋ, cos θ, sin θ, θ̇.
+//! State, action and equations of motion are those of [`cart_pole`]: x (m), ẋ (m/s), θ (rad, 0 upright, not wrapped), θ̇
+//! (rad/s); a in [-1, 1] is a force of 10 a in N; Euler steps of 0.02 s. Observation: x, ẋ, cos θ, sin θ, θ̇.
 //!
 //! * reward = (1 + cos θ')/2 − 0.01 a², of the state after the step
 //! * terminated: |x'| > 2.4 m

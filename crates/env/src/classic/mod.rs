@@ -1,4 +1,5 @@
-//! The classic control tasks, and kin of them. Those with Gymnasium's ids compute what Gymnasium computes, to the last bit.
+//! The classic control tasks, and kin of them. Those with Gymnasium's ids compute what Gymnasium computes, to the last
+//! bit.
 //!
 //! * [`task`]: what they share; a new one is a state of a few numbers and its equations.
 //! * [`pendulum`]: `Pendulum-v1`, swing a rod up and hold it there.

@@ -8,14 +8,14 @@
 //! * reward = (100 if terminated) − 0.1 a²
 //! * reset: x uniform in [-0.6, -0.4), v = 0
 //!
-//! A step is the unit of time; 0.0015 is the engine's force over the car's mass, 0.0025 the pull of gravity, and the valley's
-//! shape is fixed, so there is no length to change. Source: Gymnasium 1.4.0,
-//! `gymnasium/envs/classic_control/continuous_mountain_car.py`, under numpy 2.4.6. Its numbers are kept bit for bit, which
-//! takes its types: by numpy 2's promotion the force, 0.0015 a, is a float32 product; the pull is a float64, since
-//! `math.cos` gives one, and is rounded to float32 when it meets the force; every sum after it is float32, and so is the
-//! state. The state of a reset alone is float64: its first 3x is, too. A position that float32 holds exactly is taken for
-//! one after a step, which misjudges one reset in 2²⁹, by one rounding of 3x. An action beyond ±1 acts as ±1, in its cost
-//! too, where Gymnasium's cost has the action as given.
+//! A step is the unit of time; 0.0015 is the engine's force over the car's mass, 0.0025 the pull of gravity, and the
+//! valley's shape is fixed, so there is no length to change. Source: Gymnasium 1.4.0,
+//! `gymnasium/envs/classic_control/continuous_mountain_car.py`, under numpy 2.4.6. Its numbers are kept bit for bit,
+//! which takes its types: by numpy 2's promotion the force, 0.0015 a, is a float32 product; the pull is a float64,
+//! since `math.cos` gives one, and is rounded to float32 when it meets the force; every sum after it is float32, and so
+//! is the state. The state of a reset alone is float64: its first 3x is, too. A position that float32 holds exactly is
+//! taken for one after a step, which misjudges one reset in 2²⁹, by one rounding of 3x. An action beyond ±1 acts as ±1,
+//! in its cost too, where Gymnasium's cost has the action as given.
 
 use foresee_core::Termination;
 use foresee_core::termination::Bound;
@@ -94,8 +94,8 @@ mod tests {
     /// State and force before; state, reward and termination after.
     type Step = ([f64; 2], f32, [f64; 2], f64, bool);
 
-    /// Recorded of `gymnasium.make("MountainCarContinuous-v0").unwrapped`, from states in float32 set by hand: about the
-    /// goal, into and off either wall, about either limit of the speed.
+    /// Recorded of `gymnasium.make("MountainCarContinuous-v0").unwrapped`, from states in float32 set by hand: about
+    /// the goal, into and off either wall, about either limit of the speed.
     const STEPS: [Step; 11] = [
         (
             [0.4499000012874603, 0.0006000000284984708],

@@ -1,5 +1,5 @@
-//! Oracles for equations of motion of two coordinates without friction, whatever the factors on their physics: energy is
-//! kept where nobody acts, an action's power is force times velocity, and a change of units changes nothing.
+//! Oracles for equations of motion of two coordinates without friction, whatever the factors on their physics: energy
+//! is kept where nobody acts, an action's power is force times velocity, and a change of units changes nothing.
 //!
 //! The last needs no equation: where lengths are λ, gravity γ and masses μ times as large, time runs √(λ/γ) times as
 //! slowly, forces are μ γ times as large, torques λ times more, and nothing else differs.
@@ -29,8 +29,8 @@ pub(super) struct Motion {
 }
 
 impl Motion {
-    /// Without an action the energy's largest error in √(λ/γ) s falls as dt to the `order`, from `steps` steps to twice as
-    /// many.
+    /// Without an action the energy's largest error in √(λ/γ) s falls as dt to the `order`, from `steps` steps to twice
+    /// as many.
     #[track_caller]
     pub(super) fn keeps_energy(&self, start: [f64; 4], order: f64, steps: u32) {
         for factors in FACTORS {

@@ -1,5 +1,5 @@
-//! What the classic tasks share: a state of `N` numbers in f64, numpy's generator for the resets, one action, factors on
-//! the physics. A task adds its equations as plain functions, [`Task`]; [`Classic`] makes an environment of them.
+//! What the classic tasks share: a state of `N` numbers in f64, numpy's generator for the resets, one action, factors
+//! on the physics. A task adds its equations as plain functions, [`Task`]; [`Classic`] makes an environment of them.
 
 use core::marker::PhantomData;
 
