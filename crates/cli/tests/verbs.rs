@@ -163,7 +163,7 @@ fn check_prints_a_config_that_check_prints_again() {
 fn everything_that_is_listed_can_be_chosen() {
     let place = Place::new();
     for (what, key, some) in [
-        ("envs", "env.id", &["Pendulum-v1"][..]),
+        ("envs", "env.id", &["Pendulum-v1", "MountainCarContinuous-v0", "CartPoleContinuous-v0"][..]),
         ("losses", "model.loss.kind", &["mle", "mse", "vagram"]),
         ("algos", "algo", &["mbpo", "sac"]),
     ] {

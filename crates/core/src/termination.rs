@@ -1,5 +1,8 @@
 //! Termination rules as data: bounds on observation entries.
 //!
+//! terminated(o) = some bound is broken, or all bounds of the goal hold (and there is a goal), or, if asked for, some
+//! entry is not finite.
+//!
 //! An imagined state has no simulator behind it that could say whether the task ended, so the rule has to be known.
 //! As data it can be evaluated row by row on the CPU and packed for a kernel alike.
 
@@ -18,11 +21,21 @@ pub struct Bound {
     pub closed: bool,
 }
 
-/// When an episode ends by itself: the task goes on while every bound holds.
+impl Bound {
+    /// Whether the observation `[O]` is inside. A NaN is not.
+    fn holds(&self, obs: &[f32]) -> bool {
+        let x = obs[self.index];
+        if self.closed { self.low <= x && x <= self.high } else { self.low < x && x < self.high }
+    }
+}
+
+/// When an episode ends by itself: the task goes on while every bound holds and the goal is not reached.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Termination {
-    /// Bounds on single entries.
+    /// Bounds on single entries: the episode ends outside any of them.
     pub bounds: Vec<Bound>,
+    /// The goal: the episode ends where all of these hold at once. Empty for a task without one.
+    pub goal: Vec<Bound>,
     /// Whether a NaN or an infinity in any entry ends the episode.
     pub finite: bool,
 }
@@ -37,18 +50,22 @@ impl Termination {
     /// A rule from bounds, with non-finite observations ending the episode.
     #[must_use]
     pub fn outside(bounds: Vec<Bound>) -> Self {
-        Self { bounds, finite: true }
+        Self { bounds, finite: true, ..Self::default() }
+    }
+
+    /// A rule from a goal, with non-finite observations ending the episode.
+    #[must_use]
+    pub fn inside(goal: Vec<Bound>) -> Self {
+        Self { goal, finite: true, ..Self::default() }
     }
 
     /// Whether a state with this observation `[O]` has terminated. A NaN is inside no bound.
     #[must_use]
     pub fn terminated(&self, obs: &[f32]) -> bool {
         let finite = !self.finite || obs.iter().all(|x| x.is_finite());
-        let inside = self.bounds.iter().all(|bound| {
-            let x = obs[bound.index];
-            if bound.closed { bound.low <= x && x <= bound.high } else { bound.low < x && x < bound.high }
-        });
-        !(finite && inside)
+        let inside = self.bounds.iter().all(|bound| bound.holds(obs));
+        let reached = !self.goal.is_empty() && self.goal.iter().all(|bound| bound.holds(obs));
+        !(finite && inside) || reached
     }
 }
 
@@ -58,8 +75,10 @@ mod tests {
 
     #[test]
     fn open_and_closed_ends_differ_exactly_at_the_bound() {
-        let rule =
-            |closed| Termination { bounds: vec![Bound { index: 1, low: -1.0, high: 2.0, closed }], finite: false };
+        let rule = |closed| Termination {
+            bounds: vec![Bound { index: 1, low: -1.0, high: 2.0, closed }],
+            ..Termination::never()
+        };
         for (x, open, closed) in [(-1.0, true, false), (2.0, true, false), (0.0, false, false), (2.1, true, true)] {
             assert_eq!(rule(false).terminated(&[9.0, x]), open, "open, x = {x}");
             assert_eq!(rule(true).terminated(&[9.0, x]), closed, "closed, x = {x}");
@@ -71,6 +90,33 @@ mod tests {
         assert!(!Termination::never().terminated(&[f32::NAN]));
         assert!(Termination::outside(vec![]).terminated(&[0.0, f32::INFINITY]));
         let bound = Bound { index: 0, low: f32::NEG_INFINITY, high: f32::INFINITY, closed: true };
-        assert!(Termination { bounds: vec![bound], finite: false }.terminated(&[f32::NAN]));
+        assert!(Termination { bounds: vec![bound], ..Termination::never() }.terminated(&[f32::NAN]));
+    }
+
+    #[test]
+    fn a_goal_is_reached_where_all_of_its_bounds_hold_at_once() {
+        let above = |index, low| Bound { index, low, high: f32::INFINITY, closed: true };
+        let rule = Termination::inside(vec![above(0, 0.5), above(1, 0.0)]);
+        for (obs, ends) in
+            [([0.5, 0.0], true), ([0.4, 1.0], false), ([0.6, -0.1], false), ([-9.0, -9.0], false), ([9.0, 9.0], true)]
+        {
+            assert_eq!(rule.terminated(&obs), ends, "{obs:?}");
+        }
+    }
+
+    #[test]
+    fn bounds_and_a_goal_end_an_episode_each_by_itself() {
+        let between = |low, high| Bound { index: 0, low, high, closed: true };
+        let rule = Termination { bounds: vec![between(-1.0, 1.0)], ..Termination::inside(vec![between(0.5, 0.7)]) };
+        for (x, ends) in [(0.0, false), (0.6, true), (0.8, false), (1.1, true), (-1.1, true)] {
+            assert_eq!(rule.terminated(&[x]), ends, "{x}");
+        }
+    }
+
+    #[test]
+    fn a_nan_reaches_no_goal_but_is_an_end_where_entries_must_be_finite() {
+        let goal = vec![Bound { index: 0, low: 0.0, high: 1.0, closed: true }];
+        assert!(Termination::inside(goal.clone()).terminated(&[f32::NAN]));
+        assert!(!Termination { goal, ..Termination::never() }.terminated(&[f32::NAN]));
     }
 }

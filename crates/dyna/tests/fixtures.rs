@@ -131,7 +131,7 @@ fn hopper(two_sided: bool) -> Termination {
 #[test]
 fn termination_rules_as_data_are_those_of_the_fixtures() {
     let twelve_degrees = (12.0 * std::f64::consts::TAU / 360.0) as f32;
-    let with_any = |bounds| Termination { bounds, finite: false };
+    let with_any = |bounds| Termination { bounds, ..Termination::never() };
     let rules = [
         ("hopper", "done", hopper(false)),
         ("hopper", "done_two_sided", hopper(true)),

@@ -4,7 +4,7 @@
 //! * [`environment`]: the trait, what a reset and a step give, and what can go wrong.
 //! * [`space`]: boxes of observations and actions.
 //! * [`registry`]: environments by id, [`make`]; new tasks are one entry there.
-//! * [`classic`]: the classic control tasks, bit-equal to Gymnasium's.
+//! * [`classic`]: the classic control tasks and kin of them; those with Gymnasium's ids are bit-equal to its own.
 //! * [`wrappers`]: the order of calls, the time limit and the agent's [-1, 1] actions, each from outside.
 //! * [`numpy_random`]: numpy's generator, so that a seed means here what it means there.
 //! * [`checker`]: the conformance function that every environment must pass.

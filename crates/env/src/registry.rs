@@ -1,7 +1,7 @@
 //! Environments by id. A new task is one entry in `REGISTRY`; the time limit, the order of calls and the rescaling of
 //! actions are added here, the same for all.
 
-use crate::classic::Pendulum;
+use crate::classic::{AcrobotSwingUp, CartPoleContinuous, CartPoleSwingUp, MountainCarContinuous, Pendulum};
 use crate::environment::{EnvError, Environment};
 use crate::wrappers::{EnforceOrder, RescaleAction, TimeLimit};
 
@@ -22,14 +22,48 @@ pub struct EnvInfo {
     build: fn() -> Result<Box<dyn Environment>, EnvError>,
 }
 
-const REGISTRY: &[EnvInfo] = &[EnvInfo {
-    id: "Pendulum-v1",
-    description: "swing a rod up by a torque at its hinge and hold it upright",
-    obs_dim: 3,
-    action_dim: 1,
-    max_episode_steps: Some(200),
-    build: || Ok(Box::new(Pendulum::new())),
-}];
+const REGISTRY: &[EnvInfo] = &[
+    EnvInfo {
+        id: "Pendulum-v1",
+        description: "swing a rod up by a torque at its hinge and hold it upright",
+        obs_dim: 3,
+        action_dim: 1,
+        max_episode_steps: Some(200),
+        build: || Ok(Box::new(Pendulum::new())),
+    },
+    EnvInfo {
+        id: "MountainCarContinuous-v0",
+        description: "drive a weak car out of a valley by swinging it up",
+        obs_dim: 2,
+        action_dim: 1,
+        max_episode_steps: Some(999),
+        build: || Ok(Box::new(MountainCarContinuous::new())),
+    },
+    EnvInfo {
+        id: "CartPoleContinuous-v0",
+        description: "keep a pole upright on a cart by a force on the cart",
+        obs_dim: 4,
+        action_dim: 1,
+        max_episode_steps: Some(500),
+        build: || Ok(Box::new(CartPoleContinuous::new())),
+    },
+    EnvInfo {
+        id: "CartPoleSwingUp-v0",
+        description: "swing a hanging pole up by a force on its cart and hold it upright",
+        obs_dim: 5,
+        action_dim: 1,
+        max_episode_steps: Some(500),
+        build: || Ok(Box::new(CartPoleSwingUp::new())),
+    },
+    EnvInfo {
+        id: "AcrobotSwingUp-v0",
+        description: "swing two links up by a torque at the joint between them and hold them upright",
+        obs_dim: 6,
+        action_dim: 1,
+        max_episode_steps: Some(500),
+        build: || Ok(Box::new(AcrobotSwingUp::new())),
+    },
+];
 
 /// All environments, in the order of a list for users.
 #[must_use]

@@ -4,7 +4,7 @@
 mod broken;
 
 use broken::{Fault, broken, cosine_above, forgetting, stepped_anyway};
-use foresee_core::State;
+use foresee_core::{State, Termination};
 use foresee_env::classic::Pendulum;
 use foresee_env::wrappers::TimeLimit;
 use foresee_env::{Check, EnvError, Environment, Reset, Spec, Step, check_environment, list, make, make_unscaled};
@@ -42,6 +42,9 @@ rejects! {
     }
     a_termination_rule_beyond_the_observation_is_found: Spec, "index: 3", {
         fn spec(spec: &mut Spec) { spec.termination = cosine_above(3, 0.0); }
+    }
+    a_goal_beyond_the_observation_is_found: Spec, "index: 3", {
+        fn spec(spec: &mut Spec) { spec.termination = Termination::inside(cosine_above(3, 0.0).bounds); }
     }
     a_time_limit_of_no_steps_is_found: Spec, "no steps", {
         fn spec(spec: &mut Spec) { spec.max_episode_steps = Some(0); }

@@ -124,20 +124,50 @@ fn pendulum_replays_the_traces_through_rescaled_actions() {
 }
 
 #[test]
-fn pendulum_resets_to_the_first_state_of_the_traces() {
-    let (header, lines) = trace("Pendulum-v1");
-    let mut env = make("Pendulum-v1").unwrap();
-    let reset = env.reset(Some(header["seed"].as_u64().expect("a seed"))).unwrap();
-    assert_same_obs("obs", &reset.obs, &numbers(&lines[0]["obs"]));
-    assert_same("state", &physics(env.as_ref()), &numbers(&lines[0]["state"]));
+fn mountain_car_replays_the_recorded_traces_of_gymnasium() {
+    let id = "MountainCarContinuous-v0";
+    replay(id, make_unscaled(id).unwrap().as_mut(), |force| force);
+    replay(id, make(id).unwrap().as_mut(), |force| force);
+}
+
+#[test]
+fn mountain_car_reaches_the_goal_in_the_step_in_which_gymnasiums_does() {
+    // `env.reset(seed=3)`, then to the end `env.step(np.float32([0.9 if obs[1] >= 0 else -0.7]))`: the number of steps,
+    // the last observation and reward, the sum of the rewards.
+    let mut env = make("MountainCarContinuous-v0").unwrap();
+    let mut obs = env.reset(Some(3)).unwrap().obs;
+    let mut rewards = Vec::new();
+    loop {
+        let step = env.step(&[if obs[1] >= 0.0 { 0.9 } else { -0.7 }]).unwrap();
+        obs = step.obs;
+        rewards.push(step.reward);
+        assert!(!step.truncated, "no end after {} steps", rewards.len());
+        if step.terminated {
+            break;
+        }
+    }
+    assert_eq!(rewards.len(), 109);
+    assert_same_obs("the last observation", &obs, &[0.4962180554866791, 0.059951044619083405]);
+    assert_same("rewards", &[rewards[108], rewards.iter().sum()], &[99.91900000429153, 92.16300038647653]);
+}
+
+#[test]
+fn tasks_reset_to_the_first_states_of_the_traces() {
+    for id in ["Pendulum-v1", "MountainCarContinuous-v0"] {
+        let (header, lines) = trace(id);
+        let mut env = make(id).unwrap();
+        let reset = env.reset(Some(header["seed"].as_u64().expect("a seed"))).unwrap();
+        assert_same_obs("obs", &reset.obs, &numbers(&lines[0]["obs"]));
+        assert_same("state", &physics(env.as_ref()), &numbers(&lines[0]["state"]));
+    }
 }
 
 /// A seed, then state and observation after `reset(seed=seed)`, then both after a second `reset()`.
-type Resets = (u64, [([f64; 2], [f32; 3]); 2]);
+type Resets<const O: usize> = (u64, [([f64; 2], [f32; O]); 2]);
 
 /// Gymnasium 1.4.0, numpy 2.4.6: `for seed in (0, 1, 42, 2**32 + 5, 2**63): env.reset(seed=seed); env.reset()` on
 /// `env = gymnasium.make("Pendulum-v1")`, printing `env.unwrapped.state.tolist()` and the observation after each.
-const RESETS: [Resets; 5] = [
+const PENDULUM_RESETS: [Resets<3>; 5] = [
     (
         0,
         [
@@ -175,14 +205,31 @@ const RESETS: [Resets; 5] = [
     ),
 ];
 
-#[test]
-fn pendulum_traces_of_seeded_resets_and_the_resets_after_them_agree() {
-    for (seed, resets) in RESETS {
-        let mut env = make("Pendulum-v1").unwrap();
+/// The same of `MountainCarContinuous-v0`.
+const MOUNTAIN_CAR_RESETS: [Resets<2>; 5] = [
+    (0, [([-0.4726076625357092, 0.0], [-0.47260767, 0.0]), ([-0.5460426572472259, 0.0], [-0.5460427, 0.0])]),
+    (1, [([-0.49763567505994866, 0.0], [-0.49763566, 0.0]), ([-0.409907260734813, 0.0], [-0.40990725, 0.0])]),
+    (42, [([-0.44520879028880733, 0.0], [-0.4452088, 0.0]), ([-0.5122243120495895, 0.0], [-0.5122243, 0.0])]),
+    (
+        (1 << 32) + 5,
+        [([-0.4451591639252238, 0.0], [-0.44515917, 0.0]), ([-0.5058554633623814, 0.0], [-0.50585544, 0.0])],
+    ),
+    (1 << 63, [([-0.43773112429606265, 0.0], [-0.43773112, 0.0]), ([-0.48070947269943687, 0.0], [-0.48070946, 0.0])]),
+];
+
+fn assert_resets<const O: usize>(id: &str, table: [Resets<O>; 5]) {
+    for (seed, resets) in table {
+        let mut env = make(id).unwrap();
         for (seed, (state, obs)) in [Some(seed), None].into_iter().zip(resets) {
             let reset: Reset = env.reset(seed).unwrap();
-            assert_same(&format!("seed {seed:?}, state"), &physics(env.as_ref()), &state);
-            assert_same_obs(&format!("seed {seed:?}, obs"), &reset.obs, &obs.map(f64::from));
+            assert_same(&format!("{id}, seed {seed:?}, state"), &physics(env.as_ref()), &state);
+            assert_same_obs(&format!("{id}, seed {seed:?}, obs"), &reset.obs, &obs.map(f64::from));
         }
     }
+}
+
+#[test]
+fn seeded_resets_and_the_resets_after_them_are_gymnasiums() {
+    assert_resets("Pendulum-v1", PENDULUM_RESETS);
+    assert_resets("MountainCarContinuous-v0", MOUNTAIN_CAR_RESETS);
 }

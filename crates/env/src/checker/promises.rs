@@ -49,7 +49,8 @@ impl Checker<'_> {
             ensure(sound, Check::Spec, || format!("the {name} space is {space:?}"))?;
         }
         let dim = self.spec.observation_space.dim();
-        for bound in &self.spec.termination.bounds {
+        let rule = &self.spec.termination;
+        for bound in rule.bounds.iter().chain(&rule.goal) {
             ensure(bound.index < dim, Check::Spec, || format!("{bound:?} on an observation of {dim} entries"))?;
         }
         ensure(self.spec.max_episode_steps != Some(0), Check::Spec, || "a time limit of no steps".into())

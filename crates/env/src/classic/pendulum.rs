@@ -16,9 +16,10 @@
 use core::f64::consts::PI;
 use core::hint::black_box;
 
-use foresee_core::{State, StateError, Termination};
+use foresee_core::Termination;
 
-use crate::environment::{EnvError, Environment, Info, Physics, Reset, Spec, Step};
+use super::task::{Classic, Task};
+use crate::environment::{Physics, Spec};
 use crate::numpy_random::NumpyRng;
 use crate::space::BoxSpace;
 
@@ -35,104 +36,44 @@ const TORQUE_TERM: f32 = 3.0;
 /// Half-widths of the reset, in rad and rad/s.
 const RESET: [f64; 2] = [PI, 1.0];
 
-/// The environment without its time limit.
-#[derive(Debug)]
-pub struct Pendulum {
-    spec: Spec,
-    rng: NumpyRng,
-    /// [θ, θ̇], in rad and rad/s; `None` before the first reset.
-    physics: Option<[f64; 2]>,
-    factors: Physics,
-}
+/// The environment without its time limit. State: θ and θ̇, in rad and rad/s.
+pub type Pendulum = Classic<Equations, 2>;
 
-impl Pendulum {
-    /// A pendulum that waits for its first reset.
-    #[must_use]
-    pub fn new() -> Self {
-        let spec = Spec {
+/// Its equations.
+#[derive(Debug)]
+pub struct Equations;
+
+impl Task<2> for Equations {
+    const PARAMETERS: &'static [&'static str] = &["mass", "length", "gravity"];
+
+    fn spec() -> Spec {
+        Spec {
             id: "Pendulum-v1".into(),
             observation_space: BoxSpace::symmetric(&[1.0, 1.0, MAX_SPEED as f32]),
             action_space: BoxSpace::symmetric(&[MAX_TORQUE]),
             max_episode_steps: None,
             termination: Termination::never(),
-        };
-        Self { spec, rng: NumpyRng::from_seed(0), physics: None, factors: Physics::default() }
-    }
-}
-
-impl Default for Pendulum {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Environment for Pendulum {
-    fn spec(&self) -> &Spec {
-        &self.spec
-    }
-
-    fn reset(&mut self, seed: Option<u64>) -> Result<Reset, EnvError> {
-        if let Some(seed) = seed {
-            self.rng = NumpyRng::from_seed(seed);
         }
-        let physics = RESET.map(|half_width| self.rng.uniform(-half_width, half_width));
-        self.physics = Some(physics);
-        Ok(Reset { obs: observe(physics), info: Info::new() })
     }
 
-    fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
-        self.spec.check_action(action)?;
-        let Some(physics) = self.physics else { return Err(EnvError::NeedsReset { id: self.spec.id.clone() }) };
-        let (physics, reward) = advance(physics, action[0].clamp(-MAX_TORQUE, MAX_TORQUE), self.factors);
-        self.physics = Some(physics);
-        Ok(Step { obs: observe(physics), reward, terminated: false, truncated: false, info: Info::new() })
+    fn begin(rng: &mut NumpyRng) -> [f64; 2] {
+        RESET.map(|half_width| rng.uniform(-half_width, half_width))
     }
 
-    /// `physics` f64 `[2]`, θ and θ̇, or `[0]` before the first reset; `rng.*` of [`NumpyRng::save`].
-    fn save(&self) -> State {
-        let mut state = State::new();
-        state.put("physics", self.physics.map_or(Vec::new(), Vec::from));
-        state.nest("rng", self.rng.save());
-        state
+    fn advance([theta, theta_dot]: [f64; 2], torque: f32, factors: Physics) -> ([f64; 2], f64) {
+        let torque_cost = 0.001_f32 * torque.powf(two() as f32);
+        let cost = wrap(theta).powf(two()) + 0.1 * theta_dot.powf(two()) + f64::from(torque_cost);
+
+        let Physics { mass, length, gravity } = factors;
+        let by_gravity = GRAVITY_TERM * (gravity / length) * theta.sin();
+        let acceleration = by_gravity + f64::from(TORQUE_TERM * torque) / (mass * length * length);
+        let theta_dot = (theta_dot + acceleration * DT).clamp(-MAX_SPEED, MAX_SPEED);
+        ([theta + theta_dot * DT, theta_dot], -cost)
     }
 
-    fn restore(&mut self, state: State) -> Result<(), EnvError> {
-        (self.physics, self.rng) = read(state).map_err(EnvError::bad_state(&self.spec.id))?;
-        Ok(())
+    fn observe([theta, theta_dot]: [f64; 2]) -> Vec<f32> {
+        vec![theta.cos() as f32, theta.sin() as f32, theta_dot as f32]
     }
-
-    fn set_physics(&mut self, physics: Physics) -> Result<(), EnvError> {
-        physics.check(&self.spec.id, &["mass", "length", "gravity"])?;
-        self.factors = physics;
-        Ok(())
-    }
-}
-
-/// What [`Pendulum::save`] wrote.
-fn read(mut state: State) -> Result<(Option<[f64; 2]>, NumpyRng), StateError> {
-    let physics = match state.f64s("physics")?.1[..] {
-        [] => None,
-        [theta, theta_dot] if theta.is_finite() && theta_dot.is_finite() => Some([theta, theta_dot]),
-        ref found => {
-            let expected = "an angle and a speed, or nothing".into();
-            return Err(StateError::Mismatch { path: "physics".into(), found: format!("{found:?}"), expected });
-        }
-    };
-    let rng = NumpyRng::restored(state.part("rng"))?;
-    state.finish()?;
-    Ok((physics, rng))
-}
-
-/// The state after `DT` under a torque in N m, and the reward. Factors of 1 leave every bit alone.
-fn advance([theta, theta_dot]: [f64; 2], torque: f32, factors: Physics) -> ([f64; 2], f64) {
-    let torque_cost = 0.001_f32 * torque.powf(two() as f32);
-    let cost = wrap(theta).powf(two()) + 0.1 * theta_dot.powf(two()) + f64::from(torque_cost);
-
-    let Physics { mass, length, gravity } = factors;
-    let by_gravity = GRAVITY_TERM * (gravity / length) * theta.sin();
-    let acceleration = by_gravity + f64::from(TORQUE_TERM * torque) / (mass * length * length);
-    let theta_dot = (theta_dot + acceleration * DT).clamp(-MAX_SPEED, MAX_SPEED);
-    ([theta + theta_dot * DT, theta_dot], -cost)
 }
 
 /// An exponent that the compiler cannot see: it would turn `pow(x, 2)` into x·x, and Gymnasium's rewards come from `pow`.
@@ -141,18 +82,19 @@ fn two() -> f64 {
 }
 
 /// The angle in [-π, π), by Python's modulo: the result has the sign of the divisor.
-fn wrap(theta: f64) -> f64 {
+pub(super) fn wrap(theta: f64) -> f64 {
     let remainder = (theta + PI) % (2.0 * PI);
     (if remainder < 0.0 { remainder + 2.0 * PI } else { remainder }) - PI
-}
-
-fn observe([theta, theta_dot]: [f64; 2]) -> Vec<f32> {
-    vec![theta.cos() as f32, theta.sin() as f32, theta_dot as f32]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::environment::Environment;
+
+    fn advance(state: [f64; 2], torque: f32, factors: Physics) -> ([f64; 2], f64) {
+        Equations::advance(state, torque, factors)
+    }
 
     #[test]
     fn it_agrees_with_gymnasium_where_a_plain_square_would_not() {
@@ -225,19 +167,5 @@ mod tests {
         for (x, want) in [(PI, -PI), (-PI, -PI), (0.0, 0.0), (-4.0, 2.2831853071795862), (-100.0, 0.5309649148733833)] {
             assert_eq!(wrap(x), want, "{x}");
         }
-    }
-
-    #[test]
-    fn a_state_that_does_not_fit_is_refused_and_changes_nothing() {
-        let mut env = Pendulum::new();
-        env.reset(Some(3)).unwrap();
-        let saved = env.save();
-        for physics in [vec![1.0], vec![f64::NAN, 0.0]] {
-            let mut state = env.save();
-            state.take("physics").unwrap();
-            state.put("physics", physics);
-            assert!(env.restore(state).unwrap_err().to_string().contains("expected an angle and a speed"));
-        }
-        assert_eq!(env.save(), saved);
     }
 }

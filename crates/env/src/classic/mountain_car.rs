@@ -1,0 +1,161 @@
+//! `MountainCarContinuous-v0`: a car in a valley, too weak for the slope, swings itself up to the goal on the right.
+//!
+//! State: position x (m) and velocity v (m a step). Action: force a in [-1, 1]. Observation: x, v.
+//!
+//! * v' = clip(v + 0.0015 a − 0.0025 cos 3x, ±0.07)
+//! * x' = clip(x + v', −1.2, 0.6); at the left wall a velocity to the left becomes 0
+//! * terminated: x' ≥ 0.45 and v' ≥ 0
+//! * reward = (100 if terminated) − 0.1 a²
+//! * reset: x uniform in [-0.6, -0.4), v = 0
+//!
+//! A step is the unit of time; 0.0015 is the engine's force over the car's mass, 0.0025 the pull of gravity, and the
+//! valley's shape is fixed, so there is no length to change. Source: Gymnasium 1.4.0,
+//! `gymnasium/envs/classic_control/continuous_mountain_car.py`, under numpy 2.4.6. Its numbers are kept bit for bit,
+//! which takes its types: by numpy 2's promotion the force, 0.0015 a, is a float32 product; the pull is a float64,
+//! since `math.cos` gives one, and is rounded to float32 when it meets the force; every sum after it is float32, and so
+//! is the state. The state of a reset alone is float64: its first 3x is, too. A position that float32 holds exactly is
+//! taken for one after a step, which misjudges one reset in 2²⁹, by one rounding of 3x. An action beyond ±1 acts as ±1,
+//! in its cost too, where Gymnasium's cost has the action as given.
+
+use foresee_core::Termination;
+use foresee_core::termination::Bound;
+
+use super::task::{Classic, Task};
+use crate::environment::{Physics, Spec};
+use crate::numpy_random::NumpyRng;
+use crate::space::BoxSpace;
+
+/// m
+const LEFT: f32 = -1.2;
+/// m
+const RIGHT: f32 = 0.6;
+/// m
+const GOAL: f32 = 0.45;
+/// m a step
+const MAX_SPEED: f32 = 0.07;
+/// Of a force of 1, in m a step²
+const POWER: f32 = 0.0015;
+/// Of gravity, at its largest, in m a step²
+const PULL: f64 = 0.0025;
+
+/// The environment without its time limit. State: position and velocity, in m and m a step.
+pub type MountainCarContinuous = Classic<Equations, 2>;
+
+/// Its equations.
+#[derive(Debug)]
+pub struct Equations;
+
+impl Task<2> for Equations {
+    const PARAMETERS: &'static [&'static str] = &["mass", "gravity"];
+
+    fn spec() -> Spec {
+        let at_least = |index, low| Bound { index, low, high: f32::INFINITY, closed: true };
+        Spec {
+            id: "MountainCarContinuous-v0".into(),
+            observation_space: BoxSpace::new(vec![LEFT, -MAX_SPEED], vec![RIGHT, MAX_SPEED]),
+            action_space: BoxSpace::symmetric(&[1.0]),
+            max_episode_steps: None,
+            termination: Termination::inside(vec![at_least(0, GOAL), at_least(1, 0.0)]),
+        }
+    }
+
+    fn begin(rng: &mut NumpyRng) -> [f64; 2] {
+        [rng.uniform(-0.6, -0.4), 0.0]
+    }
+
+    fn advance([position, velocity]: [f64; 2], force: f32, factors: Physics) -> ([f64; 2], f64) {
+        let single = position as f32;
+        let after_a_step = f64::from(single) == position;
+        let phase = if after_a_step { f64::from(3.0 * single) } else { 3.0 * position };
+        let by_force = (f64::from(force * POWER) / factors.mass) as f32;
+        let by_gravity = (PULL * factors.gravity * phase.cos()) as f32;
+
+        // A float64 sum of two float32 numbers, rounded to float32, is their float32 sum.
+        let velocity = (velocity + f64::from(by_force - by_gravity)) as f32;
+        let velocity = velocity.clamp(-MAX_SPEED, MAX_SPEED);
+        let position = ((position + f64::from(velocity)) as f32).clamp(LEFT, RIGHT);
+        let velocity = if position == LEFT && velocity < 0.0 { 0.0 } else { velocity };
+
+        let goal = if position >= GOAL && velocity >= 0.0 { 100.0 } else { 0.0 };
+        let force = f64::from(force);
+        ([position.into(), velocity.into()], goal - force * force * 0.1)
+    }
+
+    fn observe([position, velocity]: [f64; 2]) -> Vec<f32> {
+        vec![position as f32, velocity as f32]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Environment;
+
+    /// State and force before; state, reward and termination after.
+    type Step = ([f64; 2], f32, [f64; 2], f64, bool);
+
+    /// Recorded of `gymnasium.make("MountainCarContinuous-v0").unwrapped`, from states in float32 set by hand: about
+    /// the goal, into and off either wall, about either limit of the speed.
+    const STEPS: [Step; 11] = [
+        (
+            [0.4499000012874603, 0.0006000000284984708],
+            0.3,
+            [0.45040175318717957, 0.0005017515504732728],
+            99.99099999928474,
+            true,
+        ),
+        (
+            [0.450300008058548, -0.0020000000949949026],
+            -0.5,
+            [0.44700467586517334, -0.0032953210175037384],
+            -0.025,
+            false,
+        ),
+        ([0.45010000467300415, -9.999999747378752e-06], 1.0, [0.4510432183742523, 0.0009432152728550136], 99.9, true),
+        ([-1.190000057220459, -0.05000000074505806], 0.25, [-1.2000000476837158, 0.0], -0.00625, false),
+        ([-1.2000000476837158, 0.0], -1.0, [-1.1992582082748413, 0.000741895753890276], -0.1, false),
+        ([0.5899999737739563, 0.0689999982714653], 1.0, [0.6000000238418579, 0.07000000029802322], 99.9, true),
+        ([-0.20000000298023224, 0.06989999860525131], 1.0, [-0.13066333532333374, 0.0693366602063179], -0.1, false),
+        ([-0.20000000298023224, -0.06989999860525131], -1.0, [-0.27000001072883606, -0.07000000029802322], -0.1, false),
+        ([-0.800000011920929, -0.06989999860525131], -1.0, [-0.8695565462112427, -0.06955651193857193], -0.1, false),
+        ([0.6000000238418579, -0.019999999552965164], 0.0, [0.5805680155754089, -0.01943199336528778], 0.0, false),
+        ([0.44999998807907104, 0.0], 0.6, [0.4503524601459503, 0.0003524830681271851], 99.96399999713898, true),
+    ];
+
+    #[test]
+    fn it_agrees_with_gymnasium_at_the_walls_the_goal_and_the_limits_of_speed() {
+        let rule = Equations::spec().termination;
+        for (state, force, after, reward, terminated) in STEPS {
+            // The cosine is rounded to float32 at once, so that no library's last place shows.
+            let (got, got_reward) = Equations::advance(state, force, Physics::default());
+            assert_eq!((got, got_reward), (after, reward), "{state:?}, {force}");
+            assert_eq!(rule.terminated(&Equations::observe(got)), terminated, "{got:?}");
+        }
+    }
+
+    #[test]
+    fn beyond_the_goal_and_rolling_back_is_no_end() {
+        let rule = Equations::spec().termination;
+        assert!(!rule.terminated(&[0.5, -0.01]) && rule.terminated(&[0.5, 0.0]) && !rule.terminated(&[0.44, 0.01]));
+        let ([position, velocity], reward) = Equations::advance([0.5, -0.01], 0.0, Physics::default());
+        assert!(position > GOAL.into() && velocity < 0.0 && reward == 0.0, "{position}, {velocity}: {reward}");
+    }
+
+    #[test]
+    fn factors_are_those_of_force_over_mass_and_of_gravity() {
+        let factors = Physics { mass: 2.0, gravity: 1.5, ..Physics::default() };
+        let (position, force) = (-0.3, 0.8_f32);
+        let ([_, velocity], _) = Equations::advance([position, 0.0], force, factors);
+        let want = 0.0015 * 0.8 / 2.0 - 0.0025 * 1.5 * (3.0 * position).cos();
+        assert!((velocity - want).abs() < 1e-9, "{velocity}, {want}");
+        let refused = MountainCarContinuous::new().set_physics(Physics { length: 2.0, ..factors }).unwrap_err();
+        assert!(refused.to_string().ends_with("this task has the parameters [mass, gravity]"), "{refused}");
+    }
+
+    #[test]
+    fn an_action_beyond_the_space_costs_what_the_nearest_one_costs() {
+        let mut env = MountainCarContinuous::new();
+        env.reset(Some(0)).unwrap();
+        assert_eq!(env.step(&[-7.0]).unwrap().reward, -0.1);
+    }
+}

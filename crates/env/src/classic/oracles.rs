@@ -1,0 +1,92 @@
+//! Oracles for equations of motion of two coordinates without friction, whatever the factors on their physics: energy
+//! is kept where nobody acts, an action's power is force times velocity, and a change of units changes nothing.
+//!
+//! The last needs no equation: where lengths are λ, gravity γ and masses μ times as large, time runs √(λ/γ) times as
+//! slowly, forces are μ γ times as large, torques λ times more, and nothing else differs.
+
+use foresee_core::Stream;
+
+use crate::environment::Physics;
+
+const FACTORS: [Physics; 3] = [
+    Physics { mass: 1.0, length: 1.0, gravity: 1.0 },
+    Physics { mass: 2.0, length: 0.5, gravity: 1.5 },
+    Physics { mass: 0.3, length: 1.7, gravity: 0.6 },
+];
+
+/// Equations of motion with what is known of them.
+pub(super) struct Motion {
+    /// The state after `dt` s under an action in N or N m.
+    pub integrate: fn([f64; 4], f64, f64, Physics) -> [f64; 4],
+    /// The total energy in J, from positions and velocities of the parts.
+    pub energy: fn([f64; 4], Physics) -> f64,
+    /// The entry of the state that is the velocity along the action.
+    pub driven: usize,
+    /// Powers of length and of time in the unit of each entry of the state.
+    pub units: [[i32; 2]; 4],
+    /// Power of length in the unit of the action over that of a force.
+    pub lever: i32,
+}
+
+impl Motion {
+    /// Without an action the energy's largest error in √(λ/γ) s falls as dt to the `order`, from `steps` steps to twice
+    /// as many.
+    #[track_caller]
+    pub(super) fn keeps_energy(&self, start: [f64; 4], order: f64, steps: u32) {
+        for factors in FACTORS {
+            let error = |steps: u32| {
+                let dt = (factors.length / factors.gravity).sqrt() / f64::from(steps);
+                let mut state = start;
+                let errors = (0..steps).map(|_| {
+                    state = (self.integrate)(state, 0.0, dt, factors);
+                    ((self.energy)(state, factors) - (self.energy)(start, factors)).abs()
+                });
+                errors.fold(0.0, f64::max)
+            };
+            let (coarse, fine) = (error(steps), error(2 * steps));
+            let found = (coarse / fine).log2();
+            assert!((found - order).abs() < 0.1, "{factors:?}: {coarse} J, then {fine} J: order {found}");
+        }
+    }
+
+    /// dE/dt = action · velocity, by a central difference.
+    #[track_caller]
+    pub(super) fn has_the_power_of_its_action(&self) {
+        self.for_many(|state, action, factors| {
+            let dt = 1e-6;
+            let energy = |dt: f64| (self.energy)((self.integrate)(state, action, dt, factors), factors);
+            let (power, want) = ((energy(dt) - energy(-dt)) / (2.0 * dt), action * state[self.driven]);
+            // Rounding leaves 1e-16 · 100 J / 1e-6 s.
+            assert!((power - want).abs() < 1e-6, "{factors:?}, {state:?}: {power} W, expected {want} W");
+        });
+    }
+
+    /// A step with factors is the step without them in other units.
+    #[track_caller]
+    pub(super) fn depends_on_no_units(&self) {
+        self.for_many(|state, action, factors| {
+            let Physics { mass, length, gravity } = factors;
+            let time = (length / gravity).sqrt();
+            let scaled = |state: [f64; 4]| -> [f64; 4] {
+                core::array::from_fn(|i| state[i] * length.powi(self.units[i][0]) * time.powi(self.units[i][1]))
+            };
+            let action_unit = mass * gravity * length.powi(self.lever);
+            let dt = 0.05;
+            let want = scaled((self.integrate)(state, action, dt, Physics::default()));
+            let got = (self.integrate)(scaled(state), action * action_unit, dt * time, factors);
+            for (got, want) in got.into_iter().zip(want) {
+                assert!((got - want).abs() < 1e-12 * (1.0 + want.abs()), "{factors:?}, {state:?}: {got}, {want}");
+            }
+        });
+    }
+
+    /// Calls a check with random states, actions and each of the factors.
+    fn for_many(&self, check: impl Fn([f64; 4], f64, Physics)) {
+        for numbers in Stream::new(0, "test/motion").normals(0, 100, 5).chunks_exact(5) {
+            let [state @ .., action] = core::array::from_fn::<f64, 5, _>(|i| 2.0 * f64::from(numbers[i]));
+            for factors in FACTORS {
+                check(state, action, factors);
+            }
+        }
+    }
+}

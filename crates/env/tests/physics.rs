@@ -1,0 +1,47 @@
+//! Factors on the physics of every task: 1 changes no bit, any other changes the motion, and what a task does not have
+//! cannot be changed.
+
+use foresee_env::{EnvError, Environment, Physics, list, make};
+
+const KNOWN: [(&str, &[&str]); 5] = [
+    ("Pendulum-v1", &["mass", "length", "gravity"]),
+    ("MountainCarContinuous-v0", &["mass", "gravity"]),
+    ("CartPoleContinuous-v0", &["mass", "length", "gravity"]),
+    ("CartPoleSwingUp-v0", &["mass", "length", "gravity"]),
+    ("AcrobotSwingUp-v0", &["mass", "length", "gravity"]),
+];
+
+/// Factors of 1, but for one parameter.
+fn factor(parameter: &str, factor: f64) -> Physics {
+    let of = |name| if name == parameter { factor } else { 1.0 };
+    Physics { mass: of("mass"), length: of("length"), gravity: of("gravity") }
+}
+
+/// Observations and rewards of a few steps.
+fn motion(env: &mut dyn Environment) -> Vec<(Vec<f32>, f64)> {
+    env.reset(Some(5)).unwrap();
+    let steps = [1.0, 0.2, -0.7, 0.0, 1.0].map(|action| env.step(&[action]).unwrap());
+    steps.into_iter().map(|step| (step.obs, step.reward)).collect()
+}
+
+#[test]
+fn a_factor_of_1_changes_no_bit_and_another_one_changes_the_motion_or_is_refused() {
+    for info in list() {
+        let id = info.id;
+        let mut env = make(id).unwrap();
+        let usual = motion(env.as_mut());
+        let (_, known) = KNOWN.iter().find(|(known, _)| *known == id).unwrap_or_else(|| panic!("`{id}` is not here"));
+        for parameter in ["mass", "length", "gravity"] {
+            env.set_physics(factor(parameter, 1.0)).unwrap();
+            assert_eq!(motion(env.as_mut()), usual, "{id}");
+            let outcome = env.set_physics(factor(parameter, 1.3));
+            if known.contains(&parameter) {
+                assert_eq!(outcome, Ok(()), "{id}");
+                assert_ne!(motion(env.as_mut()), usual, "{id}: {parameter}");
+            } else {
+                assert!(matches!(outcome, Err(EnvError::Physics { .. })), "{id}: {parameter}: {outcome:?}");
+            }
+            env.set_physics(Physics::default()).unwrap();
+        }
+    }
+}
