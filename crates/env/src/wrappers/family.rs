@@ -38,7 +38,8 @@ struct Running {
     member: Member,
 }
 
-/// A task of which every episode is a member of a family.
+/// A task of which every episode is a member of a family. The task's physics are the family's to set: its own
+/// [`Environment::set_physics`] takes none but the nominal.
 pub struct Family {
     inner: Box<dyn Environment>,
     spec: Spec,
