@@ -4,7 +4,7 @@ use foresee_core::Stream;
 use foresee_env::classic::Pendulum;
 use foresee_env::config::{EnvConfig, FamilyConfig, Range, Steps};
 use foresee_env::wrappers::Family;
-use foresee_env::{Environment, Physics, Step, check_environment, make};
+use foresee_env::{Environment, Physics, Step, check_environment, list, make};
 
 /// Of Pendulum-v1: entries of an observation, and steps of an episode.
 const OBS: usize = 3;
@@ -60,6 +60,15 @@ fn every_wrapped_task_keeps_what_an_environment_promises() {
         EnvConfig { distractors: 7, ..family(wide()) },
     ] {
         check_environment(|| config.make(3)).unwrap_or_else(|failure| panic!("{config:?}: {failure}"));
+    }
+}
+
+#[test]
+fn every_environment_of_the_registry_can_be_distracted_and_delayed() {
+    for info in list() {
+        let delayed = FamilyConfig { delay: Steps::Uniform([0, 3]), ..FamilyConfig::default() };
+        let config = EnvConfig { distractors: 3, family: delayed, ..EnvConfig::new(info.id) };
+        check_environment(|| config.make(3)).unwrap_or_else(|failure| panic!("{}: {failure}", info.id));
     }
 }
 
