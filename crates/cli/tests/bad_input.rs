@@ -68,6 +68,12 @@ fn a_wrong_type_is_refused_with_what_is_expected() {
     let schedule = "expected a number, or four numbers [from, to, start, end]";
     refused_line("[1, 3, 40, 100]", "\"long\"", &format!("`rollout.horizon` is string \"long\", {schedule}"));
     refused_line("[1, 3, 40, 100]", "[1, 3]", &format!("`rollout.horizon` is an array, {schedule}"));
+    let parameter = "expected a number, or two numbers [low, high]";
+    let text = "env.family.mass=heavy";
+    refused_override(text, &format!("override `{text}`: `env.family.mass` is string \"heavy\", {parameter}"));
+    let text = "env.family.delay=1.5";
+    let steps = "expected a whole number, or two whole numbers [low, high]";
+    refused_override(text, &format!("override `{text}`: `env.family.delay` is number `1.5`, {steps}"));
     refused_override(
         "agent.hidden=16",
         "override `agent.hidden=16`: `agent.hidden` is integer `16`, expected an array",
@@ -88,6 +94,9 @@ fn an_unknown_key_is_refused_with_the_nearest_one() {
     refused_line("max_steps = 30", "max_step = 30", &format!("unknown key `model.fit.max_step`\n{hint}"));
     let text = "model.fit.max_step=30";
     refused_override(text, &format!("override `{text}`: unknown key `model.fit.max_step`\n{hint}"));
+    let hint = "hint: did you mean `mass`? valid keys here: `mass`, `length`, `gravity`, `delay`, `sensor_noise`";
+    let text = "env.family.mas=2";
+    refused_override(text, &format!("override `{text}`: unknown key `env.family.mas`\n{hint}"));
 }
 
 #[test]
@@ -144,6 +153,15 @@ fn an_impossible_value_is_refused() {
         (
             "training.eval_episodes=0",
             "`training.eval_episodes` is 0\nhint: give a positive number, or remove the key to get its default",
+        ),
+        ("env.distractors=1000", "`env.distractors` is 1000\nhint: at most 256"),
+        (
+            "env.family.length=[1.2, 0.8]",
+            "`env.family.length` is [1.2, 0.8]\nhint: 0.001 to 1000, or [low, high] within these",
+        ),
+        (
+            "env.family.sensor_noise=-0.1",
+            "`env.family.sensor_noise` is -0.1\nhint: 0 to 1000, or [low, high] within these",
         ),
         ("rollout.real_ratio=1.5", "`rollout.real_ratio` reaches 1.5\nhint: a share of the batch, 0 to 1"),
         ("agent.hidden=[]", "`agent.hidden` is []\nhint: one or more widths of 1 to 65536"),

@@ -38,6 +38,32 @@ fn a_run_leaves_the_files_that_are_documented() {
 }
 
 #[test]
+fn a_distracted_run_on_a_family_writes_both_errors_of_its_model_and_is_evaluated_as_it_was_trained() {
+    let place = Place::new();
+    let overrides = ["env.distractors=10", "env.family.mass=[0.8, 1.2]", "env.family.delay=1"];
+    place.train("run", &overrides);
+    let config = place.read("run/config.toml");
+    assert!(
+        config.contains("distractors = 10\n\n[env.family]\nmass = [\n    0.8,\n    1.2,\n]\nlength = 1.0\n"),
+        "{config}"
+    );
+    let metrics = place.read("run/metrics.jsonl");
+    let fits = metrics.lines().filter(|line| line.contains("model/holdout_mse\""));
+    let fits: Vec<Value> = fits.map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(!fits.is_empty());
+    for tag in ["model/holdout_mse_task", "model/holdout_mse_distractors"] {
+        assert!(fits.iter().all(|fit| fit[tag].as_f64().is_some_and(|error| error > 0.0)), "{tag}: {metrics}");
+        let shown = |bytes: &[u8]| bytes.windows(tag.len()).any(|window| window == tag.as_bytes());
+        let in_events = |path: &std::path::Path| path.to_str().unwrap().contains("events.out.tfevents.");
+        assert!(place.contents("run").iter().any(|(path, bytes)| in_events(path) && shown(bytes)), "{tag}");
+    }
+    let results = place.read("run/results.csv");
+    let last: f64 = results.lines().last().unwrap().split(',').nth(1).unwrap().parse().unwrap();
+    let said = place.succeeds(&["eval", "run"]);
+    assert!(said.contains(&format!("mean return   {last:.2}\n")), "{said}");
+}
+
+#[test]
 fn wall_clock_values_are_in_the_timing_file_alone() {
     let place = Place::new();
     place.train("run", &[]);

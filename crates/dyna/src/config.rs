@@ -1,6 +1,7 @@
 //! The configuration of a run: one typed struct a section, every key with its default here or in its own crate.
 
 use foresee_actor_critic::AgentConfig;
+pub use foresee_env::EnvConfig;
 use foresee_nn::device::DeviceChoice;
 use foresee_world_model::ModelConfig;
 use serde::{Deserialize, Serialize};
@@ -74,14 +75,6 @@ pub struct Config {
     pub rollout: RolloutConfig,
 }
 
-/// `[env]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EnvConfig {
-    /// Which environment: `foresee list envs`.
-    pub id: String,
-}
-
 /// `[training]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -152,10 +145,10 @@ impl Config {
     /// The same configuration with the defaults that depend on other keys written out: what a run saves.
     ///
     /// # Panics
-    /// If the environment is unknown, which [`Config::problem`] tells.
+    /// If the environment cannot be made, which [`Config::problem`] tells.
     #[must_use]
     pub fn resolved(mut self) -> Self {
-        let env = foresee_env::make(&self.env.id).expect("the configuration was checked");
+        let env = self.env.make(self.seed).expect("the configuration was checked");
         self.agent.target_entropy.get_or_insert(-(env.spec().action_space.dim() as f64));
         if self.algo == Algo::Mbpo {
             self.model.head = Some(self.model.head());
@@ -166,8 +159,8 @@ impl Config {
     /// What is impossible about this configuration, if anything: one message, with its hint.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        if let Err(error) = foresee_env::make(&self.env.id) {
-            return Some(format!("`env.id`: {error}"));
+        if let Some(problem) = self.env.problem() {
+            return Some(problem);
         }
         let t = &self.training;
         let positive = [
@@ -247,14 +240,17 @@ impl RolloutConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use foresee_env::config::Range;
 
     #[test]
     fn what_is_impossible_is_named_by_its_key_with_a_hint_and_only_where_it_is_used() {
         let sound: Config = serde_json::from_str(r#"{"env": {"id": "Pendulum-v1"}}"#).unwrap();
         assert_eq!(sound.problem(), None);
         type Change = fn(&mut Config);
-        let changes: [(&str, Change); 8] = [
+        let changes: [(&str, Change); 10] = [
             ("env.id", |c| c.env.id = "Pendulum-v9".into()),
+            ("env.distractors", |c| c.env.distractors = 1000),
+            ("env.family.mass", |c| c.env.family.mass = Range::Uniform([1.2, 0.8])),
             ("training.env_steps", |c| c.training.env_steps = 0),
             ("agent.hidden", |c| c.agent.hidden = vec![]),
             ("rollout.starts_per_step", |c| c.rollout.starts_per_step = 0),

@@ -6,7 +6,7 @@
 use burn::tensor::Device;
 use foresee_actor_critic::Policy;
 use foresee_core::Stream;
-use foresee_env::EnvError;
+use foresee_env::{EnvConfig, EnvError};
 use foresee_nn::tensors;
 
 /// Steps after which an episode is cut that neither ends nor has a limit of its own.
@@ -43,19 +43,20 @@ impl Evaluation {
     }
 }
 
-/// Plays `episodes` episodes of the environment `id` with the policy's mean action.
+/// Plays `episodes` episodes with the policy's mean action, each in an environment of `[env]` of the run with this `seed`:
+/// the one that was trained in.
 ///
 /// # Errors
 /// If the environment cannot be made or refuses an action, as it does a NaN.
 pub fn evaluate(
     policy: &Policy,
-    id: &str,
+    env: &EnvConfig,
     episodes: usize,
     seed: u64,
     device: &Device,
 ) -> Result<Evaluation, EnvError> {
     let resets = Stream::new(seed, "eval/reset");
-    let mut envs = (0..episodes).map(|_| foresee_env::make(id)).collect::<Result<Vec<_>, _>>()?;
+    let mut envs = (0..episodes).map(|_| env.make(seed)).collect::<Result<Vec<_>, _>>()?;
     let mut obs = Vec::with_capacity(episodes);
     for (lane, env) in envs.iter_mut().enumerate() {
         obs.push(env.reset(Some(resets.at(0, lane as u32).bits64()))?.obs);

@@ -33,6 +33,10 @@ pub const MODEL_TRAIN_LOSS: &str = "model/train_loss";
 pub const MODEL_HOLDOUT_SCORE: &str = "model/holdout_score";
 /// Squared error of the elites on the holdout, mean over channels; lower is better, comparable across losses.
 pub const MODEL_HOLDOUT_MSE: &str = "model/holdout_mse";
+/// The same over the task's own channels, its observation entries and the reward; only where there are distractors.
+pub const MODEL_HOLDOUT_MSE_TASK: &str = "model/holdout_mse_task";
+/// The same over the distracting observation entries; nothing of the return depends on it.
+pub const MODEL_HOLDOUT_MSE_DISTRACTORS: &str = "model/holdout_mse_distractors";
 /// Gradient steps of the training call.
 pub const MODEL_STEPS: &str = "model/gradient_steps";
 /// Epochs of the training call.

@@ -10,6 +10,8 @@ use common::scalar::{self, Net};
 use common::{KINDS, differing, finish, reported, tiny, whole};
 use foresee_core::{State, Stream};
 use foresee_dyna::{Config, Run, checkpoint, metrics};
+use foresee_env::Environment;
+use foresee_env::config::{FamilyConfig, Range, Steps};
 use foresee_world_model::LossKind;
 use serde_json::Value;
 
@@ -73,8 +75,12 @@ fn evaluating_in_between_changes_nothing() {
 
 /// The return of an actor's mean action from the start of lane `lane` of `eval/reset`, by another program.
 fn return_by_hand(config: &Config, state: &State, lane: u32) -> f64 {
+    return_in(config.env.make(config.seed).expect("a possible environment"), config, state, lane)
+}
+
+/// The same in any environment.
+fn return_in(mut env: Box<dyn Environment>, config: &Config, state: &State, lane: u32) -> f64 {
     let actor = Net::new(state, "agent.actor.", 0, scalar::relu);
-    let mut env = foresee_env::make(&config.env.id).expect("a known environment");
     let seed = Stream::new(config.seed, "eval/reset").at(0, lane).bits64();
     let mut obs = env.reset(Some(seed)).expect("a reset").obs;
     let mut total = 0.0;
@@ -113,6 +119,32 @@ fn every_evaluation_of_every_loss_begins_at_the_same_starts() {
     }
     assert!(fresh.iter().all(|outcome| *outcome == fresh[0]), "the same policy, the same returns: {fresh:?}");
     assert_ne!(fresh[0].returns[0], fresh[0].returns[1]);
+}
+
+#[test]
+fn an_evaluation_plays_the_family_and_the_distractors_of_its_run() {
+    let mut config = tiny(None);
+    config.env.distractors = 4;
+    config.env.family =
+        FamilyConfig { mass: Range::Uniform([0.5, 2.0]), delay: Steps::Fixed(2), ..FamilyConfig::default() };
+    let run = Run::new(&config).expect("a possible configuration");
+    let (outcome, state) = (run.evaluate(3).expect("a healthy policy"), run.snapshot());
+    for (lane, got) in (0..).zip(outcome.returns) {
+        let tolerance = 1e-3 * got.abs();
+        let by_hand = |env_config: &Config, seed| {
+            return_in(env_config.env.make(seed).expect("a possible environment"), &config, &state, lane)
+        };
+        let want = by_hand(&config, config.seed);
+        assert!((got - want).abs() < tolerance, "episode {lane}: {got}, expected {want}");
+        let others = by_hand(&config, config.seed + 1);
+        assert!((got - others).abs() > tolerance, "episode {lane}: the same under another run's distractors");
+        let mut nominal = config.clone();
+        nominal.env.family = FamilyConfig::default();
+        assert!(
+            (got - by_hand(&nominal, config.seed)).abs() > tolerance,
+            "episode {lane}: the same in the task itself"
+        );
+    }
 }
 
 /// Networks and batches at which Burn's Flex backend splits its matrix products over threads: from 192³

@@ -3,6 +3,9 @@
 //! What every environment keeps, and [`check_environment`](crate::check_environment) tests:
 //! * `terminated` is the task's own end, exactly when the rule in its spec says so of the new observation;
 //!   `truncated` is the time limit's, exactly at `max_episode_steps`. Both may be true at once.
+//!   Behind noisy sensors ([`Family`](crate::wrappers::Family)) the rule is one of the observation before the noise:
+//!   there the checker can be asked only of a task that never terminates, and who applies the rule to what is observed,
+//!   as an imagined rollout does, approximates it.
 //! * An action outside the action space acts as the nearest one inside, as in Gymnasium's Pendulum.
 //! * An error leaves the environment as it was.
 //! * After `restore` everything goes on bit for bit: physics, generator, elapsed steps, whether a reset is needed.
@@ -97,7 +100,7 @@ pub struct Spec {
     pub action_space: BoxSpace,
     /// After how many steps an episode is truncated; `None` for never.
     pub max_episode_steps: Option<u32>,
-    /// When an episode terminates, as a rule on the observation after the step.
+    /// When an episode terminates, as a rule on the observation after the step, before any sensor noise.
     pub termination: Termination,
 }
 
@@ -212,6 +215,9 @@ pub enum EnvError {
         /// The parameters that the task has.
         known: String,
     },
+    /// Keys of `[env]` that ask for something impossible: the whole message, with its hint.
+    #[error("{0}")]
+    Config(String),
     /// A saved state that does not fit.
     #[error("`{id}` cannot go back to this state: {source}\nhint: was it saved by this environment and version?")]
     BadState {

@@ -5,12 +5,15 @@
 //! * [`space`]: boxes of observations and actions.
 //! * [`registry`]: environments by id, [`make`]; new tasks are one entry there.
 //! * [`classic`]: the classic control tasks and kin of them; those with Gymnasium's ids are bit-equal to its own.
-//! * [`wrappers`]: the order of calls, the time limit and the agent's [-1, 1] actions, each from outside.
+//! * [`wrappers`]: the order of calls, the time limit and the agent's [-1, 1] actions, each from outside; families of a
+//!   task and distracting observations.
+//! * [`config`]: the keys of `[env]`, and the environment that they describe.
 //! * [`numpy_random`]: numpy's generator, so that a seed means here what it means there.
 //! * [`checker`]: the conformance function that every environment must pass.
 
 pub mod checker;
 pub mod classic;
+pub mod config;
 pub mod environment;
 pub mod numpy_random;
 pub mod registry;
@@ -18,6 +21,7 @@ pub mod space;
 pub mod wrappers;
 
 pub use checker::{Check, CheckFailure, check_environment};
+pub use config::{EnvConfig, FamilyConfig};
 pub use environment::{EnvError, Environment, Info, Physics, Reset, Spec, Step};
 pub use registry::{EnvInfo, list, make, make_unscaled};
 pub use space::BoxSpace;

@@ -84,9 +84,17 @@ pub fn make(id: &str) -> Result<Box<dyn Environment>, EnvError> {
 /// # Errors
 /// As [`make`].
 pub fn make_unscaled(id: &str) -> Result<Box<dyn Environment>, EnvError> {
+    make_around(id, Ok)
+}
+
+/// As [`make_unscaled`], with what `around` lays around the task inside its time limit.
+pub(crate) fn make_around(
+    id: &str,
+    around: impl FnOnce(Box<dyn Environment>) -> Result<Box<dyn Environment>, EnvError>,
+) -> Result<Box<dyn Environment>, EnvError> {
     let info = REGISTRY.iter().find(|info| info.id == id);
     let info = info.ok_or_else(|| EnvError::UnknownId { id: id.into(), nearest: nearest(id) })?;
-    let mut env = (info.build)()?;
+    let mut env = around((info.build)()?)?;
     if let Some(limit) = info.max_episode_steps {
         env = Box::new(TimeLimit::new(env, limit));
     }

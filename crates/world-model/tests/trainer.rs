@@ -73,6 +73,38 @@ fn a_fit_learns_a_linear_system_under_every_loss() {
     }
 }
 
+/// One observation entry that the model can learn, one that nobody can, and the reward.
+#[test]
+fn the_holdout_error_by_channel_tells_what_is_learnt_from_what_is_not_and_its_mean_is_the_reports() {
+    let (rows, deviation) = (2000, 0.7_f32);
+    let stream = |name: &str, columns| Stream::new(6, name).normals(0, rows, columns);
+    let (obs, noise, action) = (stream("obs", 2), stream("noise", 1), stream("action", 1));
+    let mut batch = Batch::with_capacity(rows, 2, 1);
+    for ((obs, noise), action) in obs.chunks_exact(2).zip(noise).zip(action) {
+        let next_obs = [obs[0] + 0.3 * action, obs[1] + deviation * noise];
+        batch.push(obs, &[action], obs[0] - obs[1], &next_obs, false);
+    }
+    for kind in KINDS {
+        let config = config(kind, Snapshot::Member, 400);
+        let mut trainer = Trainer::new(&config, [2, 1], 4, &Device::flex());
+        let mut fit = trainer.begin(&batch, &Quadratic::random(4, 2), 1, 10_000);
+        let report = loop {
+            if let Some(report) = trainer.advance(&mut fit).expect("a finite score") {
+                break report;
+            }
+        };
+        let errors = trainer.holdout_mse_by_channel(&fit);
+        let mean = errors.iter().sum::<f64>() / 3.0;
+        assert_eq!(errors.len(), 3);
+        assert!((mean - report.holdout_mse).abs() < 1e-5 * mean, "{kind:?}: {errors:?}, {}", report.holdout_mse);
+        // The best a model can do there is the noise's variance; five standard errors of it over 400 holdout rows.
+        let variance = f64::from(deviation * deviation);
+        let least = variance * (1.0 - 5.0 * (2.0 / 400.0_f64).sqrt());
+        assert!(errors[1] > least && errors[1] < 2.0 * variance, "{kind:?}: {errors:?}");
+        assert!(errors[0] < 0.05 * variance && errors[2] < 0.05 * variance, "{kind:?}: {errors:?}");
+    }
+}
+
 #[test]
 fn a_fit_cut_after_every_slice_ends_bit_for_bit_like_an_uninterrupted_one() {
     for kind in KINDS {

@@ -13,13 +13,14 @@
 //! imagine never come.
 
 mod error;
+mod report;
 mod state;
 
 pub use error::RunError;
 pub use state::RunState;
 
 use burn::tensor::Device;
-use foresee_actor_critic::{AgentValues, Sac, UpdateMetrics};
+use foresee_actor_critic::{AgentValues, Sac};
 use foresee_core::{Batch, Stream, Transition};
 use foresee_env::Environment;
 use foresee_nn::tensors;
@@ -109,7 +110,7 @@ impl Run {
             return Err(RunError::Config(problem));
         }
         let device = config.device.open()?;
-        let env = foresee_env::make(&config.env.id).map_err(|error| RunError::Env { env_step: 0, error })?;
+        let env = config.env.make(config.seed).map_err(|error| RunError::Env { env_step: 0, error })?;
         let spec = env.spec();
         let dims = [spec.observation_space.dim(), spec.action_space.dim()];
         let capacity = match config.algo {
@@ -220,6 +221,10 @@ impl Run {
             (metrics::MODEL_EPOCHS, f64::from(report.epochs)),
         ];
         values.extend(report.value_gradient_norm.map(|norm| (metrics::VALUE_GRADIENT_NORM, norm)));
+        let distractors = self.config.env.distractors;
+        if distractors > 0 {
+            values.extend(report::holdout_mse_apart(&model.holdout_mse_by_channel(&fit), distractors));
+        }
         records.push(Record { env_step, values });
 
         let Config { rollout, training, model, seed, .. } = &self.config;
@@ -291,23 +296,6 @@ impl Run {
         Ok(Phase::Act)
     }
 
-    fn training_record(&self, last: UpdateMetrics) -> Result<Record, RunError> {
-        let mut values = vec![
-            (metrics::CRITIC_LOSS, last.critic_loss()),
-            (metrics::TARGET_VALUE, last.target_mean()),
-            (metrics::TEMPERATURE, f64::from(tensors::to_f32(self.agent.temperature()))),
-        ];
-        if let Some([loss, entropy]) = last.actor() {
-            values.extend([(metrics::ACTOR_LOSS, loss), (metrics::ENTROPY, entropy)]);
-        }
-        values.push((metrics::UPDATES, self.agent.updates() as f64));
-        let env_step = self.counters.env_step;
-        match values.iter().find(|(_, value)| !value.is_finite()) {
-            Some(&(metric, value)) => Err(RunError::Agent { env_step, metric, value }),
-            None => Ok(Record { env_step, values }),
-        }
-    }
-
     fn evaluate_now(&mut self, records: &mut Vec<Record>) -> Result<(), RunError> {
         let outcome = self.evaluate(self.config.training.eval_episodes)?;
         let mean = outcome.mean();
@@ -329,7 +317,7 @@ impl Run {
     /// If the environment fails.
     pub fn evaluate(&self, episodes: usize) -> Result<Evaluation, RunError> {
         let env_step = self.counters.env_step;
-        evaluate(self.agent.policy(), &self.config.env.id, episodes, self.config.seed, &self.device)
+        evaluate(self.agent.policy(), &self.config.env, episodes, self.config.seed, &self.device)
             .map_err(|error| RunError::Env { env_step, error })
     }
 

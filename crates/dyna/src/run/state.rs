@@ -59,7 +59,8 @@ impl Run {
         }
         run.real = RealBuffer::restore(state.part("replay.real"))?;
         run.imagined.load(state.part("replay.imagined"))?;
-        run.env.restore(state.part("env")).map_err(|error| RunError::Env { env_step: 0, error })?;
+        // What does not fit is the state of another `[env]`.
+        run.env.restore(state.part("env")).map_err(|error| RunError::Config(error.to_string()))?;
         run.counters = Counters::restore(state.part("counters"))?;
         run.episode = Episode::restore(state.part("episode"))?;
         let mut phase = state.part("phase");

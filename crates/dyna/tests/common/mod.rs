@@ -25,7 +25,7 @@ pub fn tiny(loss: Option<LossKind>) -> Config {
         device: Default::default(),
         threads: 0,
         algo: if loss.is_some() { Algo::Mbpo } else { Algo::Sac },
-        env: EnvConfig { id: "Pendulum-v1".into() },
+        env: EnvConfig::new("Pendulum-v1"),
         training: TrainingConfig {
             env_steps: 205,
             explore_steps: 195,

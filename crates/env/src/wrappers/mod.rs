@@ -1,14 +1,21 @@
 //! Wrappers: what is laid around a task from outside. Each saves its own arrays and its inner environment's under
 //! `inner.`.
 //!
+//! * [`family`]: other masses, lengths and gravity, delayed actions, noisy sensors; drawn at every reset.
+//! * [`distractors`]: observation entries that have nothing to do with the task.
 //! * [`time_limit`]: truncates after so many steps.
 //! * [`order`]: refuses a step where a reset is due.
 //! * [`rescale_action`]: the agent's [-1, 1] to the task's own range.
 
+pub mod distractors;
+pub mod family;
 pub mod order;
 pub mod rescale_action;
+mod resets;
 pub mod time_limit;
 
+pub use distractors::Distractors;
+pub use family::Family;
 pub use order::EnforceOrder;
 pub use rescale_action::RescaleAction;
 pub use time_limit::TimeLimit;

@@ -4,6 +4,8 @@ use burn::tensor::Tensor;
 use foresee_nn::tensors;
 use thiserror::Error;
 
+use super::{Fit, ROWS_AT_ONCE, Trainer};
+
 /// The training loss of one gradient step, summed over members. It is not read back from a device until asked.
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "a box would take memory at every step")]
@@ -50,4 +52,25 @@ pub struct FitReport {
     pub holdout_mse: f64,
     /// Mean norm of the clipped value gradients, where the loss uses them.
     pub value_gradient_norm: Option<f64>,
+}
+
+impl Trainer {
+    /// Every channel's mean squared error on a fit's holdout, `[O + 1]`, mean over elites: for who wants to know some of
+    /// them apart. After the fit's report their mean is its `holdout_mse`.
+    #[must_use]
+    pub fn holdout_mse_by_channel(&self, fit: &Fit) -> Vec<f64> {
+        let (holdout, elites) = (&fit.data.split.holdout, &self.ensemble.elites);
+        let channels = self.ensemble.obs_dim() + 1;
+        let mut sums = vec![0.0; channels];
+        for rows in holdout.chunks(ROWS_AT_ONCE) {
+            let (inputs, target) = fit.data.gather(rows, 1, &self.device);
+            let errors = tensors::to_vec((self.ensemble.predict(inputs).mean - target).square().sum_dim(1));
+            for &elite in elites {
+                let of_elite = &errors[elite * channels..(elite + 1) * channels];
+                sums.iter_mut().zip(of_elite).for_each(|(sum, &error)| *sum += f64::from(error));
+            }
+        }
+        let count = (holdout.len() * elites.len()) as f64;
+        sums.into_iter().map(|sum| sum / count).collect()
+    }
 }

@@ -1,0 +1,50 @@
+//! What of a run's numbers takes more than naming it.
+
+use foresee_actor_critic::UpdateMetrics;
+use foresee_nn::tensors;
+
+use super::{Run, RunError};
+use crate::metrics;
+use crate::record::Record;
+
+impl Run {
+    /// The agent's own numbers at its last update.
+    pub(super) fn training_record(&self, last: UpdateMetrics) -> Result<Record, RunError> {
+        let mut values = vec![
+            (metrics::CRITIC_LOSS, last.critic_loss()),
+            (metrics::TARGET_VALUE, last.target_mean()),
+            (metrics::TEMPERATURE, f64::from(tensors::to_f32(self.agent.temperature()))),
+        ];
+        if let Some([loss, entropy]) = last.actor() {
+            values.extend([(metrics::ACTOR_LOSS, loss), (metrics::ENTROPY, entropy)]);
+        }
+        values.push((metrics::UPDATES, self.agent.updates() as f64));
+        let env_step = self.counters.env_step;
+        match values.iter().find(|(_, value)| !value.is_finite()) {
+            Some(&(metric, value)) => Err(RunError::Agent { env_step, metric, value }),
+            None => Ok(Record { env_step, values }),
+        }
+    }
+}
+
+/// The squared errors `[O + 1]` of a model's channels as two means: of the task's own, its observation entries and the
+/// reward, and of the distractors, which are the last entries of an observation.
+pub(super) fn holdout_mse_apart(channels: &[f64], distractors: usize) -> [(&'static str, f64); 2] {
+    let mean = |errors: &[f64]| errors.iter().sum::<f64>() / errors.len() as f64;
+    let mut task = channels.to_vec();
+    let reward = channels.len() - 1;
+    let distracting: Vec<f64> = task.drain(reward - distractors..reward).collect();
+    [(metrics::MODEL_HOLDOUT_MSE_TASK, mean(&task)), (metrics::MODEL_HOLDOUT_MSE_DISTRACTORS, mean(&distracting))]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reward_counts_with_the_task_and_the_last_entries_are_the_distractors() {
+        let channels = [1.0, 2.0, 10.0, 20.0, 60.0, 6.0];
+        let want = [(metrics::MODEL_HOLDOUT_MSE_TASK, 3.0), (metrics::MODEL_HOLDOUT_MSE_DISTRACTORS, 30.0)];
+        assert_eq!(holdout_mse_apart(&channels, 3), want);
+    }
+}

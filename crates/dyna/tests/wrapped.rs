@@ -1,0 +1,84 @@
+//! Runs on a task with distractors and a family around it.
+
+#[allow(dead_code)] // Every test file uses its own part of it.
+mod common;
+
+use common::{KINDS, array, differing, finish, reported, tiny, whole};
+use foresee_dyna::{Config, Run, RunError, metrics};
+use foresee_env::config::{FamilyConfig, Range, Steps};
+use foresee_world_model::LossKind;
+
+const DISTRACTORS: usize = 10;
+/// Of Pendulum-v1: three observation entries, and the reward.
+const TASK_CHANNELS: f64 = 4.0;
+
+fn distracted(loss: Option<LossKind>) -> Config {
+    let mut config = tiny(loss);
+    config.env.distractors = DISTRACTORS;
+    config
+}
+
+#[test]
+fn a_run_with_distractors_reports_the_models_error_on_them_and_on_the_task_apart() {
+    for kind in KINDS {
+        let (records, state) = whole(&distracted(kind));
+        assert_eq!(array(&state, "replay.real.obs").shape, [205, 3 + DISTRACTORS]);
+        let [all, task, distracting] =
+            [metrics::MODEL_HOLDOUT_MSE, metrics::MODEL_HOLDOUT_MSE_TASK, metrics::MODEL_HOLDOUT_MSE_DISTRACTORS]
+                .map(|metric| reported(&records, metric));
+        assert_eq!([all.len(), task.len(), distracting.len()], [if kind.is_some() { 4 } else { 0 }; 3], "{kind:?}");
+        for ((all, task), distracting) in all.into_iter().zip(task).zip(distracting) {
+            let (n, error) = (DISTRACTORS as f64, |(_, error): (u64, f64)| error);
+            let mean = (TASK_CHANNELS * error(task) + n * error(distracting)) / (TASK_CHANNELS + n);
+            assert!((mean - error(all)).abs() < 1e-4 * mean, "{kind:?}: {mean}, {all:?}");
+            // A tiny model knows nothing of numbers up to 20 that jump.
+            assert!(error(distracting) > error(task), "{kind:?}: {task:?}, {distracting:?}");
+        }
+    }
+}
+
+#[test]
+fn a_run_without_distractors_reports_one_error() {
+    let (records, _) = whole(&tiny(Some(LossKind::Mse)));
+    for metric in [metrics::MODEL_HOLDOUT_MSE_TASK, metrics::MODEL_HOLDOUT_MSE_DISTRACTORS] {
+        assert!(reported(&records, metric).is_empty(), "{metric}");
+    }
+}
+
+#[test]
+fn a_wrapped_run_cut_after_every_slice_ends_bit_for_bit_like_an_uninterrupted_one() {
+    for kind in [None, Some(LossKind::Vagram)] {
+        let mut config = distracted(kind);
+        let wide = Range::Uniform([0.5, 2.0]);
+        config.env.family =
+            FamilyConfig { mass: wide, length: wide, gravity: wide, delay: Steps::Uniform([1, 3]), sensor_noise: wide };
+        let (records, state) = whole(&config);
+        let mut run = Run::new(&config).expect("a possible configuration");
+        let mut cut_records = Vec::new();
+        while !run.is_done() {
+            run = Run::restore(&config, run.snapshot()).expect("its own state");
+            run.advance(&mut cut_records).expect("a tiny run goes well");
+        }
+        assert_eq!(cut_records, records, "{kind:?}");
+        assert_eq!(differing(&run.snapshot(), &state), [""; 0], "{kind:?}");
+    }
+}
+
+#[test]
+fn a_state_of_a_run_around_which_something_else_was_laid_is_refused_with_a_hint() {
+    let config = distracted(None);
+    let mut run = Run::new(&config).expect("a possible configuration");
+    run.advance(&mut Vec::new()).expect("a tiny run goes well");
+    let state = run.snapshot();
+    let refusal = |change: &dyn Fn(&mut Config)| {
+        let mut config = config.clone();
+        change(&mut config);
+        Run::restore(&config, state.clone()).err().expect("a refusal")
+    };
+    let noisy = FamilyConfig { sensor_noise: Range::Fixed(0.1), ..FamilyConfig::default() };
+    for error in [refusal(&|c| c.env.distractors = 9), refusal(&|c| c.env.family = noisy)] {
+        assert!(matches!(error, RunError::State(_) | RunError::Config(_)), "{error:?}");
+        assert!(error.to_string().contains("\nhint: "), "{error}");
+    }
+    finish(&mut Run::restore(&config, state).expect("its own state"));
+}

@@ -1,0 +1,256 @@
+//! The keys of `[env]` and `[env.family]`, and the environment that they describe.
+//!
+//! Around the task go, from the inside out:
+//! 1. the family, next to the task because it turns its physics and stands between its motors and sensors and the rest;
+//! 2. the distractors: no sensor of the task, so no sensor noise;
+//! 3. time limit, order of calls and the agent's [-1, 1], as around every task.
+//!
+//! What is not asked for is not there.
+
+use core::fmt::Display;
+
+use serde::{Deserialize, Serialize};
+
+use crate::environment::{EnvError, Environment, Physics};
+use crate::registry;
+use crate::wrappers::{Distractors, Family, RescaleAction};
+
+/// Their dynamics are square matrices, one pair an environment.
+const MOST_DISTRACTORS: usize = 256;
+/// Beyond them nothing is left of a task.
+const FACTORS: [f64; 2] = [1e-3, 1e3];
+/// Control steps.
+const LONGEST_DELAY: u32 = 1000;
+/// In units of the observation.
+const LOUDEST_NOISE: f64 = 1e3;
+
+/// `[env]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvConfig {
+    /// Which environment: `foresee list envs`.
+    pub id: String,
+    /// Entries that join the observation and have nothing to do with the task (VaGraM's experiment); 0 for none.
+    #[serde(default)]
+    pub distractors: usize,
+    /// `[env.family]`
+    #[serde(default)]
+    pub family: FamilyConfig,
+}
+
+/// `[env.family]`: what differs from the task that the id names. A number holds always; of `[low, high]` every reset
+/// draws.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FamilyConfig {
+    /// Factor on every mass.
+    pub mass: Range,
+    /// Factor on every length.
+    pub length: Range,
+    /// Factor on the acceleration of gravity.
+    pub gravity: Range,
+    /// Steps until an action acts; no action acts before the first one does.
+    pub delay: Steps,
+    /// Standard deviation of the Gaussian noise on every observation entry, in the entry's unit.
+    pub sensor_noise: Range,
+}
+
+/// A number, or an interval to draw from.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "a number, or two numbers [low, high]")]
+pub enum Range {
+    /// Always this.
+    Fixed(f64),
+    /// `[low, high]`: uniform between them.
+    Uniform([f64; 2]),
+}
+
+/// A number of steps, or an interval to draw from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "a whole number, or two whole numbers [low, high]")]
+pub enum Steps {
+    /// Always this.
+    Fixed(u32),
+    /// `[low, high]`: each of them and of those between equally likely.
+    Uniform([u32; 2]),
+}
+
+impl Range {
+    /// The least and the largest value.
+    #[must_use]
+    pub fn ends(self) -> [f64; 2] {
+        match self {
+            Self::Fixed(value) => [value; 2],
+            Self::Uniform(ends) => ends,
+        }
+    }
+}
+
+impl Steps {
+    /// The least and the largest value.
+    #[must_use]
+    pub fn ends(self) -> [u32; 2] {
+        match self {
+            Self::Fixed(value) => [value; 2],
+            Self::Uniform(ends) => ends,
+        }
+    }
+}
+
+impl Default for FamilyConfig {
+    fn default() -> Self {
+        let [factor, noise] = [1.0, 0.0].map(Range::Fixed);
+        Self { mass: factor, length: factor, gravity: factor, delay: Steps::Fixed(0), sensor_noise: noise }
+    }
+}
+
+impl EnvConfig {
+    /// The task of this id, as it is.
+    #[must_use]
+    pub fn new(id: &str) -> Self {
+        Self { id: id.into(), distractors: 0, family: FamilyConfig::default() }
+    }
+
+    /// The environment, for the run with this `seed`, as an agent sees it: [`make`](crate::make) with what the other
+    /// keys ask for. Every one of a run is the same.
+    ///
+    /// # Errors
+    /// As [`make`](crate::make), or if a key asks for something impossible.
+    pub fn make(&self, seed: u64) -> Result<Box<dyn Environment>, EnvError> {
+        if self.distractors > MOST_DISTRACTORS {
+            let found = self.distractors;
+            return Err(EnvError::Config(format!("`env.distractors` is {found}\nhint: at most {MOST_DISTRACTORS}")));
+        }
+        let env = registry::make_around(&self.id, |mut env| {
+            if !self.family.is_nominal() {
+                env = Box::new(Family::new(env, self.family)?);
+            }
+            if self.distractors > 0 {
+                env = Box::new(Distractors::new(env, self.distractors, seed));
+            }
+            Ok(env)
+        })?;
+        Ok(Box::new(RescaleAction::new(env)?))
+    }
+
+    /// What is impossible about these values, if anything: the message, with its hint.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        match self.make(0) {
+            Ok(_) => None,
+            Err(EnvError::Config(problem)) => Some(problem),
+            Err(error) => Some(format!("`env.id`: {error}")),
+        }
+    }
+}
+
+impl FamilyConfig {
+    /// Whether it is the task itself.
+    #[must_use]
+    pub fn is_nominal(&self) -> bool {
+        let Self { mass, length, gravity, delay, sensor_noise } = self;
+        [mass, length, gravity].iter().all(|factor| factor.ends() == [1.0; 2])
+            && delay.ends() == [0; 2]
+            && sensor_noise.ends() == [0.0; 2]
+    }
+
+    /// Checks that a task can have all of the family's members; it is itself again after.
+    ///
+    /// # Errors
+    /// If an interval is empty or too wide, or the task does not have the parameter.
+    pub(crate) fn check(&self, task: &mut dyn Environment) -> Result<(), EnvError> {
+        let Self { mass, length, gravity, delay, sensor_noise } = *self;
+        let nominal = Physics::default();
+        type Turned = fn(Physics, f64) -> Physics;
+        let factors: [(&str, Range, Turned); 3] = [
+            ("mass", mass, |physics, mass| Physics { mass, ..physics }),
+            ("length", length, |physics, length| Physics { length, ..physics }),
+            ("gravity", gravity, |physics, gravity| Physics { gravity, ..physics }),
+        ];
+        for (key, range, turned) in factors {
+            within(key, range.ends(), FACTORS)?;
+            for end in range.ends() {
+                let outcome = task.set_physics(turned(nominal, end));
+                outcome.map_err(|error| EnvError::Config(format!("`env.family.{key}`: {error}")))?;
+            }
+        }
+        within("delay", delay.ends(), [0, LONGEST_DELAY])?;
+        within("sensor_noise", sensor_noise.ends(), [0.0, LOUDEST_NOISE])?;
+        task.set_physics(nominal)
+    }
+}
+
+/// Checks that an interval is one and lies between two bounds.
+fn within<T: PartialOrd + Display>(key: &str, [low, high]: [T; 2], [least, most]: [T; 2]) -> Result<(), EnvError> {
+    if least <= low && low <= high && high <= most {
+        return Ok(());
+    }
+    let [low, high] = [low, high].map(|end| end.to_string());
+    let found = if low == high { low } else { format!("[{low}, {high}]") };
+    let hint = format!("hint: {least} to {most}, or [low, high] within these");
+    Err(EnvError::Config(format!("`env.family.{key}` is {found}\n{hint}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<EnvConfig, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    #[test]
+    fn a_parameter_is_a_number_or_two_and_what_is_not_given_is_the_task() {
+        let family = r#"{"mass": [0.8, 1.2], "gravity": 2, "delay": [0, 3], "sensor_noise": 0.1}"#;
+        let config = read(&format!(r#"{{"id": "Pendulum-v1", "distractors": 10, "family": {family}}}"#)).unwrap();
+        let want = FamilyConfig {
+            mass: Range::Uniform([0.8, 1.2]),
+            gravity: Range::Fixed(2.0),
+            delay: Steps::Uniform([0, 3]),
+            sensor_noise: Range::Fixed(0.1),
+            ..FamilyConfig::default()
+        };
+        assert_eq!(config, EnvConfig { distractors: 10, family: want, ..EnvConfig::new("Pendulum-v1") });
+        assert!(!want.is_nominal() && config.problem().is_none());
+
+        let bare = read(r#"{"id": "Pendulum-v1"}"#).unwrap();
+        assert_eq!(bare, EnvConfig::new("Pendulum-v1"));
+        assert!(bare.family.is_nominal() && bare.problem().is_none());
+        assert!(FamilyConfig { mass: Range::Uniform([1.0; 2]), ..FamilyConfig::default() }.is_nominal());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_with_what_is_expected() {
+        for (family, message) in [
+            (r#"{"mas": 1}"#, "unknown field `mas`, expected one of `mass`, `length`"),
+            (r#"{"mass": [1, 2, 3]}"#, "a number, or two numbers [low, high]"),
+            (r#"{"delay": 1.5}"#, "a whole number, or two whole numbers [low, high]"),
+            (r#"{"delay": -1}"#, "a whole number, or two whole numbers [low, high]"),
+        ] {
+            let error = read(&format!(r#"{{"id": "Pendulum-v1", "family": {family}}}"#)).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_impossible_is_named_by_its_key_with_a_hint() {
+        let nominal = FamilyConfig::default();
+        let factor = "0.001 to 1000, or [low, high] within these";
+        for (family, what, hint) in [
+            (FamilyConfig { mass: Range::Fixed(0.0), ..nominal }, "mass` is 0", factor),
+            (FamilyConfig { length: Range::Uniform([1.2, 0.8]), ..nominal }, "length` is [1.2, 0.8]", factor),
+            (FamilyConfig { gravity: Range::Fixed(f64::NAN), ..nominal }, "gravity` is NaN", factor),
+            (FamilyConfig { gravity: Range::Uniform([1.0, 1e4]), ..nominal }, "gravity` is [1, 10000]", factor),
+            (FamilyConfig { delay: Steps::Fixed(1001), ..nominal }, "delay` is 1001", "0 to 1000, or"),
+            (FamilyConfig { delay: Steps::Uniform([3, 2]), ..nominal }, "delay` is [3, 2]", "0 to 1000, or"),
+            (FamilyConfig { sensor_noise: Range::Fixed(-0.5), ..nominal }, "sensor_noise` is -0.5", "0 to 1000, or"),
+        ] {
+            let problem = EnvConfig { family, ..EnvConfig::new("Pendulum-v1") }.problem().expect(what);
+            assert!(problem.starts_with(&format!("`env.family.{what}\nhint: {hint}")), "{problem}");
+        }
+        let problem = EnvConfig { distractors: 257, ..EnvConfig::new("Pendulum-v1") }.problem().unwrap();
+        assert_eq!(problem, "`env.distractors` is 257\nhint: at most 256");
+        let problem = EnvConfig::new("Pendulum-v9").problem().unwrap();
+        assert!(problem.starts_with("`env.id`: unknown environment `Pendulum-v9`\nhint: "), "{problem}");
+    }
+}
