@@ -10,7 +10,8 @@ use common::scalar::{self, Net};
 use common::{KINDS, differing, finish, reported, tiny, whole};
 use foresee_core::{State, Stream};
 use foresee_dyna::{Config, Run, checkpoint, metrics};
-use foresee_world_model::LossKind;
+use foresee_world_model::config::Heads;
+use foresee_world_model::{LossConfig, LossKind};
 use serde_json::Value;
 
 #[test]
@@ -113,6 +114,26 @@ fn every_evaluation_of_every_loss_begins_at_the_same_starts() {
     }
     assert!(fresh.iter().all(|outcome| *outcome == fresh[0]), "the same policy, the same returns: {fresh:?}");
     assert_ne!(fresh[0].returns[0], fresh[0].returns[1]);
+}
+
+#[test]
+fn heads_and_the_way_through_the_policy_matter_to_the_losses_that_ask_for_them() {
+    for (kind, [heads_matter, policy_matters]) in [
+        (LossKind::Mse, [false, false]),
+        (LossKind::Vagram, [true, true]),
+        (LossKind::Itervaml, [true, true]),
+        (LossKind::ValueWeighted, [true, false]),
+    ] {
+        let config = tiny(Some(kind));
+        let (_, state) = whole(&config);
+        let model_differs = |change: &dyn Fn(&mut LossConfig)| {
+            let mut other = config.clone();
+            change(&mut other.model.loss);
+            differing(&whole(&other).1, &state).iter().any(|name| name.starts_with("model."))
+        };
+        assert_eq!(model_differs(&|loss| loss.heads = Heads::Target), heads_matter, "{kind:?}: heads");
+        assert_eq!(model_differs(&|loss| loss.through_policy = true), policy_matters, "{kind:?}: through_policy");
+    }
 }
 
 /// Networks and batches at which Burn's Flex backend splits its matrix products over threads: from 192³

@@ -69,6 +69,7 @@ fn a_fit_learns_a_linear_system_under_every_loss() {
             [("score", report.holdout_score), ("squared error", report.holdout_mse)]
         };
         for ((what, before), (_, after)) in errors(1).into_iter().zip(errors(600)) {
+            // Measured: 0.4e-4 to 1.7e-4 of it; the rest is left for another machine's rounding.
             assert!(after < before / 1000.0, "{kind:?}: {what} {after} after the fit, {before} after one step");
         }
     }
