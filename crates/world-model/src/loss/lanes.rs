@@ -43,7 +43,7 @@ pub struct Panel<'a> {
     pub target: &'a [f32],
     /// What the agent said of the true next states, [`LaneLoss::terms`] numbers a row.
     pub terms: &'a [f32],
-    /// What it says of the predicted ones, where [`LaneLoss::looks_ahead`]: values `[N]` and, for a gradient of the loss,
+    /// What it says of the predicted ones, for a loss that looks ahead: values `[N]` and, for a gradient of the loss,
     /// their gradients `[N, O]`.
     pub predicted: [&'a [f32]; 2],
     /// What each row counts, `[1]`; once where there are none.
