@@ -258,8 +258,9 @@ fn model_config(kind: LossKind) -> ModelConfig {
 fn model_step(device: &Device, seconds: f64) -> Timing {
     let agent = Sac::new(&AgentConfig::default(), [OBS, ACT], 0, device);
     let mut trainer = Trainer::new(&model_config(LossKind::Mle), [OBS, ACT], 0, device);
-    let mut fit = trainer.begin(&batch(REPLAY), &agent.values(), 0, 0);
-    let ms = time(seconds, 50, 1.0, || drop(trainer.gradient_step(&mut fit)));
+    let view = agent.values();
+    let mut fit = trainer.begin(&batch(REPLAY), &view, 0, 0);
+    let ms = time(seconds, 50, 1.0, || drop(trainer.gradient_step(&mut fit, &view)));
     Timing { ms, flops: Some(flops_of_a_model_step()) }
 }
 
@@ -269,8 +270,9 @@ fn vagram_step(device: &Device, seconds: f64) -> Timing {
     let (rows, steps) = (batch(REPLAY), EPOCHS * (REPLAY / ROWS));
     let mut call = 0;
     let ms = time(seconds, 3, steps as f64, || {
-        let mut fit = trainer.begin(&rows, &agent.values(), call, 0);
-        (0..steps).for_each(|_| drop(trainer.gradient_step(&mut fit)));
+        let view = agent.values();
+        let mut fit = trainer.begin(&rows, &view, call, 0);
+        (0..steps).for_each(|_| drop(trainer.gradient_step(&mut fit, &view)));
         call += 1;
     });
     Timing { ms, flops: Some(model_flops(OBS + 1)) }

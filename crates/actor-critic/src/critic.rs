@@ -52,12 +52,9 @@ impl Critic {
         self.values(obs, action).min_dim(0).squeeze_dim(0)
     }
 
-    /// Every critic's value where each critic has its own states `[N, B, O]`, at common actions `[B, A]`: `[N, B]`.
+    /// Every critic's value where each critic has its own states `[N, B, O]` and actions `[N, B, A]`: `[N, B]`.
     #[must_use]
-    pub fn values_at(&self, obs: Tensor<3>, action: Tensor<2>) -> Tensor<2> {
-        let [members, rows, _] = obs.dims();
-        let action_dim = action.dims()[1];
-        let action = action.unsqueeze_dim::<3>(0).expand([members, rows, action_dim]);
+    pub fn values_at(&self, obs: Tensor<3>, action: Tensor<3>) -> Tensor<2> {
         self.net.forward(Tensor::cat(vec![obs, action], 2)).squeeze_dim(2)
     }
 }

@@ -1,4 +1,4 @@
-//! An update in host memory takes no memory.
+//! An update in host memory takes no memory, nor do the values of a panel.
 
 mod random;
 
@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::Device;
 use foresee_actor_critic::{AgentConfig, Sac};
+use foresee_nn::ValueView;
+use foresee_nn::cpu::LANES;
 
 /// The system's allocator, counting.
 struct Counting;
@@ -40,7 +42,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 #[test]
-fn after_some_updates_an_update_allocates_nothing() {
+fn after_some_calls_neither_an_update_nor_a_panel_of_values_allocates() {
     let dims = [11, 3];
     let config = AgentConfig { hidden: vec![64, 64], normalized_features: true, ..AgentConfig::default() };
     let mut sac = Sac::new(&config, dims, 0, &Device::flex());
@@ -59,4 +61,15 @@ fn after_some_updates_an_update_allocates_nothing() {
         (0..10).map(|_| twenty()).collect()
     });
     assert!(counts[1..].contains(&0), "allocations in twenty updates, again and again: {counts:?}");
+
+    let states = vec![0.5; dims[0] * LANES];
+    let (mut values, mut gradients) = (vec![0.0; 4 * LANES], vec![0.0; 4 * states.len()]);
+    for through_policy in [false, true] {
+        let view = sac.values().through_policy(through_policy);
+        view.of_panel(&states, &mut values, Some(&mut gradients));
+        let before = COUNT.load(Ordering::Relaxed);
+        view.of_panel(&states, &mut values, Some(&mut gradients));
+        view.of_panel(&states, &mut values, None);
+        assert_eq!(COUNT.load(Ordering::Relaxed), before, "through_policy: {through_policy}");
+    }
 }

@@ -236,5 +236,26 @@ fn values_and_value_gradients_match_the_fixtures_head_by_head() {
         assert_tensor(&format!("{block} value target values"), targets.values(states.clone()), &half("values"));
         let gradients = targets.value_gradients(states.clone());
         assert_tensor(&format!("{block} value target grad"), gradients, &half("grad_next_obs"));
+        let gradients = sac.values().through_policy(true).value_gradients(states.clone());
+        assert_tensor(&format!("{block} value grad through policy"), gradients, &want["grad_next_obs_through_policy"]);
+        let gradients = all.value_gradients(states.clone() - rows(&file["inputs"]["obs"]));
+        assert_tensor(&format!("{block} value grad at delta"), gradients, &want["grad_at_delta"]);
     }
+}
+
+#[test]
+fn values_at_predicted_and_at_sampled_states_match_the_fixtures() {
+    let file = fixture("losses.json");
+    let meta = &file["meta"];
+    let hidden = vec![count(&meta["hidden"]); count(&meta["hidden_layers"])];
+    let sac = agent(&AgentConfig { hidden, ..AgentConfig::default() }, dims(meta), &file["sac_nets"]);
+    let view = sac.values();
+    let predicted =
+        rows(&file["inputs"]["obs"]) + rows(&file["forward"]["deterministic"]["mean"]).narrow(1, 0, dims(meta)[0]);
+    let want = &file["losses"]["itervaml_detached_action"];
+    assert_tensor("values_pred", view.values(predicted), &want["values_pred"]);
+    assert_tensor("values_true", view.values(rows(&file["inputs"]["next_obs"])), &want["values_true"]);
+    let samples = &file["gaussian_samples"];
+    assert_tensor("values_samples", view.values(rows(&samples["next_obs_samples"])), &samples["values_samples"]);
+    assert_tensor("values_true", view.values(rows(&file["inputs"]["next_obs"])), &samples["values_true"]);
 }

@@ -4,6 +4,7 @@
 use burn::tensor::{Device, Tensor};
 use foresee_actor_critic::{AgentConfig, AgentValues, Critic, Policy};
 use foresee_core::Stream;
+use foresee_nn::cpu::{LANES, panels};
 use foresee_nn::{Parameters, ValueView, tensors};
 
 /// Observation entries, action entries, rows: one of everything, odd and prime sizes.
@@ -135,9 +136,9 @@ fn value_gradients_are_every_critics_finite_differences_at_the_fixed_mean_action
 #[test]
 fn value_gradients_are_what_autodiff_of_the_values_gives_head_by_head() {
     for [obs_dim, action_dim, rows] in SIZES {
-        for normalized in [false, true] {
+        for [normalized, through_policy] in [[false, false], [true, false], [false, true], [true, true]] {
             let agent = Agent::new([obs_dim, action_dim], normalized);
-            let view = agent.values();
+            let view = agent.values().through_policy(through_policy);
             let states = tensor(&states(rows, obs_dim), obs_dim);
             let gradients = view.value_gradients(states.clone());
             for head in 0..view.heads() {
@@ -147,6 +148,31 @@ fn value_gradients_are_what_autodiff_of_the_values_gives_head_by_head() {
                 let got = tensors::to_vec(gradients.clone().narrow(0, head, 1));
                 assert_near(&format!("head {head}, {rows} rows"), &got, &widen(tensors::to_vec(want)));
             }
+        }
+    }
+}
+
+#[test]
+fn a_panel_has_the_values_and_the_gradients_of_its_rows() {
+    for [obs_dim, action_dim, _] in SIZES {
+        for [normalized, through_policy] in [[false, false], [true, false], [false, true], [true, true]] {
+            let agent = Agent::new([obs_dim, action_dim], normalized);
+            let view = agent.values().through_policy(through_policy);
+            let rows = states(LANES, obs_dim);
+            let mut panel = vec![0.0; rows.len()];
+            panels::pack(&rows, obs_dim, &mut panel);
+            let (mut values, mut gradients) = (vec![f32::NAN; 4 * LANES], vec![f32::NAN; 4 * rows.len()]);
+            view.of_panel(&panel, &mut values, Some(&mut gradients));
+            assert_near("values", &values, &widen(tensors::to_vec(view.values(tensor(&rows, obs_dim)))));
+            let want = widen(tensors::to_vec(view.value_gradients(tensor(&rows, obs_dim))));
+            let mut got = vec![0.0; gradients.len()];
+            for (panel, rows) in gradients.chunks_exact(rows.len()).zip(got.chunks_exact_mut(rows.len())) {
+                panels::unpack(panel, obs_dim, rows);
+            }
+            assert_near("gradients", &got, &want);
+            let mut alone = vec![f32::NAN; values.len()];
+            view.of_panel(&panel, &mut alone, None);
+            assert_eq!(alone, values, "without gradients");
         }
     }
 }

@@ -104,7 +104,7 @@ fn an_unknown_choice_is_refused_with_the_nearest_one() {
     refused_override(
         "model.loss.kind=vagran",
         "override `model.loss.kind=vagran`: `model.loss.kind` cannot be `vagran`\n\
-         hint: did you mean `vagram`? valid values here: `mle`, `mse`, `vagram`",
+         hint: did you mean `vagram`? valid values here: `mle`, `mse`, `vagram`, `itervaml`, `value_weighted`",
     );
     refused_override(
         "algo=ddpg",

@@ -190,7 +190,7 @@ fn everything_that_is_listed_can_be_chosen() {
     let place = Place::new();
     for (what, key, some) in [
         ("envs", "env.id", &["Pendulum-v1", "MountainCarContinuous-v0", "CartPoleContinuous-v0"][..]),
-        ("losses", "model.loss.kind", &["mle", "mse", "vagram"]),
+        ("losses", "model.loss.kind", &["mle", "mse", "vagram", "itervaml", "value_weighted"]),
         ("algos", "algo", &["mbpo", "sac"]),
     ] {
         let said = place.succeeds(&["list", what]);

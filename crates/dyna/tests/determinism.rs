@@ -12,7 +12,8 @@ use foresee_core::{State, Stream};
 use foresee_dyna::{Config, Run, checkpoint, metrics};
 use foresee_env::Environment;
 use foresee_env::config::{FamilyConfig, Range, Steps};
-use foresee_world_model::LossKind;
+use foresee_world_model::config::Heads;
+use foresee_world_model::{LossConfig, LossKind};
 use serde_json::Value;
 
 #[test]
@@ -144,6 +145,26 @@ fn an_evaluation_plays_the_family_and_the_distractors_of_its_run() {
             (got - by_hand(&nominal, config.seed)).abs() > tolerance,
             "episode {lane}: the same in the task itself"
         );
+    }
+}
+
+#[test]
+fn heads_and_the_way_through_the_policy_matter_to_the_losses_that_ask_for_them() {
+    for (kind, [heads_matter, policy_matters]) in [
+        (LossKind::Mse, [false, false]),
+        (LossKind::Vagram, [true, true]),
+        (LossKind::Itervaml, [true, true]),
+        (LossKind::ValueWeighted, [true, false]),
+    ] {
+        let config = tiny(Some(kind));
+        let (_, state) = whole(&config);
+        let model_differs = |change: &dyn Fn(&mut LossConfig)| {
+            let mut other = config.clone();
+            change(&mut other.model.loss);
+            differing(&whole(&other).1, &state).iter().any(|name| name.starts_with("model."))
+        };
+        assert_eq!(model_differs(&|loss| loss.heads = Heads::Target), heads_matter, "{kind:?}: heads");
+        assert_eq!(model_differs(&|loss| loss.through_policy = true), policy_matters, "{kind:?}: through_policy");
     }
 }
 

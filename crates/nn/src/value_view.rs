@@ -2,19 +2,40 @@
 //!
 //! The trait stands here so that the world model and the agent need not know each other.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
+
+use crate::cpu::{LANES, panels};
+use crate::tensors;
 
 /// A state-value function with `N` heads, V_n(s) = Q_n(s, a(s)) for an actor-critic.
 ///
-/// The action is held fixed: it is computed at `s` and enters the critics as a constant, so that a gradient is the
-/// partial derivative of Q with respect to the state (as in VaGraM, pairlab/vagram @ f20a0a3).
-pub trait ValueView {
+/// Whether a derivative holds the action fixed, ∂Q_n/∂s at a(s) (as in VaGraM, pairlab/vagram @ f20a0a3), or moves it
+/// with the state is the view's to say, and the same for all methods. The networks' weights are constants.
+pub trait ValueView: Sync {
     /// Heads, `N`.
     fn heads(&self) -> usize;
 
-    /// `[B, O] -> [N, B]`, differentiable in `states` when they are tracked; the critics' weights are constants.
+    /// `[B, O] -> [N, B]`, differentiable in `states` when they are tracked.
     fn values(&self, states: Tensor<2>) -> Tensor<2>;
 
-    /// `[B, O] -> [N, B, O]`: ∂V_n/∂s at every row, outside autodiff.
+    /// `[B, O] -> [N, B, O]`: dV_n/ds at every row, outside autodiff.
     fn value_gradients(&self, states: Tensor<2>) -> Tensor<3>;
+
+    /// One panel of states `[O][LANES]` ([`panels`]), every lane of it finite, in host memory and on this thread: values
+    /// into `[N][LANES]`, and where they are wanted dV_n/ds into `[N][O][LANES]`.
+    ///
+    /// This form goes through tensors; a view that trains models in host memory brings a faster one.
+    fn of_panel(&self, states: &[f32], values: &mut [f32], gradients: Option<&mut [f32]>) {
+        let obs_dim = states.len() / LANES;
+        let mut rows = vec![0.0; states.len()];
+        panels::unpack(states, obs_dim, &mut rows);
+        let rows = tensors::from_vec(rows, [LANES, obs_dim], &Device::flex());
+        values.copy_from_slice(&tensors::to_vec(self.values(rows.clone())));
+        if let Some(gradients) = gradients {
+            let found = tensors::to_vec(self.value_gradients(rows));
+            for (rows, panel) in found.chunks_exact(states.len()).zip(gradients.chunks_exact_mut(states.len())) {
+                panels::pack(rows, obs_dim, panel);
+            }
+        }
+    }
 }

@@ -32,7 +32,7 @@ impl ModelConfig {
     pub fn head(&self) -> Head {
         self.head.unwrap_or(match self.loss.kind {
             LossKind::Mle => Head::Gaussian,
-            LossKind::Mse | LossKind::Vagram => Head::Deterministic,
+            _ => Head::Deterministic,
         })
     }
 
@@ -138,14 +138,20 @@ pub enum LossKind {
     Mse,
     /// Value-gradient weighted squared error.
     Vagram,
+    /// Squared error of the value at the predicted state.
+    Itervaml,
+    /// Squared error weighted by the value.
+    ValueWeighted,
 }
 
 impl LossKind {
     /// Every loss with a line on each, in the order `foresee list losses` prints.
-    pub const ALL: [(Self, &'static str); 3] = [
+    pub const ALL: [(Self, &'static str); 5] = [
         (Self::Mle, "Gaussian likelihood: right everywhere (PETS, MBPO)"),
         (Self::Mse, "squared error: right everywhere, without a variance"),
         (Self::Vagram, "value-gradient weighted: right where the value function is steep (Voelcker et al. 2022)"),
+        (Self::Itervaml, "error of the value at the predicted state: right about what follows (Farahmand 2018)"),
+        (Self::ValueWeighted, "squared error weighted by the value's size: right where much is at stake"),
     ];
 
     /// Its name in a config.
@@ -155,7 +161,15 @@ impl LossKind {
             Self::Mle => "mle",
             Self::Mse => "mse",
             Self::Vagram => "vagram",
+            Self::Itervaml => "itervaml",
+            Self::ValueWeighted => "value_weighted",
         }
+    }
+
+    /// Whether it asks for the agent's values.
+    #[must_use]
+    pub fn is_value_aware(self) -> bool {
+        !matches!(self, Self::Mle | Self::Mse)
     }
 }
 
@@ -170,7 +184,7 @@ pub enum Form {
     Unbounded,
 }
 
-/// Which value heads weigh.
+/// Which value heads a value-aware loss asks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Heads {
@@ -185,15 +199,19 @@ pub enum Heads {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LossConfig {
-    /// `mle`, `mse` or `vagram`.
+    /// `mle`, `mse`, `vagram`, `itervaml` or `value_weighted`.
     pub kind: LossKind,
     /// `vagram`: `bounded` or `unbounded`.
     pub form: Form,
     /// `vagram`: gradients longer than this quantile of their head's norms are shortened to it; 1.0 clips nothing.
     pub clip_quantile: f64,
-    /// `vagram`: which value heads weigh, `all` or `target`.
+    /// `vagram`, `itervaml`, `value_weighted`: which value heads are asked, `all` or `target`.
     pub heads: Heads,
-    /// `vagram`: until this real step the mean squared error is added, because a young critic knows nothing yet.
+    /// `vagram`, `itervaml`: whether a value's derivative by the state goes through the policy too; without, the action
+    /// is held fixed.
+    pub through_policy: bool,
+    /// `vagram`, `itervaml`, `value_weighted`: until this real step the mean squared error is added, because a young
+    /// critic knows nothing yet.
     pub add_mse_until: u64,
 }
 
@@ -204,6 +222,7 @@ impl Default for LossConfig {
             form: Form::Bounded,
             clip_quantile: 0.95,
             heads: Heads::All,
+            through_policy: false,
             add_mse_until: 1000,
         }
     }

@@ -1,15 +1,55 @@
-//! All that a training call derives from replay, agent and streams: inputs, targets, split, value gradients.
+//! All that a training call derives from replay, agent and streams: inputs, targets, split, what the agent says of the
+//! rows.
 //!
 //! None of it is saved: a call that is cut and resumed derives the same again.
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::Batch;
-use foresee_nn::{ValueView, tensors};
+use foresee_nn::ValueView;
 
-use crate::config::{LossKind, ModelConfig};
+use crate::config::ModelConfig;
+use crate::ensemble::Prediction;
+use crate::loss::LossInput;
 use crate::normalizer::Normalizer;
 use crate::split::Split;
-use crate::value_weights::ValueWeights;
+use crate::value_terms::{ValueTerms, gather};
+
+/// The rows of a training call, and what each of them counts.
+#[derive(Clone, Copy, Debug)]
+pub struct TrainingRows<'a> {
+    batch: &'a Batch,
+    weights: Option<&'a [f32]>,
+}
+
+impl<'a> From<&'a Batch> for TrainingRows<'a> {
+    /// Every row counts once.
+    fn from(batch: &'a Batch) -> Self {
+        Self { batch, weights: None }
+    }
+}
+
+impl<'a> TrainingRows<'a> {
+    /// Rows with a weight each, `[N]`: whatever the loss, a row's loss is multiplied by its weight, in gradient steps and
+    /// in the holdout score. Means are taken over rows, not over weights.
+    ///
+    /// # Panics
+    /// If there is not one finite weight of at least zero a row.
+    #[track_caller]
+    #[must_use]
+    pub fn weighted(batch: &'a Batch, weights: &'a [f32]) -> Self {
+        assert_eq!(weights.len(), batch.rows, "one weight a row");
+        if let Some(weight) = weights.iter().find(|&&weight| !(weight >= 0.0 && weight.is_finite())) {
+            panic!("a row's weight is {weight}");
+        }
+        Self { batch, weights: Some(weights) }
+    }
+
+    /// The rows.
+    #[must_use]
+    pub fn batch(&self) -> &'a Batch {
+        self.batch
+    }
+}
 
 /// The data of one training call.
 #[derive(Clone, Debug)]
@@ -20,8 +60,9 @@ pub(crate) struct FitData {
     pub(crate) inputs: Vec<f32>,
     /// (next_obs − obs, reward), `[rows, O + 1]`.
     pub(crate) targets: Vec<f32>,
-    /// By replay row, where the loss asks for them.
-    pub(crate) weights: Option<ValueWeights>,
+    pub(crate) values: ValueTerms,
+    /// What each row counts, `[rows]`.
+    pub(crate) row_weights: Option<Vec<f32>>,
     pub(crate) add_mse: bool,
 }
 
@@ -29,12 +70,13 @@ impl FitData {
     /// The data of a call, from `[seed, call, real_step]`.
     pub(crate) fn new(
         config: &ModelConfig,
-        rows: &Batch,
+        rows: TrainingRows<'_>,
         normalizer: &Normalizer,
         view: &dyn ValueView,
         [seed, call, real_step]: [u64; 3],
         device: &Device,
     ) -> Self {
+        let TrainingRows { batch: rows, weights } = rows;
         let n = rows.rows;
         let obs_dim = rows.obs.len() / n;
         let mut inputs = raw_inputs(rows);
@@ -45,16 +87,14 @@ impl FitData {
             targets.extend(next.iter().zip(obs).map(|(next, obs)| next - obs));
             targets.push(reward);
         }
-        let loss = &config.loss;
-        let weights = (loss.kind == LossKind::Vagram)
-            .then(|| ValueWeights::new(view, &rows.next_obs, obs_dim, loss.clip_quantile, device));
         Self {
             rows: n,
             split: Split::new(n, config.fit.holdout, config.ensemble.members, seed, call),
             inputs,
             targets,
-            weights,
-            add_mse: real_step < loss.add_mse_until,
+            values: ValueTerms::new(&config.loss, view, [&rows.obs, &rows.next_obs], obs_dim, device),
+            row_weights: weights.map(<[f32]>::to_vec),
+            add_mse: real_step < config.loss.add_mse_until,
         }
     }
 
@@ -66,15 +106,24 @@ impl FitData {
 
     /// Inputs `[E, B, O + A]` and targets `[E, B, O + 1]` of replay rows `[E, B]`.
     pub(crate) fn gather(&self, rows: &[u32], members: usize, device: &Device) -> (Tensor<3>, Tensor<3>) {
-        let gather = |all: &[f32]| {
-            let width = all.len() / self.rows;
-            let mut out = Vec::with_capacity(rows.len() * width);
-            for &row in rows {
-                out.extend_from_slice(&all[row as usize * width..][..width]);
-            }
-            tensors::from_vec(out, [members, rows.len() / members, width], device)
-        };
+        let gather = |all: &[f32]| gather(all, all.len() / self.rows, rows, members, device);
         (gather(&self.inputs), gather(&self.targets))
+    }
+
+    /// All that a loss sees of replay rows `[E, B]`, or of `[1, B]` shown to every member, under a prediction.
+    pub(crate) fn loss_input(
+        &self,
+        rows: &[u32],
+        members: usize,
+        predict: impl FnOnce(Tensor<3>) -> Prediction,
+        view: &dyn ValueView,
+        device: &Device,
+    ) -> LossInput {
+        let (inputs, target) = self.gather(rows, members, device);
+        let prediction = predict(inputs);
+        let values = self.values.gather(rows, members, &prediction.mean, view, device);
+        let row_weights = self.row_weights.as_ref().map(|all| gather(all, 1, rows, members, device).squeeze_dim(2));
+        LossInput { prediction, target, values, add_mse: self.add_mse, row_weights }
     }
 }
 

@@ -6,6 +6,7 @@
 //! * [`ensemble`]: the network, its prediction, its elites.
 //! * [`loss`]: pure functions of predictions, targets and weights; the choice that this project is about.
 //! * [`value_weights`]: the value gradients of every replay row, clipped once a training call.
+//! * `value_terms`: what each value-aware loss knows of the agent, by replay row.
 //! * [`split`]: holdout, bootstrap rows and the order of batches.
 //! * [`early_stopping`]: when to stop, which weights to keep, who is elite.
 //! * `fit_data`: all that a training call derives from the replay and the agent.
@@ -19,8 +20,10 @@ pub mod loss;
 pub mod normalizer;
 pub mod split;
 pub mod trainer;
+mod value_terms;
 pub mod value_weights;
 
 pub use config::{Head, LossConfig, LossKind, ModelConfig};
 pub use ensemble::{Ensemble, Prediction};
+pub use fit_data::TrainingRows;
 pub use trainer::{Diverged, Fit, FitReport, Trainer};

@@ -1,7 +1,7 @@
 //! One training call of the ensemble, as slices that can be saved between.
 //!
-//! At the start of a call the normaliser is recomputed over all real rows, rows are split and bootstrapped, and value
-//! gradients are taken of every row if the loss asks for them. Then gradient steps alternate with holdout scores until
+//! At the start of a call the normaliser is recomputed over all real rows, rows are split and bootstrapped, and the agent
+//! is asked about every row if the loss is value-aware. Then gradient steps alternate with holdout scores until
 //! patience runs out ([`EarlyStopping`]); the best weights are restored and the elites are named.
 //!
 //! Weights and moments are carried over from call to call (warm start). The budget counts gradient steps: with few
@@ -9,11 +9,11 @@
 //! `STEPS_BETWEEN_SCORES`.
 
 use burn::tensor::{Device, Tensor};
-use foresee_core::{Batch, State, StateError};
 use foresee_nn::host;
 use foresee_nn::{Adam, AdamConfig, Mlp, Parameters, ValueView, tensors};
 
 mod report;
+mod saved;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -23,10 +23,9 @@ pub use report::{Diverged, FitReport, TrainLoss};
 use crate::config::{ModelConfig, Snapshot};
 use crate::early_stopping::EarlyStopping;
 use crate::ensemble::{Bounds, Ensemble, predict};
-use crate::fit_data::FitData;
+use crate::fit_data::{FitData, TrainingRows};
+use crate::loss;
 use crate::loss::lanes::LaneLoss;
-use crate::loss::{self, LossInput};
-use crate::value_weights::ValueWeights;
 use steps::HostSteps;
 
 /// Gradient steps between two holdout scores at least: with few data an epoch is cheaper than a score.
@@ -90,15 +89,22 @@ impl Trainer {
         }
     }
 
-    /// Begins training call number `call` on all real rows, at real step `real_step`.
+    /// Begins training call number `call` on all real rows, weighted or not, at real step `real_step`.
     #[must_use]
-    pub fn begin(&mut self, rows: &Batch, view: &dyn ValueView, call: u64, real_step: u64) -> Fit {
-        self.ensemble.normalizer = FitData::normalizer(rows);
+    pub fn begin<'a>(
+        &mut self,
+        rows: impl Into<TrainingRows<'a>>,
+        view: &dyn ValueView,
+        call: u64,
+        real_step: u64,
+    ) -> Fit {
+        let rows = rows.into();
+        self.ensemble.normalizer = FitData::normalizer(rows.batch());
         let data = self.derive(rows, view, call, real_step);
         let fit = &self.config.fit;
         // What a warm start scores on rows that it was trained on says nothing; the reference lets it count.
         let (to_beat, kept) = match fit.snapshot {
-            Snapshot::Shared => (self.holdout_scores(&data), None),
+            Snapshot::Shared => (self.holdout_scores(&data, view), None),
             Snapshot::Member => {
                 let before = (self.ensemble.net.clone(), self.ensemble.bounds.clone());
                 (vec![f64::INFINITY; self.ensemble.members()], Some(before))
@@ -121,35 +127,35 @@ impl Trainer {
         }
     }
 
-    /// One slice of gradient steps; a report once the fit is over.
+    /// One slice of gradient steps; a report once the fit is over. The agent is the one that the fit began with.
     ///
     /// # Errors
     /// If fewer members than there are elites have finite weights at the end.
-    pub fn advance(&mut self, fit: &mut Fit) -> Result<Option<FitReport>, Diverged> {
+    pub fn advance(&mut self, fit: &mut Fit, view: &dyn ValueView) -> Result<Option<FitReport>, Diverged> {
         let config = self.config.fit.clone();
         for _ in 0..STEPS_A_SLICE {
-            let loss = self.gradient_step(fit);
+            let loss = self.gradient_step(fit, view);
             let epoch_over = fit.batch == 0;
             let spent = fit.steps >= config.max_steps || config.max_epochs.is_some_and(|most| fit.epoch >= most);
             if spent || (epoch_over && fit.steps >= fit.scored_at + STEPS_BETWEEN_SCORES) {
                 fit.train_loss = loss.read();
                 fit.scored_at = fit.steps;
-                let scores = self.holdout_scores(&fit.data);
+                let scores = self.holdout_scores(&fit.data, view);
                 let verdict = fit.stopping.update(&scores);
                 self.keep(fit, &verdict.keep);
                 if spent || (verdict.stop && fit.steps >= config.min_steps) {
-                    return self.finish(fit, &scores).map(Some);
+                    return self.finish(fit, &scores, view).map(Some);
                 }
             }
         }
         Ok(None)
     }
 
-    /// The fit's next gradient step; the loss before it.
-    pub fn gradient_step(&mut self, fit: &mut Fit) -> TrainLoss {
+    /// The fit's next gradient step; the loss before it. The agent is the one that the fit began with.
+    pub fn gradient_step(&mut self, fit: &mut Fit, view: &dyn ValueView) -> TrainLoss {
         let batch = self.config.fit.batch;
         fit.data.split.batch(&fit.order, fit.batch, batch, &mut fit.rows);
-        let loss = self.step(&fit.data, &fit.rows);
+        let loss = self.step(&fit.data, &fit.rows, view);
         fit.steps += 1;
         fit.batch += 1;
         if fit.batch == fit.data.split.batches(batch) {
@@ -160,28 +166,24 @@ impl Trainer {
     }
 
     /// One gradient step on replay rows `[E, B]`; the loss before it.
-    fn step(&mut self, data: &FitData, rows: &[u32]) -> TrainLoss {
+    fn step(&mut self, data: &FitData, rows: &[u32], view: &dyn ValueView) -> TrainLoss {
         let loss = self.lane_loss(data);
         match &mut self.host {
             Some(host) => {
                 let adams = (&mut self.net_adam, self.bounds_adam.as_mut());
-                TrainLoss::Host(host.step(&loss, data, rows, &mut self.ensemble, adams))
+                TrainLoss::Host(host.step(&loss, data, rows, view, &mut self.ensemble, adams))
             }
-            None => TrainLoss::Device(self.step_in_tensors(data, rows)),
+            None => TrainLoss::Device(self.step_in_tensors(data, rows, view)),
         }
     }
 
     /// The same in ordinary tensor operations: the specification, and what runs where memory is not the host's.
-    fn step_in_tensors(&mut self, data: &FitData, rows: &[u32]) -> Tensor<1> {
-        // Targets and weights: gathered by replay row.
-        let members = self.ensemble.members();
-        let (inputs, target) = data.gather(rows, members, &self.device);
-        let value_gradients = data.weights.as_ref().map(|w| w.gather(rows, members, &self.device));
-
-        // Prediction and loss, on a copy that lives for one gradient.
+    fn step_in_tensors(&mut self, data: &FitData, rows: &[u32], view: &dyn ValueView) -> Tensor<1> {
+        // Prediction, what it is compared with, and the loss, on a copy that lives for one gradient.
+        let (members, channels) = (self.ensemble.members(), self.ensemble.obs_dim() + 1);
         let (net, bounds) = (self.ensemble.net.tracked(), self.ensemble.bounds.as_ref().map(Parameters::tracked));
-        let prediction = predict(&net, bounds.as_ref(), inputs, self.ensemble.obs_dim() + 1);
-        let input = LossInput { prediction, target, value_gradients, add_mse: data.add_mse };
+        let predict = |inputs| predict(&net, bounds.as_ref(), inputs, channels);
+        let input = data.loss_input(rows, members, predict, view, &self.device);
         let loss = loss::reduce(loss::per_row(&self.config.loss, &input), bounds.as_ref());
 
         // Gradient and step.
@@ -199,43 +201,42 @@ impl Trainer {
     }
 
     fn lane_loss(&self, data: &FitData) -> LaneLoss {
-        let heads = data.weights.as_ref().map_or(0, ValueWeights::heads);
-        LaneLoss::new(&self.config.loss, data.add_mse, self.ensemble.obs_dim() + 1, heads)
+        LaneLoss::new(&self.config.loss, data.add_mse, self.ensemble.obs_dim() + 1, data.values.heads())
     }
 
     /// Every member's mean score on the holdout, `[E]`.
-    fn holdout_scores(&self, data: &FitData) -> Vec<f64> {
+    fn holdout_scores(&self, data: &FitData, view: &dyn ValueView) -> Vec<f64> {
         let lanes = self.lane_loss(data).score();
-        self.mean_over_holdout(data, &lanes, |input| loss::score_per_row(&self.config.loss, &input))
+        self.mean_over_holdout(data, &lanes, view, |rows| {
+            let predict = |inputs| self.ensemble.predict(inputs);
+            loss::score_per_row(&self.config.loss, &data.loss_input(rows, 1, predict, view, &self.device))
+        })
     }
 
-    /// Every member's mean squared error on the holdout, `[E]`.
-    fn holdout_mse(&self, data: &FitData) -> Vec<f64> {
+    /// Every member's mean squared error on the holdout, every row counted once, `[E]`.
+    fn holdout_mse(&self, data: &FitData, view: &dyn ValueView) -> Vec<f64> {
         let lanes = LaneLoss::mse(self.ensemble.obs_dim() + 1);
-        self.mean_over_holdout(data, &lanes, |input| loss::mse::per_row(input.prediction.mean, input.target))
+        self.mean_over_holdout(data, &lanes, view, |rows| {
+            let (inputs, target) = data.gather(rows, 1, &self.device);
+            loss::mse::per_row(self.ensemble.predict(inputs).mean, target)
+        })
     }
 
-    /// Every member's mean of a row function, given in both forms, over the holdout, `[E]`.
+    /// Every member's mean of a function of replay rows, given in both forms, over the holdout, `[E]`.
     fn mean_over_holdout(
         &self,
         data: &FitData,
         lanes: &LaneLoss,
-        per_row: impl Fn(LossInput) -> Tensor<2>,
+        view: &dyn ValueView,
+        per_row: impl Fn(&[u32]) -> Tensor<2>,
     ) -> Vec<f64> {
         let holdout = &data.split.holdout;
         let mut sums = vec![0.0; self.ensemble.members()];
         if self.host.is_some() {
-            sums = steps::scores(&self.ensemble, lanes, data, holdout);
+            sums = steps::scores(&self.ensemble, lanes, data, holdout, view);
         } else {
             for rows in holdout.chunks(ROWS_AT_ONCE) {
-                let (inputs, target) = data.gather(rows, 1, &self.device);
-                let input = LossInput {
-                    prediction: self.ensemble.predict(inputs),
-                    target,
-                    value_gradients: data.weights.as_ref().map(|w| w.gather(rows, 1, &self.device)),
-                    add_mse: data.add_mse,
-                };
-                let scores = tensors::to_vec(per_row(input).sum_dim(1));
+                let scores = tensors::to_vec(per_row(rows).sum_dim(1));
                 sums.iter_mut().zip(scores).for_each(|(sum, score)| *sum += f64::from(score));
             }
         }
@@ -256,7 +257,7 @@ impl Trainer {
         }
     }
 
-    fn finish(&mut self, fit: &mut Fit, last_scores: &[f64]) -> Result<FitReport, Diverged> {
+    fn finish(&mut self, fit: &mut Fit, last_scores: &[f64], view: &dyn ValueView) -> Result<FitReport, Diverged> {
         for member in (0..last_scores.len()).filter(|&member| !last_scores[member].is_finite()) {
             // Its weights go back to finite ones; moments that hold a NaN would spoil them at the next step.
             self.net_adam.reset_member(member);
@@ -272,7 +273,7 @@ impl Trainer {
             self.ensemble.elites.iter().map(|&e| scores[e]).sum::<f64>() / self.ensemble.elites.len() as f64
         };
         let holdout_score = mean_over_elites(fit.stopping.best());
-        let holdout_mse = mean_over_elites(&self.holdout_mse(&fit.data));
+        let holdout_mse = mean_over_elites(&self.holdout_mse(&fit.data, view));
         let bounds = self.ensemble.bounds.as_ref().map(Parameters::save).unwrap_or_default();
         let sound = bounds.iter().all(|(_, bound)| bound.is_finite());
         if !(holdout_score.is_finite() && holdout_mse.is_finite() && sound) {
@@ -284,100 +285,12 @@ impl Trainer {
             train_loss: fit.train_loss,
             holdout_score,
             holdout_mse,
-            value_gradient_norm: fit.data.weights.as_ref().map(ValueWeights::mean_norm),
+            value_gradient_norm: fit.data.values.gradient_norm(),
         })
     }
 
-    fn derive(&self, rows: &Batch, view: &dyn ValueView, call: u64, real_step: u64) -> FitData {
+    fn derive(&self, rows: TrainingRows<'_>, view: &dyn ValueView, call: u64, real_step: u64) -> FitData {
         let normalizer = &self.ensemble.normalizer;
         FitData::new(&self.config, rows, normalizer, view, [self.seed, call, real_step], &self.device)
-    }
-
-    /// The ensemble and its optimisers as arrays.
-    #[must_use]
-    pub fn save(&self) -> State {
-        let mut state = State::new();
-        state.nest("ensemble", self.ensemble.save());
-        state.nest("net_adam", self.net_adam.save(&self.ensemble.net));
-        if let (Some(adam), Some(bounds)) = (&self.bounds_adam, &self.ensemble.bounds) {
-            state.nest("bounds_adam", adam.save(bounds));
-        }
-        state
-    }
-
-    /// Reads all of it back.
-    ///
-    /// # Errors
-    /// If an array is missing, of another shape, or left over.
-    pub fn load(&mut self, mut state: State) -> Result<(), StateError> {
-        self.ensemble.load(state.part("ensemble"))?;
-        self.net_adam.load(&self.ensemble.net, state.part("net_adam"))?;
-        if let (Some(adam), Some(bounds)) = (&mut self.bounds_adam, &self.ensemble.bounds) {
-            adam.load(bounds, state.part("bounds_adam"))?;
-        }
-        state.finish()
-    }
-
-    /// Takes up a saved fit on the rows and the agent that it began with.
-    ///
-    /// # Errors
-    /// If an array is missing, of another shape, or left over.
-    pub fn resume(&self, mut state: State, rows: &Batch, view: &dyn ValueView) -> Result<Fit, StateError> {
-        let (call, real_step) = (state.u64("call")?, state.u64("real_step")?);
-        let fit = &self.config.fit;
-        let mut stopping = EarlyStopping::new(fit.snapshot, fit.patience, fit.threshold, vec![]);
-        stopping.load(state.part("stopping"))?;
-        let mut kept_state = state.part("kept");
-        let kept = if kept_state.is_empty() {
-            None
-        } else {
-            let mut kept = (self.ensemble.net.clone(), self.ensemble.bounds.clone());
-            kept.0.load(kept_state.part("net"))?;
-            if let Some(bounds) = &mut kept.1 {
-                bounds.load(kept_state.part("bounds"))?;
-            }
-            Some(kept)
-        };
-        let data = self.derive(rows, view, call, real_step);
-        let epoch = state.u64("epoch")? as u32;
-        let fit = Fit {
-            call,
-            real_step,
-            order: data.split.order(epoch),
-            data,
-            stopping,
-            kept,
-            epoch,
-            batch: state.u64("batch")? as usize,
-            rows: Vec::new(),
-            steps: state.u64("steps")?,
-            scored_at: state.u64("scored_at")?,
-            train_loss: state.f64("train_loss")?,
-        };
-        state.finish()?;
-        Ok(fit)
-    }
-}
-
-impl Fit {
-    /// Where the fit stands; what it derived from the replay is derived again on resume.
-    #[must_use]
-    pub fn save(&self) -> State {
-        let mut state = State::new();
-        state.put("call", self.call);
-        state.put("real_step", self.real_step);
-        state.put("epoch", u64::from(self.epoch));
-        state.put("batch", self.batch as u64);
-        state.put("steps", self.steps);
-        state.put("scored_at", self.scored_at);
-        state.put("train_loss", self.train_loss);
-        state.nest("stopping", self.stopping.save());
-        if let Some((net, bounds)) = &self.kept {
-            state.nest("kept.net", net.save());
-            if let Some(bounds) = bounds {
-                state.nest("kept.bounds", bounds.save());
-            }
-        }
-        state
     }
 }

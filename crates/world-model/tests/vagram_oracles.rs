@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
 use foresee_nn::tensors;
 use foresee_world_model::config::{EnsembleConfig, Form};
-use foresee_world_model::loss::{self, LossInput, mse};
+use foresee_world_model::loss::{self, LossInput, ValueInput, mse};
 use foresee_world_model::split::Split;
 use foresee_world_model::value_weights::ValueWeights;
 use foresee_world_model::{Ensemble, Head, LossConfig, LossKind};
@@ -48,8 +48,9 @@ impl Scene {
         LossInput {
             prediction: self.ensemble.predict(Self::gather(&self.inputs, 5, indices, members)),
             target: Self::gather(&self.targets, 4, indices, members),
-            value_gradients: Some(self.weights.gather(indices, members, &Device::flex())),
+            values: ValueInput::Gradients(self.weights.gather(indices, members, &Device::flex())),
             add_mse: false,
+            row_weights: None,
         }
     }
 }

@@ -1,11 +1,12 @@
-//! Value gradients in host memory: some panels of rows at a time through the policy and every critic, forward and back
-//! to the states, without a graph.
+//! Values and value gradients in host memory: panels of rows through the policy and every critic, forward and back to
+//! the states, without a graph.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use foresee_nn::cpu::panels::{self, pack, unpack};
-use foresee_nn::cpu::{self, LANES, Scratch, Tape, team};
+use foresee_nn::cpu::{self, LANES, Layout, Scratch, Tape, team};
 use foresee_nn::host::Numbers;
 use foresee_nn::{Mlp, Parameters, tensors};
 
@@ -18,11 +19,20 @@ const GROUP: usize = 4;
 /// Buffers of one thread.
 #[derive(Default)]
 struct Buffers {
-    tape: Option<Tape>,
-    /// States `[C, O, LANES]`, the policy's output `[C, 2A, LANES]` and mean actions `[C, A, LANES]`.
+    /// States `[C, O, LANES]`.
     states: Vec<f32>,
+    passes: Passes,
+}
+
+#[derive(Default)]
+struct Passes {
+    critic: Option<Tape>,
+    policy: Option<Tape>,
+    /// The policy's output `[C, 2A, LANES]` and mean actions `[C, A, LANES]`.
     heads: Vec<f32>,
     actions: Vec<f32>,
+    /// A gradient at one panel of states, `[O, LANES]`.
+    gradient: Vec<f32>,
     scratch: Scratch,
 }
 
@@ -31,19 +41,34 @@ thread_local! {
 }
 
 /// A network with its weights at hand.
-struct Lent<'a> {
-    net: &'a Mlp,
+#[derive(Debug)]
+struct Lent {
+    layout: Arc<Layout>,
     weights: Numbers,
 }
 
-impl<'a> Lent<'a> {
-    fn new(net: &'a Mlp) -> Self {
-        Self { net, weights: Numbers::of(net.slot().get().clone()) }
+impl Lent {
+    fn new(net: &Mlp) -> Self {
+        Self { layout: net.layout().clone(), weights: Numbers::of(net.slot().get().clone()) }
+    }
+
+    fn members(&self) -> usize {
+        self.layout.shape().members
     }
 
     fn member(&self, member: usize) -> &[f32] {
-        let width = self.net.layout().parameters();
+        let width = self.layout.parameters();
         &self.weights.get()[member * width..][..width]
+    }
+
+    /// A tape of this network for so many panels.
+    fn tape<'a>(&self, tape: &'a mut Option<Tape>, panels: usize) -> &'a mut Tape {
+        if tape.as_ref().is_none_or(|tape| tape.layout() != &self.layout) {
+            *tape = Some(Tape::new(&self.layout, 0));
+        }
+        let tape = tape.as_mut().expect("just made");
+        tape.resize(panels * LANES);
+        tape
     }
 }
 
@@ -53,71 +78,145 @@ struct Piece<'a> {
     heads: Vec<&'a mut [f32]>,
 }
 
-/// `[B, O] -> [N, B, O]`.
-pub(super) fn value_gradients(policy: &Policy, critics: &[&Critic], states: Tensor<2>) -> Tensor<3> {
-    let [rows, obs] = states.dims();
-    let device = states.device();
-    let heads = critics.iter().map(|critic| critic.members()).sum();
-    let mut all = vec![0.0; heads * rows * obs];
-    if rows > 0 {
-        let states = Numbers::of(states);
-        let group = panels::count(rows).div_ceil(team::threads()).clamp(1, GROUP) * LANES * obs;
-        let mut pieces: Vec<Piece<'_>> =
-            states.get().chunks(group).map(|states| Piece { states, heads: Vec::with_capacity(heads) }).collect();
-        for head in all.chunks_exact_mut(rows * obs) {
-            for (piece, part) in pieces.iter_mut().zip(head.chunks_mut(group)) {
-                piece.heads.push(part);
-            }
-        }
-        let policy = Lent::new(policy.net());
-        let critics: Vec<Lent<'_>> = critics.iter().map(|critic| Lent::new(&critic.net)).collect();
-        team::for_each_mut(&mut pieces, |_, piece| {
-            BUFFERS.with_borrow_mut(|buffers| buffers.fill(piece, &policy, &critics))
-        });
-    }
-    tensors::from_vec(all, [heads, rows, obs], &device)
+/// A policy and critics.
+#[derive(Debug)]
+pub(super) struct Networks {
+    policy: Lent,
+    critics: Vec<Lent>,
 }
 
-impl Buffers {
-    fn fill(&mut self, piece: &mut Piece<'_>, policy: &Lent<'_>, critics: &[Lent<'_>]) {
-        let Self { tape, states, heads, actions, scratch } = self;
-        let shape = policy.net.layout().shape();
-        let [obs, action] = [shape.inputs, shape.outputs / 2];
-        let rows = piece.states.len() / obs;
-        let count = panels::count(rows);
-        for (buffer, width) in [(&mut *states, obs), (&mut *heads, 2 * action), (&mut *actions, action)] {
-            buffer.resize(count * width * LANES, 0.0);
+impl Networks {
+    pub(super) fn new(policy: &Policy, critics: &[&Critic]) -> Self {
+        Self { policy: Lent::new(policy.net()), critics: critics.iter().map(|critic| Lent::new(&critic.net)).collect() }
+    }
+
+    /// `[B, O] -> [N, B, O]`.
+    pub(super) fn value_gradients(&self, states: Tensor<2>, through_policy: bool) -> Tensor<3> {
+        let [rows, obs] = states.dims();
+        let device = states.device();
+        let heads = self.critics.iter().map(Lent::members).sum();
+        let mut all = vec![0.0; heads * rows * obs];
+        if rows > 0 {
+            let states = Numbers::of(states);
+            let group = panels::count(rows).div_ceil(team::threads()).clamp(1, GROUP) * LANES * obs;
+            let mut pieces: Vec<Piece<'_>> =
+                states.get().chunks(group).map(|states| Piece { states, heads: Vec::with_capacity(heads) }).collect();
+            for head in all.chunks_exact_mut(rows * obs) {
+                for (piece, part) in pieces.iter_mut().zip(head.chunks_mut(group)) {
+                    piece.heads.push(part);
+                }
+            }
+            team::for_each_mut(&mut pieces, |_, piece| {
+                BUFFERS.with_borrow_mut(|buffers| self.fill(piece, obs, through_policy, buffers));
+            });
         }
-        for (rows, panel) in piece.states.chunks(obs * LANES).zip(states.chunks_exact_mut(obs * LANES)) {
-            pack(rows, obs, panel);
+        tensors::from_vec(all, [heads, rows, obs], &device)
+    }
+
+    fn fill(&self, piece: &mut Piece<'_>, obs: usize, through_policy: bool, buffers: &mut Buffers) {
+        let Buffers { states, passes } = buffers;
+        let panel = obs * LANES;
+        states.resize(piece.states.len().div_ceil(panel) * panel, 0.0);
+        for (rows, states) in piece.states.chunks(panel).zip(states.chunks_exact_mut(panel)) {
+            pack(rows, obs, states);
         }
-        cpu::infer(policy.net.layout(), policy.member(0), states, heads, scratch);
-        for (heads, action) in heads.chunks_exact(2 * action * LANES).zip(actions.chunks_exact_mut(action * LANES)) {
+        let heads = &mut piece.heads;
+        self.pass(states, Some(through_policy), passes, |head, i, _, gradient| {
+            let rows = heads[head].chunks_mut(panel).nth(i).expect("a panel of this piece");
+            unpack(gradient, obs, rows);
+        });
+    }
+
+    /// Values `[N, LANES]` and, where they are wanted, gradients `[N, O, LANES]` of one panel of states `[O, LANES]`.
+    pub(super) fn of_panel(
+        &self,
+        states: &[f32],
+        values: &mut [f32],
+        mut gradients: Option<&mut [f32]>,
+        through_policy: bool,
+    ) {
+        let wanted = gradients.is_some().then_some(through_policy);
+        BUFFERS.with_borrow_mut(|buffers| {
+            self.pass(states, wanted, &mut buffers.passes, |head, _, value, gradient| {
+                values[head * LANES..][..LANES].copy_from_slice(value);
+                if let Some(gradients) = &mut gradients {
+                    gradients[head * states.len()..][..states.len()].copy_from_slice(gradient);
+                }
+            });
+        });
+    }
+
+    /// Takes panels of states `[C, O, LANES]` through every critic and, where gradients are wanted, back again, through
+    /// the policy too or not. What is found goes to `found(head, panel, values [LANES], gradient [O, LANES])`.
+    fn pass(
+        &self,
+        states: &[f32],
+        wanted: Option<bool>,
+        passes: &mut Passes,
+        mut found: impl FnMut(usize, usize, &[f32], &[f32]),
+    ) {
+        let Passes { critic, policy, heads, actions, gradient, scratch } = passes;
+        let shape = self.policy.layout.shape();
+        let [obs, action] = [shape.inputs * LANES, shape.outputs / 2 * LANES];
+        let count = states.len() / obs;
+        heads.resize(count * 2 * action, 0.0);
+        actions.resize(count * action, 0.0);
+        cpu::infer(&self.policy.layout, self.policy.member(0), states, heads, scratch);
+        for (heads, action) in heads.chunks_exact(2 * action).zip(actions.chunks_exact_mut(action)) {
             lanes::mean(heads, action);
         }
-        let mut gradients = piece.heads.iter_mut();
-        for critic in critics {
-            let layout = critic.net.layout();
-            let tape = match tape {
-                Some(tape) if tape.layout() == layout => tape,
-                _ => tape.insert(Tape::new(layout, rows)),
-            };
-            tape.resize(rows);
+        let each_member = self.critics.iter().flat_map(|net| (0..net.members()).map(move |member| (net, member)));
+        for (head, (net, member)) in each_member.enumerate() {
+            let tape = net.tape(critic, count);
             for panel in 0..count {
-                let (state, rest) = tape.input_mut(panel).split_at_mut(obs * LANES);
-                state.copy_from_slice(&states[panel * obs * LANES..][..obs * LANES]);
-                rest.copy_from_slice(&actions[panel * action * LANES..][..action * LANES]);
+                let (state, rest) = tape.input_mut(panel).split_at_mut(obs);
+                state.copy_from_slice(&states[panel * obs..][..obs]);
+                rest.copy_from_slice(&actions[panel * action..][..action]);
             }
-            for (n, gradients) in (0..critic.net.members()).zip(&mut gradients) {
-                tape.forward(critic.member(n));
-                for panel in 0..count {
-                    tape.output_gradient_mut(panel).1.fill(1.0);
+            tape.forward(net.member(member));
+            let Some(through_policy) = wanted else {
+                (0..count).for_each(|panel| found(head, panel, tape.output(panel), &[]));
+                continue;
+            };
+            (0..count).for_each(|panel| tape.output_gradient_mut(panel).1.fill(1.0));
+            tape.backward_to_input(net.member(member));
+            let of_policy =
+                if through_policy { Some(self.back_through_policy(states, actions, tape, policy)) } else { None };
+            for panel in 0..count {
+                gradient.clear();
+                gradient.extend_from_slice(&tape.input_gradient(panel)[..obs]);
+                if let Some(of_policy) = &of_policy {
+                    gradient.iter_mut().zip(of_policy.input_gradient(panel)).for_each(|(sum, g)| *sum += g);
                 }
-                tape.backward_to_input(critic.member(n));
-                for (panel, gradients) in gradients.chunks_mut(obs * LANES).enumerate() {
-                    unpack(&tape.input_gradient(panel)[..obs * LANES], obs, gradients);
-                }
+                found(head, panel, tape.output(panel), gradient);
             }
         }
+    }
+
+    /// From a critic's gradients at the actions a = tanh mu to the states: ∂a/∂mu = 1 − a².
+    fn back_through_policy<'a>(
+        &self,
+        states: &[f32],
+        actions: &[f32],
+        critic: &Tape,
+        policy: &'a mut Option<Tape>,
+    ) -> &'a Tape {
+        let count = critic.panels();
+        let [obs, action] = [states.len() / count, actions.len() / count];
+        let tape = self.policy.tape(policy, count);
+        for (panel, states) in states.chunks_exact(obs).enumerate() {
+            tape.input_mut(panel).copy_from_slice(states);
+        }
+        // A backward pass takes the place of what it needs of the forward pass, so each critic has one of its own.
+        tape.forward(self.policy.member(0));
+        for (panel, actions) in actions.chunks_exact(action).enumerate() {
+            let (by_mu, rest) = tape.output_gradient_mut(panel).1.split_at_mut(action);
+            for ((by_mu, by_action), a) in by_mu.iter_mut().zip(&critic.input_gradient(panel)[obs..]).zip(actions) {
+                *by_mu = by_action * (1.0 - a * a);
+            }
+            rest.fill(0.0);
+        }
+        tape.backward_to_input(self.policy.member(0));
+        tape
     }
 }

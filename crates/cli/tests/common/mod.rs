@@ -53,12 +53,14 @@ real_ratio = [1.0, 0.1, 40, 100]
 "#;
 
 /// Overrides of [`TINY`] that reach every algorithm and every loss.
-pub const VARIANTS: [&[&str]; 5] = [
+pub const VARIANTS: [&[&str]; 7] = [
     &["algo=sac"],
     &["model.loss.kind=mle"],
     &["model.loss.kind=mse"],
     &["model.loss.kind=vagram"],
     &["model.loss.kind=vagram", "model.loss.form=unbounded", "model.loss.heads=target", "model.head=gaussian"],
+    &["model.loss.kind=itervaml", "model.loss.through_policy=true"],
+    &["model.loss.kind=value_weighted", "model.loss.heads=target"],
 ];
 
 /// Longer than anything here takes on a busy machine.

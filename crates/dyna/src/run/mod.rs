@@ -5,8 +5,8 @@
 //! act → (every `model.fit.every` steps) fit → imagine → update → clocks → act
 //!
 //! and [`Run::advance`] does one slice of at most about a second: one action, some gradient steps of the model, one
-//! imagined step of all rollouts, some updates of the agent. (The action that a fit follows also begins it: the value
-//! gradients of all real rows are taken in that slice.) Between slices the run is a plain [`RunState`]
+//! imagined step of all rollouts, some updates of the agent. (The action that a fit follows also begins it: what the
+//! loss asks of the agent about all real rows is computed in that slice.) Between slices the run is a plain [`RunState`]
 //! ([`Run::snapshot`], [`Run::restore`]); a run that is cut there and restored goes on bit for bit.
 //!
 //! Nothing is trained before `training.explore_steps` real steps are over. With `algo = "sac"` the phases fit and
@@ -24,7 +24,7 @@ use foresee_actor_critic::{AgentValues, Sac};
 use foresee_core::{Batch, Stream, Transition};
 use foresee_env::Environment;
 use foresee_nn::tensors;
-use foresee_world_model::config::Heads;
+use foresee_world_model::config::{Heads, LossConfig};
 use foresee_world_model::{Fit, Trainer};
 
 use crate::config::{Algo, Config};
@@ -199,7 +199,7 @@ impl Run {
         let due = step >= config.training.explore_steps && step.is_multiple_of(config.model.fit.every);
         match &mut self.model {
             Some(model) if due && real.rows().rows >= 2 => {
-                let view = value_view(agent, config.model.loss.heads);
+                let view = value_view(agent, &config.model.loss);
                 Phase::Fit(Box::new(model.begin(real.rows(), &view, self.counters.fits, step)))
             }
             _ => Phase::Update(0),
@@ -210,7 +210,8 @@ impl Run {
     fn fit(&mut self, mut fit: Box<Fit>, records: &mut Vec<Record>) -> Result<Phase, RunError> {
         let env_step = self.counters.env_step;
         let model = self.model.as_mut().expect("a fit has a model");
-        let Some(report) = model.advance(&mut fit).map_err(|error| RunError::Model { env_step, error })? else {
+        let view = value_view(&self.agent, &self.config.model.loss);
+        let Some(report) = model.advance(&mut fit, &view).map_err(|error| RunError::Model { env_step, error })? else {
             return Ok(Phase::Fit(fit));
         };
         let mut values = vec![
@@ -373,10 +374,11 @@ impl Run {
     }
 }
 
-/// The agent's values with the heads that the loss asks for.
-fn value_view(agent: &Sac, heads: Heads) -> AgentValues<'_> {
-    match heads {
+/// The agent's values as the loss asks for them.
+fn value_view<'a>(agent: &'a Sac, loss: &LossConfig) -> AgentValues<'a> {
+    let heads = match loss.heads {
         Heads::All => agent.values(),
         Heads::Target => agent.target_values(),
-    }
+    };
+    heads.through_policy(loss.through_policy)
 }

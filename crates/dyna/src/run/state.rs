@@ -83,7 +83,7 @@ impl Run {
         let phase = match (kind, &self.model) {
             (ACT, _) => Phase::Act,
             (FIT, Some(model)) => {
-                let view = value_view(&self.agent, self.config.model.loss.heads);
+                let view = value_view(&self.agent, &self.config.model.loss);
                 Phase::Fit(Box::new(model.resume(state.part("fit"), self.real.rows(), &view)?))
             }
             (IMAGINE, Some(_)) => Phase::Imagine(Rollout::restore(state.part("rollout"))?),

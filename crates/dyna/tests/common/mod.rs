@@ -14,11 +14,18 @@ use foresee_world_model::config::{EnsembleConfig, FitConfig};
 use foresee_world_model::{LossConfig, LossKind, ModelConfig};
 
 /// Every kind of run: without a model, and with one under each loss.
-pub const KINDS: [Option<LossKind>; 4] = [None, Some(LossKind::Mle), Some(LossKind::Mse), Some(LossKind::Vagram)];
+pub const KINDS: [Option<LossKind>; 6] = [
+    None,
+    Some(LossKind::Mle),
+    Some(LossKind::Mse),
+    Some(LossKind::Vagram),
+    Some(LossKind::Itervaml),
+    Some(LossKind::ValueWeighted),
+];
 
 /// 205 real steps, of which 195 explore, past the time limit at 200. Updates and fits take more than one slice; the
 /// horizon grows from 1 to 3 and the imagined buffer with it, from 12 rows through 24, filled, to 36, wrapped around;
-/// the squared error leaves VaGraM's loss on the way.
+/// the squared error leaves the value-aware losses on the way.
 pub fn tiny(loss: Option<LossKind>) -> Config {
     Config {
         seed: 3,

@@ -18,6 +18,8 @@ enum Own {
     Squared,
     Bounded,
     Unbounded,
+    Values,
+    Weighted,
 }
 
 /// A loss as the panels' loop sees it.
@@ -27,8 +29,10 @@ pub struct LaneLoss {
     add_mse: bool,
     /// `O + 1`
     channels: usize,
-    /// Value heads that weigh.
+    /// Value heads that are asked.
     heads: usize,
+    /// Whether rows count by their weights, where they have any.
+    row_weights: bool,
 }
 
 /// One panel's data.
@@ -37,8 +41,13 @@ pub struct Panel<'a> {
     pub output: &'a [f32],
     /// (next_obs − obs, reward), `[C]`.
     pub target: &'a [f32],
-    /// What [`LaneLoss::weights`] asks for, `[·]`.
-    pub weights: &'a [f32],
+    /// What the agent said of the true next states, [`LaneLoss::terms`] numbers a row.
+    pub terms: &'a [f32],
+    /// What it says of the predicted ones, for a loss that looks ahead: values `[N]` and, for a gradient of the loss,
+    /// their gradients `[N, O]`.
+    pub predicted: [&'a [f32]; 2],
+    /// What each row counts, `[1]`; once where there are none.
+    pub row_weights: Option<&'a [f32]>,
     /// Bounds of the log-variance, low and high, `[C]` numbers each, where the head is Gaussian.
     pub bounds: Option<[&'a [f32]; 2]>,
     /// Rows that are in use.
@@ -54,14 +63,16 @@ impl LaneLoss {
             (LossKind::Mse, _) => Own::Squared,
             (LossKind::Vagram, Form::Bounded) => Own::Bounded,
             (LossKind::Vagram, Form::Unbounded) => Own::Unbounded,
+            (LossKind::Itervaml, _) => Own::Values,
+            (LossKind::ValueWeighted, _) => Own::Weighted,
         };
-        Self { own, add_mse: add_mse && config.kind == LossKind::Vagram, channels, heads }
+        Self { own, add_mse: add_mse && config.kind.is_value_aware(), channels, heads, row_weights: true }
     }
 
-    /// The squared error.
+    /// The squared error, every row counted once.
     #[must_use]
     pub fn mse(channels: usize) -> Self {
-        Self { own: Own::Squared, add_mse: false, channels, heads: 0 }
+        Self { own: Own::Squared, add_mse: false, channels, heads: 0, row_weights: false }
     }
 
     /// The same loss as a holdout score: without what fits a variance ([`super::score_per_row`]).
@@ -70,20 +81,35 @@ impl LaneLoss {
         Self { own: if self.own == Own::Likelihood { Own::Squared } else { self.own }, ..self }
     }
 
-    /// Weights a row needs: mean squared value gradients `[O]`, or the gradients of every head `[N, O]`.
+    /// What a row's true next state has to bring of the agent, numbers: mean squared value gradients `[O]`, the gradients
+    /// of every head `[N, O]`, every head's value `[N]`, or a weight by the value `[1]`.
     #[must_use]
-    pub fn weights(&self) -> usize {
+    pub fn terms(&self) -> usize {
         match self.own {
             Own::Likelihood | Own::Squared => 0,
             Own::Bounded => self.channels - 1,
             Own::Unbounded => self.heads * (self.channels - 1),
+            Own::Values => self.heads,
+            Own::Weighted => 1,
         }
     }
 
-    /// Whether the weights are those of the bounded form.
+    /// Whether the terms are those of the bounded form.
     #[must_use]
     pub(crate) fn bounded(&self) -> bool {
         self.own == Own::Bounded
+    }
+
+    /// Whether the agent is asked about the predicted states, too.
+    #[must_use]
+    pub(crate) fn looks_ahead(&self) -> bool {
+        self.own == Own::Values
+    }
+
+    /// Whether rows count by their weights.
+    #[must_use]
+    pub(crate) fn row_weights(&self) -> bool {
+        self.row_weights
     }
 
     /// The sum of the rows' losses; its gradient at the output times `scale` into `gradient`, that at the bounds, low
@@ -145,16 +171,18 @@ fn own_loss<S: Simd>(this: &LaneLoss, panel: &Panel<'_>, loss: &mut Row, mut at:
             loss[j] = S::mul_add(shared_square, err * err, loss[j]);
             slope[j] = shared_slope * err;
         }
-        let weighted = this.own == Own::Bounded || this.own == Own::Unbounded;
-        if weighted && c == obs {
+        let value_aware = !matches!(this.own, Own::Likelihood | Own::Squared);
+        if value_aware && c == obs {
             for j in 0..LANES {
                 let err = mean[j] - target[j];
                 loss[j] = S::mul_add(err, err, loss[j]);
                 slope[j] = S::mul_add(2.0, err, slope[j]);
             }
-        } else if this.own == Own::Bounded {
-            // bounded: (1/O) Σ_d mean_n(g_nd²) err_d²; its derivative (2/O) mean_n(g_nd²) err_d.
-            let (weight, share) = (row(panel.weights, c), 1.0 / obs as f32);
+        } else if this.own == Own::Bounded || this.own == Own::Weighted {
+            // bounded: (1/O) Σ_d mean_n(g_nd²) err_d²; its derivative (2/O) mean_n(g_nd²) err_d. With a weight a row the
+            // same, w in the place of mean_n(g_nd²).
+            let weight = row(panel.terms, if this.own == Own::Bounded { c } else { 0 });
+            let share = 1.0 / obs as f32;
             for j in 0..LANES {
                 let err = mean[j] - target[j];
                 let w = share * weight[j];
@@ -164,11 +192,25 @@ fn own_loss<S: Simd>(this: &LaneLoss, panel: &Panel<'_>, loss: &mut Row, mut at:
         } else if this.own == Own::Unbounded {
             for n in 0..this.heads {
                 let along = projection::<S>(panel, n, obs);
-                let g = row(panel.weights, n * obs + c);
+                let g = row(panel.terms, n * obs + c);
                 for j in 0..LANES {
                     slope[j] = S::mul_add(2.0 * per_head * along[j], g[j], slope[j]);
                     if c == 0 {
                         loss[j] = S::mul_add(per_head * along[j], along[j], loss[j]);
+                    }
+                }
+            }
+        } else if this.own == Own::Values {
+            // itervaml: (1/N) Σ_n (V̂_n − V_n)²; its derivative (2/N) Σ_n (V̂_n − V_n) ∂V̂_n/∂s_d.
+            let [predicted, gradients] = panel.predicted;
+            for n in 0..this.heads {
+                let (predicted, value) = (row(predicted, n), row(panel.terms, n));
+                let g = if gradients.is_empty() { &[0.0; LANES] } else { row(gradients, n * obs + c) };
+                for j in 0..LANES {
+                    let apart = predicted[j] - value[j];
+                    slope[j] = S::mul_add(2.0 * per_head * apart, g[j], slope[j]);
+                    if c == 0 {
+                        loss[j] = S::mul_add(per_head * apart, apart, loss[j]);
                     }
                 }
             }
@@ -182,12 +224,28 @@ fn own_loss<S: Simd>(this: &LaneLoss, panel: &Panel<'_>, loss: &mut Row, mut at:
 fn projection<S: Simd>(panel: &Panel<'_>, head: usize, obs: usize) -> Row {
     let mut along = [0.0; LANES];
     for d in 0..obs {
-        let (mean, target, g) = (row(panel.output, d), row(panel.target, d), row(panel.weights, head * obs + d));
+        let (mean, target, g) = (row(panel.output, d), row(panel.target, d), row(panel.terms, head * obs + d));
         for j in 0..LANES {
             along[j] = S::mul_add(g[j], mean[j] - target[j], along[j]);
         }
     }
     along
+}
+
+/// What each row counts.
+#[inline(always)]
+fn row_weights(panel: &Panel<'_>) -> Row {
+    panel.row_weights.map_or([1.0; LANES], |weights| *row(weights, 0))
+}
+
+/// The sum of the lanes in use, each as often as its row counts.
+#[inline(always)]
+fn weighted_total(lanes: &Row, weights: &Row, rows: usize) -> f32 {
+    let mut products = [0.0; LANES];
+    for j in 0..LANES {
+        products[j] = weights[j] * lanes[j];
+    }
+    total(&products, rows)
 }
 
 struct Value<'a, 'b> {
@@ -202,7 +260,7 @@ impl Task for Value<'_, '_> {
     fn run<S: Simd>(self) -> f32 {
         let mut loss = [0.0; LANES];
         own_loss::<S>(&self.loss, self.panel, &mut loss, |_, _| ());
-        total(&loss, self.panel.rows)
+        weighted_total(&loss, &row_weights(self.panel), self.panel.rows)
     }
 }
 
@@ -220,17 +278,18 @@ impl Task for Whole<'_, '_> {
     #[inline(always)]
     fn run<S: Simd>(self) -> f32 {
         let Self { loss: this, panel, scale, gradient, bounds } = self;
+        let weights = row_weights(panel);
         let mut loss = [0.0; LANES];
         own_loss::<S>(&this, panel, &mut loss, |c, slope| {
             let gradient = row_mut(gradient, c);
             for j in 0..LANES {
-                gradient[j] = scale * slope[j];
+                gradient[j] = scale * weights[j] * slope[j];
             }
         });
         if let Some(both) = panel.bounds {
-            likelihood::<S>(&this, panel, both, scale, gradient, &mut loss, bounds);
+            likelihood::<S>(&this, panel, both, (scale, &weights), gradient, &mut loss, bounds);
         }
-        total(&loss, panel.rows)
+        weighted_total(&loss, &weights, panel.rows)
     }
 }
 
@@ -243,7 +302,7 @@ fn likelihood<S: Simd>(
     this: &LaneLoss,
     panel: &Panel<'_>,
     [low, high]: [&[f32]; 2],
-    scale: f32,
+    (scale, weights): (f32, &Row),
     gradient: &mut [f32],
     loss: &mut Row,
     bounds: &mut [f32],
@@ -274,15 +333,15 @@ fn likelihood<S: Simd>(
         if fits_mean {
             let gradient = row_mut(gradient, c);
             for j in 0..LANES {
-                gradient[j] = S::mul_add(scale, of_mean[j], gradient[j]);
+                gradient[j] = S::mul_add(scale * weights[j], of_mean[j], gradient[j]);
             }
         }
         let gradient = row_mut(gradient, channels + c);
         for j in 0..LANES {
-            gradient[j] = scale * of_raw[j];
+            gradient[j] = scale * weights[j] * of_raw[j];
         }
-        bounds[c] += scale * total(&of_low, panel.rows);
-        bounds[channels + c] += scale * total(&of_high, panel.rows);
+        bounds[c] += scale * weighted_total(&of_low, weights, panel.rows);
+        bounds[channels + c] += scale * weighted_total(&of_high, weights, panel.rows);
     }
 }
 

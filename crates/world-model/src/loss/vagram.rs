@@ -11,14 +11,7 @@
 
 use burn::tensor::Tensor;
 
-/// (err over the observation `[1, E, B, O]`, squared error of the reward `[E, B]`).
-fn errors(mean: Tensor<3>, target: Tensor<3>) -> (Tensor<4>, Tensor<2>) {
-    let [members, rows, channels] = mean.dims();
-    let err = mean - target;
-    let obs = err.clone().narrow(2, 0, channels - 1);
-    let reward = err.narrow(2, channels - 1, 1).square().reshape([members, rows]);
-    (obs.unsqueeze_dim(0), reward)
-}
+use super::errors;
 
 /// `[E, B, O + 1]`, `[E, B, O + 1]`, gradients `[N, E, B, O]` -> `[E, B]`. Targets and gradients
 /// may also be shared by all members: `[1, B, O + 1]`, `[N, 1, B, O]`.
@@ -28,7 +21,7 @@ pub fn bounded(mean: Tensor<3>, target: Tensor<3>, gradients: Tensor<4>) -> Tens
     let (err, reward) = errors(mean, target);
     // (g err)² = g² err²: the heads are averaged before the error enters, so autodiff sees one term a row.
     let weight = gradients.square().mean_dim(0);
-    (weight * err.square()).mean_dim(3).reshape([members, rows]) + reward
+    (weight * err.unsqueeze_dim::<4>(0).square()).mean_dim(3).reshape([members, rows]) + reward
 }
 
 /// `[E, B, O + 1]`, `[E, B, O + 1]`, gradients `[N, E, B, O]` -> `[E, B]`. Targets and gradients
@@ -37,7 +30,7 @@ pub fn bounded(mean: Tensor<3>, target: Tensor<3>, gradients: Tensor<4>) -> Tens
 pub fn unbounded(mean: Tensor<3>, target: Tensor<3>, gradients: Tensor<4>) -> Tensor<2> {
     let [members, rows, _] = mean.dims();
     let (err, reward) = errors(mean, target);
-    (gradients * err).sum_dim(3).square().mean_dim(0).reshape([members, rows]) + reward
+    (gradients * err.unsqueeze_dim::<4>(0)).sum_dim(3).square().mean_dim(0).reshape([members, rows]) + reward
 }
 
 #[cfg(test)]

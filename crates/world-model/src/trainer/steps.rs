@@ -9,12 +9,13 @@ use std::sync::Arc;
 use foresee_nn::cpu::panels::{self, gather};
 use foresee_nn::cpu::{self, LANES, Layout, Piece, Scratch, Tape, team};
 use foresee_nn::host::Numbers;
-use foresee_nn::{Adam, Parameters};
+use foresee_nn::{Adam, Parameters, ValueView};
 
 use crate::ensemble::Ensemble;
 use crate::fit_data::FitData;
 use crate::loss::BOUNDS_WEIGHT;
 use crate::loss::lanes::{LaneLoss, Panel};
+use crate::value_terms::ValueTerms;
 
 /// Buffers of the steps.
 #[derive(Clone, Debug)]
@@ -54,22 +55,65 @@ struct PanelSums {
 #[derive(Clone, Debug, Default)]
 struct PanelData {
     target: Vec<f32>,
-    weights: Vec<f32>,
+    terms: Vec<f32>,
+    row_weights: Vec<f32>,
+    /// For a loss that looks ahead: observations, then predicted states, `[O]`, their values `[N]` and gradients `[N, O]`.
+    states: Vec<f32>,
+    values: Vec<f32>,
+    gradients: Vec<f32>,
 }
 
 impl PanelData {
     fn fetch(&mut self, data: &FitData, loss: &LaneLoss, channels: usize, rows: &[u32]) {
-        let Self { target, weights } = self;
+        let Self { target, terms, row_weights, states, values, gradients } = self;
+        let obs = channels - 1;
         target.resize(channels * LANES, 0.0);
         gather(&data.targets, channels, rows, target);
-        weights.resize(loss.weights() * LANES, 0.0);
-        let Some(all) = data.weights.as_ref().filter(|_| loss.weights() > 0) else { return };
-        if loss.bounded() {
-            gather(all.mean_squares(), channels - 1, rows, weights);
-        } else {
-            for (n, weights) in weights.chunks_exact_mut((channels - 1) * LANES).enumerate() {
-                gather(all.head(n), channels - 1, rows, weights);
+        row_weights.clear();
+        if let Some(all) = data.row_weights.as_ref().filter(|_| loss.row_weights()) {
+            row_weights.resize(LANES, 0.0);
+            gather(all, 1, rows, row_weights);
+        }
+        terms.resize(loss.terms() * LANES, 0.0);
+        if terms.is_empty() {
+            return;
+        }
+        match &data.values {
+            ValueTerms::None => (),
+            ValueTerms::Gradients(all) if loss.bounded() => gather(all.mean_squares(), obs, rows, terms),
+            ValueTerms::Gradients(all) => {
+                for (n, terms) in terms.chunks_exact_mut(obs * LANES).enumerate() {
+                    gather(all.head(n), obs, rows, terms);
+                }
             }
+            ValueTerms::Values(all) => {
+                gather(&all.values, all.heads, rows, terms);
+                states.resize(obs * LANES, 0.0);
+                values.resize(all.heads * LANES, 0.0);
+                gradients.resize(all.heads * obs * LANES, 0.0);
+                gather(&all.obs, obs, rows, states);
+            }
+            ValueTerms::Weights(all) => gather(all, 1, rows, terms),
+        }
+    }
+
+    /// Asks about the states that an output predicts, if the loss does: values, and gradients where they are wanted.
+    fn look_ahead(&mut self, loss: &LaneLoss, output: &[f32], view: &dyn ValueView, gradients: bool) {
+        if loss.looks_ahead() {
+            self.states.iter_mut().zip(output).for_each(|(state, change)| *state += change);
+            view.of_panel(&self.states, &mut self.values, gradients.then_some(self.gradients.as_mut_slice()));
+        }
+    }
+
+    fn panel<'a>(&'a self, output: &'a [f32], bounds: Option<[&'a [f32]; 2]>, rows: usize) -> Panel<'a> {
+        Panel {
+            output,
+            target: &self.target,
+            terms: &self.terms,
+            predicted: [&self.values, &self.gradients],
+            row_weights: (!self.row_weights.is_empty()).then_some(self.row_weights.as_slice()),
+            bounds,
+            rows,
         }
     }
 }
@@ -88,6 +132,7 @@ impl HostSteps {
         loss: &LaneLoss,
         data: &FitData,
         rows: &[u32],
+        view: &dyn ValueView,
         ensemble: &mut Ensemble,
         (net_adam, bounds_adam): (&mut Adam, Option<&mut Adam>),
     ) -> f64 {
@@ -116,7 +161,8 @@ impl HostSteps {
             sums.of_bounds.clear();
             sums.of_bounds.resize(split.map_or(0, |_| 2 * channels), 0.0);
             let (output, gradient) = tape.output_gradient_mut(0);
-            let panel = Panel { output, target: &own.target, weights: &own.weights, bounds: split, rows: rows.len() };
+            own.look_ahead(loss, output, view, true);
+            let panel = own.panel(output, split, rows.len());
             sums.loss = loss.gradient(&panel, 1.0 / batch as f32, gradient, &mut sums.of_bounds);
             tape.backward(parameters);
         };
@@ -156,7 +202,13 @@ thread_local! {
 }
 
 /// Every member's sum of a loss of the mean over replay rows, `[E]`.
-pub(super) fn scores(ensemble: &Ensemble, loss: &LaneLoss, data: &FitData, rows: &[u32]) -> Vec<f64> {
+pub(super) fn scores(
+    ensemble: &Ensemble,
+    loss: &LaneLoss,
+    data: &FitData,
+    rows: &[u32],
+    view: &dyn ValueView,
+) -> Vec<f64> {
     let (net, channels) = (&ensemble.net, ensemble.obs_dim() + 1);
     let (layout, members) = (net.layout(), net.members());
     let shape = layout.shape();
@@ -173,8 +225,8 @@ pub(super) fn scores(ensemble: &Ensemble, loss: &LaneLoss, data: &FitData, rows:
             own.fetch(data, loss, channels, rows);
             let parameters = &parameters.get()[member * layout.parameters()..][..layout.parameters()];
             cpu::infer(layout, parameters, input, output, scratch);
-            let (target, weights) = (&own.target, &own.weights);
-            *sum = loss.value(&Panel { output, target, weights, bounds: None, rows: rows.len() });
+            own.look_ahead(loss, output, view, false);
+            *sum = loss.value(&own.panel(output, None, rows.len()));
         });
     });
     let member = |sums: &[f32]| sums.iter().map(|&sum| f64::from(sum)).sum();

@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::config::{EnsembleConfig, FitConfig, Form, Head, LossConfig, LossKind};
-use foresee_core::Stream;
+use foresee_core::{Batch, State, Stream};
 
-/// Value gradients that differ from row to row: V_n(s) = Σ_d sin(n + 1 + s_d).
+mod row_weights;
+
+/// Values and gradients that differ from row to row: V_n(s) = Σ_d sin(n + 1 + s_d).
 struct Sines;
 
 impl ValueView for Sines {
@@ -35,12 +37,26 @@ fn rows(n: usize, obs_dim: usize) -> Batch {
 /// Every kind of loss, with every head that it can have.
 fn cases() -> Vec<(LossConfig, Head)> {
     let loss = |kind, form| LossConfig { kind, form, add_mse_until: 10, ..LossConfig::default() };
-    let forms = [loss(LossKind::Vagram, Form::Bounded), loss(LossKind::Vagram, Form::Unbounded)];
     let mut cases = vec![(loss(LossKind::Mle, Form::Bounded), Head::Gaussian)];
-    for loss in forms.into_iter().chain([loss(LossKind::Mse, Form::Bounded)]) {
+    for loss in [
+        loss(LossKind::Mse, Form::Bounded),
+        loss(LossKind::Vagram, Form::Bounded),
+        loss(LossKind::Vagram, Form::Unbounded),
+        loss(LossKind::Itervaml, Form::Bounded),
+        loss(LossKind::ValueWeighted, Form::Bounded),
+    ] {
         cases.extend([(loss.clone(), Head::Deterministic), (loss, Head::Gaussian)]);
     }
     cases
+}
+
+fn config(loss: &LossConfig, head: Head, batch: usize) -> ModelConfig {
+    ModelConfig {
+        head: Some(head),
+        ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![17, 9] },
+        loss: loss.clone(),
+        fit: FitConfig { batch, lr: 1e-2, ..FitConfig::default() },
+    }
 }
 
 fn assert_close(what: &str, got: &[f32], want: &[f32], tolerance: f32) {
@@ -54,13 +70,7 @@ fn assert_close(what: &str, got: &[f32], want: &[f32], tolerance: f32) {
 fn a_host_step_is_the_step_of_the_tensor_form() {
     for (loss, head) in cases() {
         for (batch, real_step) in [(1, 0), (33, 0), (33, 10), (70, 10)] {
-            let config = ModelConfig {
-                head: Some(head),
-                ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![17, 9] },
-                loss: loss.clone(),
-                // A large eps: Adam's first steps would make a sign of rounding noise.
-                fit: FitConfig { batch, lr: 1e-2, ..FitConfig::default() },
-            };
+            let config = config(&loss, head, batch);
             let rows = rows(80, 4);
             let run = |tensors: bool| {
                 let mut trainer = Trainer::new(&config, [4, 2], 5, &Device::flex());
@@ -70,18 +80,16 @@ fn a_host_step_is_the_step_of_the_tensor_form() {
                 let losses: Vec<f64> = (0..4)
                     .map(|_| {
                         if tensors {
-                            f64::from(tensors::to_f32(trainer.step_in_tensors(&fit.data, &replay)))
+                            f64::from(tensors::to_f32(trainer.step_in_tensors(&fit.data, &replay, &Sines)))
                         } else {
-                            trainer.step(&fit.data, &replay).read()
+                            trainer.step(&fit.data, &replay, &Sines).read()
                         }
                     })
                     .collect();
-                let scores = if tensors {
+                if tensors {
                     trainer.host = None;
-                    trainer.holdout_scores(&fit.data)
-                } else {
-                    trainer.holdout_scores(&fit.data)
-                };
+                }
+                let scores = trainer.holdout_scores(&fit.data, &Sines);
                 let moments = trainer.net_adam.save(&trainer.ensemble.net);
                 (losses, scores, trainer.ensemble.save(), moments)
             };

@@ -84,6 +84,21 @@ pub fn weights(layers: &Value) -> State {
     state
 }
 
+/// Networks of one shape, layers with `w` `[I, O]` and `b` `[O]`, as the members of one network in its saved form.
+pub fn stacked(nets: &[&Value]) -> State {
+    let mut state = State::new();
+    for i in 0..list(nets[0]).len() {
+        for (name, key) in [("weight", "w"), ("bias", "b")] {
+            let inner = shape(&nets[0][i][key]);
+            // A bias `[O]` is stored as `[1, O]`.
+            let shape = [&[nets.len()], &vec![1; 2 - inner.len()][..], &inner].concat();
+            let values = nets.iter().flat_map(|net| floats(&net[i][key])).collect();
+            state.put(&format!("{name}.{i}"), Array::new(shape, Data::F32(values)));
+        }
+    }
+    state
+}
+
 /// Compares row-major numbers, at most [`RELATIVE`] and [`ABSOLUTE`] apart.
 #[track_caller]
 pub fn assert_close(what: &str, got: &[f32], want: &Value) {

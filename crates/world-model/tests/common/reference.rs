@@ -1,15 +1,16 @@
 //! The reference's ensemble, its reduction of a loss and its optimiser, put together from our parts.
 
 use burn::tensor::{Device, Tensor};
-use foresee_nn::{AdamConfig, Decay, Mlp, Parameters, ValueView, tensors};
+use foresee_core::Stream;
+use foresee_nn::{Activation, AdamConfig, Decay, Init, Mlp, Parameters, Shape, ValueView, tensors};
 use foresee_world_model::config::EnsembleConfig;
 use foresee_world_model::ensemble::{Bounds, predict};
-use foresee_world_model::loss::{self, LossInput};
+use foresee_world_model::loss::{self, LossInput, ValueInput};
 use foresee_world_model::value_weights::ValueWeights;
 use foresee_world_model::{Ensemble, Head, LossConfig, LossKind};
 use serde_json::Value;
 
-use super::{count, floats, list, number, shape, tensor, weights};
+use super::{count, floats, list, number, shape, stacked, tensor, weights};
 
 /// The file's ensemble: `gaussian` or `deterministic`.
 pub fn ensemble(file: &Value, head: Head) -> Ensemble {
@@ -64,6 +65,59 @@ pub fn value_gradients(file: &Value, heads: &[Value], clip_quantile: f64) -> Ten
     weights.gather(&(0..(members * batch) as u32).collect::<Vec<_>>(), members, &device)
 }
 
+/// The file's agent: V_h(s) = Q_h(s, tanh mu(s)) of critics 1 and 2 and target critics 1 and 2.
+pub struct Agent {
+    actor: Mlp,
+    critics: Mlp,
+    through_policy: bool,
+}
+
+impl Agent {
+    /// Its networks, and whether a gradient goes through the actor.
+    pub fn new(file: &Value, through_policy: bool) -> Self {
+        let meta = &file["meta"];
+        let [obs, act] = [count(&meta["obs_dim"]), count(&meta["act_dim"])];
+        let net = |names: &[&str], inputs: usize, outputs: usize| {
+            let shape = Shape {
+                members: names.len(),
+                inputs,
+                hidden: vec![count(&meta["hidden"]); count(&meta["hidden_layers"])],
+                outputs,
+                activation: Activation::Relu,
+                layer_norm: false,
+                normalized_features: false,
+            };
+            let mut net = Mlp::new(shape, Init::Orthogonal, &Stream::new(0, "agent"), &Device::flex());
+            let layers: Vec<&Value> = names.iter().map(|name| &file["sac_nets"][name]).collect();
+            net.load(stacked(&layers)).expect("weights of the file's shapes");
+            net
+        };
+        Self {
+            actor: net(&["actor"], obs, 2 * act),
+            critics: net(&["q1", "q2", "q1_target", "q2_target"], obs + act, 1),
+            through_policy,
+        }
+    }
+}
+
+impl ValueView for Agent {
+    fn heads(&self) -> usize {
+        self.critics.members()
+    }
+
+    fn values(&self, states: Tensor<2>) -> Tensor<2> {
+        let looked_at = if self.through_policy { states.clone() } else { states.clone().inner() };
+        let heads: Tensor<2> = self.actor.reference(looked_at.unsqueeze_dim(0)).squeeze_dim(0);
+        let act = heads.dims()[1] / 2;
+        let inputs = Tensor::cat(vec![states, heads.narrow(1, 0, act).tanh()], 1);
+        self.critics.reference(inputs.unsqueeze_dim(0)).squeeze_dim(2)
+    }
+
+    fn value_gradients(&self, _: Tensor<2>) -> Tensor<3> {
+        unreachable!("these losses ask for values alone")
+    }
+}
+
 /// The gradients of critics 1 and 2 and target critics 1 and 2, `[H, E, B, D]`.
 pub fn gradients_of_all_heads(file: &Value) -> &[Value] {
     list(&file["value"]["plain"]["grad_next_obs"])
@@ -77,22 +131,24 @@ fn reference_reduction(kind: LossKind, per_row: Tensor<2>, bounds: Option<&Bound
         // Sum over members, rows and channels; our rows are means over channels.
         LossKind::Mse => per_row.sum().mul_scalar(channels as f64),
         // Mean over members and rows, and over the channels of the bounded form, as in our rows.
-        LossKind::Vagram => per_row.mean(),
+        LossKind::Vagram | LossKind::Itervaml | LossKind::ValueWeighted => per_row.mean(),
     }
 }
 
-/// The reference's loss on the file's batch, with the gradients of the networks' and the bounds' parameters.
+/// The reference's loss on the file's batch, with the gradients of the networks' and the bounds' parameters; `values` is
+/// what the loss asks of the agent, from the mean that is predicted.
 pub fn loss_and_gradients(
     file: &Value,
     ensemble: &Ensemble,
     config: &LossConfig,
-    value_gradients: Option<Tensor<4>>,
+    values: impl FnOnce(Tensor<3>) -> ValueInput,
     add_mse: bool,
 ) -> (Tensor<1>, Tensor<3>, Option<Tensor<3>>) {
     let (net, bounds) = (ensemble.net.tracked(), ensemble.bounds.as_ref().map(Parameters::tracked));
     let channels = ensemble.obs_dim() + 1;
     let prediction = predict(&net, bounds.as_ref(), tensor(&file["normalizer"]["normalized_model_in"]), channels);
-    let input = LossInput { prediction, target: tensor(&file["target"]), value_gradients, add_mse };
+    let values = values(prediction.mean.clone());
+    let input = LossInput { prediction, target: tensor(&file["target"]), values, add_mse, row_weights: None };
     let loss = reference_reduction(config.kind, loss::per_row(config, &input), bounds.as_ref(), channels);
     let mut gradients = loss.backward();
     let of_net = net.gradient(&mut gradients);

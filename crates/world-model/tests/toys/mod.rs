@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
+use foresee_nn::cpu::LANES;
 use foresee_nn::{ValueView, tensors};
 
 /// V_n(s) = Σ_d (½ curvature_nd s_d² + slope_nd s_d).
@@ -45,5 +46,19 @@ impl ValueView for Quadratic {
             leaf.grad(&gradients).expect("values depend on the states").unsqueeze_dim(0)
         });
         Tensor::cat(gradients.collect(), 0)
+    }
+
+    /// The closed form, without memory.
+    fn of_panel(&self, states: &[f32], values: &mut [f32], mut gradients: Option<&mut [f32]>) {
+        values.fill(0.0);
+        for (i, (curvature, slope)) in self.curvature.iter().zip(&self.slope).enumerate() {
+            let (head, d) = (i / self.obs_dim, i % self.obs_dim);
+            for (lane, s) in states[d * LANES..][..LANES].iter().enumerate() {
+                values[head * LANES + lane] += 0.5 * curvature * s * s + slope * s;
+                if let Some(gradients) = &mut gradients {
+                    gradients[i * LANES + lane] = curvature * s + slope;
+                }
+            }
+        }
     }
 }

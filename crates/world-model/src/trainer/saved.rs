@@ -1,0 +1,103 @@
+//! The trainer and a fit as arrays, and back.
+
+use foresee_core::{State, StateError};
+use foresee_nn::{Parameters, ValueView};
+
+use super::{Fit, Trainer};
+use crate::early_stopping::EarlyStopping;
+use crate::fit_data::TrainingRows;
+
+impl Trainer {
+    /// The ensemble and its optimisers as arrays.
+    #[must_use]
+    pub fn save(&self) -> State {
+        let mut state = State::new();
+        state.nest("ensemble", self.ensemble.save());
+        state.nest("net_adam", self.net_adam.save(&self.ensemble.net));
+        if let (Some(adam), Some(bounds)) = (&self.bounds_adam, &self.ensemble.bounds) {
+            state.nest("bounds_adam", adam.save(bounds));
+        }
+        state
+    }
+
+    /// Reads all of it back.
+    ///
+    /// # Errors
+    /// If an array is missing, of another shape, or left over.
+    pub fn load(&mut self, mut state: State) -> Result<(), StateError> {
+        self.ensemble.load(state.part("ensemble"))?;
+        self.net_adam.load(&self.ensemble.net, state.part("net_adam"))?;
+        if let (Some(adam), Some(bounds)) = (&mut self.bounds_adam, &self.ensemble.bounds) {
+            adam.load(bounds, state.part("bounds_adam"))?;
+        }
+        state.finish()
+    }
+
+    /// Takes up a saved fit on the rows, their weights and the agent that it began with.
+    ///
+    /// # Errors
+    /// If an array is missing, of another shape, or left over.
+    pub fn resume<'a>(
+        &self,
+        mut state: State,
+        rows: impl Into<TrainingRows<'a>>,
+        view: &dyn ValueView,
+    ) -> Result<Fit, StateError> {
+        let (call, real_step) = (state.u64("call")?, state.u64("real_step")?);
+        let fit = &self.config.fit;
+        let mut stopping = EarlyStopping::new(fit.snapshot, fit.patience, fit.threshold, vec![]);
+        stopping.load(state.part("stopping"))?;
+        let mut kept_state = state.part("kept");
+        let kept = if kept_state.is_empty() {
+            None
+        } else {
+            let mut kept = (self.ensemble.net.clone(), self.ensemble.bounds.clone());
+            kept.0.load(kept_state.part("net"))?;
+            if let Some(bounds) = &mut kept.1 {
+                bounds.load(kept_state.part("bounds"))?;
+            }
+            Some(kept)
+        };
+        let data = self.derive(rows.into(), view, call, real_step);
+        let epoch = state.u64("epoch")? as u32;
+        let fit = Fit {
+            call,
+            real_step,
+            order: data.split.order(epoch),
+            data,
+            stopping,
+            kept,
+            epoch,
+            batch: state.u64("batch")? as usize,
+            rows: Vec::new(),
+            steps: state.u64("steps")?,
+            scored_at: state.u64("scored_at")?,
+            train_loss: state.f64("train_loss")?,
+        };
+        state.finish()?;
+        Ok(fit)
+    }
+}
+
+impl Fit {
+    /// Where the fit stands; what it derived from the replay is derived again on resume.
+    #[must_use]
+    pub fn save(&self) -> State {
+        let mut state = State::new();
+        state.put("call", self.call);
+        state.put("real_step", self.real_step);
+        state.put("epoch", u64::from(self.epoch));
+        state.put("batch", self.batch as u64);
+        state.put("steps", self.steps);
+        state.put("scored_at", self.scored_at);
+        state.put("train_loss", self.train_loss);
+        state.nest("stopping", self.stopping.save());
+        if let Some((net, bounds)) = &self.kept {
+            state.nest("kept.net", net.save());
+            if let Some(bounds) = bounds {
+                state.nest("kept.bounds", bounds.save());
+            }
+        }
+        state
+    }
+}
