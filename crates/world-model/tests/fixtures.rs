@@ -106,6 +106,13 @@ fn gradients_are_shortened_to_the_quantiles_of_the_fixtures() {
             .collect();
         assert_close(key, &bounds, &plain[key]);
     }
+    // Of one gradient alone, every quantile is its norm.
+    let obs_dim = count(&file["meta"]["obs_dim"]);
+    for (head, norms) in gradients_of_all_heads(&file).iter().zip(list(&plain["grad_norms"])) {
+        let found: Vec<f32> =
+            floats(head).chunks_exact_mut(obs_dim).map(|row| clip_to_quantile(row, obs_dim, 0.5) as f32).collect();
+        assert_close("grad_norms", &found, norms);
+    }
 }
 
 #[test]
