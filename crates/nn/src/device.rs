@@ -112,6 +112,27 @@ impl DeviceChoice {
     }
 }
 
+/// The GPU that tests run on, or nothing: then one line on standard error says which test was skipped and why.
+///
+/// # Panics
+/// If there is none and `FORESEE_REQUIRE_WGPU=1`.
+#[doc(hidden)]
+#[must_use]
+pub fn wgpu_of_test(test: &str) -> Option<Device> {
+    use std::io::Write as _;
+    match DeviceChoice::Wgpu.open() {
+        Ok(device) => Some(device),
+        Err(error) => {
+            let why = error.to_string().replace('\n', "; ");
+            let required = std::env::var_os("FORESEE_REQUIRE_WGPU").is_some_and(|value| value == "1");
+            assert!(!required, "{test} needs a GPU, and FORESEE_REQUIRE_WGPU=1: {why}");
+            // Past the test harness, which keeps what a passing test prints.
+            let _ = writeln!(std::io::stderr(), "skipped {test}: {why}");
+            None
+        }
+    }
+}
+
 #[cfg(feature = "ndarray")]
 #[allow(clippy::unnecessary_wraps)]
 fn open_ndarray(_: DeviceChoice) -> Result<Device, DeviceError> {
