@@ -1,5 +1,7 @@
 //! Elementary functions of one number. A NaN goes through, and nothing overflows on the way to a finite value.
 
+#![allow(missing_docs, reason = "of what the macro adds to a function")]
+
 use cubecl::prelude::*;
 
 /// eˣ, x at most 88.
@@ -38,4 +40,11 @@ pub fn tanh(x: f32) -> f32 {
         y = near;
     }
     y
+}
+
+/// ln(1 + eˣ).
+#[cube]
+pub fn softplus(x: f32) -> f32 {
+    let far = (1.0f32 + (-x.abs()).exp()).ln();
+    select(x > 0.0f32, x, 0.0f32) + far
 }
