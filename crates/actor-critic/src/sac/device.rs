@@ -1,6 +1,6 @@
 //! The update on a GPU: the forms of [`super::host`] in kernels, without autodiff and without waiting for the device.
 //!
-//! The sections are those of [`Sac::update`](super::Sac::update). Twelve launches are the critics', fourteen the
+//! The sections are those of [`Sac::update`](super::Sac::update). Nine launches are the critics', fourteen the
 //! actor's and the temperature's, one the targets'.
 
 #![allow(unsafe_code, reason = "kernels are launched without bound checks, each launch with its argument")]
