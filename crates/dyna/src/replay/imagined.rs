@@ -4,6 +4,13 @@ use foresee_core::{Batch, State, StateError};
 
 use super::real::{restore_rows, save_rows};
 
+/// Places in a ring: row `r` goes to `(start + r) mod batch.rows`.
+#[derive(Debug)]
+pub(crate) struct Claim<'a> {
+    pub(crate) batch: &'a mut Batch,
+    pub(crate) start: usize,
+}
+
 /// A ring of rows. When its capacity changes, as the horizon grows, the newest rows move over in their order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImaginedBuffer {
@@ -61,6 +68,28 @@ impl ImaginedBuffer {
             self.rows.not_terminated[i] = if terminated { 0.0 } else { 1.0 };
         }
         self.next = (self.next + 1) % self.capacity;
+    }
+
+    /// Places for so many rows over the oldest ones, to be filled: behind the last while there is room.
+    #[track_caller]
+    pub(crate) fn claim(&mut self, rows: usize) -> Claim<'_> {
+        assert!(rows <= self.capacity, "{rows} rows in a ring of {}", self.capacity);
+        let stored = self.capacity.min(self.len() + rows);
+        let Batch { rows: count, obs, action, reward, next_obs, not_terminated } = &mut self.rows;
+        *count = stored;
+        let fields = [
+            (obs, self.obs_dim),
+            (action, self.action_dim),
+            (reward, 1),
+            (next_obs, self.obs_dim),
+            (not_terminated, 1),
+        ];
+        for (field, width) in fields {
+            field.resize(stored * width, 0.0);
+        }
+        let start = self.next;
+        self.next = (start + rows) % self.capacity;
+        Claim { batch: &mut self.rows, start }
     }
 
     /// Changes the capacity; the newest rows stay, oldest first.

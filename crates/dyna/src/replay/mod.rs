@@ -6,6 +6,7 @@
 mod imagined;
 mod real;
 
+pub(crate) use imagined::Claim;
 pub use imagined::ImaginedBuffer;
 pub use real::RealBuffer;
 

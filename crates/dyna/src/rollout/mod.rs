@@ -6,15 +6,23 @@
 //!
 //! Draws are addressed, not consumed: row `r` of imagined step `h` of call `c` reads lane `r` at step `c·2¹⁶ + h` of
 //! `rollout/action`, `rollout/elite` and `rollout/noise`, whatever the grouping or the device.
+//!
+//! * [`reference`](mod@reference): one step of one row, the specification.
+//! * `cpu`: a step of all rows in host memory.
+//! * [`world`]: what both of them read.
 
-mod tensor;
+mod cpu;
+pub mod reference;
+pub mod world;
 
 use burn::tensor::Device;
 use foresee_actor_critic::Policy;
 use foresee_core::{Batch, State, StateError, Stream, Termination};
 use foresee_world_model::Ensemble;
+use foresee_world_model::uncertainty::Measure;
 
 use crate::replay::ImaginedBuffer;
+pub use world::World;
 
 /// What a rollout imagines with.
 pub struct Imagination<'a> {
@@ -28,29 +36,16 @@ pub struct Imagination<'a> {
     pub seed: u64,
     /// Where the networks live.
     pub device: &'a Device,
-}
-
-/// One imagined step of some rows.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Imagined {
-    /// `[B, A]`
-    pub action: Vec<f32>,
-    /// `[B]`
-    pub reward: Vec<f32>,
-    /// `[B, O]`
-    pub next_obs: Vec<f32>,
-    /// `[B]`
-    pub terminated: Vec<bool>,
-    /// Which member imagined each row, `[B]`.
-    pub member: Vec<usize>,
+    /// What to say about every step besides: measures of the ensemble's uncertainty. All members are asked for them.
+    pub measures: &'a [Measure],
 }
 
 /// Rollouts under way, between two imagined steps.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Rollout {
     call: u64,
     horizon: usize,
-    step: usize,
+    done: usize,
     starts: usize,
     /// Lanes of the rows that are still alive.
     lanes: Vec<u32>,
@@ -59,6 +54,8 @@ pub struct Rollout {
     ended: u64,
     transitions: u64,
     reward_sum: f64,
+    /// Not part of the state: buffers of the steps, and what the last one said besides.
+    workspace: cpu::Workspace,
 }
 
 impl Rollout {
@@ -70,41 +67,62 @@ impl Rollout {
         Self {
             call,
             horizon,
-            step: 0,
+            done: 0,
             starts,
             lanes: (0..starts as u32).collect(),
             obs: indices.into_iter().flat_map(|i| &real.obs[i * obs_dim..(i + 1) * obs_dim]).copied().collect(),
             ended: 0,
             transitions: 0,
             reward_sum: 0.0,
+            workspace: cpu::Workspace::default(),
         }
     }
 
     /// One imagined step of every live row, into the buffer; whether the rollouts are over.
     pub fn advance(&mut self, imagination: &Imagination<'_>, buffer: &mut ImaginedBuffer) -> bool {
-        let rows = self.lanes.len();
-        let clock = (self.call << 16) | self.step as u64;
-        let imagined = tensor::step(imagination, clock, &self.lanes, &self.obs);
-        let obs_dim = imagination.ensemble.obs_dim();
-        let action_dim = imagined.action.len() / rows.max(1);
-        let mut alive = (Vec::with_capacity(rows), Vec::with_capacity(self.obs.len()));
+        self.step(&World::new(imagination), buffer)
+    }
+
+    /// The same in host memory: rows stand in the buffer in the order of their lanes. After a call's first step no
+    /// memory is taken.
+    pub fn step(&mut self, world: &World<'_>, buffer: &mut ImaginedBuffer) -> bool {
+        let Self { lanes, obs, workspace, .. } = self;
+        let (rows, obs_dim) = (lanes.len(), world.obs_dim());
+        let place = buffer.position();
+        let from = cpu::Rows { clock: (self.call << 16) | self.done as u64, lanes, obs };
+        cpu::step(world, from, buffer.claim(rows), workspace);
+
+        // Rows that go on move up, over those that ended.
+        let stored = buffer.rows();
+        let mut alive = 0;
         for row in 0..rows {
-            let at = row * obs_dim..(row + 1) * obs_dim;
-            let next = &imagined.next_obs[at.clone()];
-            let action = &imagined.action[row * action_dim..(row + 1) * action_dim];
-            buffer.push(&self.obs[at], action, imagined.reward[row], next, imagined.terminated[row]);
-            self.reward_sum += f64::from(imagined.reward[row]);
-            if imagined.terminated[row] {
-                self.ended += 1;
-            } else {
-                alive.0.push(self.lanes[row]);
-                alive.1.extend_from_slice(next);
+            let at = (place + row) % stored.rows;
+            self.reward_sum += f64::from(stored.reward[at]);
+            if stored.not_terminated[at] == 0.0 {
+                continue;
             }
+            lanes[alive] = lanes[row];
+            obs[alive * obs_dim..(alive + 1) * obs_dim].copy_from_slice(&stored.next_obs[at * obs_dim..][..obs_dim]);
+            alive += 1;
         }
+        lanes.truncate(alive);
+        obs.truncate(alive * obs_dim);
+        self.ended += (rows - alive) as u64;
         self.transitions += rows as u64;
-        (self.lanes, self.obs) = alive;
-        self.step += 1;
-        self.step == self.horizon || self.lanes.is_empty()
+        self.done += 1;
+        self.done == self.horizon || alive == 0
+    }
+
+    /// Who imagined each row of the last step, `[B]`.
+    #[must_use]
+    pub fn members(&self) -> &[u32] {
+        &self.workspace.members
+    }
+
+    /// What the measures said of each row of the last step, `[B, measures]`.
+    #[must_use]
+    pub fn uncertainty(&self) -> &[f32] {
+        &self.workspace.uncertainty
     }
 
     /// Imagined steps of a rollout at most.
@@ -137,7 +155,7 @@ impl Rollout {
         let mut state = State::new();
         state.put("call", self.call);
         state.put("horizon", self.horizon as u64);
-        state.put("step", self.step as u64);
+        state.put("step", self.done as u64);
         state.put("starts", self.starts as u64);
         state.put("lanes", self.lanes.iter().map(|&lane| u64::from(lane)).collect::<Vec<_>>());
         state.put("obs", self.obs.clone());
@@ -155,13 +173,14 @@ impl Rollout {
         let rollout = Self {
             call: state.u64("call")?,
             horizon: state.u64("horizon")? as usize,
-            step: state.u64("step")? as usize,
+            done: state.u64("step")? as usize,
             starts: state.u64("starts")? as usize,
             lanes: state.u64s("lanes")?.1.into_iter().map(|lane| lane as u32).collect(),
             obs: state.f32s("obs")?.1,
             ended: state.u64("ended")?,
             transitions: state.u64("transitions")?,
             reward_sum: state.f64("reward_sum")?,
+            workspace: cpu::Workspace::default(),
         };
         state.finish()?;
         Ok(rollout)
