@@ -25,7 +25,7 @@ fn adam(
     shrink: f32,
     coupled: f32,
 ) {
-    let i = ABSOLUTE_POS as usize;
+    let i = ABSOLUTE_POS;
     if i < g.len() {
         let g = coupled * w[i] + g[i];
         let m = flush(beta_1 * m[i] + (1.0f32 - beta_1) * g);
@@ -46,7 +46,7 @@ fn flush(x: f32) -> f32 {
 /// target + tau (online − target) of one number a thread.
 #[cube(launch_unchecked)]
 fn polyak(target: &[f32], online: &[f32], new_target: &mut [f32], tau: f32) {
-    let i = ABSOLUTE_POS as usize;
+    let i = ABSOLUTE_POS;
     if i < online.len() {
         new_target[i] = target[i] + tau * (online[i] - target[i]);
     }

@@ -114,7 +114,7 @@ pub(super) fn backward_rows<N: Size>(
 /// `[E, n] -> [n]`: the sum over members, in order.
 #[cube(launch_unchecked)]
 pub(super) fn add_members(x: &[f32], sum: &mut [f32], #[comptime] members: usize) {
-    let i = ABSOLUTE_POS as usize;
+    let i = ABSOLUTE_POS;
     let size = sum.len();
     if i < size {
         let mut all = x[i];

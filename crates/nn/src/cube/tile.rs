@@ -333,7 +333,7 @@ pub(crate) fn unit<N: Size>(
     while f < features {
         let i = at + f * vectors + vector;
         // Divided, not multiplied by the inverse: the one active unit of a row is then exactly 1.
-        shared[i] = shared[i] / norm;
+        shared[i] /= norm;
         f += comptime!(tile.threads / vectors);
     }
     sync_cube();

@@ -73,7 +73,7 @@ pub(super) fn own_actions(
     log_prob: &mut [f32],
     #[comptime] dims: [usize; 2],
 ) {
-    let i = ABSOLUTE_POS as usize;
+    let i = ABSOLUTE_POS;
     if i < joined.len() {
         draw(i, heads, noise, obs, joined, log_prob, dims);
     }
@@ -92,7 +92,7 @@ pub(super) fn next_actions(
     joined: &mut [f32],
     #[comptime] dims: [usize; 2],
 ) {
-    let i = ABSOLUTE_POS as usize;
+    let i = ABSOLUTE_POS;
     if i < joined.len() {
         draw(i, heads, noise, next_obs, joined_next, log_prob, dims);
         let width = comptime!(dims[0] + dims[1]);
@@ -133,7 +133,7 @@ pub(super) fn fit_target(
     discount: f32,
     #[comptime] critics: usize,
 ) {
-    let row = ABSOLUTE_POS as usize;
+    let row = ABSOLUTE_POS;
     let rows = y.len();
     if row < rows {
         let value = lowest(target_q, row, rows, critics) - log_temperature[0].exp() * log_prob[row];
@@ -161,7 +161,7 @@ pub(super) fn actor_loss(
     gradient: &mut [f32],
     #[comptime] critics: usize,
 ) {
-    let row = ABSOLUTE_POS as usize;
+    let row = ABSOLUTE_POS;
     let rows = loss.len();
     if row < rows {
         let mut least = q[row];
@@ -194,7 +194,7 @@ pub(super) fn by_heads(
     gradient: &mut [f32],
     #[comptime] dims: [usize; 2],
 ) {
-    let i = ABSOLUTE_POS as usize;
+    let i = ABSOLUTE_POS;
     let actions = comptime!(dims[1]);
     if i < noise.len() {
         let row = i / actions;
