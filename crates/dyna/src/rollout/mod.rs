@@ -87,12 +87,13 @@ impl Rollout {
         let imagined = tensor::step(imagination, clock, &self.lanes, &self.obs);
         let obs_dim = imagination.ensemble.obs_dim();
         let action_dim = imagined.action.len() / rows.max(1);
+        let mut written = Batch::with_capacity(rows, obs_dim, action_dim);
         let mut alive = (Vec::with_capacity(rows), Vec::with_capacity(self.obs.len()));
         for row in 0..rows {
             let at = row * obs_dim..(row + 1) * obs_dim;
             let next = &imagined.next_obs[at.clone()];
             let action = &imagined.action[row * action_dim..(row + 1) * action_dim];
-            buffer.push(&self.obs[at], action, imagined.reward[row], next, imagined.terminated[row]);
+            written.push(&self.obs[at], action, imagined.reward[row], next, imagined.terminated[row]);
             self.reward_sum += f64::from(imagined.reward[row]);
             if imagined.terminated[row] {
                 self.ended += 1;
@@ -101,6 +102,7 @@ impl Rollout {
                 alive.1.extend_from_slice(next);
             }
         }
+        buffer.extend(&written);
         self.transitions += rows as u64;
         (self.lanes, self.obs) = alive;
         self.step += 1;

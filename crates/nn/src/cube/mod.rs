@@ -1,0 +1,3 @@
+//! The lower floor on GPUs: `CubeCL` kernels over the buffers of Burn's tensors.
+
+pub mod tensor;
