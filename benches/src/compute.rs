@@ -7,6 +7,7 @@
 //! | `model_step` | gradient step of 7 members, 14→200×4→24, 256 rows each, Gaussian likelihood, Adam with decay |
 //! | `vagram_step` | gradient step of 7 deterministic members with exact value gradients of four heads: a training call of 10,000 rows and 10 epochs over its gradient steps |
 //! | `sac_update` | one update: 256 rows, 11 observations, 3 actions, actor and twin critics 2×256, temperature, targets |
+//! | `rollout_10k_5`, `rollout_100k_1` | imagined rollouts of 5 steps from 10,000 states, of 1 step from 100,000 ([`crate::rollout`]) |
 //! | `pendulum_mbpo` | a real step of a whole run, start-up included |
 
 use std::time::Instant;
@@ -23,10 +24,10 @@ use foresee_world_model::config::{FitConfig, LossConfig};
 use foresee_world_model::{LossKind, ModelConfig, Trainer};
 use serde_json::json;
 
-use crate::machine;
+use crate::{machine, rollout};
 
-const OBS: usize = 11;
-const ACT: usize = 3;
+pub const OBS: usize = 11;
+pub const ACT: usize = 3;
 const ROWS: usize = 256;
 /// Rows of a training call; 16 of them are held out, and 39 batches of 256 are left.
 const REPLAY: usize = 10_000;
@@ -49,14 +50,28 @@ pub enum Workload {
     VagramStep,
     /// One update of SAC
     SacUpdate,
+    /// Imagined rollouts, 10,000 states by 5 steps
+    #[value(name = "rollout_10k_5")]
+    Rollout10k5,
+    /// Imagined rollouts, 100,000 states by 1 step
+    #[value(name = "rollout_100k_1")]
+    Rollout100k1,
     /// A whole run of MBPO on Pendulum: minutes
     PendulumMbpo,
 }
 
 impl Workload {
     /// What is timed if nothing is named: all but the whole run.
-    pub const PARTS: [Self; 6] =
-        [Self::Sgemm, Self::Layer, Self::LayerGemm, Self::ModelStep, Self::VagramStep, Self::SacUpdate];
+    pub const PARTS: [Self; 8] = [
+        Self::Sgemm,
+        Self::Layer,
+        Self::LayerGemm,
+        Self::ModelStep,
+        Self::VagramStep,
+        Self::SacUpdate,
+        Self::Rollout10k5,
+        Self::Rollout100k1,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -66,6 +81,8 @@ impl Workload {
             Self::ModelStep => "model_step",
             Self::VagramStep => "vagram_step",
             Self::SacUpdate => "sac_update",
+            Self::Rollout10k5 => "rollout_10k_5",
+            Self::Rollout100k1 => "rollout_100k_1",
             Self::PendulumMbpo => "pendulum_mbpo",
         }
     }
@@ -84,7 +101,9 @@ pub struct Milliseconds {
 pub struct Timing {
     pub ms: Milliseconds,
     /// Floating-point operations of an iteration, where they are counted.
-    flops: Option<f64>,
+    pub flops: Option<f64>,
+    /// Imagined transitions of an iteration.
+    pub transitions: Option<f64>,
 }
 
 impl Timing {
@@ -124,6 +143,9 @@ pub fn run(workloads: &[Workload], as_json: bool, seconds: f64, peak: Option<f64
                 "workload": name, "median_ms": median, "p10_ms": p10, "p90_ms": p90, "min_ms": fastest,
                 "threads": threads, "gflops": gflops, "peak_share": share,
             });
+            if let Some(transitions) = timing.transitions {
+                line["transitions_per_s"] = json!(1e3 * transitions / median);
+            }
             if workload == Workload::PendulumMbpo {
                 line["peak_rss_mb"] = json!(machine::peak_rss_mb());
             }
@@ -147,6 +169,8 @@ pub fn timing(workload: Workload, seconds: f64) -> anyhow::Result<Timing> {
         Workload::ModelStep => model_step(&device, seconds),
         Workload::VagramStep => vagram_step(&device, seconds),
         Workload::SacUpdate => sac_update(&device, seconds),
+        Workload::Rollout10k5 => rollout::run(&device, [10_000, 5], seconds),
+        Workload::Rollout100k1 => rollout::run(&device, [100_000, 1], seconds),
         Workload::PendulumMbpo => pendulum_mbpo()?,
     })
 }
@@ -173,7 +197,7 @@ fn normals(name: &str, rows: usize, columns: usize) -> Vec<f32> {
     Stream::new(0, name).normals(0, rows, columns)
 }
 
-fn batch(rows: usize) -> Batch {
+pub fn batch(rows: usize) -> Batch {
     Batch {
         rows,
         obs: normals("obs", rows, OBS),
@@ -202,7 +226,7 @@ fn sgemm(seconds: f64) -> Timing {
         let (a, b, mut c) = (normals("a", n, n), normals("b", n, n), vec![0.0_f32; n * n]);
         let parallel = gemm::Parallelism::Rayon(rayon::current_num_threads());
         let ms = time(seconds / 2.0, 5, 1.0, || product([n; 3], &a, &b, &mut c, parallel));
-        Timing { ms, flops: Some(2.0 * (n as f64).powi(3)) }
+        Timing { ms, flops: Some(2.0 * (n as f64).powi(3)), transitions: None }
     };
     let [small, large] = [1024, 2048].map(of_size);
     if small.best_gflops() > large.best_gflops() { small } else { large }
@@ -226,14 +250,14 @@ fn layer(seconds: f64) -> Timing {
     let (weights, x) = (normals("weights", layout.parameters(), 1), normals("x", rows, width));
     let (mut y, mut scratch) = (vec![0.0; rows * width], Scratch::default());
     let ms = time(seconds, 50, 1.0, || cpu::infer(&layout, &weights, &x, &mut y, &mut scratch));
-    Timing { ms, flops: Some((2 * rows * width * width) as f64) }
+    Timing { ms, flops: Some((2 * rows * width * width) as f64), transitions: None }
 }
 
 fn layer_gemm(seconds: f64) -> Timing {
     let [rows, width] = LAYER;
     let (weights, x, mut y) = (normals("weights", width, width), normals("x", rows, width), vec![0.0; rows * width]);
     let ms = time(seconds, 50, 1.0, || product([rows, width, width], &x, &weights, &mut y, gemm::Parallelism::None));
-    Timing { ms, flops: Some((2 * rows * width * width) as f64) }
+    Timing { ms, flops: Some((2 * rows * width * width) as f64), transitions: None }
 }
 
 /// Operations of a gradient step of the ensemble: forward, and backward less the first layer's input gradient.
@@ -261,7 +285,7 @@ fn model_step(device: &Device, seconds: f64) -> Timing {
     let view = agent.values();
     let mut fit = trainer.begin(&batch(REPLAY), &view, 0, 0);
     let ms = time(seconds, 50, 1.0, || drop(trainer.gradient_step(&mut fit, &view)));
-    Timing { ms, flops: Some(flops_of_a_model_step()) }
+    Timing { ms, flops: Some(flops_of_a_model_step()), transitions: None }
 }
 
 fn vagram_step(device: &Device, seconds: f64) -> Timing {
@@ -275,7 +299,7 @@ fn vagram_step(device: &Device, seconds: f64) -> Timing {
         (0..steps).for_each(|_| drop(trainer.gradient_step(&mut fit, &view)));
         call += 1;
     });
-    Timing { ms, flops: Some(model_flops(OBS + 1)) }
+    Timing { ms, flops: Some(model_flops(OBS + 1)), transitions: None }
 }
 
 fn sac_update(device: &Device, seconds: f64) -> Timing {
@@ -286,7 +310,7 @@ fn sac_update(device: &Device, seconds: f64) -> Timing {
     let critic = (OBS + ACT) * 256 + 256 * 256 + 256;
     // The actor once at s' and trained at s; two critics at s', trained at s, and passed through.
     let flops = (2 * ROWS * (actor * (1 + 3) + 2 * critic * (1 + 3 + 2))) as f64;
-    Timing { ms, flops: Some(flops) }
+    Timing { ms, flops: Some(flops), transitions: None }
 }
 
 fn pendulum_mbpo() -> anyhow::Result<Timing> {
@@ -299,5 +323,5 @@ fn pendulum_mbpo() -> anyhow::Result<Timing> {
     }
     ensure!(run.env_step() == config.training.env_steps, "the run ended at step {}", run.env_step());
     let ms = started.elapsed().as_secs_f64() * 1e3 / config.training.env_steps as f64;
-    Ok(Timing { ms: Milliseconds { fastest: ms, p10: ms, median: ms, p90: ms }, flops: None })
+    Ok(Timing { ms: Milliseconds { fastest: ms, p10: ms, median: ms, p90: ms }, flops: None, transitions: None })
 }

@@ -1,6 +1,7 @@
 //! Fixed workloads: how fast the parts are, and how well the shipped configs learn.
 //!
 //! * [`compute`]: a model step, a VaGraM step, a SAC update, a real step of a whole run, timed.
+//! * [`rollout`]: imagined rollouts, timed.
 //! * [`profile`]: where the time of a model step goes.
 //! * [`learn`]: shipped configs over seeds, as the table that `docs/results/` holds.
 //! * [`machine`]: what the numbers were measured on.
@@ -9,6 +10,7 @@ mod compute;
 mod learn;
 mod machine;
 mod profile;
+mod rollout;
 
 use std::path::PathBuf;
 

@@ -22,22 +22,34 @@ const PARITY: u32 = 0x1BD1_1BDA;
 /// One block of Threefry-4x32 with 20 rounds.
 #[must_use]
 pub fn threefry4x32_20(counter: [u32; 4], key: [u32; 4]) -> [u32; 4] {
+    threefry_lanes(counter.map(|word| [word]), key).map(|[word]| word)
+}
+
+/// One block each of `L` counters, word by word: loops over lanes are what a compiler vectorises.
+#[inline(always)]
+fn threefry_lanes<const L: usize>(counter: [[u32; L]; 4], key: [u32; 4]) -> [[u32; L]; 4] {
     let keys = [key[0], key[1], key[2], key[3], PARITY ^ key[0] ^ key[1] ^ key[2] ^ key[3]];
-    let mut x: [u32; 4] = core::array::from_fn(|i| counter[i].wrapping_add(keys[i]));
+    let mut x = counter;
+    let add = |x: &mut [u32; L], k: u32| x.iter_mut().for_each(|x| *x = x.wrapping_add(k));
+    for (x, k) in x.iter_mut().zip(keys) {
+        add(x, k);
+    }
     for round in 0..20usize {
         let [first, second] = ROTATIONS[round % 8];
         // Even rounds mix (0, 1) and (2, 3); odd rounds (0, 3) and (2, 1): Threefish's word permutation.
         let (a, b) = if round % 2 == 0 { (1, 3) } else { (3, 1) };
-        x[0] = x[0].wrapping_add(x[a]);
-        x[a] = x[a].rotate_left(first) ^ x[0];
-        x[2] = x[2].wrapping_add(x[b]);
-        x[b] = x[b].rotate_left(second) ^ x[2];
+        for (to, from, rotation) in [(0, a, first), (2, b, second)] {
+            for j in 0..L {
+                x[to][j] = x[to][j].wrapping_add(x[from][j]);
+                x[from][j] = x[from][j].rotate_left(rotation) ^ x[to][j];
+            }
+        }
         if round % 4 == 3 {
             let s = round / 4 + 1;
-            for (i, word) in x.iter_mut().enumerate() {
-                *word = word.wrapping_add(keys[(s + i) % 5]);
+            for (i, words) in x.iter_mut().enumerate() {
+                add(words, keys[(s + i) % 5]);
             }
-            x[3] = x[3].wrapping_add(s as u32);
+            add(&mut x[3], s as u32);
         }
     }
     x
@@ -73,6 +85,19 @@ impl Stream {
     #[must_use]
     pub const fn at(&self, step: u64, lane: u32) -> Draws {
         Draws { key: self.key, counter: [step as u32, (step >> 32) as u32, lane, 0], words: [0; 4], used: 4 }
+    }
+
+    /// What the stream is told apart by: the seed's two halves, then the name's.
+    #[must_use]
+    pub const fn key(&self) -> [u32; 4] {
+        self.key
+    }
+
+    /// Block `block` of `L` lanes, word by word: what [`Stream::at`] draws as words `4·block` to `4·block + 3`.
+    #[inline(always)]
+    #[must_use]
+    pub fn block<const L: usize>(&self, step: u64, lanes: &[u32; L], block: u32) -> [[u32; L]; 4] {
+        threefry_lanes([[step as u32; L], [(step >> 32) as u32; L], *lanes, [block; L]], self.key)
     }
 
     /// Standard normals `[rows, columns]`: row `r` is lane `r`, column `c` its word `c`.
@@ -130,6 +155,15 @@ fn lane(row: usize) -> u32 {
     u32::try_from(row).expect("a stream has 2^32 lanes")
 }
 
+/// The index below `n` that a word says ([`Draws::below`]).
+#[track_caller]
+#[inline]
+#[must_use]
+pub fn below(bits: u32, n: usize) -> usize {
+    assert!(n > 0 && n <= 1 << 32, "cannot draw an index below {n}");
+    ((u64::from(bits) * n as u64) >> 32) as usize
+}
+
 /// The words of one counter, in order. Implements `rand_core::TryRng`, so `rand_distr` works on it.
 #[derive(Clone, Debug)]
 pub struct Draws {
@@ -173,8 +207,7 @@ impl Draws {
     /// One word a draw, never a rejection loop: a kernel can address the same bits.
     #[track_caller]
     pub fn below(&mut self, n: usize) -> usize {
-        assert!(n > 0 && n <= 1 << 32, "cannot draw an index below {n}");
-        ((u64::from(self.bits()) * n as u64) >> 32) as usize
+        below(self.bits(), n)
     }
 
     /// Fisher-Yates.
@@ -230,6 +263,22 @@ mod tests {
         ];
         for (counter, key, answer) in cases {
             assert_eq!(threefry4x32_20(counter, key), answer);
+        }
+    }
+
+    #[test]
+    fn lanes_side_by_side_are_those_drawn_one_by_one() {
+        let stream = Stream::new(3, "rollout/noise");
+        let lanes: [u32; 7] = std::array::from_fn(|i| i as u32 * 1_000_003);
+        for (step, blocks) in [(0, 1), (5 << 16 | 3, 4), (u64::MAX, 2)] {
+            for block in 0..blocks {
+                let words = stream.block(step, &lanes, block);
+                for (j, &lane) in lanes.iter().enumerate() {
+                    let mut draws = stream.at(step, lane);
+                    (0..4 * block).for_each(|_| _ = draws.bits());
+                    assert_eq!(words.map(|word| word[j]), std::array::from_fn(|_| draws.bits()));
+                }
+            }
         }
     }
 

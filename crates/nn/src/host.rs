@@ -28,6 +28,12 @@ impl Numbers {
         }
     }
 
+    /// The numbers of an untracked tensor wherever it lives: lent where that is host memory, else a copy.
+    #[must_use]
+    pub fn read<const D: usize>(tensor: Tensor<D>) -> Self {
+        if is_host(&tensor.device()) { Self::of(tensor) } else { Self(FlexTensor::from_data(tensor.into_data())) }
+    }
+
     pub(crate) fn from_flex(tensor: FlexTensor) -> Self {
         let whole = tensor.layout().start_offset() == 0
             && tensor.is_contiguous()

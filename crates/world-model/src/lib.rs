@@ -9,6 +9,7 @@
 //! * `value_terms`: what each value-aware loss knows of the agent, by replay row.
 //! * [`split`]: holdout, bootstrap rows and the order of batches.
 //! * [`early_stopping`]: when to stop, which weights to keep, who is elite.
+//! * [`uncertainty`]: how far the members disagree, and how much noise they believe in.
 //! * `fit_data`: all that a training call derives from the replay and the agent.
 //! * [`trainer`]: one training call, as slices that can be saved between.
 
@@ -21,6 +22,7 @@ pub mod loss;
 pub mod normalizer;
 pub mod split;
 pub mod trainer;
+pub mod uncertainty;
 mod value_terms;
 pub mod value_weights;
 
@@ -28,3 +30,4 @@ pub use config::{Head, LossConfig, LossKind, ModelConfig};
 pub use ensemble::{Ensemble, Prediction};
 pub use fit_data::TrainingRows;
 pub use trainer::{Diverged, Fit, FitReport, Trainer};
+pub use uncertainty::Measure;

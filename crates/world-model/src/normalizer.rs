@@ -55,6 +55,12 @@ impl Normalizer {
         }
     }
 
+    /// Means and deviations of the inputs, `[dim]` each.
+    #[must_use]
+    pub fn moments(&self) -> [&[f32]; 2] {
+        [&self.mean, &self.std]
+    }
+
     /// As arrays.
     #[must_use]
     pub fn save(&self) -> State {

@@ -1,4 +1,5 @@
-//! Parity with the reference VaGraM code, number by number: `losses.json` and early stopping in `protocol.json`.
+//! Parity with the reference VaGraM code, number by number: `losses.json` and early stopping in `protocol.json`; with
+//! published uncertainty penalties: `plugins.json`.
 
 mod common;
 
@@ -13,7 +14,7 @@ use foresee_world_model::early_stopping::EarlyStopping;
 use foresee_world_model::loss::{self, LossInput, ValueInput, itervaml};
 use foresee_world_model::normalizer::Normalizer;
 use foresee_world_model::value_weights::clip_to_quantile;
-use foresee_world_model::{Head, LossConfig, LossKind};
+use foresee_world_model::{Head, LossConfig, LossKind, Measure};
 use serde_json::Value;
 
 /// Value and gradients of one entry of `losses`; `values` is what the loss asks of the agent, from the predicted mean.
@@ -233,5 +234,32 @@ fn early_stopping_follows_the_fixtures_exactly() {
         // Without an improvement the last weights stay.
         assert_eq!(case["restored_epoch"], restored.unwrap_or(epochs), "case {i}: restored epoch");
         assert_eq!(case["elites"], Value::from(stopping.elites(count(&case["num_elites"]))), "case {i}: elites");
+    }
+}
+
+#[test]
+fn every_uncertainty_matches_the_fixtures() {
+    let file = fixture("plugins.json");
+    let penalties = file["penalties"].as_object().expect("penalties");
+    let (mean, logvar) = (floats(&penalties["mean"]), floats(&penalties["logvar"]));
+    let [members, rows, channels] = shape(&penalties["mean"])[..] else { panic!("[E, B, C]") };
+    // One row of every member, `[E, C]`.
+    let row = |values: &[f32], b: usize| -> Vec<f32> {
+        (0..members).flat_map(|e| values[(e * rows + b) * channels..][..channels].to_vec()).collect()
+    };
+    let names = [
+        (Measure::MaxAleatoric, "max_aleatoric"),
+        (Measure::MaxDifferenceFromMean, "max_pairwise_diff_from_mean"),
+        (Measure::MaxPairwiseDifference, "morel_disc_max_pairwise"),
+        (Measure::EnsembleRms, "ensemble_std_rms"),
+        (Measure::EnsembleVariance, "ensemble_variance"),
+        (Measure::EnsembleStandardDeviation, "ensemble_standard_deviation"),
+        (Measure::LeaveOneOutKlMean, "loo_kl_mean"),
+        (Measure::LeaveOneOutKlMax, "loo_kl_max"),
+    ];
+    assert_eq!(penalties.len(), names.len() + 2, "every entry but the two inputs has its measure");
+    for (measure, name) in names {
+        let got: Vec<f32> = (0..rows).map(|b| measure.of(&row(&mean, b), Some(&row(&logvar, b)), channels)).collect();
+        assert_close(name, &got, &penalties[name]);
     }
 }

@@ -8,6 +8,13 @@ use foresee_core::{Batch, State, StateError};
 use super::DeviceRows;
 use super::real::{restore_rows, save_rows};
 
+/// Places in a ring: row `r` goes to `(start + r) mod batch.rows`.
+#[derive(Debug)]
+pub(crate) struct Claim<'a> {
+    pub(crate) batch: &'a mut Batch,
+    pub(crate) start: usize,
+}
+
 /// A ring of rows. When its capacity changes, as the horizon grows, the newest rows move over in their order.
 #[derive(Debug)]
 pub struct ImaginedBuffer {
@@ -24,8 +31,8 @@ pub struct ImaginedBuffer {
 enum Rows {
     /// Memory is taken as rows come.
     Host(Batch),
-    /// Memory is taken at once; `len` rows are set.
-    Device { rows: DeviceRows, len: usize },
+    /// Memory is taken at once; `len` rows are set, and `claimed` wait for being sent.
+    Device { rows: DeviceRows, len: usize, claimed: Batch },
 }
 
 impl ImaginedBuffer {
@@ -40,7 +47,7 @@ impl ImaginedBuffer {
     pub fn on(capacity: usize, dims: [usize; 2], device: &Device) -> Self {
         let mut ring = Self::new(capacity, dims[0], dims[1]);
         if let Some(rows) = DeviceRows::new(capacity, dims, device) {
-            ring.rows = Rows::Device { rows, len: 0 };
+            ring.rows = Rows::Device { rows, len: 0, claimed: Batch::default() };
         }
         ring
     }
@@ -50,7 +57,7 @@ impl ImaginedBuffer {
     pub fn rows(&self) -> Cow<'_, Batch> {
         match &self.rows {
             Rows::Host(rows) => Cow::Borrowed(rows),
-            Rows::Device { rows, len } => Cow::Owned(rows.read(*len)),
+            Rows::Device { rows, len, .. } => Cow::Owned(rows.read(*len)),
         }
     }
 
@@ -150,6 +157,49 @@ impl ImaginedBuffer {
         }
     }
 
+    /// Places for so many rows over the oldest ones, to be filled by the host: behind the last while there is room. For a
+    /// device they wait in host memory until [`ImaginedBuffer::settle`].
+    #[track_caller]
+    pub(crate) fn claim(&mut self, rows: usize) -> Claim<'_> {
+        assert!(rows <= self.capacity, "{rows} rows in a ring of {}", self.capacity);
+        let (stored, start) = match &self.rows {
+            Rows::Host(_) => (self.capacity.min(self.len() + rows), self.next),
+            Rows::Device { .. } => (rows, 0),
+        };
+        let batch = match &mut self.rows {
+            Rows::Host(all) => {
+                self.next = (start + rows) % self.capacity;
+                all
+            }
+            Rows::Device { claimed, .. } => claimed,
+        };
+        let [obs_dim, action_dim] = self.dims;
+        let Batch { rows: count, obs, action, reward, next_obs, not_terminated } = &mut *batch;
+        *count = stored;
+        for (field, width) in
+            [(obs, obs_dim), (action, action_dim), (reward, 1), (next_obs, obs_dim), (not_terminated, 1)]
+        {
+            field.resize(stored * width, 0.0);
+        }
+        Claim { batch, start }
+    }
+
+    /// What the last claim was of.
+    pub(crate) fn claimed(&self) -> &Batch {
+        match &self.rows {
+            Rows::Host(rows) => rows,
+            Rows::Device { claimed, .. } => claimed,
+        }
+    }
+
+    /// Takes the places that were claimed for filled.
+    pub(crate) fn settle(&mut self) {
+        if let Rows::Device { claimed, .. } = &mut self.rows {
+            let rows = std::mem::take(claimed);
+            self.extend(&rows);
+        }
+    }
+
     /// Changes the capacity; the newest rows stay, oldest first.
     pub fn resize(&mut self, capacity: usize) {
         if capacity == self.capacity {
@@ -167,7 +217,7 @@ impl ImaginedBuffer {
                     rows.push(obs, &old.action[i * a..][..a], old.reward[i], next_obs, old.not_terminated[i] == 0.0);
                 }
             }
-            Rows::Device { rows, len } => {
+            Rows::Device { rows, len, .. } => {
                 let mut moved = rows.with_room(capacity);
                 moved.copy(rows, (start + skip) % self.capacity.max(1), kept);
                 (*rows, *len) = (moved, kept);
@@ -205,7 +255,7 @@ impl ImaginedBuffer {
         }
         match &mut self.rows {
             Rows::Host(rows) => *rows = restored,
-            Rows::Device { rows, len } => {
+            Rows::Device { rows, len, .. } => {
                 *rows = rows.with_room(self.capacity);
                 rows.write(0, &restored, 0..restored.rows);
                 *len = restored.rows;

@@ -12,6 +12,7 @@ mod imagined;
 mod real;
 
 pub use device::DeviceRows;
+pub(crate) use imagined::Claim;
 pub use imagined::ImaginedBuffer;
 pub use real::RealBuffer;
 

@@ -6,15 +6,23 @@
 //!
 //! Draws are addressed, not consumed: row `r` of imagined step `h` of call `c` reads lane `r` at step `c·2¹⁶ + h` of
 //! `rollout/action`, `rollout/elite` and `rollout/noise`, whatever the grouping or the device.
+//!
+//! * [`reference`](mod@reference): one step of one row, the specification.
+//! * `cpu`: a step of all rows in host memory.
+//! * [`world`]: what both of them read.
 
-mod tensor;
+mod cpu;
+pub mod reference;
+pub mod world;
 
 use burn::tensor::Device;
 use foresee_actor_critic::Policy;
 use foresee_core::{Batch, State, StateError, Stream, Termination};
 use foresee_world_model::Ensemble;
+use foresee_world_model::uncertainty::Measure;
 
 use crate::replay::ImaginedBuffer;
+pub use world::World;
 
 /// What a rollout imagines with.
 pub struct Imagination<'a> {
@@ -28,25 +36,12 @@ pub struct Imagination<'a> {
     pub seed: u64,
     /// Where the networks live.
     pub device: &'a Device,
-}
-
-/// One imagined step of some rows.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Imagined {
-    /// `[B, A]`
-    pub action: Vec<f32>,
-    /// `[B]`
-    pub reward: Vec<f32>,
-    /// `[B, O]`
-    pub next_obs: Vec<f32>,
-    /// `[B]`
-    pub terminated: Vec<bool>,
-    /// Which member imagined each row, `[B]`.
-    pub member: Vec<usize>,
+    /// What to say about every step besides: measures of the ensemble's uncertainty. All members are asked for them.
+    pub measures: &'a [Measure],
 }
 
 /// Rollouts under way, between two imagined steps.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Rollout {
     call: u64,
     horizon: usize,
@@ -59,6 +54,8 @@ pub struct Rollout {
     ended: u64,
     transitions: u64,
     reward_sum: f64,
+    /// Not part of the state: buffers of the steps, and what the last one said besides.
+    workspace: cpu::Workspace,
 }
 
 impl Rollout {
@@ -77,36 +74,52 @@ impl Rollout {
             ended: 0,
             transitions: 0,
             reward_sum: 0.0,
+            workspace: cpu::Workspace::default(),
         }
     }
 
-    /// One imagined step of every live row, into the buffer; whether the rollouts are over.
+    /// One imagined step of every live row, into the buffer; whether the rollouts are over. Rows stand in the buffer in
+    /// the order of their lanes.
     pub fn advance(&mut self, imagination: &Imagination<'_>, buffer: &mut ImaginedBuffer) -> bool {
-        let rows = self.lanes.len();
-        let clock = (self.call << 16) | self.step as u64;
-        let imagined = tensor::step(imagination, clock, &self.lanes, &self.obs);
-        let obs_dim = imagination.ensemble.obs_dim();
-        let action_dim = imagined.action.len() / rows.max(1);
-        let mut written = Batch::with_capacity(rows, obs_dim, action_dim);
-        let mut alive = (Vec::with_capacity(rows), Vec::with_capacity(self.obs.len()));
+        let Self { lanes, obs, workspace, .. } = self;
+        let (rows, obs_dim) = (lanes.len(), imagination.ensemble.obs_dim());
+        let from = cpu::Rows { clock: (self.call << 16) | self.step as u64, lanes, obs };
+        let claim = buffer.claim(rows);
+        let place = claim.start;
+        cpu::step(&World::new(imagination), from, imagination.measures, claim, workspace);
+
+        // Rows that go on move up, over those that ended.
+        let stored = buffer.claimed();
+        let mut alive = 0;
         for row in 0..rows {
-            let at = row * obs_dim..(row + 1) * obs_dim;
-            let next = &imagined.next_obs[at.clone()];
-            let action = &imagined.action[row * action_dim..(row + 1) * action_dim];
-            written.push(&self.obs[at], action, imagined.reward[row], next, imagined.terminated[row]);
-            self.reward_sum += f64::from(imagined.reward[row]);
-            if imagined.terminated[row] {
-                self.ended += 1;
-            } else {
-                alive.0.push(self.lanes[row]);
-                alive.1.extend_from_slice(next);
+            let at = (place + row) % stored.rows;
+            self.reward_sum += f64::from(stored.reward[at]);
+            if stored.not_terminated[at] == 0.0 {
+                continue;
             }
+            lanes[alive] = lanes[row];
+            obs[alive * obs_dim..(alive + 1) * obs_dim].copy_from_slice(&stored.next_obs[at * obs_dim..][..obs_dim]);
+            alive += 1;
         }
-        buffer.extend(&written);
+        buffer.settle();
+        lanes.truncate(alive);
+        obs.truncate(alive * obs_dim);
+        self.ended += (rows - alive) as u64;
         self.transitions += rows as u64;
-        (self.lanes, self.obs) = alive;
         self.step += 1;
-        self.step == self.horizon || self.lanes.is_empty()
+        self.step == self.horizon || alive == 0
+    }
+
+    /// Who imagined each row of the last step, `[B]`.
+    #[must_use]
+    pub fn members(&self) -> &[u32] {
+        &self.workspace.members
+    }
+
+    /// What the measures said of each row of the last step, `[B, measures]`.
+    #[must_use]
+    pub fn uncertainty(&self) -> &[f32] {
+        &self.workspace.uncertainty
     }
 
     /// Imagined steps of a rollout at most.
@@ -164,6 +177,7 @@ impl Rollout {
             ended: state.u64("ended")?,
             transitions: state.u64("transitions")?,
             reward_sum: state.f64("reward_sum")?,
+            workspace: cpu::Workspace::default(),
         };
         state.finish()?;
         Ok(rollout)

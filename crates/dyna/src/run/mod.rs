@@ -247,6 +247,7 @@ impl Run {
             termination: &self.env.spec().termination,
             seed: self.config.seed,
             device: &self.device,
+            measures: &[],
         };
         let before = rollout.transitions();
         let over = rollout.advance(&imagination, &mut self.imagined);

@@ -1,6 +1,7 @@
 //! Tiny runs of every kind, and what their saved state holds.
 
 pub mod scalar;
+pub mod worlds;
 
 use std::collections::BTreeMap;
 

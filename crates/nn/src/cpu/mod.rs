@@ -12,6 +12,9 @@
 //! * [`train`]: a whole step of an ensemble, a member a thread.
 //! * [`adam`]: the optimiser's rule, and the averaging of targets.
 //! * [`team`]: work shared among threads, without a trace in the results.
+//! * [`grouping`]: rows sorted by the member that each of them belongs to.
+//! * [`random`]: the draws of a panel.
+//! * [`scalar`]: the forward pass as its specification.
 //!
 //! Why not a packed product from a library: `docs/decisions/0010-the-compute-core.md`.
 
@@ -20,10 +23,13 @@
 
 pub mod adam;
 mod gemm;
+pub mod grouping;
 mod layer;
 pub mod layout;
 pub mod math;
 pub mod panels;
+pub mod random;
+pub mod scalar;
 pub mod simd;
 pub mod tape;
 pub mod team;
@@ -34,6 +40,7 @@ pub mod update;
 pub const LANES: usize = 32;
 
 pub use adam::{AdamRule, adam, polyak};
+pub use grouping::{Column, Grouping, Scattered};
 pub use layout::{Activation, Layout, Part, Shape};
 pub use tape::{Scratch, Tape, infer};
 pub use train::{Piece, train};

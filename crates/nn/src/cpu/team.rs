@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_micros(200);
 
 /// A pointer that threads may share; whoever uses it keeps their parts apart.
+#[derive(Debug)]
 pub(super) struct Shared<T>(*mut T);
 
 impl<T> Clone for Shared<T> {

@@ -1,0 +1,283 @@
+//! One imagined step of many rows on the processor's own floor ([`foresee_nn::cpu`]).
+//!
+//! Rows are sorted by the member that each of them drew, and cut into tiles of some panels of one member. A tile goes
+//! through actor, sampling, member, noise and termination rule while its activations stay in a core's cache, and what it
+//! gives is written to its rows' places in the imagined buffer. Tiles share nothing: no result depends on threads, and a
+//! row's numbers not on the rows beside it.
+
+use std::cell::RefCell;
+
+use foresee_actor_critic::policy::lanes::Sample;
+use foresee_core::stream::below;
+use foresee_nn::cpu::panels::gather;
+use foresee_nn::cpu::simd::{self, Simd, Task};
+use foresee_nn::cpu::{self, Column, Grouping, LANES, Scattered, Scratch, math, panels, random, team};
+use foresee_world_model::uncertainty::Measure;
+
+use super::World;
+use crate::replay::Claim;
+
+/// Panels of a tile at most: their activations stay in a second-level cache.
+const TILE: usize = 4;
+
+/// Rows at their places: what a step reads.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    /// The step that addresses the draws.
+    pub(super) clock: u64,
+    /// `[B]`
+    pub(super) lanes: &'a [u32],
+    /// `[B, O]`
+    pub(super) obs: &'a [f32],
+}
+
+/// Buffers that steps share, and what they say besides transitions.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Workspace {
+    grouping: Grouping,
+    /// Who imagined each row, `[B]`.
+    pub(super) members: Vec<u32>,
+    /// What each measure says of each row, `[B, measures]`.
+    pub(super) uncertainty: Vec<f32>,
+}
+
+/// Buffers of one thread.
+#[derive(Default)]
+struct Buffers {
+    obs: Vec<f32>,
+    heads: Vec<f32>,
+    noise: Vec<f32>,
+    action: Vec<f32>,
+    input: Vec<f32>,
+    output: Vec<f32>,
+    scratch: Scratch,
+    /// One row's predictions by all members, mean and log-variance, `[E, O + 1]` each.
+    means: Vec<f32>,
+    logvars: Vec<f32>,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
+
+/// The columns of a step.
+const OBS: usize = 0;
+const ACTION: usize = 1;
+const REWARD: usize = 2;
+const NEXT: usize = 3;
+const GOES_ON: usize = 4;
+const UNCERTAINTY: usize = 5;
+
+/// One step of all rows into the places that were claimed for them.
+pub(super) fn step(world: &World<'_>, rows: Rows<'_>, measures: &[Measure], claim: Claim<'_>, own: &mut Workspace) {
+    let Workspace { grouping, members, uncertainty } = own;
+    draw_members(world, rows, members);
+    let share = rows.lanes.len().div_ceil(LANES * team::threads());
+    grouping.sort(members, world.model.layout.shape().members, share.clamp(1, TILE) * LANES);
+    uncertainty.clear();
+    uncertainty.resize(rows.lanes.len() * measures.len(), 0.0);
+    let Claim { batch, start } = claim;
+    let (obs_dim, action_dim) = (world.obs_dim(), world.action_dim());
+    let column = |numbers, width| Column { numbers, width, start };
+    let columns = [
+        column(&mut batch.obs, obs_dim),
+        column(&mut batch.action, action_dim),
+        column(&mut batch.reward, 1),
+        column(&mut batch.next_obs, obs_dim),
+        column(&mut batch.not_terminated, 1),
+        Column { numbers: uncertainty, width: measures.len(), start: 0 },
+    ];
+    grouping.for_each(columns, |member, out| {
+        BUFFERS.with_borrow_mut(|buffers| tile(world, rows, measures, member, out, buffers));
+    });
+}
+
+/// Every row's elite, `[B]`.
+fn draw_members(world: &World<'_>, rows: Rows<'_>, members: &mut Vec<u32>) {
+    members.clear();
+    for lanes in rows.lanes.chunks(LANES) {
+        let words = random::first_words(&world.streams.elite, rows.clock, &padded(lanes));
+        let elite = |&word: &u32| world.elites[below(word, world.elites.len())] as u32;
+        members.extend(words[..lanes.len()].iter().map(elite));
+    }
+}
+
+/// At most a panel's lanes; those that are missing are lane 0.
+fn padded(lanes: &[u32]) -> [u32; LANES] {
+    std::array::from_fn(|j| lanes.get(j).copied().unwrap_or(0))
+}
+
+/// One step of rows that one member imagines.
+fn tile(
+    world: &World<'_>,
+    rows: Rows<'_>,
+    measures: &[Measure],
+    member: usize,
+    out: &mut Scattered<'_, 6>,
+    buffers: &mut Buffers,
+) {
+    let Buffers { obs, heads, noise, action, input, output, scratch, means, logvars } = buffers;
+    let (obs_dim, action_dim) = (world.obs_dim(), world.action_dim());
+    let (channels, outputs) = (obs_dim + 1, world.model.layout.shape().outputs);
+    let count = panels::count(out.rows().len());
+    obs.resize(count * obs_dim * LANES, 0.0);
+    heads.resize(count * 2 * action_dim * LANES, 0.0);
+    noise.resize(action_dim.max(channels) * LANES, 0.0);
+    action.resize(count * action_dim * LANES, 0.0);
+    input.resize(count * (obs_dim + action_dim) * LANES, 0.0);
+    output.resize(count * outputs * LANES, 0.0);
+
+    // Action.
+    for (rows_of, obs) in out.rows().chunks(LANES).zip(obs.chunks_exact_mut(obs_dim * LANES)) {
+        gather(rows.obs, obs_dim, rows_of, obs);
+    }
+    cpu::infer(world.actor.layout, world.actor.member(0), obs, heads, scratch);
+    let lanes_of = |panel: &[u32]| -> [u32; LANES] {
+        std::array::from_fn(|j| panel.get(j).map_or(0, |&row| rows.lanes[row as usize]))
+    };
+    let of_panels = out.rows().chunks(LANES).zip(heads.chunks_exact(2 * action_dim * LANES));
+    for ((rows_of, heads), action) in of_panels.zip(action.chunks_exact_mut(action_dim * LANES)) {
+        let noise = &mut noise[..action_dim * LANES];
+        random::normals(&world.streams.action, rows.clock, &lanes_of(rows_of), noise);
+        Sample { heads, noise, action, log_prob: &mut [0.0; LANES], kept: None }.fill();
+    }
+
+    // Prediction.
+    let pairs = obs.chunks_exact(obs_dim * LANES).zip(action.chunks_exact(action_dim * LANES));
+    for ((obs, action), input) in pairs.zip(input.chunks_exact_mut((obs_dim + action_dim) * LANES)) {
+        let moments = world.normalizer.moments();
+        simd::dispatch(Normalize { obs, action, moments, input });
+    }
+    cpu::infer(world.model.layout, world.model.member(member), input, output, scratch);
+
+    // Next state and reward, in place of the mean; then to their rows.
+    for (p, (output, obs)) in
+        output.chunks_exact_mut(outputs * LANES).zip(obs.chunks_exact(obs_dim * LANES)).enumerate()
+    {
+        let in_panel = p * LANES..out.rows().len().min((p + 1) * LANES);
+        let bounds = world.logvar_bounds();
+        let noise = &mut noise[..channels * LANES];
+        if bounds.is_some() {
+            random::normals(&world.streams.noise, rows.clock, &lanes_of(&out.rows()[in_panel.clone()]), noise);
+        }
+        simd::dispatch(Outcome { obs, bounds, noise, output });
+        let action = &action[p * action_dim * LANES..];
+        for (j, k) in in_panel.enumerate() {
+            let from = |panel: &[f32], row: &mut [f32]| {
+                row.iter_mut().enumerate().for_each(|(c, x)| *x = panel[c * LANES + j]);
+            };
+            from(obs, out.row(OBS, k));
+            from(action, out.row(ACTION, k));
+            from(&output[obs_dim * LANES..], out.row(REWARD, k));
+            let next = out.row(NEXT, k);
+            from(output, next);
+            let ends = world.termination.terminated(next);
+            out.row(GOES_ON, k)[0] = if ends { 0.0 } else { 1.0 };
+        }
+    }
+
+    // Uncertainty: every member is asked.
+    if measures.is_empty() {
+        return;
+    }
+    let members = world.model.layout.shape().members;
+    means.resize(out.rows().len() * members * channels, 0.0);
+    logvars.resize(if outputs > channels { means.len() } else { 0 }, 0.0);
+    for member in 0..members {
+        cpu::infer(world.model.layout, world.model.member(member), input, output, scratch);
+        for (p, output) in output.chunks_exact_mut(outputs * LANES).enumerate() {
+            if let Some(bounds) = world.logvar_bounds() {
+                simd::dispatch(Clamp { bounds, raw: &mut output[channels * LANES..] });
+            }
+            for (j, k) in (p * LANES..out.rows().len().min((p + 1) * LANES)).enumerate() {
+                for c in 0..channels {
+                    let at = (k * members + member) * channels + c;
+                    means[at] = output[c * LANES + j];
+                    if let Some(logvar) = logvars.get_mut(at) {
+                        *logvar = output[(channels + c) * LANES + j];
+                    }
+                }
+            }
+        }
+    }
+    for k in 0..out.rows().len() {
+        let own = k * members * channels..(k + 1) * members * channels;
+        let logvar = logvars.get(own.clone());
+        let said = measures.iter().map(|measure| measure.of(&means[own.clone()], logvar, channels));
+        out.row(UNCERTAINTY, k).iter_mut().zip(said).for_each(|(x, said)| *x = said);
+    }
+}
+
+/// (obs, action) normalised, `[O + A]`.
+struct Normalize<'a> {
+    obs: &'a [f32],
+    action: &'a [f32],
+    moments: [&'a [f32]; 2],
+    input: &'a mut [f32],
+}
+
+impl Task for Normalize<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let [means, stds] = self.moments;
+        let from = self.obs.chunks_exact(LANES).chain(self.action.chunks_exact(LANES));
+        for ((from, to), (mean, std)) in from.zip(self.input.chunks_exact_mut(LANES)).zip(means.iter().zip(stds)) {
+            to.iter_mut().zip(from).for_each(|(to, x)| *to = (x - mean) / std);
+        }
+    }
+}
+
+/// The raw log-variance to the soft clamp of itself, `[O + 1]`.
+struct Clamp<'a> {
+    bounds: [&'a [f32]; 2],
+    raw: &'a mut [f32],
+}
+
+#[inline(always)]
+fn clamp<S: Simd>(raw: f32, low: f32, high: f32) -> f32 {
+    let below = high - math::softplus::<S>(high - raw);
+    low + math::softplus::<S>(below - low)
+}
+
+impl Task for Clamp<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let [low, high] = self.bounds;
+        for (row, (&low, &high)) in self.raw.chunks_exact_mut(LANES).zip(low.iter().zip(high)) {
+            row.iter_mut().for_each(|x| *x = clamp::<S>(*x, low, high));
+        }
+    }
+}
+
+/// The network's output to the next observation `[O]` and the reward, in place of the mean.
+struct Outcome<'a> {
+    obs: &'a [f32],
+    bounds: Option<[&'a [f32]; 2]>,
+    /// Standard normals `[O + 1]`, if there are bounds.
+    noise: &'a [f32],
+    output: &'a mut [f32],
+}
+
+impl Task for Outcome<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Self { obs, bounds, noise, output } = self;
+        if let Some([low, high]) = bounds {
+            let (mean, raw) = output.split_at_mut(low.len() * LANES);
+            let rows = mean.chunks_exact_mut(LANES).zip(raw.chunks_exact(LANES)).zip(noise.chunks_exact(LANES));
+            for (((mean, raw), noise), (&low, &high)) in rows.zip(low.iter().zip(high)) {
+                for j in 0..LANES {
+                    let std = math::exp::<S>(0.5 * clamp::<S>(raw[j], low, high));
+                    mean[j] = S::mul_add(std, noise[j], mean[j]);
+                }
+            }
+        }
+        output.iter_mut().zip(obs).for_each(|(delta, x)| *delta += x);
+    }
+}

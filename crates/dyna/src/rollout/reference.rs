@@ -1,0 +1,107 @@
+//! One imagined step of one row, as plainly as it can be said: the specification of every other form.
+//!
+//! | symbol | meaning |
+//! |---|---|
+//! | o, a | observation `[O]`, action `[A]` |
+//! | ε, ζ | standard normals `[A]`, `[O + 1]` |
+//! | m | the member that imagines, drawn from the elites for this row and step |
+//!
+//! (mu, raw) = actor(o); log σ = −5 + 3.5 (tanh raw + 1); a = tanh(mu + σ ε);
+//! (mean, lv) = model_m((o, a) normalised); lv softly clamped; (Δ, r) = mean + exp(lv / 2) ζ, or the mean alone;
+//! o' = o + Δ; terminated by the task's rule at o'.
+//!
+//! Networks are evaluated in f64; what is stored, a, r and o', is rounded to f32, and the next step starts from there.
+
+use foresee_nn::cpu::scalar;
+use foresee_world_model::uncertainty::Measure;
+
+use super::World;
+
+/// One imagined step of one row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// `[A]`
+    pub action: Vec<f32>,
+    /// Who imagined it.
+    pub member: usize,
+    /// Reward.
+    pub reward: f32,
+    /// `[O]`
+    pub next_obs: Vec<f32>,
+    /// Whether the episode ends at `next_obs`.
+    pub terminated: bool,
+    /// What the measures say of (obs, action), one number each.
+    pub uncertainty: Vec<f32>,
+}
+
+/// The step of the row at `lane` from `obs` `[O]`; `clock` addresses its draws.
+#[must_use]
+pub fn step(world: &World<'_>, clock: u64, lane: u32, obs: &[f32], measures: &[Measure]) -> Step {
+    let channels = obs.len() + 1;
+    let obs: Vec<f64> = obs.iter().map(|&x| f64::from(x)).collect();
+
+    // Action.
+    let heads = scalar::forward(world.actor.layout, world.actor.member(0), &obs);
+    let (mu, raw) = heads.split_at(world.action_dim());
+    let mut draws = world.streams.action.at(clock, lane);
+    let sample = |(mu, raw): (&f64, &f64)| {
+        let std = (-5.0 + 3.5 * (raw.tanh() + 1.0)).exp();
+        (mu + std * f64::from(draws.normal())).tanh() as f32
+    };
+    let action: Vec<f32> = mu.iter().zip(raw).map(sample).collect();
+
+    // The member, anew for every row and step.
+    let member = world.elites[world.streams.elite.at(clock, lane).below(world.elites.len())];
+
+    // Prediction.
+    let [means, stds] = world.normalizer.moments();
+    let pair = obs.iter().copied().chain(action.iter().map(|&x| f64::from(x)));
+    let input: Vec<f64> =
+        pair.zip(means.iter().zip(stds)).map(|(x, (&mean, &std))| (x - f64::from(mean)) / f64::from(std)).collect();
+    let (mean, logvar) = predict(world, member, &input);
+    let mut delta = mean;
+    if let Some(logvar) = logvar {
+        let mut draws = world.streams.noise.at(clock, lane);
+        delta.iter_mut().zip(logvar).for_each(|(x, lv)| *x += (0.5 * lv).exp() * f64::from(draws.normal()));
+    }
+
+    // Next state, reward, termination.
+    let next_obs: Vec<f32> = obs.iter().zip(&delta).map(|(x, d)| (x + d) as f32).collect();
+    Step {
+        reward: delta[channels - 1] as f32,
+        terminated: world.termination.terminated(&next_obs),
+        uncertainty: uncertainty(world, &input, measures),
+        action,
+        member,
+        next_obs,
+    }
+}
+
+/// Mean `[O + 1]` and, from a Gaussian head, log-variance `[O + 1]` of a member for a normalised input `[O + A]`.
+fn predict(world: &World<'_>, member: usize, input: &[f64]) -> (Vec<f64>, Option<Vec<f64>>) {
+    let mut out = scalar::forward(world.model.layout, world.model.member(member), input);
+    let Some([low, high]) = world.logvar_bounds() else { return (out, None) };
+    let raw = out.split_off(low.len());
+    let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
+    let clamp = |(raw, (&low, &high)): (f64, (&f32, &f32))| {
+        let (low, high) = (f64::from(low), f64::from(high));
+        low + softplus(high - softplus(high - raw) - low)
+    };
+    let logvar = raw.into_iter().zip(low.iter().zip(high)).map(clamp).collect();
+    (out, Some(logvar))
+}
+
+/// What the measures say of all members' predictions.
+fn uncertainty(world: &World<'_>, input: &[f64], measures: &[Measure]) -> Vec<f32> {
+    if measures.is_empty() {
+        return vec![];
+    }
+    let (mut means, mut logvars) = (vec![], vec![]);
+    for member in 0..world.model.layout.shape().members {
+        let (mean, logvar) = predict(world, member, input);
+        means.extend(mean.into_iter().map(|x| x as f32));
+        logvars.extend(logvar.into_iter().flatten().map(|x| x as f32));
+    }
+    let logvars = (!logvars.is_empty()).then_some(logvars.as_slice());
+    measures.iter().map(|measure| measure.of(&means, logvars, world.obs_dim() + 1)).collect()
+}

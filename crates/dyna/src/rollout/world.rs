@@ -1,0 +1,111 @@
+//! What imagines, as plain numbers in host memory: networks, normaliser, bounds of the log-variance, termination rule.
+
+use foresee_actor_critic::Policy;
+use foresee_core::{Stream, Termination};
+use foresee_nn::cpu::Layout;
+use foresee_nn::host::Numbers;
+use foresee_nn::{Mlp, Parameters};
+use foresee_world_model::Ensemble;
+use foresee_world_model::normalizer::Normalizer;
+
+use super::Imagination;
+
+/// `E` networks of one shape.
+#[derive(Debug)]
+pub struct Networks<'a> {
+    /// Where every number stands.
+    pub layout: &'a Layout,
+    /// `[E, P]`
+    weights: Numbers,
+}
+
+impl<'a> Networks<'a> {
+    fn of(net: &'a Mlp) -> Self {
+        Self { layout: net.layout(), weights: Numbers::read(net.slot().get().clone()) }
+    }
+
+    /// One member's parameters, `[P]`.
+    #[must_use]
+    pub fn member(&self, member: usize) -> &[f32] {
+        &self.weights.get()[member * self.layout.parameters()..][..self.layout.parameters()]
+    }
+}
+
+/// All that an imagined step reads.
+#[derive(Debug)]
+pub struct World<'a> {
+    /// Observations `[O]` to (mu, raw), `[2A]`; one member.
+    pub actor: Networks<'a>,
+    /// Normalised (obs, action) `[O + A]` to the mean of (next_obs − obs, reward) `[O + 1]`, and to as many raw
+    /// log-variances if the head is Gaussian; `E` members.
+    pub model: Networks<'a>,
+    /// Of the model's inputs.
+    pub normalizer: &'a Normalizer,
+    /// Bounds of the log-variance, low then high, `[2 (O + 1)]`, if the head is Gaussian.
+    logvar_bounds: Option<Numbers>,
+    /// Members that imagine.
+    pub elites: &'a [usize],
+    /// When an imagined episode ends.
+    pub termination: &'a Termination,
+    /// Whose draws are read.
+    pub streams: Streams,
+}
+
+/// The streams of a run's rollouts.
+#[derive(Clone, Copy, Debug)]
+pub struct Streams {
+    /// Standard normals `[A]` of the action.
+    pub action: Stream,
+    /// Which elite imagines: one word.
+    pub elite: Stream,
+    /// Standard normals `[O + 1]` of a Gaussian prediction.
+    pub noise: Stream,
+}
+
+impl Streams {
+    /// The streams of the run with this seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let stream = |name| Stream::new(seed, name);
+        Self { action: stream("rollout/action"), elite: stream("rollout/elite"), noise: stream("rollout/noise") }
+    }
+}
+
+impl<'a> World<'a> {
+    /// Networks that live in host memory are lent, those of another device are read once.
+    #[must_use]
+    pub fn new(imagination: &Imagination<'a>) -> Self {
+        let Imagination { ensemble, policy, termination, seed, .. } = *imagination;
+        let (ensemble, policy): (&Ensemble, &Policy) = (ensemble, policy);
+        Self {
+            actor: Networks::of(policy.net()),
+            model: Networks::of(&ensemble.net),
+            normalizer: &ensemble.normalizer,
+            logvar_bounds: ensemble.bounds.as_ref().map(|bounds| Numbers::read(bounds.slot().get().clone())),
+            elites: &ensemble.elites,
+            termination,
+            streams: Streams::new(seed),
+        }
+    }
+
+    /// Entries of an observation, `O`.
+    #[must_use]
+    pub fn obs_dim(&self) -> usize {
+        self.actor.layout.shape().inputs
+    }
+
+    /// Entries of an action, `A`.
+    #[must_use]
+    pub fn action_dim(&self) -> usize {
+        self.actor.layout.shape().outputs / 2
+    }
+
+    /// Low and high bounds of the log-variance, `[O + 1]` each, if the head is Gaussian.
+    #[must_use]
+    pub fn logvar_bounds(&self) -> Option<[&[f32]; 2]> {
+        self.logvar_bounds
+            .as_ref()
+            .map(|bounds| bounds.get().split_at(self.obs_dim() + 1))
+            .map(|(low, high)| [low, high])
+    }
+}

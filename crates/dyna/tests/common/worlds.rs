@@ -1,0 +1,142 @@
+//! Random worlds to imagine in.
+
+use burn::tensor::Device;
+use foresee_actor_critic::{AgentConfig, Policy};
+use foresee_core::state::Data;
+use foresee_core::stream::Draws;
+use foresee_core::termination::Bound;
+use foresee_core::{Batch, State, Stream, Termination};
+use foresee_dyna::rollout::Imagination;
+use foresee_nn::Parameters;
+use foresee_world_model::Ensemble;
+use foresee_world_model::config::{EnsembleConfig, Head};
+use foresee_world_model::normalizer::Normalizer;
+use foresee_world_model::uncertainty::Measure;
+
+/// Networks with what else imagines, and real rows to start from.
+pub struct RandomWorld {
+    pub ensemble: Ensemble,
+    pub policy: Policy,
+    pub termination: Termination,
+    pub real: Batch,
+    pub device: Device,
+    pub measures: Vec<Measure>,
+    pub seed: u64,
+    /// Observation and action entries.
+    pub dims: [usize; 2],
+    pub starts: usize,
+    pub horizon: usize,
+    pub call: u64,
+}
+
+/// A state with noise on its weights, so that biases are not 0, and bounds within which the variance is seen.
+pub fn shaken(state: &State, seed: u64, scale: f32) -> State {
+    let mut shaken = state.clone();
+    for (i, (name, _)) in state.iter().enumerate() {
+        let mut array = shaken.take(name).expect("its own array");
+        if let Data::F32(values) = &mut array.data {
+            let noise = Stream::new(seed, "test/weights").normals(i as u64, values.len(), 1);
+            match name {
+                "bounds.min_logvar" => values.fill(-4.0),
+                "bounds.max_logvar" => values.fill(-1.0),
+                _ if name.starts_with("normalizer") => {}
+                _ => values.iter_mut().zip(noise).for_each(|(x, noise)| *x += scale * noise),
+            }
+        }
+        shaken.put(name, array);
+    }
+    shaken
+}
+
+fn pick<T: Clone>(draws: &mut Draws, from: &[T]) -> T {
+    from[draws.below(from.len())].clone()
+}
+
+fn bound(draws: &mut Draws, obs_dim: usize, width: f32) -> Bound {
+    let centre = 0.5 * draws.normal();
+    let low = if draws.below(4) == 0 { f32::NEG_INFINITY } else { centre - width };
+    Bound { index: draws.below(obs_dim), low, high: centre + width, closed: draws.below(2) == 0 }
+}
+
+fn rule(draws: &mut Draws, obs_dim: usize) -> Termination {
+    let some = |draws: &mut Draws, most: usize, width: f32| -> Vec<Bound> {
+        (0..=draws.below(most)).map(|_| bound(draws, obs_dim, width)).collect()
+    };
+    match draws.below(4) {
+        0 => Termination::never(),
+        1 => Termination::outside(some(draws, 3, 2.5)),
+        2 => Termination::inside(some(draws, 2, 0.4)),
+        _ => Termination { bounds: some(draws, 2, 3.0), goal: some(draws, 2, 0.3), finite: draws.below(2) == 0 },
+    }
+}
+
+/// Sizes of a world's networks: observation and action entries, actor and model widths.
+pub type Sizes = ([usize; 2], Vec<usize>, Vec<usize>);
+
+/// World number `i`; its networks are of one of these sizes.
+pub fn random(i: u64, sizes: &[Sizes], device: &Device) -> RandomWorld {
+    let mut draws = Stream::new(77, "test/world").at(i, 0);
+    let (dims, actor, model) = pick(&mut draws, sizes);
+    let members = pick(&mut draws, &[1, 7]);
+    let head = pick(&mut draws, &[Head::Gaussian, Head::Deterministic]);
+    let elites = 1 + draws.below(members.min(5));
+    let seed = draws.bits64();
+    let shape = EnsembleConfig { members, elites, hidden: model };
+    let mut ensemble = Ensemble::new(&shape, head, dims, seed, device);
+    ensemble.load(shaken(&ensemble.save(), seed, 0.05)).expect("the same shapes");
+    ensemble.elites = draws.permutation(members)[..elites].to_vec();
+    let [obs_dim, action_dim] = dims;
+    let width = obs_dim + action_dim;
+    let data: Vec<f32> = Stream::new(seed, "test/inputs").normals(0, 40, width).iter().map(|x| 1.3 * x + 0.3).collect();
+    ensemble.normalizer = Normalizer::from_rows(&data, width);
+
+    let normalized_features = draws.below(3) == 0;
+    let agent = AgentConfig { hidden: actor, normalized_features, ..AgentConfig::default() };
+    let mut policy = Policy::new(&agent, dims, seed, device);
+    policy.load(shaken(&policy.save(), seed, 0.05)).expect("the same shapes");
+
+    let mut real = Batch::with_capacity(60, obs_dim, action_dim);
+    for obs in Stream::new(seed, "test/real").normals(0, 60, obs_dim).chunks_exact(obs_dim) {
+        real.push(obs, &vec![0.0; action_dim], 0.0, obs, false);
+    }
+    let mut measures: Vec<Measure> = Measure::ALL.iter().map(|(measure, _)| *measure).collect();
+    measures.retain(|measure| measure.problem(head, members).is_none() && draws.below(2) == 0);
+    RandomWorld {
+        termination: rule(&mut draws, obs_dim),
+        starts: pick(&mut draws, &[1, 2, 3, 31, 32, 33, 64, 100, 257]),
+        horizon: 1 + draws.below(25),
+        call: draws.bits64() >> 40,
+        ensemble,
+        policy,
+        real,
+        device: device.clone(),
+        measures,
+        seed,
+        dims,
+    }
+}
+
+impl RandomWorld {
+    /// What its rollouts imagine with.
+    pub fn imagination(&self) -> Imagination<'_> {
+        let Self { ensemble, policy, termination, device, measures, seed, .. } = self;
+        Imagination { ensemble, policy, termination, seed: *seed, device, measures }
+    }
+
+    /// The step at which the draws of imagined step `step` are addressed.
+    pub fn clock(&self, step: usize) -> u64 {
+        self.call * 65_536 + step as u64
+    }
+
+    /// The state that lane `lane` starts from.
+    pub fn start(&self, lane: u32) -> Vec<f32> {
+        let row = Stream::new(self.seed, "rollout/start").at(self.call, lane).below(self.real.rows);
+        self.real.obs[row * self.dims[0]..][..self.dims[0]].to_vec()
+    }
+
+    /// How near an observation comes to an end of a bound of the termination rule.
+    pub fn margin(&self, obs: &[f32]) -> f32 {
+        let bounds = self.termination.bounds.iter().chain(&self.termination.goal);
+        bounds.flat_map(|b| [b.low, b.high].map(|end| (obs[b.index] - end).abs())).fold(f32::INFINITY, f32::min)
+    }
+}

@@ -1,0 +1,151 @@
+//! Rows that belong to groups, in tiles of one group each, and their results back to where each row belongs.
+//!
+//! An imagined step shows every row to its own ensemble member: rows are sorted by member, panels are filled with rows of
+//! one member, and what they give is written to rows that lie anywhere.
+
+use std::ops::Range;
+
+use super::team::{self, Shared};
+
+/// Rows sorted by group, in tiles.
+#[derive(Clone, Debug, Default)]
+pub struct Grouping {
+    /// Every row once: those of group 0 in their order, then those of group 1, ….
+    order: Vec<u32>,
+    tiles: Vec<Tile>,
+    /// Where the next row of a group goes.
+    next: Vec<usize>,
+}
+
+#[derive(Clone, Debug)]
+struct Tile {
+    group: usize,
+    range: Range<usize>,
+}
+
+/// One field of all rows: a ring of rows, of which row 0 has the place `start`.
+#[derive(Debug)]
+pub struct Column<'a> {
+    /// Its numbers, `[places, width]`.
+    pub numbers: &'a mut [f32],
+    /// Numbers of a row.
+    pub width: usize,
+    /// Where row 0 goes.
+    pub start: usize,
+}
+
+/// A column that threads share.
+#[derive(Clone, Copy, Debug)]
+struct Places {
+    numbers: Shared<f32>,
+    width: usize,
+    start: usize,
+    count: usize,
+}
+
+/// The rows of one tile, and their places in `N` columns.
+#[derive(Debug)]
+pub struct Scattered<'a, const N: usize> {
+    rows: &'a [u32],
+    columns: [Places; N],
+}
+
+impl<const N: usize> Scattered<'_, N> {
+    /// The numbers of the tile's rows.
+    #[must_use]
+    pub fn rows(&self) -> &[u32] {
+        self.rows
+    }
+
+    /// Row `k` of the tile in a column.
+    #[track_caller]
+    pub fn row(&mut self, column: usize, k: usize) -> &mut [f32] {
+        let Places { numbers, width, start, count } = self.columns[column];
+        let place = (start + self.rows[k] as usize) % count;
+        // Safety: the place lies in the column, no other row has it, and no other tile has this row.
+        unsafe { std::slice::from_raw_parts_mut(numbers.at(place * width), width) }
+    }
+}
+
+impl Grouping {
+    /// Sorts rows by their groups `[rows]`, each below `groups`, keeping the order within a group (a counting sort), and
+    /// cuts every group into tiles of at most `tile` rows.
+    #[track_caller]
+    pub fn sort(&mut self, group_of: &[u32], groups: usize, tile: usize) {
+        let Self { order, tiles, next } = self;
+        next.clear();
+        next.resize(groups + 1, 0);
+        group_of.iter().for_each(|&group| next[group as usize + 1] += 1);
+        tiles.clear();
+        for group in 0..groups {
+            next[group + 1] += next[group];
+            let (mut start, end) = (next[group], next[group + 1]);
+            while start < end {
+                let range = start..end.min(start + tile);
+                start = range.end;
+                tiles.push(Tile { group, range });
+            }
+        }
+        order.clear();
+        order.resize(group_of.len(), 0);
+        for (row, &group) in group_of.iter().enumerate() {
+            let place = &mut next[group as usize];
+            order[*place] = row as u32;
+            *place += 1;
+        }
+    }
+
+    /// Calls `f` with every tile's group and rows, on all threads. Row `r` has the place `(start + r) mod places` of a
+    /// column.
+    #[track_caller]
+    pub fn for_each<const N: usize>(&self, columns: [Column<'_>; N], f: impl Fn(usize, &mut Scattered<'_, N>) + Sync) {
+        let rows = self.order.len();
+        let columns = columns.map(|Column { numbers, width, start }| {
+            let count = numbers.len().checked_div(width).unwrap_or(rows.max(1));
+            assert!(count * width == numbers.len() && rows <= count, "{rows} rows in {count} places of {width}");
+            Places { numbers: Shared::new(numbers), width, start, count }
+        });
+        team::for_each(self.tiles.len(), |i| {
+            let Tile { group, range } = &self.tiles[i];
+            f(*group, &mut Scattered { rows: &self.order[range.clone()], columns });
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_comes_once_with_its_group_and_lands_in_its_place() {
+        let mut grouping = Grouping::default();
+        for (rows, groups, tile, start, capacity) in
+            [(0, 3, 4, 0, 1), (1, 1, 4, 2, 3), (50, 4, 7, 30, 64), (9, 9, 1, 5, 9)]
+        {
+            let group_of: Vec<u32> = (0..rows).map(|row: u32| row * 7919 % 31 % groups).collect();
+            grouping.sort(&group_of, groups as usize, tile);
+            let (mut numbers, mut calls) = (vec![-1.0; capacity * 2], vec![0.0; capacity]);
+            let columns = [
+                Column { numbers: &mut numbers, width: 2, start },
+                Column { numbers: &mut calls, width: 1, start: 0 },
+                Column { numbers: &mut [], width: 0, start: 0 },
+            ];
+            grouping.for_each(columns, |group, tile_rows| {
+                let rows = tile_rows.rows().to_vec();
+                assert!(!rows.is_empty() && rows.len() <= tile && rows.is_sorted());
+                for (k, &row) in rows.iter().enumerate() {
+                    assert_eq!(group_of[row as usize], group as u32);
+                    tile_rows.row(0, k).copy_from_slice(&[row as f32, group as f32]);
+                    tile_rows.row(1, k)[0] += 1.0;
+                    assert!(tile_rows.row(2, k).is_empty());
+                }
+            });
+            for row in 0..rows as usize {
+                let place = (start + row) % capacity;
+                assert_eq!(numbers[2 * place..][..2], [row as f32, group_of[row] as f32]);
+                assert_eq!(calls[row], 1.0);
+            }
+            assert_eq!(calls.iter().sum::<f32>(), rows as f32, "nothing else is written");
+        }
+    }
+}
