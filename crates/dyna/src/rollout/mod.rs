@@ -9,9 +9,12 @@
 //!
 //! * [`reference`](mod@reference): one step of one row, the specification.
 //! * `cpu`: a step of all rows in host memory.
-//! * [`world`]: what both of them read.
+//! * `kernel`: a whole call on a GPU, with the feature `wgpu`.
+//! * [`world`]: what the first two read.
 
 mod cpu;
+#[cfg(feature = "wgpu")]
+pub mod kernel;
 pub mod reference;
 pub mod world;
 
