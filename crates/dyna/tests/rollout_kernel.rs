@@ -39,7 +39,8 @@ fn imagine(world: &RandomWorld, capacity: usize, position: usize) -> (Outcome, I
     let [obs_dim, action_dim] = world.dims;
     let mut ring = ImaginedBuffer::on(capacity, world.dims, &world.device);
     let mut filler = Batch::with_capacity(position, obs_dim, action_dim);
-    (0..position).for_each(|_| filler.push(&vec![-7.0; obs_dim], &vec![-7.0; action_dim], -7.0, &vec![-7.0; obs_dim], true));
+    (0..position)
+        .for_each(|_| filler.push(&vec![-7.0; obs_dim], &vec![-7.0; action_dim], -7.0, &vec![-7.0; obs_dim], true));
     ring.extend(&filler);
     let mut real = DeviceRows::new(world.real.rows + 3, world.dims, &world.device).expect("a GPU keeps rows");
     real.write(0, &world.real, 0..world.real.rows);

@@ -154,7 +154,8 @@ fn gradients_are_those_of_central_differences() {
             (moved(H) - moved(-H)) / (2.0 * H)
         };
         let dx: Vec<f64> = (0..x.len()).map(|at| difference(&x, at, &|x| loss(&weights, x))).collect();
-        let dw: Vec<f64> = (0..weights.len()).map(|at| difference(&weights, at, &|weights| loss(weights, &x))).collect();
+        let dw: Vec<f64> =
+            (0..weights.len()).map(|at| difference(&weights, at, &|weights| loss(weights, &x))).collect();
         for (got, want) in [(&pass.dx, &dx), (&pass.dw, &dw)] {
             let errors: Vec<f64> = got.iter().zip(want).map(|(&got, want)| f64::from(got) - want).collect();
             worst.take(largest(&errors) / largest(want), || format!("{shape:?}"));

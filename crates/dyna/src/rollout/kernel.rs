@@ -82,18 +82,18 @@ pub fn rollout(imagination: &Imagination<'_>, call: &Call<'_>, ring: &DeviceRows
     assert!(starts <= capacity && position < capacity, "{starts} rows at {position} in a ring of {capacity}");
     assert!(horizon <= 1 << 16 && position + starts * horizon < u32::MAX as usize, "{starts} rollouts of {horizon}");
     assert!((1..=BLOCK).contains(&elites), "{elites} elites");
-    let device = Device::new(imagination, starts, horizon);
+    let buffers = Buffers::new(imagination, starts, horizon);
     if starts > 0 {
-        device.start(number, real, real_rows);
+        buffers.start(number, real, real_rows);
         for h in 0..horizon {
-            device.step(imagination, (number << 16) | h as u64, h, ring, position);
+            buffers.step(imagination, (number << 16) | h as u64, h, ring, position);
         }
     }
-    device.outcome()
+    buffers.outcome()
 }
 
 /// A call's buffers.
-struct Device {
+struct Buffers {
     client: Client,
     form: Form,
     seed: u64,
@@ -119,7 +119,7 @@ struct Device {
     said: Option<(CubeTensor, CubeTensor)>,
 }
 
-impl Device {
+impl Buffers {
     #[track_caller]
     fn new(imagination: &Imagination<'_>, starts: usize, horizon: usize) -> Self {
         let Imagination { ensemble, policy, termination, seed, measures, .. } = *imagination;
@@ -164,9 +164,8 @@ impl Device {
             order: words(2 * tiles(starts, elites, &form) * form.tile.rows),
             plan: words(horizon + 1 + elites),
             members: floats(&[starts * horizon]),
-            said: (!measures.is_empty()).then(|| {
-                (floats(&[starts, ensemble.members(), outputs]), floats(&[starts * horizon, measures.len()]))
-            }),
+            said: (!measures.is_empty())
+                .then(|| (floats(&[starts, ensemble.members(), outputs]), floats(&[starts * horizon, measures.len()]))),
             client,
             form,
             seed,
@@ -345,7 +344,8 @@ impl Device {
 
     /// The one reading of a call.
     fn outcome(self) -> Outcome {
-        let (members, uncertainty) = (tensor(self.members.clone()), self.said.as_ref().map(|(_, out)| tensor(out.clone())));
+        let (members, uncertainty) =
+            (tensor(self.members.clone()), self.said.as_ref().map(|(_, out)| tensor(out.clone())));
         if self.starts == 0 {
             return Outcome { transitions: 0, ended: 0, reward_sum: 0.0, members, uncertainty };
         }

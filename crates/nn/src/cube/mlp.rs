@@ -41,16 +41,7 @@ fn infer<N: Size>(
     let weights = member * comptime!(net.parameters);
     tile::forward::<N>(parameters, weights, &mut shared, comptime!(net.clone()), tile);
     let start = member * count * comptime!(net.outputs());
-    rows::store::<N>(
-        &shared,
-        y,
-        start,
-        first,
-        count,
-        comptime!(tile.output(&net)),
-        comptime!(net.outputs()),
-        tile,
-    );
+    rows::store::<N>(&shared, y, start, first, count, comptime!(tile.output(&net)), comptime!(net.outputs()), tile);
 }
 
 /// [`infer`] with a tape.
@@ -79,16 +70,7 @@ fn forward<N: Size>(
     let weights = member * comptime!(net.parameters);
     tape::forward::<N>(parameters, weights, &mut shared, tape, part, comptime!(net.clone()), shape, tile);
     let start = member * count * comptime!(net.outputs());
-    rows::store::<N>(
-        &shared,
-        y,
-        start,
-        first,
-        count,
-        comptime!(tile.output(&net)),
-        comptime!(net.outputs()),
-        tile,
-    );
+    rows::store::<N>(&shared, y, start, first, count, comptime!(tile.output(&net)), comptime!(net.outputs()), tile);
 }
 
 /// From the gradient at the output `[E, B, O]` to the gradients at all sums, on the tape, and at every member's input,
@@ -136,16 +118,7 @@ fn backward<N: Size>(
     );
     if comptime!(to_input) {
         let start = member * count * comptime!(net.inputs());
-        rows::store::<N>(
-            &shared,
-            dx,
-            start,
-            first,
-            count,
-            comptime!(tile.output(&net)),
-            comptime!(net.inputs()),
-            tile,
-        );
+        rows::store::<N>(&shared, dx, start, first, count, comptime!(tile.output(&net)), comptime!(net.inputs()), tile);
     }
 }
 

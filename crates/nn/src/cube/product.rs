@@ -84,7 +84,8 @@ pub(crate) fn linear<N: Size>(
                     let x = shared[(k + u) * vectors + rows + comptime!(from + v)];
                     #[unroll]
                     for o in 0..comptime!(block.outputs) {
-                        sums[comptime!(o * block.vectors + v)] += x * Vector::new(weights[comptime!(u * block.outputs + o)]);
+                        sums[comptime!(o * block.vectors + v)] +=
+                            x * Vector::new(weights[comptime!(u * block.outputs + o)]);
                     }
                 }
             }
@@ -182,4 +183,3 @@ impl Block {
         outputs.div_ceil(self.outputs) * (tile.vectors() / self.vectors) * self.slices
     }
 }
-

@@ -68,9 +68,9 @@ pub fn bits(counter: &Counter, lane: u32, word: u32) -> u32 {
     #[unroll]
     for group in 0..5usize {
         if comptime!(group % 2 == 0) {
-            four_rounds(&mut x, [[10, 26], [11, 21], [13, 27], [23, 5]]);
+            four_rounds(&mut x, comptime!([[10, 26], [11, 21], [13, 27], [23, 5]]));
         } else {
-            four_rounds(&mut x, [[6, 20], [17, 11], [25, 10], [18, 20]]);
+            four_rounds(&mut x, comptime!([[6, 20], [17, 11], [25, 10], [18, 20]]));
         }
         #[unroll]
         for i in 0..4usize {

@@ -103,26 +103,11 @@ pub(crate) fn forward<N: Size>(
         let layer = comptime!(net.layers[l]);
         let kept = comptime!(shape.layers[l]);
         let to = comptime!(tile.side(l + 1));
-        linear::<N>(
-            parameters,
-            member,
-            shared,
-            comptime!(tile.side(l)),
-            to,
-            comptime!(Product::of(&layer)),
-            tile,
-        );
+        linear::<N>(parameters, member, shared, comptime!(tile.side(l)), to, comptime!(Product::of(&layer)), tile);
         if comptime!(layer.norm) {
             let inverse = tile::normalize::<N>(shared, to, comptime!(layer.outputs), tile);
             keep_rows::<N>(inverse, tape, part + comptime!(kept.inverse_std * vectors), tile);
-            keep::<N>(
-                shared,
-                tape,
-                part + comptime!(kept.normalized * vectors),
-                to,
-                comptime!(layer.outputs),
-                tile,
-            );
+            keep::<N>(shared, tape, part + comptime!(kept.normalized * vectors), to, comptime!(layer.outputs), tile);
         }
         if comptime!(l + 1 < net.depth()) {
             activate::<N>(

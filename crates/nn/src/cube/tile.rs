@@ -128,15 +128,7 @@ pub fn forward<N: Size>(
     for l in 0..comptime!(net.depth()) {
         let layer = comptime!(net.layers[l]);
         let to = comptime!(tile.side(l + 1));
-        linear::<N>(
-            parameters,
-            member,
-            shared,
-            comptime!(tile.side(l)),
-            to,
-            comptime!(Product::of(&layer)),
-            tile,
-        );
+        linear::<N>(parameters, member, shared, comptime!(tile.side(l)), to, comptime!(Product::of(&layer)), tile);
         if comptime!(layer.norm) {
             normalize::<N>(shared, to, comptime!(layer.outputs), tile);
         }

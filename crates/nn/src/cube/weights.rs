@@ -262,12 +262,7 @@ fn zero(gradient: &mut [f32], row: usize, #[comptime] from: usize, #[comptime] t
 
 /// Every weight `[I, O]` of a row of parameters as `[O, I]`, at the same place in another row.
 #[cube(launch_unchecked)]
-pub(crate) fn transpose(
-    parameters: &[f32],
-    transposed: &mut [f32],
-    #[comptime] net: NetShape,
-    #[comptime] jobs: Jobs,
-) {
+pub(crate) fn transpose(parameters: &[f32], transposed: &mut [f32], #[comptime] net: NetShape, #[comptime] jobs: Jobs) {
     let job = CUBE_POS_X as usize;
     let mut inputs = 0usize;
     let mut outputs = 1usize;
