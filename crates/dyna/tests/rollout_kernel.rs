@@ -94,6 +94,7 @@ fn check(world: &RandomWorld, worst: &mut Worst) {
     let [obs_dim, action_dim] = world.dims;
     let imagination = world.imagination();
     let spec = World::new(&imagination);
+    let alone = World { measures: &[], ..World::new(&imagination) };
     let got = read(world);
     let Batch { obs, action, reward, next_obs, not_terminated, .. } = &got.rows;
     let mut lanes: Vec<Lane> = (0..world.starts as u32)
@@ -107,7 +108,7 @@ fn check(world: &RandomWorld, worst: &mut Worst) {
             assert_eq!(from, &obs[i * obs_dim..][..obs_dim], "{place}");
 
             // One step from the same state.
-            let said = reference::step(&spec, world.clock(step), lane as u32, from, &world.measures);
+            let said = reference::step(&spec, world.clock(step), lane as u32, from);
             assert_eq!(got.members[i], said.member, "{place}");
             let action = &action[i * action_dim..][..action_dim];
             for (got, want) in [(action, &said.action[..]), (next, &said.next_obs), (&reward[i..=i], &[said.reward])] {
@@ -123,7 +124,7 @@ fn check(world: &RandomWorld, worst: &mut Worst) {
 
             // The reference by itself, from the start.
             *own = own.take().and_then(|own| {
-                let said = reference::step(&spec, world.clock(step), lane as u32, &own, &[]);
+                let said = reference::step(&alone, world.clock(step), lane as u32, &own);
                 worst.after.resize(worst.after.len().max(step + 1), 0.0);
                 worst.after[step] = worst.after[step].max(difference(next, &said.next_obs));
                 (world.margin(&said.next_obs) > NEAR && !said.terminated).then_some(said.next_obs)

@@ -324,7 +324,7 @@ impl Buffers {
         }
         let (count, dim) = self.blocks();
         for (column, &measure) in imagination.measures.iter().enumerate() {
-            uncertainty::measure::launch(
+            uncertainty::evaluate::launch(
                 &self.client,
                 count.clone(),
                 dim,

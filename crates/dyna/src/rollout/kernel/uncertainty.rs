@@ -1,7 +1,7 @@
 //! What measures of uncertainty say of a step's transitions: the formulas of
 //! [`Measure`](foresee_world_model::uncertainty::Measure), of the predictions of all members.
 //!
-//! `predict` asks every member about a tile of the transitions that a step has just written to the ring; `measure`
+//! `predict` asks every member about a tile of the transitions that a step has just written to the ring; `evaluate`
 //! takes one number of them, a thread a transition. Sums are in f32, and disagreements are sums of squared differences,
 //! so that nothing cancels.
 
@@ -216,7 +216,7 @@ fn greater(most: f32, value: f32) -> f32 {
 
 /// One measure of a step's transitions, into column `column` of `out` `[transitions, columns]`.
 #[cube(launch)]
-pub fn measure(
+pub fn evaluate(
     said: &[f32],
     plan: &[u32],
     out: &mut [f32],
