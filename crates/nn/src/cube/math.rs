@@ -3,6 +3,8 @@
 //! A shader's `exp` is good to some units in the last place; its `log` and `tanh` are not promised to be. Errors are
 //! stated against f64 and tested on whatever GPU the tests find.
 
+#![allow(missing_docs, reason = "of what the kernel macros write")]
+
 use cubecl::prelude::*;
 
 /// `value`, or NaN where `x` is NaN: comparisons and bit tricks would lose it.

@@ -42,19 +42,19 @@ impl Form {
 /// The step under way.
 #[derive(CubeType, CubeLaunch)]
 pub struct Now {
-    action: Counter,
-    noise: Counter,
-    step: u32,
-    horizon: u32,
+    pub action: Counter,
+    pub noise: Counter,
+    pub step: u32,
+    pub horizon: u32,
     /// Where the call's first transition goes.
-    position: u32,
+    pub position: u32,
     /// Rows of the ring.
-    capacity: u32,
-    elites: u32,
+    pub capacity: u32,
+    pub elites: u32,
     /// Bounds that an episode ends outside of, those of its goal, and whether all entries must be finite.
-    bounds: u32,
-    goal: u32,
-    finite: u32,
+    pub bounds: u32,
+    pub goal: u32,
+    pub finite: u32,
 }
 
 /// Rows of one elite.

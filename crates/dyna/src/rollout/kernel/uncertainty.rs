@@ -49,12 +49,7 @@ pub fn predict<N: Size>(
             let rank = first + (v * N::value() + l) as u32;
             if rank < rows {
                 let at = place(rank, plan, &now);
-                let mut entry = 0.0f32;
-                if f < o {
-                    entry = ring_obs[at * o + f];
-                } else {
-                    entry = ring_action[at * a + f - o];
-                }
+                let entry = if f < o { ring_obs[at * o + f] } else { ring_action[at * a + f - o] };
                 x.insert(l, (entry - facts[f]) / facts[width + f]);
             }
         }
@@ -101,7 +96,7 @@ struct Row {
 #[cube]
 impl Row {
     fn outputs(&self) -> usize {
-        self.channels * comptime!(if self.gaussian { 2 } else { 1 })
+        self.channels * comptime!(if self.gaussian { 2usize } else { 1usize })
     }
 
     /// μ of member i in channel c.
@@ -235,7 +230,7 @@ pub fn evaluate(
     }
     let members = members as usize;
     let channels = channels as usize;
-    let at = rank * members * channels * comptime!(if gaussian { 2 } else { 1 });
+    let at = rank * members * channels * comptime!(if gaussian { 2usize } else { 1usize });
     let row = Row { at, members, channels, gaussian };
     let mut value = 0.0f32;
     if comptime!(measure == Measure::MaxAleatoric) {
