@@ -1,45 +1,14 @@
 //! An update in host memory takes no memory, nor do the values of a panel.
 
+#[path = "../../core/tests/support/counting.rs"]
+mod counting;
 mod random;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use burn::tensor::Device;
+use counting::allocations;
 use foresee_actor_critic::{AgentConfig, Sac};
 use foresee_nn::ValueView;
 use foresee_nn::cpu::LANES;
-
-/// The system's allocator, counting.
-struct Counting;
-
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-#[allow(unsafe_code)]
-// Safety: every call is handed on.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        COUNT.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, p: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        COUNT.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.realloc(p, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(p, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn after_some_calls_neither_an_update_nor_a_panel_of_values_allocates() {
@@ -52,11 +21,11 @@ fn after_some_calls_neither_an_update_nor_a_panel_of_values_allocates() {
     // there are twenty updates in a row without an allocation, soon.
     let counts: Vec<usize> = pool.install(|| {
         let mut twenty = || {
-            let before = COUNT.load(Ordering::Relaxed);
+            let before = allocations();
             for _ in 0..20 {
                 sac.update_batch(&batch, &noise_next, &noise);
             }
-            COUNT.load(Ordering::Relaxed) - before
+            allocations() - before
         };
         (0..10).map(|_| twenty()).collect()
     });
@@ -67,9 +36,9 @@ fn after_some_calls_neither_an_update_nor_a_panel_of_values_allocates() {
     for through_policy in [false, true] {
         let view = sac.values().through_policy(through_policy);
         view.of_panel(&states, &mut values, Some(&mut gradients));
-        let before = COUNT.load(Ordering::Relaxed);
+        let before = allocations();
         view.of_panel(&states, &mut values, Some(&mut gradients));
         view.of_panel(&states, &mut values, None);
-        assert_eq!(COUNT.load(Ordering::Relaxed), before, "through_policy: {through_policy}");
+        assert_eq!(allocations(), before, "through_policy: {through_policy}");
     }
 }

@@ -67,7 +67,7 @@ fn check(world: &RandomWorld, worst: &mut Worst) {
             assert_eq!(obs, &stored.obs[i * obs_dim..][..obs_dim], "lane {lane}, step {step}");
 
             // One step from the same state.
-            let said = reference::step(&spec, world.clock(step), lane as u32, obs, &world.measures);
+            let said = reference::step(&spec, world.clock(step), lane as u32, obs);
             assert_eq!(rollout.members()[k] as usize, said.member, "lane {lane}, step {step}");
             let parts = [(action, &said.action[..]), (next, &said.next_obs), (&stored.reward[i..=i], &[said.reward])];
             for (got, want) in parts {
@@ -83,7 +83,7 @@ fn check(world: &RandomWorld, worst: &mut Worst) {
 
             // The reference by itself, from the start.
             *own = own.take().and_then(|own| {
-                let said = reference::step(&spec, world.clock(step), lane as u32, &own, &[]);
+                let said = reference::step(&spec, world.clock(step), lane as u32, &own);
                 worst.after.resize(worst.after.len().max(step + 1), 0.0);
                 worst.after[step] = worst.after[step].max(difference(next, &said.next_obs));
                 (world.margin(&said.next_obs) > NEAR && !said.terminated).then_some(said.next_obs)

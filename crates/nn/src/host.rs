@@ -19,19 +19,23 @@ impl Numbers {
     #[track_caller]
     #[must_use]
     pub fn of<const D: usize>(tensor: Tensor<D>) -> Self {
-        match tensor.into_dispatch() {
-            DispatchTensor {
-                kind: DispatchTensorKind::Flex(BackendTensor::Float(tensor)),
-                autodiff: DispatchAutodiffContext::Disabled,
-            } => Self::from_flex(tensor),
-            _ => panic!("an untracked float tensor in host memory"),
-        }
+        Self::lend(tensor).unwrap_or_else(|_| panic!("an untracked float tensor in host memory"))
     }
 
     /// The numbers of an untracked tensor wherever it lives: lent where that is host memory, else a copy.
     #[must_use]
     pub fn read<const D: usize>(tensor: Tensor<D>) -> Self {
-        if is_host(&tensor.device()) { Self::of(tensor) } else { Self(FlexTensor::from_data(tensor.into_data())) }
+        Self::lend(tensor).unwrap_or_else(|tensor| Self(FlexTensor::from_data(tensor.into_data())))
+    }
+
+    fn lend<const D: usize>(tensor: Tensor<D>) -> Result<Self, Tensor<D>> {
+        match tensor.into_dispatch() {
+            DispatchTensor {
+                kind: DispatchTensorKind::Flex(BackendTensor::Float(tensor)),
+                autodiff: DispatchAutodiffContext::Disabled,
+            } => Ok(Self::from_flex(tensor)),
+            other => Err(Tensor::from_dispatch(other)),
+        }
     }
 
     pub(crate) fn from_flex(tensor: FlexTensor) -> Self {

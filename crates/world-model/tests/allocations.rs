@@ -1,46 +1,15 @@
 //! A gradient step of the ensemble in host memory takes no memory.
 
+#[path = "../../core/tests/support/counting.rs"]
+mod counting;
 mod toys;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use burn::tensor::Device;
+use counting::allocations;
 use foresee_core::{Batch, Stream};
 use foresee_world_model::config::{EnsembleConfig, FitConfig};
 use foresee_world_model::{LossConfig, LossKind, ModelConfig, Trainer};
 use toys::Quadratic;
-
-/// The system's allocator, counting.
-struct Counting;
-
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-#[allow(unsafe_code)]
-// Safety: every call is handed on.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        COUNT.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, p: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        COUNT.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.realloc(p, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(p, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn after_some_steps_a_gradient_step_allocates_nothing() {
@@ -68,11 +37,11 @@ fn after_some_steps_a_gradient_step_allocates_nothing() {
             let mut fit = trainer.begin(&batch, &view, 0, 0);
             // Several epochs, with their short batches.
             let mut twenty = || {
-                let before = COUNT.load(Ordering::Relaxed);
+                let before = allocations();
                 for _ in 0..20 {
                     trainer.gradient_step(&mut fit, &view);
                 }
-                COUNT.load(Ordering::Relaxed) - before
+                allocations() - before
             };
             (0..10).map(|_| twenty()).collect()
         });

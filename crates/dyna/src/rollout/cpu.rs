@@ -12,7 +12,6 @@ use foresee_core::stream::below;
 use foresee_nn::cpu::panels::gather;
 use foresee_nn::cpu::simd::{self, Simd, Task};
 use foresee_nn::cpu::{self, Column, Grouping, LANES, Scattered, Scratch, math, panels, random, team};
-use foresee_world_model::uncertainty::Measure;
 
 use super::World;
 use crate::replay::Claim;
@@ -69,13 +68,13 @@ const GOES_ON: usize = 4;
 const UNCERTAINTY: usize = 5;
 
 /// One step of all rows into the places that were claimed for them.
-pub(super) fn step(world: &World<'_>, rows: Rows<'_>, measures: &[Measure], claim: Claim<'_>, own: &mut Workspace) {
+pub(super) fn step(world: &World<'_>, rows: Rows<'_>, claim: Claim<'_>, own: &mut Workspace) {
     let Workspace { grouping, members, uncertainty } = own;
     draw_members(world, rows, members);
     let share = rows.lanes.len().div_ceil(LANES * team::threads());
     grouping.sort(members, world.model.layout.shape().members, share.clamp(1, TILE) * LANES);
     uncertainty.clear();
-    uncertainty.resize(rows.lanes.len() * measures.len(), 0.0);
+    uncertainty.resize(rows.lanes.len() * world.measures.len(), 0.0);
     let Claim { batch, start } = claim;
     let (obs_dim, action_dim) = (world.obs_dim(), world.action_dim());
     let column = |numbers, width| Column { numbers, width, start };
@@ -85,10 +84,10 @@ pub(super) fn step(world: &World<'_>, rows: Rows<'_>, measures: &[Measure], clai
         column(&mut batch.reward, 1),
         column(&mut batch.next_obs, obs_dim),
         column(&mut batch.not_terminated, 1),
-        Column { numbers: uncertainty, width: measures.len(), start: 0 },
+        Column { numbers: uncertainty, width: world.measures.len(), start: 0 },
     ];
     grouping.for_each(columns, |member, out| {
-        BUFFERS.with_borrow_mut(|buffers| tile(world, rows, measures, member, out, buffers));
+        BUFFERS.with_borrow_mut(|buffers| tile(world, rows, member, out, buffers));
     });
 }
 
@@ -108,14 +107,7 @@ fn padded(lanes: &[u32]) -> [u32; LANES] {
 }
 
 /// One step of rows that one member imagines.
-fn tile(
-    world: &World<'_>,
-    rows: Rows<'_>,
-    measures: &[Measure],
-    member: usize,
-    out: &mut Scattered<'_, 6>,
-    buffers: &mut Buffers,
-) {
+fn tile(world: &World<'_>, rows: Rows<'_>, member: usize, out: &mut Scattered<'_, 6>, buffers: &mut Buffers) {
     let Buffers { obs, heads, noise, action, input, output, scratch, means, logvars } = buffers;
     let (obs_dim, action_dim) = (world.obs_dim(), world.action_dim());
     let (channels, outputs) = (obs_dim + 1, world.model.layout.shape().outputs);
@@ -177,7 +169,7 @@ fn tile(
     }
 
     // Uncertainty: every member is asked.
-    if measures.is_empty() {
+    if world.measures.is_empty() {
         return;
     }
     let members = world.model.layout.shape().members;
@@ -203,7 +195,7 @@ fn tile(
     for k in 0..out.rows().len() {
         let own = k * members * channels..(k + 1) * members * channels;
         let logvar = logvars.get(own.clone());
-        let said = measures.iter().map(|measure| measure.of(&means[own.clone()], logvar, channels));
+        let said = world.measures.iter().map(|measure| measure.of(&means[own.clone()], logvar, channels));
         out.row(UNCERTAINTY, k).iter_mut().zip(said).for_each(|(x, said)| *x = said);
     }
 }

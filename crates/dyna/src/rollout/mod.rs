@@ -9,9 +9,12 @@
 //!
 //! * [`reference`](mod@reference): one step of one row, the specification.
 //! * `cpu`: a step of all rows in host memory.
-//! * [`world`]: what both of them read.
+//! * `kernel`: a whole call on a GPU, with the feature `wgpu`.
+//! * [`world`]: what the first two read.
 
 mod cpu;
+#[cfg(feature = "wgpu")]
+pub mod kernel;
 pub mod reference;
 pub mod world;
 
@@ -45,7 +48,7 @@ pub struct Imagination<'a> {
 pub struct Rollout {
     call: u64,
     horizon: usize,
-    step: usize,
+    done: usize,
     starts: usize,
     /// Lanes of the rows that are still alive.
     lanes: Vec<u32>,
@@ -67,7 +70,7 @@ impl Rollout {
         Self {
             call,
             horizon,
-            step: 0,
+            done: 0,
             starts,
             lanes: (0..starts as u32).collect(),
             obs: indices.into_iter().flat_map(|i| &real.obs[i * obs_dim..(i + 1) * obs_dim]).copied().collect(),
@@ -78,15 +81,20 @@ impl Rollout {
         }
     }
 
-    /// One imagined step of every live row, into the buffer; whether the rollouts are over. Rows stand in the buffer in
-    /// the order of their lanes.
+    /// One imagined step of every live row, into the buffer; whether the rollouts are over.
     pub fn advance(&mut self, imagination: &Imagination<'_>, buffer: &mut ImaginedBuffer) -> bool {
+        self.step(&World::new(imagination), buffer)
+    }
+
+    /// The same in host memory: rows stand in the buffer in the order of their lanes. After a call's first step no
+    /// memory is taken.
+    pub fn step(&mut self, world: &World<'_>, buffer: &mut ImaginedBuffer) -> bool {
         let Self { lanes, obs, workspace, .. } = self;
-        let (rows, obs_dim) = (lanes.len(), imagination.ensemble.obs_dim());
-        let from = cpu::Rows { clock: (self.call << 16) | self.step as u64, lanes, obs };
+        let (rows, obs_dim) = (lanes.len(), world.obs_dim());
+        let from = cpu::Rows { clock: (self.call << 16) | self.done as u64, lanes, obs };
         let claim = buffer.claim(rows);
         let place = claim.start;
-        cpu::step(&World::new(imagination), from, imagination.measures, claim, workspace);
+        cpu::step(world, from, claim, workspace);
 
         // Rows that go on move up, over those that ended.
         let stored = buffer.claimed();
@@ -106,8 +114,8 @@ impl Rollout {
         obs.truncate(alive * obs_dim);
         self.ended += (rows - alive) as u64;
         self.transitions += rows as u64;
-        self.step += 1;
-        self.step == self.horizon || alive == 0
+        self.done += 1;
+        self.done == self.horizon || alive == 0
     }
 
     /// Who imagined each row of the last step, `[B]`.
@@ -152,7 +160,7 @@ impl Rollout {
         let mut state = State::new();
         state.put("call", self.call);
         state.put("horizon", self.horizon as u64);
-        state.put("step", self.step as u64);
+        state.put("step", self.done as u64);
         state.put("starts", self.starts as u64);
         state.put("lanes", self.lanes.iter().map(|&lane| u64::from(lane)).collect::<Vec<_>>());
         state.put("obs", self.obs.clone());
@@ -170,7 +178,7 @@ impl Rollout {
         let rollout = Self {
             call: state.u64("call")?,
             horizon: state.u64("horizon")? as usize,
-            step: state.u64("step")? as usize,
+            done: state.u64("step")? as usize,
             starts: state.u64("starts")? as usize,
             lanes: state.u64s("lanes")?.1.into_iter().map(|lane| lane as u32).collect(),
             obs: state.f32s("obs")?.1,

@@ -13,7 +13,6 @@
 //! Networks are evaluated in f64; what is stored, a, r and o', is rounded to f32, and the next step starts from there.
 
 use foresee_nn::cpu::scalar;
-use foresee_world_model::uncertainty::Measure;
 
 use super::World;
 
@@ -36,7 +35,7 @@ pub struct Step {
 
 /// The step of the row at `lane` from `obs` `[O]`; `clock` addresses its draws.
 #[must_use]
-pub fn step(world: &World<'_>, clock: u64, lane: u32, obs: &[f32], measures: &[Measure]) -> Step {
+pub fn step(world: &World<'_>, clock: u64, lane: u32, obs: &[f32]) -> Step {
     let channels = obs.len() + 1;
     let obs: Vec<f64> = obs.iter().map(|&x| f64::from(x)).collect();
 
@@ -70,7 +69,7 @@ pub fn step(world: &World<'_>, clock: u64, lane: u32, obs: &[f32], measures: &[M
     Step {
         reward: delta[channels - 1] as f32,
         terminated: world.termination.terminated(&next_obs),
-        uncertainty: uncertainty(world, &input, measures),
+        uncertainty: uncertainty(world, &input),
         action,
         member,
         next_obs,
@@ -92,8 +91,8 @@ fn predict(world: &World<'_>, member: usize, input: &[f64]) -> (Vec<f64>, Option
 }
 
 /// What the measures say of all members' predictions.
-fn uncertainty(world: &World<'_>, input: &[f64], measures: &[Measure]) -> Vec<f32> {
-    if measures.is_empty() {
+fn uncertainty(world: &World<'_>, input: &[f64]) -> Vec<f32> {
+    if world.measures.is_empty() {
         return vec![];
     }
     let (mut means, mut logvars) = (vec![], vec![]);
@@ -103,5 +102,5 @@ fn uncertainty(world: &World<'_>, input: &[f64], measures: &[Measure]) -> Vec<f3
         logvars.extend(logvar.into_iter().flatten().map(|x| x as f32));
     }
     let logvars = (!logvars.is_empty()).then_some(logvars.as_slice());
-    measures.iter().map(|measure| measure.of(&means, logvars, world.obs_dim() + 1)).collect()
+    world.measures.iter().map(|measure| measure.of(&means, logvars, world.obs_dim() + 1)).collect()
 }

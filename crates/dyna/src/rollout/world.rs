@@ -7,6 +7,7 @@ use foresee_nn::host::Numbers;
 use foresee_nn::{Mlp, Parameters};
 use foresee_world_model::Ensemble;
 use foresee_world_model::normalizer::Normalizer;
+use foresee_world_model::uncertainty::Measure;
 
 use super::Imagination;
 
@@ -47,6 +48,8 @@ pub struct World<'a> {
     pub elites: &'a [usize],
     /// When an imagined episode ends.
     pub termination: &'a Termination,
+    /// What to say about every step besides.
+    pub measures: &'a [Measure],
     /// Whose draws are read.
     pub streams: Streams,
 }
@@ -75,7 +78,7 @@ impl<'a> World<'a> {
     /// Networks that live in host memory are lent, those of another device are read once.
     #[must_use]
     pub fn new(imagination: &Imagination<'a>) -> Self {
-        let Imagination { ensemble, policy, termination, seed, .. } = *imagination;
+        let Imagination { ensemble, policy, termination, seed, measures, .. } = *imagination;
         let (ensemble, policy): (&Ensemble, &Policy) = (ensemble, policy);
         Self {
             actor: Networks::of(policy.net()),
@@ -84,6 +87,7 @@ impl<'a> World<'a> {
             logvar_bounds: ensemble.bounds.as_ref().map(|bounds| Numbers::read(bounds.slot().get().clone())),
             elites: &ensemble.elites,
             termination,
+            measures,
             streams: Streams::new(seed),
         }
     }
