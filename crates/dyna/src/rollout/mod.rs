@@ -24,7 +24,7 @@ use foresee_core::{Batch, State, StateError, Stream, Termination};
 use foresee_world_model::Ensemble;
 use foresee_world_model::uncertainty::Measure;
 
-use crate::replay::ImaginedBuffer;
+use crate::replay::{ImaginedBuffer, RealBuffer};
 pub use world::World;
 
 /// What a rollout imagines with.
@@ -116,6 +116,27 @@ impl Rollout {
         self.transitions += rows as u64;
         self.done += 1;
         self.done == self.horizon || alive == 0
+    }
+
+    /// The whole call in kernels, if no step of it is done and real and imagined rows are on a GPU; whether that was so.
+    pub fn complete(&mut self, imagination: &Imagination<'_>, real: &RealBuffer, buffer: &mut ImaginedBuffer) -> bool {
+        #[cfg(feature = "wgpu")]
+        if let (Some(mirror), 0) = (real.mirror(), self.done) {
+            let position = buffer.position();
+            let Some(ring) = buffer.on_device() else { return false };
+            let (real_rows, starts, horizon) = (real.rows().rows, self.starts, self.horizon);
+            let call = kernel::Call { call: self.call, real: mirror, real_rows, starts, horizon };
+            let outcome = kernel::rollout(imagination, &call, ring, position);
+            buffer.written(outcome.transitions as usize);
+            self.lanes.clear();
+            self.obs.clear();
+            (self.done, self.ended, self.transitions) = (horizon, outcome.ended, outcome.transitions);
+            self.reward_sum = outcome.reward_sum;
+            return true;
+        }
+        // Where nothing runs kernels, nothing of this is asked for.
+        let _ = (imagination, real, buffer);
+        false
     }
 
     /// Who imagined each row of the last step, `[B]`.

@@ -239,7 +239,7 @@ impl Run {
         Ok(Phase::Imagine(Rollout::new(self.real.rows(), starts, horizon, *seed, call)))
     }
 
-    /// One imagined step of all rollouts.
+    /// One imagined step of all rollouts; on a GPU, all of them.
     fn imagine(&mut self, mut rollout: Rollout, records: &mut Vec<Record>) -> Phase {
         let imagination = Imagination {
             ensemble: &self.model.as_ref().expect("a rollout has a model").ensemble,
@@ -250,7 +250,8 @@ impl Run {
             measures: &[],
         };
         let before = rollout.transitions();
-        let over = rollout.advance(&imagination, &mut self.imagined);
+        let over = rollout.complete(&imagination, &self.real, &mut self.imagined)
+            || rollout.advance(&imagination, &mut self.imagined);
         self.counters.imagined_steps += rollout.transitions() - before;
         if !over {
             return Phase::Imagine(rollout);
