@@ -66,6 +66,12 @@ impl Mlp {
         self.layout.shape().inputs
     }
 
+    /// Whether [`Mlp::forward`] is one operation on this device.
+    #[must_use]
+    pub fn is_fused(&self) -> bool {
+        self.fused
+    }
+
     /// Where every number stands.
     #[must_use]
     pub fn layout(&self) -> &Arc<Layout> {

@@ -282,7 +282,7 @@ impl Run {
             let shares = replay::shares(agent.batch, rollout.real_ratio.at(env_step), self.imagined.len());
             let drawn = replay::draw(&self.real, &self.imagined, shares, [*seed, update]);
             last = Some(match drawn {
-                Some((batch, [noise_next, noise])) => self.agent.update(&batch, noise_next, noise),
+                Some((batch, [noise_next, noise])) => self.agent.update_rows(&batch, noise_next, noise),
                 None => {
                     let UpdateInput { batch, noise_next, noise } = &mut self.input;
                     replay::mix(&self.real, &self.imagined, shares, [*seed, update], batch);

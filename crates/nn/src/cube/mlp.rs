@@ -8,146 +8,18 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::net_shape::NetShape;
-use super::tape::{self, TapeShape};
-use super::tile::{self, Tile};
+use super::passes::{add_members, backward_rows, forward_rows, infer_rows};
+use super::tape::TapeShape;
+use super::tile::Tile;
 use super::weights::{self, Jobs};
-use super::{elementwise, empty, rows, zeros};
+use super::{buffer, elementwise, empty, rows, zeros};
 use crate::cpu::Layout;
 use crate::extension::{MlpGradients, MlpOps};
+use crate::mlp::Mlp;
+use crate::parameters::Parameters;
 
 /// Cubes along one axis, at most: what every device has.
 const MOST_CUBES: usize = 65_535;
-
-/// `[E or 1, B, I] -> [E, B, O]`: cube x and z are a tile of rows, cube y a member.
-#[cube(launch_unchecked)]
-fn infer<N: Size>(
-    x: &[f32],
-    parameters: &[f32],
-    y: &mut [f32],
-    count: u32,
-    #[comptime] shown: bool,
-    #[comptime] net: NetShape,
-    #[comptime] tile: Tile,
-) {
-    let mut shared = Shared::<[Vector<f32, N>]>::new_slice(comptime!(tile.size()));
-    let count = count as usize;
-    let member = CUBE_POS_Y as usize;
-    let first = own_tile() * comptime!(tile.rows);
-    let mut start = 0usize;
-    if comptime!(!shown) {
-        start = member * count * comptime!(net.inputs());
-    }
-    rows::load::<N>(x, start, first, count, &mut shared, comptime!(tile.input()), comptime!(net.inputs()), tile);
-    let weights = member * comptime!(net.parameters);
-    tile::forward::<N>(parameters, weights, &mut shared, comptime!(net.clone()), tile);
-    let start = member * count * comptime!(net.outputs());
-    rows::store::<N>(&shared, y, start, first, count, comptime!(tile.output(&net)), comptime!(net.outputs()), tile);
-}
-
-/// [`infer`] with a tape.
-#[cube(launch_unchecked)]
-fn forward<N: Size>(
-    x: &[f32],
-    parameters: &[f32],
-    y: &mut [f32],
-    tape: &mut [Vector<f32, N>],
-    count: u32,
-    #[comptime] shown: bool,
-    #[comptime] net: NetShape,
-    #[comptime] shape: TapeShape,
-    #[comptime] tile: Tile,
-) {
-    let mut shared = Shared::<[Vector<f32, N>]>::new_slice(comptime!(tile.size()));
-    let count = count as usize;
-    let member = CUBE_POS_Y as usize;
-    let first = own_tile() * comptime!(tile.rows);
-    let mut start = 0usize;
-    if comptime!(!shown) {
-        start = member * count * comptime!(net.inputs());
-    }
-    rows::load::<N>(x, start, first, count, &mut shared, comptime!(tile.input()), comptime!(net.inputs()), tile);
-    let part = own_part() * comptime!(shape.size * tile.vectors());
-    let weights = member * comptime!(net.parameters);
-    tape::forward::<N>(parameters, weights, &mut shared, tape, part, comptime!(net.clone()), shape, tile);
-    let start = member * count * comptime!(net.outputs());
-    rows::store::<N>(&shared, y, start, first, count, comptime!(tile.output(&net)), comptime!(net.outputs()), tile);
-}
-
-/// From the gradient at the output `[E, B, O]` to the gradients at all sums, on the tape, and at every member's input,
-/// `[E, B, I]`.
-#[cube(launch_unchecked)]
-fn backward<N: Size>(
-    gradient: &[f32],
-    parameters: &[f32],
-    transposed: &[f32],
-    tape: &mut [Vector<f32, N>],
-    dx: &mut [f32],
-    count: u32,
-    #[comptime] to_input: bool,
-    #[comptime] net: NetShape,
-    #[comptime] shape: TapeShape,
-    #[comptime] tile: Tile,
-) {
-    let mut shared = Shared::<[Vector<f32, N>]>::new_slice(comptime!(tile.size()));
-    let count = count as usize;
-    let member = CUBE_POS_Y as usize;
-    let first = own_tile() * comptime!(tile.rows);
-    let start = member * count * comptime!(net.outputs());
-    rows::load::<N>(
-        gradient,
-        start,
-        first,
-        count,
-        &mut shared,
-        comptime!(tile.input()),
-        comptime!(net.outputs()),
-        tile,
-    );
-    let part = own_part() * comptime!(shape.size * tile.vectors());
-    tape::backward::<N>(
-        parameters,
-        transposed,
-        member * comptime!(net.parameters),
-        &mut shared,
-        tape,
-        part,
-        to_input,
-        comptime!(net.clone()),
-        shape,
-        tile,
-    );
-    if comptime!(to_input) {
-        let start = member * count * comptime!(net.inputs());
-        rows::store::<N>(&shared, dx, start, first, count, comptime!(tile.output(&net)), comptime!(net.inputs()), tile);
-    }
-}
-
-/// `[E, n] -> [n]`: the sum over members, in order.
-#[cube(launch_unchecked)]
-fn add_members(x: &[f32], sum: &mut [f32], #[comptime] members: usize) {
-    let i = ABSOLUTE_POS as usize;
-    let size = sum.len();
-    if i < size {
-        let mut all = x[i];
-        #[unroll]
-        for member in 1..members {
-            all += x[member * size + i];
-        }
-        sum[i] = all;
-    }
-}
-
-/// The number of a cube's tile.
-#[cube]
-fn own_tile() -> usize {
-    CUBE_POS_X as usize + CUBE_POS_Z as usize * CUBE_COUNT_X as usize
-}
-
-/// The number of a cube's part of the tape.
-#[cube]
-fn own_part() -> usize {
-    CUBE_POS_Y as usize * CUBE_COUNT_X as usize * CUBE_COUNT_Z as usize + own_tile()
-}
 
 /// The form of a launch over rows of all members.
 #[derive(Clone, Debug)]
@@ -204,7 +76,7 @@ impl MlpOps for CubeBackend {
             let client = x.client.clone();
             // Safety: rows beyond the last are neither read nor written, and all offsets lie within a member's row.
             unsafe {
-                infer::launch_unchecked(
+                infer_rows::launch_unchecked(
                     &client,
                     plan.cubes(),
                     plan.threads(),
@@ -249,7 +121,7 @@ impl MlpGradients for CubeBackend {
             let client = x.client.clone();
             // Safety: as above, and the tape has room for every cube.
             unsafe {
-                forward::launch_unchecked(
+                forward_rows::launch_unchecked(
                     &client,
                     plan.cubes(),
                     plan.threads(),
@@ -296,7 +168,7 @@ impl MlpGradients for CubeBackend {
                 plan.net.clone(),
                 turns,
             );
-            backward::launch_unchecked(
+            backward_rows::launch_unchecked(
                 &client,
                 plan.cubes(),
                 plan.threads(),
@@ -354,6 +226,25 @@ fn sum_of_members(dx: CubeTensor, &[members, count, inputs]: &[usize; 3]) -> Cub
         );
     }
     sum
+}
+
+/// The forward pass of a network, keeping nothing: `[E or 1, B, I] -> [E, B, O]`.
+#[must_use]
+pub fn infer(net: &Mlp, x: CubeTensor) -> CubeTensor {
+    CubeBackend::mlp(x, buffer(net.slot().get().clone()), net.layout().clone())
+}
+
+/// The forward pass with what the backward pass needs.
+#[must_use]
+pub fn forward(net: &Mlp, x: CubeTensor) -> (CubeTensor, Saved) {
+    CubeBackend::saved(x, buffer(net.slot().get().clone()), net.layout().clone())
+}
+
+/// The loss's gradients at the input `[E or 1, B, I]` and at the parameters `[E, 1, P]`, those that are asked for, from
+/// the gradient at the output `[E, B, O]`.
+#[must_use]
+pub fn backward(saved: Saved, gradient: CubeTensor, wanted: [bool; 2]) -> [Option<CubeTensor>; 2] {
+    <CubeBackend as MlpGradients>::backward(saved, gradient, wanted)
 }
 
 /// Whether the kernels take networks of this layout on this device.

@@ -9,7 +9,7 @@
 //! * [`rows`]: rows in and out of a tile.
 //! * `tape`: the passes that keep what gradients need.
 //! * `weights`: gradients of weights.
-//! * `mlp`: the launches of the primitive.
+//! * `passes`, `mlp`: the primitive's kernels, and their launches.
 //! * `adam`: the optimiser's rule, and the averaging of targets.
 //!
 //! A kernel reads the same parameters `[E, 1, P]` as the processor ([`Layout`](crate::cpu::Layout)). Nothing asks for
@@ -21,6 +21,7 @@ mod adam;
 pub mod math;
 mod mlp;
 pub mod net_shape;
+mod passes;
 mod product;
 pub mod random;
 pub mod rows;
@@ -32,12 +33,13 @@ mod weights;
 use burn::backend::{BackendTensor, DispatchAutodiffContext, DispatchDevice, DispatchTensor, DispatchTensorKind};
 use burn::tensor::{DType, Device, Tensor};
 use burn_cubecl::kernel::into_contiguous;
-use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::{CubeCount, CubeDim};
 
 pub(crate) use adam::{adam_step, polyak_step};
 pub(crate) use mlp::takes;
 
+pub use burn_cubecl::tensor::CubeTensor;
+pub use mlp::{Saved, backward, forward, infer};
 pub use net_shape::{LayerShape, NetShape};
 pub use tile::Tile;
 
@@ -83,6 +85,16 @@ fn zeros(like: &CubeTensor, shape: &[usize]) -> CubeTensor {
     let size: usize = shape.iter().product();
     let handle = like.client.create_from_slice(&vec![0; size * size_of::<f32>()]);
     CubeTensor::new_contiguous(like.client.clone(), like.device.clone(), shape.to_vec().into(), handle, DType::F32)
+}
+
+/// The same numbers with another row-major shape.
+#[track_caller]
+#[must_use]
+pub fn reshape(buffer: CubeTensor, shape: &[usize]) -> CubeTensor {
+    let numbers = buffer.meta.num_elements();
+    assert_eq!(shape.iter().product::<usize>(), numbers, "{numbers} numbers do not fill shape {shape:?}");
+    assert!(buffer.is_contiguous(), "row-major numbers");
+    CubeTensor::new_contiguous(buffer.client, buffer.device, shape.to_vec().into(), buffer.handle, buffer.dtype)
 }
 
 /// Cubes and threads for one thread a number; some of the last have none.

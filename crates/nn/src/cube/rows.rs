@@ -1,5 +1,7 @@
 //! Rows `[B, width]` in and out of a tile's `[feature][T]`.
 
+#![allow(missing_docs, reason = "of what the macro adds to a function")]
+
 use cubecl::prelude::*;
 
 use super::tile::Tile;

@@ -3,6 +3,8 @@
 //! The activations of a tile of `T` rows stand in shared memory as `[feature][T]`, in vectors of up to four rows, on
 //! two sides: a layer reads one side and writes the other.
 
+#![allow(missing_docs, reason = "of what the macro adds to a function")]
+
 use cubecl::ir::HardwareProperties;
 use cubecl::prelude::*;
 
@@ -43,8 +45,12 @@ impl Tile {
     pub fn tallest(device: &HardwareProperties, nets: &[&NetShape], left: usize) -> Option<Self> {
         let widest = nets.iter().map(|net| net.widest()).max().unwrap_or(1);
         let most = device.max_units_per_cube.min(device.max_cube_dim.0) as usize;
-        let threads = THREADS.min(1 << most.max(1).ilog2());
-        let room = device.max_shared_memory_size.saturating_sub(left);
+        Self::within(device.max_shared_memory_size.saturating_sub(left), most, widest)
+    }
+
+    /// The tallest tile in so many bytes, with so many threads at most.
+    fn within(room: usize, most_threads: usize, widest: usize) -> Option<Self> {
+        let threads = THREADS.min(1 << most_threads.max(1).ilog2());
         (0..=MOST_ROWS.ilog2())
             .rev()
             .map(|power| Self { rows: 1 << power, threads, widest })
@@ -54,6 +60,7 @@ impl Tile {
     /// The same with fewer rows, so that a launch over `rows` rows of `members` members has cubes for a whole GPU.
     #[must_use]
     pub fn spread(mut self, members: usize, rows: usize) -> Self {
+        // About one for each multiprocessor of a large GPU.
         const CUBES: usize = 128;
         while self.rows > MOST_LANES && members * rows.div_ceil(self.rows) < CUBES {
             self.rows /= 2;
@@ -331,4 +338,32 @@ pub(crate) fn unit<N: Size>(
     }
     sync_cube();
     Vector::new(1.0f32) / norm
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tallest_tile_fits_and_the_next_does_not() {
+        for (room, most_threads, widest) in [16, 32, 48, 64]
+            .into_iter()
+            .flat_map(|kib| [1, 17, 200, 256, 1000, 2000].map(|width| (kib << 10, 256, width)))
+        {
+            let tile = Tile::within(room, most_threads, widest).expect("a tile");
+            assert!(tile.bytes() <= room, "{tile:?}");
+            assert!(tile.rows == MOST_ROWS || Tile { rows: 2 * tile.rows, ..tile }.bytes() > room, "{tile:?}");
+        }
+        assert_eq!(Tile::within(16 << 10, 256, 3000), None);
+        let few = Tile::within(16 << 10, 100, 16).expect("a tile");
+        assert_eq!((few.threads, few.rows), (64, MOST_ROWS));
+    }
+
+    #[test]
+    fn few_rows_are_spread_over_more_cubes() {
+        let tile = Tile::within(48 << 10, 256, 256).expect("a tile");
+        assert_eq!(tile.spread(7, 100_000), tile);
+        assert_eq!(tile.spread(1, 1).rows, MOST_LANES);
+        assert!(tile.spread(2, 256).rows < tile.rows);
+    }
 }
