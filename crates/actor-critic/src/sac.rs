@@ -12,8 +12,9 @@
 //! One update: critic, then every `actor_every` updates actor and temperature (with the log-probabilities before the
 //! actor's step), then every `target_every` updates the targets.
 //!
-//! One update in two forms: [`Sac::update`], through tensors and their autodiff, is the specification and serves every
-//! device; [`Sac::update_host`], in host memory, takes no memory and has its derivatives by hand (`sac/host.rs`).
+//! One update in three forms: [`Sac::update`], through tensors and their autodiff, is the specification and serves every
+//! device; the others have their derivatives by hand: [`Sac::update_host`], in host memory, takes no memory
+//! (`sac/host.rs`), and `Sac::update_device` is two dozen launches on a GPU (`sac/device.rs`, feature `wgpu`).
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::{Batch, State, StateError};
@@ -26,6 +27,8 @@ use crate::critic::Critic;
 use crate::policy::Policy;
 use crate::values::AgentValues;
 
+#[cfg(feature = "wgpu")]
+mod device;
 mod host;
 mod lanes;
 mod metrics;
@@ -186,7 +189,17 @@ impl Sac {
         let dims = self.dims();
         let [noise_next, noise] =
             [noise_next, noise].map(|noise| tensors::from_vec(noise.to_vec(), [batch.rows, dims[1]], &device));
-        self.update(&TensorBatch::new(batch, dims, &device), noise_next, noise)
+        self.update_rows(&TensorBatch::new(batch, dims, &device), noise_next, noise)
+    }
+
+    /// One update with a batch on the device, in the form that the device asks for; `noise_next` and `noise` are
+    /// `[B, A]`.
+    pub fn update_rows(&mut self, batch: &TensorBatch, noise_next: Tensor<2>, noise: Tensor<2>) -> UpdateMetrics {
+        #[cfg(feature = "wgpu")]
+        if foresee_nn::cube::is_cube(&noise.device()) && self.policy.net.is_fused() && self.critic.net.is_fused() {
+            return self.update_device(batch, noise_next, noise);
+        }
+        self.update(batch, noise_next, noise)
     }
 
     /// Entries of observations and actions, `[O, A]`.

@@ -4,59 +4,17 @@
 mod random;
 
 use burn::tensor::{Device, Tensor};
-use foresee_actor_critic::{AgentConfig, Sac, TensorBatch, UpdateMetrics};
-use foresee_core::state::Data;
-use foresee_core::{Batch, State, Stream};
+use foresee_actor_critic::{Sac, TensorBatch, UpdateMetrics};
+use foresee_core::{Batch, State};
 use foresee_nn::device::DeviceChoice;
 use foresee_nn::tensors;
-use random::batch;
+use random::{Case, agent, assert_agree, batch, cases, numbers};
 
-/// Largest relative difference of a loss; measured:
-const METRICS: f64 = 1e-5;
 /// Largest difference of a weight or moment, relative to the largest number of its array; measured: 6e-6, in weights
 /// whose gradient is near Adam's ε.
 const STATE: f64 = 3e-5;
 /// The same against a backend with other matrix products.
 const OTHER_STATE: f64 = 1e9;
-
-/// An agent's shapes and constants, and how many rows its batches have.
-#[derive(Clone, Debug)]
-struct Case {
-    config: AgentConfig,
-    dims: [usize; 2],
-    rows: usize,
-}
-
-/// Sizes that fit no vector, no tile and no panel, or all of them.
-fn cases() -> Vec<Case> {
-    const HIDDEN: [&[usize]; 5] = [&[7], &[13, 5], &[33, 31], &[64, 64, 17], &[50, 12]];
-    let case = |i: u32| {
-        let mut draws = Stream::new(3, "cases").at(0, i);
-        let mut pick = |n: usize| draws.below(n);
-        let config = AgentConfig {
-            hidden: HIDDEN[pick(5)].to_vec(),
-            discount: [0.0, 0.9, 0.99, 1.0][pick(4)],
-            tau: [0.005, 0.3, 1.0][pick(3)],
-            critic_lr: [3e-4, 1e-3][pick(2)],
-            actor_lr: [3e-4, 1e-3][pick(2)],
-            temperature_lr: [3e-4, 1e-2][pick(2)],
-            initial_temperature: [1e-3, 0.1, 1.0][pick(3)],
-            learn_temperature: pick(4) > 0,
-            target_entropy: [None, Some(0.5)][pick(2)],
-            actor_every: 1 + pick(3) as u64,
-            target_every: 1 + pick(3) as u64,
-            normalized_features: pick(2) == 1,
-            ..AgentConfig::default()
-        };
-        let dims = [1 + pick(17), 1 + pick(6)];
-        Case { config, dims, rows: [1, 31, 33, 64, 127, 256][i as usize % 6] }
-    };
-    (0..36).map(case).collect()
-}
-
-fn agent(case: &Case, device: &Device) -> Sac {
-    Sac::new(&case.config, case.dims, 1, device)
-}
 
 fn by_tensors(sac: &mut Sac, case: &Case, batch: &Batch, noise: &[Vec<f32>; 2]) -> UpdateMetrics {
     let device = Device::flex();
@@ -66,45 +24,9 @@ fn by_tensors(sac: &mut Sac, case: &Case, batch: &Batch, noise: &[Vec<f32>; 2]) 
     sac.update(&TensorBatch::new(batch, case.dims, &device), noise_next, noise)
 }
 
-fn numbers(metrics: &UpdateMetrics) -> Vec<f64> {
-    [metrics.critic_loss(), metrics.target_mean()].into_iter().chain(metrics.actor().into_iter().flatten()).collect()
-}
-
 /// A backend of another make, where the build has one.
 fn second_backend() -> Option<Device> {
     DeviceChoice::NdArray.open().ok()
-}
-
-/// How far apart two agents are: the largest difference in any array, relative to the array's largest number.
-fn apart(got: &State, want: &State) -> (f64, String) {
-    let mut worst = (0.0, String::new());
-    let pairs = got.iter().zip(want.iter());
-    for ((name, got), (same, want)) in pairs {
-        assert_eq!((name, &got.shape), (same, &want.shape));
-        let (Data::F32(got), Data::F32(want)) = (&got.data, &want.data) else {
-            assert_eq!(got.data, want.data, "{name}");
-            continue;
-        };
-        let scale = want.iter().fold(1e-6_f64, |most, &x| most.max(f64::from(x.abs())));
-        for (&got, &want) in got.iter().zip(want) {
-            let difference = f64::from((got - want).abs()) / scale;
-            assert!(!difference.is_nan(), "{name}: {got}, expected {want}");
-            if difference > worst.0 {
-                worst = (difference, name.to_owned());
-            }
-        }
-    }
-    worst
-}
-
-#[track_caller]
-fn assert_agree(what: &str, (got, metrics): (&Sac, Vec<f64>), (want, of_want): (&Sac, Vec<f64>), bound: f64) {
-    assert_eq!(metrics.len(), of_want.len(), "{what}: the actor's turn");
-    for (got, want) in metrics.iter().zip(&of_want) {
-        assert!((got - want).abs() <= METRICS * (1.0 + want.abs()), "{what}: {got}, expected {want}");
-    }
-    let (worst, name) = apart(&got.save(), &want.save());
-    assert!(worst <= bound, "{what}: {name} is {worst:e} off");
 }
 
 #[test]

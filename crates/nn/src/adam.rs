@@ -3,7 +3,7 @@
 //!
 //! The moments are kept here, as one tensor each, so that they are saved under the parameters' names and not under
 //! Burn's random ids. In host memory a step is one pass over weights, gradients and moments, or part of the pass that
-//! computes the gradients ([`Adam::fused`]); elsewhere it is Burn's own rule.
+//! computes the gradients ([`Adam::fused`]), on a GPU one launch; elsewhere it is Burn's own rule.
 
 use burn::optim::{AdaptiveMomentumState, Optimizer};
 use burn::tensor::Tensor;
@@ -94,6 +94,15 @@ impl Adam {
             return Some(self.step_host(parameters, Numbers::of(gradient).get()));
         }
         self.time += 1;
+        #[cfg(feature = "wgpu")]
+        if crate::cube::is_cube(&gradient.device()) {
+            let old = [slot.take(), self.moment_1.take(), self.moment_2.take()];
+            let [value, moment_1, moment_2] = crate::cube::adam_step(self.config.rule(self.time), old, gradient);
+            slot.put(value);
+            self.moment_1.put(moment_1);
+            self.moment_2.put(moment_2);
+            return None;
+        }
         let AdamConfig { lr, decay, decay_form, beta_1, beta_2, eps } = self.config;
         let (mut value, mut gradient) = (slot.take(), gradient);
         if decay > 0.0 {

@@ -1,7 +1,7 @@
 //! The primitive as one operation of Burn's: autodiff sees one node with two parents, input and parameters.
 //!
-//! Implemented on the Flex backend; [`Mlp`](crate::Mlp) asks for the device before it comes here, since an operation
-//! without an implementation on a backend cannot run there.
+//! Implemented on the Flex backend, and on GPUs by the kernels of `cube` (feature `wgpu`). [`Mlp`](crate::Mlp) asks
+//! [`takes`] before it comes here, since an operation without an implementation on a backend cannot run there.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -17,7 +17,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Bytes, DType, Tensor};
 
 use crate::cpu::{self, LANES, Layout, Scratch, Tape, Tapes, panels, team};
-use crate::host::Numbers;
+use crate::host::{self, Numbers};
 
 /// Panels that one thread takes through a network at once, at most.
 const GROUP: usize = 4;
@@ -27,8 +27,20 @@ pub(crate) fn mlp(x: Tensor<3>, parameters: Tensor<3>, layout: Arc<Layout>) -> T
     Tensor::from_dispatch(<Dispatch as MlpOps>::mlp(x.into_dispatch(), parameters.into_dispatch(), layout))
 }
 
+/// Whether the operation has an implementation where these parameters are, for networks of this layout.
+pub(crate) fn takes(parameters: &Tensor<3>, layout: &Layout) -> bool {
+    let device = parameters.device();
+    #[cfg(feature = "wgpu")]
+    if crate::cube::is_cube(&device) {
+        return crate::cube::takes(&crate::cube::buffer(parameters.clone().inner()), layout);
+    }
+    #[cfg(not(feature = "wgpu"))]
+    let _ = layout;
+    host::is_host(&device)
+}
+
 /// What a backend has to bring.
-#[backend_extension(Autodiff, Flex)]
+#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "wgpu"))]
 pub trait MlpOps: Backend {
     /// The forward pass, keeping nothing.
     fn mlp(x: FloatTensor<Self>, parameters: FloatTensor<Self>, layout: Arc<Layout>) -> FloatTensor<Self>;

@@ -5,6 +5,7 @@
 //! * [`tensors`]: host numbers to tensors and back.
 //! * [`init`]: initial weights, drawn on the host from a named stream.
 //! * [`cpu`]: the lower floor: the primitive on plain slices.
+//! * `cube`: the lower floor on a GPU, in kernels (feature `wgpu`).
 //! * [`mlp`]: the primitive, `[E, B, I] -> [E, B, O]`, on tensors.
 //! * [`extension`]: the lower floor as one operation of Burn's, known to its autodiff.
 //! * [`host`]: tensors lent as plain numbers.
@@ -17,6 +18,8 @@
 
 pub mod adam;
 pub mod cpu;
+#[cfg(feature = "wgpu")]
+pub mod cube;
 pub mod device;
 pub mod extension;
 pub mod host;

@@ -4,8 +4,8 @@
 //! never mix: member `e` of the output depends on member `e` of the input and of the weights alone.
 //!
 //! One function in two forms. [`Mlp::reference`], in ordinary tensor operations, is the specification and serves every
-//! backend. In host memory [`Mlp::forward`] is one operation with a backward pass of its own
-//! ([`extension`](crate::extension)), on the lower floor ([`cpu`](crate::cpu)).
+//! backend. In host memory and on GPUs [`Mlp::forward`] is one operation with a backward pass of its own
+//! ([`extension`](crate::extension)), on the lower floor ([`cpu`](crate::cpu), `cube`).
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use foresee_core::Stream;
 
 use crate::cpu::{Activation, Layout, Part, Shape};
 use crate::extension;
-use crate::host::{self, Slot};
+use crate::host::Slot;
 use crate::init::Init;
 use crate::parameters::Parameters;
 use crate::tensors;
@@ -29,7 +29,7 @@ pub struct Mlp {
     layout: Arc<Layout>,
     /// `[E, 1, P]`
     parameters: Slot,
-    /// Whether the fused form can run: the device is host memory.
+    /// Whether the fused form has an implementation on the device.
     fused: bool,
 }
 
@@ -49,8 +49,9 @@ impl Mlp {
                 }
             }
         }
-        let parameters = Slot::new(tensors::from_vec(all, [members, 1, width], device));
-        Self { layout: Arc::new(layout), parameters, fused: host::is_host(device) }
+        let parameters = tensors::from_vec(all, [members, 1, width], device);
+        let fused = extension::takes(&parameters, &layout);
+        Self { layout: Arc::new(layout), parameters: Slot::new(parameters), fused }
     }
 
     /// Members, `E`.
@@ -63,6 +64,12 @@ impl Mlp {
     #[must_use]
     pub fn inputs(&self) -> usize {
         self.layout.shape().inputs
+    }
+
+    /// Whether [`Mlp::forward`] is one operation on this device.
+    #[must_use]
+    pub fn is_fused(&self) -> bool {
+        self.fused
     }
 
     /// Where every number stands.

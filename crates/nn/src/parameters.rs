@@ -43,11 +43,14 @@ pub trait Parameters: Clone {
         let online = online.slot().get().clone();
         if host::is_host(&online.device()) {
             let online = host::Numbers::of(online);
-            self.slot_mut().lend(|target| cpu::polyak(target, online.get(), tau as f32));
-        } else {
-            let target = self.slot_mut().take();
-            self.slot_mut().put(target.mul_scalar(1.0 - tau) + online.mul_scalar(tau));
+            return self.slot_mut().lend(|target| cpu::polyak(target, online.get(), tau as f32));
         }
+        let target = self.slot_mut().take();
+        #[cfg(feature = "wgpu")]
+        if crate::cube::is_cube(&online.device()) {
+            return self.slot_mut().put(crate::cube::polyak_step(target, online, tau as f32));
+        }
+        self.slot_mut().put(target.mul_scalar(1.0 - tau) + online.mul_scalar(tau));
     }
 
     /// Copies member `member` from another structure of the same shape.

@@ -24,10 +24,10 @@ pub(crate) fn row_mut(panel: &mut [f32], i: usize) -> &mut Row {
 }
 
 /// Half the range of log σ, and its lower end.
-const HALF: f32 = 0.5 * (LOG_STD[1] - LOG_STD[0]) as f32;
-const LOW: f32 = LOG_STD[0] as f32;
+pub(crate) const HALF: f32 = 0.5 * (LOG_STD[1] - LOG_STD[0]) as f32;
+pub(crate) const LOW: f32 = LOG_STD[0] as f32;
 /// ln √(2π).
-const LN_ROOT_2_PI: f32 = 0.918_938_5;
+pub(crate) const LN_ROOT_2_PI: f32 = 0.918_938_5;
 
 /// Actions of one panel.
 pub struct Sample<'a> {

@@ -1,6 +1,14 @@
-//! Random batches.
+//! Random batches and agents, and how far two agents are apart.
 
-use foresee_core::{Batch, Stream};
+#![allow(dead_code, reason = "every test binary uses a part of this")]
+
+use burn::tensor::Device;
+use foresee_actor_critic::{AgentConfig, Sac, UpdateMetrics};
+use foresee_core::state::Data;
+use foresee_core::{Batch, State, Stream};
+
+/// Largest relative difference of a loss; measured:
+const METRICS: f64 = 1e-5;
 
 /// Batch number `step` with `rows` rows, and the noise at its next_obs and at its obs, `[B, A]` each.
 pub fn batch([obs, action]: [usize; 2], rows: usize, step: u64) -> (Batch, [Vec<f32>; 2]) {
@@ -14,4 +22,82 @@ pub fn batch([obs, action]: [usize; 2], rows: usize, step: u64) -> (Batch, [Vec<
         not_terminated: normals("ends", 1).into_iter().map(|x| if x > 1.5 { 0.0 } else { 1.0 }).collect(),
     };
     (batch, [normals("noise_next", action), normals("noise", action)])
+}
+
+/// An agent's shapes and constants, and how many rows its batches have.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub config: AgentConfig,
+    pub dims: [usize; 2],
+    pub rows: usize,
+}
+
+/// Sizes that fit no vector, no tile and no panel, or all of them.
+pub fn cases() -> Vec<Case> {
+    const HIDDEN: [&[usize]; 5] = [&[7], &[13, 5], &[33, 31], &[64, 64, 17], &[50, 12]];
+    let case = |i: u32| {
+        let mut draws = Stream::new(3, "cases").at(0, i);
+        let mut pick = |n: usize| draws.below(n);
+        let config = AgentConfig {
+            hidden: HIDDEN[pick(5)].to_vec(),
+            discount: [0.0, 0.9, 0.99, 1.0][pick(4)],
+            tau: [0.005, 0.3, 1.0][pick(3)],
+            critic_lr: [3e-4, 1e-3][pick(2)],
+            actor_lr: [3e-4, 1e-3][pick(2)],
+            temperature_lr: [3e-4, 1e-2][pick(2)],
+            initial_temperature: [1e-3, 0.1, 1.0][pick(3)],
+            learn_temperature: pick(4) > 0,
+            target_entropy: [None, Some(0.5)][pick(2)],
+            actor_every: 1 + pick(3) as u64,
+            target_every: 1 + pick(3) as u64,
+            normalized_features: pick(2) == 1,
+            ..AgentConfig::default()
+        };
+        let dims = [1 + pick(17), 1 + pick(6)];
+        Case { config, dims, rows: [1, 31, 33, 64, 127, 256][i as usize % 6] }
+    };
+    (0..36).map(case).collect()
+}
+
+/// A fresh one.
+pub fn agent(case: &Case, device: &Device) -> Sac {
+    Sac::new(&case.config, case.dims, 1, device)
+}
+
+/// All that a step reports.
+pub fn numbers(metrics: &UpdateMetrics) -> Vec<f64> {
+    [metrics.critic_loss(), metrics.target_mean()].into_iter().chain(metrics.actor().into_iter().flatten()).collect()
+}
+
+/// How far apart two agents are: the largest difference in any array, relative to the array's largest number.
+pub fn apart(got: &State, want: &State) -> (f64, String) {
+    let mut worst = (0.0, String::new());
+    let pairs = got.iter().zip(want.iter());
+    for ((name, got), (same, want)) in pairs {
+        assert_eq!((name, &got.shape), (same, &want.shape));
+        let (Data::F32(got), Data::F32(want)) = (&got.data, &want.data) else {
+            assert_eq!(got.data, want.data, "{name}");
+            continue;
+        };
+        let scale = want.iter().fold(1e-6_f64, |most, &x| most.max(f64::from(x.abs())));
+        for (&got, &want) in got.iter().zip(want) {
+            let difference = f64::from((got - want).abs()) / scale;
+            assert!(!difference.is_nan(), "{name}: {got}, expected {want}");
+            if difference > worst.0 {
+                worst = (difference, name.to_owned());
+            }
+        }
+    }
+    worst
+}
+
+/// Fails where metrics or states are further apart than they may be.
+#[track_caller]
+pub fn assert_agree(what: &str, (got, metrics): (&Sac, Vec<f64>), (want, of_want): (&Sac, Vec<f64>), bound: f64) {
+    assert_eq!(metrics.len(), of_want.len(), "{what}: the actor's turn");
+    for (got, want) in metrics.iter().zip(&of_want) {
+        assert!((got - want).abs() <= METRICS * (1.0 + want.abs()), "{what}: {got}, expected {want}");
+    }
+    let (worst, name) = apart(&got.save(), &want.save());
+    assert!(worst <= bound, "{what}: {name} is {worst:e} off");
 }

@@ -7,7 +7,7 @@
 use super::LANES;
 
 /// What stands between the layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Activation {
     /// x·σ(x): the ensemble's.
     Silu,

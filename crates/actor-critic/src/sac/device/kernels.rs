@@ -1,0 +1,274 @@
+//! The losses of SAC and the policy's distribution, a thread a number or a row; derivatives as in
+//! [`policy::lanes`](crate::policy::lanes).
+
+use cubecl::prelude::*;
+use foresee_nn::cube::math;
+
+use crate::policy::lanes::{HALF, LN_ROOT_2_PI, LOW};
+
+/// Threads of the cube that sums.
+pub(super) const THREADS: usize = 256;
+
+/// log σ of the network's raw output.
+#[cube]
+fn log_std(raw: f32) -> f32 {
+    HALF * (math::tanh(raw) + 1.0f32) + LOW
+}
+
+/// u = mu + σ ε of action entry `d` of a row; heads are `[B, 2A]`.
+#[cube]
+fn before_tanh(heads: &[f32], noise: &[f32], row: usize, d: usize, #[comptime] actions: usize) -> f32 {
+    let mu = heads[row * comptime!(2 * actions) + d];
+    let raw = heads[row * comptime!(2 * actions) + actions + d];
+    mu + log_std(raw).exp() * noise[row * actions + d]
+}
+
+/// log π of a row's action.
+#[cube]
+fn log_prob_of(heads: &[f32], noise: &[f32], row: usize, #[comptime] actions: usize) -> f32 {
+    let mut sum = 0.0f32;
+    for d in 0..actions {
+        let u = before_tanh(heads, noise, row, d, actions);
+        let raw = heads[row * comptime!(2 * actions) + actions + d];
+        let z = noise[row * actions + d];
+        let gaussian = -0.5f32 * z * z - log_std(raw) - LN_ROOT_2_PI;
+        let squash = u + math::softplus(-2.0f32 * u) - comptime!(std::f32::consts::LN_2);
+        sum += 2.0f32 * squash + gaussian;
+    }
+    sum
+}
+
+/// Entry `i` of (s, ã) `[B, O + A]`, the actions drawn; with a row's first entry, its log π.
+#[cube]
+fn draw(
+    i: usize,
+    heads: &[f32],
+    noise: &[f32],
+    obs: &[f32],
+    joined: &mut [f32],
+    log_prob: &mut [f32],
+    #[comptime] dims: [usize; 2],
+) {
+    let width = comptime!(dims[0] + dims[1]);
+    let row = i / width;
+    let column = i % width;
+    if column < comptime!(dims[0]) {
+        joined[i] = obs[row * comptime!(dims[0]) + column];
+    } else {
+        let u = before_tanh(heads, noise, row, column - comptime!(dims[0]), comptime!(dims[1]));
+        joined[i] = math::tanh(u);
+    }
+    if column == 0 {
+        log_prob[row] = log_prob_of(heads, noise, row, comptime!(dims[1]));
+    }
+}
+
+/// (s, ã) and log π(ã|s), the actions drawn.
+#[cube(launch_unchecked)]
+pub(super) fn own_actions(
+    heads: &[f32],
+    noise: &[f32],
+    obs: &[f32],
+    joined: &mut [f32],
+    log_prob: &mut [f32],
+    #[comptime] dims: [usize; 2],
+) {
+    let i = ABSOLUTE_POS as usize;
+    if i < joined.len() {
+        draw(i, heads, noise, obs, joined, log_prob, dims);
+    }
+}
+
+/// (s', a') and log π(a'|s'), the actions drawn; and (s, a).
+#[cube(launch_unchecked)]
+pub(super) fn next_actions(
+    heads: &[f32],
+    noise: &[f32],
+    next_obs: &[f32],
+    obs: &[f32],
+    action: &[f32],
+    joined_next: &mut [f32],
+    log_prob: &mut [f32],
+    joined: &mut [f32],
+    #[comptime] dims: [usize; 2],
+) {
+    let i = ABSOLUTE_POS as usize;
+    if i < joined.len() {
+        draw(i, heads, noise, next_obs, joined_next, log_prob, dims);
+        let width = comptime!(dims[0] + dims[1]);
+        let row = i / width;
+        let column = i % width;
+        if column < comptime!(dims[0]) {
+            joined[i] = obs[row * comptime!(dims[0]) + column];
+        } else {
+            joined[i] = action[row * comptime!(dims[1]) + column - comptime!(dims[0])];
+        }
+    }
+}
+
+/// The lowest of `N` values of a row, `[N, B]`. A NaN counts as lowest.
+#[cube]
+fn lowest(q: &[f32], row: usize, rows: usize, #[comptime] critics: usize) -> f32 {
+    let mut least = q[row];
+    #[unroll]
+    for n in 1..critics {
+        let value = q[n * rows + row];
+        least = select(value < least || value.is_nan(), value, least);
+    }
+    least
+}
+
+/// y = r + γ not_terminated (min_n Q̄_n − α log π), Σ_n (Q_n − y)² and the gradient of the critics' loss at Q `[N, B]`.
+#[cube(launch_unchecked)]
+pub(super) fn fit_target(
+    target_q: &[f32],
+    q: &[f32],
+    reward: &[f32],
+    not_terminated: &[f32],
+    log_prob: &[f32],
+    log_temperature: &[f32],
+    y: &mut [f32],
+    squares: &mut [f32],
+    gradient: &mut [f32],
+    discount: f32,
+    #[comptime] critics: usize,
+) {
+    let row = ABSOLUTE_POS as usize;
+    let rows = y.len();
+    if row < rows {
+        let value = lowest(target_q, row, rows, critics) - log_temperature[0].exp() * log_prob[row];
+        let target = not_terminated[row] * (discount * value) + reward[row];
+        let scale = 2.0f32 / f32::cast_from(rows);
+        let mut sum = 0.0f32;
+        #[unroll]
+        for n in 0..critics {
+            let apart = q[n * rows + row] - target;
+            sum += apart * apart;
+            gradient[n * rows + row] = scale * apart;
+        }
+        y[row] = target;
+        squares[row] = sum;
+    }
+}
+
+/// α log π − min_n Q_n, and the gradient of its mean at Q `[N, B]`: that of the first of the lowest.
+#[cube(launch_unchecked)]
+pub(super) fn actor_loss(
+    q: &[f32],
+    log_prob: &[f32],
+    log_temperature: &[f32],
+    loss: &mut [f32],
+    gradient: &mut [f32],
+    #[comptime] critics: usize,
+) {
+    let row = ABSOLUTE_POS as usize;
+    let rows = loss.len();
+    if row < rows {
+        let mut least = q[row];
+        let mut which = 0usize;
+        #[unroll]
+        for n in 1..critics {
+            let value = q[n * rows + row];
+            if value < least || value.is_nan() {
+                least = value;
+                which = n.runtime();
+            }
+        }
+        let scale = 1.0f32 / f32::cast_from(rows);
+        #[unroll]
+        for n in 0..critics {
+            gradient[n * rows + row] = select(which == n, -scale, 0.0f32);
+        }
+        loss[row] = log_temperature[0].exp() * log_prob[row] - least;
+    }
+}
+
+/// ∂L/∂(mu, raw) `[B, 2A]` from ∂L/∂(s, ã) `[B, O + A]`, a thread an action entry.
+#[cube(launch_unchecked)]
+pub(super) fn by_heads(
+    heads: &[f32],
+    noise: &[f32],
+    joined: &[f32],
+    by_joined: &[f32],
+    log_temperature: &[f32],
+    gradient: &mut [f32],
+    #[comptime] dims: [usize; 2],
+) {
+    let i = ABSOLUTE_POS as usize;
+    let actions = comptime!(dims[1]);
+    if i < noise.len() {
+        let row = i / actions;
+        let d = i % actions;
+        let rows = noise.len() / actions;
+        let at = row * comptime!(dims[0] + dims[1]) + comptime!(dims[0]) + d;
+        let by_log_prob = log_temperature[0].exp() / f32::cast_from(rows);
+        let a = joined[at];
+        let raw = heads[row * comptime!(2 * actions) + actions + d];
+        let t = math::tanh(raw);
+        let spread = (HALF * (t + 1.0f32) + LOW).exp() * noise[i];
+        let by_mu = by_joined[at] * (1.0f32 - a * a) + 2.0f32 * by_log_prob * a;
+        gradient[row * comptime!(2 * actions) + d] = by_mu;
+        gradient[row * comptime!(2 * actions) + actions + d] =
+            (by_mu * spread - by_log_prob) * (HALF * (1.0f32 - t * t));
+    }
+}
+
+/// The mean of a row of numbers, by one cube.
+#[cube]
+fn mean(values: &[f32], parts: &mut Shared<[f32]>) -> f32 {
+    let mut sum = 0.0f32;
+    let mut i = UNIT_POS as usize;
+    while i < values.len() {
+        sum += values[i];
+        i += THREADS;
+    }
+    parts[UNIT_POS as usize] = sum;
+    sync_cube();
+    let mut all = 0.0f32;
+    if UNIT_POS == 0 {
+        for i in 0..THREADS {
+            all += parts[i];
+        }
+    }
+    sync_cube();
+    all / f32::cast_from(values.len())
+}
+
+/// The means of the critics' squares and of y into entries 0 and 1, by one cube.
+#[cube(launch_unchecked)]
+pub(super) fn critic_means(squares: &[f32], y: &[f32], means: &mut [f32]) {
+    let mut parts = Shared::<[f32]>::new_slice(THREADS);
+    let loss = mean(squares, &mut parts);
+    let target = mean(y, &mut parts);
+    if UNIT_POS == 0 {
+        means[0] = loss;
+        means[1] = target;
+    }
+}
+
+/// The same, with the means of the actor's loss and of −log π in entries 2 and 3, and the gradient of the temperature's
+/// loss at log α, which is the loss itself: α (entropy − H̄).
+#[cube(launch_unchecked)]
+pub(super) fn all_means(
+    squares: &[f32],
+    y: &[f32],
+    loss: &[f32],
+    log_prob: &[f32],
+    log_temperature: &[f32],
+    means: &mut [f32],
+    by_log_temperature: &mut [f32],
+    target_entropy: f32,
+) {
+    let mut parts = Shared::<[f32]>::new_slice(THREADS);
+    let critic_loss = mean(squares, &mut parts);
+    let target = mean(y, &mut parts);
+    let actor_loss = mean(loss, &mut parts);
+    let entropy = -mean(log_prob, &mut parts);
+    if UNIT_POS == 0 {
+        means[0] = critic_loss;
+        means[1] = target;
+        means[2] = actor_loss;
+        means[3] = entropy;
+        by_log_temperature[0] = log_temperature[0].exp() * (entropy - target_entropy);
+    }
+}

@@ -1,0 +1,61 @@
+//! The update on a GPU against the update in host memory.
+
+mod random;
+
+use burn::tensor::Device;
+use foresee_actor_critic::{AgentConfig, Sac};
+use foresee_core::Batch;
+use foresee_nn::device::wgpu_of_test;
+use random::{Case, agent, apart, assert_agree, batch, cases, numbers};
+
+/// Largest difference of a weight or moment, relative to the largest number of its array, after one update: Adam makes
+/// a whole step of a gradient near its ε, however it was rounded.
+const STATE: f64 = 1e-4;
+
+#[test]
+fn an_update_agrees_with_the_update_in_host_memory() {
+    let Some(device) = wgpu_of_test("an_update_agrees_with_the_update_in_host_memory") else { return };
+    for case in cases().into_iter().step_by(3) {
+        let [mut gpu, mut host] = [&device, &Device::flex()].map(|device| agent(&case, device));
+        for i in 0..2 {
+            // From the same weights and moments every time, so that only this update's rounding shows.
+            gpu.load(host.save()).expect("a state of the same shapes");
+            let (batch, [noise_next, noise]) = batch(case.dims, case.rows, i);
+            let [got, want] = [&mut gpu, &mut host].map(|sac| numbers(&sac.update_batch(&batch, &noise_next, &noise)));
+            assert_agree(&format!("update {i} of {case:?}"), (&gpu, got), (&host, want), STATE);
+        }
+    }
+}
+
+/// An agent after so many updates.
+fn run(case: &Case, device: &Device, updates: u64) -> Sac {
+    let mut sac = agent(case, device);
+    for i in 0..updates {
+        let (batch, [noise_next, noise]) = batch(case.dims, case.rows, i);
+        sac.update_batch(&batch, &noise_next, &noise);
+    }
+    sac
+}
+
+#[test]
+fn twenty_updates_stay_together_and_two_runs_have_the_same_bits() {
+    let Some(device) = wgpu_of_test("twenty_updates_stay_together_and_two_runs_have_the_same_bits") else { return };
+    let config = AgentConfig { hidden: vec![64, 64], ..AgentConfig::default() };
+    let case = Case { config, dims: [11, 3], rows: 256 };
+    let [gpu, again, host] = [&device, &device, &Device::flex()].map(|device| run(&case, device, 20).save());
+    assert!(gpu == again, "two runs");
+    let (worst, name) = apart(&gpu, &host);
+    assert!(worst <= 1e-4, "{name} is {worst:e} off");
+}
+
+#[test]
+fn a_batch_without_rows_moves_nothing() {
+    let Some(device) = wgpu_of_test("a_batch_without_rows_moves_nothing") else { return };
+    let case = &cases()[0];
+    let mut sac = agent(case, &device);
+    let mut before = sac.save();
+    assert_eq!(numbers(&sac.update_batch(&Batch::default(), &[], &[])), [0.0, 0.0]);
+    let mut after = sac.save();
+    assert_eq!([&mut before, &mut after].map(|state| state.u64("updates").expect("a count")), [0, 1]);
+    assert!(after == before);
+}

@@ -1,0 +1,131 @@
+//! Adam and Polyak averaging, a launch each, in place where nobody else holds the buffer.
+
+use burn::tensor::Tensor;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+use super::{buffer, elementwise, empty, tensor};
+use crate::cpu::AdamRule;
+
+/// [`AdamRule`] of one number a thread; a `new_` buffer may be the old one.
+#[cube(launch_unchecked)]
+fn adam(
+    w: &[f32],
+    m: &[f32],
+    v: &[f32],
+    g: &[f32],
+    new_w: &mut [f32],
+    new_m: &mut [f32],
+    new_v: &mut [f32],
+    step: f32,
+    beta_1: f32,
+    beta_2: f32,
+    correction_2: f32,
+    eps: f32,
+    shrink: f32,
+    coupled: f32,
+) {
+    let i = ABSOLUTE_POS as usize;
+    if i < g.len() {
+        let g = coupled * w[i] + g[i];
+        let m = flush(beta_1 * m[i] + (1.0f32 - beta_1) * g);
+        let v = flush(beta_2 * v[i] + (1.0f32 - beta_2) * (g * g));
+        let root = (v * correction_2).sqrt() + eps;
+        new_w[i] = w[i] - (shrink * w[i] + step * m / root);
+        new_m[i] = m;
+        new_v[i] = v;
+    }
+}
+
+/// Zero for a subnormal number, as on the processor.
+#[cube]
+fn flush(x: f32) -> f32 {
+    select(x.abs() < f32::MIN_POSITIVE, 0.0f32, x)
+}
+
+/// target + tau (online − target) of one number a thread.
+#[cube(launch_unchecked)]
+fn polyak(target: &[f32], online: &[f32], new_target: &mut [f32], tau: f32) {
+    let i = ABSOLUTE_POS as usize;
+    if i < online.len() {
+        new_target[i] = target[i] + tau * (online[i] - target[i]);
+    }
+}
+
+/// A buffer to be replaced, and what replaces it: itself if nobody else holds it.
+struct Replaced {
+    old: CubeTensor,
+    new: CubeTensor,
+    in_place: bool,
+}
+
+impl Replaced {
+    fn new(tensor: Tensor<3>) -> Self {
+        let old = buffer(tensor);
+        let in_place = old.can_mut();
+        let new = if in_place { old.clone() } else { empty(&old, old.meta.shape()) };
+        Self { old, new, in_place }
+    }
+
+    /// The argument that is written, where the old buffer is argument number `position`.
+    fn written(&self, position: usize) -> BufferArg {
+        if self.in_place {
+            BufferArg::alias(position, self.old.meta.num_elements())
+        } else {
+            self.new.clone().into_buffer_arg()
+        }
+    }
+}
+
+/// One step: the new weights and moments.
+pub(crate) fn adam_step(rule: AdamRule, old: [Tensor<3>; 3], gradient: Tensor<3>) -> [Tensor<3>; 3] {
+    let [w, m, v] = old.map(Replaced::new);
+    let g = buffer(gradient);
+    let client = g.client.clone();
+    let (cubes, threads) = elementwise(g.meta.num_elements());
+    let [new_w, new_m, new_v] = [(&w, 0), (&m, 1), (&v, 2)].map(|(replaced, position)| replaced.written(position));
+    // Safety: a thread beyond the last number does nothing, and the buffers are of one size.
+    unsafe {
+        adam::launch_unchecked(
+            &client,
+            cubes,
+            threads,
+            w.old.into_buffer_arg(),
+            m.old.into_buffer_arg(),
+            v.old.into_buffer_arg(),
+            g.into_buffer_arg(),
+            new_w,
+            new_m,
+            new_v,
+            rule.step,
+            rule.beta_1,
+            rule.beta_2,
+            rule.correction_2,
+            rule.eps,
+            rule.shrink,
+            rule.coupled,
+        );
+    }
+    [w.new, m.new, v.new].map(tensor)
+}
+
+/// Polyak averaging: the new target.
+pub(crate) fn polyak_step(target: Tensor<3>, online: Tensor<3>, tau: f32) -> Tensor<3> {
+    let (target, online) = (Replaced::new(target), buffer(online));
+    let client = online.client.clone();
+    let (cubes, threads) = elementwise(online.meta.num_elements());
+    let written = target.written(0);
+    // Safety: as above.
+    unsafe {
+        polyak::launch_unchecked(
+            &client,
+            cubes,
+            threads,
+            target.old.into_buffer_arg(),
+            online.into_buffer_arg(),
+            written,
+            tau,
+        );
+    }
+    tensor(target.new)
+}

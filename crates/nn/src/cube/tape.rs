@@ -1,0 +1,342 @@
+//! The passes that keep what gradients need: forward with a tape, and backward to the sums of every layer.
+//!
+//! A tape is one buffer, `[member][tile][feature][T]`: a tile's inputs of every layer, the activations' derivatives,
+//! which the backward pass turns into the loss's gradients at the sums, and what the normalisations need.
+
+use cubecl::prelude::*;
+
+use super::math;
+use super::net_shape::{LayerShape, NetShape};
+use super::product::{Product, linear};
+use super::tile::{self, Tile, activation_of, own_feature, own_vector, scaled, total};
+use crate::cpu::Activation;
+
+/// Where a layer's numbers stand on a tape, in features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TapeLayer {
+    /// What the layer is given, `[I]`.
+    pub(crate) input: usize,
+    /// The activation's derivative, then the loss's gradient at the sums, `[O]`.
+    pub(crate) gradient: usize,
+    /// With layer normalisation: the normalised sums `[O]`, their inverse deviation, and the loss's gradient before
+    /// scale and shift, `[O]`.
+    pub(crate) normalized: usize,
+    pub(crate) inverse_std: usize,
+    pub(crate) before_scale: usize,
+}
+
+/// Where everything stands on a tile's part of a tape.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TapeShape {
+    pub(crate) layers: Vec<TapeLayer>,
+    /// The inverse norm of the features that are divided by it.
+    pub(crate) inverse_norm: usize,
+    /// Features in all.
+    pub(crate) size: usize,
+}
+
+impl TapeShape {
+    pub(crate) fn new(net: &NetShape) -> Self {
+        let mut size = 0;
+        let mut take = |features: usize| {
+            let at = size;
+            size += features;
+            at
+        };
+        let layers = net.layers.iter().map(|layer| {
+            let normed = if layer.norm { layer.outputs } else { 0 };
+            TapeLayer {
+                input: take(layer.inputs),
+                gradient: take(layer.outputs),
+                normalized: take(normed),
+                inverse_std: take(usize::from(layer.norm)),
+                before_scale: take(normed),
+            }
+        });
+        let layers = layers.collect();
+        let inverse_norm = take(usize::from(net.normalized_features));
+        Self { layers, inverse_norm, size }
+    }
+}
+
+/// Features from shared memory to the tape.
+#[cube]
+fn keep<N: Size>(
+    shared: &mut Shared<[Vector<f32, N>]>,
+    tape: &mut [Vector<f32, N>],
+    to: usize,
+    #[comptime] at: usize,
+    #[comptime] features: usize,
+    #[comptime] tile: Tile,
+) {
+    let mut i = UNIT_POS as usize;
+    while i < comptime!(features * tile.vectors()) {
+        tape[to + i] = shared[at + i];
+        i += comptime!(tile.threads);
+    }
+}
+
+/// One number a row, from its own vector's first thread.
+#[cube]
+fn keep_rows<N: Size>(values: Vector<f32, N>, tape: &mut [Vector<f32, N>], to: usize, #[comptime] tile: Tile) {
+    if own_feature(tile) == 0 {
+        tape[to + own_vector(tile)] = values;
+    }
+}
+
+/// [`tile::forward`] with a tape; the tile's part of it begins at `part`.
+#[cube]
+pub(crate) fn forward<N: Size>(
+    parameters: &[f32],
+    member: usize,
+    shared: &mut Shared<[Vector<f32, N>]>,
+    tape: &mut [Vector<f32, N>],
+    part: usize,
+    #[comptime] net: NetShape,
+    #[comptime] shape: TapeShape,
+    #[comptime] tile: Tile,
+) {
+    let vectors = comptime!(tile.vectors());
+    keep::<N>(shared, tape, part, comptime!(tile.input()), comptime!(net.inputs()), tile);
+    #[unroll]
+    for l in 0..comptime!(net.depth()) {
+        let layer = comptime!(net.layers[l]);
+        let kept = comptime!(shape.layers[l]);
+        let to = comptime!(tile.side(l + 1));
+        linear::<N>(parameters, member, shared, comptime!(tile.side(l)), to, comptime!(Product::of(&layer)), tile);
+        if comptime!(layer.norm) {
+            let inverse = tile::normalize::<N>(shared, to, comptime!(layer.outputs), tile);
+            keep_rows::<N>(inverse, tape, part + comptime!(kept.inverse_std * vectors), tile);
+            keep::<N>(shared, tape, part + comptime!(kept.normalized * vectors), to, comptime!(layer.outputs), tile);
+        }
+        if comptime!(l + 1 < net.depth()) {
+            activate::<N>(
+                parameters,
+                member,
+                shared,
+                tape,
+                part + comptime!(kept.gradient * vectors),
+                to,
+                layer,
+                comptime!(net.activation),
+                tile,
+            );
+            if comptime!(net.is_unit(l)) {
+                let inverse = tile::unit::<N>(shared, to, comptime!(layer.outputs), tile);
+                keep_rows::<N>(inverse, tape, part + comptime!(shape.inverse_norm * vectors), tile);
+            }
+            keep::<N>(
+                shared,
+                tape,
+                part + comptime!(shape.layers[l + 1].input * vectors),
+                to,
+                comptime!(layer.outputs),
+                tile,
+            );
+        }
+    }
+}
+
+/// [`tile::activate`] with the derivatives at `slopes` of the tape.
+#[cube]
+fn activate<N: Size>(
+    parameters: &[f32],
+    member: usize,
+    shared: &mut Shared<[Vector<f32, N>]>,
+    tape: &mut [Vector<f32, N>],
+    slopes: usize,
+    #[comptime] at: usize,
+    #[comptime] layer: LayerShape,
+    #[comptime] activation: Activation,
+    #[comptime] tile: Tile,
+) {
+    let vectors = comptime!(tile.vectors());
+    let vector = own_vector(tile);
+    let mut f = own_feature(tile);
+    while f < comptime!(layer.outputs) {
+        let i = f * vectors + vector;
+        let mut x = shared[at + i];
+        if comptime!(layer.norm) {
+            x = scaled::<N>(x, f, parameters, member, layer);
+        }
+        let y = activation_of::<N>(x, activation);
+        shared[at + i] = y;
+        tape[slopes + i] = slope_of::<N>(x, y, activation);
+        f += comptime!(tile.threads / vectors);
+    }
+    sync_cube();
+}
+
+/// An activation's derivative at x, where its value is y.
+#[cube]
+fn slope_of<N: Size>(x: Vector<f32, N>, y: Vector<f32, N>, #[comptime] activation: Activation) -> Vector<f32, N> {
+    let mut slope = Vector::<f32, N>::new(1.0f32);
+    if comptime!(activation == Activation::Tanh) {
+        slope = Vector::new(1.0f32) - y * y;
+    }
+    #[unroll]
+    for lane in 0..N::value() {
+        let z = x.extract(lane);
+        if comptime!(activation == Activation::Silu) {
+            let value = y.extract(lane);
+            slope.insert(lane, math::sigmoid(z) * (1.0f32 - value) + value);
+        } else if comptime!(activation == Activation::Relu) {
+            slope.insert(lane, select(z > 0.0f32, 1.0f32, 0.0f32));
+        }
+    }
+    slope
+}
+
+/// From the output's gradient, at [`Tile::input`] and on the tape, to the sums of every layer on the tape. With
+/// `to_input` the gradient at the network's input stands at side `depth` in the end, else nothing that counts.
+/// `transposed` is a row like the parameters' with every weight `[O, I]`.
+#[cube]
+pub(crate) fn backward<N: Size>(
+    parameters: &[f32],
+    transposed: &[f32],
+    member: usize,
+    shared: &mut Shared<[Vector<f32, N>]>,
+    tape: &mut [Vector<f32, N>],
+    part: usize,
+    #[comptime] to_input: bool,
+    #[comptime] net: NetShape,
+    #[comptime] shape: TapeShape,
+    #[comptime] tile: Tile,
+) {
+    let vectors = comptime!(tile.vectors());
+    keep::<N>(
+        shared,
+        tape,
+        part + comptime!(shape.layers[net.depth() - 1].gradient * vectors),
+        comptime!(tile.input()),
+        comptime!(net.outputs()),
+        tile,
+    );
+    #[unroll]
+    for step in 0..comptime!(net.depth()) {
+        let l = comptime!(net.depth() - 1 - step);
+        let layer = comptime!(net.layers[l]);
+        let to = comptime!(tile.side(step + 1));
+        if comptime!(l > 0 || to_input) {
+            let product =
+                comptime!(Product { inputs: layer.outputs, outputs: layer.inputs, weight: layer.weight, bias: None });
+            linear::<N>(transposed, member, shared, comptime!(tile.side(step)), to, product, tile);
+        }
+        if comptime!(l > 0) {
+            let below = comptime!(net.layers[l.saturating_sub(1)]);
+            let kept = comptime!(shape.layers[l.saturating_sub(1)]);
+            if comptime!(net.is_unit(l.saturating_sub(1))) {
+                unit_backward::<N>(
+                    shared,
+                    tape,
+                    part + comptime!(shape.layers[l].input * vectors),
+                    part + comptime!(shape.inverse_norm * vectors),
+                    to,
+                    comptime!(below.outputs),
+                    tile,
+                );
+            }
+            activation_backward::<N>(shared, tape, part, to, below, kept, tile);
+            if comptime!(below.norm) {
+                norm_backward::<N>(parameters, member, shared, tape, part, to, below, kept, tile);
+            }
+        }
+    }
+}
+
+/// With z = x / ‖x‖ on the tape: the gradient at x is (g − z (g·z)) / ‖x‖, exactly 0 where one unit of a row is active.
+#[cube]
+fn unit_backward<N: Size>(
+    shared: &mut Shared<[Vector<f32, N>]>,
+    tape: &mut [Vector<f32, N>],
+    z: usize,
+    inverse: usize,
+    #[comptime] at: usize,
+    #[comptime] features: usize,
+    #[comptime] tile: Tile,
+) {
+    let vectors = comptime!(tile.vectors());
+    let vector = own_vector(tile);
+    let mut sum = Vector::<f32, N>::new(0.0f32);
+    let mut f = own_feature(tile);
+    while f < features {
+        let i = f * vectors + vector;
+        sum += shared[at + i] * tape[z + i];
+        f += comptime!(tile.slices());
+    }
+    let dot = total::<N>(sum, shared, tile);
+    let inverse = tape[inverse + vector];
+    let mut f = own_feature(tile);
+    while f < features {
+        let i = f * vectors + vector;
+        shared[at + i] = (shared[at + i] - tape[z + i] * dot) * inverse;
+        f += comptime!(tile.threads / vectors);
+    }
+    sync_cube();
+}
+
+/// The gradient before the activation: at the sums, or where there is a normalisation, before scale and shift.
+#[cube]
+fn activation_backward<N: Size>(
+    shared: &mut Shared<[Vector<f32, N>]>,
+    tape: &mut [Vector<f32, N>],
+    part: usize,
+    #[comptime] at: usize,
+    #[comptime] layer: LayerShape,
+    #[comptime] kept: TapeLayer,
+    #[comptime] tile: Tile,
+) {
+    let vectors = comptime!(tile.vectors());
+    let to = comptime!(if layer.norm { kept.before_scale } else { kept.gradient });
+    let mut i = UNIT_POS as usize;
+    while i < comptime!(layer.outputs * vectors) {
+        let g = shared[at + i] * tape[part + i + comptime!(kept.gradient * vectors)];
+        shared[at + i] = g;
+        tape[part + i + comptime!(to * vectors)] = g;
+        i += comptime!(tile.threads);
+    }
+    sync_cube();
+}
+
+/// With z the normalised sums and g the gradient at z·scale + shift:
+/// g ← (g·scale − mean(g·scale) − z mean(z·g·scale)) / σ.
+#[cube]
+fn norm_backward<N: Size>(
+    parameters: &[f32],
+    member: usize,
+    shared: &mut Shared<[Vector<f32, N>]>,
+    tape: &mut [Vector<f32, N>],
+    part: usize,
+    #[comptime] at: usize,
+    #[comptime] layer: LayerShape,
+    #[comptime] kept: TapeLayer,
+    #[comptime] tile: Tile,
+) {
+    let vectors = comptime!(tile.vectors());
+    let features = comptime!(layer.outputs);
+    let vector = own_vector(tile);
+    let z = part + comptime!(kept.normalized * vectors);
+    let mut plain = Vector::<f32, N>::new(0.0f32);
+    let mut along = Vector::<f32, N>::new(0.0f32);
+    let mut f = own_feature(tile);
+    while f < features {
+        let i = f * vectors + vector;
+        let g = shared[at + i] * Vector::new(parameters[member + f + comptime!(layer.scale)]);
+        plain += g;
+        along += g * tape[z + i];
+        f += comptime!(tile.slices());
+    }
+    let mean = total::<N>(plain, shared, tile) / Vector::new(comptime!(features as f32));
+    let along = total::<N>(along, shared, tile) / Vector::new(comptime!(features as f32));
+    let inverse = tape[part + vector + comptime!(kept.inverse_std * vectors)];
+    let mut f = own_feature(tile);
+    while f < features {
+        let i = f * vectors + vector;
+        let g = shared[at + i] * Vector::new(parameters[member + f + comptime!(layer.scale)]);
+        let g = (g - mean - tape[z + i] * along) * inverse;
+        shared[at + i] = g;
+        tape[part + i + comptime!(kept.gradient * vectors)] = g;
+        f += comptime!(tile.threads / vectors);
+    }
+    sync_cube();
+}

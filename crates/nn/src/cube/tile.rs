@@ -1,0 +1,369 @@
+//! A cube of threads carries some rows through all layers of one member.
+//!
+//! The activations of a tile of `T` rows stand in shared memory as `[feature][T]`, in vectors of up to four rows, on
+//! two sides: a layer reads one side and writes the other.
+
+#![allow(missing_docs, reason = "of what the macro adds to a function")]
+
+use cubecl::ir::HardwareProperties;
+use cubecl::prelude::*;
+
+use super::math;
+use super::net_shape::{LayerShape, NetShape};
+use super::product::{Product, linear};
+use crate::cpu::Activation;
+
+/// Threads of a cube, where the device allows so many.
+const THREADS: usize = 256;
+/// Rows of a tile, at most.
+const MOST_ROWS: usize = 32;
+/// Rows of a vector, at most: what WGSL has.
+const MOST_LANES: usize = 4;
+/// Parts that a sum over features is cut into.
+const SLICES: usize = 16;
+
+/// Added to the variance in layer normalisation.
+pub(crate) const NORM_EPS: f32 = 1e-5;
+/// The least norm that features are divided by.
+pub(crate) const LEAST_NORM: f32 = 1e-12;
+
+/// The form of a tile, known when a kernel is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tile {
+    /// Rows, `T`: a power of two up to 32.
+    pub rows: usize,
+    /// Threads of the cube: a power of two, a multiple of the vectors of a feature.
+    pub threads: usize,
+    /// Features that a side has room for.
+    pub widest: usize,
+}
+
+impl Tile {
+    /// The tallest tile for these networks on a device, with so many bytes of shared memory left over, or nothing if
+    /// not even one row fits.
+    #[must_use]
+    pub fn tallest(device: &HardwareProperties, nets: &[&NetShape], left: usize) -> Option<Self> {
+        let widest = nets.iter().map(|net| net.widest()).max().unwrap_or(1);
+        let most = device.max_units_per_cube.min(device.max_cube_dim.0) as usize;
+        Self::within(device.max_shared_memory_size.saturating_sub(left), most, widest)
+    }
+
+    /// The tallest tile in so many bytes, with so many threads at most.
+    fn within(room: usize, most_threads: usize, widest: usize) -> Option<Self> {
+        let threads = THREADS.min(1 << most_threads.max(1).ilog2());
+        (0..=MOST_ROWS.ilog2())
+            .rev()
+            .map(|power| Self { rows: 1 << power, threads, widest })
+            .find(|tile| tile.bytes() <= room && tile.vectors() <= threads)
+    }
+
+    /// The same with fewer rows, so that a launch over `rows` rows of `members` members has cubes for a whole GPU.
+    #[must_use]
+    pub fn spread(mut self, members: usize, rows: usize) -> Self {
+        // About one for each multiprocessor of a large GPU.
+        const CUBES: usize = 128;
+        while self.rows > MOST_LANES && members * rows.div_ceil(self.rows) < CUBES {
+            self.rows /= 2;
+        }
+        self
+    }
+
+    /// Rows of a vector: the kernel's `N`.
+    #[must_use]
+    pub fn lanes(&self) -> usize {
+        self.rows.min(MOST_LANES)
+    }
+
+    /// Vectors that hold the rows of one feature.
+    #[must_use]
+    pub fn vectors(&self) -> usize {
+        self.rows / self.lanes()
+    }
+
+    /// Where side `side`, of even or odd number, begins in shared memory, in vectors.
+    #[must_use]
+    pub fn side(&self, side: usize) -> usize {
+        (side % 2) * self.widest * self.vectors()
+    }
+
+    /// Where the input of [`forward`] has to stand: `[feature][T]` from here, in vectors.
+    #[must_use]
+    pub fn input(&self) -> usize {
+        self.side(0)
+    }
+
+    /// Where [`forward`] leaves the output.
+    #[must_use]
+    pub fn output(&self, net: &NetShape) -> usize {
+        self.side(net.depth())
+    }
+
+    /// Vectors of shared memory: two sides, and room for [`total`].
+    #[must_use]
+    pub fn size(&self) -> usize {
+        (2 * self.widest + self.slices()) * self.vectors()
+    }
+
+    /// Bytes of shared memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.size() * self.lanes() * size_of::<f32>()
+    }
+
+    /// Parts that [`total`] adds.
+    #[must_use]
+    pub fn slices(&self) -> usize {
+        SLICES.min(self.threads / self.vectors())
+    }
+
+    fn scratch(&self) -> usize {
+        2 * self.widest * self.vectors()
+    }
+}
+
+/// All layers. The input stands at [`Tile::input`] and the cube has met since it was written; the output stands at
+/// [`Tile::output`], and the cube meets after it is written. `member` is where the member's row of parameters begins.
+#[cube]
+pub fn forward<N: Size>(
+    parameters: &[f32],
+    member: usize,
+    shared: &mut Shared<[Vector<f32, N>]>,
+    #[comptime] net: NetShape,
+    #[comptime] tile: Tile,
+) {
+    #[unroll]
+    for l in 0..comptime!(net.depth()) {
+        let layer = comptime!(net.layers[l]);
+        let to = comptime!(tile.side(l + 1));
+        linear::<N>(parameters, member, shared, comptime!(tile.side(l)), to, comptime!(Product::of(&layer)), tile);
+        if comptime!(layer.norm) {
+            normalize::<N>(shared, to, comptime!(layer.outputs), tile);
+        }
+        if comptime!(l + 1 < net.depth()) {
+            activate::<N>(parameters, member, shared, to, layer, comptime!(net.activation), tile);
+        }
+        if comptime!(net.is_unit(l)) {
+            unit::<N>(shared, to, comptime!(layer.outputs), tile);
+        }
+    }
+}
+
+/// The vector of every feature that a thread works on.
+#[cube]
+pub(crate) fn own_vector(#[comptime] tile: Tile) -> usize {
+    UNIT_POS as usize % comptime!(tile.vectors())
+}
+
+/// The first feature that a thread works on; the others follow at a distance of threads over vectors.
+#[cube]
+pub(crate) fn own_feature(#[comptime] tile: Tile) -> usize {
+    UNIT_POS as usize / comptime!(tile.vectors())
+}
+
+/// The sum over all features of a thread's own vector. Thread by thread it gives what it has summed over the features
+/// [`own_feature`], and every [`Tile::slices`] after it; threads beyond the slices give nothing that counts.
+#[cube]
+pub(crate) fn total<N: Size>(
+    part: Vector<f32, N>,
+    shared: &mut Shared<[Vector<f32, N>]>,
+    #[comptime] tile: Tile,
+) -> Vector<f32, N> {
+    let vectors = comptime!(tile.vectors());
+    let slice = own_feature(tile);
+    let vector = own_vector(tile);
+    if slice < comptime!(tile.slices()) {
+        shared[comptime!(tile.scratch()) + slice * vectors + vector] = part;
+    }
+    sync_cube();
+    let mut sum = Vector::<f32, N>::new(0.0f32);
+    #[unroll]
+    for slice in 0..comptime!(tile.slices()) {
+        sum += shared[vector + comptime!(tile.scratch() + slice * vectors)];
+    }
+    sync_cube();
+    sum
+}
+
+/// The mean of the features at `at`, for a thread's own vector.
+#[cube]
+fn mean<N: Size>(
+    shared: &mut Shared<[Vector<f32, N>]>,
+    #[comptime] at: usize,
+    #[comptime] features: usize,
+    #[comptime] tile: Tile,
+) -> Vector<f32, N> {
+    let vectors = comptime!(tile.vectors());
+    let vector = own_vector(tile);
+    let mut part = Vector::<f32, N>::new(0.0f32);
+    let mut f = own_feature(tile);
+    while f < features {
+        part += shared[at + f * vectors + vector];
+        f += comptime!(tile.slices());
+    }
+    total::<N>(part, shared, tile) / Vector::new(comptime!(features as f32))
+}
+
+/// The inverse root of the mean square of the features at `at` around `mean`, with the 1e-5 in it.
+#[cube]
+fn inverse_deviation<N: Size>(
+    mean: Vector<f32, N>,
+    shared: &mut Shared<[Vector<f32, N>]>,
+    #[comptime] at: usize,
+    #[comptime] features: usize,
+    #[comptime] tile: Tile,
+) -> Vector<f32, N> {
+    let vectors = comptime!(tile.vectors());
+    let vector = own_vector(tile);
+    let mut part = Vector::<f32, N>::new(0.0f32);
+    let mut f = own_feature(tile);
+    while f < features {
+        let centred = shared[at + f * vectors + vector] - mean;
+        part += centred * centred;
+        f += comptime!(tile.slices());
+    }
+    let variance = total::<N>(part, shared, tile) / Vector::new(comptime!(features as f32));
+    Vector::new(1.0f32) / (variance + Vector::new(NORM_EPS)).sqrt()
+}
+
+/// Layer normalisation in place, without scale and shift: gives back 1/σ, for a thread's own vector.
+#[cube]
+pub(crate) fn normalize<N: Size>(
+    shared: &mut Shared<[Vector<f32, N>]>,
+    #[comptime] at: usize,
+    #[comptime] features: usize,
+    #[comptime] tile: Tile,
+) -> Vector<f32, N> {
+    let vectors = comptime!(tile.vectors());
+    let vector = own_vector(tile);
+    let mean = mean::<N>(shared, at, features, tile);
+    let inverse = inverse_deviation::<N>(mean, shared, at, features, tile);
+    let mut f = own_feature(tile);
+    while f < features {
+        let i = at + f * vectors + vector;
+        shared[i] = (shared[i] - mean) * inverse;
+        f += comptime!(tile.threads / vectors);
+    }
+    sync_cube();
+    inverse
+}
+
+/// Scale and shift if there are any, then the activation, in place.
+#[cube]
+pub(crate) fn activate<N: Size>(
+    parameters: &[f32],
+    member: usize,
+    shared: &mut Shared<[Vector<f32, N>]>,
+    #[comptime] at: usize,
+    #[comptime] layer: LayerShape,
+    #[comptime] activation: Activation,
+    #[comptime] tile: Tile,
+) {
+    let vectors = comptime!(tile.vectors());
+    let vector = own_vector(tile);
+    let mut f = own_feature(tile);
+    while f < comptime!(layer.outputs) {
+        let i = at + f * vectors + vector;
+        let mut x = shared[i];
+        if comptime!(layer.norm) {
+            x = scaled::<N>(x, f, parameters, member, layer);
+        }
+        shared[i] = activation_of::<N>(x, activation);
+        f += comptime!(tile.threads / vectors);
+    }
+    sync_cube();
+}
+
+/// x · scale + shift of feature `f`.
+#[cube]
+pub(crate) fn scaled<N: Size>(
+    x: Vector<f32, N>,
+    f: usize,
+    parameters: &[f32],
+    member: usize,
+    #[comptime] layer: LayerShape,
+) -> Vector<f32, N> {
+    let scale = parameters[member + f + comptime!(layer.scale)];
+    let shift = parameters[member + f + comptime!(layer.shift)];
+    x * Vector::new(scale) + Vector::new(shift)
+}
+
+/// An activation, lane by lane.
+#[cube]
+pub(crate) fn activation_of<N: Size>(x: Vector<f32, N>, #[comptime] activation: Activation) -> Vector<f32, N> {
+    let mut y = x;
+    #[unroll]
+    for lane in 0..N::value() {
+        let z = x.extract(lane);
+        if comptime!(activation == Activation::Silu) {
+            y.insert(lane, z * math::sigmoid(z));
+        } else if comptime!(activation == Activation::Relu) {
+            // Written so that a NaN goes through.
+            y.insert(lane, select(z < 0.0f32, 0.0f32, z));
+        } else if comptime!(activation == Activation::Tanh) {
+            y.insert(lane, math::tanh(z));
+        }
+    }
+    y
+}
+
+/// Features divided by max(‖x‖, 1e-12), in place: gives back the inverse of that, for a thread's own vector.
+#[cube]
+pub(crate) fn unit<N: Size>(
+    shared: &mut Shared<[Vector<f32, N>]>,
+    #[comptime] at: usize,
+    #[comptime] features: usize,
+    #[comptime] tile: Tile,
+) -> Vector<f32, N> {
+    let vectors = comptime!(tile.vectors());
+    let vector = own_vector(tile);
+    let mut part = Vector::<f32, N>::new(0.0f32);
+    let mut f = own_feature(tile);
+    while f < features {
+        let x = shared[at + f * vectors + vector];
+        part += x * x;
+        f += comptime!(tile.slices());
+    }
+    let mut norm = total::<N>(part, shared, tile).sqrt();
+    #[unroll]
+    for lane in 0..N::value() {
+        let x = norm.extract(lane);
+        norm.insert(lane, select(x < LEAST_NORM, LEAST_NORM, x));
+    }
+    let mut f = own_feature(tile);
+    while f < features {
+        let i = at + f * vectors + vector;
+        // Divided, not multiplied by the inverse: the one active unit of a row is then exactly 1.
+        shared[i] = shared[i] / norm;
+        f += comptime!(tile.threads / vectors);
+    }
+    sync_cube();
+    Vector::new(1.0f32) / norm
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tallest_tile_fits_and_the_next_does_not() {
+        for (room, most_threads, widest) in [16, 32, 48, 64]
+            .into_iter()
+            .flat_map(|kib| [1, 17, 200, 256, 1000, 2000].map(|width| (kib << 10, 256, width)))
+        {
+            let tile = Tile::within(room, most_threads, widest).expect("a tile");
+            assert!(tile.bytes() <= room, "{tile:?}");
+            assert!(tile.rows == MOST_ROWS || Tile { rows: 2 * tile.rows, ..tile }.bytes() > room, "{tile:?}");
+        }
+        assert_eq!(Tile::within(16 << 10, 256, 3000), None);
+        let few = Tile::within(16 << 10, 100, 16).expect("a tile");
+        assert_eq!((few.threads, few.rows), (64, MOST_ROWS));
+    }
+
+    #[test]
+    fn few_rows_are_spread_over_more_cubes() {
+        let tile = Tile::within(48 << 10, 256, 256).expect("a tile");
+        assert_eq!(tile.spread(7, 100_000), tile);
+        assert_eq!(tile.spread(1, 1).rows, MOST_LANES);
+        assert!(tile.spread(2, 256).rows < tile.rows);
+    }
+}
