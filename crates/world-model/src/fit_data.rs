@@ -3,16 +3,17 @@
 //!
 //! None of it is saved: a call that is cut and resumed derives the same again.
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Tensor};
 use foresee_core::Batch;
-use foresee_nn::ValueView;
+use foresee_nn::{ValueView, tensors};
 
 use crate::config::ModelConfig;
-use crate::ensemble::Prediction;
-use crate::loss::LossInput;
+use crate::fit_tensors::FitTensors;
 use crate::normalizer::Normalizer;
 use crate::split::Split;
-use crate::value_terms::{ValueTerms, gather};
+use crate::value_terms::ValueTerms;
 
 /// The rows of a training call, and what each of them counts.
 #[derive(Clone, Copy, Debug)]
@@ -64,10 +65,12 @@ pub(crate) struct FitData {
     /// What each row counts, `[rows]`.
     pub(crate) row_weights: Option<Vec<f32>>,
     pub(crate) add_mse: bool,
+    /// The same on the device, where steps are taken in tensor operations.
+    pub(crate) tensors: Option<FitTensors>,
 }
 
 impl FitData {
-    /// The data of a call, from `[seed, call, real_step]`.
+    /// The data of a call, from `[seed, call, real_step]`; on the device too if steps are taken there in tensor operations.
     pub(crate) fn new(
         config: &ModelConfig,
         rows: TrainingRows<'_>,
@@ -75,6 +78,7 @@ impl FitData {
         view: &dyn ValueView,
         [seed, call, real_step]: [u64; 3],
         device: &Device,
+        in_tensors: bool,
     ) -> Self {
         let TrainingRows { batch: rows, weights } = rows;
         let n = rows.rows;
@@ -87,7 +91,7 @@ impl FitData {
             targets.extend(next.iter().zip(obs).map(|(next, obs)| next - obs));
             targets.push(reward);
         }
-        Self {
+        let mut data = Self {
             rows: n,
             split: Split::new(n, config.fit.holdout, config.ensemble.members, seed, call),
             inputs,
@@ -95,7 +99,10 @@ impl FitData {
             values: ValueTerms::new(&config.loss, view, [&rows.obs, &rows.next_obs], obs_dim, device),
             row_weights: weights.map(<[f32]>::to_vec),
             add_mse: real_step < config.loss.add_mse_until,
-        }
+            tensors: None,
+        };
+        data.tensors = in_tensors.then(|| FitTensors::new(&data, device));
+        data
     }
 
     /// The normaliser of these rows' inputs.
@@ -104,26 +111,23 @@ impl FitData {
         Normalizer::from_rows(&inputs, inputs.len() / rows.rows)
     }
 
-    /// Inputs `[E, B, O + A]` and targets `[E, B, O + 1]` of replay rows `[E, B]`.
-    pub(crate) fn gather(&self, rows: &[u32], members: usize, device: &Device) -> (Tensor<3>, Tensor<3>) {
-        let gather = |all: &[f32]| gather(all, all.len() / self.rows, rows, members, device);
-        (gather(&self.inputs), gather(&self.targets))
+    /// Rows of the call.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
     }
 
-    /// All that a loss sees of replay rows `[E, B]`, or of `[1, B]` shown to every member, under a prediction.
-    pub(crate) fn loss_input(
-        &self,
-        rows: &[u32],
-        members: usize,
-        predict: impl FnOnce(Tensor<3>) -> Prediction,
-        view: &dyn ValueView,
-        device: &Device,
-    ) -> LossInput {
-        let (inputs, target) = self.gather(rows, members, device);
-        let prediction = predict(inputs);
-        let values = self.values.gather(rows, members, &prediction.mean, view, device);
-        let row_weights = self.row_weights.as_ref().map(|all| gather(all, 1, rows, members, device).squeeze_dim(2));
-        LossInput { prediction, target, values, add_mse: self.add_mse, row_weights }
+    /// Inputs `[1, B, O + A]` and targets `[1, B, O + 1]` of a part of the holdout.
+    pub(crate) fn of_holdout(&self, part: Range<usize>, device: &Device) -> (Tensor<3>, Tensor<3>) {
+        if let Some(tensors) = &self.tensors {
+            return tensors.gather(&tensors.holdout(part));
+        }
+        let gather = |all: &[f32]| {
+            let width = all.len() / self.rows;
+            let rows = self.split.holdout[part.clone()].iter().map(|&row| row as usize);
+            let values = rows.flat_map(|row| &all[row * width..][..width]).copied().collect();
+            tensors::from_vec(values, [1, part.len(), width], device)
+        };
+        (gather(&self.inputs), gather(&self.targets))
     }
 }
 

@@ -17,6 +17,7 @@ pub mod config;
 pub mod early_stopping;
 pub mod ensemble;
 mod fit_data;
+mod fit_tensors;
 pub mod loss;
 pub mod normalizer;
 pub mod split;

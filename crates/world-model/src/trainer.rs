@@ -8,7 +8,7 @@
 //! data an epoch is one to three of them, so scores are taken at the end of an epoch, and no closer than
 //! `STEPS_BETWEEN_SCORES`.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use foresee_nn::host;
 use foresee_nn::{Adam, AdamConfig, Mlp, Parameters, ValueView, tensors};
 
@@ -24,6 +24,7 @@ use crate::config::{ModelConfig, Snapshot};
 use crate::early_stopping::EarlyStopping;
 use crate::ensemble::{Bounds, Ensemble, predict};
 use crate::fit_data::{FitData, TrainingRows};
+use crate::fit_tensors::{EpochRows, FitTensors};
 use crate::loss;
 use crate::loss::lanes::LaneLoss;
 use steps::HostSteps;
@@ -51,6 +52,8 @@ pub struct Fit {
     batch: usize,
     /// The replay rows of one batch, `[E, B]`: a buffer.
     rows: Vec<u32>,
+    /// The replay rows of this epoch's batches, where steps are taken in tensor operations; derived when needed.
+    epoch_rows: Option<EpochRows>,
     steps: u64,
     scored_at: u64,
     train_loss: f64,
@@ -121,6 +124,7 @@ impl Trainer {
             epoch: 0,
             batch: 0,
             rows: Vec::new(),
+            epoch_rows: None,
             steps: 0,
             scored_at: 0,
             train_loss: f64::NAN,
@@ -154,36 +158,41 @@ impl Trainer {
     /// The fit's next gradient step; the loss before it. The agent is the one that the fit began with.
     pub fn gradient_step(&mut self, fit: &mut Fit, view: &dyn ValueView) -> TrainLoss {
         let batch = self.config.fit.batch;
-        fit.data.split.batch(&fit.order, fit.batch, batch, &mut fit.rows);
-        let loss = self.step(&fit.data, &fit.rows, view);
+        let loss = match &fit.data.tensors {
+            Some(data) => {
+                let new = || EpochRows::new(&fit.data.split, &fit.order, batch, &self.device);
+                let rows = fit.epoch_rows.get_or_insert_with(new).batch(fit.batch);
+                TrainLoss::Device(self.step_in_tensors(data, &rows, view))
+            }
+            None => {
+                fit.data.split.batch(&fit.order, fit.batch, batch, &mut fit.rows);
+                TrainLoss::Host(self.step(&fit.data, &fit.rows, view))
+            }
+        };
         fit.steps += 1;
         fit.batch += 1;
         if fit.batch == fit.data.split.batches(batch) {
             (fit.epoch, fit.batch) = (fit.epoch + 1, 0);
             fit.data.split.reorder(fit.epoch, &mut fit.order);
+            fit.epoch_rows = None;
         }
         loss
     }
 
-    /// One gradient step on replay rows `[E, B]`; the loss before it.
-    fn step(&mut self, data: &FitData, rows: &[u32], view: &dyn ValueView) -> TrainLoss {
+    /// One gradient step on replay rows `[E, B]` in host memory; the loss before it.
+    fn step(&mut self, data: &FitData, rows: &[u32], view: &dyn ValueView) -> f64 {
         let loss = self.lane_loss(data);
-        match &mut self.host {
-            Some(host) => {
-                let adams = (&mut self.net_adam, self.bounds_adam.as_mut());
-                TrainLoss::Host(host.step(&loss, data, rows, view, &mut self.ensemble, adams))
-            }
-            None => TrainLoss::Device(self.step_in_tensors(data, rows, view)),
-        }
+        let host = self.host.as_mut().expect("data in tensors is stepped on in tensors");
+        host.step(&loss, data, rows, view, &mut self.ensemble, (&mut self.net_adam, self.bounds_adam.as_mut()))
     }
 
     /// The same in ordinary tensor operations: the specification, and what runs where memory is not the host's.
-    fn step_in_tensors(&mut self, data: &FitData, rows: &[u32], view: &dyn ValueView) -> Tensor<1> {
+    fn step_in_tensors(&mut self, data: &FitTensors, rows: &Tensor<2, Int>, view: &dyn ValueView) -> Tensor<1> {
         // Prediction, what it is compared with, and the loss, on a copy that lives for one gradient.
-        let (members, channels) = (self.ensemble.members(), self.ensemble.obs_dim() + 1);
+        let channels = self.ensemble.obs_dim() + 1;
         let (net, bounds) = (self.ensemble.net.tracked(), self.ensemble.bounds.as_ref().map(Parameters::tracked));
         let predict = |inputs| predict(&net, bounds.as_ref(), inputs, channels);
-        let input = data.loss_input(rows, members, predict, view, &self.device);
+        let input = data.loss_input(rows, predict, view);
         let loss = loss::reduce(loss::per_row(&self.config.loss, &input), bounds.as_ref());
 
         // Gradient and step.
@@ -207,38 +216,41 @@ impl Trainer {
     /// Every member's mean score on the holdout, `[E]`.
     fn holdout_scores(&self, data: &FitData, view: &dyn ValueView) -> Vec<f64> {
         let lanes = self.lane_loss(data).score();
-        self.mean_over_holdout(data, &lanes, view, |rows| {
+        self.mean_over_holdout(data, &lanes, view, |tensors, rows| {
             let predict = |inputs| self.ensemble.predict(inputs);
-            loss::score_per_row(&self.config.loss, &data.loss_input(rows, 1, predict, view, &self.device))
+            loss::score_per_row(&self.config.loss, &tensors.loss_input(rows, predict, view))
         })
     }
 
     /// Every member's mean squared error on the holdout, every row counted once, `[E]`.
     fn holdout_mse(&self, data: &FitData, view: &dyn ValueView) -> Vec<f64> {
         let lanes = LaneLoss::mse(self.ensemble.obs_dim() + 1);
-        self.mean_over_holdout(data, &lanes, view, |rows| {
-            let (inputs, target) = data.gather(rows, 1, &self.device);
+        self.mean_over_holdout(data, &lanes, view, |tensors, rows| {
+            let (inputs, target) = tensors.gather(rows);
             loss::mse::per_row(self.ensemble.predict(inputs).mean, target)
         })
     }
 
-    /// Every member's mean of a function of replay rows, given in both forms, over the holdout, `[E]`.
+    /// Every member's mean of a function of replay rows, given in both forms, over the holdout, `[E]`. From a device it is
+    /// read back once.
     fn mean_over_holdout(
         &self,
         data: &FitData,
         lanes: &LaneLoss,
         view: &dyn ValueView,
-        per_row: impl Fn(&[u32]) -> Tensor<2>,
+        per_row: impl Fn(&FitTensors, &Tensor<2, Int>) -> Tensor<2>,
     ) -> Vec<f64> {
-        let holdout = &data.split.holdout;
-        let mut sums = vec![0.0; self.ensemble.members()];
-        if self.host.is_some() {
-            sums = steps::scores(&self.ensemble, lanes, data, holdout, view);
-        } else {
-            for rows in holdout.chunks(ROWS_AT_ONCE) {
-                let scores = tensors::to_vec(per_row(rows).sum_dim(1));
-                sums.iter_mut().zip(scores).for_each(|(sum, score)| *sum += f64::from(score));
+        let (holdout, members) = (&data.split.holdout, self.ensemble.members());
+        let mut sums = vec![0.0; members];
+        if let Some(tensors) = &data.tensors {
+            let part = |start: usize| tensors.holdout(start..holdout.len().min(start + ROWS_AT_ONCE));
+            let parts = (0..holdout.len()).step_by(ROWS_AT_ONCE).map(|start| per_row(tensors, &part(start)).sum_dim(1));
+            let parts = tensors::to_vec(Tensor::cat(parts.collect(), 1));
+            for (sum, parts) in sums.iter_mut().zip(parts.chunks_exact(parts.len() / members)) {
+                *sum = parts.iter().map(|&part| f64::from(part)).sum();
             }
+        } else {
+            sums = steps::scores(&self.ensemble, lanes, data, holdout, view);
         }
         sums.into_iter().map(|sum| sum / holdout.len() as f64).collect()
     }
@@ -291,6 +303,14 @@ impl Trainer {
 
     fn derive(&self, rows: TrainingRows<'_>, view: &dyn ValueView, call: u64, real_step: u64) -> FitData {
         let normalizer = &self.ensemble.normalizer;
-        FitData::new(&self.config, rows, normalizer, view, [self.seed, call, real_step], &self.device)
+        FitData::new(
+            &self.config,
+            rows,
+            normalizer,
+            view,
+            [self.seed, call, real_step],
+            &self.device,
+            self.host.is_none(),
+        )
     }
 }

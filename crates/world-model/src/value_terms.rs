@@ -3,11 +3,11 @@
 //! The agent stands still while the model is fitted, so all of it but the values at predicted states is computed once a
 //! training call, and shared by all members, epochs, training and holdout alike.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use foresee_nn::{ValueView, tensors};
 
 use crate::config::{LossConfig, LossKind};
-use crate::loss::{ValueInput, itervaml, value_weighted};
+use crate::loss::value_weighted;
 use crate::value_weights::ValueWeights;
 
 /// Rows whose values are taken at once: bounds the memory of one pass.
@@ -73,41 +73,6 @@ impl ValueTerms {
             _ => None,
         }
     }
-
-    /// For replay rows `[E, B]`, or `[1, B]` that all members see, and the mean that the members predict there,
-    /// `[E, B, O + 1]`.
-    pub(crate) fn gather(
-        &self,
-        rows: &[u32],
-        members: usize,
-        mean: &Tensor<3>,
-        view: &dyn ValueView,
-        device: &Device,
-    ) -> ValueInput {
-        match self {
-            Self::None => ValueInput::None,
-            Self::Gradients(all) => ValueInput::Gradients(all.gather(rows, members, device)),
-            Self::Values(all) => {
-                let obs_dim = mean.dims()[2] - 1;
-                let obs = gather(&all.obs, obs_dim, rows, members, device);
-                let values = gather(&all.values, all.heads, rows, members, device);
-                ValueInput::Values {
-                    predicted: itervaml::predicted_values(view, obs, mean.clone()),
-                    target: values.permute([2, 0, 1]),
-                }
-            }
-            Self::Weights(all) => ValueInput::Weights(gather(all, 1, rows, members, device).squeeze_dim(2)),
-        }
-    }
-}
-
-/// The given rows of `[rows, width]`, member by member: `[E, B]` indices -> `[E, B, width]`.
-pub(crate) fn gather(all: &[f32], width: usize, rows: &[u32], members: usize, device: &Device) -> Tensor<3> {
-    let mut out = Vec::with_capacity(rows.len() * width);
-    for &row in rows {
-        out.extend_from_slice(&all[row as usize * width..][..width]);
-    }
-    tensors::from_vec(out, [members, rows.len() / members, width], device)
 }
 
 /// V_n at every state `[rows, O]`: `[rows, N]`.

@@ -6,6 +6,8 @@
 use burn::tensor::{Device, Tensor};
 use foresee_nn::{ValueView, tensors};
 
+use crate::fit_tensors::{gather_heads, numbers};
+
 /// Rows whose gradients are taken at once: bounds the memory of one pass.
 const ROWS_AT_ONCE: usize = 8192;
 
@@ -48,13 +50,13 @@ impl ValueWeights {
     /// The gradients of given replay rows, member by member: `[E, B]` indices -> `[N, E, B, O]`.
     #[must_use]
     pub fn gather(&self, indices: &[u32], members: usize, device: &Device) -> Tensor<4> {
-        let mut out = Vec::with_capacity(self.heads * indices.len() * self.obs_dim);
-        for head in 0..self.heads {
-            for &row in indices {
-                out.extend_from_slice(self.gradient(head, row as usize));
-            }
-        }
-        tensors::from_vec(out, [self.heads, members, indices.len() / members, self.obs_dim], device)
+        let rows = numbers(indices, device).reshape([members, indices.len() / members]);
+        gather_heads(&self.tensor(device), &rows)
+    }
+
+    /// All of them on a device, `[N, rows, O]`.
+    pub(crate) fn tensor(&self, device: &Device) -> Tensor<3> {
+        tensors::from_vec(self.gradients.clone(), [self.heads, self.rows, self.obs_dim], device)
     }
 
     /// One head's gradient at one replay row, `[O]`.

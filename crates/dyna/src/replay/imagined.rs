@@ -1,7 +1,11 @@
-//! Imagined transitions: a ring that overwrites its oldest rows.
+//! Imagined transitions: a ring that overwrites its oldest rows, in host memory or on a device that runs kernels.
 
+use std::borrow::Cow;
+
+use burn::tensor::Device;
 use foresee_core::{Batch, State, StateError};
 
+use super::DeviceRows;
 use super::real::{restore_rows, save_rows};
 
 /// Places in a ring: row `r` goes to `(start + r) mod batch.rows`.
@@ -12,39 +16,96 @@ pub(crate) struct Claim<'a> {
 }
 
 /// A ring of rows. When its capacity changes, as the horizon grows, the newest rows move over in their order.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct ImaginedBuffer {
-    rows: Batch,
+    rows: Rows,
     capacity: usize,
     /// Where the next row goes once the ring is full; until then rows are appended.
     next: usize,
-    obs_dim: usize,
-    action_dim: usize,
+    /// Entries of observations and actions, `[O, A]`.
+    dims: [usize; 2],
+}
+
+/// Where the rows are. Saved, both are the same.
+#[derive(Debug)]
+enum Rows {
+    /// Memory is taken as rows come.
+    Host(Batch),
+    /// Memory is taken at once; `len` rows are set, and `claimed` wait for being sent.
+    Device { rows: DeviceRows, len: usize, claimed: Batch },
 }
 
 impl ImaginedBuffer {
-    /// An empty ring of `capacity` rows. Memory is taken as rows come.
+    /// An empty ring of `capacity` rows in host memory.
     #[must_use]
     pub fn new(capacity: usize, obs_dim: usize, action_dim: usize) -> Self {
-        Self { rows: Batch::default(), capacity, next: 0, obs_dim, action_dim }
+        Self { rows: Rows::Host(Batch::default()), capacity, next: 0, dims: [obs_dim, action_dim] }
     }
 
-    /// The stored rows, in the ring's order.
+    /// An empty ring on the device if it runs kernels, else in host memory.
     #[must_use]
-    pub fn rows(&self) -> &Batch {
-        &self.rows
+    pub fn on(capacity: usize, dims: [usize; 2], device: &Device) -> Self {
+        let mut ring = Self::new(capacity, dims[0], dims[1]);
+        if let Some(rows) = DeviceRows::new(capacity, dims, device) {
+            ring.rows = Rows::Device { rows, len: 0, claimed: Batch::default() };
+        }
+        ring
+    }
+
+    /// The stored rows, in the ring's order; read back from a device.
+    #[must_use]
+    pub fn rows(&self) -> Cow<'_, Batch> {
+        match &self.rows {
+            Rows::Host(rows) => Cow::Borrowed(rows),
+            Rows::Device { rows, len, .. } => Cow::Owned(rows.read(*len)),
+        }
+    }
+
+    /// The rows on the device, where they are: who writes `n` of them from [`ImaginedBuffer::position`] on, and on at 0
+    /// behind the last, says so with [`ImaginedBuffer::written`].
+    #[must_use]
+    pub fn on_device(&mut self) -> Option<&mut DeviceRows> {
+        match &mut self.rows {
+            Rows::Host(_) => None,
+            Rows::Device { rows, .. } => Some(rows),
+        }
+    }
+
+    /// The rows on the device, to be read.
+    pub(super) fn device_rows(&self) -> Option<&DeviceRows> {
+        match &self.rows {
+            Rows::Host(_) => None,
+            Rows::Device { rows, .. } => Some(rows),
+        }
+    }
+
+    /// Takes `count` more rows on the device for written.
+    pub fn written(&mut self, count: usize) {
+        if let Rows::Device { len, .. } = &mut self.rows {
+            *len = (*len + count).min(self.capacity);
+            self.next = (self.next + count) % self.capacity.max(1);
+        }
     }
 
     /// Rows stored.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.rows.rows
+        match &self.rows {
+            Rows::Host(rows) => rows.rows,
+            Rows::Device { len, .. } => *len,
+        }
     }
 
     /// Whether nothing is stored.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Rows that there is room for.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// Where the next row goes.
@@ -56,40 +117,85 @@ impl ImaginedBuffer {
     /// Stores a row over the oldest one, or behind the last while there is room.
     #[track_caller]
     pub fn push(&mut self, obs: &[f32], action: &[f32], reward: f32, next_obs: &[f32], terminated: bool) {
-        assert_eq!((obs.len(), action.len()), (self.obs_dim, self.action_dim), "a row of other dimensions");
-        if self.len() < self.capacity {
-            self.rows.push(obs, action, reward, next_obs, terminated);
-        } else {
-            let (i, o, a) = (self.next, self.obs_dim, self.action_dim);
-            self.rows.obs[i * o..(i + 1) * o].copy_from_slice(obs);
-            self.rows.action[i * a..(i + 1) * a].copy_from_slice(action);
-            self.rows.reward[i] = reward;
-            self.rows.next_obs[i * o..(i + 1) * o].copy_from_slice(next_obs);
-            self.rows.not_terminated[i] = if terminated { 0.0 } else { 1.0 };
-        }
-        self.next = (self.next + 1) % self.capacity;
+        assert_eq!([obs.len(), action.len()], self.dims, "a row of other dimensions");
+        let mut row = Batch::default();
+        row.push(obs, action, reward, next_obs, terminated);
+        self.extend(&row);
     }
 
-    /// Places for so many rows over the oldest ones, to be filled: behind the last while there is room.
+    /// Stores rows one after the other; of more than there is room for, the last.
+    pub fn extend(&mut self, batch: &Batch) {
+        let [o, a] = self.dims;
+        match &mut self.rows {
+            Rows::Host(rows) => {
+                for k in 0..batch.rows {
+                    let (obs, next_obs) = (&batch.obs[k * o..][..o], &batch.next_obs[k * o..][..o]);
+                    let (action, reward) = (&batch.action[k * a..][..a], batch.reward[k]);
+                    let not_terminated = batch.not_terminated[k];
+                    if rows.rows < self.capacity {
+                        rows.push(obs, action, reward, next_obs, not_terminated == 0.0);
+                    } else {
+                        let i = self.next;
+                        rows.obs[i * o..][..o].copy_from_slice(obs);
+                        rows.action[i * a..][..a].copy_from_slice(action);
+                        rows.reward[i] = reward;
+                        rows.next_obs[i * o..][..o].copy_from_slice(next_obs);
+                        rows.not_terminated[i] = not_terminated;
+                    }
+                    self.next = (self.next + 1) % self.capacity;
+                }
+            }
+            Rows::Device { rows, .. } => {
+                // What would be overwritten at once is not sent; the position moves past it all the same.
+                let skip = batch.rows.saturating_sub(self.capacity);
+                self.next = (self.next + skip) % self.capacity;
+                rows.write(self.next, batch, skip..batch.rows);
+                self.written(batch.rows - skip);
+            }
+        }
+    }
+
+    /// Places for so many rows over the oldest ones, to be filled by the host: behind the last while there is room. For a
+    /// device they wait in host memory until [`ImaginedBuffer::settle`].
     #[track_caller]
     pub(crate) fn claim(&mut self, rows: usize) -> Claim<'_> {
         assert!(rows <= self.capacity, "{rows} rows in a ring of {}", self.capacity);
-        let stored = self.capacity.min(self.len() + rows);
-        let Batch { rows: count, obs, action, reward, next_obs, not_terminated } = &mut self.rows;
+        let (stored, start) = match &self.rows {
+            Rows::Host(_) => (self.capacity.min(self.len() + rows), self.next),
+            Rows::Device { .. } => (rows, 0),
+        };
+        let batch = match &mut self.rows {
+            Rows::Host(all) => {
+                self.next = (start + rows) % self.capacity;
+                all
+            }
+            Rows::Device { claimed, .. } => claimed,
+        };
+        let [obs_dim, action_dim] = self.dims;
+        let Batch { rows: count, obs, action, reward, next_obs, not_terminated } = &mut *batch;
         *count = stored;
-        let fields = [
-            (obs, self.obs_dim),
-            (action, self.action_dim),
-            (reward, 1),
-            (next_obs, self.obs_dim),
-            (not_terminated, 1),
-        ];
-        for (field, width) in fields {
+        for (field, width) in
+            [(obs, obs_dim), (action, action_dim), (reward, 1), (next_obs, obs_dim), (not_terminated, 1)]
+        {
             field.resize(stored * width, 0.0);
         }
-        let start = self.next;
-        self.next = (start + rows) % self.capacity;
-        Claim { batch: &mut self.rows, start }
+        Claim { batch, start }
+    }
+
+    /// What the last claim was of.
+    pub(crate) fn claimed(&self) -> &Batch {
+        match &self.rows {
+            Rows::Host(rows) => rows,
+            Rows::Device { claimed, .. } => claimed,
+        }
+    }
+
+    /// Takes the places that were claimed for filled.
+    pub(crate) fn settle(&mut self) {
+        if let Rows::Device { claimed, .. } = &mut self.rows {
+            let rows = std::mem::take(claimed);
+            self.extend(&rows);
+        }
     }
 
     /// Changes the capacity; the newest rows stay, oldest first.
@@ -97,27 +203,33 @@ impl ImaginedBuffer {
         if capacity == self.capacity {
             return;
         }
-        let old = std::mem::replace(self, Self::new(capacity, self.obs_dim, self.action_dim));
-        let start = if old.len() < old.capacity { 0 } else { old.next };
-        let skip = old.len().saturating_sub(capacity);
-        for i in (0..old.len()).skip(skip).map(|k| (start + k) % old.len()) {
-            let (o, a) = (i * old.obs_dim..(i + 1) * old.obs_dim, i * old.action_dim..(i + 1) * old.action_dim);
-            let terminated = old.rows.not_terminated[i] == 0.0;
-            self.push(
-                &old.rows.obs[o.clone()],
-                &old.rows.action[a],
-                old.rows.reward[i],
-                &old.rows.next_obs[o],
-                terminated,
-            );
+        let len = self.len();
+        let start = if len < self.capacity { 0 } else { self.next };
+        let (skip, kept) = (len.saturating_sub(capacity), len.min(capacity));
+        match &mut self.rows {
+            Rows::Host(rows) => {
+                let old = std::mem::take(rows);
+                let [o, a] = self.dims;
+                for i in (0..len).skip(skip).map(|k| (start + k) % len) {
+                    let (obs, next_obs) = (&old.obs[i * o..][..o], &old.next_obs[i * o..][..o]);
+                    rows.push(obs, &old.action[i * a..][..a], old.reward[i], next_obs, old.not_terminated[i] == 0.0);
+                }
+            }
+            Rows::Device { rows, len, .. } => {
+                let mut moved = rows.with_room(capacity);
+                moved.copy(rows, (start + skip) % self.capacity.max(1), kept);
+                (*rows, *len) = (moved, kept);
+            }
         }
+        self.capacity = capacity;
+        self.next = kept % capacity.max(1);
     }
 
     /// As arrays.
     #[must_use]
     pub fn save(&self) -> State {
         let mut state = State::new();
-        state.nest("rows", save_rows(&self.rows));
+        state.nest("rows", save_rows(&self.rows()));
         state.put("capacity", self.capacity as u64);
         state.put("next", self.next as u64);
         state
@@ -126,12 +238,28 @@ impl ImaginedBuffer {
     /// Reads the rows back.
     ///
     /// # Errors
-    /// If an array is missing or left over.
+    /// If an array is missing, of another width, or left over, or there are more rows than room.
     pub fn load(&mut self, mut state: State) -> Result<(), StateError> {
-        self.rows = restore_rows(state.part("rows"))?;
+        let restored = restore_rows(state.part("rows"), self.dims)?;
         self.capacity = state.u64("capacity")? as usize;
         self.next = state.u64("next")? as usize;
-        state.finish()
+        state.finish()?;
+        if restored.rows > self.capacity {
+            return Err(StateError::Mismatch {
+                path: "rows".into(),
+                found: format!("{} rows", restored.rows),
+                expected: format!("at most {}", self.capacity),
+            });
+        }
+        match &mut self.rows {
+            Rows::Host(rows) => *rows = restored,
+            Rows::Device { rows, len, .. } => {
+                *rows = rows.with_room(self.capacity);
+                rows.write(0, &restored, 0..restored.rows);
+                *len = restored.rows;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -175,6 +303,6 @@ mod tests {
         for ring in [&mut a, &mut b] {
             ring.push(&[9.0], &[0.0], 0.0, &[0.0], true);
         }
-        assert_eq!(a, b);
+        assert_eq!(a.save(), b.save());
     }
 }

@@ -1,16 +1,42 @@
 //! Real and imagined transitions, and batches mixed of both.
 //!
-//! Both buffers are host memory here, read by row index; what a device keeps of them is its backend's business behind
-//! [`mix`].
+//! In host memory [`mix`] takes a batch from the buffers row by row; [`draw`] takes the same rows where both buffers are
+//! on a device, and nothing but a seed and a number goes there.
 
+#[cfg(feature = "wgpu")]
+pub mod device;
+#[cfg(not(feature = "wgpu"))]
+#[path = "no_device.rs"]
+pub mod device;
 mod imagined;
 mod real;
 
+pub use device::DeviceRows;
 pub(crate) use imagined::Claim;
 pub use imagined::ImaginedBuffer;
 pub use real::RealBuffer;
 
+use burn::tensor::Tensor;
+use foresee_actor_critic::TensorBatch;
 use foresee_core::{Batch, Stream};
+
+/// The streams that real and imagined rows of a batch are drawn by.
+const STREAMS: [&str; 2] = ["batch/real", "batch/imagined"];
+/// The streams of an update's noise, at next observations and at observations.
+pub const NOISE: [&str; 2] = ["agent/noise_next", "agent/noise"];
+
+/// Rows on a device to draw from.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The stream that draws.
+    pub stream: &'static str,
+    /// The rows.
+    pub rows: &'a DeviceRows,
+    /// How many of them are set.
+    pub stored: usize,
+    /// How many to draw.
+    pub count: usize,
+}
 
 /// Rows per source of a batch: `real_ratio` is the share of rows *inside every batch* that are real, and all of them
 /// are while nothing has been imagined.
@@ -31,13 +57,30 @@ pub fn mix(
     let rows = real.rows();
     let (obs_dim, action_dim) = (rows.obs.len() / rows.rows, rows.action.len() / rows.rows);
     batch.clear();
-    let sources = [("batch/real", rows, shares[0]), ("batch/imagined", imagined.rows(), shares[1])];
-    for (name, rows, count) in sources {
+    let imagined = imagined.rows();
+    for (name, rows, count) in [(STREAMS[0], rows, shares[0]), (STREAMS[1], &*imagined, shares[1])] {
         let stream = Stream::new(seed, name);
         for row in 0..count {
             copy_row(rows, stream.index(update, row, rows.rows), obs_dim, action_dim, batch);
         }
     }
+}
+
+/// The same batch, drawn on the device that both buffers are on, with the update's noise `[B, A]` at next observations and
+/// at observations; nothing where the buffers are in host memory.
+#[must_use]
+pub fn draw(
+    real: &RealBuffer,
+    imagined: &ImaginedBuffer,
+    shares: [usize; 2],
+    counter: [u64; 2],
+) -> Option<(TensorBatch, [Tensor<2>; 2])> {
+    let (mirror, ring) = (real.mirror()?, imagined.device_rows()?);
+    let sources = [
+        Source { stream: STREAMS[0], rows: mirror, stored: real.rows().rows, count: shares[0] },
+        Source { stream: STREAMS[1], rows: ring, stored: imagined.len(), count: shares[1] },
+    ];
+    Some(DeviceRows::draw(sources, counter))
 }
 
 fn copy_row(rows: &Batch, index: usize, obs_dim: usize, action_dim: usize, batch: &mut Batch) {

@@ -1,21 +1,52 @@
 //! Real transitions, all of them, in the order in which they happened.
+//!
+//! Host memory holds the truth, for checkpoints, the normaliser and the model's training. A device that runs kernels gets
+//! a mirror of it, a row at a time.
 
+use burn::tensor::Device;
 use foresee_core::state::{Array, Data};
 use foresee_core::{Batch, State, StateError, Transition};
 
+use super::DeviceRows;
+
 /// An append-only buffer: its saved arrays grow at their ends alone, so that a checkpoint stores only what is new.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub struct RealBuffer {
     rows: Batch,
     /// 1 where a time limit cut the episode, `[rows]`.
     truncated: Vec<u8>,
+    /// The same rows on the device, with room for more.
+    mirror: Option<DeviceRows>,
 }
 
+/// Rows that a fresh mirror has room for.
+const FIRST_ROOM: usize = 1024;
+
 impl RealBuffer {
+    /// An empty buffer of observations and actions of `[O, A]` entries, with a mirror where the device runs kernels.
+    #[must_use]
+    pub fn new(dims: [usize; 2], device: &Device) -> Self {
+        Self { mirror: DeviceRows::new(FIRST_ROOM, dims, device), ..Self::default() }
+    }
+
     /// Appends a transition.
     pub fn push(&mut self, t: &Transition) {
         self.rows.push(&t.obs, &t.action, t.reward, &t.next_obs, t.terminated);
         self.truncated.push(u8::from(t.truncated));
+        let Some(mirror) = &mut self.mirror else { return };
+        let last = self.rows.rows - 1;
+        if last == mirror.capacity() {
+            let mut wider = mirror.with_room(2 * last);
+            wider.copy(mirror, 0, last);
+            *mirror = wider;
+        }
+        mirror.write(last, &self.rows, last..last + 1);
+    }
+
+    /// The mirror, where there is one.
+    #[must_use]
+    pub fn mirror(&self) -> Option<&DeviceRows> {
+        self.mirror.as_ref()
     }
 
     /// All rows.
@@ -35,10 +66,10 @@ impl RealBuffer {
     /// From arrays.
     ///
     /// # Errors
-    /// If an array is missing or left over.
-    pub fn restore(mut state: State) -> Result<Self, StateError> {
+    /// If an array is missing, of another width, or left over.
+    pub fn restore(mut state: State, dims: [usize; 2], device: &Device) -> Result<Self, StateError> {
         let truncated = state.u8s("truncated")?.1;
-        let rows = restore_rows(state)?;
+        let rows = restore_rows(state, dims)?;
         if truncated.len() != rows.rows {
             return Err(StateError::Mismatch {
                 path: "truncated".into(),
@@ -46,7 +77,11 @@ impl RealBuffer {
                 expected: format!("{} rows", rows.rows),
             });
         }
-        Ok(Self { rows, truncated })
+        let mut mirror = DeviceRows::new(rows.rows.next_power_of_two().max(FIRST_ROOM), dims, device);
+        if let Some(mirror) = &mut mirror {
+            mirror.write(0, &rows, 0..rows.rows);
+        }
+        Ok(Self { rows, truncated, mirror })
     }
 }
 
@@ -68,23 +103,23 @@ pub(super) fn save_rows(rows: &Batch) -> State {
     state
 }
 
-/// Rows from arrays `[rows, width]`, all with the same number of rows.
-pub(super) fn restore_rows(mut state: State) -> Result<Batch, StateError> {
+/// Rows of observations and actions of `[O, A]` entries from arrays `[rows, width]`, all with the same number of rows.
+pub(super) fn restore_rows(mut state: State, [obs_dim, action_dim]: [usize; 2]) -> Result<Batch, StateError> {
     let mut rows = None;
-    let mut field = |name: &str| -> Result<Vec<f32>, StateError> {
+    let mut field = |name: &str, width: usize| -> Result<Vec<f32>, StateError> {
         let (shape, values) = state.f32s(name)?;
         let expected = *rows.get_or_insert(shape.first().copied().unwrap_or(0));
-        if shape.len() != 2 || shape[0] != expected {
+        if shape.len() != 2 || shape[0] != expected || values.len() != expected * width {
             return Err(StateError::Mismatch {
                 path: name.into(),
                 found: format!("of shape {shape:?}"),
-                expected: format!("{expected} rows"),
+                expected: format!("{expected} rows of {width}"),
             });
         }
         Ok(values)
     };
-    let (obs, action, reward) = (field("obs")?, field("action")?, field("reward")?);
-    let (next_obs, not_terminated) = (field("next_obs")?, field("not_terminated")?);
+    let (obs, action, reward) = (field("obs", obs_dim)?, field("action", action_dim)?, field("reward", 1)?);
+    let (next_obs, not_terminated) = (field("next_obs", obs_dim)?, field("not_terminated", 1)?);
     let rows = rows.unwrap_or(0);
     state.finish()?;
     Ok(Batch { rows, obs, action, reward, next_obs, not_terminated })
@@ -107,12 +142,14 @@ mod tests {
                 truncated: x == 2.0,
             });
         }
-        assert_eq!(RealBuffer::restore(buffer.save()).unwrap(), buffer);
+        let restore = |state| RealBuffer::restore(state, [1, 1], &Device::flex());
+        let restored = restore(buffer.save()).unwrap();
+        assert_eq!((restored.rows, restored.truncated), (buffer.rows.clone(), buffer.truncated.clone()));
         for name in ["obs", "action", "reward", "next_obs", "not_terminated"] {
             let mut state = buffer.save();
             state.take(name).unwrap();
             state.put(name, Array::new(vec![1, 1], Data::F32(vec![1.0])));
-            assert!(RealBuffer::restore(state).is_err(), "{name}");
+            assert!(restore(state).is_err(), "{name}");
         }
     }
 }

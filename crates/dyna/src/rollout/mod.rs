@@ -9,9 +9,12 @@
 //!
 //! * [`reference`](mod@reference): one step of one row, the specification.
 //! * `cpu`: a step of all rows in host memory.
-//! * [`world`]: what both of them read.
+//! * `kernel`: a whole call on a GPU, with the feature `wgpu`.
+//! * [`world`]: what the first two read.
 
 mod cpu;
+#[cfg(feature = "wgpu")]
+pub mod kernel;
 pub mod reference;
 pub mod world;
 
@@ -21,7 +24,7 @@ use foresee_core::{Batch, State, StateError, Stream, Termination};
 use foresee_world_model::Ensemble;
 use foresee_world_model::uncertainty::Measure;
 
-use crate::replay::ImaginedBuffer;
+use crate::replay::{ImaginedBuffer, RealBuffer};
 pub use world::World;
 
 /// What a rollout imagines with.
@@ -88,12 +91,13 @@ impl Rollout {
     pub fn step(&mut self, world: &World<'_>, buffer: &mut ImaginedBuffer) -> bool {
         let Self { lanes, obs, workspace, .. } = self;
         let (rows, obs_dim) = (lanes.len(), world.obs_dim());
-        let place = buffer.position();
         let from = cpu::Rows { clock: (self.call << 16) | self.done as u64, lanes, obs };
-        cpu::step(world, from, buffer.claim(rows), workspace);
+        let claim = buffer.claim(rows);
+        let place = claim.start;
+        cpu::step(world, from, claim, workspace);
 
         // Rows that go on move up, over those that ended.
-        let stored = buffer.rows();
+        let stored = buffer.claimed();
         let mut alive = 0;
         for row in 0..rows {
             let at = (place + row) % stored.rows;
@@ -105,12 +109,34 @@ impl Rollout {
             obs[alive * obs_dim..(alive + 1) * obs_dim].copy_from_slice(&stored.next_obs[at * obs_dim..][..obs_dim]);
             alive += 1;
         }
+        buffer.settle();
         lanes.truncate(alive);
         obs.truncate(alive * obs_dim);
         self.ended += (rows - alive) as u64;
         self.transitions += rows as u64;
         self.done += 1;
         self.done == self.horizon || alive == 0
+    }
+
+    /// The whole call in kernels, if no step of it is done and real and imagined rows are on a GPU; whether that was so.
+    pub fn complete(&mut self, imagination: &Imagination<'_>, real: &RealBuffer, buffer: &mut ImaginedBuffer) -> bool {
+        #[cfg(feature = "wgpu")]
+        if let (Some(mirror), 0) = (real.mirror(), self.done) {
+            let position = buffer.position();
+            let Some(ring) = buffer.on_device() else { return false };
+            let (real_rows, starts, horizon) = (real.rows().rows, self.starts, self.horizon);
+            let call = kernel::Call { call: self.call, real: mirror, real_rows, starts, horizon };
+            let outcome = kernel::rollout(imagination, &call, ring, position);
+            buffer.written(outcome.transitions as usize);
+            self.lanes.clear();
+            self.obs.clear();
+            (self.done, self.ended, self.transitions) = (horizon, outcome.ended, outcome.transitions);
+            self.reward_sum = outcome.reward_sum;
+            return true;
+        }
+        // Where nothing runs kernels, nothing of this is asked for.
+        let _ = (imagination, real, buffer);
+        false
     }
 
     /// Who imagined each row of the last step, `[B]`.

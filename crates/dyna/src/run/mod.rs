@@ -67,7 +67,7 @@ struct Episode {
     length: u64,
 }
 
-/// What an agent update reads: buffers, filled anew for each.
+/// What an agent update reads in host memory: buffers, filled anew for each.
 #[derive(Clone, Debug, Default)]
 struct UpdateInput {
     batch: Batch,
@@ -121,8 +121,8 @@ impl Run {
         Ok(Self {
             agent: Sac::new(&config.agent, dims, config.seed, &device),
             model: (config.algo == Algo::Mbpo).then(|| Trainer::new(&config.model, dims, config.seed, &device)),
-            real: RealBuffer::default(),
-            imagined: ImaginedBuffer::new(capacity, dims[0], dims[1]),
+            real: RealBuffer::new(dims, &device),
+            imagined: ImaginedBuffer::on(capacity, dims, &device),
             input: UpdateInput::default(),
             phase: Phase::Act,
             counters: Counters::default(),
@@ -162,8 +162,10 @@ impl Run {
             Stream::new(seed, "policy/explore").uniforms(step, 1, self.action_dim())
         } else {
             let noise = Stream::new(seed, "policy/act").normals(step, 1, self.action_dim());
-            let obs = tensors::from_vec(self.episode.obs.clone(), [1, self.episode.obs.len()], &self.device);
-            let noise = tensors::from_vec(noise, [1, self.action_dim()], &self.device);
+            // One upload.
+            let [obs, actions] = self.dims();
+            let both = tensors::from_vec([&*self.episode.obs, &*noise].concat(), [1, obs + actions], &self.device);
+            let (obs, noise) = (both.clone().narrow(1, 0, obs), both.narrow(1, obs, actions));
             tensors::to_vec(self.agent.policy().sample(obs, noise).action)
         };
         let failed = |error| RunError::Env { env_step: step, error };
@@ -237,7 +239,7 @@ impl Run {
         Ok(Phase::Imagine(Rollout::new(self.real.rows(), starts, horizon, *seed, call)))
     }
 
-    /// One imagined step of all rollouts.
+    /// One imagined step of all rollouts; on a GPU, all of them.
     fn imagine(&mut self, mut rollout: Rollout, records: &mut Vec<Record>) -> Phase {
         let imagination = Imagination {
             ensemble: &self.model.as_ref().expect("a rollout has a model").ensemble,
@@ -248,7 +250,8 @@ impl Run {
             measures: &[],
         };
         let before = rollout.transitions();
-        let over = rollout.advance(&imagination, &mut self.imagined);
+        let over = rollout.complete(&imagination, &self.real, &mut self.imagined)
+            || rollout.advance(&imagination, &mut self.imagined);
         self.counters.imagined_steps += rollout.transitions() - before;
         if !over {
             return Phase::Imagine(rollout);
@@ -277,12 +280,18 @@ impl Run {
         for _ in done..end {
             let update = self.agent.updates();
             let shares = replay::shares(agent.batch, rollout.real_ratio.at(env_step), self.imagined.len());
-            let UpdateInput { batch, noise_next, noise } = &mut self.input;
-            replay::mix(&self.real, &self.imagined, shares, [*seed, update], batch);
-            for (name, normals) in [("agent/noise_next", &mut *noise_next), ("agent/noise", &mut *noise)] {
-                Stream::new(*seed, name).normals_into(update, agent.batch, action_dim, normals);
-            }
-            last = Some(self.agent.update_batch(batch, noise_next, noise));
+            let drawn = replay::draw(&self.real, &self.imagined, shares, [*seed, update]);
+            last = Some(match drawn {
+                Some((batch, [noise_next, noise])) => self.agent.update_rows(&batch, noise_next, noise),
+                None => {
+                    let UpdateInput { batch, noise_next, noise } = &mut self.input;
+                    replay::mix(&self.real, &self.imagined, shares, [*seed, update], batch);
+                    for (name, normals) in replay::NOISE.into_iter().zip([&mut *noise_next, &mut *noise]) {
+                        Stream::new(*seed, name).normals_into(update, agent.batch, action_dim, normals);
+                    }
+                    self.agent.update_batch(batch, noise_next, noise)
+                }
+            });
         }
         if end < total {
             return Ok(Phase::Update(end));
@@ -325,6 +334,11 @@ impl Run {
 
     fn action_dim(&self) -> usize {
         self.env.spec().action_space.dim()
+    }
+
+    /// Entries of observations and actions, `[O, A]`.
+    fn dims(&self) -> [usize; 2] {
+        [self.env.spec().observation_space.dim(), self.action_dim()]
     }
 
     /// The configuration.

@@ -57,7 +57,7 @@ impl Run {
         if let Some(model) = &mut run.model {
             model.load(state.part("model"))?;
         }
-        run.real = RealBuffer::restore(state.part("replay.real"))?;
+        run.real = RealBuffer::restore(state.part("replay.real"), run.dims(), &run.device)?;
         run.imagined.load(state.part("replay.imagined"))?;
         // What does not fit is the state of another `[env]`.
         run.env.restore(state.part("env")).map_err(|error| RunError::Config(error.to_string()))?;

@@ -3,6 +3,7 @@
 //! In the order a reader needs it:
 //! * [`net_shape`]: what a kernel knows of a network when it is compiled.
 //! * [`math`]: exp, tanh and their kin, of one number.
+//! * [`random`]: the named streams' draws.
 //! * [`tile`]: a cube of threads carries some rows through all layers of one member.
 //! * `product`: the products in it.
 //! * [`rows`]: rows in and out of a tile.
@@ -22,8 +23,10 @@ mod mlp;
 pub mod net_shape;
 mod passes;
 mod product;
+pub mod random;
 pub mod rows;
 mod tape;
+pub mod tensor;
 pub mod tile;
 mod weights;
 

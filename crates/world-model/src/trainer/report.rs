@@ -62,8 +62,9 @@ impl Trainer {
         let (holdout, elites) = (&fit.data.split.holdout, &self.ensemble.elites);
         let channels = self.ensemble.obs_dim() + 1;
         let mut sums = vec![0.0; channels];
-        for rows in holdout.chunks(ROWS_AT_ONCE) {
-            let (inputs, target) = fit.data.gather(rows, 1, &self.device);
+        for start in (0..holdout.len()).step_by(ROWS_AT_ONCE) {
+            let part = start..holdout.len().min(start + ROWS_AT_ONCE);
+            let (inputs, target) = fit.data.of_holdout(part, &self.device);
             let errors = tensors::to_vec((self.ensemble.predict(inputs).mean - target).square().sum_dim(1));
             for &elite in elites {
                 let of_elite = &errors[elite * channels..(elite + 1) * channels];

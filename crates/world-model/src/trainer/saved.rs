@@ -70,6 +70,7 @@ impl Trainer {
             epoch,
             batch: state.u64("batch")? as usize,
             rows: Vec::new(),
+            epoch_rows: None,
             steps: state.u64("steps")?,
             scored_at: state.u64("scored_at")?,
             train_loss: state.f64("train_loss")?,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{EnsembleConfig, FitConfig, Form, Head, LossConfig, LossKind};
+use crate::fit_tensors::numbers;
 use foresee_core::{Batch, State, Stream};
 
 mod row_weights;
@@ -59,6 +60,21 @@ fn config(loss: &LossConfig, head: Head, batch: usize) -> ModelConfig {
     }
 }
 
+/// A trainer in host memory that takes its steps there or in tensor operations.
+fn trainer(config: &ModelConfig, tensors: bool) -> Trainer {
+    let mut trainer = Trainer::new(config, [4, 2], 5, &Device::flex());
+    trainer.host = trainer.host.filter(|_| !tensors);
+    trainer
+}
+
+/// One step on replay rows `[E, B]`; the loss before it.
+fn step(trainer: &mut Trainer, fit: &Fit, replay: &[u32]) -> f64 {
+    let Some(data) = &fit.data.tensors else { return trainer.step(&fit.data, replay, &Sines) };
+    let members = trainer.ensemble.members();
+    let rows = numbers(replay, &trainer.device).reshape([members, replay.len() / members]);
+    f64::from(tensors::to_f32(trainer.step_in_tensors(data, &rows, &Sines)))
+}
+
 fn assert_close(what: &str, got: &[f32], want: &[f32], tolerance: f32) {
     let scale = want.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
     for (i, (got, want)) in got.iter().zip(want).enumerate() {
@@ -73,22 +89,11 @@ fn a_host_step_is_the_step_of_the_tensor_form() {
             let config = config(&loss, head, batch);
             let rows = rows(80, 4);
             let run = |tensors: bool| {
-                let mut trainer = Trainer::new(&config, [4, 2], 5, &Device::flex());
+                let mut trainer = trainer(&config, tensors);
                 let fit = trainer.begin(&rows, &Sines, 0, real_step);
                 let mut replay = Vec::new();
                 fit.data.split.batch(&fit.order, 0, batch, &mut replay);
-                let losses: Vec<f64> = (0..4)
-                    .map(|_| {
-                        if tensors {
-                            f64::from(tensors::to_f32(trainer.step_in_tensors(&fit.data, &replay, &Sines)))
-                        } else {
-                            trainer.step(&fit.data, &replay, &Sines).read()
-                        }
-                    })
-                    .collect();
-                if tensors {
-                    trainer.host = None;
-                }
+                let losses: Vec<f64> = (0..4).map(|_| step(&mut trainer, &fit, &replay)).collect();
                 let scores = trainer.holdout_scores(&fit.data, &Sines);
                 let moments = trainer.net_adam.save(&trainer.ensemble.net);
                 (losses, scores, trainer.ensemble.save(), moments)

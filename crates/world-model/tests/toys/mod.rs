@@ -22,8 +22,8 @@ impl Quadratic {
         Self { heads, obs_dim, curvature: draw("curvature"), slope: draw("slope") }
     }
 
-    fn coefficients(&self, values: &[f32]) -> Tensor<3> {
-        tensors::from_vec(values.to_vec(), [self.heads, 1, self.obs_dim], &Device::flex())
+    fn coefficients(&self, values: &[f32], device: &Device) -> Tensor<3> {
+        tensors::from_vec(values.to_vec(), [self.heads, 1, self.obs_dim], device)
     }
 }
 
@@ -33,9 +33,9 @@ impl ValueView for Quadratic {
     }
 
     fn values(&self, states: Tensor<2>) -> Tensor<2> {
-        let states = states.unsqueeze_dim::<3>(0);
-        let bend = self.coefficients(&self.curvature).mul_scalar(0.5) * states.clone().square();
-        (bend + self.coefficients(&self.slope) * states).sum_dim(2).squeeze_dim(2)
+        let (states, device) = (states.clone().unsqueeze_dim::<3>(0), states.device().inner());
+        let bend = self.coefficients(&self.curvature, &device).mul_scalar(0.5) * states.clone().square();
+        (bend + self.coefficients(&self.slope, &device) * states).sum_dim(2).squeeze_dim(2)
     }
 
     /// Head by head, by autodiff of [`ValueView::values`]: a second way to the closed form.

@@ -6,19 +6,15 @@ use super::*;
 /// the bounds. (Adam's first moment is then 0.1 g.)
 fn one_step(config: &ModelConfig, weights: Option<&[f32]>, replay: &[u32], tensors: bool) -> (f64, Vec<f32>) {
     let rows = rows(80, 4);
-    let mut trainer = Trainer::new(config, [4, 2], 5, &Device::flex());
+    let mut trainer = trainer(config, tensors);
     let fit = trainer.begin(given(&rows, weights), &Sines, 0, 0);
     let width = trainer.ensemble.bounds.as_ref().map_or(0.0, |bounds| tensors::to_f32(bounds.width()));
-    let loss = if tensors {
-        TrainLoss::Device(trainer.step_in_tensors(&fit.data, replay, &Sines))
-    } else {
-        trainer.step(&fit.data, replay, &Sines)
-    };
+    let loss = step(&mut trainer, &fit, replay);
     let mut gradients = first_gradients(trainer.net_adam.save(&trainer.ensemble.net), 0.0);
     if let (Some(adam), Some(bounds)) = (&trainer.bounds_adam, &trainer.ensemble.bounds) {
         gradients.extend(first_gradients(adam.save(bounds), loss::BOUNDS_WEIGHT as f32));
     }
-    (loss.read() - loss::BOUNDS_WEIGHT * f64::from(width), gradients)
+    (loss - loss::BOUNDS_WEIGHT * f64::from(width), gradients)
 }
 
 fn first_gradients(mut adam: State, pull: f32) -> Vec<f32> {
@@ -90,13 +86,11 @@ fn the_holdout_score_counts_rows_by_their_weights_and_the_squared_error_beside_i
     for_every_case(|what, config, tensors| {
         let rows = rows(80, 4);
         let scores = |weights: Option<&[f32]>, holdout: Option<u32>| {
-            let mut trainer = Trainer::new(config, [4, 2], 5, &Device::flex());
+            let mut trainer = trainer(config, tensors);
             let mut fit = trainer.begin(given(&rows, weights), &Sines, 0, 0);
             if let Some(row) = holdout {
                 fit.data.split.holdout = vec![row];
-            }
-            if tensors {
-                trainer.host = None;
+                fit.data.tensors.iter_mut().for_each(|data| data.hold_out(&[row]));
             }
             let scores = trainer.holdout_scores(&fit.data, &Sines);
             (scores, trainer.holdout_mse(&fit.data, &Sines), fit.data.split.holdout)

@@ -1,0 +1,186 @@
+//! Transitions in a GPU's memory: five tensors with room for a number of rows, written in place by kernels.
+//!
+//! A row comes from the host as one record (obs, action, reward, next_obs, not_terminated) in one upload, or from other
+//! rows on the device. Nothing here reads back but [`DeviceRows::read`], for checkpoints.
+
+mod kernels;
+
+use std::ops::Range;
+
+use burn::tensor::{Device, Tensor};
+use cubecl::client::Client;
+use cubecl::prelude::*;
+use foresee_actor_critic::TensorBatch;
+use foresee_core::{Batch, Stream};
+use foresee_nn::cube::random::counter;
+use foresee_nn::cube::tensor::{buffer, empty, is_cube, tensor};
+use foresee_nn::tensors;
+
+use super::{NOISE, Source};
+
+/// Rows on a device.
+#[derive(Debug)]
+pub struct DeviceRows {
+    /// `[C, O]`
+    pub obs: Tensor<2>,
+    /// `[C, A]`
+    pub action: Tensor<2>,
+    /// `[C]`
+    pub reward: Tensor<1>,
+    /// `[C, O]`
+    pub next_obs: Tensor<2>,
+    /// `[C]`
+    pub not_terminated: Tensor<1>,
+}
+
+impl DeviceRows {
+    /// Room for `capacity` rows, at least one, of observations and actions of `[O, A]` entries, their numbers not set; or
+    /// nothing where the device runs no kernels.
+    #[must_use]
+    pub fn new(capacity: usize, [obs_dim, action_dim]: [usize; 2], device: &Device) -> Option<Self> {
+        let capacity = capacity.max(1);
+        assert!(u32::try_from(capacity).is_ok(), "{capacity} rows are more than a kernel counts");
+        is_cube(device).then(|| Self {
+            obs: tensor(empty(&[capacity, obs_dim], device)),
+            action: tensor(empty(&[capacity, action_dim], device)),
+            reward: tensor(empty(&[capacity], device)),
+            next_obs: tensor(empty(&[capacity, obs_dim], device)),
+            not_terminated: tensor(empty(&[capacity], device)),
+        })
+    }
+
+    /// Rows that there is room for, `C`.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.reward.dims()[0]
+    }
+
+    /// Entries of observations and actions, `[O, A]`.
+    #[must_use]
+    pub fn dims(&self) -> [usize; 2] {
+        [self.obs.dims()[1], self.action.dims()[1]]
+    }
+
+    /// What a kernel sees of the rows.
+    fn fields(&self) -> kernels::FieldsLaunch {
+        let [obs_dim, action_dim] = self.dims();
+        kernels::FieldsLaunch::new(
+            buffer(self.obs.clone()).into_buffer_arg(),
+            buffer(self.action.clone()).into_buffer_arg(),
+            buffer(self.reward.clone()).into_buffer_arg(),
+            buffer(self.next_obs.clone()).into_buffer_arg(),
+            buffer(self.not_terminated.clone()).into_buffer_arg(),
+            obs_dim,
+            action_dim,
+        )
+    }
+
+    /// Entries of a record.
+    fn width(&self) -> usize {
+        let [obs_dim, action_dim] = self.dims();
+        2 * obs_dim + action_dim + 2
+    }
+
+    /// The device's queue, and how `units` are spread over it.
+    fn grid(&self, units: usize) -> (Client, CubeCount, CubeDim) {
+        let client = buffer(self.reward.clone()).client;
+        let dim = CubeDim::new(&client, units);
+        (client.clone(), cubecl::calculate_cube_count_elemwise(&client, units, dim), dim)
+    }
+
+    /// Writes some rows of the host at `at`, `at + 1`, …, going on at 0 behind the last: one upload, one launch.
+    #[track_caller]
+    pub fn write(&mut self, at: usize, rows: &Batch, range: Range<usize>) {
+        let [obs_dim, action_dim] = self.dims();
+        let (count, capacity, width) = (range.len(), self.capacity(), self.width());
+        assert!(count <= capacity && at < capacity, "{count} rows at {at}, and room for {capacity}");
+        if count == 0 {
+            return;
+        }
+        let mut records = Vec::with_capacity(count * width);
+        for i in range {
+            records.extend_from_slice(&rows.obs[i * obs_dim..][..obs_dim]);
+            records.extend_from_slice(&rows.action[i * action_dim..][..action_dim]);
+            records.push(rows.reward[i]);
+            records.extend_from_slice(&rows.next_obs[i * obs_dim..][..obs_dim]);
+            records.push(rows.not_terminated[i]);
+        }
+        let records = buffer(tensors::from_vec(records, [count * width], &self.reward.device()));
+        let (client, grid, dim) = self.grid(count * width);
+        let (count, at, capacity) = (count as u32, at as u32, capacity as u32);
+        kernels::write_rows::launch(&client, grid, dim, records.into_buffer_arg(), self.fields(), count, at, capacity);
+    }
+
+    /// Copies `count` rows of another ring, from its row `start` on, to row 0 and the following: one launch.
+    #[track_caller]
+    pub fn copy(&mut self, from: &Self, start: usize, count: usize) {
+        assert_eq!(self.dims(), from.dims(), "rows of other dimensions");
+        assert!(count <= self.capacity().min(from.capacity()), "{count} rows, and room for {}", self.capacity());
+        if count == 0 {
+            return;
+        }
+        let (client, grid, dim) = self.grid(count * self.width());
+        let (count, start, capacity) = (count as u32, start as u32, from.capacity() as u32);
+        kernels::copy_rows::launch(&client, grid, dim, from.fields(), self.fields(), count, start, capacity);
+    }
+
+    /// The first `count` rows, read back to the host.
+    #[must_use]
+    pub fn read(&self, count: usize) -> Batch {
+        let wide = |all: &Tensor<2>| tensors::to_vec(all.clone().narrow(0, 0, count));
+        let column = |all: &Tensor<1>| tensors::to_vec(all.clone().narrow(0, 0, count));
+        if count == 0 {
+            return Batch::default();
+        }
+        Batch {
+            rows: count,
+            obs: wide(&self.obs),
+            action: wide(&self.action),
+            reward: column(&self.reward),
+            next_obs: wide(&self.next_obs),
+            not_terminated: column(&self.not_terminated),
+        }
+    }
+
+    /// A batch with rows of each source, one source after the other, as [`super::mix`] takes them, and the noise `[B, A]`
+    /// of update number `update` under `seed`, in `[seed, update]`: a launch a source.
+    #[must_use]
+    pub fn draw(sources: [Source<'_>; 2], [seed, update]: [u64; 2]) -> (TensorBatch, [Tensor<2>; 2]) {
+        let (dims, device) = (sources[0].rows.dims(), sources[0].rows.reward.device());
+        let rows = sources[0].count + sources[1].count;
+        let batch = Self::new(rows, dims, &device).expect("rows of a device that runs kernels");
+        let [noise_next, noise] = [(); 2].map(|()| empty(&[rows, dims[1]], &device));
+        let mut first = 0;
+        for Source { stream, rows, stored, count } in sources {
+            if count == 0 {
+                continue;
+            }
+            let at = |name: &str| counter(&Stream::new(seed, name), update);
+            let (client, grid, dim) = batch.grid(count * (batch.width() + 2 * dims[1]));
+            kernels::draw_rows::launch(
+                &client,
+                grid,
+                dim,
+                rows.fields(),
+                batch.fields(),
+                noise_next.clone().into_buffer_arg(),
+                noise.clone().into_buffer_arg(),
+                at(stream),
+                at(NOISE[0]),
+                at(NOISE[1]),
+                stored as u32,
+                first as u32,
+                count as u32,
+            );
+            first += count;
+        }
+        let Self { obs, action, reward, next_obs, not_terminated } = batch;
+        (TensorBatch { obs, action, reward, next_obs, not_terminated }, [tensor(noise_next), tensor(noise)])
+    }
+
+    /// Room for `capacity` rows of the same dimensions, on the same device.
+    #[must_use]
+    pub fn with_room(&self, capacity: usize) -> Self {
+        Self::new(capacity, self.dims(), &self.reward.device()).expect("rows of a device that runs kernels")
+    }
+}

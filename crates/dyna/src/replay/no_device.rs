@@ -1,0 +1,48 @@
+//! Without the feature `wgpu` no device keeps rows.
+
+use burn::tensor::{Device, Tensor};
+use foresee_actor_critic::TensorBatch;
+use foresee_core::Batch;
+
+use super::Source;
+
+/// Rows on a device: none.
+#[derive(Debug)]
+pub enum DeviceRows {}
+
+impl DeviceRows {
+    /// Nothing.
+    pub fn new(_: usize, _: [usize; 2], _: &Device) -> Option<Self> {
+        None
+    }
+
+    /// Rows that there is room for.
+    pub fn capacity(&self) -> usize {
+        match *self {}
+    }
+
+    /// Writes rows of the host.
+    pub fn write(&mut self, _: usize, _: &Batch, _: std::ops::Range<usize>) {
+        match *self {}
+    }
+
+    /// Copies rows of another ring.
+    pub fn copy(&mut self, _: &Self, _: usize, _: usize) {
+        match *self {}
+    }
+
+    /// The first rows, read back.
+    pub fn read(&self, _: usize) -> Batch {
+        match *self {}
+    }
+
+    /// A batch of both sources, and noise.
+    pub fn draw(sources: [Source<'_>; 2], _: [u64; 2]) -> (TensorBatch, [Tensor<2>; 2]) {
+        match *sources[0].rows {}
+    }
+
+    /// Room for so many rows.
+    pub fn with_room(&self, _: usize) -> Self {
+        match *self {}
+    }
+}

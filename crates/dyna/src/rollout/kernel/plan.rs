@@ -1,0 +1,187 @@
+//! Which rows a step takes, where they go, and what a call comes to.
+//!
+//! A step's live rows are sorted by the elite that each of them drew: a counting sort whose order is that of the lanes,
+//! whatever the device's threads do. `draw` counts the rows of every elite in blocks of 256 lanes, `place` adds what
+//! earlier blocks counted. An elite's rows begin at a multiple of the tile, so that no tile holds two elites; the rank
+//! of a row among all live rows is its place in the imagined ring.
+//!
+//! `plan` holds, for every step h, the transitions before it (`[H + 1]`), then the rows of every elite at the step
+//! under way.
+
+use cubecl::prelude::*;
+use foresee_nn::cube::random::{Counter, below};
+
+/// Lanes that one cube counts: its threads.
+pub const BLOCK: usize = 256;
+
+/// The call's starts: row `r` begins at the real row that lane `r` of `counter` says.
+#[cube(launch)]
+pub fn start(
+    real: &[f32],
+    obs: &mut [f32],
+    ended: &mut [u32],
+    reward: &mut [f32],
+    plan: &mut [u32],
+    counter: Counter,
+    real_rows: u32,
+    lanes: u32,
+    #[comptime] obs_dim: usize,
+) {
+    let lane = ABSOLUTE_POS;
+    if lane < lanes as usize {
+        let row = below(&counter, lane as u32, real_rows) as usize;
+        for i in 0..obs_dim {
+            obs[lane * obs_dim + i] = real[row * obs_dim + i];
+        }
+        ended[lane] = 0u32;
+        reward[lane] = 0.0f32;
+        if lane == 0 {
+            plan[0] = 0u32;
+        }
+    }
+}
+
+/// Every live lane draws its elite, `choice` `[B]`; a row that ended has none, which is the number of elites. `counts`
+/// `[blocks, elites]`.
+#[cube(launch)]
+pub fn draw(ended: &[u32], choice: &mut [u32], counts: &mut [u32], counter: Counter, lanes: u32, elites: u32) {
+    let mut chosen = Shared::<[u32]>::new_slice(BLOCK);
+    let unit = UNIT_POS as usize;
+    let lane = CUBE_POS * BLOCK + unit;
+    let mut elite = elites;
+    if lane < lanes as usize {
+        if ended[lane] == 0u32 {
+            elite = below(&counter, lane as u32, elites);
+        }
+        choice[lane] = elite;
+    }
+    chosen[unit] = elite;
+    sync_cube();
+    if unit < elites as usize && CUBE_POS * BLOCK < lanes as usize {
+        let mut count = 0u32;
+        for other in 0..BLOCK {
+            if chosen[other] == unit as u32 {
+                count += 1u32;
+            }
+        }
+        counts[CUBE_POS * elites as usize + unit] = count;
+    }
+}
+
+/// Puts every live row into the order: a slot of its elite says its lane and its rank, `order` `[slots, 2]`.
+#[cube(launch)]
+pub fn place(
+    choice: &[u32],
+    counts: &[u32],
+    order: &mut [u32],
+    plan: &mut [u32],
+    step: u32,
+    horizon: u32,
+    lanes: u32,
+    elites: u32,
+    #[comptime] tile: u32,
+) {
+    let mut chosen = Shared::<[u32]>::new_slice(BLOCK);
+    // Rows of an elite in earlier blocks, and in all blocks; first in parts.
+    let mut before = Shared::<[u32]>::new_slice(BLOCK);
+    let mut total = Shared::<[u32]>::new_slice(BLOCK);
+    let unit = UNIT_POS as usize;
+    let block = CUBE_POS;
+    let lane = block * BLOCK + unit;
+    let kinds = elites as usize;
+    let blocks = (lanes as usize + BLOCK - 1) / BLOCK;
+    let mut elite = elites;
+    if lane < lanes as usize {
+        elite = choice[lane];
+    }
+    chosen[unit] = elite;
+
+    let parts = BLOCK / kinds;
+    let mut sum_before = 0u32;
+    let mut sum = 0u32;
+    if unit < parts * kinds {
+        let mut b = unit / kinds;
+        while b < blocks {
+            let count = counts[b * kinds + unit % kinds];
+            sum += count;
+            if b < block {
+                sum_before += count;
+            }
+            b += parts;
+        }
+    }
+    before[unit] = sum_before;
+    total[unit] = sum;
+    sync_cube();
+    sum_before = 0u32;
+    sum = 0u32;
+    if unit < kinds {
+        for part in 0..parts {
+            sum_before += before[part * kinds + unit];
+            sum += total[part * kinds + unit];
+        }
+    }
+    sync_cube();
+    before[unit] = sum_before;
+    total[unit] = sum;
+    sync_cube();
+
+    if elite < elites {
+        let mut rank = 0u32;
+        let mut slot = before[elite as usize];
+        for kind in 0..kinds {
+            rank += before[kind];
+            if kind < elite as usize {
+                slot += (total[kind] + comptime!(tile - 1)) / tile * tile;
+            }
+        }
+        for other in 0..unit {
+            if chosen[other] < elites {
+                rank += 1u32;
+            }
+            if chosen[other] == elite {
+                slot += 1u32;
+            }
+        }
+        order[2 * slot as usize] = lane as u32;
+        order[2 * slot as usize + 1] = rank;
+    }
+    if lane == 0 {
+        let mut live = 0u32;
+        for kind in 0..kinds {
+            plan[horizon as usize + 1 + kind] = total[kind];
+            live += total[kind];
+        }
+        plan[step as usize + 1] = plan[step as usize] + live;
+    }
+}
+
+/// What a call comes to: its transitions, then for every block of lanes the sum of their rewards (as bits) and how many
+/// ended, `out` `[1 + 2 blocks]`.
+#[cube(launch)]
+pub fn tally(ended: &[u32], reward: &[f32], plan: &[u32], out: &mut [u32], horizon: u32, lanes: u32) {
+    let mut rewards = Shared::<[f32]>::new_slice(BLOCK);
+    let mut ends = Shared::<[u32]>::new_slice(BLOCK);
+    let unit = UNIT_POS as usize;
+    let lane = CUBE_POS * BLOCK + unit;
+    rewards[unit] = 0.0f32;
+    ends[unit] = 0u32;
+    if lane < lanes as usize {
+        rewards[unit] = reward[lane];
+        ends[unit] = ended[lane];
+    }
+    sync_cube();
+    if unit == 0 && lane < lanes as usize {
+        let mut sum = 0.0f32;
+        let mut count = 0u32;
+        for other in 0..BLOCK {
+            sum += rewards[other];
+            count += ends[other];
+        }
+        out[2 * CUBE_POS + 1] = u32::reinterpret(sum);
+        out[2 * CUBE_POS + 2] = count;
+        if lane == 0 {
+            out[0] = plan[horizon as usize];
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Imagined rollouts in kernels against their specification, over random worlds.
+#![cfg(feature = "wgpu")]
+
+#[allow(dead_code)] // Every test file uses its own part of it.
+mod common;
+
+use common::worlds::{self, RandomWorld, Sizes};
+use foresee_core::termination::Bound;
+use foresee_core::{Batch, Termination};
+use foresee_dyna::replay::{DeviceRows, ImaginedBuffer};
+use foresee_dyna::rollout::kernel::{self, Call, Outcome};
+use foresee_dyna::rollout::{World, reference};
+use foresee_nn::device::wgpu_of_test;
+use foresee_nn::tensors;
+
+const CASES: u64 = 200;
+/// A row this near to an end of a termination bound may fall on either side.
+const NEAR: f32 = 1e-4;
+
+fn sizes() -> Vec<Sizes> {
+    vec![
+        ([1, 1], vec![5], vec![7]),
+        ([4, 2], vec![33, 8], vec![20, 1, 17]),
+        ([11, 3], vec![64, 64], vec![50, 50, 50, 50]),
+    ]
+}
+
+/// A call's transitions in their order, with who imagined them and what the measures say.
+#[derive(Debug, PartialEq)]
+struct Imagined {
+    rows: Batch,
+    members: Vec<usize>,
+    uncertainty: Vec<f32>,
+    outcome: [f64; 3],
+}
+
+/// One call into a fresh ring of `capacity` rows, `position` of which are filled before.
+fn imagine(world: &RandomWorld, capacity: usize, position: usize) -> (Outcome, ImaginedBuffer) {
+    let [obs_dim, action_dim] = world.dims;
+    let mut ring = ImaginedBuffer::on(capacity, world.dims, &world.device);
+    let mut filler = Batch::with_capacity(position, obs_dim, action_dim);
+    (0..position)
+        .for_each(|_| filler.push(&vec![-7.0; obs_dim], &vec![-7.0; action_dim], -7.0, &vec![-7.0; obs_dim], true));
+    ring.extend(&filler);
+    let mut real = DeviceRows::new(world.real.rows + 3, world.dims, &world.device).expect("a GPU keeps rows");
+    real.write(0, &world.real, 0..world.real.rows);
+    let call = Call {
+        call: world.call,
+        real: &real,
+        real_rows: world.real.rows,
+        starts: world.starts,
+        horizon: world.horizon,
+    };
+    let outcome = kernel::rollout(&world.imagination(), &call, ring.on_device().expect("a GPU"), position % capacity);
+    ring.written(outcome.transitions.min(capacity as u64) as usize);
+    (outcome, ring)
+}
+
+fn read(world: &RandomWorld) -> Imagined {
+    let (outcome, ring) = imagine(world, world.starts * world.horizon, 0);
+    let count = outcome.transitions as usize;
+    let rows = ring.rows().into_owned();
+    assert_eq!(rows.rows, count);
+    let members = tensors::to_vec(outcome.members)[..count].iter().map(|&member| member as usize).collect();
+    let mut uncertainty = outcome.uncertainty.map_or_else(Vec::new, tensors::to_vec);
+    uncertainty.truncate(count * world.measures.len());
+    Imagined { rows, members, uncertainty, outcome: [count as f64, outcome.ended as f64, outcome.reward_sum] }
+}
+
+/// The greatest |x − y| / max(1, |y|).
+fn difference(x: &[f32], y: &[f32]) -> f32 {
+    assert_eq!(x.len(), y.len());
+    let relative = |(x, y): (&f32, &f32)| if x == y { 0.0 } else { (x - y).abs() / y.abs().max(1.0) };
+    x.iter().zip(y).map(relative).fold(0.0, |most, x| if x.is_nan() || x > most { x } else { most })
+}
+
+/// What is known of one lane.
+struct Lane {
+    /// Where the rollout stands, and where the reference stands by itself.
+    obs: Vec<f32>,
+    own: Option<Vec<f32>>,
+    over: bool,
+}
+
+/// The greatest differences: of one step from the same state, and of states after each step by itself.
+#[derive(Default)]
+struct Worst {
+    one: f32,
+    uncertainty: f32,
+    after: Vec<f32>,
+}
+
+fn check(world: &RandomWorld, worst: &mut Worst) {
+    let [obs_dim, action_dim] = world.dims;
+    let imagination = world.imagination();
+    let spec = World::new(&imagination);
+    let alone = World { measures: &[], ..World::new(&imagination) };
+    let got = read(world);
+    let Batch { obs, action, reward, next_obs, not_terminated, .. } = &got.rows;
+    let mut lanes: Vec<Lane> = (0..world.starts as u32)
+        .map(|lane| Lane { obs: world.start(lane), own: Some(world.start(lane)), over: false })
+        .collect();
+    let mut i = 0;
+    for step in 0..world.horizon {
+        for (lane, Lane { obs: from, own, over }) in lanes.iter_mut().enumerate().filter(|(_, lane)| !lane.over) {
+            let place = format!("lane {lane}, step {step}");
+            let next = &next_obs[i * obs_dim..][..obs_dim];
+            assert_eq!(from, &obs[i * obs_dim..][..obs_dim], "{place}");
+
+            // One step from the same state.
+            let said = reference::step(&spec, world.clock(step), lane as u32, from);
+            assert_eq!(got.members[i], said.member, "{place}");
+            let action = &action[i * action_dim..][..action_dim];
+            for (got, want) in [(action, &said.action[..]), (next, &said.next_obs), (&reward[i..=i], &[said.reward])] {
+                worst.one = worst.one.max(difference(got, want));
+            }
+            let uncertainty = &got.uncertainty[i * world.measures.len()..][..world.measures.len()];
+            worst.uncertainty = worst.uncertainty.max(difference(uncertainty, &said.uncertainty));
+            let terminated = not_terminated[i] == 0.0;
+            assert_eq!(terminated, world.termination.terminated(next), "{place}: {next:?}");
+            if world.margin(next) > NEAR {
+                assert_eq!(terminated, said.terminated, "{place}: {next:?}");
+            }
+
+            // The reference by itself, from the start.
+            *own = own.take().and_then(|own| {
+                let said = reference::step(&alone, world.clock(step), lane as u32, &own);
+                worst.after.resize(worst.after.len().max(step + 1), 0.0);
+                worst.after[step] = worst.after[step].max(difference(next, &said.next_obs));
+                (world.margin(&said.next_obs) > NEAR && !said.terminated).then_some(said.next_obs)
+            });
+            (*from, *over) = (next.to_vec(), terminated);
+            i += 1;
+        }
+    }
+    let ended = not_terminated.iter().filter(|&&x| x == 0.0).count() as f64;
+    let sum: f64 = reward.iter().map(|&x| f64::from(x)).sum();
+    let size: f64 = reward.iter().map(|&x| f64::from(x.abs())).sum();
+    assert_eq!(got.outcome[..2], [i as f64, ended]);
+    assert!((got.outcome[2] - sum).abs() <= 1e-5 * size, "{} and {sum}", got.outcome[2]);
+}
+
+#[test]
+fn rollouts_are_those_of_the_reference_in_two_hundred_random_worlds() {
+    let name = "rollouts_are_those_of_the_reference_in_two_hundred_random_worlds";
+    let Some(gpu) = wgpu_of_test(name) else { return };
+    let (mut worst, mut ruled, mut long) = (Worst::default(), 0, 0);
+    for i in 0..CASES {
+        let world = worlds::random(i, &sizes(), &gpu);
+        check(&world, &mut worst);
+        ruled += u32::from(world.termination != Termination::never());
+        long += u32::from(world.horizon >= 15);
+    }
+    assert!(ruled > 100 && long > 50, "{ruled} with a rule, {long} of 15 steps and more");
+    assert!(worst.one < 1e-5, "after one step {}", worst.one);
+    assert!(worst.uncertainty < 1e-5, "uncertainty {}", worst.uncertainty);
+    assert!(worst.after.len() == 25 && worst.after.iter().all(|&x| x < 1e-5), "after each step {:?}", worst.after);
+}
+
+/// Tiles of the greatest height, many blocks of lanes, and a last tile of every member that is not full.
+#[test]
+fn tiles_and_blocks_do_not_show() {
+    let Some(gpu) = wgpu_of_test("tiles_and_blocks_do_not_show") else { return };
+    let mut world = worlds::random(1, &[([4, 2], vec![8], vec![8, 8])], &gpu);
+    (world.starts, world.horizon) = (9001, 3);
+    world.termination = Termination::outside(vec![Bound { index: 1, low: -1.5, high: 1.0, closed: true }]);
+    let mut worst = Worst::default();
+    check(&world, &mut worst);
+    assert!(worst.one < 1e-5, "after one step {}", worst.one);
+
+    let many = read(&world);
+    world.starts = 70;
+    let few = read(&world);
+    let first = |all: &Imagined, rows: usize| (all.rows.next_obs[..4 * rows].to_vec(), all.members[..rows].to_vec());
+    assert_eq!(first(&few, 70), first(&many, 70), "a lane does not depend on how many others there are");
+}
+
+#[test]
+fn two_calls_are_equal_bit_for_bit() {
+    let Some(gpu) = wgpu_of_test("two_calls_are_equal_bit_for_bit") else { return };
+    for i in [0, 3, 8] {
+        let world = worlds::random(i, &sizes(), &gpu);
+        assert_eq!(read(&world), read(&world), "world {i}");
+    }
+}
+
+#[test]
+fn a_full_ring_is_overwritten_from_its_oldest_row_on() {
+    let Some(gpu) = wgpu_of_test("a_full_ring_is_overwritten_from_its_oldest_row_on") else { return };
+    let mut world = worlds::random(5, &sizes(), &gpu);
+    (world.starts, world.horizon) = (37, 4);
+    world.termination = Termination::never();
+    let all = read(&world).rows.reward;
+    for (capacity, position) in [(200, 150), (37, 0), (100, 99), (148, 148)] {
+        let (outcome, ring) = imagine(&world, capacity, position);
+        assert_eq!(outcome.transitions, 148);
+        let mut want = vec![-7.0; capacity];
+        for (i, &reward) in all.iter().enumerate() {
+            want[(position + i) % capacity] = reward;
+        }
+        want.truncate(ring.len());
+        assert_eq!(ring.rows().reward, want, "{capacity} rows from {position} on");
+    }
+}
+
+#[test]
+fn all_may_end_at_once_and_none_goes_on() {
+    let Some(gpu) = wgpu_of_test("all_may_end_at_once_and_none_goes_on") else { return };
+    let mut world = worlds::random(2, &sizes(), &gpu);
+    (world.starts, world.horizon) = (5, 4);
+    world.termination = Termination::outside(vec![Bound { index: 0, low: 1e9, high: 2e9, closed: true }]);
+    let (outcome, _) = imagine(&world, 20, 0);
+    assert_eq!((outcome.transitions, outcome.ended), (5, 5));
+}
+
+/// A state that is not finite ends where the rule asks for finite states, and nowhere else.
+#[test]
+fn what_is_not_finite_is_seen() {
+    let Some(gpu) = wgpu_of_test("what_is_not_finite_is_seen") else { return };
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for finite in [true, false] {
+            let mut world = worlds::random(4, &[([4, 2], vec![8], vec![8, 8])], &gpu);
+            (world.starts, world.horizon) = (6, 2);
+            world.termination = Termination { finite, ..Termination::never() };
+            world.real.obs.fill(0.5);
+            world.real.obs.chunks_exact_mut(4).for_each(|obs| obs[2] = bad);
+            let (outcome, _) = imagine(&world, 12, 0);
+            assert_eq!(outcome.ended, if finite { 6 } else { 0 }, "{bad}, finite {finite}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The named streams of `foresee_core` on the device: the same bits from the same counters, drawn where they are used.
+//!
+//! A word is addressed by the stream's key, the 64-bit step, the lane and its number at that counter, as in
+//! `Stream::at(step, lane)`; word `w` stands in block `w / 4`. Words and indices are those of the host bit for bit.
+//! Normals are the same polynomial and agree to a few units in the last place: a shader may contract a product and a
+//! sum, and its division and square root may be off by some units.
+
+#![allow(missing_docs, reason = "of what the kernel macros write")]
+
+use cubecl::prelude::*;
+use foresee_core::Stream;
+
+use super::math::ln;
+
+/// Threefish's key-schedule parity for 32-bit words.
+const PARITY: u32 = 0x1BD1_1BDA;
+
+/// A stream at one step: the key, and the step's two halves.
+#[derive(CubeType, CubeLaunch, Clone, Copy)]
+pub struct Counter {
+    key_0: u32,
+    key_1: u32,
+    key_2: u32,
+    key_3: u32,
+    step_low: u32,
+    step_high: u32,
+}
+
+/// `stream` at `step`, as a kernel's argument.
+#[must_use]
+pub fn counter(stream: &Stream, step: u64) -> CounterLaunch {
+    let [a, b, c, d] = stream.key();
+    CounterLaunch::new(a, b, c, d, step as u32, (step >> 32) as u32)
+}
+
+#[cube]
+fn rotate_left(x: u32, #[comptime] by: u32) -> u32 {
+    (x << by) | (x >> comptime!(32 - by))
+}
+
+/// Four rounds of Threefry-4x32 on `x`, with their rotations.
+#[cube]
+fn four_rounds(x: &mut Array<u32>, #[comptime] rotations: [[u32; 2]; 4]) {
+    #[unroll]
+    for round in 0..4usize {
+        // Even rounds mix (0, 1) and (2, 3); odd rounds (0, 3) and (2, 1): Threefish's word permutation.
+        let a = comptime!(if round % 2 == 0 { 1 } else { 3 });
+        let b = comptime!(4 - a);
+        x[0] = x[0] + x[a];
+        x[a] = rotate_left(x[a], comptime!(rotations[round][0])) ^ x[0];
+        x[2] = x[2] + x[b];
+        x[b] = rotate_left(x[b], comptime!(rotations[round][1])) ^ x[2];
+    }
+}
+
+/// Word `word` of the counter's lane `lane`: Threefry-4x32 with 20 rounds.
+#[cube]
+pub fn bits(counter: &Counter, lane: u32, word: u32) -> u32 {
+    let mut keys = Array::<u32>::new(5usize);
+    keys[0] = counter.key_0;
+    keys[1] = counter.key_1;
+    keys[2] = counter.key_2;
+    keys[3] = counter.key_3;
+    keys[4] = PARITY ^ keys[0] ^ keys[1] ^ keys[2] ^ keys[3];
+    let mut x = Array::<u32>::new(4usize);
+    x[0] = counter.step_low + keys[0];
+    x[1] = counter.step_high + keys[1];
+    x[2] = lane + keys[2];
+    x[3] = word / 4u32 + keys[3];
+    #[unroll]
+    for group in 0..5usize {
+        if comptime!(group % 2 == 0) {
+            four_rounds(&mut x, comptime!([[10, 26], [11, 21], [13, 27], [23, 5]]));
+        } else {
+            four_rounds(&mut x, comptime!([[6, 20], [17, 11], [25, 10], [18, 20]]));
+        }
+        #[unroll]
+        for i in 0..4usize {
+            x[i] = x[i] + keys[comptime!((group + 1 + i) % 5)];
+        }
+        x[3] = x[3] + comptime!(group as u32 + 1);
+    }
+    let within = word % 4u32;
+    select(within < 2u32, select(within == 0u32, x[0], x[1]), select(within == 2u32, x[2], x[3]))
+}
+
+/// The index below `n` that word 0 of a lane says.
+#[cube]
+pub fn below(counter: &Counter, lane: u32, n: u32) -> u32 {
+    bits(counter, lane, 0u32).mul_hi(n)
+}
+
+/// The standard normal that word `word` of a lane says.
+#[cube]
+pub fn normal(counter: &Counter, lane: u32, word: u32) -> f32 {
+    standard_normal(bits(counter, lane, word))
+}
+
+/// A standard normal from one 32-bit word: `foresee_core::normal::standard_normal`.
+#[cube]
+#[allow(clippy::excessive_precision)]
+pub fn standard_normal(bits: u32) -> f32 {
+    let k = i32::cast_from(bits >> 8u32);
+    let x = f32::cast_from(2i32 * k + 1i32 - 16_777_216i32) * 5.960_464_5e-8f32;
+    let w = -ln((1.0f32 - x) * (1.0f32 + x));
+    let mut p = 2.810_226_36e-08f32;
+    if w < 5.0f32 {
+        let w = w - 2.5f32;
+        p = 3.432_739_39e-07f32 + p * w;
+        p = -3.523_387_7e-06f32 + p * w;
+        p = -4.391_506_54e-06f32 + p * w;
+        p = 0.000_218_580_87f32 + p * w;
+        p = -0.001_253_725_03f32 + p * w;
+        p = -0.004_177_681_64f32 + p * w;
+        p = 0.246_640_727f32 + p * w;
+        p = 1.501_409_41f32 + p * w;
+    } else {
+        let w = w.sqrt() - 3.0f32;
+        p = -0.000_200_214_257f32;
+        p = 0.000_100_950_558f32 + p * w;
+        p = 0.001_349_343_22f32 + p * w;
+        p = -0.003_673_428_44f32 + p * w;
+        p = 0.005_739_507_73f32 + p * w;
+        p = -0.007_622_461_3f32 + p * w;
+        p = 0.009_438_870_47f32 + p * w;
+        p = 1.001_674_06f32 + p * w;
+        p = 2.832_976_82f32 + p * w;
+    }
+    std::f32::consts::SQRT_2 * (p * x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cube::tensor;
+    use crate::{device, tensors};
+    use foresee_core::normal::standard_normal as on_host;
+
+    /// The words, the indices below `n` and the normals of lanes `first..` of a counter, bits as they stand.
+    #[cube(launch)]
+    fn draw(out: &mut [f32], counter: Counter, first: u32, words: u32, n: u32) {
+        let (lane, word) = (first + ABSOLUTE_POS as u32 / words, ABSOLUTE_POS as u32 % words);
+        if 3 * ABSOLUTE_POS + 2 < out.len() {
+            let all = bits(&counter, lane, word);
+            // Two halves: a float's payload may not go through.
+            out[3 * ABSOLUTE_POS] = f32::cast_from(all >> 16u32);
+            out[3 * ABSOLUTE_POS + 1] = f32::cast_from(all & 0xffffu32);
+            out[3 * ABSOLUTE_POS + 2] = normal(&counter, lane, word);
+            if word == 0u32 && n > 0u32 {
+                out[3 * ABSOLUTE_POS + 2] = f32::cast_from(below(&counter, lane, n));
+            }
+        }
+    }
+
+    /// What the kernel drew, `[lanes, words]` of (bits, third number).
+    fn drawn(device: &burn::tensor::Device, stream: &Stream, step: u64, first: u32, n: u32) -> Vec<(u32, f32)> {
+        const LANES: usize = 64;
+        const WORDS: usize = 9;
+        let out = tensor::empty(&[LANES * WORDS, 3], device);
+        let client = out.client.clone();
+        let count = CubeCount::Static((LANES * WORDS / 64) as u32, 1, 1);
+        let out_arg = out.clone().into_buffer_arg();
+        draw::launch(&client, count, CubeDim::new_1d(64), out_arg, counter(stream, step), first, WORDS as u32, n);
+        let values = tensors::to_vec(tensor::tensor::<2>(out));
+        values.chunks_exact(3).map(|v| (((v[0] as u32) << 16) | v[1] as u32, v[2])).collect()
+    }
+
+    #[test]
+    fn words_and_indices_are_those_of_the_host_and_normals_are_close() {
+        let Some(device) = device::wgpu_of_test("words_and_indices_are_those_of_the_host") else { return };
+        let mut apart = 0;
+        for (seed, name, step, first, n) in [
+            (0, "rollout/action", 0, 0, 0),
+            (7, "rollout/noise", (5 << 16) | 3, 1000, 1),
+            (u64::MAX, "rollout/elite", u64::MAX, u32::MAX - 63, 5),
+            (1 << 40, "rollout/elite", 1 << 33, 1 << 31, 7),
+            (12345, "rollout/start", 99, 12, 1_000_003),
+            (12345, "rollout/start", 98, 12, 16_000_000),
+        ] {
+            let stream = Stream::new(seed, name);
+            for (i, (got, third)) in drawn(&device, &stream, step, first, n).into_iter().enumerate() {
+                let (lane, word) = (first + (i / 9) as u32, i % 9);
+                let mut draws = stream.at(step, lane);
+                let want = (0..=word).map(|_| draws.bits()).last().expect("a word");
+                assert_eq!(got, want, "{name}, step {step}, lane {lane}, word {word}");
+                if word == 0 && n > 0 {
+                    assert_eq!(third as usize, stream.at(step, lane).below(n as usize), "below {n}, lane {lane}");
+                } else {
+                    let want = on_host(want);
+                    let ulp = f32::EPSILON * want.abs().max(f32::MIN_POSITIVE);
+                    apart = apart.max(((third - want).abs() / ulp) as u32);
+                }
+            }
+        }
+        // Measured on llvmpipe.
+        assert!(apart <= 4, "normals are {apart} units apart");
+    }
+}

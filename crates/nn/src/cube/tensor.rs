@@ -1,0 +1,47 @@
+//! Burn's tensors as buffers that kernels read and write, and back.
+
+use burn::backend::{BackendTensor, DispatchAutodiffContext, DispatchDevice, DispatchTensor, DispatchTensorKind};
+use burn::tensor::{DType, Device, Shape, Tensor};
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+
+/// Whether kernels can run on this device.
+#[must_use]
+pub fn is_cube(device: &Device) -> bool {
+    matches!(device.clone().inner().as_dispatch(), DispatchDevice::Cube(_))
+}
+
+/// The buffer of an untracked float tensor, row-major: the tensor's own where it is row-major already, and then a kernel
+/// that writes into it writes into the tensor.
+#[track_caller]
+#[must_use]
+pub fn buffer<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
+    match tensor.into_dispatch() {
+        DispatchTensor {
+            kind: DispatchTensorKind::Cube(BackendTensor::Float(tensor)),
+            autodiff: DispatchAutodiffContext::Disabled,
+        } => into_contiguous(tensor),
+        _ => panic!("an untracked float tensor on a GPU"),
+    }
+}
+
+/// The tensor of a buffer.
+#[must_use]
+pub fn tensor<const D: usize>(buffer: CubeTensor) -> Tensor<D> {
+    Tensor::from_dispatch(DispatchTensor {
+        kind: DispatchTensorKind::Cube(BackendTensor::Float(buffer)),
+        autodiff: DispatchAutodiffContext::Disabled,
+    })
+}
+
+/// A buffer of this shape, its numbers not set.
+#[track_caller]
+#[must_use]
+pub fn empty(shape: &[usize], device: &Device) -> CubeTensor {
+    let DispatchDevice::Cube(device) = device.clone().inner().as_dispatch().clone() else {
+        panic!("{device:?} runs no kernels");
+    };
+    let (client, shape) = (device.client(), Shape::from(shape.to_vec()));
+    let handle = client.empty(shape.num_elements() * size_of::<f32>());
+    CubeTensor::new_contiguous(client, device, shape, handle, DType::F32)
+}
