@@ -4,7 +4,6 @@
 //! stated against f64 and tested on whatever GPU the tests find.
 
 #![allow(missing_docs, reason = "of what the kernel macros write")]
-#![allow(missing_docs, reason = "of what the macro adds to a function")]
 
 use cubecl::prelude::*;
 
@@ -119,11 +118,4 @@ mod tests {
         let [_, softplus, sigmoid, tanh, _] = on_device(&[f32::NAN], &device)[0];
         assert!(softplus.is_nan() && sigmoid.is_nan() && tanh.is_nan(), "{softplus} {sigmoid} {tanh}");
     }
-}
-
-/// ln(1 + eˣ).
-#[cube]
-pub fn softplus(x: f32) -> f32 {
-    let far = (1.0f32 + (-x.abs()).exp()).ln();
-    select(x > 0.0f32, x, 0.0f32) + far
 }

@@ -1,6 +1,7 @@
 //! The lower floor on a GPU: the primitive in kernels of our own (feature `wgpu`), for every vendor's device.
 //!
 //! In the order a reader needs it:
+//! * [`mod@tensor`]: Burn's tensors as buffers, and back.
 //! * [`net_shape`]: what a kernel knows of a network when it is compiled.
 //! * [`math`]: exp, tanh and their kin, of one number.
 //! * [`random`]: the named streams' draws.
@@ -30,46 +31,18 @@ pub mod tensor;
 pub mod tile;
 mod weights;
 
-use burn::backend::{BackendTensor, DispatchAutodiffContext, DispatchDevice, DispatchTensor, DispatchTensorKind};
-use burn::tensor::{DType, Device, Tensor};
-use burn_cubecl::kernel::into_contiguous;
+use burn::tensor::DType;
 use cubecl::prelude::{CubeCount, CubeDim};
 
 pub(crate) use adam::{adam_step, polyak_step};
 pub(crate) use mlp::takes;
+use tensor::rows;
 
 pub use burn_cubecl::tensor::CubeTensor;
 pub use mlp::{Saved, backward, forward, infer};
 pub use net_shape::{LayerShape, NetShape};
+pub use tensor::{buffer, is_cube, tensor};
 pub use tile::Tile;
-
-/// Whether tensors on this device are buffers that kernels can be launched on.
-#[must_use]
-pub fn is_cube(device: &Device) -> bool {
-    matches!(device.clone().inner().as_dispatch(), DispatchDevice::Cube(_))
-}
-
-/// The buffer of an untracked f32 tensor on such a device, row-major.
-#[track_caller]
-#[must_use]
-pub fn buffer<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
-    match tensor.into_dispatch() {
-        DispatchTensor {
-            kind: DispatchTensorKind::Cube(BackendTensor::Float(tensor)),
-            autodiff: DispatchAutodiffContext::Disabled,
-        } => rows(tensor),
-        _ => panic!("an untracked float tensor on a GPU"),
-    }
-}
-
-/// The tensor of a buffer.
-#[must_use]
-pub fn tensor<const D: usize>(buffer: CubeTensor) -> Tensor<D> {
-    Tensor::from_dispatch(DispatchTensor {
-        kind: DispatchTensorKind::Cube(BackendTensor::Float(buffer)),
-        autodiff: DispatchAutodiffContext::Disabled,
-    })
-}
 
 /// A new buffer of f32 beside `like`, its numbers not set.
 #[must_use]
@@ -105,11 +78,4 @@ pub fn elementwise(numbers: usize) -> (CubeCount, CubeDim) {
     let cubes = numbers.div_ceil(THREADS).max(1);
     let x = cubes.min(MOST_CUBES);
     (CubeCount::Static(x as u32, cubes.div_ceil(x) as u32, 1), CubeDim::new_1d(THREADS as u32))
-}
-
-/// The same numbers, row-major.
-#[track_caller]
-pub(crate) fn rows(tensor: CubeTensor) -> CubeTensor {
-    assert_eq!(tensor.dtype, DType::F32, "kernels work on f32");
-    into_contiguous(tensor)
 }

@@ -20,7 +20,7 @@ pub fn buffer<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
         DispatchTensor {
             kind: DispatchTensorKind::Cube(BackendTensor::Float(tensor)),
             autodiff: DispatchAutodiffContext::Disabled,
-        } => into_contiguous(tensor),
+        } => rows(tensor),
         _ => panic!("an untracked float tensor on a GPU"),
     }
 }
@@ -44,4 +44,11 @@ pub fn empty(shape: &[usize], device: &Device) -> CubeTensor {
     let (client, shape) = (device.client(), Shape::from(shape.to_vec()));
     let handle = client.empty(shape.num_elements() * size_of::<f32>());
     CubeTensor::new_contiguous(client, device, shape, handle, DType::F32)
+}
+
+/// The same numbers, row-major.
+#[track_caller]
+pub(super) fn rows(tensor: CubeTensor) -> CubeTensor {
+    assert_eq!(tensor.dtype, DType::F32, "kernels work on f32");
+    into_contiguous(tensor)
 }
