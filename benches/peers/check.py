@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 import data
+import check_rollout
 import jax_peer as on_jax
 import torch_nets as on_torch
 import torch_peer
@@ -198,6 +199,9 @@ def main() -> int:
     of_torch = on_torch.value_weights(*torch_peer.value_heads(), torch.tensor(states)).numpy()
     of_jax = np.asarray(on_jax.value_weights(*on_jax.value_heads(), jnp.array(states)))
     compare("vagram_step: value weights of all rows", {"weights": of_torch}, {"weights": of_jax})
+
+    check_rollout.steps(layouts, compare)
+    failures.extend(check_rollout.draws())
     return len(failures)
 
 

@@ -31,11 +31,19 @@ MODEL_LR = 1e-3
 WEIGHT_DECAY = 1e-5
 BOUNDS_WEIGHT = 0.01
 LOGVAR_BOUNDS = (-10.0, 0.5)
+#: Of the policy's log-deviation in rollouts, low + (high - low) (tanh(raw) + 1) / 2.
+LOG_STD_BOUNDS = (-5.0, 2.0)
 AGENT_LR = 3e-4
 DISCOUNT = 0.99
 TAU = 0.005
 
 GEMM_SIZES = (1024, 2048)
+#: Starts and horizon by workload.
+ROLLOUTS = {"rollout_10k_5": (10_000, 5), "rollout_100k_1": (100_000, 1)}
+#: Rows a member of rollouts that go tile by tile, for activations that stay in the cache.
+TILE = 286
+#: In the name of variants that spare themselves the draw of members: shown, but not compared.
+FIXED = "fixed members"
 
 
 def model_flops(outputs: int) -> int:
@@ -52,8 +60,21 @@ def sac_flops() -> int:
     return 2 * ROWS * (actor * (1 + 3) + 2 * critic * (1 + 3 + 2))
 
 
+def rollout_flops(starts: int, horizon: int) -> int:
+    """Of all transitions: the actor and one member forward."""
+    nets = ([OBS, *AGENT_HIDDEN, 2 * ACT], [INPUTS, *HIDDEN, 2 * TARGETS])
+    return 2 * starts * horizon * sum(i * o for sizes in nets for i, o in zip(sizes, sizes[1:]))
+
+
 #: Floating-point operations of one iteration; `sgemm` depends on its size.
 FLOPS = {"model_step": model_flops(2 * TARGETS), "vagram_step": model_flops(TARGETS), "sac_update": sac_flops()}
+FLOPS |= {workload: rollout_flops(*size) for workload, size in ROLLOUTS.items()}
+
+
+def quota(starts: int, tile: int | None) -> int:
+    """Rows of each member, for as many starts or slightly more: whole tiles of equal members."""
+    tile = tile or 1
+    return -(-starts // (MEMBERS * tile)) * tile
 
 
 # The clock.
@@ -149,14 +170,14 @@ class Worker:
     def table(self, workloads: list[str], seconds: float) -> None:
         """Times the named workloads and prints a table."""
         print(f"{self.program} {self.version}, {self.threads} threads")
-        print(f"{'workload':<13} {'variant':<34} {'median ms':>10} {'p10':>9} {'p90':>9} {'GFLOP/s':>8}")
+        print(f"{'workload':<14} {'variant':<42} {'median ms':>10} {'p10':>9} {'p90':>9} {'GFLOP/s':>8}")
         for workload in workloads or list(self.variants):
             for variant in self.variants[workload]:
                 r = self.answer({"workload": workload, "variant": variant, "seconds": seconds})
                 numbers = r.get("error") or (
                     f"{r['median_ms']:>10.3f} {r['p10_ms']:>9.3f} {r['p90_ms']:>9.3f} {r['gflops']:>8.1f}"
                 )
-                print(f"{workload:<13} {variant:<34} {numbers}", flush=True)
+                print(f"{workload:<14} {variant:<42} {numbers}", flush=True)
 
 
 def arguments(description: str | None) -> argparse.Namespace:

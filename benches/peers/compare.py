@@ -1,12 +1,14 @@
 """Runs our programs and the peers' in turn on the same cores, and prints how their times compare.
 
     python benches/peers/compare.py --bench target/release/foresee-benches [--rounds 5] [--seconds 2]
-        [--workloads sgemm,model_step,vagram_step,sac_update] [--end-to-end [--runs 1]] [--out results.json]
+        [--workloads sgemm,model_step,vagram_step,sac_update,rollout_10k_5,rollout_100k_1]
+        [--end-to-end [--runs 1]] [--out results.json]
 
 Every variant of the peers is warmed up once; those more than half again as slow as their program's best are left out
 after that. A round times ours and the rest, one program after another, the order rotated by round. A variant's time is
 the median over rounds of the rounds' medians, and a program's variant is the one with the least of these. A ratio is
-taken within a round, and the median over rounds is reported with the least and the greatest.
+taken within a round, and the median over rounds is reported with the least and the greatest. Rollouts that keep every
+row's member are measured too, the fastest of each program, and shown beside the table.
 """
 
 import argparse
@@ -20,11 +22,11 @@ from statistics import median
 from typing import Any
 
 import common
-from report import Entry, End, environment, markdown
+from report import End, Entry, Rollout, environment, markdown
 
 HERE = Path(__file__).resolve().parent
 PEERS = ("jax", "torch")
-WORKLOADS = ("sgemm", "model_step", "vagram_step", "sac_update")
+WORKLOADS = ("sgemm", "model_step", "vagram_step", "sac_update", *common.ROLLOUTS)
 #: A variant this many times slower than its program's best is not measured again.
 SLOWER = 1.5
 #: Seconds a variant at the warm-up.
@@ -110,7 +112,10 @@ def candidates(peer: Peer, workload: str, seconds: float) -> list[str]:
             results[variant] = result["min_ms"]
     if workload == "sgemm":
         return list(results)
-    return [variant for variant, ms in results.items() if ms <= SLOWER * min(results.values())]
+    fixed = {variant: ms for variant, ms in results.items() if common.FIXED in variant}
+    compared = {variant: ms for variant, ms in results.items() if variant not in fixed}
+    fast = [variant for variant, ms in compared.items() if ms <= SLOWER * min(compared.values())]
+    return fast + ([min(fixed, key=fixed.__getitem__)] if fixed else [])
 
 
 def rotated(items: list, by: int) -> list:
@@ -183,7 +188,7 @@ def entries(all_rounds: list[dict[str, Measurement]], workloads: list[str]) -> l
         if peak and row.ours_ms:
             row.share_of_peak = common.FLOPS[workload] / row.ours_ms / 1e6 / peak
         for program in PEERS:
-            mine = [key for key in times if key.startswith(f"{program}/{workload}/")]
+            mine = [key for key in times if key.startswith(f"{program}/{workload}/") and common.FIXED not in key]
             if not mine:
                 continue
             best = min(mine, key=times.__getitem__)
@@ -193,6 +198,23 @@ def entries(all_rounds: list[dict[str, Measurement]], workloads: list[str]) -> l
                 row.ratios[program] = (median(ratios), min(ratios), max(ratios))
         rows.append(row)
     return rows
+
+
+def rollouts(all_rounds: list[dict[str, Measurement]], rows: list[Entry]) -> list[Rollout]:
+    """The rates of the rollouts, transitions a second."""
+    times, found = pooled(all_rounds), []
+    for row in (row for row in rows if row.workload in common.ROLLOUTS):
+        starts, horizon = common.ROLLOUTS[row.workload]
+        best = {"ours": row.ours_ms} | {program: ms for program, (ms, _) in row.peers.items()}
+        fixed = {
+            program: ms
+            for program in PEERS
+            for key, ms in times.items()
+            if key.startswith(f"{program}/{row.workload}/") and common.FIXED in key
+        }
+        rates = [{program: 1e3 * starts * horizon / ms for program, ms in side.items() if ms} for side in (best, fixed)]
+        found.append(Rollout(row.workload, *rates))
+    return found
 
 
 def end_to_end(args: argparse.Namespace) -> list[End]:
@@ -251,7 +273,7 @@ def main() -> None:
     if args.out:
         record = {"about": about, "rounds": all_rounds, "end_to_end": [end.__dict__ for end in ends]}
         args.out.write_text(json.dumps(record, indent=1) + "\n")
-    print(markdown(about, args.rounds, rows, best, ends))
+    print(markdown(about, args.rounds, rows, rollouts(all_rounds, rows) if rows else [], best, ends))
 
 
 if __name__ == "__main__":

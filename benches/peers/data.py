@@ -59,6 +59,16 @@ def replay() -> dict[str, np.ndarray]:
     return {name: normals(f"replay/{name}", REPLAY, width) for name, width in columns.items()}
 
 
+def normalizer() -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of the model's inputs, `[O + A]` each."""
+    return DTYPE(0.1) * normals("normalizer/mean", INPUTS), 1 + DTYPE(0.1) * np.abs(normals("normalizer/std", INPUTS))
+
+
+def starts(rows: int) -> np.ndarray:
+    """First states of rollouts, a member's at a time, `[E, Q, O]`."""
+    return normals("starts", MEMBERS, rows, OBS)
+
+
 def agent_rows(rows: int) -> dict[str, np.ndarray]:
     """Transitions of the agent, `[rows, ·]`."""
     return {

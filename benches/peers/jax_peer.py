@@ -6,7 +6,7 @@
 Layouts: `batched` (`stacked` critics), one batched product a layer; `7 dots` (`separate` critics), one product a layer
 and network, every network with parameters of its own.
 Ways: `jit`, one compiled step with donated state, dispatched ahead of its completion; `scan`, many steps in one
-compiled loop that gathers its own batches.
+compiled loop that gathers its own batches. The rollouts' ways are in `jax_rollout.py`.
 """
 
 import os
@@ -23,7 +23,6 @@ if __name__ == "__main__":
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,49 +31,20 @@ import optax
 from jax import lax
 
 import data
+import jax_rollout
 from common import (
     ACT, AGENT_LR, BOUNDS_WEIGHT, DISCOUNT, EPOCHS, GEMM_SIZES, LOGVAR_BOUNDS, MEMBERS, MODEL_LR, REPLAY, ROWS,
-    STEPS_AN_EPOCH, TARGETS, TAU, WEIGHT_DECAY, Runner, Variants,
+    ROLLOUTS, STEPS_AN_EPOCH, TARGETS, TAU, WEIGHT_DECAY, Runner, Variants,
 )  # fmt: skip
+from jax_nets import Tree, batched, outputs, perceptron, separate
 
 #: Steps in one compiled loop, where a call is not a whole training call.
 SCAN = 20
 #: Rows of the replay that scanned SAC updates sample from.
 AGENT_REPLAY = 100_000
 
-Tree = Any
-Forward = Callable[[Tree, jax.Array], jax.Array]
-
 model_adam = optax.chain(optax.add_decayed_weights(WEIGHT_DECAY), optax.adam(MODEL_LR))
 agent_adam = optax.adam(AGENT_LR)
-
-
-def perceptron(layers: Tree, x: jax.Array, activation: Callable = jax.nn.relu) -> jax.Array:
-    """Weights and biases layer by layer: `[.., I, O]` and `[.., O]`, batched where there are leading axes."""
-    for n, (weight, bias) in enumerate(layers):
-        x = jnp.matmul(x, weight) + bias
-        x = activation(x) if n < len(layers) - 1 else x
-    return x
-
-
-def batched(layers: data.Layers) -> Tree:
-    """All members in one stack, a list of layers."""
-    return [(jnp.array(w), jnp.array(b)) for w, b in zip(*layers)]
-
-
-def separate(layers: data.Layers) -> Tree:
-    """A list of layers for every member."""
-    weights, biases = layers
-    members = range(len(weights[0]))
-    return [[(jnp.array(w[e]), jnp.array(b[e])) for w, b in zip(weights, biases)] for e in members]
-
-
-def outputs(net: Tree, x: jax.Array, activation: Callable) -> jax.Array:
-    """`[E, B, I]`, or `[B, I]` for all, through either layout -> `[E, B, C]`."""
-    if isinstance(net[0], tuple):
-        return perceptron(net, x, activation)
-    own = x if x.ndim == 3 else [x] * len(net)
-    return jnp.stack([perceptron(member, rows, activation) for member, rows in zip(net, own)])
 
 
 # The model.
@@ -328,7 +298,7 @@ def variants() -> Variants:
             for way, scan in {"jit": False, "scan of an epoch": True}.items()
             for name, layout in layouts.items()
         },
-    }
+    } | {workload: jax_rollout.variants(workload, layouts) for workload in ROLLOUTS}
 
 
 if __name__ == "__main__":

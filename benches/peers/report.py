@@ -21,6 +21,15 @@ class Entry:
 
 
 @dataclass
+class Rollout:
+    """Transitions a second by program: with members drawn afresh each step, and with fixed ones."""
+
+    workload: str
+    drawn: dict[str, float]
+    fixed: dict[str, float]
+
+
+@dataclass
 class End:
     """Whole runs of one program."""
 
@@ -118,7 +127,12 @@ def end_rows(ends: list[End]) -> list[list[str]]:
 
 
 def markdown(
-    about: dict[str, Any], rounds: int, entries: list[Entry], peaks: dict[str, tuple[float, str]], ends: list[End]
+    about: dict[str, Any],
+    rounds: int,
+    entries: list[Entry],
+    rollouts: list[Rollout],
+    peaks: dict[str, tuple[float, str]],
+    ends: list[End],
 ) -> str:
     """The whole report."""
     versions = ", ".join(f"{program} {version}" for program, version in about["versions"].items())
@@ -139,6 +153,13 @@ def markdown(
             ]
             for e in entries
         ]
+        parts.append(table(header, rows))
+    if rollouts:
+        header = ["1000 transitions a second", "ours", "JAX", "PyTorch", "JAX, fixed members", "PyTorch, fixed members"]
+        rows = []
+        for r in rollouts:
+            rates = [r.drawn.get("ours"), *(side.get(p) for side in (r.drawn, r.fixed) for p in ("jax", "torch"))]
+            rows.append([f"`{r.workload}`", *(number(rate and rate / 1e3, ".0f") for rate in rates)])
         parts.append(table(header, rows))
     if peaks:
         ranked = sorted(peaks.items(), key=lambda item: -item[1][0])

@@ -36,11 +36,13 @@ class Ensemble(nn.Module):
 
     * `baddbmm`: one batched product a layer, weights `[E, I, O]`.
     * `addmm`: one product a member and layer, every member with weights of its own.
+
+    `inplace`, for predictions alone, overwrites the activations.
     """
 
-    def __init__(self, layers: Layers, form: str = "baddbmm", gaussian: bool = True) -> None:
+    def __init__(self, layers: Layers, form: str = "baddbmm", gaussian: bool = True, inplace: bool = False) -> None:
         super().__init__()
-        self.form = form
+        self.form, self.inplace = form, inplace
         weights, biases = layers
         self.members, self.depth = len(weights[0]), len(weights)
         if form == "baddbmm":
@@ -60,7 +62,7 @@ class Ensemble(nn.Module):
         if self.form == "baddbmm":
             for n, (weight, bias) in enumerate(zip(self.weights, self.biases)):
                 x = torch.baddbmm(bias, x, weight)
-                x = F.silu(x) if n < self.depth - 1 else x
+                x = F.silu(x, inplace=self.inplace) if n < self.depth - 1 else x
             return x
         return torch.stack([self.member(e, rows) for e, rows in enumerate(x.unbind(0))])
 
@@ -72,7 +74,7 @@ class Ensemble(nn.Module):
             else:
                 weight, bias = self.weights[e * self.depth + n], self.biases[e * self.depth + n]
             x = torch.addmm(bias, x, weight)
-            x = F.silu(x) if n < self.depth - 1 else x
+            x = F.silu(x, inplace=self.inplace) if n < self.depth - 1 else x
         return x
 
     def bounded(self, out: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 import data
-from common import EPOCHS, GEMM_SIZES, ROWS, STEPS_AN_EPOCH, TARGETS, Runner, Variants
+import torch_rollout
+from common import EPOCHS, GEMM_SIZES, ROLLOUTS, ROWS, STEPS_AN_EPOCH, TARGETS, Runner, Variants
 from torch_nets import Actor, Critic, Ensemble, Sac, model_adam, value_weights
 from torch_whole import WholeUpdate
 
@@ -132,7 +133,7 @@ def variants() -> Variants:
             for way, compiled in ways.items()
             for form in ("baddbmm", "addmm")
         },
-    }
+    } | {workload: torch_rollout.variants(workload) for workload in ROLLOUTS}
 
 
 if __name__ == "__main__":

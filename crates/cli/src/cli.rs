@@ -67,4 +67,6 @@ pub enum Listed {
     Losses,
     /// Algorithms
     Algos,
+    /// Devices, and what stands behind each on this machine
+    Devices,
 }

@@ -4,6 +4,9 @@
 //! `wgpu:cpu` a software adapter. Devices are always constructed here, explicitly: `Device::default()` silently changes
 //! with the enabled Cargo features.
 
+#[cfg(feature = "wgpu")]
+mod adapters;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -45,12 +48,14 @@ pub enum DeviceError {
         feature: &'static str,
     },
     /// The machine has none.
-    #[error("device `{device}` was not found on this machine: {reason}\nhint: use `device=cpu`")]
+    #[error("device `{device}` was not found on this machine: {reason}\nhint: {hint}")]
     NotFound {
         /// The device asked for.
         device: DeviceChoice,
-        /// What was looked for.
+        /// What there is instead.
         reason: String,
+        /// What to do.
+        hint: String,
     },
 }
 
@@ -112,6 +117,47 @@ impl DeviceChoice {
     }
 }
 
+/// Every word that `device` takes, with what stands behind it on this machine, or why nothing does.
+#[must_use]
+pub fn list() -> Vec<(String, Result<String, DeviceError>)> {
+    let mut words = vec![
+        (DeviceChoice::Cpu, Ok(processor())),
+        (DeviceChoice::NdArray, open_ndarray(DeviceChoice::NdArray).map(|_| "the processor, for cross-checks".into())),
+    ];
+    words.extend(list_wgpu());
+    let word = |device| match device {
+        // Where there is no such GPU, the word as it is written in general.
+        (DeviceChoice::WgpuIndex(_), Err(error)) => ("wgpu:<n>".into(), Err(error)),
+        (device, behind) => (device.to_string(), behind),
+    };
+    words.into_iter().map(word).collect()
+}
+
+fn processor() -> String {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("the processor, {threads} threads, {}", crate::cpu::simd::level().name())
+}
+
+#[cfg(feature = "wgpu")]
+fn list_wgpu() -> Vec<(DeviceChoice, Result<String, DeviceError>)> {
+    let _one_at_a_time = OPENED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let adapters = adapters::Adapters::find();
+    let indices = (0..adapters.discrete().max(1)).map(DeviceChoice::WgpuIndex);
+    [DeviceChoice::Wgpu]
+        .into_iter()
+        .chain(indices)
+        .chain([DeviceChoice::WgpuCpu])
+        .map(|device| (device, adapters.behind(device).map(ToString::to_string)))
+        .collect()
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn list_wgpu() -> Vec<(DeviceChoice, Result<String, DeviceError>)> {
+    [DeviceChoice::Wgpu, DeviceChoice::WgpuIndex(0), DeviceChoice::WgpuCpu]
+        .map(|device| (device, open_wgpu(device).map(|_| String::new())))
+        .into()
+}
+
 /// The GPU that tests run on, or nothing: then one line on standard error says which test was skipped and why.
 ///
 /// # Panics
@@ -146,27 +192,33 @@ fn open_ndarray(device: DeviceChoice) -> Result<Device, DeviceError> {
     Err(DeviceError::NotBuilt { device, feature: "ndarray" })
 }
 
+/// Graphics devices are set up, and adapters looked for, by one thread at a time; holds those that are set up.
+#[cfg(feature = "wgpu")]
+static OPENED: std::sync::Mutex<Vec<DeviceChoice>> = std::sync::Mutex::new(Vec::new());
+
 #[cfg(feature = "wgpu")]
 fn open_wgpu(device: DeviceChoice) -> Result<Device, DeviceError> {
     use burn::tensor::DeviceKind;
+    use burn::tensor::wgpu::WgpuInitError;
     let kind = match device {
         DeviceChoice::WgpuIndex(n) => DeviceKind::DiscreteGpu(n),
         DeviceChoice::WgpuCpu => DeviceKind::Cpu,
         _ => DeviceKind::DefaultDevice,
     };
-    // The device is lazy, and a machine without an adapter panics at the first tensor.
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let opened = std::panic::catch_unwind(|| {
-        let device = Device::wgpu(kind);
-        device.sync().map(|()| device)
-    });
-    std::panic::set_hook(hook);
-    match opened {
-        Ok(Ok(device)) => Ok(device),
-        Ok(Err(error)) => Err(DeviceError::NotFound { device, reason: error.to_string() }),
-        Err(_) => Err(DeviceError::NotFound { device, reason: "wgpu has no such adapter".into() }),
+    let mut opened = OPENED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if !opened.contains(&device) {
+        // Left to the first tensor, the setup would panic where there is no adapter.
+        match Device::wgpu_options().device_kind(kind.clone()).init() {
+            // Somebody's tensor came first.
+            Ok(_) | Err(WgpuInitError::Registration { .. }) => opened.push(device),
+            Err(error) => {
+                adapters::Adapters::find().behind(device)?;
+                let hint = "update its driver, or use `device=cpu`".into();
+                return Err(DeviceError::NotFound { device, reason: error.to_string(), hint });
+            }
+        }
     }
+    Ok(Device::wgpu(kind))
 }
 
 #[cfg(not(feature = "wgpu"))]
@@ -189,6 +241,34 @@ mod tests {
     fn an_unknown_device_names_the_word_and_the_choices() {
         let message = "gpu".parse::<DeviceChoice>().unwrap_err().to_string();
         assert!(message.contains("`gpu`") && message.contains("wgpu:<n>"), "{message}");
+    }
+
+    #[test]
+    fn every_listed_word_but_the_general_one_is_a_device() {
+        let listed = list();
+        let words: Vec<_> = listed.iter().map(|(word, _)| &**word).collect();
+        assert!(["cpu", "ndarray", "wgpu", "wgpu:cpu"].iter().all(|word| words.contains(word)), "{words:?}");
+        for (word, behind) in &listed {
+            match behind {
+                Ok(behind) => {
+                    assert!(word.parse::<DeviceChoice>().is_ok_and(|device| device.open().is_ok()), "{word}: {behind}");
+                }
+                Err(error) => assert!(error.to_string().contains("\nhint: "), "{word}: {error}"),
+            }
+        }
+    }
+
+    #[cfg(feature = "wgpu")]
+    #[test]
+    fn a_device_that_is_not_there_leaves_the_others_usable() {
+        let message = DeviceChoice::WgpuIndex(40).open().unwrap_err().to_string();
+        assert!(message.starts_with("device `wgpu:40` was not found on this machine: wgpu finds "), "{message}");
+        let Some(device) = wgpu_of_test("a_device_that_is_not_there_leaves_the_others_usable") else { return };
+        // Opened again by another thread, it is the same.
+        let again = std::thread::spawn(|| DeviceChoice::Wgpu.open().unwrap()).join().unwrap();
+        assert_eq!(device, again);
+        let sum = burn::tensor::Tensor::<1>::ones([3], &device).sum();
+        assert_eq!(crate::tensors::to_vec(sum), [3.0]);
     }
 
     #[cfg(not(feature = "wgpu"))]

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use foresee_dyna::Algo;
+use foresee_nn::device;
 use foresee_world_model::LossKind;
 
 use super::say;
@@ -19,6 +20,11 @@ pub fn list(what: Listed) -> Result<ExitCode, Failure> {
             }
         }
         Listed::Losses => LossKind::ALL.iter().for_each(|(loss, line)| say(format!("{:<24} {line}", loss.name()))),
+        Listed::Devices => device::list().into_iter().for_each(|(word, behind)| {
+            // Why there is none, and the hint, in one line.
+            let line = behind.unwrap_or_else(|error| format!("- {}", error.to_string().replace('\n', "; ")));
+            say(format!("{word:<24} {line}"));
+        }),
         Listed::Algos => Algo::ALL.iter().for_each(|(algo, line)| say(format!("{:<24} {line}", algo.name()))),
     }
     Ok(ExitCode::SUCCESS)

@@ -66,18 +66,29 @@ pub const VARIANTS: [&[&str]; 7] = [
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What hides every graphics driver from a program: of Vulkan, by both names that its loader reads, and of OpenGL.
+const NO_DRIVERS: [&str; 3] = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "__EGL_VENDOR_LIBRARY_FILENAMES"];
+
 /// A temporary folder in which the program runs; it holds `tiny.toml`.
-pub struct Place(TempDir);
+pub struct Place {
+    folder: TempDir,
+    graphics: bool,
+}
 
 impl Place {
     pub fn new() -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
+        let place = Self { folder: tempfile::tempdir().unwrap(), graphics: true };
         place.write("tiny.toml", TINY);
         place
     }
 
+    /// As if no graphics driver were installed.
+    pub fn without_graphics() -> Self {
+        Self { graphics: false, ..Self::new() }
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.folder.path().join(name)
     }
 
     pub fn write(&self, name: &str, text: &str) {
@@ -86,7 +97,12 @@ impl Place {
 
     fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_foresee"));
-        command.current_dir(self.0.path()).args(arguments);
+        command.current_dir(self.folder.path()).args(arguments);
+        // Without it Mesa complains on standard error.
+        command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
+        if !self.graphics {
+            command.envs(NO_DRIVERS.map(|name| (name, "/dev/null")));
+        }
         command
     }
 

@@ -1,0 +1,39 @@
+"""JAX's perceptrons, one or several at once, in either layout."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import data
+
+Tree = Any
+
+
+def perceptron(layers: Tree, x: jax.Array, activation: Callable = jax.nn.relu) -> jax.Array:
+    """Weights and biases layer by layer: `[.., I, O]` and `[.., O]`, batched where there are leading axes."""
+    for n, (weight, bias) in enumerate(layers):
+        x = jnp.matmul(x, weight) + bias
+        x = activation(x) if n < len(layers) - 1 else x
+    return x
+
+
+def batched(layers: data.Layers) -> Tree:
+    """All members in one stack, a list of layers."""
+    return [(jnp.array(w), jnp.array(b)) for w, b in zip(*layers)]
+
+
+def separate(layers: data.Layers) -> Tree:
+    """A list of layers for every member."""
+    weights, biases = layers
+    members = range(len(weights[0]))
+    return [[(jnp.array(w[e]), jnp.array(b[e])) for w, b in zip(weights, biases)] for e in members]
+
+
+def outputs(net: Tree, x: jax.Array, activation: Callable) -> jax.Array:
+    """`[E, B, I]`, or `[B, I]` for all, through either layout -> `[E, B, C]`."""
+    if isinstance(net[0], tuple):
+        return perceptron(net, x, activation)
+    own = x if x.ndim == 3 else [x] * len(net)
+    return jnp.stack([perceptron(member, rows, activation) for member, rows in zip(net, own)])

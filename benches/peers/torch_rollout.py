@@ -1,0 +1,97 @@
+"""PyTorch's imagined rollouts: rows in the order of their members, every step's transitions kept.
+
+Every step puts the rows in a random order, so that each gets a member afresh, and keeps its transitions in that order:
+they need no way back. Rows are `[E, Q, ·]`: the first axis says which member takes them.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+import data
+from common import ACT, FIXED, LOG_STD_BOUNDS, OBS, ROLLOUTS, TARGETS, TILE, Runner, quota
+from torch_nets import Actor, Ensemble
+
+#: What is kept of a transition: its name and width.
+FIELDS = {"obs": OBS, "action": ACT, "reward": 1, "next_obs": OBS}
+
+
+class World(nn.Module):
+    """All that a rollout imagines with."""
+
+    def __init__(self, form: str, inplace: bool = False) -> None:
+        super().__init__()
+        self.ensemble = Ensemble(data.ensemble_parameters(2 * TARGETS), form, inplace=inplace)
+        self.actor = Actor(data.actor_parameters())
+        self.mean, self.std = map(torch.tensor, data.normalizer())
+        self.requires_grad_(False)
+
+    def forward(self, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Action, reward and next state of rows `[E, Q, O]` with normals `[E, Q, A + O + 1]`, the action's first."""
+        mean, raw = self.actor.net(obs.flatten(0, 1)).unflatten(0, obs.shape[:2]).chunk(2, -1)
+        low, high = LOG_STD_BOUNDS
+        log_std = low + 0.5 * (high - low) * (torch.tanh(raw) + 1)
+        action = torch.tanh(mean + log_std.exp() * noise[..., :ACT])
+
+        x = (torch.cat([obs, action], -1) - self.mean) / self.std
+        mean, logvar = self.ensemble.bounded(self.ensemble(x))
+        change = mean + torch.exp(0.5 * logvar) * noise[..., ACT:]
+        return action, change[..., -1:], obs + change[..., :-1]
+
+
+def shuffled(rows: Tensor) -> Tensor:
+    """`[E, Q, O]` in a random order of all rows: each row's member is uniform and new."""
+    flat = rows.flatten(0, 1)
+    return flat.index_select(0, torch.randperm(len(flat))).view_as(rows)
+
+
+def fixed(rows: Tensor) -> Tensor:
+    """Every row keeps its member."""
+    return rows
+
+
+def roll(imagine: Callable, starts: Tensor, assign: Callable, kept: list[dict[str, Tensor]], tile: int | None) -> None:
+    """Writes every step's transitions, `[E, Q, ·]` a field, a tile of every member's rows at a time."""
+    obs, rows = starts, starts.shape[1]
+    tile = tile or rows
+    for fields in kept:
+        obs = fields["obs"].copy_(assign(obs))
+        for at in (slice(first, first + tile) for first in range(0, rows, tile)):
+            noise = torch.randn(len(obs), tile, ACT + TARGETS, dtype=obs.dtype)
+            action, reward, next_obs = imagine(obs[:, at].contiguous(), noise)
+            fields["action"][:, at], fields["reward"][:, at], fields["next_obs"][:, at] = action, reward, next_obs
+        obs = fields["next_obs"]
+
+
+def empty(starts: Tensor, horizon: int) -> list[dict[str, Tensor]]:
+    """Where a rollout's transitions go."""
+    sizes = {name: (*starts.shape[:2], width) for name, width in FIELDS.items()}
+    return [{name: starts.new_empty(size) for name, size in sizes.items()} for _ in range(horizon)]
+
+
+def rollout(workload: str, compiled: bool, form: str, assign: Callable, tile: int | None) -> Runner:
+    """Rollouts from the same starts."""
+    rows, horizon = ROLLOUTS[workload]
+    world = World(form, inplace=not compiled)
+    imagine = torch.compile(world, dynamic=False) if compiled else world
+    starts = torch.tensor(data.starts(quota(rows, tile)))
+    kept = empty(starts, horizon)
+
+    @torch.no_grad()
+    def call() -> None:
+        roll(imagine, starts, assign, kept, tile)
+
+    return Runner(call)
+
+
+def variants(workload: str) -> dict[str, Callable[[], Runner]]:
+    """All variants of a rollout."""
+    ways = {"": (shuffled, None), f", tiles of {TILE}": (shuffled, TILE), f", {FIXED}": (fixed, None)}
+    return {
+        f"{way}, {name}{ending}": partial(rollout, workload, compiled, form, assign, tile)
+        for ending, (assign, tile) in ways.items()
+        for way, compiled in {"eager": False, "compile": True}.items()
+        for name, form in {"7 × addmm": "addmm", "baddbmm": "baddbmm"}.items()
+    }
