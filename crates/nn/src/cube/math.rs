@@ -120,10 +120,3 @@ mod tests {
         assert!(softplus.is_nan() && sigmoid.is_nan() && tanh.is_nan(), "{softplus} {sigmoid} {tanh}");
     }
 }
-
-/// ln(1 + eˣ).
-#[cube]
-pub fn softplus(x: f32) -> f32 {
-    let far = (1.0f32 + (-x.abs()).exp()).ln();
-    select(x > 0.0f32, x, 0.0f32) + far
-}
