@@ -39,10 +39,12 @@ fn threefry_lanes<const L: usize>(counter: [[u32; L]; 4], key: [u32; 4]) -> [[u3
         // Even rounds mix (0, 1) and (2, 3); odd rounds (0, 3) and (2, 1): Threefish's word permutation.
         let (a, b) = if round % 2 == 0 { (1, 3) } else { (3, 1) };
         for (to, from, rotation) in [(0, a, first), (2, b, second)] {
-            for j in 0..L {
-                x[to][j] = x[to][j].wrapping_add(x[from][j]);
-                x[from][j] = x[from][j].rotate_left(rotation) ^ x[to][j];
+            let (mut sums, mut mixed) = (x[to], x[from]);
+            for (sum, mixed) in sums.iter_mut().zip(&mut mixed) {
+                *sum = sum.wrapping_add(*mixed);
+                *mixed = mixed.rotate_left(rotation) ^ *sum;
             }
+            (x[to], x[from]) = (sums, mixed);
         }
         if round % 4 == 3 {
             let s = round / 4 + 1;

@@ -141,7 +141,7 @@ fn a_run_on_a_gpu_is_repeatable_and_goes_on_bit_for_bit_after_a_cut() {
     if wgpu_of_test("a_run_on_a_gpu_is_repeatable_and_goes_on_bit_for_bit_after_a_cut").is_none() {
         return;
     }
-    for kind in [None, Some(LossKind::Mle), Some(LossKind::Vagram), Some(LossKind::Itervaml)] {
+    for kind in [None, Some(LossKind::Mle), Some(LossKind::Vagram)] {
         let config = on_gpu(kind);
         let (records, state) = whole(&config);
         let again = whole(&config);

@@ -11,6 +11,7 @@
 //! * [`early_stopping`]: when to stop, which weights to keep, who is elite.
 //! * [`uncertainty`]: how far the members disagree, and how much noise they believe in.
 //! * `fit_data`: all that a training call derives from the replay and the agent.
+//! * `fit_tensors`: the same on a device, gathered there.
 //! * [`trainer`]: one training call, as slices that can be saved between.
 
 pub mod config;
