@@ -8,10 +8,11 @@ use foresee_core::Stream;
 use foresee_nn::device::wgpu_of_test;
 use foresee_nn::{Adam, AdamConfig, Decay, Parameters, Shape, tensors};
 
-/// Of the largest number: f32 against f32 in other orders of summation, with other functions underneath.
-const OUTPUT: f64 = 3e-5;
-/// The same for gradients.
-const GRADIENT: f64 = 1e-4;
+/// Of the largest number: f32 against f32 in other orders of summation, with other functions underneath. Software Vulkan
+/// comes to 7e-7; a GPU's `exp` may be less exact.
+const OUTPUT: f64 = 5e-6;
+/// The same for gradients; software Vulkan comes to 5e-6.
+const GRADIENT: f64 = 3e-5;
 
 /// Members, rows, inputs, hidden widths, outputs.
 type Sizes = (usize, usize, usize, &'static [usize], usize);
