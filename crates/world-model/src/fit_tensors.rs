@@ -28,6 +28,7 @@ pub(crate) struct FitTensors {
 
 /// [`ValueTerms`] on the device.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one a training call")]
 enum ValueTensors {
     None,
     /// Gradients, `[N, rows, O]`.

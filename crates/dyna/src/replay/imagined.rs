@@ -28,6 +28,7 @@ pub struct ImaginedBuffer {
 
 /// Where the rows are. Saved, both are the same.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one a run")]
 enum Rows {
     /// Memory is taken as rows come.
     Host(Batch),

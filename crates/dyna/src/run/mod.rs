@@ -39,6 +39,7 @@ const UPDATES_A_SLICE: u64 = 50;
 
 /// Where in a real step the run is.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one a run")]
 enum Phase {
     /// The next slice takes a real step.
     Act,
