@@ -133,6 +133,7 @@ fn a_mirror_is_restored_with_its_rows() {
 fn on_gpu(kind: Option<LossKind>) -> Config {
     let mut config = Config { device: DeviceChoice::Wgpu, ..tiny(kind) };
     config.training.updates_per_step = 3;
+    config.training.eval_every = 1000;
     config
 }
 

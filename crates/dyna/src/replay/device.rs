@@ -111,17 +111,19 @@ impl DeviceRows {
         kernels::write_rows::launch(&client, grid, dim, records.into_buffer_arg(), self.fields(), count, at, capacity);
     }
 
-    /// Copies `count` rows of another ring, from its row `start` on, to row 0 and the following: one launch.
+    /// Room for another number of rows, at least one: of the ring's rows `count` from `start` on move to its beginning, in
+    /// one launch and without the host.
     #[track_caller]
-    pub fn copy(&mut self, from: &Self, start: usize, count: usize) {
-        assert_eq!(self.dims(), from.dims(), "rows of other dimensions");
-        assert!(count <= self.capacity().min(from.capacity()), "{count} rows, and room for {}", self.capacity());
-        if count == 0 {
-            return;
+    pub fn resize(&mut self, capacity: usize, start: usize, count: usize) {
+        let wider =
+            Self::new(capacity, self.dims(), &self.reward.device()).expect("rows of a device that runs kernels");
+        assert!(count <= capacity.min(self.capacity()), "{count} of {} rows, and room for {capacity}", self.capacity());
+        let old = std::mem::replace(self, wider);
+        if count > 0 {
+            let (client, grid, dim) = self.grid(count * self.width());
+            let (count, start, capacity) = (count as u32, start as u32, old.capacity() as u32);
+            kernels::copy_rows::launch(&client, grid, dim, old.fields(), self.fields(), count, start, capacity);
         }
-        let (client, grid, dim) = self.grid(count * self.width());
-        let (count, start, capacity) = (count as u32, start as u32, from.capacity() as u32);
-        kernels::copy_rows::launch(&client, grid, dim, from.fields(), self.fields(), count, start, capacity);
     }
 
     /// The first `count` rows, read back to the host.
@@ -176,11 +178,5 @@ impl DeviceRows {
         }
         let Self { obs, action, reward, next_obs, not_terminated } = batch;
         (TensorBatch { obs, action, reward, next_obs, not_terminated }, [tensor(noise_next), tensor(noise)])
-    }
-
-    /// Room for `capacity` rows of the same dimensions, on the same device.
-    #[must_use]
-    pub fn with_room(&self, capacity: usize) -> Self {
-        Self::new(capacity, self.dims(), &self.reward.device()).expect("rows of a device that runs kernels")
     }
 }

@@ -217,9 +217,8 @@ impl ImaginedBuffer {
                 }
             }
             Rows::Device { rows, len, .. } => {
-                let mut moved = rows.with_room(capacity);
-                moved.copy(rows, (start + skip) % self.capacity.max(1), kept);
-                (*rows, *len) = (moved, kept);
+                rows.resize(capacity, (start + skip) % self.capacity.max(1), kept);
+                *len = kept;
             }
         }
         self.capacity = capacity;
@@ -255,7 +254,7 @@ impl ImaginedBuffer {
         match &mut self.rows {
             Rows::Host(rows) => *rows = restored,
             Rows::Device { rows, len, .. } => {
-                *rows = rows.with_room(self.capacity);
+                rows.resize(self.capacity, 0, 0);
                 rows.write(0, &restored, 0..restored.rows);
                 *len = restored.rows;
             }

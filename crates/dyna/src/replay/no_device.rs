@@ -26,8 +26,8 @@ impl DeviceRows {
         match *self {}
     }
 
-    /// Copies rows of another ring.
-    pub fn copy(&mut self, _: &Self, _: usize, _: usize) {
+    /// Room for another number of rows.
+    pub fn resize(&mut self, _: usize, _: usize, _: usize) {
         match *self {}
     }
 
@@ -39,10 +39,5 @@ impl DeviceRows {
     /// A batch of both sources, and noise.
     pub fn draw(sources: [Source<'_>; 2], _: [u64; 2]) -> (TensorBatch, [Tensor<2>; 2]) {
         match *sources[0].rows {}
-    }
-
-    /// Room for so many rows.
-    pub fn with_room(&self, _: usize) -> Self {
-        match *self {}
     }
 }

@@ -36,9 +36,7 @@ impl RealBuffer {
         let Some(mirror) = &mut self.mirror else { return };
         let last = self.rows.rows - 1;
         if last == mirror.capacity() {
-            let mut wider = mirror.with_room(2 * last);
-            wider.copy(mirror, 0, last);
-            *mirror = wider;
+            mirror.resize(2 * last, 0, last);
         }
         mirror.write(last, &self.rows, last..last + 1);
     }
