@@ -17,7 +17,7 @@ use super::World;
 use crate::replay::Claim;
 
 /// Panels of a tile at most: their activations stay in a second-level cache.
-const TILE: usize = 4;
+const TILE: usize = 3;
 
 /// Rows at their places: what a step reads.
 #[derive(Clone, Copy)]
@@ -158,7 +158,8 @@ fn tile(world: &World<'_>, rows: Rows<'_>, member: usize, out: &mut Scattered<'_
             let from = |panel: &[f32], row: &mut [f32]| {
                 row.iter_mut().enumerate().for_each(|(c, x)| *x = panel[c * LANES + j]);
             };
-            from(obs, out.row(OBS, k));
+            let row = out.rows()[k] as usize;
+            out.row(OBS, k).copy_from_slice(&rows.obs[row * obs_dim..][..obs_dim]);
             from(action, out.row(ACTION, k));
             from(&output[obs_dim * LANES..], out.row(REWARD, k));
             let next = out.row(NEXT, k);

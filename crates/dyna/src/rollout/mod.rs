@@ -20,7 +20,9 @@ pub mod world;
 
 use burn::tensor::Device;
 use foresee_actor_critic::Policy;
+use foresee_core::stream::below;
 use foresee_core::{Batch, State, StateError, Stream, Termination};
+use foresee_nn::cpu::{LANES, random};
 use foresee_world_model::Ensemble;
 use foresee_world_model::uncertainty::Measure;
 
@@ -66,14 +68,21 @@ impl Rollout {
     #[must_use]
     pub fn new(real: &Batch, starts: usize, horizon: usize, seed: u64, call: u64) -> Self {
         let obs_dim = real.obs.len() / real.rows;
-        let indices = Stream::new(seed, "rollout/start").indices(call, starts, real.rows);
+        let stream = Stream::new(seed, "rollout/start");
+        let mut obs = Vec::with_capacity(starts * obs_dim);
+        for panel in (0..starts).step_by(LANES) {
+            let words = random::first_words(&stream, call, &std::array::from_fn(|j| (panel + j) as u32));
+            for &word in &words[..LANES.min(starts - panel)] {
+                obs.extend_from_slice(&real.obs[below(word, real.rows) * obs_dim..][..obs_dim]);
+            }
+        }
         Self {
             call,
             horizon,
             done: 0,
             starts,
             lanes: (0..starts as u32).collect(),
-            obs: indices.into_iter().flat_map(|i| &real.obs[i * obs_dim..(i + 1) * obs_dim]).copied().collect(),
+            obs,
             ended: 0,
             transitions: 0,
             reward_sum: 0.0,
@@ -96,6 +105,9 @@ impl Rollout {
         let place = claim.start;
         cpu::step(world, from, claim, workspace);
 
+        self.done += 1;
+        let last = self.done == self.horizon;
+
         // Rows that go on move up, over those that ended.
         let stored = buffer.claimed();
         let mut alive = 0;
@@ -105,17 +117,20 @@ impl Rollout {
             if stored.not_terminated[at] == 0.0 {
                 continue;
             }
-            lanes[alive] = lanes[row];
-            obs[alive * obs_dim..(alive + 1) * obs_dim].copy_from_slice(&stored.next_obs[at * obs_dim..][..obs_dim]);
+            if !last {
+                let next = &stored.next_obs[at * obs_dim..][..obs_dim];
+                lanes[alive] = lanes[row];
+                obs[alive * obs_dim..][..obs_dim].copy_from_slice(next);
+            }
             alive += 1;
         }
         buffer.settle();
-        lanes.truncate(alive);
-        obs.truncate(alive * obs_dim);
+        let go_on = if last { 0 } else { alive };
+        lanes.truncate(go_on);
+        obs.truncate(go_on * obs_dim);
         self.ended += (rows - alive) as u64;
         self.transitions += rows as u64;
-        self.done += 1;
-        self.done == self.horizon || alive == 0
+        go_on == 0
     }
 
     /// The whole call in kernels, if no step of it is done and real and imagined rows are on a GPU; whether that was so.
