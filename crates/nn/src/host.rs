@@ -28,6 +28,7 @@ impl Numbers {
         Self::lend(tensor).unwrap_or_else(|tensor| Self(FlexTensor::from_data(tensor.into_data())))
     }
 
+    #[allow(clippy::result_large_err, reason = "the tensor itself comes back")]
     fn lend<const D: usize>(tensor: Tensor<D>) -> Result<Self, Tensor<D>> {
         match tensor.into_dispatch() {
             DispatchTensor {

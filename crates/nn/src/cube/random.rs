@@ -161,7 +161,7 @@ mod tests {
         let count = CubeCount::Static((LANES * WORDS / 64) as u32, 1, 1);
         let out_arg = out.clone().into_buffer_arg();
         draw::launch(&client, count, CubeDim::new_1d(64), out_arg, counter(stream, step), first, WORDS as u32, n);
-        let values = tensors::to_vec(tensor::tensor::<2>(out));
+        let values = tensors::to_vec(tensor::<2>(out));
         values.chunks_exact(3).map(|v| (((v[0] as u32) << 16) | v[1] as u32, v[2])).collect()
     }
 
