@@ -89,7 +89,7 @@ mod tests {
         let client = out.client.clone();
         let count = CubeCount::Static(x.len().div_ceil(64) as u32, 1, 1);
         table::launch(&client, count, CubeDim::new_1d(64), given.into_buffer_arg(), out.clone().into_buffer_arg());
-        let values = tensors::to_vec(tensor::tensor::<2>(out));
+        let values = tensors::to_vec(tensor::<2>(out));
         values.chunks_exact(5).map(|row| row.try_into().expect("five numbers")).collect()
     }
 
