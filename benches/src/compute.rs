@@ -120,7 +120,13 @@ impl Timing {
 
 /// Times workloads and prints them. The peak, GFLOP/s, is `peak` if given, else the fastest `sgemm` of this run.
 #[allow(clippy::print_stdout)]
-pub fn run(workloads: &[Workload], as_json: bool, seconds: f64, peak: Option<f64>) -> anyhow::Result<()> {
+pub fn run(
+    workloads: &[Workload],
+    choice: DeviceChoice,
+    as_json: bool,
+    seconds: f64,
+    peak: Option<f64>,
+) -> anyhow::Result<()> {
     let threads = rayon::current_num_threads();
     if !as_json {
         println!("{}; commit {}; {threads} threads; {}", machine::describe(), machine::commit(), machine::simd());
@@ -131,7 +137,7 @@ pub fn run(workloads: &[Workload], as_json: bool, seconds: f64, peak: Option<f64
     }
     let mut peak = peak;
     for &workload in workloads {
-        let timing = timing(workload, seconds)?;
+        let timing = timing(workload, choice, seconds)?;
         if workload == Workload::Sgemm {
             peak = Some(peak.unwrap_or(0.0).max(timing.best_gflops().unwrap_or(0.0)));
         }
@@ -141,7 +147,7 @@ pub fn run(workloads: &[Workload], as_json: bool, seconds: f64, peak: Option<f64
         if as_json {
             let mut line = json!({
                 "workload": name, "median_ms": median, "p10_ms": p10, "p90_ms": p90, "min_ms": fastest,
-                "threads": threads, "gflops": gflops, "peak_share": share,
+                "device": choice, "threads": threads, "gflops": gflops, "peak_share": share,
             });
             if let Some(transitions) = timing.transitions {
                 line["transitions_per_s"] = json!(1e3 * transitions / median);
@@ -160,8 +166,17 @@ pub fn run(workloads: &[Workload], as_json: bool, seconds: f64, peak: Option<f64
 }
 
 /// Times one workload.
-pub fn timing(workload: Workload, seconds: f64) -> anyhow::Result<Timing> {
-    let device = DeviceChoice::Cpu.open()?;
+///
+/// # Errors
+/// If there is no such device, or the workload is the processor's alone.
+pub fn timing(workload: Workload, choice: DeviceChoice, seconds: f64) -> anyhow::Result<Timing> {
+    let imagines = matches!(workload, Workload::Rollout10k5 | Workload::Rollout100k1);
+    ensure!(
+        imagines || choice == DeviceChoice::Cpu,
+        "`{}` is timed on the processor alone\nhint: leave `--device` out, or name a rollout",
+        workload.name()
+    );
+    let device = choice.open()?;
     Ok(match workload {
         Workload::Sgemm => sgemm(seconds),
         Workload::Layer => layer(seconds),

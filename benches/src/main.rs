@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use anyhow::ensure;
 use clap::{Parser, Subcommand, ValueEnum};
 use foresee_nn::cpu::simd::{self, Level};
+use foresee_nn::device::DeviceChoice;
 
 use compute::Workload;
 
@@ -41,6 +42,9 @@ enum What {
         /// Which; all but pendulum_mbpo if none is named
         #[arg(long = "workload")]
         workloads: Vec<Workload>,
+        /// Where rollouts are imagined: cpu, wgpu, wgpu:<n> or wgpu:cpu
+        #[arg(long, default_value_t)]
+        device: DeviceChoice,
         /// Seconds a workload
         #[arg(long, default_value_t = 5.0)]
         seconds: f64,
@@ -95,14 +99,14 @@ impl ValueEnum for Instructions {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().what {
-        What::Compute { json, workloads, seconds, threads, peak, simd } => {
+        What::Compute { json, workloads, device, seconds, threads, peak, simd } => {
             if let Some(Instructions(level)) = simd {
                 ensure!(level.available(), "this machine has no {}", level.name());
                 simd::force(Some(level));
             }
             let workloads = if workloads.is_empty() { Workload::PARTS.to_vec() } else { workloads };
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-            pool.install(|| compute::run(&workloads, json, seconds, peak))
+            pool.install(|| compute::run(&workloads, device, json, seconds, peak))
         }
         What::Profile { seconds } => rayon::ThreadPoolBuilder::new().build()?.install(|| profile::run(seconds)),
         What::Learn { configs, seeds, jobs, max_steps } => learn::run(&configs, &seeds, jobs, max_steps),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use foresee_core::Stream;
 use foresee_nn::cpu::{self, Activation, AdamRule, LANES, Layout, Shape, Tape, Tapes, Weights, team};
+use foresee_nn::device::DeviceChoice;
 
 use crate::compute::{Workload, flops_of_a_model_step, time, timing};
 use crate::machine;
@@ -114,8 +115,8 @@ pub fn run(seconds: f64) -> anyhow::Result<()> {
     let both = median(&mut || scene.forward(true));
     let store = median(&mut || scene.store());
     let step = median(&mut || scene.step());
-    let whole = timing(Workload::ModelStep, seconds)?.ms.median;
-    let layer = timing(Workload::Layer, seconds)?;
+    let whole = timing(Workload::ModelStep, DeviceChoice::Cpu, seconds)?.ms.median;
+    let layer = timing(Workload::Layer, DeviceChoice::Cpu, seconds)?;
     let gflops = layer.gflops().unwrap_or(0.0) * team::threads() as f64;
     let ideal = flops_of_a_model_step() / gflops / 1e6;
 

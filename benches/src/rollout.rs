@@ -1,10 +1,10 @@
 //! Imagined rollouts, timed: actor 2×256, 7 Gaussian members of 4×200, 11 observations, 3 actions, a member drawn anew for
-//! every row and step, transitions into the imagined buffer.
+//! every row and step, transitions into the imagined buffer, on the processor or on a GPU.
 
 use burn::tensor::Device;
 use foresee_actor_critic::{AgentConfig, Sac};
-use foresee_core::Termination;
-use foresee_dyna::replay::ImaginedBuffer;
+use foresee_core::{Termination, Transition};
+use foresee_dyna::replay::{ImaginedBuffer, RealBuffer};
 use foresee_dyna::rollout::{Imagination, Rollout};
 use foresee_world_model::Ensemble;
 use foresee_world_model::config::{EnsembleConfig, Head};
@@ -16,7 +16,7 @@ const WEIGHTS: usize = OBS * 256 + 256 * 256 + 256 * 2 * ACT + (OBS + ACT) * 200
 
 /// Rollouts of `horizon` steps from `starts` states.
 pub fn run(device: &Device, [starts, horizon]: [usize; 2], seconds: f64) -> Timing {
-    let real = batch(starts);
+    let real = real(starts, device);
     let agent = Sac::new(&AgentConfig { hidden: vec![256, 256], ..AgentConfig::default() }, [OBS, ACT], 0, device);
     let shape = EnsembleConfig { members: 7, elites: 7, hidden: vec![200; 4] };
     let ensemble = Ensemble::new(&shape, Head::Gaussian, [OBS, ACT], 0, device);
@@ -28,13 +28,33 @@ pub fn run(device: &Device, [starts, horizon]: [usize; 2], seconds: f64) -> Timi
         device,
         measures: &[],
     };
-    let mut buffer = ImaginedBuffer::new(starts * horizon, OBS, ACT);
+    let mut buffer = ImaginedBuffer::on(starts * horizon, [OBS, ACT], device);
     let mut call = 0;
     let ms = time(seconds, 5, 1.0, || {
-        let mut rollout = Rollout::new(&real, starts, horizon, 0, call);
-        while !rollout.advance(&imagination, &mut buffer) {}
+        let mut rollout = Rollout::new(real.rows(), starts, horizon, 0, call);
+        let mut over = rollout.complete(&imagination, &real, &mut buffer);
+        while !over {
+            over = rollout.advance(&imagination, &mut buffer);
+        }
         call += 1;
     });
     let transitions = (starts * horizon) as f64;
     Timing { ms, flops: Some(2.0 * WEIGHTS as f64 * transitions), transitions: Some(transitions) }
+}
+
+/// A real buffer of so many rows, sent to the device at once.
+fn real(rows: usize, device: &Device) -> RealBuffer {
+    let batch = batch(rows);
+    let mut real = RealBuffer::new([OBS, ACT], &Device::flex());
+    for row in 0..rows {
+        real.push(&Transition {
+            obs: batch.obs[row * OBS..][..OBS].to_vec(),
+            action: batch.action[row * ACT..][..ACT].to_vec(),
+            reward: batch.reward[row],
+            next_obs: batch.next_obs[row * OBS..][..OBS].to_vec(),
+            terminated: false,
+            truncated: false,
+        });
+    }
+    RealBuffer::restore(real.save(), [OBS, ACT], device).expect("a buffer takes its own state")
 }

@@ -153,6 +153,7 @@ fn rollouts_are_those_of_the_reference_in_two_hundred_random_worlds() {
         long += u32::from(world.horizon >= 15);
     }
     assert!(ruled > 100 && long > 50, "{ruled} with a rule, {long} of 15 steps and more");
+    // On llvmpipe 1.6e-6 after one step, 6e-7 of the measures, and 1.5e-6 at most after 1 to 25 steps.
     assert!(worst.one < 1e-5, "after one step {}", worst.one);
     assert!(worst.uncertainty < 1e-5, "uncertainty {}", worst.uncertainty);
     assert!(worst.after.len() == 25 && worst.after.iter().all(|&x| x < 1e-5), "after each step {:?}", worst.after);

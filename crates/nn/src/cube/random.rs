@@ -40,15 +40,16 @@ fn rotate_left(x: u32, #[comptime] by: u32) -> u32 {
 
 /// Four rounds of Threefry-4x32 on `x`, with their rotations.
 #[cube]
+#[allow(clippy::needless_range_loop)] // The compiler of kernels unrolls ranges.
 fn four_rounds(x: &mut Array<u32>, #[comptime] rotations: [[u32; 2]; 4]) {
     #[unroll]
     for round in 0..4usize {
         // Even rounds mix (0, 1) and (2, 3); odd rounds (0, 3) and (2, 1): Threefish's word permutation.
         let a = comptime!(if round % 2 == 0 { 1 } else { 3 });
         let b = comptime!(4 - a);
-        x[0] = x[0] + x[a];
+        x[0] += x[a];
         x[a] = rotate_left(x[a], comptime!(rotations[round][0])) ^ x[0];
-        x[2] = x[2] + x[b];
+        x[2] += x[b];
         x[b] = rotate_left(x[b], comptime!(rotations[round][1])) ^ x[2];
     }
 }
@@ -76,9 +77,9 @@ pub fn bits(counter: &Counter, lane: u32, word: u32) -> u32 {
         }
         #[unroll]
         for i in 0..4usize {
-            x[i] = x[i] + keys[comptime!((group + 1 + i) % 5)];
+            x[i] += keys[comptime!((group + 1 + i) % 5)];
         }
-        x[3] = x[3] + comptime!(group as u32 + 1);
+        x[3] += comptime!(group as u32 + 1);
     }
     let within = word % 4u32;
     select(within < 2u32, select(within == 0u32, x[0], x[1]), select(within == 2u32, x[2], x[3]))

@@ -89,7 +89,7 @@ pub fn place(
     let block = CUBE_POS;
     let lane = block * BLOCK + unit;
     let kinds = elites as usize;
-    let blocks = (lanes as usize + BLOCK - 1) / BLOCK;
+    let blocks = (lanes as usize + comptime!(BLOCK - 1)) / BLOCK;
     let mut elite = elites;
     if lane < lanes as usize {
         elite = choice[lane];
