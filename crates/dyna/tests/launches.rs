@@ -1,4 +1,5 @@
-//! How many kernels are launched for what an agent update reads, and for a transition that is stored.
+//! How many kernels are launched for what an agent update reads, for a transition that is stored, and for a gradient step
+//! of the model.
 
 #![cfg(feature = "wgpu")]
 
@@ -6,9 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cubecl::logging::{LaunchObservation, LaunchObserver};
-use foresee_core::Transition;
+use foresee_actor_critic::{AgentConfig, Sac};
+use foresee_core::{Batch, Transition};
 use foresee_dyna::replay::{self, ImaginedBuffer, RealBuffer};
 use foresee_nn::device::wgpu_of_test;
+use foresee_world_model::config::{EnsembleConfig, FitConfig};
+use foresee_world_model::{LossConfig, LossKind, ModelConfig, Trainer};
 
 #[derive(Default)]
 struct Count(AtomicUsize);
@@ -30,8 +34,10 @@ fn launches(work: impl FnOnce()) -> usize {
 
 // The observer sees all launches of the process: one test a file.
 #[test]
-fn a_batch_is_two_launches_and_a_transition_one() {
-    let Some(gpu) = wgpu_of_test("a_batch_is_two_launches_and_a_transition_one") else { return };
+fn a_batch_is_two_launches_a_transition_one_and_a_gradient_step_is_bounded() {
+    let Some(gpu) = wgpu_of_test("a_batch_is_two_launches_a_transition_one_and_a_gradient_step_is_bounded") else {
+        return;
+    };
     let dims = [3, 1];
     let (mut real, mut imagined) = (RealBuffer::new(dims, &gpu), ImaginedBuffer::on(500, dims, &gpu));
     let row = Transition {
@@ -50,5 +56,25 @@ fn a_batch_is_two_launches_and_a_transition_one() {
     for (shares, want) in [([13, 243], 2), ([256, 0], 1), ([0, 1000], 1)] {
         let drawn = launches(|| drop(replay::draw(&real, &imagined, shares, [0, 1])));
         assert_eq!(drawn, want, "{shares:?}");
+    }
+
+    // The passes are 4 and Adam 1 or 2; the rest is the loss, in tensors. What it is now, and no more.
+    let agent = Sac::new(&AgentConfig { hidden: vec![8], ..AgentConfig::default() }, dims, 0, &gpu);
+    for (kind, most) in [(LossKind::Vagram, 50), (LossKind::Mle, 135)] {
+        let config = ModelConfig {
+            ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![8, 8] },
+            loss: LossConfig { kind, add_mse_until: 0, ..LossConfig::default() },
+            fit: FitConfig { batch: 16, ..FitConfig::default() },
+            ..ModelConfig::default()
+        };
+        let mut rows = Batch::default();
+        for i in 0..200_u8 {
+            rows.push(&[f32::from(i); 3], &[0.5], 1.0, &[f32::from(i) + 1.0; 3], false);
+        }
+        let (mut trainer, view) = (Trainer::new(&config, dims, 0, &gpu), agent.values());
+        let mut fit = trainer.begin(&rows, &view, 0, 0);
+        drop(trainer.gradient_step(&mut fit, &view));
+        let step = launches(|| drop(trainer.gradient_step(&mut fit, &view)));
+        assert!(step > 5 && step <= most, "{kind:?}: {step} launches");
     }
 }

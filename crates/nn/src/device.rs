@@ -1,7 +1,7 @@
 //! Which backend a run's tensors live on.
 //!
 //! `cpu` is Burn's Flex backend, `ndarray` the second, independent CPU backend for cross-checks, `wgpu[:n]` any GPU and
-//! `wgpu:cpu` a software adapter. Devices are always constructed here, explicitly: `Device::default()` silently changes
+//! `wgpu:cpu` a software adapter; `vulkan` is a GPU by another compiler. Devices are always constructed here, explicitly: `Device::default()` silently changes
 //! with the enabled Cargo features.
 
 #[cfg(feature = "wgpu")]
@@ -29,13 +29,17 @@ pub enum DeviceChoice {
     WgpuIndex(usize),
     /// wgpu's software adapter.
     WgpuCpu,
+    /// The default GPU through Vulkan, kernels compiled to SPIR-V.
+    Vulkan,
+    /// An NVIDIA GPU through CUDA: known, and in no build yet.
+    Cuda,
 }
 
 /// Why a device cannot be had.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum DeviceError {
     /// The word is none of the known ones.
-    #[error("unknown device `{0}`\nhint: use `cpu`, `ndarray`, `wgpu`, `wgpu:<n>` or `wgpu:cpu`")]
+    #[error("unknown device `{0}`\nhint: use `cpu`, `ndarray`, `wgpu`, `wgpu:<n>`, `wgpu:cpu` or `vulkan`")]
     Unknown(String),
     /// The program was built without it.
     #[error(
@@ -68,6 +72,8 @@ impl FromStr for DeviceChoice {
             "ndarray" => Ok(Self::NdArray),
             "wgpu" => Ok(Self::Wgpu),
             "wgpu:cpu" => Ok(Self::WgpuCpu),
+            "vulkan" => Ok(Self::Vulkan),
+            "cuda" => Ok(Self::Cuda),
             _ => word
                 .strip_prefix("wgpu:")
                 .and_then(|n| n.parse().ok())
@@ -99,6 +105,8 @@ impl fmt::Display for DeviceChoice {
             Self::Wgpu => f.write_str("wgpu"),
             Self::WgpuIndex(n) => write!(f, "wgpu:{n}"),
             Self::WgpuCpu => f.write_str("wgpu:cpu"),
+            Self::Vulkan => f.write_str("vulkan"),
+            Self::Cuda => f.write_str("cuda"),
         }
     }
 }
@@ -113,6 +121,8 @@ impl DeviceChoice {
             Self::Cpu => Ok(Device::flex()),
             Self::NdArray => open_ndarray(self),
             Self::Wgpu | Self::WgpuIndex(_) | Self::WgpuCpu => open_wgpu(self),
+            Self::Vulkan => open_vulkan(self),
+            Self::Cuda => Err(no_cuda(self)),
         }
     }
 }
@@ -125,6 +135,9 @@ pub fn list() -> Vec<(String, Result<String, DeviceError>)> {
         (DeviceChoice::NdArray, open_ndarray(DeviceChoice::NdArray).map(|_| "the processor, for cross-checks".into())),
     ];
     words.extend(list_wgpu());
+    let vulkan = DeviceChoice::Vulkan;
+    words.push((vulkan, vulkan.open().map(|_| "the GPU of `wgpu`, kernels compiled to SPIR-V".into())));
+    words.push((DeviceChoice::Cuda, Err(no_cuda(DeviceChoice::Cuda))));
     let word = |device| match device {
         // Where there is no such GPU, the word as it is written in general.
         (DeviceChoice::WgpuIndex(_), Err(error)) => ("wgpu:<n>".into(), Err(error)),
@@ -221,6 +234,28 @@ fn open_wgpu(device: DeviceChoice) -> Result<Device, DeviceError> {
     Ok(Device::wgpu(kind))
 }
 
+#[cfg(feature = "vulkan")]
+fn open_vulkan(device: DeviceChoice) -> Result<Device, DeviceError> {
+    use burn::tensor::DeviceKind;
+    let _one_at_a_time = OPENED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // Mesa's software driver crashes on SPIR-V with shared memory, which nobody can catch.
+    adapters::Adapters::find().hardware(device)?;
+    Ok(Device::vulkan(DeviceKind::DefaultDevice))
+}
+
+#[cfg(not(feature = "vulkan"))]
+fn open_vulkan(device: DeviceChoice) -> Result<Device, DeviceError> {
+    Err(DeviceError::NotBuilt { device, feature: "vulkan" })
+}
+
+fn no_cuda(device: DeviceChoice) -> DeviceError {
+    DeviceError::NotFound {
+        device,
+        reason: "no build of this program has it, since building it would download a compiler".into(),
+        hint: "use `device=wgpu`, which drives NVIDIA's GPUs too".into(),
+    }
+}
+
 #[cfg(not(feature = "wgpu"))]
 fn open_wgpu(device: DeviceChoice) -> Result<Device, DeviceError> {
     Err(DeviceError::NotBuilt { device, feature: "wgpu" })
@@ -232,7 +267,7 @@ mod tests {
 
     #[test]
     fn device_words_round_trip() {
-        for word in ["cpu", "ndarray", "wgpu", "wgpu:0", "wgpu:3", "wgpu:cpu"] {
+        for word in ["cpu", "ndarray", "wgpu", "wgpu:0", "wgpu:3", "wgpu:cpu", "vulkan", "cuda"] {
             assert_eq!(word.parse::<DeviceChoice>().unwrap().to_string(), word);
         }
     }

@@ -121,6 +121,22 @@ impl Adapters {
         })
     }
 
+    /// That the default adapter is a GPU.
+    ///
+    /// # Errors
+    /// If it is none.
+    #[cfg(any(test, feature = "vulkan"))]
+    pub fn hardware(&self, device: DeviceChoice) -> Result<(), DeviceError> {
+        match self.behind(device)? {
+            software if software.kind == DeviceType::Cpu => Err(DeviceError::NotFound {
+                device,
+                reason: format!("it needs a GPU, and wgpu finds only {}", software.short()),
+                hint: "use a build without the feature `vulkan` and `device=wgpu`, or `device=cpu`".into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// The reason, and the hint.
     fn why_not(&self, device: DeviceChoice) -> (String, String) {
         let list = |adapters: &[&Adapter]| adapters.iter().map(|a| a.short()).collect::<Vec<_>>().join(", ");
@@ -189,6 +205,16 @@ mod tests {
             message.contains("no discrete GPU, only `card 0` (integrated GPU)\nhint: use `device=wgpu`"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn vulkan_is_refused_on_a_software_adapter() {
+        use DeviceType::{Cpu, IntegratedGpu};
+        let device: DeviceChoice = "vulkan".parse().unwrap();
+        assert_eq!(adapters(&[IntegratedGpu, Cpu]).hardware(device), Ok(()));
+        let message = adapters(&[Cpu]).hardware(device).unwrap_err().to_string();
+        assert!(message.contains("needs a GPU") && message.contains("`card 0` (software)\nhint: "), "{message}");
+        assert!(adapters(&[]).hardware(device).is_err());
     }
 
     #[test]
