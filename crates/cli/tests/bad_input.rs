@@ -195,7 +195,7 @@ fn an_unknown_environment_is_refused_with_the_nearest_ones() {
 
 #[test]
 fn an_unknown_device_is_refused_with_the_known_ones() {
-    let hint = "hint: use `cpu`, `ndarray`, `wgpu`, `wgpu:<n>` or `wgpu:cpu`";
+    let hint = "hint: use `cpu`, `ndarray`, `wgpu`, `wgpu:<n>`, `wgpu:cpu` or `vulkan`";
     refused_line("threads = 1", "device = \"gpu\"", &format!("`device`: unknown device `gpu`\n{hint}"));
     refused_override("device=tpu", &format!("override `device=tpu`: `device`: unknown device `tpu`\n{hint}"));
 }
