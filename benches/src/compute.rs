@@ -7,7 +7,7 @@
 //! | `model_step` | gradient step of 7 members, 14→200×4→24, 256 rows each, Gaussian likelihood, Adam with decay |
 //! | `vagram_step` | gradient step of 7 deterministic members with exact value gradients of four heads: a training call of 10,000 rows and 10 epochs over its gradient steps |
 //! | `sac_update` | one update: 256 rows, 11 observations, 3 actions, actor and twin critics 2×256, temperature, targets |
-//! | `rollout_10k_5`, `rollout_100k_1` | imagined rollouts of 5 steps from 10,000 states, of 1 step from 100,000 ([`crate::rollout`]) |
+//! | `rollout_10k_5`, `rollout_100k_1` | imagined rollouts of 5 steps from 10,000 states, of 1 step from 100,000 ([`crate::rollout`]); `rollout_100k_5` if named |
 //! | `pendulum_mbpo` | a real step of a whole run, start-up included |
 
 use std::time::Instant;
@@ -15,11 +15,12 @@ use std::time::Instant;
 use anyhow::ensure;
 use burn::tensor::Device;
 use clap::ValueEnum;
-use foresee_actor_critic::{AgentConfig, Sac};
+use foresee_actor_critic::{AgentConfig, Sac, TensorBatch};
 use foresee_core::{Batch, Stream};
 use foresee_dyna::{Config, Run};
 use foresee_nn::cpu::{self, Activation, Layout, Scratch, Shape};
 use foresee_nn::device::DeviceChoice;
+use foresee_nn::{host, tensors};
 use foresee_world_model::config::{FitConfig, LossConfig};
 use foresee_world_model::{LossKind, ModelConfig, Trainer};
 use serde_json::json;
@@ -56,6 +57,9 @@ pub enum Workload {
     /// Imagined rollouts, 100,000 states by 1 step
     #[value(name = "rollout_100k_1")]
     Rollout100k1,
+    /// Imagined rollouts, 100,000 states by 5 steps: for GPUs
+    #[value(name = "rollout_100k_5")]
+    Rollout100k5,
     /// A whole run of MBPO on Pendulum: minutes
     PendulumMbpo,
 }
@@ -83,6 +87,7 @@ impl Workload {
             Self::SacUpdate => "sac_update",
             Self::Rollout10k5 => "rollout_10k_5",
             Self::Rollout100k1 => "rollout_100k_1",
+            Self::Rollout100k5 => "rollout_100k_5",
             Self::PendulumMbpo => "pendulum_mbpo",
         }
     }
@@ -170,10 +175,10 @@ pub fn run(
 /// # Errors
 /// If there is no such device, or the workload is the processor's alone.
 pub fn timing(workload: Workload, choice: DeviceChoice, seconds: f64) -> anyhow::Result<Timing> {
-    let imagines = matches!(workload, Workload::Rollout10k5 | Workload::Rollout100k1);
+    let alone = matches!(workload, Workload::Sgemm | Workload::Layer | Workload::LayerGemm | Workload::PendulumMbpo);
     ensure!(
-        imagines || choice == DeviceChoice::Cpu,
-        "`{}` is timed on the processor alone\nhint: leave `--device` out, or name a rollout",
+        !alone || choice == DeviceChoice::Cpu,
+        "`{}` is timed on the processor alone\nhint: leave `--device` out, or name another workload",
         workload.name()
     );
     let device = choice.open()?;
@@ -186,6 +191,7 @@ pub fn timing(workload: Workload, choice: DeviceChoice, seconds: f64) -> anyhow:
         Workload::SacUpdate => sac_update(&device, seconds),
         Workload::Rollout10k5 => rollout::run(&device, [10_000, 5], seconds),
         Workload::Rollout100k1 => rollout::run(&device, [100_000, 1], seconds),
+        Workload::Rollout100k5 => rollout::run(&device, [100_000, 5], seconds),
         Workload::PendulumMbpo => pendulum_mbpo()?,
     })
 }
@@ -206,6 +212,17 @@ pub fn time(seconds: f64, at_least: usize, per: f64, mut iteration: impl FnMut()
     let [fastest, p10, median, p90] =
         [0.0, 0.1, 0.5, 0.9].map(|q| times[(q * (times.len() - 1) as f64).round() as usize]);
     Milliseconds { fastest, p10, median, p90 }
+}
+
+/// Iterations that are timed as one: a device that works behind the host's back is waited for at their end.
+fn together(device: &Device) -> usize {
+    if host::is_host(device) { 1 } else { 20 }
+}
+
+fn wait(device: &Device) {
+    if !host::is_host(device) {
+        device.sync().expect("a device that answers");
+    }
 }
 
 fn normals(name: &str, rows: usize, columns: usize) -> Vec<f32> {
@@ -299,7 +316,11 @@ fn model_step(device: &Device, seconds: f64) -> Timing {
     let mut trainer = Trainer::new(&model_config(LossKind::Mle), [OBS, ACT], 0, device);
     let view = agent.values();
     let mut fit = trainer.begin(&batch(REPLAY), &view, 0, 0);
-    let ms = time(seconds, 50, 1.0, || drop(trainer.gradient_step(&mut fit, &view)));
+    let steps = together(device);
+    let ms = time(seconds, 50 / steps, steps as f64, || {
+        (0..steps).for_each(|_| drop(trainer.gradient_step(&mut fit, &view)));
+        wait(device);
+    });
     Timing { ms, flops: Some(flops_of_a_model_step()), transitions: None }
 }
 
@@ -312,6 +333,7 @@ fn vagram_step(device: &Device, seconds: f64) -> Timing {
         let view = agent.values();
         let mut fit = trainer.begin(&rows, &view, call, 0);
         (0..steps).for_each(|_| drop(trainer.gradient_step(&mut fit, &view)));
+        wait(device);
         call += 1;
     });
     Timing { ms, flops: Some(model_flops(OBS + 1)), transitions: None }
@@ -320,7 +342,18 @@ fn vagram_step(device: &Device, seconds: f64) -> Timing {
 fn sac_update(device: &Device, seconds: f64) -> Timing {
     let mut agent = Sac::new(&AgentConfig::default(), [OBS, ACT], 0, device);
     let (batch, noise_next, noise) = (batch(ROWS), normals("noise_next", ROWS, ACT), normals("noise", ROWS, ACT));
-    let ms = time(seconds, 50, 1.0, || drop(agent.update_batch(&batch, &noise_next, &noise)));
+    let updates = together(device);
+    let ms = if updates == 1 {
+        time(seconds, 50, 1.0, || drop(agent.update_batch(&batch, &noise_next, &noise)))
+    } else {
+        // As in a run: the batch and its noise are on the device already.
+        let batch = TensorBatch::new(&batch, [OBS, ACT], device);
+        let [noise_next, noise] = [noise_next, noise].map(|noise| tensors::from_vec(noise, [ROWS, ACT], device));
+        time(seconds, 50 / updates, updates as f64, || {
+            (0..updates).for_each(|_| drop(agent.update_rows(&batch, noise_next.clone(), noise.clone())));
+            wait(device);
+        })
+    };
     let actor = OBS * 256 + 256 * 256 + 256 * 2 * ACT;
     let critic = (OBS + ACT) * 256 + 256 * 256 + 256;
     // The actor once at s' and trained at s; two critics at s', trained at s, and passed through.

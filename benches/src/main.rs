@@ -42,7 +42,7 @@ enum What {
         /// Which; all but pendulum_mbpo if none is named
         #[arg(long = "workload")]
         workloads: Vec<Workload>,
-        /// Where rollouts are imagined: cpu, wgpu, wgpu:<n> or wgpu:cpu
+        /// Where networks live: cpu, wgpu, wgpu:<n> or wgpu:cpu
         #[arg(long, default_value_t)]
         device: DeviceChoice,
         /// Seconds a workload
