@@ -10,15 +10,27 @@ use serde::{Deserialize, Serialize};
 
 /// A closed or open interval that one entry of the observation must stay inside.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Bound {
     /// Which entry of the observation.
     pub index: usize,
     /// Lower end, in the entry's unit; `-inf` for none.
+    #[serde(default = "below_all")]
     pub low: f32,
     /// Upper end, in the entry's unit; `inf` for none.
+    #[serde(default = "above_all")]
     pub high: f32,
     /// Whether the ends themselves are inside.
+    #[serde(default)]
     pub closed: bool,
+}
+
+fn below_all() -> f32 {
+    f32::NEG_INFINITY
+}
+
+fn above_all() -> f32 {
+    f32::INFINITY
 }
 
 impl Bound {
@@ -31,6 +43,7 @@ impl Bound {
 
 /// When an episode ends by itself: the task goes on while every bound holds and the goal is not reached.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Termination {
     /// Bounds on single entries: the episode ends outside any of them.
     pub bounds: Vec<Bound>,

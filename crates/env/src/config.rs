@@ -8,7 +8,9 @@
 //! What is not asked for is not there.
 
 use core::fmt::Display;
+use std::path::PathBuf;
 
+use foresee_core::Termination;
 use serde::{Deserialize, Serialize};
 
 use crate::environment::{EnvError, Environment, Physics};
@@ -33,9 +35,71 @@ pub struct EnvConfig {
     /// Entries that join the observation and have nothing to do with the task (VaGraM's experiment); 0 for none.
     #[serde(default)]
     pub distractors: usize,
+    /// How many of the observation's first entries are observed; all if it is not given. 27 for `gym:Ant-v5` and 45 for
+    /// `gym:Humanoid-v5` are MBPO's truncated observations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_entries: Option<usize>,
+    /// When an imagined state of a `gym:` environment has terminated; those known here bring their rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub termination: Option<Termination>,
+    /// Environments that training steps side by side; each adds its own real steps.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub count: usize,
     /// `[env.family]`
     #[serde(default)]
     pub family: FamilyConfig,
+    /// `[env.mujoco]`
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mujoco: MujocoConfig,
+    /// `[env.gym]`
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub gym: GymConfig,
+}
+
+/// `[env.mujoco]`: where MuJoCo is found; what is not given is searched for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MujocoConfig {
+    /// The library, `libmujoco.so.3.17.0` or its like.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub library: Option<PathBuf>,
+    /// The folder of Gymnasium's models, `gymnasium/envs/mujoco/assets`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assets: Option<PathBuf>,
+}
+
+/// `[env.gym]`: how an environment of Python's Gymnasium is run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GymConfig {
+    /// The interpreter; if it is not given, `$VIRTUAL_ENV/bin/python`, or else `python3`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub python: Option<PathBuf>,
+    /// Keyword arguments of `gymnasium.make`.
+    pub kwargs: serde_json::Map<String, serde_json::Value>,
+    /// Seconds without an answer after which the environment counts as hung.
+    pub timeout: f64,
+    /// How often a process that died or hung is started again, over the run.
+    pub restarts: u32,
+}
+
+impl Default for GymConfig {
+    fn default() -> Self {
+        Self { python: None, kwargs: serde_json::Map::new(), timeout: 60.0, restarts: 3 }
+    }
+}
+
+fn one() -> usize {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_one(count: &usize) -> bool {
+    *count == 1
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// `[env.family]`: what differs from the task that the id names. A number holds always; of `[low, high]` every reset
@@ -108,7 +172,16 @@ impl EnvConfig {
     /// The task of this id, as it is.
     #[must_use]
     pub fn new(id: &str) -> Self {
-        Self { id: id.into(), distractors: 0, family: FamilyConfig::default() }
+        Self {
+            id: id.into(),
+            distractors: 0,
+            first_entries: None,
+            termination: None,
+            count: 1,
+            family: FamilyConfig::default(),
+            mujoco: MujocoConfig::default(),
+            gym: GymConfig::default(),
+        }
     }
 
     /// The environment, for the run with this `seed`, as an agent sees it: [`make`](crate::make) with what the other
@@ -121,7 +194,7 @@ impl EnvConfig {
             let found = self.distractors;
             return Err(EnvError::Config(format!("`env.distractors` is {found}\nhint: at most {MOST_DISTRACTORS}")));
         }
-        let env = registry::make_around(&self.id, |mut env| {
+        let env = registry::make_around(self, |mut env| {
             if !self.family.is_nominal() {
                 env = Box::new(Family::new(env, self.family)?);
             }

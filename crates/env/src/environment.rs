@@ -100,11 +100,47 @@ pub struct Spec {
     pub action_space: BoxSpace,
     /// After how many steps an episode is truncated; `None` for never.
     pub max_episode_steps: Option<u32>,
-    /// When an episode terminates, as a rule on the observation after the step, before any sensor noise.
-    pub termination: Termination,
+    /// When an episode terminates, as a rule on the observation after the step, before any sensor noise; `None` where
+    /// nobody has said, as of a bridged environment.
+    pub termination: Option<Termination>,
+    /// Where a step's work is done.
+    pub work: Work,
+    /// What outside this program it runs on, by name, with the version: what a run's manifest should say.
+    pub versions: BTreeMap<String, String>,
+}
+
+/// Where a step's work is done: what a vector of environments shares out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// On the calling thread, in about a microsecond: another thread would cost more.
+    Light,
+    /// On the calling thread, in tens of microseconds or more.
+    Heavy,
+    /// In another process, for which the calling thread waits.
+    Outside,
 }
 
 impl Spec {
+    /// A light task without a time limit that needs nothing from outside.
+    #[must_use]
+    pub fn new(id: &str, observation_space: BoxSpace, action_space: BoxSpace, termination: Termination) -> Self {
+        Self {
+            id: id.into(),
+            observation_space,
+            action_space,
+            max_episode_steps: None,
+            termination: Some(termination),
+            work: Work::Light,
+            versions: BTreeMap::new(),
+        }
+    }
+
+    /// Whether an episode has terminated at this observation `[O]`; `false` where there is no rule.
+    #[must_use]
+    pub fn terminates(&self, obs: &[f32]) -> bool {
+        self.termination.as_ref().is_some_and(|rule| rule.terminated(obs))
+    }
+
     /// Checks that an action `[A]` may be given to `step`.
     ///
     /// # Errors
@@ -240,13 +276,8 @@ mod tests {
     use super::*;
 
     fn spec() -> Spec {
-        Spec {
-            id: "Test-v0".into(),
-            observation_space: BoxSpace::symmetric(&[1.0]),
-            action_space: BoxSpace::symmetric(&[1.0, 1.0]),
-            max_episode_steps: None,
-            termination: Termination::never(),
-        }
+        let space = |dim| BoxSpace::symmetric(&vec![1.0; dim]);
+        Spec::new("Test-v0", space(1), space(2), Termination::never())
     }
 
     #[test]

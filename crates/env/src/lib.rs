@@ -21,7 +21,7 @@ pub mod space;
 pub mod wrappers;
 
 pub use checker::{Check, CheckFailure, check_environment};
-pub use config::{EnvConfig, FamilyConfig};
-pub use environment::{EnvError, Environment, Info, Physics, Reset, Spec, Step};
+pub use config::{EnvConfig, FamilyConfig, GymConfig, MujocoConfig};
+pub use environment::{EnvError, Environment, Info, Physics, Reset, Spec, Step, Work};
 pub use registry::{EnvInfo, list, make, make_unscaled};
 pub use space::BoxSpace;

@@ -2,6 +2,7 @@
 //! actions are added here, the same for all.
 
 use crate::classic::{AcrobotSwingUp, CartPoleContinuous, CartPoleSwingUp, MountainCarContinuous, Pendulum};
+use crate::config::EnvConfig;
 use crate::environment::{EnvError, Environment};
 use crate::wrappers::{EnforceOrder, RescaleAction, TimeLimit};
 
@@ -19,7 +20,7 @@ pub struct EnvInfo {
     /// After how many steps an episode is truncated; `None` for never.
     pub max_episode_steps: Option<u32>,
     /// The task alone, without a wrapper. It may fail where it needs something from outside, as a bridge does.
-    build: fn() -> Result<Box<dyn Environment>, EnvError>,
+    build: fn(&EnvConfig) -> Result<Box<dyn Environment>, EnvError>,
 }
 
 const REGISTRY: &[EnvInfo] = &[
@@ -29,7 +30,7 @@ const REGISTRY: &[EnvInfo] = &[
         obs_dim: 3,
         action_dim: 1,
         max_episode_steps: Some(200),
-        build: || Ok(Box::new(Pendulum::new())),
+        build: |_| Ok(Box::new(Pendulum::new())),
     },
     EnvInfo {
         id: "MountainCarContinuous-v0",
@@ -37,7 +38,7 @@ const REGISTRY: &[EnvInfo] = &[
         obs_dim: 2,
         action_dim: 1,
         max_episode_steps: Some(999),
-        build: || Ok(Box::new(MountainCarContinuous::new())),
+        build: |_| Ok(Box::new(MountainCarContinuous::new())),
     },
     EnvInfo {
         id: "CartPoleContinuous-v0",
@@ -45,7 +46,7 @@ const REGISTRY: &[EnvInfo] = &[
         obs_dim: 4,
         action_dim: 1,
         max_episode_steps: Some(500),
-        build: || Ok(Box::new(CartPoleContinuous::new())),
+        build: |_| Ok(Box::new(CartPoleContinuous::new())),
     },
     EnvInfo {
         id: "CartPoleSwingUp-v0",
@@ -53,7 +54,7 @@ const REGISTRY: &[EnvInfo] = &[
         obs_dim: 5,
         action_dim: 1,
         max_episode_steps: Some(500),
-        build: || Ok(Box::new(CartPoleSwingUp::new())),
+        build: |_| Ok(Box::new(CartPoleSwingUp::new())),
     },
     EnvInfo {
         id: "AcrobotSwingUp-v0",
@@ -61,7 +62,7 @@ const REGISTRY: &[EnvInfo] = &[
         obs_dim: 6,
         action_dim: 1,
         max_episode_steps: Some(500),
-        build: || Ok(Box::new(AcrobotSwingUp::new())),
+        build: |_| Ok(Box::new(AcrobotSwingUp::new())),
     },
 ];
 
@@ -84,17 +85,18 @@ pub fn make(id: &str) -> Result<Box<dyn Environment>, EnvError> {
 /// # Errors
 /// As [`make`].
 pub fn make_unscaled(id: &str) -> Result<Box<dyn Environment>, EnvError> {
-    make_around(id, Ok)
+    make_around(&EnvConfig::new(id), Ok)
 }
 
-/// As [`make_unscaled`], with what `around` lays around the task inside its time limit.
+/// The task of `[env]` as [`make_unscaled`] gives it, with what `around` lays around the task inside its time limit.
 pub(crate) fn make_around(
-    id: &str,
+    config: &EnvConfig,
     around: impl FnOnce(Box<dyn Environment>) -> Result<Box<dyn Environment>, EnvError>,
 ) -> Result<Box<dyn Environment>, EnvError> {
+    let id = &config.id;
     let info = REGISTRY.iter().find(|info| info.id == id);
-    let info = info.ok_or_else(|| EnvError::UnknownId { id: id.into(), nearest: nearest(id) })?;
-    let mut env = around((info.build)()?)?;
+    let info = info.ok_or_else(|| EnvError::UnknownId { id: id.clone(), nearest: nearest(id) })?;
+    let mut env = around((info.build)(config)?)?;
     if let Some(limit) = info.max_episode_steps {
         env = Box::new(TimeLimit::new(env, limit));
     }

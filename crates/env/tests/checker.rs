@@ -41,10 +41,10 @@ rejects! {
         fn spec(spec: &mut Spec) { spec.observation_space.low.pop(); }
     }
     a_termination_rule_beyond_the_observation_is_found: Spec, "index: 3", {
-        fn spec(spec: &mut Spec) { spec.termination = cosine_above(3, 0.0); }
+        fn spec(spec: &mut Spec) { spec.termination = Some(cosine_above(3, 0.0)); }
     }
     a_goal_beyond_the_observation_is_found: Spec, "index: 3", {
-        fn spec(spec: &mut Spec) { spec.termination = Termination::inside(cosine_above(3, 0.0).bounds); }
+        fn spec(spec: &mut Spec) { spec.termination = Some(Termination::inside(cosine_above(3, 0.0).bounds)); }
     }
     a_time_limit_of_no_steps_is_found: Spec, "no steps", {
         fn spec(spec: &mut Spec) { spec.max_episode_steps = Some(0); }
@@ -69,7 +69,7 @@ rejects! {
         fn alter(steps: u32, step: &mut Step) { step.terminated = steps == 9; }
     }
     a_termination_that_the_rule_demands_and_nobody_reports_is_found: Termination, "gave false", {
-        fn spec(spec: &mut Spec) { spec.termination = cosine_above(0, 0.9); }
+        fn spec(spec: &mut Spec) { spec.termination = Some(cosine_above(0, 0.9)); }
     }
     a_truncation_one_step_early_is_found: TimeLimit, "step 199 gave true", {
         fn alter(steps: u32, step: &mut Step) { step.truncated = steps == 199; }

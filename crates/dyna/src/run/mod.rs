@@ -245,7 +245,7 @@ impl Run {
         let imagination = Imagination {
             ensemble: &self.model.as_ref().expect("a rollout has a model").ensemble,
             policy: self.agent.policy(),
-            termination: &self.env.spec().termination,
+            termination: &self.env.spec().termination.clone().unwrap_or_default(),
             seed: self.config.seed,
             device: &self.device,
             measures: &[],

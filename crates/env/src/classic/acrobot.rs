@@ -60,13 +60,9 @@ impl Task<4> for Equations {
 
     fn spec() -> Spec {
         let [speed_1, speed_2] = MAX_SPEED.map(|speed| speed as f32);
-        Spec {
-            id: "AcrobotSwingUp-v0".into(),
-            observation_space: BoxSpace::symmetric(&[1.0, 1.0, 1.0, 1.0, speed_1, speed_2]),
-            action_space: BoxSpace::symmetric(&[MAX_TORQUE]),
-            max_episode_steps: None,
-            termination: Termination::never(),
-        }
+        let observations = BoxSpace::symmetric(&[1.0, 1.0, 1.0, 1.0, speed_1, speed_2]);
+        let actions = BoxSpace::symmetric(&[MAX_TORQUE]);
+        Spec::new("AcrobotSwingUp-v0", observations, actions, Termination::never())
     }
 
     fn begin(rng: &mut NumpyRng) -> [f64; 4] {

@@ -61,13 +61,9 @@ impl Task<4> for Equations {
 
     fn spec() -> Spec {
         let upright = Bound { index: 2, low: -MAX_ANGLE, high: MAX_ANGLE, closed: true };
-        Spec {
-            id: "CartPoleContinuous-v0".into(),
-            observation_space: BoxSpace::symmetric(&[MAX_POSITION, f32::INFINITY, 2.0 * MAX_ANGLE, f32::INFINITY]),
-            action_space: BoxSpace::symmetric(&[1.0]),
-            max_episode_steps: None,
-            termination: Termination::outside(vec![ON_TRACK, upright]),
-        }
+        let observations = BoxSpace::symmetric(&[MAX_POSITION, f32::INFINITY, 2.0 * MAX_ANGLE, f32::INFINITY]);
+        let actions = BoxSpace::symmetric(&[1.0]);
+        Spec::new("CartPoleContinuous-v0", observations, actions, Termination::outside(vec![ON_TRACK, upright]))
     }
 
     fn begin(rng: &mut NumpyRng) -> [f64; 4] {
@@ -196,13 +192,13 @@ mod tests {
         ] {
             let (got, reward) = Equations::advance(state, action, Physics::default());
             assert!(got.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-14), "{got:?}, {want:?}");
-            assert!(reward == 1.0 && Equations::spec().termination.terminated(&Equations::observe(got)), "{got:?}");
+            assert!(reward == 1.0 && Equations::spec().terminates(&Equations::observe(got)), "{got:?}");
         }
     }
 
     #[test]
     fn the_limits_themselves_are_inside() {
-        let rule = Equations::spec().termination;
+        let rule = Equations::spec().termination.unwrap();
         let beyond = |x: f32| x.next_up();
         assert!(!rule.terminated(&[TRACK, 9.0, -MAX_ANGLE, 9.0]));
         assert!(

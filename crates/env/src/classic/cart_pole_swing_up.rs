@@ -31,13 +31,9 @@ impl Task<4> for Equations {
     const PARAMETERS: &'static [&'static str] = cart_pole::Equations::PARAMETERS;
 
     fn spec() -> Spec {
-        Spec {
-            id: "CartPoleSwingUp-v0".into(),
-            observation_space: BoxSpace::symmetric(&[MAX_POSITION, f32::INFINITY, 1.0, 1.0, f32::INFINITY]),
-            action_space: BoxSpace::symmetric(&[1.0]),
-            max_episode_steps: None,
-            termination: Termination::outside(vec![ON_TRACK]),
-        }
+        let observations = BoxSpace::symmetric(&[MAX_POSITION, f32::INFINITY, 1.0, 1.0, f32::INFINITY]);
+        let actions = BoxSpace::symmetric(&[1.0]);
+        Spec::new("CartPoleSwingUp-v0", observations, actions, Termination::outside(vec![ON_TRACK]))
     }
 
     fn begin(rng: &mut NumpyRng) -> [f64; 4] {

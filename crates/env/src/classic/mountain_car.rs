@@ -50,13 +50,14 @@ impl Task<2> for Equations {
 
     fn spec() -> Spec {
         let at_least = |index, low| Bound { index, low, high: f32::INFINITY, closed: true };
-        Spec {
-            id: "MountainCarContinuous-v0".into(),
-            observation_space: BoxSpace::new(vec![LEFT, -MAX_SPEED], vec![RIGHT, MAX_SPEED]),
-            action_space: BoxSpace::symmetric(&[1.0]),
-            max_episode_steps: None,
-            termination: Termination::inside(vec![at_least(0, GOAL), at_least(1, 0.0)]),
-        }
+        let observations = BoxSpace::new(vec![LEFT, -MAX_SPEED], vec![RIGHT, MAX_SPEED]);
+        let actions = BoxSpace::symmetric(&[1.0]);
+        Spec::new(
+            "MountainCarContinuous-v0",
+            observations,
+            actions,
+            Termination::inside(vec![at_least(0, GOAL), at_least(1, 0.0)]),
+        )
     }
 
     fn begin(rng: &mut NumpyRng) -> [f64; 2] {
@@ -124,7 +125,7 @@ mod tests {
 
     #[test]
     fn it_agrees_with_gymnasium_at_the_walls_the_goal_and_the_limits_of_speed() {
-        let rule = Equations::spec().termination;
+        let rule = Equations::spec().termination.unwrap();
         for (state, force, after, reward, terminated) in STEPS {
             // The cosine is rounded to float32 at once, so that no library's last place shows.
             let (got, got_reward) = Equations::advance(state, force, Physics::default());
@@ -135,7 +136,7 @@ mod tests {
 
     #[test]
     fn beyond_the_goal_and_rolling_back_is_no_end() {
-        let rule = Equations::spec().termination;
+        let rule = Equations::spec().termination.unwrap();
         assert!(!rule.terminated(&[0.5, -0.01]) && rule.terminated(&[0.5, 0.0]) && !rule.terminated(&[0.44, 0.01]));
         let ([position, velocity], reward) = Equations::advance([0.5, -0.01], 0.0, Physics::default());
         assert!(position > GOAL.into() && velocity < 0.0 && reward == 0.0, "{position}, {velocity}: {reward}");

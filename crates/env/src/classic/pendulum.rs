@@ -47,13 +47,9 @@ impl Task<2> for Equations {
     const PARAMETERS: &'static [&'static str] = &["mass", "length", "gravity"];
 
     fn spec() -> Spec {
-        Spec {
-            id: "Pendulum-v1".into(),
-            observation_space: BoxSpace::symmetric(&[1.0, 1.0, MAX_SPEED as f32]),
-            action_space: BoxSpace::symmetric(&[MAX_TORQUE]),
-            max_episode_steps: None,
-            termination: Termination::never(),
-        }
+        let observations = BoxSpace::symmetric(&[1.0, 1.0, MAX_SPEED as f32]);
+        let actions = BoxSpace::symmetric(&[MAX_TORQUE]);
+        Spec::new("Pendulum-v1", observations, actions, Termination::never())
     }
 
     fn begin(rng: &mut NumpyRng) -> [f64; 2] {

@@ -73,7 +73,7 @@ impl<T: Task<N>, const N: usize> Environment for Classic<T, N> {
         let (physics, reward) = T::advance(physics, self.spec.action_space.clamp(action)[0], self.factors);
         self.physics = Some(physics);
         let obs = T::observe(physics);
-        let terminated = self.spec.termination.terminated(&obs);
+        let terminated = self.spec.terminates(&obs);
         Ok(Step { obs, reward, terminated, truncated: false, info: Info::new() })
     }
 

@@ -194,13 +194,12 @@ mod tests {
         fn boxed(bound: f32) -> Box<dyn Environment> {
             let bound = Bound { index: 0, low: f32::NEG_INFINITY, high: bound, closed: false };
             Box::new(Self(
-                Spec {
-                    id: "Counter-v0".into(),
-                    observation_space: BoxSpace::symmetric(&[100.0]),
-                    action_space: BoxSpace::new(vec![1.0], vec![2.0]),
-                    max_episode_steps: None,
-                    termination: Termination::outside(vec![bound]),
-                },
+                Spec::new(
+                    "Counter-v0",
+                    BoxSpace::symmetric(&[100.0]),
+                    BoxSpace::new(vec![1.0], vec![2.0]),
+                    Termination::outside(vec![bound]),
+                ),
                 0,
             ))
         }
@@ -217,7 +216,7 @@ mod tests {
         fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
             self.1 += 1;
             let obs = vec![f32::from(self.1)];
-            let terminated = self.0.termination.terminated(&obs);
+            let terminated = self.0.terminates(&obs);
             Ok(Step { obs, reward: f64::from(action[0]), terminated, truncated: false, info: Info::new() })
         }
         fn save(&self) -> State {
@@ -243,7 +242,7 @@ mod tests {
             for t in 1..=4 {
                 let step = env.step(&[1.5]).unwrap();
                 assert_eq!(step.terminated, t == 4);
-                against_the_rule += usize::from(env.spec().termination.terminated(&step.obs) != step.terminated);
+                against_the_rule += usize::from(env.spec().terminates(&step.obs) != step.terminated);
             }
         }
         assert!(against_the_rule > 10, "the noise shows nothing that the rule would misread");

@@ -85,13 +85,8 @@ mod tests {
     impl Echo {
         fn boxed(low: f32, high: f32) -> Box<dyn Environment> {
             let everything = BoxSpace::symmetric(&[f32::INFINITY]);
-            Box::new(Self(Spec {
-                id: "Echo-v0".into(),
-                observation_space: everything,
-                action_space: BoxSpace::new(vec![low], vec![high]),
-                max_episode_steps: None,
-                termination: Termination::never(),
-            }))
+            let actions = BoxSpace::new(vec![low], vec![high]);
+            Box::new(Self(Spec::new("Echo-v0", everything, actions, Termination::never())))
         }
     }
 
