@@ -11,48 +11,35 @@ use super::error::MujocoError;
 /// The environment variable that names the library.
 pub(super) const VARIABLE: &str = "MUJOCO_LIB";
 
-/// Files to try for the library in that order, and what was searched, in words. A bare name is for the loader's path.
-pub(super) struct Candidates {
-    pub(super) paths: Vec<PathBuf>,
-    pub(super) searched: Vec<String>,
-}
-
 /// The library that is named, by `[env.mujoco] library` or by `MUJOCO_LIB`.
 pub(super) fn named(library: Option<&Path>) -> Option<PathBuf> {
     library.map(PathBuf::from).or_else(|| std::env::var_os(VARIABLE).map(PathBuf::from))
 }
 
-/// Where the library may be if nobody named it.
-pub(super) fn library() -> Candidates {
-    let mut paths = Vec::new();
-    let mut searched = vec![format!("`env.mujoco.library` and ${VARIABLE}: not set")];
-    match virtual_env() {
-        Some(root) => {
-            let found: Vec<_> = site_packages(&root).iter().flat_map(|site| libraries(&site.join("mujoco"))).collect();
-            searched.push(format!("{}: {} in mujoco/ of its site-packages", root.display(), count(found.len())));
-            paths.extend(found);
-        }
-        None => searched.push("$VIRTUAL_ENV: not set".into()),
+/// A file to try, or a bare name for the loader's path; or why a place has none.
+pub(super) type Candidate = Result<PathBuf, String>;
+
+/// Where the library may be if nobody named it, in the order to try.
+pub(super) fn libraries() -> impl Iterator<Item = Candidate> {
+    let named = core::iter::once(Err(format!("`env.mujoco.library` and {VARIABLE}, which are not set")));
+    // A process is only started when the rest has failed.
+    let python = core::iter::once_with(libraries_of_python).flatten();
+    named.chain(libraries_of_virtual_env()).chain([Ok(libloading::library_filename("mujoco").into())]).chain(python)
+}
+
+fn libraries_of_virtual_env() -> Vec<Candidate> {
+    let Some(root) = virtual_env() else { return vec![Err("VIRTUAL_ENV, which is not set".into())] };
+    let found = site_packages(&root).into_iter().flat_map(|site| libraries_in(&site.join("mujoco")));
+    let found: Vec<_> = found.map(Ok).collect();
+    let nothing = format!("VIRTUAL_ENV {}, which has no package mujoco", root.display());
+    if found.is_empty() { vec![Err(nothing)] } else { found }
+}
+
+fn libraries_of_python() -> Vec<Candidate> {
+    match folder_of_package("mujoco").map(|folder| libraries_in(&folder)) {
+        Some(found) if !found.is_empty() => found.into_iter().map(Ok).collect(),
+        _ => vec![Err("python3, which has no package mujoco".into())],
     }
-    let name = libloading::library_filename("mujoco");
-    searched.push(format!("the loader's path: no {}", name.display()));
-    paths.push(name.into());
-    Candidates { paths, searched }
-}
-
-/// Where the library may be according to `python3`, and what was searched, in words.
-pub(super) fn library_of_python() -> Candidates {
-    let folder = folder_of_package("mujoco");
-    let paths = folder.as_deref().map(libraries).unwrap_or_default();
-    let searched = match folder {
-        Some(folder) => format!("python3: {} in {}", count(paths.len()), folder.display()),
-        None => "python3: it does not know the package `mujoco`".into(),
-    };
-    Candidates { paths, searched: vec![searched] }
-}
-
-fn count(libraries: usize) -> String {
-    if libraries == 0 { "no library".into() } else { format!("{libraries} that cannot be loaded") }
 }
 
 /// The folder of Gymnasium's models.
@@ -64,7 +51,7 @@ pub(super) fn assets(named: Option<&Path>, library: &Path) -> Result<PathBuf, Mu
     let mut is_there = |folder: PathBuf| {
         let there = folder.join("hopper.xml").is_file();
         if !there {
-            searched.push(folder.display().to_string());
+            searched.push(format!("{}, which has no hopper.xml", folder.display()));
         }
         there.then_some(folder)
     };
@@ -77,7 +64,7 @@ pub(super) fn assets(named: Option<&Path>, library: &Path) -> Result<PathBuf, Mu
     let found = beside.into_iter().chain(sites.iter().map(|site| within(site))).find_map(&mut is_there);
     let found = found.or_else(|| is_there(folder_of_package("gymnasium")?.join("envs/mujoco/assets")));
     found.ok_or_else(|| {
-        searched.push("python3: it does not know the package `gymnasium`, or not with these models".into());
+        searched.push("python3, which has no package gymnasium with them".into());
         MujocoError::NoAssets { searched }
     })
 }
@@ -94,7 +81,7 @@ fn site_packages(root: &Path) -> Vec<PathBuf> {
 }
 
 /// MuJoCo's libraries in a folder: `libmujoco.so.3.17.0`, `libmujoco.3.17.0.dylib` or `mujoco.dll`.
-fn libraries(folder: &Path) -> Vec<PathBuf> {
+fn libraries_in(folder: &Path) -> Vec<PathBuf> {
     let is_library = |path: &PathBuf| {
         let name = file_name(path);
         name == "mujoco.dll" || name.starts_with("libmujoco") && (name.contains(".so") || name.ends_with(".dylib"))

@@ -1,0 +1,261 @@
+//! MuJoCo's tasks against Gymnasium's own: recorded episodes, replayed, and resets. The folder is `FORESEE_ENV_TRACES`,
+//! or else `assets/env_traces`, whose README says how the files came to be.
+//!
+//! Without MuJoCo these tests say on stderr that they are skipped; with `FORESEE_REQUIRE_MUJOCO=1` they fail instead.
+
+mod resets;
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+
+use flate2::read::GzDecoder;
+use foresee_core::Stream;
+use foresee_env::mujoco::library::warnings;
+use foresee_env::mujoco::of_test::{VERSION, mujoco_of_test};
+use foresee_env::{EnvConfig, Environment, MujocoConfig, check_environment, make, make_unscaled};
+use resets::RESETS;
+use serde_json::Value;
+
+const IDS: [&str; 6] =
+    ["InvertedPendulum-v5", "Reacher-v5", "Swimmer-v5", "Hopper-v5", "Walker2d-v5", "HalfCheetah-v5"];
+
+/// The header and the lines after it.
+fn trace(id: &str) -> (Value, Vec<Value>) {
+    let folder = std::env::var_os("FORESEE_ENV_TRACES")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/env_traces")), PathBuf::from);
+    let path = folder.join(format!("{id}.jsonl.gz"));
+    let file = std::fs::File::open(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}\nhint: point FORESEE_ENV_TRACES at the traces", path.display()));
+    let mut lines = BufReader::new(GzDecoder::new(file))
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(&line.expect("a whole gzip file")).expect("a JSON object a line"));
+    (lines.next().expect("a header"), lines.collect())
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().expect("an array").iter().map(|x| x.as_f64().expect("a number")).collect()
+}
+
+/// Positions and velocities, `[nq]` and `[nv]`.
+fn physics(env: &dyn Environment) -> [Vec<f64>; 2] {
+    let mut state = env.save();
+    let paths: Vec<_> = state.iter().map(|(path, _)| path.to_owned()).collect();
+    [".qpos", ".qvel"].map(|name| {
+        let path = paths.iter().find(|path| path.ends_with(name)).expect("a simulation");
+        state.f64s(path).expect("f64").1
+    })
+}
+
+#[track_caller]
+fn assert_bits(what: &str, got: &[f64], want: &[f64]) {
+    let bits = |numbers: &[f64]| numbers.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(got), bits(want), "{what}: {got:?}, recorded {want:?}");
+}
+
+/// Plays a file through from its seed: every reset after the first goes on with the generator, as in the recording.
+fn replay(id: &str) {
+    let (header, lines) = trace(id);
+    assert_eq!((header["env_id"].as_str(), header["mujoco"].as_str()), (Some(id), Some(VERSION)));
+    let mut env = make_unscaled(id).unwrap();
+    assert_eq!(env.spec().observation_space.dim() as u64, header["obs_shape"][0].as_u64().unwrap());
+    assert_eq!(env.spec().max_episode_steps.map(u64::from), header["max_episode_steps"].as_u64());
+    let bounds = |key: &str| numbers(&header[key]).into_iter().map(|x| x as f32).collect::<Vec<_>>();
+    assert_eq!(env.spec().action_space.low, bounds("act_low"));
+    assert_eq!(env.spec().action_space.high, bounds("act_high"));
+
+    let mut seed = header["seed"].as_u64();
+    let mut steps = 0;
+    for line in &lines {
+        let place = format!("{id}, episode {}, step {}", line["episode"], line["t"]);
+        let obs = if line["kind"] == "reset" {
+            env.reset(seed.take()).unwrap().obs
+        } else {
+            let action: Vec<f32> = numbers(&line["action"]).into_iter().map(|x| x as f32).collect();
+            let step = env.step(&action).unwrap();
+            let reward = line["reward"].as_f64().unwrap();
+            // numpy's |tip − target| comes from a BLAS whose last bit depends on the processor.
+            let bound = if id == "Reacher-v5" { f64::EPSILON * reward.abs() } else { 0.0 };
+            assert!((step.reward - reward).abs() <= bound, "{place}: reward {:?}, recorded {reward:?}", step.reward);
+            assert_eq!(Some(step.terminated), line["terminated"].as_bool(), "{place}, terminated");
+            assert_eq!(Some(step.truncated), line["truncated"].as_bool(), "{place}, truncated");
+            let info = line["info"].as_object().unwrap();
+            assert_eq!(step.info.keys().collect::<Vec<_>>(), info.keys().collect::<Vec<_>>(), "{place}");
+            for (name, value) in &step.info {
+                let want = info[name].as_f64().unwrap();
+                let bound =
+                    if ["reward_dist", "distance_from_origin"].contains(&name.as_str()) { f64::EPSILON } else { 0.0 };
+                assert!((value - want).abs() <= bound * want.abs(), "{place}: {name} {value:?}, recorded {want:?}");
+            }
+            steps += 1;
+            step.obs
+        };
+        let want: Vec<f32> = numbers(&line["obs"]).into_iter().map(|x| x as f32).collect();
+        assert_eq!(obs, want, "{place}, obs");
+        let [qpos, qvel] = physics(env.as_ref());
+        assert_bits(&format!("{place}, qpos"), &qpos, &numbers(&line["qpos"]));
+        assert_bits(&format!("{place}, qvel"), &qvel, &numbers(&line["qvel"]));
+    }
+    assert_eq!(steps, 200, "{id}");
+}
+
+/// Elsewhere MuJoCo is another build, with other last bits.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[test]
+fn recorded_episodes_of_gymnasium_are_replayed_to_the_last_bit() {
+    if mujoco_of_test("recorded_episodes_of_gymnasium_are_replayed_to_the_last_bit") {
+        for id in IDS {
+            replay(id);
+        }
+    }
+}
+
+#[test]
+fn seeded_resets_and_the_resets_after_them_are_gymnasiums() {
+    if !mujoco_of_test("seeded_resets_and_the_resets_after_them_are_gymnasiums") {
+        return;
+    }
+    for (id, seed, want) in RESETS {
+        let mut env = make(id).unwrap();
+        let mut got = Vec::new();
+        for seed in [Some(seed), None] {
+            env.reset(seed).unwrap();
+            got.extend(physics(env.as_ref()).concat());
+        }
+        assert_bits(&format!("{id}, seed {seed}"), &got, want);
+    }
+}
+
+/// Steps under actions that depend on the seed and the step alone, with a reset after each end: every bit that comes out.
+fn future(env: &mut dyn Environment, seed: u64, steps: u64) -> Vec<u64> {
+    let mut bits = Vec::new();
+    for t in 0..steps {
+        let action = env.spec().action_space.sample(&mut Stream::new(seed, "test/action").at(t, 0));
+        let step = env.step(&action).unwrap();
+        bits.push(step.reward.to_bits());
+        bits.extend(physics(env).concat().into_iter().map(f64::to_bits));
+        if step.terminated || step.truncated {
+            env.reset(None).unwrap();
+        }
+    }
+    bits
+}
+
+#[test]
+fn an_episode_restored_in_the_middle_goes_on_bit_for_bit_and_needs_the_warm_start_for_it() {
+    if !mujoco_of_test("an_episode_restored_in_the_middle_goes_on_bit_for_bit_and_needs_the_warm_start_for_it") {
+        return;
+    }
+    for id in ["Walker2d-v5", "HalfCheetah-v5"] {
+        let mut env = make(id).unwrap();
+        env.reset(Some(3)).unwrap();
+        // Feet on the floor: the constraint solver has work, and starts from the last accelerations.
+        future(env.as_mut(), 1, 120);
+        let saved = env.save();
+        let want = future(env.as_mut(), 2, 300);
+
+        let mut other = make(id).unwrap();
+        other.restore(saved.clone()).unwrap();
+        assert!(future(other.as_mut(), 2, 300) == want, "{id}");
+
+        let mut cold = saved;
+        let path = cold.iter().map(|(path, _)| path).find(|path| path.ends_with(".warmstart")).unwrap().to_owned();
+        let zeros = vec![0.0; cold.f64s(&path).unwrap().1.len()];
+        cold.put(&path, zeros);
+        other.restore(cold).unwrap();
+        // The cheetah's solver ends at the same bits from anywhere.
+        assert_eq!(future(other.as_mut(), 2, 300) == want, id == "HalfCheetah-v5", "{id}, from a cold start");
+    }
+}
+
+#[test]
+fn threads_that_share_a_model_give_the_bits_of_one() {
+    if !mujoco_of_test("threads_that_share_a_model_give_the_bits_of_one") {
+        return;
+    }
+    let run = |seed| {
+        let mut env = make("Hopper-v5").unwrap();
+        env.reset(Some(seed)).unwrap();
+        future(env.as_mut(), seed, 500)
+    };
+    let want: Vec<_> = (0..4).map(run).collect();
+    let threads: Vec<_> = (0..4).map(|seed| std::thread::spawn(move || run(seed))).collect();
+    let got: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    assert!(got == want);
+}
+
+#[test]
+fn reachers_tip_is_where_its_joint_angles_put_it() {
+    if !mujoco_of_test("reachers_tip_is_where_its_joint_angles_put_it") {
+        return;
+    }
+    let mut env = make("Reacher-v5").unwrap();
+    let off = |env: &dyn Environment, obs: &[f32]| {
+        let [qpos, _] = physics(env);
+        let (first, both) = (qpos[0], qpos[0] + qpos[1]);
+        let tip = [0.1 * first.cos() + 0.11 * both.cos(), 0.1 * first.sin() + 0.11 * both.sin()];
+        (0..2).map(|i| (tip[i] - qpos[2 + i] - f64::from(obs[8 + i])).abs()).fold(0.0, f64::max)
+    };
+    let mut farthest: f64 = 0.0;
+    for seed in 0..20 {
+        let obs = env.reset(Some(seed)).unwrap().obs;
+        // Half a unit in the last place of an f32 below 0.5.
+        assert!(off(env.as_ref(), &obs) < 1.5e-8 + 1e-12, "seed {seed}");
+        for t in 0..50 {
+            let action = env.spec().action_space.sample(&mut Stream::new(seed, "test/action").at(t, 0));
+            let obs = env.step(&action).unwrap().obs;
+            farthest = farthest.max(off(env.as_ref(), &obs));
+        }
+    }
+    // Gymnasium too observes the tip at RK4's last stage, not at the step's end: in these episodes up to 2.9 mm away.
+    assert!(1e-3 < farthest && farthest < 4e-3, "{farthest:e}");
+}
+
+#[test]
+fn what_mujoco_warns_of_is_kept_and_no_log_is_written() {
+    if !mujoco_of_test("what_mujoco_warns_of_is_kept_and_no_log_is_written") {
+        return;
+    }
+    let mut env = make("Hopper-v5").unwrap();
+    env.reset(Some(0)).unwrap();
+    let mut state = env.save();
+    let path = state.iter().map(|(path, _)| path).find(|path| path.ends_with(".qvel")).unwrap().to_owned();
+    state.take(&path).unwrap();
+    state.put(&path, vec![1e12; 6]);
+    env.restore(state).unwrap();
+    let before = warnings().0;
+    env.step(&[0.0; 3]).unwrap();
+    let (count, last) = warnings();
+    assert!(count > before && last.contains("QVEL"), "{count} warnings, the last `{last}`");
+    assert!(!std::path::Path::new("MUJOCO_LOG.TXT").exists());
+}
+
+#[test]
+fn what_cannot_be_had_is_named_with_a_hint() {
+    let problem = |library: &str, assets: Option<&str>| {
+        let mujoco = MujocoConfig { library: Some(library.into()), assets: assets.map(Into::into) };
+        EnvConfig { mujoco, ..EnvConfig::new("Hopper-v5") }.make(0).err().unwrap().to_string()
+    };
+    let install = r#"hint: in a virtual environment, `pip install "gymnasium[mujoco]==1.4.0" mujoco==3.17.0`"#;
+    let nowhere = problem("/nowhere/libmujoco.so", None);
+    assert!(nowhere.starts_with("MuJoCo's library /nowhere/libmujoco.so cannot be used: "), "{nowhere}");
+    assert!(nowhere.ends_with(install), "{nowhere}");
+    let text = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    assert!(problem(text, None).starts_with(&format!("MuJoCo's library {text} cannot be used: ")));
+
+    if mujoco_of_test("what_cannot_be_had_is_named_with_a_hint, of the models") {
+        let mujoco = MujocoConfig { assets: Some("/nowhere".into()), ..MujocoConfig::default() };
+        let error = EnvConfig { mujoco, ..EnvConfig::new("Hopper-v5") }.make(0).err().unwrap().to_string();
+        let want = "Gymnasium's MuJoCo models were not found\n  searched: /nowhere, which has no hopper.xml\n";
+        assert_eq!(error, format!("{want}{install}, or name their folder by `env.mujoco.assets`"));
+    }
+}
+
+#[test]
+fn every_task_keeps_the_promises_of_an_environment() {
+    if mujoco_of_test("every_task_keeps_the_promises_of_an_environment") {
+        for id in IDS {
+            check_environment(|| make(id)).unwrap();
+            check_environment(|| make_unscaled(id)).unwrap();
+        }
+    }
+}
