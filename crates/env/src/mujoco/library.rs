@@ -119,9 +119,7 @@ fn load(path: &Path) -> Result<Library, MujocoError> {
     let version = unsafe { library.get::<unsafe extern "C" fn() -> c_int>("mj_version") }.map_err(unusable)?;
     // SAFETY: it takes nothing and returns a constant.
     let version = unsafe { version() };
-    if version < OLDEST {
-        return Err(MujocoError::TooOld { path: path.into(), version: in_words(version) });
-    }
+    check_version(path, version)?;
     // SAFETY: the names are those of `mujoco.h` from this version on.
     let functions = unsafe { bind(&library, path, version) }.map_err(unusable)?;
     // SAFETY: as above.
@@ -129,6 +127,13 @@ fn load(path: &Path) -> Result<Library, MujocoError> {
     // The functions must stay where they are for the rest of the process.
     core::mem::forget(library);
     Ok(functions)
+}
+
+fn check_version(path: &Path, version: c_int) -> Result<(), MujocoError> {
+    if version >= OLDEST {
+        return Ok(());
+    }
+    Err(MujocoError::TooOld { path: path.into(), version: in_words(version) })
 }
 
 /// # Safety
@@ -227,6 +232,17 @@ mod tests {
         {
             assert_eq!(in_words(raw), want);
         }
+    }
+
+    #[test]
+    fn a_library_before_3_1_is_refused() {
+        let outcome = |version| check_version(Path::new("lib/libmujoco.so"), version);
+        assert!([310, 340, 3_005_000].into_iter().all(|version| outcome(version).is_ok()));
+        let message = outcome(237).unwrap_err().to_string();
+        assert!(
+            message.starts_with("MuJoCo 2.3.7 of lib/libmujoco.so is too old\nhint: 3.1.0 or later; in a"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub(super) const VARIABLE: &str = "MUJOCO_LIB";
 
 /// The library that is named, by `[env.mujoco] library` or by `MUJOCO_LIB`.
 pub(super) fn named(library: Option<&Path>) -> Option<PathBuf> {
-    library.map(PathBuf::from).or_else(|| std::env::var_os(VARIABLE).map(PathBuf::from))
+    library.map(PathBuf::from).or_else(|| path_of(VARIABLE))
 }
 
 /// A file to try, or a bare name for the loader's path; or why a place has none.
@@ -24,12 +24,12 @@ pub(super) fn libraries() -> impl Iterator<Item = Candidate> {
     let named = core::iter::once(Err(format!("`env.mujoco.library` and {VARIABLE}, which are not set")));
     // A process is only started when the rest has failed.
     let python = core::iter::once_with(libraries_of_python).flatten();
-    named.chain(libraries_of_virtual_env()).chain([Ok(libloading::library_filename("mujoco").into())]).chain(python)
+    named.chain(libraries_of_virtual_env(virtual_env().as_deref())).chain([Ok(libloading::library_filename("mujoco").into())]).chain(python)
 }
 
-fn libraries_of_virtual_env() -> Vec<Candidate> {
-    let Some(root) = virtual_env() else { return vec![Err("VIRTUAL_ENV, which is not set".into())] };
-    let found = site_packages(&root).into_iter().flat_map(|site| libraries_in(&site.join("mujoco")));
+fn libraries_of_virtual_env(root: Option<&Path>) -> Vec<Candidate> {
+    let Some(root) = root else { return vec![Err("VIRTUAL_ENV, which is not set".into())] };
+    let found = site_packages(root).into_iter().flat_map(|site| libraries_in(&site.join("mujoco")));
     let found: Vec<_> = found.map(Ok).collect();
     let nothing = format!("VIRTUAL_ENV {}, which has no package mujoco", root.display());
     if found.is_empty() { vec![Err(nothing)] } else { found }
@@ -70,7 +70,12 @@ pub(super) fn assets(named: Option<&Path>, library: &Path) -> Result<PathBuf, Mu
 }
 
 fn virtual_env() -> Option<PathBuf> {
-    std::env::var_os("VIRTUAL_ENV").filter(|root| !root.is_empty()).map(PathBuf::from)
+    path_of("VIRTUAL_ENV")
+}
+
+/// What an environment variable names; nothing if it is empty.
+fn path_of(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// `lib/python3*/site-packages`, on Windows `Lib/site-packages`.
@@ -110,4 +115,37 @@ fn folder_of_package(name: &str) -> Option<PathBuf> {
     let output = Command::new("python3").args(["-c", &program]).output().ok()?;
     let folder = String::from_utf8(output.stdout).ok()?;
     (output.status.success() && !folder.is_empty()).then(|| folder.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_virtual_environments_library_is_found_by_the_name_that_its_system_gives_it() {
+        let root = tempfile::tempdir().unwrap();
+        let package = root.path().join("lib/python3.11/site-packages/mujoco");
+        std::fs::create_dir_all(&package).unwrap();
+        let candidates = || libraries_of_virtual_env(Some(root.path()));
+        assert_eq!(candidates(), [Err(format!("VIRTUAL_ENV {}, which has no package mujoco", root.path().display()))]);
+        for name in ["_batch.cpython-311-x86_64-linux-gnu.so", "mujoco.h", "libmujoco_plugin.txt"] {
+            std::fs::write(package.join(name), "").unwrap();
+        }
+        let names = ["libmujoco.3.17.0.dylib", "libmujoco.so.3.17.0", "mujoco.dll"];
+        for name in names {
+            std::fs::write(package.join(name), "").unwrap();
+        }
+        assert_eq!(candidates(), names.map(|name| Ok(package.join(name))));
+        assert_eq!(libraries_of_virtual_env(None), [Err("VIRTUAL_ENV, which is not set".to_owned())]);
+    }
+
+    #[test]
+    fn models_are_found_beside_the_library() {
+        let site = tempfile::tempdir().unwrap();
+        let assets_of_site = site.path().join("gymnasium/envs/mujoco/assets");
+        std::fs::create_dir_all(&assets_of_site).unwrap();
+        std::fs::write(assets_of_site.join("hopper.xml"), "").unwrap();
+        assert_eq!(assets(None, &site.path().join("mujoco/libmujoco.so.3.17.0")), Ok(assets_of_site.clone()));
+        assert_eq!(assets(Some(&assets_of_site), Path::new("libmujoco.so")), Ok(assets_of_site));
+    }
 }
