@@ -10,7 +10,7 @@
 //!   task and distracting observations.
 //! * [`config`]: the keys of `[env]`, and the environment that they describe.
 //! * [`numpy_random`]: numpy's generator, so that a seed means here what it means there.
-//! * [`checker`]: the conformance function that every environment must pass.
+//! * [`checker`]: the conformance function that every environment must pass, and its report for who writes one.
 
 pub mod checker;
 pub mod classic;
@@ -22,7 +22,7 @@ pub mod registry;
 pub mod space;
 pub mod wrappers;
 
-pub use checker::{Check, CheckFailure, check_environment};
+pub use checker::{Check, CheckFailure, Examination, Outcome, check_environment, examine};
 pub use config::{EnvConfig, FamilyConfig, GymConfig, MujocoConfig};
 pub use environment::{EnvError, Environment, Info, Physics, Reset, Spec, Step, Work};
 pub use registry::{EnvInfo, list, make, make_unscaled};
