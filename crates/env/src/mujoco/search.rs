@@ -24,7 +24,10 @@ pub(super) fn libraries() -> impl Iterator<Item = Candidate> {
     let named = core::iter::once(Err(format!("`env.mujoco.library` and {VARIABLE}, which are not set")));
     // A process is only started when the rest has failed.
     let python = core::iter::once_with(libraries_of_python).flatten();
-    named.chain(libraries_of_virtual_env(virtual_env().as_deref())).chain([Ok(libloading::library_filename("mujoco").into())]).chain(python)
+    named
+        .chain(libraries_of_virtual_env(virtual_env().as_deref()))
+        .chain([Ok(libloading::library_filename("mujoco").into())])
+        .chain(python)
 }
 
 fn libraries_of_virtual_env(root: Option<&Path>) -> Vec<Candidate> {
