@@ -14,8 +14,8 @@ use std::ffi::CStr;
 use foresee_core::{State, StateError, Termination};
 
 use super::error::MujocoError;
+use super::library;
 use super::simulation::{Model, Simulation, Sizes, Snapshot};
-use super::{library, search};
 use crate::config::MujocoConfig;
 use crate::environment::{EnvError, Environment, Info, Reset, Spec, Step, Work};
 use crate::numpy_random::NumpyRng;
@@ -81,7 +81,7 @@ impl<T: Task> Mujoco<T> {
     /// If the library or the model is not found, or cannot be used.
     pub fn new(config: &MujocoConfig) -> Result<Self, MujocoError> {
         let library = library::open(config.library.as_deref())?;
-        let path = search::assets(config.assets.as_deref(), &library.path)?.join(T::MODEL);
+        let path = super::assets(config)?.join(T::MODEL);
         let simulation = Simulation::new(Model::shared(library, &path)?, &path)?;
         if simulation.sizes() != T::SIZES || !T::BODIES.iter().all(|body| simulation.has(body)) {
             let reason = format!("it is not that of `{}`, with {:?}", T::ID, T::SIZES);

@@ -152,6 +152,41 @@ fn what_mujoco_warns_of_is_kept_and_no_log_is_written() {
     assert!(!std::path::Path::new("MUJOCO_LOG.TXT").exists());
 }
 
+/// The test runs itself in a second process, which is to die.
+#[cfg(unix)]
+#[test]
+fn an_error_deep_inside_mujoco_is_its_last_words_and_ends_the_process() {
+    use std::os::unix::process::ExitStatusExt as _;
+    const TEST: &str = "an_error_deep_inside_mujoco_is_its_last_words_and_ends_the_process";
+    const FOLDER: &str = "FORESEE_TEST_MODELS";
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let mujoco = MujocoConfig { assets: Some(folder.into()), ..MujocoConfig::default() };
+        let mut env = EnvConfig { mujoco, ..EnvConfig::new("Hopper-v5") }.make(0).unwrap();
+        env.reset(Some(0)).unwrap();
+        return;
+    }
+    if !mujoco_of_test(TEST) {
+        return;
+    }
+    // A hopper with too little memory for its own constraints.
+    let folder = tempfile::tempdir().unwrap();
+    let assets = foresee_env::mujoco::assets(&MujocoConfig::default()).unwrap();
+    let model = std::fs::read_to_string(assets.join("hopper.xml")).unwrap();
+    let small = model.replace("<worldbody>", r#"<size memory="16000"/><worldbody>"#);
+    std::fs::write(folder.path().join("hopper.xml"), small).unwrap();
+
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", TEST, "--nocapture"])
+        .env(FOLDER, folder.path())
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&child.stderr);
+    assert!(stderr.contains("MuJoCo cannot go on: ") && stderr.contains("memory"), "{stderr}");
+    assert_eq!(child.status.signal(), Some(6), "{stderr}");
+    assert!(!folder.path().join("MUJOCO_LOG.TXT").exists());
+}
+
 #[test]
 fn what_cannot_be_had_is_named_with_a_hint() {
     let problem = |library: &str, assets: Option<&str>| {
