@@ -3,7 +3,7 @@
 //! them.
 //!
 //! Rewards, terminations and resets are computed in the order and the precision of Gymnasium 1.4.0: in f64 on the
-//! simulation's state, with the control cost in f32 as numpy has it ([`control_cost`]). Two things differ:
+//! simulation's state, with the control cost in f32 as numpy has it (`control_cost`). Two things differ:
 //! * Observations are the f32 nearest to Gymnasium's f64.
 //! * An action outside the action space acts as the nearest one inside. MuJoCo clamps such controls as well, but
 //!   Gymnasium's control cost is that of the action as given.
