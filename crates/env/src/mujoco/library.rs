@@ -97,6 +97,15 @@ pub(super) fn open(library: Option<&Path>) -> Result<&'static Library, MujocoErr
     Ok(library)
 }
 
+/// MuJoCo on this machine, in words: its version and where it is.
+///
+/// # Errors
+/// If no library is found, or the one that is named or found first cannot be used.
+pub fn found() -> Result<String, MujocoError> {
+    let library = open(None)?;
+    Ok(format!("MuJoCo {}, {}", library.version, library.path.display()))
+}
+
 /// The first file that loads. One that loads and is too old ends the search: it is what the user has installed.
 fn first_found() -> Result<Library, MujocoError> {
     let mut searched = Vec::new();
