@@ -7,6 +7,7 @@
 //! * [`classic`]: the classic control tasks and kin of them; those with Gymnasium's ids are bit-equal to its own.
 //! * [`wrappers`]: the order of calls, the time limit and the agent's [-1, 1] actions, each from outside; families of a
 //!   task and distracting observations.
+//! * [`vector`]: environments side by side.
 //! * [`config`]: the keys of `[env]`, and the environment that they describe.
 //! * [`numpy_random`]: numpy's generator, so that a seed means here what it means there.
 //! * [`checker`]: the conformance function that every environment must pass.
@@ -18,6 +19,7 @@ pub mod environment;
 pub mod numpy_random;
 pub mod registry;
 pub mod space;
+pub mod vector;
 pub mod wrappers;
 
 pub use checker::{Check, CheckFailure, check_environment};
@@ -25,3 +27,4 @@ pub use config::{EnvConfig, FamilyConfig, GymConfig, MujocoConfig};
 pub use environment::{EnvError, Environment, Info, Physics, Reset, Spec, Step, Work};
 pub use registry::{EnvInfo, list, make, make_unscaled};
 pub use space::BoxSpace;
+pub use vector::{Autoreset, VectorEnvironment, VectorStep};
