@@ -119,9 +119,10 @@ impl Run {
     }
 }
 
-/// What a half-done fit depends on: the whole of `[model]`, as 64 bits.
+/// What a half-done fit depends on: the whole of `[model]`, as 64 bits, with the head that it means.
 fn fingerprint(model: &ModelConfig) -> u64 {
-    let text = serde_json::to_vec(model).expect("a config is plain data");
+    let model = ModelConfig { head: Some(model.head()), ..model.clone() };
+    let text = serde_json::to_vec(&model).expect("a config is plain data");
     let hash = blake3::hash(&text);
     u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("eight bytes"))
 }
