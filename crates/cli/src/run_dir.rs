@@ -16,9 +16,9 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use foresee_dyna::Config;
 use foresee_dyna::checkpoint::CheckpointError;
-use foresee_dyna::config::Opened;
+use foresee_dyna::{Config, Opened};
+
 use serde_json::json;
 
 use crate::config;

@@ -8,8 +8,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use foresee_dyna::Config;
-use foresee_dyna::config::Opened;
+use foresee_dyna::{Config, Opened};
 
 use crate::cli::{Cli, Verb};
 use crate::config;

@@ -1,8 +1,9 @@
 //! Who works for a vector of environments.
 //!
-//! Rayon's pools, because they are in the program already: a call on 2 threads costs some microseconds, against tens of
-//! microseconds of a heavy step. An environment in another process keeps its thread waiting and no core busy, so those
-//! get a pool of their own with a thread each, and all of them work at the same time.
+//! Rayon's pools, because they are in the program already. To wake them costs 10 to 25 µs a call: eight steps of 50 µs
+//! take 224 µs on two threads, and 403 µs on the caller's, where eight pendulums take 3 µs. An environment in another
+//! process keeps its thread waiting and no core busy, so those get a pool of their own with a thread each, and all of
+//! them work at the same time.
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
