@@ -7,6 +7,8 @@
 //! `SeedSequence` follows `numpy/random/bit_generator.pyx` (numpy 2.4.6), itself M. O'Neill's `seed_seq_fe128`.
 //! numpy also keeps half a word left over from 32-bit draws; nothing here draws 32 bits, so there is none to save.
 
+mod ziggurat;
+
 use foresee_core::{State, StateError};
 
 /// The LCG's multiplier, `PCG_DEFAULT_MULTIPLIER_128`.
@@ -39,6 +41,43 @@ impl NumpyRng {
     /// Uniform in [low, high): `Generator.uniform(low, high)`.
     pub fn uniform(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.next_f64()
+    }
+
+    /// Standard normal: `Generator.standard_normal()`, numpy's `random_standard_normal` over its ziggurat.
+    ///
+    /// A word gives the layer (8 bits), the sign (1) and the place within the layer (52 of the 55 left). Nearly always
+    /// that place lies under the curve for certain; else it is the base's tail or a layer's wedge, with uniforms.
+    pub fn standard_normal(&mut self) -> f64 {
+        let layers = ziggurat::layers();
+        loop {
+            let word = self.next_u64();
+            let (layer, place) = ((word & 0xff) as usize, word >> 9 & 0x000f_ffff_ffff_ffff);
+            let sign = if word >> 8 & 1 == 1 { -1.0 } else { 1.0 };
+            let x = sign * (place as f64 * layers.width[layer]);
+            if place < layers.inside[layer] {
+                return x;
+            }
+            if layer == 0 {
+                // The tail takes its sign from a bit of the place.
+                let sign = if place >> 8 & 1 == 1 { -1.0 } else { 1.0 };
+                return sign * self.tail();
+            }
+            let (above, below) = (layers.density[layer - 1], layers.density[layer]);
+            if (above - below) * self.next_f64() + below < (-0.5 * x * x).exp() {
+                return x;
+            }
+        }
+    }
+
+    /// Beyond the base's end r, by Marsaglia's exponential rejection.
+    fn tail(&mut self) -> f64 {
+        loop {
+            let beyond = -ziggurat::INVERSE_END * (-self.next_f64()).ln_1p();
+            let other = -(-self.next_f64()).ln_1p();
+            if other + other > beyond * beyond {
+                return ziggurat::END + beyond;
+            }
+        }
     }
 
     /// Its state and increment as 64-bit words, high word first.
@@ -149,6 +188,35 @@ mod tests {
         let mut rng = NumpyRng::from_seed(42);
         let pi = core::f64::consts::PI;
         assert_eq!([rng.uniform(-pi, pi), rng.uniform(-1.0, 1.0)], [1.721316619099806, -0.12224312049589536]);
+    }
+
+    /// `np.random.default_rng(42).standard_normal(6)`
+    const NORMALS: [f64; 6] = [
+        0.30471707975443135,
+        -1.0399841062404955,
+        0.7504511958064572,
+        0.9405647163912139,
+        -1.9510351886538364,
+        -1.302179506862318,
+    ];
+
+    #[test]
+    fn a_standard_normal_is_numpys() {
+        let mut rng = NumpyRng::from_seed(42);
+        assert_eq!(NORMALS.map(|_| rng.standard_normal()), NORMALS);
+    }
+
+    /// The tail and the wedges take `exp` and `ln_1p` from the system.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
+    #[test]
+    fn a_million_standard_normals_are_numpys_through_wedges_and_tail() {
+        // `rng = np.random.default_rng(0); x = rng.standard_normal(10**6)`, then
+        // `np.bitwise_xor.reduce(x.view(np.uint64)), (abs(x) > 3.6541528853610088).sum(), rng.random()`
+        let mut rng = NumpyRng::from_seed(0);
+        let draws: Vec<f64> = (0..1_000_000).map(|_| rng.standard_normal()).collect();
+        assert_eq!(draws.iter().fold(0, |bits, x| bits ^ x.to_bits()), 0xff02_962a_c420_6ad2);
+        assert_eq!(draws.iter().filter(|x| x.abs() > ziggurat::END).count(), 266);
+        assert_eq!(rng.next_f64(), 0.1376350092864419);
     }
 
     #[test]

@@ -1,0 +1,154 @@
+//! Where the library and Gymnasium's models are looked for.
+//!
+//! What is named, by the config or by `MUJOCO_LIB`, is used or is an error: nothing else is tried in its place. Else a
+//! virtual environment comes before the system, because the versions are pinned there.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::error::MujocoError;
+
+/// The environment variable that names the library.
+pub(super) const VARIABLE: &str = "MUJOCO_LIB";
+
+/// The library that is named, by `[env.mujoco] library` or by `MUJOCO_LIB`.
+pub(super) fn named(library: Option<&Path>) -> Option<PathBuf> {
+    library.map(PathBuf::from).or_else(|| path_of(VARIABLE))
+}
+
+/// A file to try, or a bare name for the loader's path; or why a place has none.
+pub(super) type Candidate = Result<PathBuf, String>;
+
+/// Where the library may be if nobody named it, in the order to try.
+pub(super) fn libraries() -> impl Iterator<Item = Candidate> {
+    let named = core::iter::once(Err(format!("`env.mujoco.library` and {VARIABLE}, which are not set")));
+    // A process is only started when the rest has failed.
+    let python = core::iter::once_with(libraries_of_python).flatten();
+    named
+        .chain(libraries_of_virtual_env(virtual_env().as_deref()))
+        .chain([Ok(libloading::library_filename("mujoco").into())])
+        .chain(python)
+}
+
+fn libraries_of_virtual_env(root: Option<&Path>) -> Vec<Candidate> {
+    let Some(root) = root else { return vec![Err("VIRTUAL_ENV, which is not set".into())] };
+    let found = site_packages(root).into_iter().flat_map(|site| libraries_in(&site.join("mujoco")));
+    let found: Vec<_> = found.map(Ok).collect();
+    let nothing = format!("VIRTUAL_ENV {}, which has no package mujoco", root.display());
+    if found.is_empty() { vec![Err(nothing)] } else { found }
+}
+
+fn libraries_of_python() -> Vec<Candidate> {
+    match folder_of_package("mujoco").map(|folder| libraries_in(&folder)) {
+        Some(found) if !found.is_empty() => found.into_iter().map(Ok).collect(),
+        _ => vec![Err("python3, which has no package mujoco".into())],
+    }
+}
+
+/// The folder of Gymnasium's models.
+///
+/// # Errors
+/// If no place has it, with the places.
+pub(super) fn assets(named: Option<&Path>, library: &Path) -> Result<PathBuf, MujocoError> {
+    let mut searched = Vec::new();
+    let mut is_there = |folder: PathBuf| {
+        let there = folder.join("hopper.xml").is_file();
+        if !there {
+            searched.push(format!("{}, which has no hopper.xml", folder.display()));
+        }
+        there.then_some(folder)
+    };
+    if let Some(folder) = named {
+        return is_there(folder.into()).ok_or(MujocoError::NoAssets { searched });
+    }
+    let within = |site: &Path| site.join("gymnasium/envs/mujoco/assets");
+    let beside = library.parent().and_then(Path::parent).filter(|site| !site.as_os_str().is_empty()).map(within);
+    let sites = virtual_env().map(|root| site_packages(&root)).unwrap_or_default();
+    let found = beside.into_iter().chain(sites.iter().map(|site| within(site))).find_map(&mut is_there);
+    let found = found.or_else(|| is_there(folder_of_package("gymnasium")?.join("envs/mujoco/assets")));
+    found.ok_or_else(|| {
+        searched.push("python3, which has no package gymnasium with them".into());
+        MujocoError::NoAssets { searched }
+    })
+}
+
+fn virtual_env() -> Option<PathBuf> {
+    path_of("VIRTUAL_ENV")
+}
+
+/// What an environment variable names; nothing if it is empty.
+fn path_of(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// `lib/python3*/site-packages`, on Windows `Lib/site-packages`.
+fn site_packages(root: &Path) -> Vec<PathBuf> {
+    let versions = entries(&root.join("lib")).into_iter().filter(|path| file_name(path).starts_with("python3"));
+    let sites = versions.map(|version| version.join("site-packages")).chain([root.join("Lib/site-packages")]);
+    sites.filter(|site| site.is_dir()).collect()
+}
+
+/// MuJoCo's libraries in a folder: `libmujoco.so.3.17.0`, `libmujoco.3.17.0.dylib` or `mujoco.dll`.
+fn libraries_in(folder: &Path) -> Vec<PathBuf> {
+    let is_library = |path: &PathBuf| {
+        let name = file_name(path);
+        name == "mujoco.dll" || name.starts_with("libmujoco") && (name.contains(".so") || name.ends_with(".dylib"))
+    };
+    entries(folder).into_iter().filter(is_library).collect()
+}
+
+/// The sorted entries of a folder; none if it cannot be read.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    paths
+}
+
+fn file_name(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+/// Where `python3` would import a package from, without importing it.
+fn folder_of_package(name: &str) -> Option<PathBuf> {
+    let program = format!(
+        "from importlib.util import find_spec; spec = find_spec('{name}'); \
+         print(spec.submodule_search_locations[0] if spec else '', end='')"
+    );
+    let output = Command::new("python3").args(["-c", &program]).output().ok()?;
+    let folder = String::from_utf8(output.stdout).ok()?;
+    (output.status.success() && !folder.is_empty()).then(|| folder.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_virtual_environments_library_is_found_by_the_name_that_its_system_gives_it() {
+        let root = tempfile::tempdir().unwrap();
+        let package = root.path().join("lib/python3.11/site-packages/mujoco");
+        std::fs::create_dir_all(&package).unwrap();
+        let candidates = || libraries_of_virtual_env(Some(root.path()));
+        assert_eq!(candidates(), [Err(format!("VIRTUAL_ENV {}, which has no package mujoco", root.path().display()))]);
+        for name in ["_batch.cpython-311-x86_64-linux-gnu.so", "mujoco.h", "libmujoco_plugin.txt"] {
+            std::fs::write(package.join(name), "").unwrap();
+        }
+        let names = ["libmujoco.3.17.0.dylib", "libmujoco.so.3.17.0", "mujoco.dll"];
+        for name in names {
+            std::fs::write(package.join(name), "").unwrap();
+        }
+        assert_eq!(candidates(), names.map(|name| Ok(package.join(name))));
+        assert_eq!(libraries_of_virtual_env(None), [Err("VIRTUAL_ENV, which is not set".to_owned())]);
+    }
+
+    #[test]
+    fn models_are_found_beside_the_library() {
+        let site = tempfile::tempdir().unwrap();
+        let assets_of_site = site.path().join("gymnasium/envs/mujoco/assets");
+        std::fs::create_dir_all(&assets_of_site).unwrap();
+        std::fs::write(assets_of_site.join("hopper.xml"), "").unwrap();
+        assert_eq!(assets(None, &site.path().join("mujoco/libmujoco.so.3.17.0")), Ok(assets_of_site.clone()));
+        assert_eq!(assets(Some(&assets_of_site), Path::new("libmujoco.so")), Ok(assets_of_site));
+    }
+}
