@@ -18,7 +18,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use foresee_dyna::checkpoint::CheckpointError;
 use foresee_dyna::{Config, Opened};
-
 use serde_json::json;
 
 use crate::config;

@@ -9,6 +9,7 @@ use foresee_actor_critic::{AgentConfig, Sac};
 use foresee_core::State;
 use foresee_dyna::evaluate::Evaluator;
 use foresee_dyna::{Config, Run, metrics};
+use foresee_env::mujoco::of_test::mujoco_of_test;
 use foresee_env::{EnvConfig, Work};
 use foresee_world_model::LossKind;
 
@@ -130,7 +131,8 @@ fn a_run_keeps_its_number_of_environments() {
 
 #[test]
 fn returns_do_not_depend_on_how_many_environments_share_the_episodes() {
-    for id in ["Pendulum-v1", "CartPoleContinuous-v0"] {
+    let mujoco = mujoco_of_test("returns_do_not_depend_on_how_many_environments_share_the_episodes, of MuJoCo's tasks");
+    for id in ["Pendulum-v1", "CartPoleContinuous-v0"].into_iter().chain(mujoco.then_some("Hopper-v5")) {
         let env = EnvConfig::new(id);
         let spec = env.make(3).unwrap().spec().clone();
         let dims = [spec.observation_space.dim(), spec.action_space.dim()];
@@ -152,6 +154,27 @@ fn returns_do_not_depend_on_how_many_environments_share_the_episodes() {
             }
         }
     }
+}
+
+#[test]
+fn a_run_of_hoppers_cut_after_every_slice_goes_on_bit_for_bit_and_its_rule_is_never_contradicted() {
+    if !mujoco_of_test("a_run_of_hoppers_cut_after_every_slice_goes_on_bit_for_bit") {
+        return;
+    }
+    let mut config = beside(Some(LossKind::Vagram), 3);
+    config.env.id = "Hopper-v5".into();
+    let (records, state) = whole(&config);
+    assert!(numbers(&state, "replay.real.not_terminated").contains(&0.0), "no hopper has fallen");
+    let mismatches = reported(&records, metrics::TERMINATION_MISMATCH);
+    assert!(mismatches.len() == 3 && mismatches.iter().all(|&(_, share)| share == 0.0), "{mismatches:?}");
+    let mut run = Run::new(&config).expect("a possible configuration");
+    let mut cut_records = Vec::new();
+    while !run.is_done() {
+        run = Run::restore(&config, run.snapshot()).expect("its own state");
+        run.advance(&mut cut_records).expect("a tiny run goes well");
+    }
+    assert_eq!(cut_records, records);
+    assert_eq!(differing(&run.snapshot(), &state), [""; 0]);
 }
 
 #[test]
