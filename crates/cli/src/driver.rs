@@ -81,8 +81,7 @@ impl Driver {
                 self.records.write(&record)?;
             }
             let step = self.run.env_step();
-            let on = |every| self.run.between_steps() && step.is_multiple_of(every);
-            let (log, save) = (on(self.run.config().training.log_every), on(every));
+            let (log, save) = (self.run.rings(self.run.config().training.log_every), self.run.rings(every));
             if log {
                 let (wall_s, values) = clock.lap(&self.run);
                 self.records.write_timing(step, wall_s, &values)?;

@@ -46,7 +46,10 @@ impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         match error {
             RunError::Config(_) | RunError::Device(_) | RunError::State(_) => Self::Input(error.to_string()),
-            RunError::Env { .. } | RunError::Model { .. } | RunError::Agent { .. } => Self::Run(error.to_string()),
+            RunError::Env { .. }
+            | RunError::NoTerminationRule { .. }
+            | RunError::Model { .. }
+            | RunError::Agent { .. } => Self::Run(error.to_string()),
         }
     }
 }

@@ -16,8 +16,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use foresee_dyna::Config;
 use foresee_dyna::checkpoint::CheckpointError;
+use foresee_dyna::{Config, Opened};
 use serde_json::json;
 
 use crate::config;
@@ -52,18 +52,16 @@ impl RunDir {
     }
 
     /// Opens the folder of a run that goes on, with the config in force: the newest on disk, changed by `overrides`.
-    pub fn open(path: &Path, overrides: &[String]) -> Result<(Self, Config), Failure> {
+    pub fn open(path: &Path, overrides: &[String]) -> Result<(Self, Opened), Failure> {
         let (file, _) = newest_config(path)?;
         let config: Config = config::load(&file, overrides)?;
-        if let Some(problem) = config.problem() {
-            return Err(Failure::Input(problem));
-        }
+        let opened = config.open().map_err(Failure::Input)?;
         let checkpoints = path.join("checkpoints");
         if !checkpoints.is_dir() {
             return Err(CheckpointError::NoCheckpoint(checkpoints).into());
         }
         let lock = lock(path)?;
-        Ok((Self { path: path.to_owned(), _lock: lock }, config.resolved()))
+        Ok((Self { path: path.to_owned(), _lock: lock }, opened))
     }
 
     /// Makes a changed config the one in force. Only once the run is known to take it: it would bar every later resume.

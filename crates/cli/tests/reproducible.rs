@@ -93,3 +93,21 @@ fn the_number_of_threads_changes_nothing() {
         }
     }
 }
+
+#[test]
+fn environments_side_by_side_give_the_same_bytes_cut_or_not_and_on_any_number_of_threads() {
+    for overrides in [VARIANTS[0], VARIANTS[3]] {
+        let place = Place::new();
+        let three = [overrides, &["env.count=3"]].concat();
+        for threads in ["threads=1", "threads=2", "threads=5"] {
+            place.train(threads, &[&three[..], &[threads]].concat());
+            assert_equal_outcomes(&place.path("threads=1"), &place.path(threads), &format!("{overrides:?} {threads}"));
+        }
+        // Past 80, where an evaluation is due, by one.
+        place.train("cut", &[&three[..], &["training.env_steps=81"]].concat());
+        let message = place.refuses(&["resume", "cut", "env.count=2", "training.env_steps=120"]);
+        assert!(message.starts_with("`env.count` is 2, but the run began with 3\nhint: "), "{message}");
+        place.succeeds(&["resume", "cut", "training.env_steps=120"]);
+        assert_equal_outcomes(&place.path("threads=1"), &place.path("cut"), &format!("{overrides:?} cut"));
+    }
+}

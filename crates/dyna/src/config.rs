@@ -2,13 +2,15 @@
 
 use foresee_actor_critic::AgentConfig;
 pub use foresee_env::EnvConfig;
+use foresee_env::Environment;
+use foresee_env::config::MOST_ENVIRONMENTS;
 use foresee_nn::device::DeviceChoice;
 use foresee_world_model::ModelConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::Schedule;
 
-/// Environments that an evaluation steps side by side.
+/// Episodes of an evaluation.
 pub const MOST_EPISODES: usize = 100_000;
 /// More threads than any machine has cores.
 const MOST_THREADS: usize = 4096;
@@ -79,11 +81,11 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainingConfig {
-    /// Real environment steps of the run, exploration included.
+    /// Real environment steps of the run, exploration included, in all environments together: a multiple of `env.count`.
     pub env_steps: u64,
     /// Real steps with uniform actions at the start; nothing is trained before they are over.
     pub explore_steps: u64,
-    /// Agent updates after every real step.
+    /// Agent updates for every real step.
     pub updates_per_step: u64,
     /// Real steps that `rollout.retain` counts by.
     pub epoch_length: u64,
@@ -142,26 +144,30 @@ impl Config {
         }
     }
 
-    /// The same configuration with the defaults that depend on other keys written out: what a run saves.
+    /// Checks everything and makes the environment, which a bridge makes slowly, for both and for the run.
     ///
-    /// # Panics
-    /// If the environment cannot be made, which [`Config::problem`] tells.
-    #[must_use]
-    pub fn resolved(mut self) -> Self {
-        let env = self.env.make(self.seed).expect("the configuration was checked");
+    /// # Errors
+    /// What is impossible about this configuration: one message, with its hint.
+    pub fn open(mut self) -> Result<Opened, String> {
+        if let Some(problem) = self.problem_beside_env() {
+            return Err(problem);
+        }
+        let env = self.env.open(self.seed)?;
         self.agent.target_entropy.get_or_insert(-(env.spec().action_space.dim() as f64));
         if self.algo == Algo::Mbpo {
             self.model.head = Some(self.model.head());
         }
-        self
+        Ok(Opened { config: self, env })
     }
 
     /// What is impossible about this configuration, if anything: one message, with its hint.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        if let Some(problem) = self.env.problem() {
-            return Some(problem);
-        }
+        self.clone().open().err()
+    }
+
+    /// The same of everything that can be told without an environment.
+    fn problem_beside_env(&self) -> Option<String> {
         let t = &self.training;
         let positive = [
             ("training.env_steps", t.env_steps),
@@ -179,6 +185,9 @@ impl Config {
                 "`training.eval_episodes` is {}\nhint: at most {MOST_EPISODES}; they are played side by side",
                 t.eval_episodes
             ));
+        }
+        if let Some(problem) = self.problem_of_count() {
+            return Some(problem);
         }
         if self.threads > MOST_THREADS {
             return Some(format!("`threads` is {}\nhint: at most {MOST_THREADS}, or 0 for one a core", self.threads));
@@ -201,6 +210,32 @@ impl Config {
             })
         })
     }
+
+    /// What of the other keys does not go with `env.count`, whose own range `[env]` checks.
+    fn problem_of_count(&self) -> Option<String> {
+        let (count, steps, every) = (self.env.count as u64, self.training.env_steps, self.model.fit.every);
+        if (1..=MOST_ENVIRONMENTS).contains(&self.env.count) && !steps.is_multiple_of(count) {
+            let (below, above) = (steps / count * count, steps.next_multiple_of(count));
+            let nearest = if below == 0 { above.to_string() } else { format!("{below} or {above}") };
+            return Some(format!(
+                "`training.env_steps` is {steps}, which {count} environments side by side do not reach together\nhint: give a multiple of `env.count`, as {nearest}"
+            ));
+        }
+        if self.algo == Algo::Mbpo && (1..count).contains(&every) {
+            return Some(format!(
+                "`env.count` is {count}, more than the {every} real steps between fits of the model\nhint: raise `model.fit.every` to {count} or more, or lower `env.count`"
+            ));
+        }
+        None
+    }
+}
+
+/// A configuration that was checked, with the defaults that depend on other keys written out: what a run saves.
+pub struct Opened {
+    /// The configuration.
+    pub config: Config,
+    /// The first of its environments.
+    pub env: Box<dyn Environment>,
 }
 
 impl RolloutConfig {
@@ -247,8 +282,11 @@ mod tests {
         let sound: Config = serde_json::from_str(r#"{"env": {"id": "Pendulum-v1"}}"#).unwrap();
         assert_eq!(sound.problem(), None);
         type Change = fn(&mut Config);
-        let changes: [(&str, Change); 10] = [
+        let changes: [(&str, Change); 13] = [
             ("env.id", |c| c.env.id = "Pendulum-v9".into()),
+            ("env.count", |c| c.env.count = 0),
+            ("env.count", |c| c.env.count = 1025),
+            ("env.count", |c| c.env.count = 300),
             ("env.distractors", |c| c.env.distractors = 1000),
             ("env.family.mass", |c| c.env.family.mass = Range::Uniform([1.2, 0.8])),
             ("training.env_steps", |c| c.training.env_steps = 0),
@@ -268,5 +306,22 @@ mod tests {
             let shared = ["env", "training", "agent"].iter().any(|section| key.starts_with(section));
             assert_eq!(config.problem().is_some(), shared, "`{key}` without a model");
         }
+    }
+    #[test]
+    fn environments_side_by_side_reach_the_end_together_and_take_no_more_steps_at_once_than_lie_between_fits() {
+        let mut config: Config = serde_json::from_str(r#"{"env": {"id": "Pendulum-v1", "count": 8}}"#).unwrap();
+        assert_eq!(config.problem(), None);
+        for (steps, nearest) in [(20, "16 or 24"), (5, "8")] {
+            config.training.env_steps = steps;
+            let message = config.problem().unwrap();
+            let want = format!("`training.env_steps` is {steps}, which 8 environments side by side do not reach");
+            assert!(message.starts_with(&want) && message.ends_with(&format!(", as {nearest}")), "{message}");
+        }
+        config.training.env_steps = 80;
+        config.model.fit.every = 7;
+        let message = config.problem().unwrap();
+        assert!(message.starts_with("`env.count` is 8, more than the 7 real steps between fits"), "{message}");
+        config.algo = Algo::Sac;
+        assert_eq!(config.problem(), None);
     }
 }

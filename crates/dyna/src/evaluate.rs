@@ -1,12 +1,13 @@
 //! What a policy is worth: the mean action's undiscounted return, from starts that every evaluation shares.
 //!
 //! Every evaluation begins its resets anew from the run's `eval/reset` stream, so that all losses and all moments of
-//! training face the same starts. Episodes run side by side; each has its own environment.
+//! training face the same starts. Episodes run side by side.
 
 use burn::tensor::Device;
 use foresee_actor_critic::Policy;
 use foresee_core::Stream;
-use foresee_env::{EnvConfig, EnvError};
+use foresee_env::config::MOST_ENVIRONMENTS;
+use foresee_env::{Autoreset, EnvConfig, EnvError, VectorEnvironment, VectorStep, Work};
 use foresee_nn::tensors;
 
 /// Steps after which an episode is cut that neither ends nor has a limit of its own.
@@ -43,44 +44,91 @@ impl Evaluation {
     }
 }
 
-/// Plays `episodes` episodes with the policy's mean action, each in an environment of `[env]` of the run with this `seed`:
-/// the one that was trained in.
-///
-/// # Errors
-/// If the environment cannot be made or refuses an action, as it does a NaN.
-pub fn evaluate(
-    policy: &Policy,
-    env: &EnvConfig,
-    episodes: usize,
+/// The environments that evaluations are played in: made at the first one and kept.
+pub struct Evaluator {
+    env: EnvConfig,
+    /// The run's.
     seed: u64,
-    device: &Device,
-) -> Result<Evaluation, EnvError> {
-    let resets = Stream::new(seed, "eval/reset");
-    let mut envs = (0..episodes).map(|_| env.make(seed)).collect::<Result<Vec<_>, _>>()?;
-    let mut obs = Vec::with_capacity(episodes);
-    for (lane, env) in envs.iter_mut().enumerate() {
-        obs.push(env.reset(Some(resets.at(0, lane as u32).bits64()))?.obs);
+    /// Environments side by side, at most.
+    most: usize,
+    envs: Option<VectorEnvironment>,
+}
+
+impl Evaluator {
+    /// Plays in up to `most` environments of `[env]` of the run with this `seed`: the ones that were trained in.
+    #[must_use]
+    pub fn new(env: EnvConfig, seed: u64, most: usize) -> Self {
+        Self { env, seed, most, envs: None }
     }
-    let mut outcome = Evaluation { returns: vec![0.0; episodes], lengths: vec![0; episodes] };
-    let mut alive: Vec<usize> = (0..episodes).collect();
-    while !alive.is_empty() {
-        let obs_dim = obs[alive[0]].len();
-        let states = alive.iter().flat_map(|&e| &obs[e]).copied().collect();
-        let actions = tensors::to_vec(policy.mean_action(tensors::from_vec(states, [alive.len(), obs_dim], device)));
-        let action_dim = actions.len() / alive.len();
-        let mut going = Vec::with_capacity(alive.len());
-        for (&episode, action) in alive.iter().zip(actions.chunks_exact(action_dim)) {
-            let step = envs[episode].step(action)?;
-            outcome.returns[episode] += step.reward;
-            outcome.lengths[episode] += 1;
-            if !(step.terminated || step.truncated || outcome.lengths[episode] == LONGEST) {
-                obs[episode] = step.obs;
-                going.push(episode);
+
+    /// How many environments are worth it: all that are asked for, or, where each is a process, as many as training has
+    /// or the machine can run at once.
+    #[must_use]
+    pub fn most(work: Work, env: &EnvConfig) -> usize {
+        match work {
+            Work::Light | Work::Heavy => MOST_ENVIRONMENTS,
+            Work::Outside => env.count.max(rayon::current_num_threads()),
+        }
+    }
+
+    /// Plays `episodes` episodes with the policy's mean action.
+    ///
+    /// Whichever environment is free gets the next one. An episode is fixed by its own start, so that on the CPU, where
+    /// a row of a batch does not depend on the others, no return depends on how many environments there are.
+    ///
+    /// # Errors
+    /// If the environment cannot be made or refuses an action, as it does a NaN.
+    pub fn evaluate(&mut self, policy: &Policy, episodes: usize, device: &Device) -> Result<Evaluation, EnvError> {
+        let starts = Stream::new(self.seed, "eval/reset");
+        let envs = self.envs(episodes)?;
+        let (n, obs_dim) = (envs.count(), envs.spec().observation_space.dim());
+        let action_dim = envs.spec().action_space.dim();
+        let mut outcome = Evaluation { returns: vec![0.0; episodes], lengths: vec![0; episodes] };
+        let (mut undealt, mut playing, mut obs) = (0..episodes, vec![None; n], vec![Vec::new(); n]);
+        loop {
+            let mut seeds = vec![None; n];
+            for (playing, seed) in playing.iter_mut().zip(&mut seeds).filter(|(playing, _)| playing.is_none()) {
+                *playing = undealt.next();
+                *seed = playing.map(|episode| starts.at(0, episode as u32).bits64());
+            }
+            let begins: Vec<bool> = seeds.iter().map(Option::is_some).collect();
+            for (obs, reset) in obs.iter_mut().zip(envs.reset_where(&begins, &seeds)?) {
+                *obs = reset.map_or(std::mem::take(obs), |reset| reset.obs);
+            }
+
+            let alive: Vec<usize> = (0..n).filter(|&i| playing[i].is_some()).collect();
+            if alive.is_empty() {
+                return Ok(outcome);
+            }
+            let states = alive.iter().flat_map(|&i| &obs[i]).copied().collect();
+            let means = policy.mean_action(tensors::from_vec(states, [alive.len(), obs_dim], device));
+            let mut actions = vec![0.0; n * action_dim];
+            for (&i, action) in alive.iter().zip(tensors::to_vec(means).chunks_exact(action_dim)) {
+                actions[i * action_dim..][..action_dim].copy_from_slice(action);
+            }
+
+            let plays: Vec<bool> = playing.iter().map(Option::is_some).collect();
+            for (i, taken) in envs.step_where(&plays, &actions)?.into_iter().enumerate() {
+                let (Some(VectorStep { step, .. }), Some(episode)) = (taken, playing[i]) else { continue };
+                outcome.returns[episode] += step.reward;
+                outcome.lengths[episode] += 1;
+                if step.terminated || step.truncated || outcome.lengths[episode] == LONGEST {
+                    playing[i] = None;
+                }
+                obs[i] = step.obs;
             }
         }
-        alive = going;
     }
-    Ok(outcome)
+
+    /// Enough environments for so many episodes.
+    fn envs(&mut self, episodes: usize) -> Result<&mut VectorEnvironment, EnvError> {
+        let count = episodes.min(self.most);
+        let envs = match self.envs.take() {
+            Some(envs) if envs.count() >= count => envs,
+            _ => VectorEnvironment::new(&self.env, self.seed, count, Autoreset::Disabled)?,
+        };
+        Ok(self.envs.insert(envs))
+    }
 }
 
 #[cfg(test)]

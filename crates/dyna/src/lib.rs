@@ -20,7 +20,7 @@ pub mod rollout;
 pub mod run;
 pub mod schedule;
 
-pub use config::{Algo, Config};
+pub use config::{Algo, Config, Opened};
 pub use evaluate::Evaluation;
 pub use record::Record;
 pub use run::{Run, RunError, RunState};

@@ -1,9 +1,13 @@
 //! Names of everything a run reports. One place, each with its unit and which way is better.
 
-/// Return of the episode that just ended under exploring actions, reward units; higher is better.
+/// Return of the episode that just ended under exploring actions, reward units; higher is better. Of several that ended
+/// at once, the mean.
 pub const EPISODE_RETURN: &str = "rollout/ep_rew_mean";
-/// Its length, environment steps.
+/// Its length, environment steps; of several, the mean.
 pub const EPISODE_LENGTH: &str = "rollout/ep_len_mean";
+/// Share of the real transitions so far that ended where the rule for imagined ones says otherwise, or did not where it
+/// says so; 0 is right.
+pub const TERMINATION_MISMATCH: &str = "env/termination_mismatch";
 
 /// Mean undiscounted return of the mean action over the evaluation's episodes, reward units; higher is better.
 pub const EVAL_RETURN: &str = "eval/mean_reward";

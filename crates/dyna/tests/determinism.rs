@@ -128,7 +128,7 @@ fn an_evaluation_plays_the_family_and_the_distractors_of_its_run() {
     config.env.distractors = 4;
     config.env.family =
         FamilyConfig { mass: Range::Uniform([0.5, 2.0]), delay: Steps::Fixed(2), ..FamilyConfig::default() };
-    let run = Run::new(&config).expect("a possible configuration");
+    let mut run = Run::new(&config).expect("a possible configuration");
     let (outcome, state) = (run.evaluate(3).expect("a healthy policy"), run.snapshot());
     for (lane, got) in (0..).zip(outcome.returns) {
         let tolerance = 1e-3 * got.abs();

@@ -20,6 +20,8 @@ use crate::wrappers::{Distractors, Family, FirstEntries, RescaleAction};
 
 /// Their dynamics are square matrices, one pair an environment.
 const MOST_DISTRACTORS: usize = 256;
+/// Each may be a process.
+pub const MOST_ENVIRONMENTS: usize = 1024;
 /// Beyond them nothing is left of a task.
 const FACTORS: [f64; 2] = [1e-3, 1e3];
 /// Control steps.
@@ -45,7 +47,8 @@ pub struct EnvConfig {
     /// When an imagined state of a `gym:` environment has terminated; those known here bring their rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub termination: Option<Termination>,
-    /// Environments that training steps side by side; each adds its own real steps.
+    /// Environments that training steps side by side; each adds its own real steps, and `training.env_steps` is a
+    /// multiple of it.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub count: usize,
     /// `[env.family]`
@@ -241,14 +244,25 @@ impl EnvConfig {
         Ok(())
     }
 
+    /// [`EnvConfig::make`], where all values are checked, and a user gave them.
+    ///
+    /// # Errors
+    /// What is impossible about these values: the message, with its hint.
+    pub fn open(&self, seed: u64) -> Result<Box<dyn Environment>, String> {
+        if !(1..=MOST_ENVIRONMENTS).contains(&self.count) {
+            let hint = format!("hint: 1 to {MOST_ENVIRONMENTS} environments side by side");
+            return Err(format!("`env.count` is {}\n{hint}", self.count));
+        }
+        self.make(seed).map_err(|error| match error {
+            EnvError::Config(problem) => problem,
+            error => format!("`env.id`: {error}"),
+        })
+    }
+
     /// What is impossible about these values, if anything: the message, with its hint.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        match self.make(0) {
-            Ok(_) => None,
-            Err(EnvError::Config(problem)) => Some(problem),
-            Err(error) => Some(format!("`env.id`: {error}")),
-        }
+        self.open(0).err()
     }
 }
 
@@ -355,6 +369,10 @@ mod tests {
         ] {
             let problem = EnvConfig { family, ..EnvConfig::new("Pendulum-v1") }.problem().expect(what);
             assert!(problem.starts_with(&format!("`env.family.{what}\nhint: {hint}")), "{problem}");
+        }
+        for count in [0, 1025] {
+            let problem = EnvConfig { count, ..EnvConfig::new("Pendulum-v1") }.problem().unwrap();
+            assert_eq!(problem, format!("`env.count` is {count}\nhint: 1 to 1024 environments side by side"));
         }
         let problem = EnvConfig { distractors: 257, ..EnvConfig::new("Pendulum-v1") }.problem().unwrap();
         assert_eq!(problem, "`env.distractors` is 257\nhint: at most 256");

@@ -229,6 +229,16 @@ pub enum EnvError {
         /// The environment.
         id: String,
     },
+    /// What one of several environments side by side says.
+    #[error("environment {index} of {count}: {error}")]
+    OneOf {
+        /// Which, from 0.
+        index: usize,
+        /// Of how many.
+        count: usize,
+        /// What it says.
+        error: Box<EnvError>,
+    },
     /// An action space that cannot be mapped to [-1, 1].
     #[error("entry {index} of the actions of `{id}` lies in [{low}, {high}]\nhint: rescaling needs finite bounds")]
     UnboundedActions {
@@ -275,6 +285,12 @@ pub enum EnvError {
 }
 
 impl EnvError {
+    /// The same error as one of several environments says it; of a single one nothing is added.
+    #[must_use]
+    pub fn of_environment(self, index: usize, count: usize) -> Self {
+        if count == 1 { self } else { Self::OneOf { index, count, error: Box::new(self) } }
+    }
+
     /// For `map_err`: a [`StateError`] met while restoring `id`.
     pub(crate) fn bad_state(id: &str) -> impl Fn(StateError) -> Self + '_ {
         move |source| Self::BadState { id: id.into(), source }

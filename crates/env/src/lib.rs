@@ -9,6 +9,7 @@
 //! * [`mujoco`]: the tasks of MuJoCo, whose library is found at run time.
 //! * [`wrappers`]: the order of calls, the time limit and the agent's [-1, 1] actions, each from outside; families of a
 //!   task and distracting observations.
+//! * [`vector`]: environments side by side.
 //! * [`config`]: the keys of `[env]`, and the environment that they describe.
 //! * [`numpy_random`]: numpy's generator, so that a seed means here what it means there.
 //! * [`checker`]: the conformance function that every environment must pass, and its report for who writes one.
@@ -22,6 +23,7 @@ pub mod mujoco;
 pub mod numpy_random;
 pub mod registry;
 pub mod space;
+pub mod vector;
 pub mod wrappers;
 
 pub use checker::{Check, CheckFailure, Examination, Outcome, check_environment, examine};
@@ -30,3 +32,4 @@ pub use environment::{EnvError, Environment, Info, Physics, Reset, Spec, Step, W
 pub use gym::BridgeError;
 pub use registry::{EnvInfo, list, make, make_unscaled};
 pub use space::BoxSpace;
+pub use vector::{Autoreset, VectorEnvironment, VectorStep};

@@ -21,7 +21,7 @@ pub fn eval(path: &Path, episodes: Option<u32>) -> Result<ExitCode, Failure> {
     }
     set_threads(&config);
     let loaded = checkpoint::load(&path.join("checkpoints"))?;
-    let run = Run::restore(&config, loaded.state)?;
+    let mut run = Run::restore(&config, loaded.state)?;
     let outcome = run.evaluate(episodes)?;
     say(format!("environment   {}, {} steps of training", config.env.id, run.env_step()));
     say(format!("mean return   {:.2}", outcome.mean()));

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use foresee_dyna::Config;
+use foresee_dyna::{Config, Opened};
 
 use crate::cli::{Cli, Verb};
 use crate::config;
@@ -28,17 +28,15 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
 }
 
 /// A config that can be run: loaded, possible, and its device there.
-fn load(path: &Path, overrides: &[String]) -> Result<Config, Failure> {
+fn load(path: &Path, overrides: &[String]) -> Result<Opened, Failure> {
     let config: Config = config::load(path, overrides)?;
-    if let Some(problem) = config.problem() {
-        return Err(Failure::Input(format!("{}: {problem}", path.display())));
-    }
-    config.device.open().map_err(|error| Failure::Input(error.to_string()))?;
-    Ok(config.resolved())
+    let opened = config.open().map_err(|problem| Failure::Input(format!("{}: {problem}", path.display())))?;
+    opened.config.device.open().map_err(|error| Failure::Input(error.to_string()))?;
+    Ok(opened)
 }
 
 fn check(path: &Path, overrides: &[String]) -> Result<ExitCode, Failure> {
-    let config = load(path, overrides)?;
+    let config = load(path, overrides)?.config;
     say(toml::to_string_pretty(&config).expect("a config that came from TOML goes back to TOML").trim_end());
     Ok(ExitCode::SUCCESS)
 }

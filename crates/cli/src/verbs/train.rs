@@ -13,9 +13,10 @@ use crate::run_dir::RunDir;
 
 /// Trains a new run.
 pub fn train(path: &Path, overrides: &[String], run_dir: Option<PathBuf>) -> Result<ExitCode, Failure> {
-    let config = load(path, overrides)?;
+    let opened = load(path, overrides)?;
+    let config = opened.config.clone();
     set_threads(&config);
-    let run = Run::new(&config)?;
+    let run = Run::begin(opened)?;
     let dir = RunDir::create(run_dir, &config)?;
     let mut records = Records::create(dir.path())?;
     let text = toml::to_string_pretty(&config).expect("a config that came from TOML goes back to TOML");
@@ -25,7 +26,8 @@ pub fn train(path: &Path, overrides: &[String], run_dir: Option<PathBuf>) -> Res
 
 /// Goes on with a run from its newest checkpoint.
 pub fn resume(path: &Path, overrides: &[String]) -> Result<ExitCode, Failure> {
-    let (dir, config) = RunDir::open(path, overrides)?;
+    let (dir, opened) = RunDir::open(path, overrides)?;
+    let config = opened.config.clone();
     set_threads(&config);
     let loaded = checkpoint::load(&dir.checkpoints())?;
     for (path, why) in &loaded.skipped {
@@ -33,7 +35,7 @@ pub fn resume(path: &Path, overrides: &[String]) -> Result<ExitCode, Failure> {
     }
     let beside: Beside = serde_json::from_value(loaded.extra)
         .map_err(|error| Failure::Input(format!("the checkpoint `{}` says {error}", loaded.path.display())))?;
-    let run = Run::restore(&config, loaded.state)?;
+    let run = Run::resume(opened, loaded.state)?;
     if run.is_done() {
         say(format!(
             "the run is complete: {} environment steps\nhint: extend it by `foresee resume {} training.env_steps=N`",

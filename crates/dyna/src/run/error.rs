@@ -23,6 +23,18 @@ pub enum RunError {
         /// What it said.
         error: EnvError,
     },
+    /// A task ended, and nobody has said when imagined states do.
+    #[error(
+        "at environment step {env_step}: `{id}` terminated at [{obs}], and nothing says when imagined states do\nhint: give bounds on entries of the observation beyond which they do, as `env.termination = {{ bounds = [{{ index = 0, low = 0.2, high = 1.0 }}] }}`, or a goal; or, if they should never, `env.termination = {{}}`"
+    )]
+    NoTerminationRule {
+        /// Real steps taken.
+        env_step: u64,
+        /// The environment.
+        id: String,
+        /// The observation, or its first entries.
+        obs: String,
+    },
     /// The model's training diverged.
     #[error("at environment step {env_step}: {error}")]
     Model {

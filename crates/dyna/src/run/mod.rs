@@ -1,17 +1,23 @@
 //! A run: the Dyna loop as a state machine whose every slice can be followed by a checkpoint.
 //!
-//! One real step passes through the phases
+//! One real step of each of the `env.count` environments passes through the phases
 //!
 //! act → (every `model.fit.every` steps) fit → imagine → update → clocks → act
 //!
-//! and [`Run::advance`] does one slice of at most about a second: one action, some gradient steps of the model, one
+//! and [`Run::advance`] does one slice of at most about a second: one act, some gradient steps of the model, one
 //! imagined step of all rollouts, some updates of the agent. (The action that a fit follows also begins it: what the
 //! loss asks of the agent about all real rows is computed in that slice.) Between slices the run is a plain [`RunState`]
 //! ([`Run::snapshot`], [`Run::restore`]); a run that is cut there and restored goes on bit for bit.
 //!
+//! Every environment's step is a real step of its own. What is done at a multiple of some steps is done where several at
+//! once reach or cross it. Environment `i` has lane `i` of the streams `env/reset`, `policy/explore` and `policy/act`,
+//! whose step is its own step count: what it is and does does not depend on how many there are, while nothing is learned.
+//!
 //! Nothing is trained before `training.explore_steps` real steps are over. With `algo = "sac"` the phases fit and
 //! imagine never come.
 
+mod act;
+mod ends;
 mod error;
 mod report;
 mod state;
@@ -21,18 +27,18 @@ pub use state::RunState;
 
 use burn::tensor::Device;
 use foresee_actor_critic::{AgentValues, Sac};
-use foresee_core::{Batch, Stream, Transition};
-use foresee_env::Environment;
-use foresee_nn::tensors;
+use foresee_core::{Batch, Stream};
+use foresee_env::{Autoreset, Spec, VectorEnvironment};
 use foresee_world_model::config::{Heads, LossConfig};
 use foresee_world_model::{Fit, Trainer};
 
-use crate::config::{Algo, Config};
-use crate::evaluate::{Evaluation, evaluate};
+use crate::config::{Algo, Config, Opened};
+use crate::evaluate::{Evaluation, Evaluator};
 use crate::metrics;
 use crate::record::Record;
 use crate::replay::{self, ImaginedBuffer, RealBuffer};
 use crate::rollout::{Imagination, Rollout};
+use crate::schedule::reached;
 
 /// Agent updates in one slice.
 const UPDATES_A_SLICE: u64 = 50;
@@ -41,7 +47,7 @@ const UPDATES_A_SLICE: u64 = 50;
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "one a run")]
 enum Phase {
-    /// The next slice takes a real step.
+    /// The next slice takes a real step in every environment.
     Act,
     /// The model is being fitted.
     Fit(Box<Fit>),
@@ -58,9 +64,11 @@ struct Counters {
     episodes: u64,
     fits: u64,
     imagined_steps: u64,
+    /// Real transitions that ended, or not, against the rule for imagined ones.
+    mismatches: u64,
 }
 
-/// The episode under way.
+/// The episode under way in one environment.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Episode {
     obs: Vec<f32>,
@@ -80,7 +88,7 @@ struct UpdateInput {
 pub struct Run {
     config: Config,
     device: Device,
-    env: Box<dyn Environment>,
+    envs: VectorEnvironment,
     agent: Sac,
     model: Option<Trainer>,
     real: RealBuffer,
@@ -88,31 +96,41 @@ pub struct Run {
     input: UpdateInput,
     phase: Phase,
     counters: Counters,
-    episode: Episode,
+    /// One an environment.
+    episodes: Vec<Episode>,
+    evaluator: Evaluator,
     last_eval: Option<f64>,
     best_eval: Option<f64>,
 }
 
 impl Run {
-    /// A fresh run, its environment reset.
+    /// A fresh run, its environments reset.
     ///
     /// # Errors
-    /// If the configuration is impossible, the device cannot be had, or the environment fails.
+    /// If the configuration is impossible, the device cannot be had, or an environment fails.
     pub fn new(config: &Config) -> Result<Self, RunError> {
-        let mut run = Self::prepare(config)?;
-        let seed = Stream::new(config.seed, "env/reset").at(0, 0).bits64();
-        run.episode.obs = run.env.reset(Some(seed)).map_err(|error| RunError::Env { env_step: 0, error })?.obs;
+        Self::begin(config.clone().open().map_err(RunError::Config)?)
+    }
+
+    /// The same from a configuration that was checked.
+    ///
+    /// # Errors
+    /// As [`Run::new`].
+    pub fn begin(opened: Opened) -> Result<Self, RunError> {
+        let mut run = Self::prepare(opened)?;
+        let seeds = run.envs.seeds(Stream::new(run.config.seed, "env/reset"));
+        let resets = run.envs.reset(&seeds).map_err(|error| RunError::Env { env_step: 0, error })?;
+        run.episodes = resets.into_iter().map(|reset| Episode::from(reset.obs)).collect();
         Ok(run)
     }
 
-    /// Everything but the first reset.
-    fn prepare(config: &Config) -> Result<Self, RunError> {
-        if let Some(problem) = config.problem() {
-            return Err(RunError::Config(problem));
-        }
+    /// Everything but the first resets.
+    fn prepare(Opened { config, env }: Opened) -> Result<Self, RunError> {
         let device = config.device.open()?;
-        let env = config.env.make(config.seed).map_err(|error| RunError::Env { env_step: 0, error })?;
-        let spec = env.spec();
+        let envs =
+            VectorEnvironment::beside(env, config.env.count, Autoreset::SameStep, || config.env.make(config.seed))
+                .map_err(|error| RunError::Env { env_step: 0, error })?;
+        let spec = envs.spec();
         let dims = [spec.observation_space.dim(), spec.action_space.dim()];
         let capacity = match config.algo {
             Algo::Mbpo => config.rollout.capacity(0, config.model.fit.every, config.training.epoch_length),
@@ -127,12 +145,13 @@ impl Run {
             input: UpdateInput::default(),
             phase: Phase::Act,
             counters: Counters::default(),
-            episode: Episode::default(),
+            episodes: Vec::new(),
+            evaluator: Evaluator::new(config.env.clone(), config.seed, Evaluator::most(spec.work, &config.env)),
             last_eval: None,
             best_eval: None,
-            config: config.clone(),
+            config,
             device,
-            env,
+            envs,
         })
     }
 
@@ -154,59 +173,6 @@ impl Run {
             Phase::Update(done) => self.update(done, records)?,
         };
         Ok(())
-    }
-
-    /// One real step: uniform actions while exploring, sampled ones after.
-    fn act(&mut self, records: &mut Vec<Record>) -> Result<Phase, RunError> {
-        let (seed, step) = (self.config.seed, self.counters.env_step);
-        let action = if step < self.config.training.explore_steps {
-            Stream::new(seed, "policy/explore").uniforms(step, 1, self.action_dim())
-        } else {
-            let noise = Stream::new(seed, "policy/act").normals(step, 1, self.action_dim());
-            // One upload.
-            let [obs, actions] = self.dims();
-            let both = tensors::from_vec([&*self.episode.obs, &*noise].concat(), [1, obs + actions], &self.device);
-            let (obs, noise) = (both.clone().narrow(1, 0, obs), both.narrow(1, obs, actions));
-            tensors::to_vec(self.agent.policy().sample(obs, noise).action)
-        };
-        let failed = |error| RunError::Env { env_step: step, error };
-        let taken = self.env.step(&action).map_err(failed)?;
-        self.counters.env_step += 1;
-        self.episode.reward_sum += taken.reward;
-        self.episode.length += 1;
-        let transition = Transition {
-            obs: std::mem::replace(&mut self.episode.obs, taken.obs.clone()),
-            action,
-            reward: taken.reward as f32,
-            next_obs: taken.obs,
-            terminated: taken.terminated,
-            truncated: taken.truncated,
-        };
-        self.real.push(&transition);
-        if taken.terminated || taken.truncated {
-            self.counters.episodes += 1;
-            let values = vec![
-                (metrics::EPISODE_RETURN, self.episode.reward_sum),
-                (metrics::EPISODE_LENGTH, self.episode.length as f64),
-            ];
-            records.push(Record { env_step: self.counters.env_step, values });
-            let obs = self.env.reset(None).map_err(failed)?.obs;
-            self.episode = Episode { obs, ..Episode::default() };
-        }
-        Ok(self.after_act())
-    }
-
-    fn after_act(&mut self) -> Phase {
-        let Self { config, real, agent, .. } = self;
-        let step = self.counters.env_step;
-        let due = step >= config.training.explore_steps && step.is_multiple_of(config.model.fit.every);
-        match &mut self.model {
-            Some(model) if due && real.rows().rows >= 2 => {
-                let view = value_view(agent, &config.model.loss);
-                Phase::Fit(Box::new(model.begin(real.rows(), &view, self.counters.fits, step)))
-            }
-            _ => Phase::Update(0),
-        }
     }
 
     /// Some gradient steps of the model.
@@ -245,7 +211,7 @@ impl Run {
         let imagination = Imagination {
             ensemble: &self.model.as_ref().expect("a rollout has a model").ensemble,
             policy: self.agent.policy(),
-            termination: &self.env.spec().termination.clone().unwrap_or_default(),
+            termination: &self.envs.spec().termination.clone().unwrap_or_default(),
             seed: self.config.seed,
             device: &self.device,
             measures: &[],
@@ -274,7 +240,9 @@ impl Run {
     fn update(&mut self, done: u64, records: &mut Vec<Record>) -> Result<Phase, RunError> {
         let Config { training, agent, rollout, seed, .. } = &self.config;
         let env_step = self.counters.env_step;
-        let total = if env_step < training.explore_steps { 0 } else { training.updates_per_step };
+        // Of the steps just taken side by side, those from the end of the exploration on.
+        let trained = self.count().min((env_step + 1).saturating_sub(training.explore_steps));
+        let total = trained * training.updates_per_step;
         let end = total.min(done + UPDATES_A_SLICE);
         let action_dim = self.action_dim();
         let mut last = None;
@@ -298,11 +266,11 @@ impl Run {
             return Ok(Phase::Update(end));
         }
         if let Some(last) = last
-            && env_step.is_multiple_of(self.config.training.log_every)
+            && self.reached(self.config.training.log_every)
         {
             records.push(self.training_record(last)?);
         }
-        if env_step.is_multiple_of(self.config.training.eval_every) || env_step == self.config.training.env_steps {
+        if self.reached(self.config.training.eval_every) || env_step == self.config.training.env_steps {
             self.evaluate_now(records)?;
         }
         Ok(Phase::Act)
@@ -326,20 +294,36 @@ impl Run {
     /// Evaluates the policy as it is; nothing of the run changes.
     ///
     /// # Errors
-    /// If the environment fails.
-    pub fn evaluate(&self, episodes: usize) -> Result<Evaluation, RunError> {
+    /// If an environment fails.
+    pub fn evaluate(&mut self, episodes: usize) -> Result<Evaluation, RunError> {
         let env_step = self.counters.env_step;
-        evaluate(self.agent.policy(), &self.config.env, episodes, self.config.seed, &self.device)
-            .map_err(|error| RunError::Env { env_step, error })
+        let outcome = self.evaluator.evaluate(self.agent.policy(), episodes, &self.device);
+        outcome.map_err(|error| RunError::Env { env_step, error })
     }
 
     fn action_dim(&self) -> usize {
-        self.env.spec().action_space.dim()
+        self.spec().action_space.dim()
     }
 
     /// Entries of observations and actions, `[O, A]`.
     fn dims(&self) -> [usize; 2] {
-        [self.env.spec().observation_space.dim(), self.action_dim()]
+        [self.spec().observation_space.dim(), self.action_dim()]
+    }
+
+    /// Environments side by side.
+    fn count(&self) -> u64 {
+        self.envs.count() as u64
+    }
+
+    /// Whether the last real steps, one of every environment, reached or crossed a multiple of `every`.
+    fn reached(&self, every: u64) -> bool {
+        reached(every, self.counters.env_step, self.count())
+    }
+
+    /// What its environments say of themselves.
+    #[must_use]
+    pub fn spec(&self) -> &Spec {
+        self.envs.spec()
     }
 
     /// The configuration.
@@ -383,10 +367,11 @@ impl Run {
         }
     }
 
-    /// Whether the run stands between two real steps: where clocks look.
+    /// Whether a clock of so many real steps rings: the run stands between two acts, and the last one reached or crossed a
+    /// multiple of them.
     #[must_use]
-    pub fn between_steps(&self) -> bool {
-        matches!(self.phase, Phase::Act)
+    pub fn rings(&self, every: u64) -> bool {
+        matches!(self.phase, Phase::Act) && self.reached(every)
     }
 }
 

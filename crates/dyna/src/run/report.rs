@@ -3,7 +3,7 @@
 use foresee_actor_critic::UpdateMetrics;
 use foresee_nn::tensors;
 
-use super::{Run, RunError};
+use super::{Run, RunError, ends};
 use crate::metrics;
 use crate::record::Record;
 
@@ -20,6 +20,9 @@ impl Run {
         }
         values.push((metrics::UPDATES, self.agent.updates() as f64));
         let env_step = self.counters.env_step;
+        if self.model.is_some() && ends::watched(self.spec()) {
+            values.push((metrics::TERMINATION_MISMATCH, self.counters.mismatches as f64 / env_step as f64));
+        }
         match values.iter().find(|(_, value)| !value.is_finite()) {
             Some(&(metric, value)) => Err(RunError::Agent { env_step, metric, value }),
             None => Ok(Record { env_step, values }),

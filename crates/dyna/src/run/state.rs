@@ -1,10 +1,11 @@
 //! A run as plain state, and back.
 
+use foresee_core::state::{Array, Data};
 use foresee_core::{State, StateError};
 use foresee_world_model::ModelConfig;
 
 use super::{Counters, Episode, Phase, Run, RunError, value_view};
-use crate::config::Config;
+use crate::config::{Config, Opened};
 use crate::replay::RealBuffer;
 use crate::rollout::Rollout;
 
@@ -28,11 +29,12 @@ impl Run {
         }
         state.nest("replay.real", self.real.save());
         state.nest("replay.imagined", self.imagined.save());
-        state.nest("env", self.env.save());
+        state.nest("env", self.envs.save());
         state.nest("counters", self.counters.save());
-        state.nest("episode", self.episode.save());
+        state.nest("episode", Episode::save_all(&self.episodes));
         state.nest("phase", self.phase.save());
         state.put("seed", self.config.seed);
+        state.put("count", self.count());
         state.put("model_fingerprint", fingerprint(&self.config.model));
         let evals = [self.last_eval, self.best_eval];
         state.put("evaluations", evals.map(|eval| eval.unwrap_or(f64::NAN)).to_vec());
@@ -43,8 +45,16 @@ impl Run {
     ///
     /// # Errors
     /// If the configuration is impossible or the state is not one of its runs.
-    pub fn restore(config: &Config, mut state: RunState) -> Result<Self, RunError> {
-        let mut run = Self::prepare(config)?;
+    pub fn restore(config: &Config, state: RunState) -> Result<Self, RunError> {
+        Self::resume(config.clone().open().map_err(RunError::Config)?, state)
+    }
+
+    /// The same under a configuration that was checked.
+    ///
+    /// # Errors
+    /// As [`Run::restore`].
+    pub fn resume(opened: Opened, mut state: RunState) -> Result<Self, RunError> {
+        let config = opened.config.clone();
         let seed = state.u64("seed")?;
         if seed != config.seed {
             return Err(RunError::Config(format!(
@@ -52,6 +62,14 @@ impl Run {
                 config.seed
             )));
         }
+        let count = state.u64("count")?;
+        if count != config.env.count as u64 {
+            return Err(RunError::Config(format!(
+                "`env.count` is {}, but the run began with {count}\nhint: a run keeps its environments; start a new run for another number",
+                config.env.count
+            )));
+        }
+        let mut run = Self::prepare(opened)?;
         let same_model = state.u64("model_fingerprint")? == fingerprint(&config.model);
         run.agent.load(state.part("agent"))?;
         if let Some(model) = &mut run.model {
@@ -60,9 +78,9 @@ impl Run {
         run.real = RealBuffer::restore(state.part("replay.real"), run.dims(), &run.device)?;
         run.imagined.load(state.part("replay.imagined"))?;
         // What does not fit is the state of another `[env]`.
-        run.env.restore(state.part("env")).map_err(|error| RunError::Config(error.to_string()))?;
+        run.envs.restore(state.part("env")).map_err(|error| RunError::Config(error.to_string()))?;
         run.counters = Counters::restore(state.part("counters"))?;
-        run.episode = Episode::restore(state.part("episode"))?;
+        run.episodes = Episode::restore_all(state.part("episode"), run.envs.count(), run.dims()[0])?;
         let mut phase = state.part("phase");
         let kind = phase.u64("kind")?;
         if kind == FIT && !same_model {
@@ -101,9 +119,10 @@ impl Run {
     }
 }
 
-/// What a half-done fit depends on: the whole of `[model]`, as 64 bits.
+/// What a half-done fit depends on: the whole of `[model]`, as 64 bits, with the head that it means.
 fn fingerprint(model: &ModelConfig) -> u64 {
-    let text = serde_json::to_vec(model).expect("a config is plain data");
+    let model = ModelConfig { head: Some(model.head()), ..model.clone() };
+    let text = serde_json::to_vec(&model).expect("a config is plain data");
     let hash = blake3::hash(&text);
     u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("eight bytes"))
 }
@@ -138,6 +157,7 @@ impl Counters {
         state.put("episodes", self.episodes);
         state.put("fits", self.fits);
         state.put("imagined_steps", self.imagined_steps);
+        state.put("mismatches", self.mismatches);
         state
     }
 
@@ -147,25 +167,43 @@ impl Counters {
             episodes: state.u64("episodes")?,
             fits: state.u64("fits")?,
             imagined_steps: state.u64("imagined_steps")?,
+            mismatches: state.u64("mismatches")?,
         };
         state.finish()?;
         Ok(counters)
     }
 }
 
+/// An episode that begins with this observation.
+impl From<Vec<f32>> for Episode {
+    fn from(obs: Vec<f32>) -> Self {
+        Self { obs, ..Self::default() }
+    }
+}
+
 impl Episode {
-    fn save(&self) -> State {
+    /// `obs` f32 `[N, O]`, `reward_sum` f64 `[N]`, `length` u64 `[N]`.
+    fn save_all(episodes: &[Self]) -> State {
+        let obs: Vec<f32> = episodes.iter().flat_map(|episode| &episode.obs).copied().collect();
         let mut state = State::new();
-        state.put("obs", self.obs.clone());
-        state.put("reward_sum", self.reward_sum);
-        state.put("length", self.length);
+        state.put("obs", Array::new(vec![episodes.len(), obs.len() / episodes.len()], Data::F32(obs)));
+        state.put("reward_sum", episodes.iter().map(|episode| episode.reward_sum).collect::<Vec<_>>());
+        state.put("length", episodes.iter().map(|episode| episode.length).collect::<Vec<_>>());
         state
     }
 
-    fn restore(mut state: State) -> Result<Self, StateError> {
-        let episode =
-            Self { obs: state.f32s("obs")?.1, reward_sum: state.f64("reward_sum")?, length: state.u64("length")? };
+    fn restore_all(mut state: State, count: usize, obs_dim: usize) -> Result<Vec<Self>, StateError> {
+        let (shape, obs) = state.f32s("obs")?;
+        let (sums, lengths) = (state.f64s("reward_sum")?.1, state.u64s("length")?.1);
         state.finish()?;
-        Ok(episode)
+        if shape != [count, obs_dim] || [sums.len(), lengths.len()] != [count; 2] {
+            return Err(StateError::Mismatch {
+                path: "episode".into(),
+                found: format!("of {shape:?} observed entries, {} returns and {} lengths", sums.len(), lengths.len()),
+                expected: format!("{count} episodes with {obs_dim} entries"),
+            });
+        }
+        let episodes = obs.chunks_exact(obs_dim).zip(sums).zip(lengths);
+        Ok(episodes.map(|((obs, reward_sum), length)| Self { obs: obs.to_vec(), reward_sum, length }).collect())
     }
 }

@@ -1,0 +1,80 @@
+//! Whether real episodes end where imagined ones do.
+//!
+//! An imagined state has nobody behind it who could say that the task ended, so its rule has to be known. Where it is
+//! given from outside, or what it describes is computed elsewhere, it may be wrong.
+
+use foresee_env::{Spec, Work};
+
+use super::RunError;
+
+/// Entries of an observation that a message shows.
+const SHOWN: usize = 16;
+
+/// Whether the rule is held against real transitions: that of a light task is the task's own code.
+pub(super) fn watched(spec: &Spec) -> bool {
+    spec.work != Work::Light && spec.termination.is_some()
+}
+
+/// Whether a real transition to `next_obs` `[O]` ended, or not, against the rule.
+///
+/// # Errors
+/// If it ended and there is no rule: every imagined state would go on for ever.
+pub(super) fn mismatch(spec: &Spec, next_obs: &[f32], terminated: bool, env_step: u64) -> Result<bool, RunError> {
+    if terminated && spec.termination.is_none() {
+        let mut shown = next_obs.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        if next_obs.len() > SHOWN {
+            shown += &format!(", … {} entries", next_obs.len());
+        }
+        return Err(RunError::NoTerminationRule { env_step, id: spec.id.clone(), obs: shown });
+    }
+    Ok(watched(spec) && terminated != spec.terminates(next_obs))
+}
+
+#[cfg(test)]
+mod tests {
+    use foresee_core::{Termination, termination::Bound};
+    use foresee_env::BoxSpace;
+
+    use super::*;
+
+    fn spec(work: Work, termination: Option<Termination>) -> Spec {
+        let space = BoxSpace::symmetric(&[1.0]);
+        Spec { work, termination, ..Spec::new("gym:Test-v0", space.clone(), space, Termination::never()) }
+    }
+
+    fn upright() -> Termination {
+        Termination::outside(vec![Bound { index: 0, low: 0.7, high: f32::INFINITY, closed: false }])
+    }
+
+    #[test]
+    fn an_end_without_a_rule_ends_the_run_with_an_example_of_one_that_can_be_read() {
+        let unknown = spec(Work::Outside, None);
+        assert!(!mismatch(&unknown, &[0.5], false, 7).unwrap());
+        let error = mismatch(&unknown, &[0.5, -2.0], true, 7).unwrap_err().to_string();
+        let (what, hint) = error.split_once("\nhint: ").unwrap();
+        assert_eq!(
+            what,
+            "at environment step 7: `gym:Test-v0` terminated at [0.5, -2], and nothing says when imagined states do"
+        );
+        let example = hint.split('`').find(|part| part.contains("bounds =")).expect("an example");
+        let toml: toml::Table = example.parse().expect("TOML");
+        let rule: Termination = toml["env"]["termination"].clone().try_into().expect("a rule");
+        assert_eq!(rule.bounds.len(), 1);
+        assert!(hint.contains("`env.termination = {}`"));
+
+        let long = mismatch(&unknown, &[0.0; 348], true, 7).unwrap_err().to_string();
+        assert!(long.contains("0, … 348 entries]") && long.len() < 600, "{long}");
+    }
+
+    #[test]
+    fn a_rule_from_outside_is_held_against_what_really_ended() {
+        for work in [Work::Heavy, Work::Outside] {
+            for (x, terminated, want) in
+                [(0.8, false, false), (0.6, true, false), (0.8, true, true), (0.6, false, true)]
+            {
+                assert_eq!(mismatch(&spec(work, Some(upright())), &[x], terminated, 1).unwrap(), want, "{x}");
+            }
+        }
+        assert!(!mismatch(&spec(Work::Light, Some(upright())), &[0.8], true, 1).unwrap());
+    }
+}

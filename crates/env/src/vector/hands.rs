@@ -1,0 +1,83 @@
+//! Who works for a vector of environments.
+//!
+//! Rayon's pools, because they are in the program already. To wake them costs 10 to 25 µs a call: eight steps of 50 µs
+//! take 224 µs on two threads, and 403 µs on the caller's, where eight pendulums take 3 µs. An environment in another
+//! process keeps its thread waiting and no core busy, so those get a pool of their own with a thread each, and all of
+//! them work at the same time.
+
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::environment::{EnvError, Work};
+
+/// Who does a call's work, item by item.
+pub(super) enum Hands {
+    /// The calling thread.
+    Caller,
+    /// The threads of the pool that the caller is in, or else of the program's.
+    Threads,
+    /// One thread an item.
+    Own(ThreadPool),
+}
+
+impl Hands {
+    /// For `count` environments of this kind.
+    pub(super) fn of(work: Work, count: usize) -> Result<Self, EnvError> {
+        match work {
+            _ if count == 1 => Ok(Self::Caller),
+            Work::Light => Ok(Self::Caller),
+            Work::Heavy => Ok(Self::Threads),
+            Work::Outside => {
+                let pool = ThreadPoolBuilder::new().num_threads(count).thread_name(|i| format!("environment {i}"));
+                let pool = pool.build().map_err(|error| {
+                    EnvError::Config(format!("{count} environments need {count} threads: {error}\nhint: take fewer"))
+                })?;
+                Ok(Self::Own(pool))
+            }
+        }
+    }
+
+    /// Does `job` on every item; what it gives, in the order of the items.
+    pub(super) fn each<T: Send, R: Send>(&self, items: &mut [T], job: impl Fn(usize, &mut T) -> R + Sync) -> Vec<R> {
+        // One by one, since no two steps take the same time.
+        let mut shared = || items.par_iter_mut().enumerate().with_max_len(1).map(|(i, item)| job(i, item)).collect();
+        match self {
+            Self::Threads if rayon::current_num_threads() > 1 => shared(),
+            Self::Own(pool) => pool.install(shared),
+            Self::Caller | Self::Threads => items.iter_mut().enumerate().map(|(i, item)| job(i, item)).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[test]
+    fn those_who_wait_for_another_process_wait_all_at_the_same_time() {
+        // Nobody passes the barrier before all have come.
+        let barrier = Barrier::new(9);
+        let hands = Hands::of(Work::Outside, 9).unwrap();
+        let leaders = hands.each(&mut [(); 9], |_, ()| barrier.wait().is_leader());
+        assert_eq!(leaders.iter().filter(|leader| **leader).count(), 1);
+    }
+
+    #[test]
+    fn results_come_in_the_order_of_the_items() {
+        for work in [Work::Light, Work::Heavy, Work::Outside] {
+            let mut items: Vec<usize> = (0..37).collect();
+            let pool = ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+            let hands = Hands::of(work, items.len()).unwrap();
+            let squares = pool.install(|| {
+                hands.each(&mut items, |i, item| {
+                    *item += 1;
+                    i * i
+                })
+            });
+            assert_eq!(squares, (0..37).map(|i| i * i).collect::<Vec<_>>());
+            assert_eq!(items, (1..38).collect::<Vec<_>>());
+        }
+    }
+}
