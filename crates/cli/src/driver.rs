@@ -54,7 +54,7 @@ impl Driver {
         let _ = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed));
         let mut clock = Clock::new(&self.run, self.wall_s);
         let mut progress = Progress::new(self.run.config().training.env_steps, self.run.env_step());
-        self.dir.write_manifest(self.run.config(), "running", self.run.env_step())?;
+        self.dir.write_manifest(&self.run, "running")?;
         if self.run.env_step() == 0 {
             // A run that is killed before its first clock can still be resumed.
             self.checkpoint(self.wall_s)?;
@@ -67,7 +67,7 @@ impl Driver {
             Err(_) => "failed",
         };
         self.wall_s = clock.wall_s();
-        let written = self.dir.write_manifest(self.run.config(), status, self.run.env_step());
+        let written = self.dir.write_manifest(&self.run, status);
         let ended = ended?;
         written.map(|()| ended)
     }

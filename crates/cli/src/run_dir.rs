@@ -11,13 +11,14 @@
 //!
 //! Whoever trains in a folder holds a lock on its `run.lock`, which the operating system drops with the process.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use foresee_dyna::checkpoint::CheckpointError;
-use foresee_dyna::{Config, Opened};
+use foresee_dyna::{Config, Opened, Run};
 use serde_json::json;
 
 use crate::config;
@@ -81,7 +82,8 @@ impl RunDir {
     }
 
     /// Writes down what ran where, and how it stands.
-    pub fn write_manifest(&self, config: &Config, status: &str, env_step: u64) -> Result<(), Failure> {
+    pub fn write_manifest(&self, run: &Run, status: &str) -> Result<(), Failure> {
+        let config = run.config();
         let manifest = json!({
             "program": "foresee",
             "version": env!("CARGO_PKG_VERSION"),
@@ -91,11 +93,12 @@ impl RunDir {
             "device": config.device.to_string(),
             "threads": rayon::current_num_threads(),
             "env": config.env.id,
+            "env_versions": run.env_versions(),
             "algo": config.algo,
             "loss": config.loss_name(),
             "seed": config.seed,
             "status": status,
-            "env_step": env_step,
+            "env_step": run.env_step(),
             "written_unix_s": unix_seconds(),
         });
         let text = format!("{manifest:#}\n");
@@ -104,6 +107,16 @@ impl RunDir {
             .and_then(|()| fs::rename(&temporary, &path))
             .map_err(|error| Failure::Run(format!("writing `{}`: {error}", path.display())))
     }
+}
+
+/// What an environment runs on, by name, with its version.
+pub type Versions = BTreeMap<String, String>;
+
+/// What the environment ran on when the manifest of a run was last written; nothing where it does not say.
+pub fn env_versions(path: &Path) -> Versions {
+    let manifest = fs::read(path.join("manifest.json")).ok();
+    let manifest: Option<serde_json::Value> = manifest.and_then(|text| serde_json::from_slice(&text).ok());
+    manifest.and_then(|manifest| serde_json::from_value(manifest["env_versions"].clone()).ok()).unwrap_or_default()
 }
 
 /// The config in force of a run, for those who only look.

@@ -9,7 +9,7 @@ use super::{load, say, set_threads};
 use crate::driver::{Beside, Driver, Ended};
 use crate::failure::Failure;
 use crate::records::Records;
-use crate::run_dir::RunDir;
+use crate::run_dir::{self, RunDir};
 
 /// Trains a new run.
 pub fn train(path: &Path, overrides: &[String], run_dir: Option<PathBuf>) -> Result<ExitCode, Failure> {
@@ -43,6 +43,14 @@ pub fn resume(path: &Path, overrides: &[String]) -> Result<ExitCode, Failure> {
             path.display()
         ));
         return Ok(ExitCode::SUCCESS);
+    }
+    let before = run_dir::env_versions(path);
+    for (name, version) in run.env_versions() {
+        if let Some(before) = before.get(name).filter(|before| *before != version) {
+            eprintln!(
+                "warning: the run began with {name} {before} and goes on with {version}: from here it is not the run that it would have been"
+            );
+        }
     }
     let records = Records::resume(dir.path(), &beside.positions, run.env_step())?;
     if !overrides.is_empty() {

@@ -73,11 +73,13 @@ const NO_DRIVERS: [&str; 3] = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "__EGL_VEN
 pub struct Place {
     folder: TempDir,
     graphics: bool,
+    /// Environment variables of the program, apart from the test's own.
+    variables: BTreeMap<String, Option<String>>,
 }
 
 impl Place {
     pub fn new() -> Self {
-        let place = Self { folder: tempfile::tempdir().unwrap(), graphics: true };
+        let place = Self { folder: tempfile::tempdir().unwrap(), graphics: true, variables: BTreeMap::new() };
         place.write("tiny.toml", TINY);
         place
     }
@@ -85,6 +87,16 @@ impl Place {
     /// As if no graphics driver were installed.
     pub fn without_graphics() -> Self {
         Self { graphics: false, ..Self::new() }
+    }
+
+    /// As if these environment variables were not set.
+    pub fn without(&mut self, variables: &[&str]) {
+        self.variables.extend(variables.iter().map(|name| ((*name).to_owned(), None)));
+    }
+
+    /// With this environment variable.
+    pub fn with(&mut self, name: &str, value: &str) {
+        self.variables.insert(name.into(), Some(value.into()));
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -102,6 +114,12 @@ impl Place {
         command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
         if !self.graphics {
             command.envs(NO_DRIVERS.map(|name| (name, "/dev/null")));
+        }
+        for (name, value) in &self.variables {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
         }
         command
     }

@@ -66,7 +66,7 @@ pub fn examine(make: impl Fn() -> Result<Box<dyn Environment>, EnvError>) -> Res
             outcomes.push((check, outcome));
         }
         if let Some((found, detail)) = broken
-            && !checks.contains(&found)
+            && !outcomes.iter().any(|(check, _)| *check == found)
         {
             outcomes.push((found, Outcome::Broken(detail)));
         }

@@ -1,0 +1,144 @@
+//! Runs on environments from outside: MuJoCo's tasks and Python's. They go on bit for bit, and what they lack is one
+//! message.
+
+mod common;
+
+use common::{Place, assert_equal_outcomes, text};
+use foresee_env::mujoco::of_test::mujoco_of_test;
+use serde_json::Value;
+
+/// Of `tiny.toml`, which is made for another task.
+const HOPPER: &str = "env.id=Hopper-v5";
+
+#[test]
+fn a_run_on_mujoco_or_on_python_goes_on_bit_for_bit_and_says_what_it_ran_on() {
+    if !mujoco_of_test("a_run_on_mujoco_or_on_python_goes_on_bit_for_bit") {
+        return;
+    }
+    for (id, versions) in [
+        (HOPPER, &["mujoco"][..]),
+        ("env.id=gym:Hopper-v5", &["gymnasium", "mujoco", "numpy", "python"]),
+        ("env.id=gym:Pendulum-v1", &["gymnasium", "numpy", "python"]),
+    ] {
+        let place = Place::new();
+        place.train("whole", &[id, "env.count=2"]);
+        place.train("cut", &[id, "env.count=2", "training.env_steps=60"]);
+        place.succeeds(&["resume", "cut", "training.env_steps=120"]);
+        let line = |run: &str| place.read(&format!("{run}/results.csv")).lines().last().unwrap().to_owned();
+        assert_eq!(line("whole"), line("cut"), "{id}");
+        let manifest: Value = serde_json::from_str(&place.read("cut/manifest.json")).unwrap();
+        let names: Vec<_> = manifest["env_versions"].as_object().unwrap().keys().collect();
+        assert_eq!(names, versions, "{id}");
+
+        let interrupted = place.started("stopped", &[id, "env.count=2"]).signal("INT");
+        assert_eq!(interrupted.status.code(), Some(130), "{}", text(&interrupted.stderr));
+        place.succeeds(&["resume", "stopped"]);
+        assert_equal_outcomes(&place.path("whole"), &place.path("stopped"), id);
+    }
+}
+
+#[test]
+fn the_bridge_and_the_native_task_are_one_task() {
+    if !mujoco_of_test("the_bridge_and_the_native_task_are_one_task") {
+        return;
+    }
+    let place = Place::new();
+    place.train("native", &[HOPPER]);
+    place.train("bridge", &["env.id=gym:Hopper-v5"]);
+    for file in ["metrics.jsonl", "results.csv"] {
+        assert_eq!(place.read(&format!("native/{file}")), place.read(&format!("bridge/{file}")));
+    }
+}
+
+#[test]
+fn a_run_that_goes_on_with_another_version_says_so() {
+    if !mujoco_of_test("a_run_that_goes_on_with_another_version_says_so") {
+        return;
+    }
+    let place = Place::new();
+    place.train("run", &[HOPPER, "training.env_steps=60"]);
+    let manifest = place.read("run/manifest.json");
+    place.write("run/manifest.json", &manifest.replace("3.17.0", "3.4.0"));
+    let output = place.run(&["resume", "run", "training.env_steps=80"]);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.starts_with("warning: the run began with mujoco 3.4.0 and goes on with 3.17.0: "), "{said}");
+}
+
+#[test]
+fn an_end_without_a_rule_is_an_error_and_the_run_goes_on_once_it_is_given() {
+    if !mujoco_of_test("an_end_without_a_rule_is_an_error") {
+        return;
+    }
+    let place = Place::new();
+    let id = "env.id=gym:InvertedDoublePendulum-v5";
+    let output = place.run(&["train", "tiny.toml", "--run-dir", "run", id]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let (_, error) = said.split_once("error: ").expect("an error");
+    assert!(error.contains("`gym:InvertedDoublePendulum-v5` terminated at ["), "{error}");
+    assert!(error.contains("\nhint: give bounds on entries of the observation"), "{error}");
+    place.succeeds(&["resume", "run", "env.termination={}"]);
+    let metrics = place.read("run/metrics.jsonl");
+    let last = metrics.lines().rfind(|line| line.contains("env/termination_mismatch")).expect("a share");
+    // It does terminate, against the rule that was given.
+    assert!(serde_json::from_str::<Value>(last).unwrap()["env/termination_mismatch"].as_f64().unwrap() > 0.0, "{last}");
+    // Without a model nobody asks.
+    place.train("sac", &[id, "algo=sac"]);
+}
+
+#[test]
+fn what_is_not_there_is_answered_with_what_was_searched_and_how_to_get_it() {
+    let mut place = Place::new();
+    let pip = "in a virtual environment, `pip install \"gymnasium[mujoco]==1.4.0\" mujoco==3.17.0`";
+    let message = place.refuses(&["train", "tiny.toml", HOPPER, "env.mujoco.library=nowhere.so"]);
+    assert!(message.contains("MuJoCo's library nowhere.so cannot be used: "), "{message}");
+    assert!(message.contains(pip), "{message}");
+
+    // As on a machine with neither.
+    place.without(&["VIRTUAL_ENV", "MUJOCO_LIB", "LD_LIBRARY_PATH"]);
+    place.with("PATH", "/nowhere");
+    let message = place.refuses(&["train", "tiny.toml", HOPPER]);
+    assert!(message.contains("MuJoCo's library was not found\n  searched: "), "{message}");
+    assert!(message.contains("VIRTUAL_ENV, which is not set") && message.contains(pip), "{message}");
+    let message = place.refuses(&["train", "tiny.toml", "env.id=gym:Pendulum-v1"]);
+    assert!(message.contains("python3") && message.contains("\nhint: "), "{message}");
+    let listed = place.succeeds(&["list", "envs"]);
+    assert!(listed.contains("\nMuJoCo's tasks cannot run here: MuJoCo's library was not found"), "{listed}");
+}
+
+#[test]
+fn check_env_finds_what_an_environment_in_python_breaks() {
+    if !mujoco_of_test("check_env_finds_what_an_environment_in_python_breaks") {
+        return;
+    }
+    let place = Place::new();
+    place.write(
+        "drift.py",
+        "import gymnasium, numpy\n\
+         class Drift(gymnasium.Env):\n    \
+             observation_space = gymnasium.spaces.Box(-1, 1, (2,))\n    \
+             action_space = gymnasium.spaces.Box(-1, 1, (1,))\n    \
+             count = 0\n    \
+             def reset(self, *, seed=None, options=None):\n        \
+                 super().reset(seed=seed)\n        \
+                 Drift.count += 1\n        \
+                 return self.np_random.uniform(-1, 1, 2).astype('f4'), {}\n    \
+             def step(self, action):\n        \
+                 noise = numpy.random.default_rng().uniform(-1, 1, 2).astype('f4')\n        \
+                 return noise, 0.0, False, False, {}\n\
+         gymnasium.register('Drift-v0', entry_point=Drift, max_episode_steps=20)\n",
+    );
+    let output = place.run(&["check-env", "gym:drift:Drift-v0"]);
+    let (said, error) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{said}{error}");
+    assert!(error.starts_with("error: `gym:drift:Drift-v0` breaks "), "{error}");
+    for line in [
+        "ok       the spec makes sense",
+        "BROKEN   a seed fixes the episode",
+        "BROKEN   a restored environment goes on",
+        "warning: every reward was 0",
+    ] {
+        assert!(said.lines().any(|found| found.starts_with(line)), "{line}: {said}");
+    }
+}
