@@ -5,6 +5,7 @@
 //! * [`space`]: boxes of observations and actions.
 //! * [`registry`]: environments by id, [`make`]; new tasks are one entry there.
 //! * [`classic`]: the classic control tasks and kin of them; those with Gymnasium's ids are bit-equal to its own.
+//! * [`gym`]: any environment of Python's Gymnasium, in a child process.
 //! * [`wrappers`]: the order of calls, the time limit and the agent's [-1, 1] actions, each from outside; families of a
 //!   task and distracting observations.
 //! * [`config`]: the keys of `[env]`, and the environment that they describe.
@@ -15,6 +16,7 @@ pub mod checker;
 pub mod classic;
 pub mod config;
 pub mod environment;
+pub mod gym;
 pub mod numpy_random;
 pub mod registry;
 pub mod space;
@@ -23,5 +25,6 @@ pub mod wrappers;
 pub use checker::{Check, CheckFailure, check_environment};
 pub use config::{EnvConfig, FamilyConfig, GymConfig, MujocoConfig};
 pub use environment::{EnvError, Environment, Info, Physics, Reset, Spec, Step, Work};
+pub use gym::BridgeError;
 pub use registry::{EnvInfo, list, make, make_unscaled};
 pub use space::BoxSpace;
