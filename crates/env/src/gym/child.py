@@ -74,8 +74,8 @@ def told(error):
     if isinstance(error, Refused):
         kind, text = error.args
         return {"kind": kind, "text": text[:LONGEST_TEXT], "detail": ""}
-    lines = "".join(traceback.format_exception(error)).rstrip().split("\n")
-    last = "".join(traceback.format_exception_only(error)).strip()
+    lines = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip().split("\n")
+    last = "".join(traceback.format_exception_only(type(error), error)).strip()
     return {"kind": "raised", "text": last[:LONGEST_TEXT], "detail": "\n".join(lines[-LONGEST_TRACEBACK:])}
 
 

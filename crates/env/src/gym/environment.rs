@@ -22,6 +22,10 @@ use crate::space::BoxSpace;
 /// What `info` calls the number of processes started in place of lost ones, in an answer that needed one.
 pub const RESTARTS: &str = "restarts";
 
+/// Time limits of an answer, in seconds: a step takes longer than the one, and nobody waits for the other.
+const SHORTEST: f64 = 1e-3;
+const LONGEST: f64 = 1e6;
+
 /// An environment in a Python process.
 pub struct GymEnvironment {
     spec: Spec,
@@ -65,9 +69,10 @@ impl GymEnvironment {
     pub fn new(config: &EnvConfig) -> Result<Self, EnvError> {
         let impossible = |problem| Err(EnvError::Config(problem));
         let seconds = config.gym.timeout;
-        let Some(timeout) = Duration::try_from_secs_f64(seconds).ok().filter(|timeout| !timeout.is_zero()) else {
-            return impossible(format!("`env.gym.timeout` is {seconds}\nhint: a number of seconds above 0"));
-        };
+        if !(SHORTEST..=LONGEST).contains(&seconds) {
+            return impossible(format!("`env.gym.timeout` is {seconds}\nhint: {SHORTEST} to {LONGEST} seconds"));
+        }
+        let timeout = Duration::from_secs_f64(seconds);
         let name = config.id.strip_prefix(super::PREFIX).unwrap_or(&config.id).to_owned();
         let kwargs = config.gym.kwargs.clone();
         let launch = Launch { id: config.id.clone(), name, python: python(config), kwargs, timeout };

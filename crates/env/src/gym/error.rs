@@ -151,6 +151,7 @@ impl BridgeError {
     }
 
     /// Whether its process can still be spoken to.
+    #[cfg(unix)]
     pub(super) fn leaves_the_process(&self) -> bool {
         !self.is_loss() && !matches!(self, Self::Protocol { .. })
     }
@@ -161,7 +162,7 @@ fn quoted(lines: &str) -> String {
     lines.lines().map(|line| format!("\n  | {line}")).collect()
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 

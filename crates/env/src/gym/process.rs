@@ -47,6 +47,8 @@ pub(super) struct Process {
     child: Child,
     channel: UnixStream,
     words: Arc<LastWords>,
+    /// For an answer.
+    limit: Duration,
     /// Of a frame; it grows to the longest.
     buffer: Vec<u8>,
     /// Names of the info scalars in the last answer.
@@ -63,13 +65,21 @@ impl Process {
             reason: error.to_string(),
         })?;
         let buffer = vec![0; 1 << 16];
-        let mut process = Self { launch: launch.clone(), child, channel, words, buffer, names: vec![], obs_dim: 0 };
-        let limit = launch.timeout.max(START);
-        let length = process.ask("make", limit, &make_request(&launch.name, &launch.kwargs))?;
+        let request = make_request(&launch.name, &launch.kwargs);
+        let (launch, names, limit) = (launch.clone(), Vec::new(), Duration::ZERO);
+        let mut process = Self { launch, child, channel, words, limit, buffer, names, obs_dim: 0 };
+        process.answer_within(process.launch.timeout.max(START))?;
+        let length = process.ask("make", &request)?;
         let hello = Hello::read(&process.buffer[HEAD..length]);
         let hello = hello.map_err(|reason| process.unreadable("make", reason))?;
         process.obs_dim = hello.observations[0].len();
+        process.answer_within(process.launch.timeout)?;
         Ok((process, hello))
+    }
+
+    fn answer_within(&mut self, limit: Duration) -> Result<(), BridgeError> {
+        self.limit = limit;
+        self.channel.set_read_timeout(Some(limit)).map_err(|error| self.lost("make", &error))
     }
 
     pub(super) fn reset(&mut self, begin: Begin) -> Result<Answer, BridgeError> {
@@ -82,7 +92,7 @@ impl Process {
     }
 
     fn play(&mut self, call: &'static str, request: &[u8]) -> Result<Answer, BridgeError> {
-        let length = self.ask(call, self.launch.timeout, request)?;
+        let length = self.ask(call, request)?;
         let answer = Answer::read(&self.buffer[HEAD..length], self.obs_dim, &mut self.names);
         let answer = answer.map_err(|reason| self.unreadable(call, reason))?;
         let not_finite = |what, value| BridgeError::NotFinite { id: self.launch.id.clone(), call, what, value };
@@ -97,12 +107,12 @@ impl Process {
     }
 
     /// Sends a request and reads the answer's frame into the buffer; gives the frame's length.
-    fn ask(&mut self, call: &'static str, limit: Duration, request: &[u8]) -> Result<usize, BridgeError> {
-        let outcome = self.channel.write_all(request).and_then(|()| self.read_frame(limit));
+    fn ask(&mut self, call: &'static str, request: &[u8]) -> Result<usize, BridgeError> {
+        let outcome = self.channel.write_all(request).and_then(|()| self.read_frame());
         let length = match outcome {
             Ok(Ok(length)) => length,
             Ok(Err(reason)) => return Err(self.unreadable(call, reason)),
-            Err(error) => return Err(self.lost(call, limit, &error)),
+            Err(error) => return Err(self.lost(call, &error)),
         };
         if self.buffer[HEAD - 1] == 0 {
             return Ok(length);
@@ -112,9 +122,8 @@ impl Process {
     }
 
     /// Within the limit, however slowly bytes drip in.
-    fn read_frame(&mut self, limit: Duration) -> io::Result<Result<usize, String>> {
-        let deadline = Instant::now() + limit;
-        self.channel.set_read_timeout(Some(limit))?;
+    fn read_frame(&mut self) -> io::Result<Result<usize, String>> {
+        let deadline = Instant::now() + self.limit;
         let mut filled = 0;
         loop {
             if let Some(head) = self.buffer[..filled].first_chunk::<4>() {
@@ -156,12 +165,13 @@ impl Process {
         }
     }
 
-    /// No answer: it died, or it hangs and is killed.
-    fn lost(&mut self, call: &'static str, limit: Duration, error: &io::Error) -> BridgeError {
+    /// No answer: it died, or it hangs and is killed. Something that it started may hold the socket of a dead one open.
+    fn lost(&mut self, call: &'static str, error: &io::Error) -> BridgeError {
         let id = self.launch.id.clone();
-        if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
+        let late = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        if late && matches!(self.child.try_wait(), Ok(None)) {
             let _ = self.child.kill();
-            return BridgeError::Hung { id, call, seconds: limit.as_secs_f64(), words: self.words.told() };
+            return BridgeError::Hung { id, call, seconds: self.limit.as_secs_f64(), words: self.words.told() };
         }
         let status = self.end().map_or_else(|error| error.to_string(), |status| status.to_string());
         BridgeError::Died { id, call, status, words: self.words.told() }

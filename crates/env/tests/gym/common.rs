@@ -1,8 +1,10 @@
 //! What tests of environments in Python share.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use foresee_core::Stream;
 use foresee_env::{EnvConfig, EnvError, Environment, Step, make_unscaled};
@@ -14,8 +16,10 @@ pub const CHATTY: &str = "gym:tests.gym_envs.faults:Chatty-v0";
 /// Whether Python has what `id` needs. If not, says so in a line and has the test pass, unless
 /// FORESEE_REQUIRE_MUJOCO=1.
 pub fn python_runs(test: &str, id: &str) -> bool {
-    let Err(error) = make_unscaled(id) else { return true };
-    let why = error.to_string().replace('\n', "; ");
+    static KNOWN: Mutex<BTreeMap<String, Option<String>>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let why_not = || make_unscaled(id).err().map(|error| error.to_string().replace('\n', "; "));
+    let Some(why) = known.entry(id.into()).or_insert_with(why_not) else { return true };
     let required = std::env::var_os("FORESEE_REQUIRE_MUJOCO").is_some_and(|value| value == "1");
     assert!(!required, "{test} needs Python, and FORESEE_REQUIRE_MUJOCO=1: {why}");
     // Past the test harness, which keeps what a passing test prints.

@@ -80,7 +80,7 @@ fn processes_outlive_the_threads_that_start_them() {
     if !python_runs("threads that come and go", FAULTY) {
         return;
     }
-    let mut env = std::thread::spawn(|| plain()).join().unwrap();
+    let mut env = std::thread::spawn(plain).join().unwrap();
     let pid = begun(env.as_mut());
     std::thread::sleep(Duration::from_millis(200));
     assert!(runs(pid));

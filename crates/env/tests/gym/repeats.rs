@@ -1,6 +1,7 @@
 //! Going back: saved states, lost processes, environments that do not repeat themselves.
 
-use foresee_env::{BridgeError, Check, EnvConfig, EnvError, check_environment};
+use foresee_env::config::Steps;
+use foresee_env::{BridgeError, Check, EnvConfig, EnvError, FamilyConfig, check_environment};
 use foresee_env::{make, make_unscaled};
 use serde_json::json;
 
@@ -12,6 +13,11 @@ fn environments_in_python_keep_what_an_environment_promises() {
         if python_runs(&format!("the promises of {id}"), id) {
             check_environment(|| make(id)).unwrap_or_else(|failure| panic!("{failure}"));
         }
+    }
+    if python_runs("the promises of a delayed environment", FAULTY) {
+        let delayed = FamilyConfig { delay: Steps::Fixed(2), ..FamilyConfig::default() };
+        let config = EnvConfig { distractors: 2, family: delayed, ..EnvConfig::new(FAULTY) };
+        check_environment(|| config.make(0)).unwrap_or_else(|failure| panic!("{failure}"));
     }
 }
 
@@ -157,11 +163,14 @@ fn an_environment_that_does_not_repeat_itself_is_found_when_it_is_restored_or_st
     assert!(matches!(failure.check, Check::Seeding | Check::Runs), "{failure}");
 
     // A generator of another kind plays, and has no way back behind a reset without a seed.
-    let mut env = built(&EnvConfig { ..faulty(json!({ "fault": "random" })) });
-    env.reset(None).unwrap();
-    play(env.as_mut(), 0, 3);
-    let saved = env.save();
-    env.restore(saved).unwrap();
+    let mut env = built(&faulty(json!({ "fault": "another generator" })));
+    for (seed, message) in [(Some(4), None), (None, Some("its `np_random` is not numpy's PCG64"))] {
+        env.reset(seed).unwrap();
+        play(env.as_mut(), 0, 3);
+        let error = env.restore(env.save()).err().map(|error| error.to_string());
+        assert_eq!(error.is_some(), message.is_some(), "{error:?}");
+        assert!(error.is_none_or(|error| error.contains(message.unwrap())));
+    }
 }
 
 #[test]

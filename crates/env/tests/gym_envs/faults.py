@@ -34,12 +34,12 @@ class Faulty(gymnasium.Env):
             self.observation_space = Dict(x=Box(-1, 1, (1,)))
         if fault == "make":
             raise ValueError("no such track")
-        if fault == "random":
-            self.np_random = np.random.Generator(np.random.MT19937(3))
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         if seed is not None:
+            if self.fault == "another generator":
+                self.np_random = np.random.Generator(np.random.MT19937(seed))
             # Kept over resets without a seed.
             self.wind = self.np_random.normal()
         self.x = self.np_random.normal(size=self.observation_space.shape)
