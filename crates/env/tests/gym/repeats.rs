@@ -5,11 +5,11 @@ use foresee_env::{BridgeError, Check, EnvConfig, EnvError, FamilyConfig, check_e
 use foresee_env::{make, make_unscaled};
 use serde_json::json;
 
-use crate::common::{CHATTY, FAULTY, action, built, failure, faulty, once, play, python_runs};
+use crate::common::{FAULTY, action, built, failure, faulty, once, play, python_runs};
 
 #[test]
 fn environments_in_python_keep_what_an_environment_promises() {
-    for id in [FAULTY, CHATTY, "gym:Pendulum-v1", "gym:Hopper-v5"] {
+    for id in [FAULTY, "gym:Pendulum-v1", "gym:Hopper-v5"] {
         if python_runs(&format!("the promises of {id}"), id) {
             check_environment(|| make(id)).unwrap_or_else(|failure| panic!("{failure}"));
         }
