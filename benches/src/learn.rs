@@ -1,41 +1,100 @@
-//! How well configs learn: every config with every seed, returns at every evaluation.
+//! How well configs learn: every config with every method and every seed, returns at every evaluation.
+//!
+//! A finished run is a file, `RESULTS/<config>/<method>/seed-<n>.csv`, and a run whose file is there is not run again: a
+//! later call adds seeds. Table and curves are made of all files that are there.
 
-use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context, anyhow};
-use foresee_dyna::{Config, Run, metrics};
+use anyhow::{Context, anyhow, bail};
+use foresee_dyna::{Algo, Config, Run, metrics};
+use foresee_world_model::LossKind;
 
 use crate::machine;
+use crate::report::{Curve, Group};
 
-/// What one run showed.
-struct Curve {
-    config: usize,
-    seed: u64,
-    /// (real step, mean return)
-    points: Vec<(u64, f64)>,
-    seconds: f64,
+/// What learns, apart from the config's other keys.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Method {
+    /// The config as it stands.
+    AsItIs,
+    /// No model.
+    Sac,
+    /// A model, fitted by this loss.
+    Loss(LossKind),
 }
 
-/// Runs everything and prints the table.
-#[allow(clippy::print_stdout)]
-pub fn run(paths: &[PathBuf], seeds: &[u64], jobs: usize, max_steps: Option<u64>) -> anyhow::Result<()> {
-    let configs = paths.iter().map(|path| read(path, max_steps)).collect::<anyhow::Result<Vec<Config>>>()?;
-    let tasks: Vec<(usize, u64)> = seeds.iter().flat_map(|&seed| (0..configs.len()).map(move |c| (c, seed))).collect();
+impl FromStr for Method {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        if word == "sac" {
+            return Ok(Self::Sac);
+        }
+        let loss = LossKind::ALL.iter().find(|(loss, _)| loss.name() == word);
+        loss.map(|(loss, _)| Self::Loss(*loss))
+            .ok_or_else(|| "expected `sac` or a loss of `foresee list losses`".into())
+    }
+}
+
+impl Method {
+    fn of(self, mut config: Config) -> Config {
+        match self {
+            Self::AsItIs => {}
+            Self::Sac => config.algo = Algo::Sac,
+            Self::Loss(loss) => {
+                config.algo = Algo::Mbpo;
+                config.model.loss.kind = loss;
+            }
+        }
+        config
+    }
+}
+
+/// A config that is to learn.
+struct Learner {
+    config: Config,
+    name: String,
+    method: String,
+}
+
+/// Runs what has no file yet, and gives all there is, in the order of the configs and methods.
+pub fn run(
+    paths: &[PathBuf],
+    methods: &[Method],
+    seeds: &[u64],
+    jobs: usize,
+    max_steps: Option<u64>,
+    results: &Path,
+) -> anyhow::Result<Vec<Group>> {
+    let methods = if methods.is_empty() { &[Method::AsItIs][..] } else { methods };
+    let mut learners = Vec::new();
+    for path in paths {
+        for method in methods {
+            let config = method.of(read(path, max_steps)?);
+            if let Some(problem) = config.problem() {
+                bail!("{}: {problem}", path.display());
+            }
+            let method = if config.algo == Algo::Sac { "sac" } else { config.loss_name() }.to_owned();
+            learners.push(Learner { config, name: name(path), method });
+        }
+    }
+    let tasks: Vec<(&Learner, u64)> =
+        seeds.iter().flat_map(|&seed| learners.iter().map(move |learner| (learner, seed))).collect();
     let next = AtomicUsize::new(0);
-    let curves = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..jobs.max(1))
             .map(|_| {
                 scope.spawn(|| -> anyhow::Result<()> {
                     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
-                    while let Some(&(config, seed)) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let (points, seconds) = pool.install(|| train(&configs[config], seed))?;
-                        eprintln!("{} seed {seed}: {points:?}, {seconds:.0} s", paths[config].display());
-                        curves.lock().expect("no worker panicked").push(Curve { config, seed, points, seconds });
+                    while let Some(&(learner, seed)) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let file = learner.folder(results).join(format!("seed-{seed}.csv"));
+                        if !file.exists() {
+                            pool.install(|| learner.train(seed, &file))?;
+                        }
                     }
                     Ok(())
                 })
@@ -43,43 +102,57 @@ pub fn run(paths: &[PathBuf], seeds: &[u64], jobs: usize, max_steps: Option<u64>
             .collect();
         workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| anyhow!("a run panicked"))?)
     })?;
-    let mut curves = curves.into_inner().expect("no worker panicked");
-    curves.sort_by_key(|curve| (curve.config, curve.seed));
-
-    let steps: BTreeSet<u64> = curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.0)).collect();
-    println!("{}; commit {}; {jobs} runs side by side, one thread each\n", machine::describe(), machine::commit());
-    print!("| config | seed |");
-    steps.iter().for_each(|step| print!(" {step} |"));
-    println!(" s |\n|---|---|{}---|", "---|".repeat(steps.len()));
-    for curve in &curves {
-        print!("| {} | {} |", name(&paths[curve.config]), curve.seed);
-        for step in &steps {
-            match curve.points.iter().find(|point| point.0 == *step) {
-                Some((_, value)) => print!(" {value:.0} |"),
-                None => print!(" |"),
-            }
-        }
-        println!(" {:.0} |", curve.seconds);
-    }
-    Ok(())
+    learners.iter().map(|learner| learner.collect(results)).collect()
 }
 
-fn train(config: &Config, seed: u64) -> anyhow::Result<(Vec<(u64, f64)>, f64)> {
-    let started = Instant::now();
-    let config = Config { seed, ..config.clone() };
-    let (mut run, mut records, mut points) = (Run::new(&config)?, Vec::new(), Vec::new());
-    while !run.is_done() {
-        run.advance(&mut records)?;
-        for record in records.drain(..) {
-            let value = record.values.iter().find(|(name, _)| *name == metrics::EVAL_RETURN);
-            points.extend(value.map(|(_, value)| (record.env_step, *value)));
-        }
+impl Learner {
+    fn folder(&self, results: &Path) -> PathBuf {
+        results.join(&self.name).join(&self.method)
     }
-    Ok((points, started.elapsed().as_secs_f64()))
+
+    /// One run, to its end; then its file.
+    fn train(&self, seed: u64, file: &Path) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let config = Config { seed, ..self.config.clone() };
+        let (mut run, mut records, mut points) = (Run::new(&config)?, Vec::new(), Vec::new());
+        while !run.is_done() {
+            run.advance(&mut records)?;
+            for record in records.drain(..) {
+                let value = record.values.iter().find(|(name, _)| *name == metrics::EVAL_RETURN);
+                if let Some(&(_, value)) = value {
+                    points.push((record.env_step, value));
+                    let seconds = started.elapsed().as_secs();
+                    eprintln!(
+                        "{} {} seed {seed}: {value:.1} at {}, {seconds} s",
+                        self.name, self.method, record.env_step
+                    );
+                }
+            }
+        }
+        let curve = Curve { seed, seconds: started.elapsed().as_secs_f64(), points };
+        fs::create_dir_all(file.parent().expect("a file in a folder"))?;
+        let text = curve.to_csv(&format!("{}; commit {}; one thread", machine::describe(), machine::commit()));
+        fs::write(file, text).with_context(|| format!("writing {}", file.display()))
+    }
+
+    /// Every file of this config and method.
+    fn collect(&self, results: &Path) -> anyhow::Result<Group> {
+        let mut curves = Vec::new();
+        for entry in fs::read_dir(self.folder(results))? {
+            let path = entry?.path();
+            let seed = path.file_stem().and_then(|stem| stem.to_str()?.strip_prefix("seed-")?.parse().ok());
+            if let Some(seed) = seed {
+                let text = fs::read_to_string(&path)?;
+                curves.push(Curve::from_csv(seed, &text).with_context(|| format!("in {}", path.display()))?);
+            }
+        }
+        curves.sort_by_key(|curve| curve.seed);
+        Ok(Group { name: self.name.clone(), method: self.method.clone(), curves })
+    }
 }
 
 fn read(path: &Path, max_steps: Option<u64>) -> anyhow::Result<Config> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     let mut config: Config = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
     if let Some(max_steps) = max_steps {
         config.model.fit.max_steps = max_steps;

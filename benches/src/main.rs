@@ -3,13 +3,14 @@
 //! * [`compute`]: a model step, a VaGraM step, a SAC update, a real step of a whole run, timed.
 //! * [`rollout`]: imagined rollouts, timed.
 //! * [`profile`]: where the time of a model step goes.
-//! * [`learn`]: shipped configs over seeds, as the table that `docs/results/` holds.
+//! * [`learn`], [`report`]: shipped configs over seeds, as the tables and curves that `docs/results/` holds.
 //! * [`machine`]: what the numbers were measured on.
 
 mod compute;
 mod learn;
 mod machine;
 mod profile;
+mod report;
 mod rollout;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use foresee_nn::cpu::simd::{self, Level};
 use foresee_nn::device::DeviceChoice;
 
 use compute::Workload;
+use learn::Method;
 
 /// The program's own allocator.
 #[global_allocator]
@@ -64,11 +66,15 @@ enum What {
         #[arg(long, default_value_t = 2.0)]
         seconds: f64,
     },
-    /// Train configs over seeds and print the returns at every evaluation, as a Markdown table
+    /// Train configs over seeds and print the returns at every evaluation, as a Markdown table; runs whose results are
+    /// there are not run again
     Learn {
         /// Configs
         #[arg(required = true)]
         configs: Vec<PathBuf>,
+        /// What learns in each: `sac`, or a loss; the config as it stands if none is named
+        #[arg(long, value_delimiter = ',')]
+        methods: Vec<Method>,
         /// Seeds
         #[arg(long, value_delimiter = ',', default_value = "0,1,2")]
         seeds: Vec<u64>,
@@ -78,6 +84,15 @@ enum What {
         /// Gradient steps of the model a training call, at most, instead of the configs' own
         #[arg(long)]
         max_steps: Option<u64>,
+        /// Where the runs' results stand
+        #[arg(long, default_value = "results")]
+        results: PathBuf,
+        /// Steps that the table shows; all if none is named
+        #[arg(long, value_delimiter = ',')]
+        at: Vec<u64>,
+        /// An SVG to draw the curves into
+        #[arg(long)]
+        plot: Option<PathBuf>,
     },
 }
 
@@ -97,6 +112,11 @@ impl ValueEnum for Instructions {
     }
 }
 
+#[allow(clippy::print_stdout)]
+fn print(table: &str) {
+    print!("{table}");
+}
+
 fn main() -> anyhow::Result<()> {
     match Cli::parse().what {
         What::Compute { json, workloads, device, seconds, threads, peak, simd } => {
@@ -109,6 +129,10 @@ fn main() -> anyhow::Result<()> {
             pool.install(|| compute::run(&workloads, device, json, seconds, peak))
         }
         What::Profile { seconds } => rayon::ThreadPoolBuilder::new().build()?.install(|| profile::run(seconds)),
-        What::Learn { configs, seeds, jobs, max_steps } => learn::run(&configs, &seeds, jobs, max_steps),
+        What::Learn { configs, methods, seeds, jobs, max_steps, results, at, plot } => {
+            let groups = learn::run(&configs, &methods, &seeds, jobs, max_steps, &results)?;
+            print(&report::table(&groups, &at));
+            plot.map_or(Ok(()), |file| report::plot(&groups, &file))
+        }
     }
 }

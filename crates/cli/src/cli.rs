@@ -51,6 +51,14 @@ pub enum Verb {
         #[arg(value_name = "KEY=VALUE")]
         overrides: Vec<String>,
     },
+    /// Check that an environment keeps what training relies on
+    CheckEnv {
+        /// An id: of `foresee list envs`, or gym:ID, or gym:MODULE:ID
+        id: String,
+        /// Keys of [env], such as env.gym.timeout=5
+        #[arg(value_name = "KEY=VALUE")]
+        overrides: Vec<String>,
+    },
     /// List what can be chosen
     List {
         /// Of what

@@ -2,7 +2,7 @@
 //!
 //! In the order a reader needs it:
 //! * [`cli`]: the verbs and their arguments.
-//! * [`verbs`]: what each does: train and resume, eval, check, list.
+//! * [`verbs`]: what each does: train and resume, eval, check, check-env, list.
 //! * [`config`]: from a TOML file and overrides to a typed config, or one clear message.
 //! * [`run_dir`]: a run's folder, its lock and its manifest.
 //! * [`driver`]: the loop around [`foresee_dyna::Run`]: records, progress, checkpoints, signals.

@@ -150,7 +150,11 @@ fn cannot_use(path: &Path, error: &io::Error) -> Failure {
 
 /// Makes the default folder: two runs of one seed may start within a second, so the making decides.
 fn create_default(config: &Config) -> Result<PathBuf, Failure> {
-    let parent = Path::new("runs").join(&config.env.id).join(format!("{}-{}", config.algo.name(), config.loss_name()));
+    let parent = Path::new("runs").join(folder_of(&config.env.id)).join(format!(
+        "{}-{}",
+        config.algo.name(),
+        config.loss_name()
+    ));
     fs::create_dir_all(&parent).map_err(|error| cannot_write(&parent, &error))?;
     let name = format!("{}-{}", config.seed, utc_compact(unix_seconds()));
     for n in 0.. {
@@ -162,6 +166,11 @@ fn create_default(config: &Config) -> Result<PathBuf, Failure> {
         }
     }
     unreachable!("some name is free")
+}
+
+/// An environment's id as the name of a folder: `gym:module:Name-v0` becomes `gym-module-Name-v0`.
+fn folder_of(id: &str) -> String {
+    id.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect()
 }
 
 fn lock(path: &Path) -> Result<File, Failure> {
@@ -209,6 +218,13 @@ fn utc_compact(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_names_one_folder() {
+        for (id, folder) in [("Pendulum-v1", "Pendulum-v1"), ("gym:my_module:ns/Env-v0", "gym-my_module-ns-Env-v0")] {
+            assert_eq!(folder_of(id), folder);
+        }
+    }
 
     #[test]
     fn times_are_civil_dates_in_utc() {

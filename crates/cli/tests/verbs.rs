@@ -38,6 +38,29 @@ fn a_run_leaves_the_files_that_are_documented() {
 }
 
 #[test]
+fn check_env_says_rule_by_rule_what_an_environment_keeps() {
+    let place = Place::new();
+    let said = place.succeeds(&["check-env", "CartPoleContinuous-v0", "env.distractors=3"]);
+    for line in [
+        "observations  7 numbers, [-4.8, 4.8] ",
+        "terminates    unless entry 0 in [-2.4, 2.4], ",
+        "ok       rewards are",
+    ] {
+        assert!(said.lines().any(|found| found.starts_with(line)), "{line}: {said}");
+    }
+    assert!(said.ends_with("warning: every reward was 1\n"), "{said}");
+    for (arguments, message) in [
+        (&["check-env", "Pendulum-v9"][..], "unknown environment `Pendulum-v9`\nhint: "),
+        (&["check-env", "Pendulum-v1", "env.distractors=300"], "`env.distractors` is 300\nhint: at most 256"),
+        (&["check-env", "Pendulum-v1", "env.count=x"], "override `env.count=x`: "),
+        (&["check-env", "Pendulum-v1", "seed=3"], "override `seed=3`: unknown key `seed`"),
+    ] {
+        let refused = place.refuses(arguments);
+        assert!(refused.starts_with(message), "{refused}");
+    }
+}
+
+#[test]
 fn a_distracted_run_on_a_family_writes_both_errors_of_its_model_and_is_evaluated_as_it_was_trained() {
     let place = Place::new();
     let overrides = ["env.distractors=10", "env.family.mass=[0.8, 1.2]", "env.family.delay=1"];

@@ -6,6 +6,8 @@
 //! An imagined state has no simulator behind it that could say whether the task ended, so the rule has to be known.
 //! As data it can be evaluated row by row on the CPU and packed for a kernel alike.
 
+use core::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// A closed or open interval that one entry of the observation must stay inside.
@@ -82,6 +84,28 @@ impl Termination {
     }
 }
 
+/// `entry 0 in (0.7, inf)`
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [before, after] = if self.closed { ["[", "]"] } else { ["(", ")"] };
+        write!(f, "entry {} in {before}{}, {}{after}", self.index, self.low, self.high)
+    }
+}
+
+/// One line: `unless entry 0 in (0.7, inf), entry 1 in (-0.2, 0.2)`, or `never`.
+impl fmt::Display for Termination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |bounds: &[Bound]| bounds.iter().map(Bound::to_string).collect::<Vec<_>>().join(", ");
+        let parts = [
+            (!self.bounds.is_empty()).then(|| format!("unless {}", list(&self.bounds))),
+            (!self.goal.is_empty()).then(|| format!("at {}", list(&self.goal))),
+            self.finite.then(|| "where an entry is not finite".into()),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        f.write_str(&if parts.is_empty() { "never".into() } else { parts.join("; ") })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +148,18 @@ mod tests {
         for (x, ends) in [(0.0, false), (0.6, true), (0.8, false), (1.1, true), (-1.1, true)] {
             assert_eq!(rule.terminated(&[x]), ends, "{x}");
         }
+    }
+
+    #[test]
+    fn a_rule_reads_as_a_line() {
+        let hop = |index, low, high, closed| Bound { index, low, high, closed };
+        let rule = Termination {
+            goal: vec![hop(2, 0.0, 1.0, true)],
+            ..Termination::outside(vec![hop(0, 0.7, f32::INFINITY, false), hop(1, -0.2, 0.2, false)])
+        };
+        let line =
+            "unless entry 0 in (0.7, inf), entry 1 in (-0.2, 0.2); at entry 2 in [0, 1]; where an entry is not finite";
+        assert_eq!((rule.to_string(), Termination::never().to_string()), (line.into(), "never".into()));
     }
 
     #[test]

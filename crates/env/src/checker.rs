@@ -3,6 +3,7 @@
 //!
 //! Actions are samples of the action space from a fixed stream, so that a failure comes back the same every time.
 
+mod examination;
 mod promises;
 
 use core::fmt;
@@ -10,6 +11,7 @@ use core::fmt;
 use thiserror::Error;
 
 use crate::environment::{EnvError, Environment};
+pub use examination::{Examination, Facts, Outcome, examine};
 use promises::{Broken, Checker};
 
 /// What is checked.

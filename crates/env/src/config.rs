@@ -1,9 +1,10 @@
 //! The keys of `[env]` and `[env.family]`, and the environment that they describe.
 //!
 //! Around the task go, from the inside out:
-//! 1. the family, next to the task because it turns its physics and stands between its motors and sensors and the rest;
-//! 2. the distractors: no sensor of the task, so no sensor noise;
-//! 3. time limit, order of calls and the agent's [-1, 1], as around every task.
+//! 1. the first entries of its observation, which are all that anything else sees of it;
+//! 2. the family, next to the task because it turns its physics and stands between its motors and sensors and the rest;
+//! 3. the distractors: no sensor of the task, so no sensor noise;
+//! 4. time limit, order of calls and the agent's [-1, 1], as around every task.
 //!
 //! What is not asked for is not there.
 
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment::{EnvError, Environment, Physics};
 use crate::registry;
-use crate::wrappers::{Distractors, Family, RescaleAction};
+use crate::wrappers::{Distractors, Family, FirstEntries, RescaleAction};
 
 /// Their dynamics are square matrices, one pair an environment.
 const MOST_DISTRACTORS: usize = 256;
@@ -23,6 +24,8 @@ const MOST_DISTRACTORS: usize = 256;
 const FACTORS: [f64; 2] = [1e-3, 1e3];
 /// Control steps.
 const LONGEST_DELAY: u32 = 1000;
+/// In seconds: a day.
+const LONGEST_TIMEOUT: f64 = 86_400.0;
 /// In units of the observation.
 const LOUDEST_NOISE: f64 = 1e3;
 
@@ -79,7 +82,7 @@ pub struct GymConfig {
     pub kwargs: serde_json::Map<String, serde_json::Value>,
     /// Seconds without an answer after which the environment counts as hung.
     pub timeout: f64,
-    /// How often a process that died or hung is started again, over the run.
+    /// How often the process of an environment is started again after it died or hung, until the program ends.
     pub restarts: u32,
 }
 
@@ -190,11 +193,23 @@ impl EnvConfig {
     /// # Errors
     /// As [`make`](crate::make), or if a key asks for something impossible.
     pub fn make(&self, seed: u64) -> Result<Box<dyn Environment>, EnvError> {
+        Ok(Box::new(RescaleAction::new(self.make_unscaled(seed)?)?))
+    }
+
+    /// As [`EnvConfig::make`], with actions in the task's own range and units.
+    ///
+    /// # Errors
+    /// As [`EnvConfig::make`].
+    pub fn make_unscaled(&self, seed: u64) -> Result<Box<dyn Environment>, EnvError> {
         if self.distractors > MOST_DISTRACTORS {
             let found = self.distractors;
             return Err(EnvError::Config(format!("`env.distractors` is {found}\nhint: at most {MOST_DISTRACTORS}")));
         }
-        let env = registry::make_around(self, |mut env| {
+        self.check_gym()?;
+        registry::make_around(self, |mut env| {
+            if let Some(entries) = self.first_entries {
+                env = Box::new(FirstEntries::new(env, entries)?);
+            }
             if !self.family.is_nominal() {
                 env = Box::new(Family::new(env, self.family)?);
             }
@@ -202,8 +217,28 @@ impl EnvConfig {
                 env = Box::new(Distractors::new(env, self.distractors, seed));
             }
             Ok(env)
-        })?;
-        Ok(Box::new(RescaleAction::new(env)?))
+        })
+    }
+
+    /// Checks the keys that are for `gym:` environments.
+    ///
+    /// # Errors
+    /// If one is given for another environment, or the time limit is none.
+    pub(crate) fn check_gym(&self) -> Result<(), EnvError> {
+        let Self { id, termination, gym, .. } = self;
+        let refused = |message: String| Err(EnvError::Config(message));
+        if !id.starts_with("gym:") {
+            let given = [("termination", termination.is_some()), ("gym", *gym != GymConfig::default())];
+            return given.into_iter().find(|(_, given)| *given).map_or(Ok(()), |(key, _)| {
+                refused(format!(
+                    "`env.{key}` is given for `{id}`\nhint: it is for environments of Python, as `gym:{id}`"
+                ))
+            });
+        }
+        if !(gym.timeout > 0.0 && gym.timeout <= LONGEST_TIMEOUT) {
+            return refused(format!("`env.gym.timeout` is {}\nhint: seconds, up to {LONGEST_TIMEOUT}", gym.timeout));
+        }
+        Ok(())
     }
 
     /// What is impossible about these values, if anything: the message, with its hint.
@@ -323,6 +358,21 @@ mod tests {
         }
         let problem = EnvConfig { distractors: 257, ..EnvConfig::new("Pendulum-v1") }.problem().unwrap();
         assert_eq!(problem, "`env.distractors` is 257\nhint: at most 256");
+        for (key, config) in [
+            ("termination", EnvConfig { termination: Some(Termination::never()), ..EnvConfig::new("Pendulum-v1") }),
+            (
+                "gym",
+                EnvConfig { gym: GymConfig { restarts: 0, ..GymConfig::default() }, ..EnvConfig::new("Pendulum-v1") },
+            ),
+        ] {
+            let hint = "hint: it is for environments of Python, as `gym:Pendulum-v1`";
+            assert_eq!(config.problem().unwrap(), format!("`env.{key}` is given for `Pendulum-v1`\n{hint}"));
+        }
+        for timeout in [0.0, f64::NAN, 1e6] {
+            let gym = GymConfig { timeout, ..GymConfig::default() };
+            let problem = EnvConfig { gym, ..EnvConfig::new("gym:Pendulum-v1") }.problem().unwrap();
+            assert_eq!(problem, format!("`env.gym.timeout` is {timeout}\nhint: seconds, up to 86400"));
+        }
         let problem = EnvConfig::new("Pendulum-v9").problem().unwrap();
         assert!(problem.starts_with("`env.id`: unknown environment `Pendulum-v9`\nhint: "), "{problem}");
     }

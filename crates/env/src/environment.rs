@@ -16,6 +16,7 @@ use foresee_core::{State, StateError, Termination};
 use thiserror::Error;
 
 use crate::gym::BridgeError;
+use crate::mujoco::MujocoError;
 use crate::space::BoxSpace;
 
 /// A task, one copy of it.
@@ -252,6 +253,9 @@ pub enum EnvError {
         /// The parameters that the task has.
         known: String,
     },
+    /// A task of MuJoCo that cannot be had here.
+    #[error(transparent)]
+    Mujoco(#[from] MujocoError),
     /// Keys of `[env]` that ask for something impossible: the whole message, with its hint.
     #[error("{0}")]
     Config(String),

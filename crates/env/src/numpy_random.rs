@@ -7,6 +7,8 @@
 //! `SeedSequence` follows `numpy/random/bit_generator.pyx` (numpy 2.4.6), itself M. O'Neill's `seed_seq_fe128`.
 //! numpy also keeps half a word left over from 32-bit draws; nothing here draws 32 bits, so there is none to save.
 
+mod ziggurat;
+
 use foresee_core::{State, StateError};
 
 /// The LCG's multiplier, `PCG_DEFAULT_MULTIPLIER_128`.
@@ -39,6 +41,43 @@ impl NumpyRng {
     /// Uniform in [low, high): `Generator.uniform(low, high)`.
     pub fn uniform(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.next_f64()
+    }
+
+    /// Standard normal: `Generator.standard_normal()`, numpy's `random_standard_normal` over its ziggurat.
+    ///
+    /// A word gives the layer (8 bits), the sign (1) and the place within the layer (52 of the 55 left). Nearly always
+    /// that place lies under the curve for certain; else it is the base's tail or a layer's wedge, with uniforms.
+    pub fn standard_normal(&mut self) -> f64 {
+        let layers = ziggurat::layers();
+        loop {
+            let word = self.next_u64();
+            let (layer, place) = ((word & 0xff) as usize, word >> 9 & 0x000f_ffff_ffff_ffff);
+            let sign = if word >> 8 & 1 == 1 { -1.0 } else { 1.0 };
+            let x = sign * (place as f64 * layers.width[layer]);
+            if place < layers.inside[layer] {
+                return x;
+            }
+            if layer == 0 {
+                // The tail takes its sign from a bit of the place.
+                let sign = if place >> 8 & 1 == 1 { -1.0 } else { 1.0 };
+                return sign * self.tail();
+            }
+            let (above, below) = (layers.density[layer - 1], layers.density[layer]);
+            if (above - below) * self.next_f64() + below < (-0.5 * x * x).exp() {
+                return x;
+            }
+        }
+    }
+
+    /// Beyond the base's end r, by Marsaglia's exponential rejection.
+    fn tail(&mut self) -> f64 {
+        loop {
+            let beyond = -ziggurat::INVERSE_END * (-self.next_f64()).ln_1p();
+            let other = -(-self.next_f64()).ln_1p();
+            if other + other > beyond * beyond {
+                return ziggurat::END + beyond;
+            }
+        }
     }
 
     /// Its state and increment as 64-bit words, high word first.

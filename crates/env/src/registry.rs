@@ -5,6 +5,8 @@ use crate::classic::{AcrobotSwingUp, CartPoleContinuous, CartPoleSwingUp, Mounta
 use crate::config::EnvConfig;
 use crate::environment::{EnvError, Environment};
 use crate::gym;
+use crate::mujoco::task::Task;
+use crate::mujoco::{HalfCheetah, Hopper, InvertedPendulum, Mujoco, Reacher, Swimmer, Walker2d};
 use crate::wrappers::{EnforceOrder, RescaleAction, TimeLimit};
 
 /// What a list of environments shows. A test holds the dimensions against the environment itself.
@@ -65,7 +67,59 @@ const REGISTRY: &[EnvInfo] = &[
         max_episode_steps: Some(500),
         build: |_| Ok(Box::new(AcrobotSwingUp::new())),
     },
+    EnvInfo {
+        id: "InvertedPendulum-v5",
+        description: "keep a pole upright on a cart, as simulated by MuJoCo",
+        obs_dim: 4,
+        action_dim: 1,
+        max_episode_steps: Some(1000),
+        build: mujoco::<InvertedPendulum>,
+    },
+    EnvInfo {
+        id: "Reacher-v5",
+        description: "bring the tip of a two-link arm to a target",
+        obs_dim: 10,
+        action_dim: 2,
+        max_episode_steps: Some(50),
+        build: mujoco::<Reacher>,
+    },
+    EnvInfo {
+        id: "Swimmer-v5",
+        description: "swim forward in a viscous fluid with three links",
+        obs_dim: 8,
+        action_dim: 2,
+        max_episode_steps: Some(1000),
+        build: mujoco::<Swimmer>,
+    },
+    EnvInfo {
+        id: "Hopper-v5",
+        description: "hop forward on one leg without falling",
+        obs_dim: 11,
+        action_dim: 3,
+        max_episode_steps: Some(1000),
+        build: mujoco::<Hopper>,
+    },
+    EnvInfo {
+        id: "Walker2d-v5",
+        description: "walk forward on two legs without falling",
+        obs_dim: 17,
+        action_dim: 6,
+        max_episode_steps: Some(1000),
+        build: mujoco::<Walker2d>,
+    },
+    EnvInfo {
+        id: "HalfCheetah-v5",
+        description: "run forward as half a cheetah",
+        obs_dim: 17,
+        action_dim: 6,
+        max_episode_steps: Some(1000),
+        build: mujoco::<HalfCheetah>,
+    },
 ];
+
+fn mujoco<T: Task + 'static>(config: &EnvConfig) -> Result<Box<dyn Environment>, EnvError> {
+    Ok(Box::new(Mujoco::<T>::new(&config.mujoco)?))
+}
 
 /// All environments, in the order of a list for users.
 #[must_use]
@@ -73,7 +127,8 @@ pub fn list() -> &'static [EnvInfo] {
     REGISTRY
 }
 
-/// The environment with this id, of the list or `gym:...`, as an agent sees it: actions in [-1, 1], time limit, order of calls enforced.
+/// The environment with this id, of the list or `gym:...`, as an agent sees it: actions in [-1, 1], time limit, order of
+/// calls enforced.
 ///
 /// # Errors
 /// If there is none of that id, or it cannot be built here.
@@ -118,11 +173,12 @@ fn nearest(id: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mujoco::of_test::environments_of_test;
     use crate::space::BoxSpace;
 
     #[test]
     fn the_list_says_what_the_environments_say() {
-        for info in list() {
+        for info in environments_of_test("the_list_says_what_the_environments_say") {
             let env = make(info.id).unwrap();
             let spec = env.spec();
             let dims = (spec.observation_space.dim(), spec.action_space.dim());

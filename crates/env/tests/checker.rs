@@ -6,8 +6,11 @@ mod broken;
 use broken::{Fault, broken, cosine_above, forgetting, stepped_anyway};
 use foresee_core::{State, Termination};
 use foresee_env::classic::Pendulum;
+use foresee_env::mujoco::of_test::environments_of_test;
 use foresee_env::wrappers::TimeLimit;
-use foresee_env::{Check, EnvError, Environment, Reset, Spec, Step, check_environment, list, make, make_unscaled};
+use foresee_env::{
+    Check, EnvError, Environment, Outcome, Reset, Spec, Step, check_environment, examine, make, make_unscaled,
+};
 
 /// The rule that is found broken, and how.
 fn verdict<F: Fault + 'static>() -> (Check, String) {
@@ -172,10 +175,48 @@ rejects! {
 
 #[test]
 fn every_environment_of_the_registry_passes() {
-    for info in list() {
+    for info in environments_of_test("every_environment_of_the_registry_passes") {
         check_environment(|| make(info.id)).unwrap();
         check_environment(|| make_unscaled(info.id)).unwrap();
     }
+}
+
+#[test]
+fn an_examination_tries_every_rule_though_one_is_broken_and_says_what_may_surprise() {
+    #[derive(Default)]
+    struct It;
+    impl Fault for It {
+        fn spec(spec: &mut Spec) {
+            spec.termination = None;
+        }
+        fn alter(_: u32, step: &mut Step) {
+            step.reward = if step.obs[0] < -0.5 { f64::NAN } else { 1.0 };
+            step.obs[2] = 0.0;
+        }
+    }
+    let found = examine(broken::<It>).unwrap();
+    for (check, outcome) in &found.outcomes {
+        let want = match check {
+            Check::Rewards => match outcome {
+                Outcome::Broken(detail) if detail.ends_with(" gave NaN") => outcome.clone(),
+                _ => Outcome::Broken("a NaN".into()),
+            },
+            Check::Observations | Check::Termination | Check::TimeLimit | Check::Order => Outcome::Unclear,
+            _ => Outcome::Kept,
+        };
+        assert_eq!(*outcome, want, "{check}");
+    }
+    assert_eq!(found.outcomes.len(), 9);
+    assert_eq!(found.failure().unwrap().check, Check::Rewards);
+    let facts = found.facts.as_ref().unwrap();
+    assert_eq!(facts.episodes.iter().map(|episode| episode.1).collect::<Vec<_>>(), [200; 5]);
+    assert!(found.warnings()[0].starts_with("no rule says when it terminates"), "{:?}", found.warnings());
+
+    let sound = examine(|| make("Pendulum-v1")).unwrap();
+    assert!(sound.failure().is_none() && sound.warnings().is_empty(), "{:?}", sound.warnings());
+    // Its reward is 1 whatever is done.
+    assert_eq!(examine(|| make("CartPoleContinuous-v0")).unwrap().warnings(), ["every reward was 1"]);
+    assert!(examine(|| make("Pendulum-v9")).is_err());
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Factors on the physics of every task: 1 changes no bit, any other changes the motion, and what a task does not have
 //! cannot be changed.
 
-use foresee_env::{EnvError, Environment, Physics, list, make};
+use foresee_env::mujoco::of_test::environments_of_test;
+use foresee_env::{EnvError, Environment, Physics, make};
 
+/// Those of MuJoCo are not here: they have none.
 const KNOWN: [(&str, &[&str]); 5] = [
     ("Pendulum-v1", &["mass", "length", "gravity"]),
     ("MountainCarContinuous-v0", &["mass", "gravity"]),
@@ -17,20 +19,28 @@ fn factor(parameter: &str, factor: f64) -> Physics {
     Physics { mass: of("mass"), length: of("length"), gravity: of("gravity") }
 }
 
-/// Observations and rewards of a few steps.
+/// Observations and rewards of a few steps, fewer if the task ends.
 fn motion(env: &mut dyn Environment) -> Vec<(Vec<f32>, f64)> {
     env.reset(Some(5)).unwrap();
-    let steps = [1.0, 0.2, -0.7, 0.0, 1.0].map(|action| env.step(&[action]).unwrap());
-    steps.into_iter().map(|step| (step.obs, step.reward)).collect()
+    let dim = env.spec().action_space.dim();
+    let mut motion = Vec::new();
+    for action in [1.0, 0.2, -0.7, 0.0, 1.0] {
+        let step = env.step(&vec![action; dim]).unwrap();
+        motion.push((step.obs, step.reward));
+        if step.terminated {
+            break;
+        }
+    }
+    motion
 }
 
 #[test]
 fn a_factor_of_1_changes_no_bit_and_another_one_changes_the_motion_or_is_refused() {
-    for info in list() {
+    for info in environments_of_test("a_factor_of_1_changes_no_bit_and_another_one_changes_the_motion_or_is_refused") {
         let id = info.id;
         let mut env = make(id).unwrap();
         let usual = motion(env.as_mut());
-        let (_, known) = KNOWN.iter().find(|(known, _)| *known == id).unwrap_or_else(|| panic!("`{id}` is not here"));
+        let known = KNOWN.iter().find(|(known, _)| *known == id).map_or(&[][..], |(_, known)| known);
         for parameter in ["mass", "length", "gravity"] {
             env.set_physics(factor(parameter, 1.0)).unwrap();
             assert_eq!(motion(env.as_mut()), usual, "{id}");

@@ -3,8 +3,9 @@
 use foresee_core::Stream;
 use foresee_env::classic::Pendulum;
 use foresee_env::config::{EnvConfig, FamilyConfig, Range, Steps};
+use foresee_env::mujoco::of_test::environments_of_test;
 use foresee_env::wrappers::Family;
-use foresee_env::{Environment, Physics, Step, check_environment, list, make};
+use foresee_env::{Environment, Physics, Step, check_environment, make};
 
 /// Of Pendulum-v1: entries of an observation, and steps of an episode.
 const OBS: usize = 3;
@@ -65,7 +66,7 @@ fn every_wrapped_task_keeps_what_an_environment_promises() {
 
 #[test]
 fn every_environment_of_the_registry_can_be_distracted_and_delayed() {
-    for info in list() {
+    for info in environments_of_test("every_environment_of_the_registry_can_be_distracted_and_delayed") {
         let delayed = FamilyConfig { delay: Steps::Uniform([0, 3]), ..FamilyConfig::default() };
         let config = EnvConfig { distractors: 3, family: delayed, ..EnvConfig::new(info.id) };
         check_environment(|| config.make(3)).unwrap_or_else(|failure| panic!("{}: {failure}", info.id));

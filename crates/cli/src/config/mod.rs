@@ -46,7 +46,18 @@ impl std::error::Error for ConfigError {}
 /// # Errors
 /// If the file cannot be read, or something in it or in an override does not fit the config.
 pub fn load<T: DeserializeOwned>(path: &Path, overrides: &[String]) -> Result<T, ConfigError> {
-    let file = parse(path, &read(path)?)?;
+    typed(path, parse(path, &read(path)?)?, overrides)
+}
+
+/// As [`load`], with a tree that no file holds, such as what an argument says.
+///
+/// # Errors
+/// If something in an override does not fit the config.
+pub fn from_tree<T: DeserializeOwned>(origin: &str, tree: Table, overrides: &[String]) -> Result<T, ConfigError> {
+    typed(Path::new(origin), tree, overrides)
+}
+
+fn typed<T: DeserializeOwned>(path: &Path, file: Table, overrides: &[String]) -> Result<T, ConfigError> {
     let overrides = overrides.iter().map(|text| Override::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let mut merged = file.clone();
     for change in &overrides {

@@ -1,5 +1,6 @@
 //! What each verb does.
 
+mod check_env;
 mod eval;
 mod list;
 mod train;
@@ -21,6 +22,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Resume { run, overrides } => train::resume(&run, &overrides),
         Verb::Eval { run, episodes } => eval::eval(&run, episodes),
         Verb::Check { config, overrides } => check(&config, &overrides),
+        Verb::CheckEnv { id, overrides } => check_env::check_env(&id, &overrides),
         Verb::List { what } => list::list(what),
     }
 }

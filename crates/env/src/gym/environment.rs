@@ -22,9 +22,8 @@ use crate::space::BoxSpace;
 /// What `info` calls the number of processes started in place of lost ones, in an answer that needed one.
 pub const RESTARTS: &str = "restarts";
 
-/// Time limits of an answer, in seconds: a step takes longer than the one, and nobody waits for the other.
-const SHORTEST: f64 = 1e-3;
-const LONGEST: f64 = 1e6;
+/// Below it a socket's time limit is none.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// An environment in a Python process.
 pub struct GymEnvironment {
@@ -67,12 +66,8 @@ impl GymEnvironment {
     /// # Errors
     /// If it cannot be started or made, or has other spaces than boxes.
     pub fn new(config: &EnvConfig) -> Result<Self, EnvError> {
-        let impossible = |problem| Err(EnvError::Config(problem));
-        let seconds = config.gym.timeout;
-        if !(SHORTEST..=LONGEST).contains(&seconds) {
-            return impossible(format!("`env.gym.timeout` is {seconds}\nhint: {SHORTEST} to {LONGEST} seconds"));
-        }
-        let timeout = Duration::from_secs_f64(seconds);
+        config.check_gym()?;
+        let timeout = Duration::from_secs_f64(config.gym.timeout).max(SHORTEST);
         let name = config.id.strip_prefix(super::PREFIX).unwrap_or(&config.id).to_owned();
         let kwargs = config.gym.kwargs.clone();
         let launch = Launch { id: config.id.clone(), name, python: python(config), kwargs, timeout };
@@ -85,7 +80,7 @@ impl GymEnvironment {
             if bound.index >= dim {
                 let (id, index) = (&config.id, bound.index);
                 let hint = format!("hint: observations of `{id}` have {dim} entries, the first is 0");
-                return impossible(format!("`env.termination` has a bound on entry {index}\n{hint}"));
+                return Err(EnvError::Config(format!("`env.termination` has a bound on entry {index}\n{hint}")));
             }
         }
         let spec = Spec {

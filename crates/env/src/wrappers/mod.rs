@@ -2,6 +2,7 @@
 //! `inner.`.
 //!
 //! * [`family`]: other masses, lengths and gravity, delayed actions, noisy sensors; drawn at every reset.
+//! * [`first_entries`]: the observation's first entries alone.
 //! * [`distractors`]: observation entries that have nothing to do with the task.
 //! * [`time_limit`]: truncates after so many steps.
 //! * [`order`]: refuses a step where a reset is due.
@@ -9,6 +10,7 @@
 
 pub mod distractors;
 pub mod family;
+pub mod first_entries;
 pub mod order;
 pub mod rescale_action;
 mod resets;
@@ -16,6 +18,7 @@ pub mod time_limit;
 
 pub use distractors::Distractors;
 pub use family::Family;
+pub use first_entries::FirstEntries;
 pub use order::EnforceOrder;
 pub use rescale_action::RescaleAction;
 pub use time_limit::TimeLimit;

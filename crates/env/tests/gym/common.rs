@@ -78,7 +78,7 @@ pub fn failure(config: &EnvConfig) -> EnvError {
 
 /// A folder of this test process alone.
 pub fn scratch(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("foresee-gym-{}", std::process::id()));
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("gym-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     folder.join(name)
 }

@@ -233,13 +233,3 @@ fn a_python_without_gymnasium_is_told_how_to_get_it() {
         "pip install \"gymnasium[mujoco]==1.4.0\" mujoco==3.17.0",
     );
 }
-
-#[test]
-fn a_time_limit_that_is_none_is_refused() {
-    for (timeout, name) in [(0.0, "0"), (-1.0, "-1"), (f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
-        let mut config = EnvConfig::new("gym:Pendulum-v1");
-        config.gym.timeout = timeout;
-        let message = config.make(0).err().unwrap().to_string();
-        assert_eq!(message, format!("`env.gym.timeout` is {name}\nhint: 0.001 to 1000000 seconds"));
-    }
-}

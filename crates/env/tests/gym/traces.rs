@@ -8,7 +8,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 
-use crate::common::{python_runs, script};
+use crate::common::{built, play, python_runs, script};
 use flate2::read::GzDecoder;
 use foresee_env::{EnvConfig, Environment, Info, gym};
 use serde_json::Value;
@@ -109,4 +109,27 @@ replays! {
     half_cheetah: "HalfCheetah-v5"
     ant: "Ant-v5"
     humanoid: "Humanoid-v5"
+}
+
+#[test]
+fn truncated_ant_and_humanoid_are_the_first_entries_of_the_whole_ones() {
+    for (id, all, entries) in [("gym:Ant-v5", 105, 27), ("gym:Humanoid-v5", 348, 45)] {
+        if !python_runs("MBPO's truncated observations", id) {
+            continue;
+        }
+        let whole = EnvConfig::new(id);
+        let [mut whole, mut truncated] =
+            [whole.clone(), EnvConfig { first_entries: Some(entries), ..whole }].map(|config| built(&config));
+        let dims = [&whole, &truncated].map(|env| env.spec().observation_space.dim());
+        assert_eq!(dims, [all, entries]);
+        assert!(whole.spec().termination.is_some());
+        assert_eq!(whole.spec().termination, truncated.spec().termination);
+        assert_eq!(whole.reset(Some(5)).unwrap().obs[..entries], truncated.reset(Some(5)).unwrap().obs[..]);
+        for (want, got) in play(whole.as_mut(), 0, 40).iter().zip(play(truncated.as_mut(), 0, 40)) {
+            assert_eq!(
+                (&want.obs[..entries], want.reward, want.terminated),
+                (&got.obs[..], got.reward, got.terminated)
+            );
+        }
+    }
 }

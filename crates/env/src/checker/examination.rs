@@ -1,0 +1,163 @@
+//! The whole of what [`check_environment`](super::check_environment) tries, rule by rule, for who writes an environment: a
+//! broken promise does not hide the others, and what a learner should know is measured beside them.
+
+use std::time::Instant;
+
+use foresee_core::Stream;
+
+use super::promises::{Broken, Checker};
+use super::{Check, CheckFailure};
+use crate::environment::{EnvError, Environment, Spec, Work};
+
+/// Real steps that are played for the facts, over as many episodes as begin in them.
+const STEPS: u32 = 1000;
+
+/// What became of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was tried and kept.
+    Kept,
+    /// It is broken: where, and with which values.
+    Broken(String),
+    /// Another broken one ended the trial before it was over.
+    Unclear,
+}
+
+/// Rules with what became of each, and facts.
+#[derive(Clone, Debug)]
+pub struct Examination {
+    /// What the environment says of itself.
+    pub spec: Spec,
+    /// Every rule, in the order of the trials.
+    pub outcomes: Vec<(Check, Outcome)>,
+    /// What was seen under uniformly drawn actions; `None` if a step failed.
+    pub facts: Option<Facts>,
+}
+
+/// What was seen in some thousand steps under actions drawn from the action space.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// Undiscounted return and length of every whole episode.
+    pub episodes: Vec<(f64, u32)>,
+    /// Least and largest value of each observation entry, `[O]` of `[low, high]`.
+    pub ranges: Vec<[f32; 2]>,
+    /// Least and largest reward of a step.
+    pub rewards: [f64; 2],
+    /// Steps a second, resets included.
+    pub steps_per_s: f64,
+}
+
+/// Tries every rule on environments from `make`.
+///
+/// # Errors
+/// If an environment cannot be made at all.
+pub fn examine(make: impl Fn() -> Result<Box<dyn Environment>, EnvError>) -> Result<Examination, EnvError> {
+    let spec = make()?.spec().clone();
+    let checker = Checker { make: &make, spec };
+    let mut outcomes: Vec<(Check, Outcome)> = Vec::new();
+    let mut record = |checks: &[Check], result: Result<(), Broken>| {
+        let broken = result.err().map(|Broken(check, detail)| (check, detail));
+        for &check in checks {
+            let outcome = match &broken {
+                None => Outcome::Kept,
+                Some((found, detail)) if *found == check => Outcome::Broken(detail.clone()),
+                Some(_) => Outcome::Unclear,
+            };
+            outcomes.push((check, outcome));
+        }
+        if let Some((found, detail)) = broken
+            && !checks.contains(&found)
+        {
+            outcomes.push((found, Outcome::Broken(detail)));
+        }
+    };
+    record(&[Check::Spec], checker.spec_makes_sense());
+    let whole_episodes = [Check::Observations, Check::Rewards, Check::Termination, Check::TimeLimit, Check::Order];
+    record(&whole_episodes, checker.episodes());
+    record(&[Check::Seeding], checker.seeding());
+    record(&[Check::SaveRestore], checker.save_and_restore());
+    record(&[Check::Actions], checker.actions());
+    let facts = play(make()?.as_mut()).ok();
+    Ok(Examination { spec: checker.spec, outcomes, facts })
+}
+
+fn play(env: &mut dyn Environment) -> Result<Facts, EnvError> {
+    let actions = Stream::new(0, "checker/facts");
+    let action_space = env.spec().action_space.clone();
+    let began = Instant::now();
+    let first = env.reset(Some(0))?.obs;
+    let mut ranges: Vec<[f32; 2]> = first.iter().map(|&x| [x; 2]).collect();
+    let mut facts =
+        Facts { episodes: vec![], ranges: vec![], rewards: [f64::INFINITY, f64::NEG_INFINITY], steps_per_s: 0.0 };
+    let mut episode = (0.0, 0);
+    for t in 0..STEPS {
+        let step = env.step(&action_space.sample(&mut actions.at(u64::from(t), 0)))?;
+        for (range, &x) in ranges.iter_mut().zip(&step.obs) {
+            *range = [range[0].min(x), range[1].max(x)];
+        }
+        facts.rewards = [facts.rewards[0].min(step.reward), facts.rewards[1].max(step.reward)];
+        episode = (episode.0 + step.reward, episode.1 + 1);
+        if step.terminated || step.truncated {
+            facts.episodes.push(std::mem::take(&mut episode));
+            env.reset(None)?;
+        }
+    }
+    facts.steps_per_s = f64::from(STEPS) / began.elapsed().as_secs_f64();
+    facts.ranges = ranges;
+    Ok(facts)
+}
+
+impl Examination {
+    /// The first broken rule, if any.
+    #[must_use]
+    pub fn failure(&self) -> Option<CheckFailure> {
+        self.outcomes.iter().find_map(|(check, outcome)| match outcome {
+            Outcome::Broken(detail) => {
+                Some(CheckFailure { id: self.spec.id.clone(), check: *check, detail: detail.clone() })
+            }
+            Outcome::Kept | Outcome::Unclear => None,
+        })
+    }
+
+    /// What is allowed and may still surprise a learner, one sentence each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.spec.termination.is_none() {
+            warnings.push(
+                "no rule says when it terminates: `algo = \"mbpo\"` imagines episodes without an end; give `env.termination`"
+                    .into(),
+            );
+        }
+        if self.spec.max_episode_steps.is_none() {
+            warnings.push("it has no step limit: an evaluation may never end".into());
+        }
+        if !self.spec.action_space.is_bounded() {
+            warnings.push("its action space has no finite bounds: training needs them".into());
+        }
+        let Some(facts) = &self.facts else { return warnings };
+        let entries = |test: &dyn Fn(&[f32; 2]) -> bool| -> Vec<usize> {
+            facts.ranges.iter().enumerate().filter(|(_, range)| test(range)).map(|(entry, _)| entry).collect()
+        };
+        let constant = entries(&|[low, high]| low == high);
+        if !constant.is_empty() {
+            warnings.push(format!("observation entries {constant:?} never changed"));
+        }
+        let large = entries(&|[low, high]| low.abs().max(high.abs()) > 1e4);
+        if !large.is_empty() {
+            warnings.push(format!(
+                "observation entries {large:?} go beyond 10,000: policy and critics see them as they are"
+            ));
+        }
+        let [low, high] = facts.rewards;
+        if low == high {
+            warnings.push(format!("every reward was {low}"));
+        } else if low.abs().max(high.abs()) > 1e3 {
+            warnings.push(format!("rewards go from {low:.0} to {high:.0}: SAC's temperature expects them near 1"));
+        }
+        if self.spec.work == Work::Outside && facts.steps_per_s < 100.0 {
+            warnings.push(format!("{:.0} steps/s: the environment will take most of a run's time", facts.steps_per_s));
+        }
+        warnings
+    }
+}

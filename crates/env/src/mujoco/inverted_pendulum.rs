@@ -1,0 +1,47 @@
+//! `InvertedPendulum-v5`: keep a pole upright on a cart, by a force on the cart.
+//!
+//! o = (x, θ, ẋ, θ̇); r = 1 while the pole stands, 0 on the step on which it falls. Source: `inverted_pendulum_v5.py`.
+
+use foresee_core::Termination;
+
+use super::rules;
+use super::simulation::{Simulation, Sizes};
+use super::task::{Outcome, Task, info, jittered, rounded};
+use crate::environment::Info;
+use crate::numpy_random::NumpyRng;
+
+/// The task.
+#[derive(Debug)]
+pub struct InvertedPendulum;
+
+impl Task for InvertedPendulum {
+    const ID: &'static str = "InvertedPendulum-v5";
+    const MODEL: &'static str = "inverted_pendulum.xml";
+    const SIZES: Sizes = Sizes { positions: 2, velocities: 2, controls: 1 };
+    const OBS_DIM: usize = 4;
+    const ACTION_BOUND: f32 = 3.0;
+    const FRAME_SKIP: u32 = 2;
+
+    fn termination() -> Termination {
+        rules::inverted_pendulum()
+    }
+
+    fn begin(rng: &mut NumpyRng, qpos: &[f64], qvel: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        (jittered(rng, qpos, 0.01), jittered(rng, qvel, 0.01))
+    }
+
+    fn observe(simulation: &Simulation) -> Vec<f32> {
+        rounded(simulation.qpos().iter().chain(simulation.qvel()))
+    }
+
+    fn reset_info(_: &Simulation) -> Info {
+        Info::new()
+    }
+
+    fn outcome(simulation: &Simulation, _: &[f32], _: f64) -> Outcome {
+        let finite = simulation.qpos().iter().chain(simulation.qvel()).all(|x| x.is_finite());
+        let terminated = !finite || simulation.qpos()[1].abs() > 0.2;
+        let reward = if terminated { 0.0 } else { 1.0 };
+        Outcome { reward, terminated, info: info([("reward_survive", reward)]) }
+    }
+}

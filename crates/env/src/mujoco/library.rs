@@ -1,0 +1,242 @@
+//! MuJoCo's C functions, bound at run time: the program builds and runs without MuJoCo, and a missing library is an
+//! ordinary error.
+//!
+//! Models and data stay opaque pointers and go through `mj_getState` and `mj_setState`, so no struct layout of any
+//! version is baked in. A library is loaded once a process and never unloaded.
+//!
+//! # MuJoCo's own errors
+//! A bad model file comes back from `mj_loadXML` as an error. What fails deeper ends in `mju_error`, behind which
+//! "MuJoCo is written with the assumption that mju_error will not return" (API reference, `mju_user_error`). Its default
+//! writes MUJOCO_LOG.TXT, waits for a key and exits. Unwinding from the handler would cross C frames that were not built
+//! for it, and `longjmp` would skip Rust's destructors: both undefined. So the handler here says what happened on stderr
+//! and aborts. What remains to reach it is memory: signatures, sizes and pointers are checked before every call.
+//! Warnings, as of a simulation that became unstable, are counted and the last one is kept ([`warnings`]).
+
+use core::ffi::{CStr, c_char, c_int, c_void};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::error::MujocoError;
+use super::search;
+
+/// `mjModel`
+#[repr(C)]
+pub(super) struct MjModel {
+    opaque: [u8; 0],
+}
+
+/// `mjData`
+#[repr(C)]
+pub(super) struct MjData {
+    opaque: [u8; 0],
+}
+
+/// The oldest version that is known to work.
+const OLDEST: c_int = 310;
+/// The first version whose state has HISTORY in it, below WARMSTART and CTRL.
+const WITH_HISTORY: c_int = 3_005_000;
+
+/// Elements of the state, `mjtState`: which numbers `mj_getState` and `mj_setState` carry, in the order of the bits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StateBits {
+    pub(super) time: c_int,
+    pub(super) qpos: c_int,
+    pub(super) qvel: c_int,
+    pub(super) warmstart: c_int,
+    pub(super) ctrl: c_int,
+}
+
+impl StateBits {
+    fn of(version: c_int) -> Self {
+        let shift = c_int::from(version >= WITH_HISTORY);
+        Self { time: 1 << 0, qpos: 1 << 1, qvel: 1 << 2, warmstart: 1 << (4 + shift), ctrl: 1 << (5 + shift) }
+    }
+}
+
+/// The functions that are used. Signatures are those of `mujoco.h`, the same in all versions from 3.1.
+pub(super) struct Library {
+    /// The file, or its name on the loader's path.
+    pub(super) path: PathBuf,
+    /// `mj_version` in words: `3.17.0`.
+    pub(super) version: String,
+    pub(super) bits: StateBits,
+    pub(super) load_xml: unsafe extern "C" fn(*const c_char, *const c_void, *mut c_char, c_int) -> *mut MjModel,
+    pub(super) make_data: unsafe extern "C" fn(*const MjModel) -> *mut MjData,
+    pub(super) delete_data: unsafe extern "C" fn(*mut MjData),
+    pub(super) delete_model: unsafe extern "C" fn(*mut MjModel),
+    pub(super) reset_data: unsafe extern "C" fn(*const MjModel, *mut MjData),
+    pub(super) forward: unsafe extern "C" fn(*const MjModel, *mut MjData),
+    pub(super) step: unsafe extern "C" fn(*const MjModel, *mut MjData),
+    pub(super) state_size: unsafe extern "C" fn(*const MjModel, c_int) -> c_int,
+    pub(super) get_state: unsafe extern "C" fn(*const MjModel, *const MjData, *mut f64, c_int),
+    pub(super) set_state: unsafe extern "C" fn(*const MjModel, *mut MjData, *const f64, c_int),
+    pub(super) name_to_id: unsafe extern "C" fn(*const MjModel, c_int, *const c_char) -> c_int,
+    pub(super) local_to_global:
+        unsafe extern "C" fn(*mut MjData, *mut f64, *mut f64, *const f64, *const f64, c_int, u8),
+}
+
+/// Those that were loaded, by what named them: nothing, or a path.
+static LOADED: Mutex<Vec<(Option<PathBuf>, &'static Library)>> = Mutex::new(Vec::new());
+
+/// The library of this process for `[env.mujoco] library`.
+///
+/// # Errors
+/// If none is found, or the one that is named or found first cannot be used.
+pub(super) fn open(library: Option<&Path>) -> Result<&'static Library, MujocoError> {
+    let named = search::named(library);
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, library)) = loaded.iter().find(|(name, _)| *name == named) {
+        return Ok(library);
+    }
+    let library = match &named {
+        Some(path) => load(path)?,
+        None => first_found()?,
+    };
+    let library: &'static Library = Box::leak(Box::new(library));
+    loaded.push((named, library));
+    Ok(library)
+}
+
+/// The first file that loads. One that loads and is too old ends the search: it is what the user has installed.
+fn first_found() -> Result<Library, MujocoError> {
+    let mut searched = Vec::new();
+    for places in [search::library, search::library_of_python] {
+        let candidates = places();
+        for path in candidates.paths {
+            match load(&path) {
+                Err(MujocoError::Library { .. }) => {}
+                outcome => return outcome,
+            }
+        }
+        searched.extend(candidates.searched);
+    }
+    Err(MujocoError::NoLibrary { searched })
+}
+
+#[allow(unsafe_code, reason = "foreign functions are bound here")]
+fn load(path: &Path) -> Result<Library, MujocoError> {
+    let unusable = |error: libloading::Error| MujocoError::Library { path: path.into(), reason: error.to_string() };
+    // SAFETY: loading runs the library's initialisers; those of MuJoCo register its plugins and nothing else.
+    let library = unsafe { libloading::Library::new(path) }.map_err(unusable)?;
+    // SAFETY: each name is asked for with the type that `mujoco.h` declares for it.
+    let found = unsafe { bind(&library, path) }.map_err(unusable)?;
+    let Bound { library: functions, raw_version } = found;
+    if raw_version < OLDEST {
+        return Err(MujocoError::TooOld { path: path.into(), version: functions.version });
+    }
+    // SAFETY: both symbols are global function pointers of this type, null by default.
+    unsafe { set_handlers(&library) }.map_err(unusable)?;
+    // The functions must stay where they are for the rest of the process.
+    core::mem::forget(library);
+    Ok(functions)
+}
+
+struct Bound {
+    library: Library,
+    raw_version: c_int,
+}
+
+#[allow(unsafe_code, reason = "foreign functions are bound here")]
+unsafe fn bind(library: &libloading::Library, path: &Path) -> Result<Bound, libloading::Error> {
+    macro_rules! function {
+        ($name:literal) => {
+            // SAFETY: the caller vouches for the type, which is that of the field.
+            *unsafe { library.get($name) }?
+        };
+    }
+    let version: unsafe extern "C" fn() -> c_int = function!("mj_version");
+    // SAFETY: it takes nothing and reads a constant.
+    let raw_version = unsafe { version() };
+    let library = Library {
+        path: path.into(),
+        version: in_words(raw_version),
+        bits: StateBits::of(raw_version),
+        load_xml: function!("mj_loadXML"),
+        make_data: function!("mj_makeData"),
+        delete_data: function!("mj_deleteData"),
+        delete_model: function!("mj_deleteModel"),
+        reset_data: function!("mj_resetData"),
+        forward: function!("mj_forward"),
+        step: function!("mj_step"),
+        state_size: function!("mj_stateSize"),
+        get_state: function!("mj_getState"),
+        set_state: function!("mj_setState"),
+        name_to_id: function!("mj_name2id"),
+        local_to_global: function!("mj_local2Global"),
+    };
+    Ok(Bound { library, raw_version })
+}
+
+/// 3.4.0 is 340; from 3.5.0 on, 3.17.0 is 3017000.
+fn in_words(version: c_int) -> String {
+    let (major, minor, patch) = if version < 1_000_000 {
+        (version / 100, version / 10 % 10, version % 10)
+    } else {
+        (version / 1_000_000, version / 1000 % 1000, version % 1000)
+    };
+    format!("{major}.{minor}.{patch}")
+}
+
+type Handler = extern "C" fn(*const c_char);
+
+#[allow(unsafe_code, reason = "foreign globals are set here")]
+unsafe fn set_handlers(library: &libloading::Library) -> Result<(), libloading::Error> {
+    for (name, handler) in [("mju_user_error", abort as Handler), ("mju_user_warning", keep_warning as Handler)] {
+        // SAFETY: `mujoco.h` declares `extern void (*name)(const char*)`, so the symbol is the address of a pointer.
+        let global = *unsafe { library.get::<*mut Option<Handler>>(name) }?;
+        // SAFETY: the library was just loaded and no thread of ours is inside it.
+        unsafe { *global = Some(handler) };
+    }
+    Ok(())
+}
+
+/// How many warnings MuJoCo has given, and its last one.
+static WARNINGS: Mutex<(u64, String)> = Mutex::new((0, String::new()));
+
+/// How many warnings MuJoCo has given in this process, and the last one.
+#[must_use]
+pub fn warnings() -> (u64, String) {
+    WARNINGS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+extern "C" fn keep_warning(message: *const c_char) {
+    let mut warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    *warnings = (warnings.0 + 1, words(message));
+}
+
+extern "C" fn abort(message: *const c_char) {
+    use std::io::Write as _;
+    let warning = warnings().1;
+    let before = if warning.is_empty() { String::new() } else { format!(" (its last warning: {warning})") };
+    let _ = writeln!(std::io::stderr(), "MuJoCo cannot go on: {}{before}", words(message));
+    std::process::abort();
+}
+
+#[allow(unsafe_code, reason = "a foreign string is read here")]
+pub(super) fn words(message: *const c_char) -> String {
+    if message.is_null() {
+        return String::new();
+    }
+    // SAFETY: MuJoCo hands over a string that ends in zero and lives until the handler returns.
+    unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_reads_as_in_its_release() {
+        // From `mj_version()` of the PyPI wheels of these names.
+        for (raw, want) in [(237, "2.3.7"), (316, "3.1.6"), (340, "3.4.0"), (3_005_000, "3.5.0"), (3_017_000, "3.17.0")]
+        {
+            assert_eq!(in_words(raw), want);
+        }
+    }
+
+    #[test]
+    fn the_state_bits_moved_with_3_5() {
+        let bits = |version| (StateBits::of(version).warmstart, StateBits::of(version).ctrl);
+        assert_eq!((bits(340), bits(3_005_000)), ((1 << 4, 1 << 5), (1 << 5, 1 << 6)));
+    }
+}

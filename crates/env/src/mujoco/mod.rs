@@ -1,0 +1,36 @@
+//! MuJoCo's tasks, with Gymnasium's ids and numbers. The library and the models are found at run time; the build needs
+//! neither.
+//!
+//! * [`error`]: why a task cannot be had here.
+//! * `search`: where the library and the models are looked for.
+//! * [`library`]: MuJoCo's C functions, bound at run time.
+//! * [`simulation`]: a model and its data, as safe Rust.
+//! * [`rules`]: when the tasks terminate, for imagined states; no library needed.
+//! * [`task`]: what the tasks share; a new one is a model file and its equations.
+//! * [`of_test`]: for tests that need the library.
+//! * [`inverted_pendulum`], [`reacher`], [`swimmer`], [`hopper`], [`walker2d`], [`half_cheetah`]: the tasks, the fourth
+//!   and the fifth with `upright` in common.
+
+pub mod error;
+pub mod half_cheetah;
+pub mod hopper;
+pub mod inverted_pendulum;
+pub mod library;
+pub mod of_test;
+pub mod reacher;
+pub mod rules;
+mod search;
+pub mod simulation;
+pub mod swimmer;
+pub mod task;
+mod upright;
+pub mod walker2d;
+
+pub use error::MujocoError;
+pub use half_cheetah::HalfCheetah;
+pub use hopper::Hopper;
+pub use inverted_pendulum::InvertedPendulum;
+pub use reacher::Reacher;
+pub use swimmer::Swimmer;
+pub use task::Mujoco;
+pub use walker2d::Walker2d;

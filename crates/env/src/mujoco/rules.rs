@@ -1,0 +1,51 @@
+//! When MuJoCo's tasks terminate, as rules on observations: what an imagined state has instead of a simulator. They need
+//! no library.
+//!
+//! Gymnasium 1.4.0's `*_v5.py` say the same of the state in f64. There `terminated` is decided; where an entry lies within
+//! a rounding to f32 of a bound (6e-8 of it), the rule on the observation may say otherwise.
+
+use foresee_core::Termination;
+use foresee_core::termination::Bound;
+
+const INF: f32 = f32::INFINITY;
+
+fn open(index: usize, low: f32, high: f32) -> Bound {
+    Bound { index, low, high, closed: false }
+}
+
+fn closed(index: usize, low: f32, high: f32) -> Bound {
+    Bound { index, low, high, closed: true }
+}
+
+/// The pole within 0.2 rad of upright.
+#[must_use]
+pub fn inverted_pendulum() -> Termination {
+    Termination::outside(vec![closed(1, -0.2, 0.2)])
+}
+
+/// Height above 0.7 m, angle within 0.2 rad, every entry after the height within 100 on both sides. The observation clips
+/// velocities to 10, the state does not.
+#[must_use]
+pub fn hopper() -> Termination {
+    let rest = (1..11).map(|index| open(index, -100.0, 100.0));
+    Termination::outside([open(0, 0.7, INF), open(1, -0.2, 0.2)].into_iter().chain(rest).collect())
+}
+
+/// Height between 0.8 and 2 m, angle within 1 rad.
+#[must_use]
+pub fn walker2d() -> Termination {
+    Termination { bounds: vec![open(0, 0.8, 2.0), open(1, -1.0, 1.0)], ..Termination::never() }
+}
+
+/// Height from 0.2 to 1 m, of the full observation and of MBPO's truncated one alike.
+#[must_use]
+pub fn ant() -> Termination {
+    Termination::outside(vec![closed(0, 0.2, 1.0)])
+}
+
+/// Height from 1 to 2 m, of the full observation and of MBPO's truncated one alike; Gymnasium ends at the bounds
+/// themselves too.
+#[must_use]
+pub fn humanoid() -> Termination {
+    Termination { bounds: vec![closed(0, 1.0, 2.0)], ..Termination::never() }
+}

@@ -1,0 +1,195 @@
+//! What MuJoCo's tasks share: a simulation, numpy's generator for the resets, observations and rewards of positions and
+//! velocities. A task adds its model and its equations as plain functions, [`Task`]; [`Mujoco`] makes an environment of
+//! them.
+//!
+//! Rewards, terminations and resets are computed in the order and the precision of Gymnasium 1.4.0: in f64 on the
+//! simulation's state, with the control cost in f32 as numpy has it ([`control_cost`]). Two things differ:
+//! * Observations are the f32 nearest to Gymnasium's f64.
+//! * An action outside the action space acts as the nearest one inside. MuJoCo clamps such controls as well, but
+//!   Gymnasium's control cost is that of the action as given.
+
+use core::marker::PhantomData;
+use std::ffi::CStr;
+
+use foresee_core::{State, StateError, Termination};
+
+use super::error::MujocoError;
+use super::simulation::{Model, Simulation, Sizes, Snapshot};
+use super::{library, search};
+use crate::config::MujocoConfig;
+use crate::environment::{EnvError, Environment, Info, Reset, Spec, Step, Work};
+use crate::numpy_random::NumpyRng;
+use crate::space::BoxSpace;
+
+/// The equations of a task.
+pub trait Task: Send {
+    /// Its id.
+    const ID: &'static str;
+    /// The model's file among Gymnasium's.
+    const MODEL: &'static str;
+    /// How many numbers its states and actions have.
+    const SIZES: Sizes;
+    /// Length of an observation, `O`.
+    const OBS_DIM: usize;
+    /// Actions lie between this and its negative, in each entry.
+    const ACTION_BOUND: f32;
+    /// Simulation steps of one step of the task.
+    const FRAME_SKIP: u32;
+    /// Bodies whose positions it reads.
+    const BODIES: &'static [&'static CStr] = &[];
+
+    /// The rule on observations by which it terminates.
+    fn termination() -> Termination;
+
+    /// Positions `[nq]` and velocities `[nv]` to begin an episode with, around those of the model file.
+    fn begin(rng: &mut NumpyRng, qpos: &[f64], qvel: &[f64]) -> (Vec<f64>, Vec<f64>);
+
+    /// The observation `[O]`.
+    fn observe(simulation: &Simulation) -> Vec<f32>;
+
+    /// Scalars on the side of a reset.
+    fn reset_info(simulation: &Simulation) -> Info;
+
+    /// What the step that was just taken under this action gave; `dt` seconds went by.
+    fn outcome(simulation: &Simulation, action: &[f32], dt: f64) -> Outcome;
+}
+
+/// What a step gives beside the observation.
+pub struct Outcome {
+    /// The reward.
+    pub reward: f64,
+    /// Whether the task ended, decided on the state in f64.
+    pub terminated: bool,
+    /// Scalars on the side.
+    pub info: Info,
+}
+
+/// A task of MuJoCo as an environment, without its time limit.
+pub struct Mujoco<T> {
+    spec: Spec,
+    rng: NumpyRng,
+    simulation: Simulation,
+    /// Whether an episode was begun.
+    begun: bool,
+    task: PhantomData<T>,
+}
+
+impl<T: Task> Mujoco<T> {
+    /// An environment that waits for its first reset.
+    ///
+    /// # Errors
+    /// If the library or the model is not found, or cannot be used.
+    pub fn new(config: &MujocoConfig) -> Result<Self, MujocoError> {
+        let library = library::open(config.library.as_deref())?;
+        let path = search::assets(config.assets.as_deref(), &library.path)?.join(T::MODEL);
+        let simulation = Simulation::new(Model::shared(library, &path)?, &path)?;
+        if simulation.sizes() != T::SIZES || !T::BODIES.iter().all(|body| simulation.has(body)) {
+            let reason = format!("it is not that of `{}`, with {:?}", T::ID, T::SIZES);
+            return Err(MujocoError::Model { path, reason });
+        }
+        let observations = BoxSpace::symmetric(&vec![f32::INFINITY; T::OBS_DIM]);
+        let actions = BoxSpace::symmetric(&vec![T::ACTION_BOUND; T::SIZES.controls]);
+        let spec = Spec {
+            work: Work::Heavy,
+            versions: [("mujoco".to_owned(), library.version.clone())].into(),
+            ..Spec::new(T::ID, observations, actions, T::termination())
+        };
+        Ok(Self { spec, rng: NumpyRng::from_seed(0), simulation, begun: false, task: PhantomData })
+    }
+}
+
+impl<T: Task> Environment for Mujoco<T> {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn reset(&mut self, seed: Option<u64>) -> Result<Reset, EnvError> {
+        if let Some(seed) = seed {
+            self.rng = NumpyRng::from_seed(seed);
+        }
+        let (qpos, qvel) = self.simulation.initial();
+        let (qpos, qvel) = T::begin(&mut self.rng, qpos, qvel);
+        self.simulation.begin(&qpos, &qvel);
+        self.begun = true;
+        Ok(Reset { obs: T::observe(&self.simulation), info: T::reset_info(&self.simulation) })
+    }
+
+    fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
+        self.spec.check_action(action)?;
+        if !self.begun {
+            return Err(EnvError::NeedsReset { id: self.spec.id.clone() });
+        }
+        let action = self.spec.action_space.clamp(action);
+        let controls: Vec<f64> = action.iter().map(|&x| f64::from(x)).collect();
+        self.simulation.step(&controls, T::FRAME_SKIP);
+        let dt = self.simulation.timestep() * f64::from(T::FRAME_SKIP);
+        let Outcome { reward, terminated, info } = T::outcome(&self.simulation, &action, dt);
+        Ok(Step { obs: T::observe(&self.simulation), reward, terminated, truncated: false, info })
+    }
+
+    /// `time` f64, seconds; `qpos` f64 `[nq]`, `qvel` and `warmstart` f64 `[nv]`; all four empty before the first reset;
+    /// `rng.*` of [`NumpyRng::save`].
+    fn save(&self) -> State {
+        let mut state = State::new();
+        let snapshot = self.begun.then(|| self.simulation.snapshot());
+        let Snapshot { time, qpos, qvel, warmstart } = snapshot.unwrap_or_default();
+        for (name, numbers) in [("time", time), ("qpos", qpos), ("qvel", qvel), ("warmstart", warmstart)] {
+            state.put(name, numbers);
+        }
+        state.nest("rng", self.rng.save());
+        state
+    }
+
+    fn restore(&mut self, state: State) -> Result<(), EnvError> {
+        let (snapshot, rng) = read(state, T::SIZES).map_err(EnvError::bad_state(&self.spec.id))?;
+        self.begun = snapshot.is_some();
+        if let Some(snapshot) = &snapshot {
+            self.simulation.restore(snapshot);
+        }
+        self.rng = rng;
+        Ok(())
+    }
+}
+
+/// What [`Mujoco::save`] wrote.
+fn read(mut state: State, sizes: Sizes) -> Result<(Option<Snapshot>, NumpyRng), StateError> {
+    let begun = !state.clone().f64s("time")?.1.is_empty();
+    let mut take = |path: &str, length: usize| {
+        let length = if begun { length } else { 0 };
+        let found = state.f64s(path)?.1;
+        if found.len() == length && found.iter().all(|x| x.is_finite()) {
+            return Ok(found);
+        }
+        let expected = format!("{length} finite numbers");
+        Err(StateError::Mismatch { path: path.into(), found: format!("{found:?}"), expected })
+    };
+    let snapshot = Snapshot {
+        time: take("time", 1)?,
+        qpos: take("qpos", sizes.positions)?,
+        qvel: take("qvel", sizes.velocities)?,
+        warmstart: take("warmstart", sizes.velocities)?,
+    };
+    let rng = NumpyRng::restored(state.part("rng"))?;
+    state.finish()?;
+    Ok((begun.then_some(snapshot), rng))
+}
+
+/// `weight · Σ a²` of an action `[A]`, in f32 and from the left as numpy computes it of fewer than eight f32.
+pub(super) fn control_cost(weight: f32, action: &[f32]) -> f64 {
+    f64::from(weight * action.iter().fold(0.0, |sum, a| sum + a * a))
+}
+
+/// Each number with noise from [-scale, scale] added.
+pub(super) fn jittered(rng: &mut NumpyRng, around: &[f64], scale: f64) -> Vec<f64> {
+    around.iter().map(|x| x + rng.uniform(-scale, scale)).collect()
+}
+
+/// Scalars by name.
+pub(super) fn info<const N: usize>(entries: [(&str, f64); N]) -> Info {
+    entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The observation of these numbers.
+pub(super) fn rounded<'a>(parts: impl IntoIterator<Item = &'a f64>) -> Vec<f32> {
+    parts.into_iter().map(|&x| x as f32).collect()
+}

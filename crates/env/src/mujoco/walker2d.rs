@@ -1,0 +1,48 @@
+//! `Walker2d-v5`: two legs walk along x, by torques at their six joints. It terminates where it is not healthy: height
+//! outside 0.8 to 2 m, or angle 1 rad or more.
+//!
+//! Observation, reward and reset are in [`upright`](super::upright). Source: `walker2d_v5.py`.
+
+use foresee_core::Termination;
+
+use super::rules;
+use super::simulation::{Simulation, Sizes};
+use super::task::{Outcome, Task};
+use super::upright::{self, between};
+use crate::environment::Info;
+use crate::numpy_random::NumpyRng;
+
+/// The task.
+#[derive(Debug)]
+pub struct Walker2d;
+
+impl Task for Walker2d {
+    const ID: &'static str = "Walker2d-v5";
+    const MODEL: &'static str = "walker2d_v5.xml";
+    const SIZES: Sizes = Sizes { positions: 9, velocities: 9, controls: 6 };
+    const OBS_DIM: usize = 17;
+    const ACTION_BOUND: f32 = 1.0;
+    const FRAME_SKIP: u32 = 4;
+
+    fn termination() -> Termination {
+        rules::walker2d()
+    }
+
+    fn begin(rng: &mut NumpyRng, qpos: &[f64], qvel: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        upright::begin(rng, qpos, qvel)
+    }
+
+    fn observe(simulation: &Simulation) -> Vec<f32> {
+        upright::observe(simulation)
+    }
+
+    fn reset_info(simulation: &Simulation) -> Info {
+        upright::reset_info(simulation)
+    }
+
+    fn outcome(simulation: &Simulation, action: &[f32], dt: f64) -> Outcome {
+        let qpos = simulation.qpos();
+        let healthy = between(0.8, qpos[1], 2.0) && between(-1.0, qpos[2], 1.0);
+        upright::outcome(simulation, healthy, action, dt)
+    }
+}

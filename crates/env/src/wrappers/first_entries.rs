@@ -1,0 +1,110 @@
+//! The observation's first entries alone: MBPO's truncated observations of Ant (27, without the contact forces) and
+//! Humanoid (45), which its model could not learn otherwise (Janner et al. 2019, and `AntTruncatedObs` in its code).
+
+use foresee_core::State;
+
+use crate::environment::{EnvError, Environment, Physics, Reset, Spec, Step};
+use crate::space::BoxSpace;
+
+/// A task of which only the first so many entries are observed.
+pub struct FirstEntries {
+    inner: Box<dyn Environment>,
+    spec: Spec,
+}
+
+impl FirstEntries {
+    /// Observes the first `entries` of the task's observation.
+    ///
+    /// # Errors
+    /// If there are fewer of them, or none is asked for, or the task's termination rule asks for another one.
+    pub fn new(inner: Box<dyn Environment>, entries: usize) -> Result<Self, EnvError> {
+        let all = inner.spec();
+        let refused =
+            |hint: String| EnvError::Config(format!("`env.first_entries` is {entries} for `{}`\nhint: {hint}", all.id));
+        let there = all.observation_space.dim();
+        if !(1..=there).contains(&entries) {
+            return Err(refused(format!("1 to {there}, the entries of its observation")));
+        }
+        let bounds = all.termination.iter().flat_map(|rule| rule.bounds.iter().chain(&rule.goal));
+        if let Some(last) = bounds.map(|bound| bound.index).max()
+            && last >= entries
+        {
+            return Err(refused(format!("at least {}; when it terminates is told by entry {last}", last + 1)));
+        }
+        let BoxSpace { low, high } = &all.observation_space;
+        let observation_space = BoxSpace::new(low[..entries].to_vec(), high[..entries].to_vec());
+        let spec = Spec { observation_space, ..all.clone() };
+        Ok(Self { inner, spec })
+    }
+
+    fn first(&self, mut obs: Vec<f32>) -> Vec<f32> {
+        obs.truncate(self.spec.observation_space.dim());
+        obs
+    }
+}
+
+impl Environment for FirstEntries {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn reset(&mut self, seed: Option<u64>) -> Result<Reset, EnvError> {
+        let reset = self.inner.reset(seed)?;
+        Ok(Reset { obs: self.first(reset.obs), ..reset })
+    }
+
+    fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
+        let step = self.inner.step(action)?;
+        Ok(Step { obs: self.first(step.obs), ..step })
+    }
+
+    /// `inner.*` alone.
+    fn save(&self) -> State {
+        let mut state = State::new();
+        state.nest("inner", self.inner.save());
+        state
+    }
+
+    fn restore(&mut self, mut state: State) -> Result<(), EnvError> {
+        let inner = state.part("inner");
+        state.finish().map_err(EnvError::bad_state(&self.spec.id))?;
+        self.inner.restore(inner)
+    }
+
+    fn set_physics(&mut self, physics: Physics) -> Result<(), EnvError> {
+        self.inner.set_physics(physics)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classic::{CartPoleContinuous, Pendulum};
+
+    #[test]
+    fn what_is_left_is_what_the_task_gives_and_the_future_is_the_tasks() {
+        let mut whole = Pendulum::new();
+        let mut env = FirstEntries::new(Box::<Pendulum>::default(), 2).unwrap();
+        assert_eq!(env.spec().observation_space, BoxSpace::symmetric(&[1.0, 1.0]));
+        assert_eq!(env.reset(Some(5)).unwrap().obs, whole.reset(Some(5)).unwrap().obs[..2]);
+        for action in [0.3, -1.2, 0.7] {
+            let (got, want) = (env.step(&[action]).unwrap(), whole.step(&[action]).unwrap());
+            assert_eq!((&got.obs[..], got.reward), (&want.obs[..2], want.reward));
+        }
+    }
+
+    #[test]
+    fn what_is_impossible_is_named_with_a_hint() {
+        let message = |env: Box<dyn Environment>, entries| FirstEntries::new(env, entries).err().unwrap().to_string();
+        for entries in [0, 4] {
+            assert_eq!(
+                message(Box::<Pendulum>::default(), entries),
+                format!(
+                    "`env.first_entries` is {entries} for `Pendulum-v1`\nhint: 1 to 3, the entries of its observation"
+                )
+            );
+        }
+        let message = message(Box::<CartPoleContinuous>::default(), 2);
+        assert!(message.ends_with("\nhint: at least 3; when it terminates is told by entry 2"), "{message}");
+    }
+}

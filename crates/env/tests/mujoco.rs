@@ -1,0 +1,113 @@
+//! MuJoCo's tasks against Gymnasium's own: recorded episodes, replayed, and resets. The folder is `FORESEE_ENV_TRACES`,
+//! or else `assets/env_traces`, whose README says how the files came to be.
+//!
+//! Without MuJoCo these tests say on stderr that they are skipped; with `FORESEE_REQUIRE_MUJOCO=1` they fail instead.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+
+use flate2::read::GzDecoder;
+use foresee_env::mujoco::of_test::{VERSION, mujoco_of_test};
+use foresee_env::{Environment, check_environment, make, make_unscaled};
+use serde_json::Value;
+
+const IDS: [&str; 6] =
+    ["InvertedPendulum-v5", "Reacher-v5", "Swimmer-v5", "Hopper-v5", "Walker2d-v5", "HalfCheetah-v5"];
+
+/// The header and the lines after it.
+fn trace(id: &str) -> (Value, Vec<Value>) {
+    let folder = std::env::var_os("FORESEE_ENV_TRACES")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/env_traces")), PathBuf::from);
+    let path = folder.join(format!("{id}.jsonl.gz"));
+    let file = std::fs::File::open(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}\nhint: point FORESEE_ENV_TRACES at the traces", path.display()));
+    let mut lines = BufReader::new(GzDecoder::new(file))
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(&line.expect("a whole gzip file")).expect("a JSON object a line"));
+    (lines.next().expect("a header"), lines.collect())
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().expect("an array").iter().map(|x| x.as_f64().expect("a number")).collect()
+}
+
+/// Positions and velocities, `[nq]` and `[nv]`.
+fn physics(env: &dyn Environment) -> [Vec<f64>; 2] {
+    let mut state = env.save();
+    let paths: Vec<_> = state.iter().map(|(path, _)| path.to_owned()).collect();
+    [".qpos", ".qvel"].map(|name| {
+        let path = paths.iter().find(|path| path.ends_with(name)).expect("a simulation");
+        state.f64s(path).expect("f64").1
+    })
+}
+
+#[track_caller]
+fn assert_bits(what: &str, got: &[f64], want: &[f64]) {
+    let bits = |numbers: &[f64]| numbers.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(got), bits(want), "{what}: {got:?}, recorded {want:?}");
+}
+
+/// Plays a file through from its seed: every reset after the first goes on with the generator, as in the recording.
+fn replay(id: &str) {
+    let (header, lines) = trace(id);
+    assert_eq!((header["env_id"].as_str(), header["mujoco"].as_str()), (Some(id), Some(VERSION)));
+    let mut env = make_unscaled(id).unwrap();
+    assert_eq!(env.spec().observation_space.dim() as u64, header["obs_shape"][0].as_u64().unwrap());
+    assert_eq!(env.spec().max_episode_steps.map(u64::from), header["max_episode_steps"].as_u64());
+    let bounds = |key: &str| numbers(&header[key]).into_iter().map(|x| x as f32).collect::<Vec<_>>();
+    assert_eq!(env.spec().action_space.low, bounds("act_low"));
+    assert_eq!(env.spec().action_space.high, bounds("act_high"));
+
+    let mut seed = header["seed"].as_u64();
+    let mut steps = 0;
+    for line in &lines {
+        let place = format!("{id}, episode {}, step {}", line["episode"], line["t"]);
+        let obs = if line["kind"] == "reset" {
+            env.reset(seed.take()).unwrap().obs
+        } else {
+            let action: Vec<f32> = numbers(&line["action"]).into_iter().map(|x| x as f32).collect();
+            let step = env.step(&action).unwrap();
+            let reward = line["reward"].as_f64().unwrap();
+            // numpy's |tip − target| comes from a BLAS whose last bit depends on the processor.
+            let bound = if id == "Reacher-v5" { f64::EPSILON * reward.abs() } else { 0.0 };
+            assert!((step.reward - reward).abs() <= bound, "{place}: reward {:?}, recorded {reward:?}", step.reward);
+            assert_eq!(Some(step.terminated), line["terminated"].as_bool(), "{place}, terminated");
+            assert_eq!(Some(step.truncated), line["truncated"].as_bool(), "{place}, truncated");
+            let info = line["info"].as_object().unwrap();
+            assert_eq!(step.info.keys().collect::<Vec<_>>(), info.keys().collect::<Vec<_>>(), "{place}");
+            for (name, value) in &step.info {
+                let want = info[name].as_f64().unwrap();
+                let bound =
+                    if ["reward_dist", "distance_from_origin"].contains(&name.as_str()) { f64::EPSILON } else { 0.0 };
+                assert!((value - want).abs() <= bound * want.abs(), "{place}: {name} {value:?}, recorded {want:?}");
+            }
+            steps += 1;
+            step.obs
+        };
+        let want: Vec<f32> = numbers(&line["obs"]).into_iter().map(|x| x as f32).collect();
+        assert_eq!(obs, want, "{place}, obs");
+        let [qpos, qvel] = physics(env.as_ref());
+        assert_bits(&format!("{place}, qpos"), &qpos, &numbers(&line["qpos"]));
+        assert_bits(&format!("{place}, qvel"), &qvel, &numbers(&line["qvel"]));
+    }
+    assert_eq!(steps, 200, "{id}");
+}
+
+#[test]
+fn recorded_episodes_of_gymnasium_are_replayed_to_the_last_bit() {
+    if mujoco_of_test("recorded_episodes_of_gymnasium_are_replayed_to_the_last_bit") {
+        for id in IDS {
+            replay(id);
+        }
+    }
+}
+
+#[test]
+fn every_task_keeps_the_promises_of_an_environment() {
+    if mujoco_of_test("every_task_keeps_the_promises_of_an_environment") {
+        for id in IDS {
+            check_environment(|| make(id)).unwrap();
+            check_environment(|| make_unscaled(id)).unwrap();
+        }
+    }
+}
