@@ -12,7 +12,7 @@ use std::time::Instant;
 use foresee_env::{EnvConfig, Environment, gym};
 
 const ROUNDS: usize = 5;
-const STEPS: usize = 20_000;
+const STEPS: usize = 10_000;
 /// Of the space, in turns of both signs; exact in f32.
 const ACTION: f32 = 0.25;
 
