@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use common::{Place, VARIANTS, checkpoints, text};
+use foresee_env::mujoco::of_test::environments_of_test;
 use serde_json::Value;
 
 fn manifest(place: &Place) -> Value {
@@ -211,17 +212,20 @@ fn check_prints_a_config_that_check_prints_again() {
 #[test]
 fn everything_that_is_listed_can_be_chosen() {
     let place = Place::new();
+    let environments: Vec<&str> =
+        environments_of_test("everything_that_is_listed_can_be_chosen").map(|info| info.id).collect();
     for (what, key, some) in [
         ("envs", "env.id", &["Pendulum-v1", "MountainCarContinuous-v0", "CartPoleContinuous-v0"][..]),
         ("losses", "model.loss.kind", &["mle", "mse", "vagram", "itervaml", "value_weighted"]),
         ("algos", "algo", &["mbpo", "sac"]),
     ] {
         let said = place.succeeds(&["list", what]);
-        let names: Vec<_> = said.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
+        let lines: Vec<_> = said.lines().take_while(|line| !line.is_empty()).collect();
+        let names: Vec<_> = lines.iter().map(|line| line.split_whitespace().next().unwrap()).collect();
         assert!(some.iter().all(|name| names.contains(name)), "{said}");
-        for name in names {
+        for name in names.into_iter().filter(|name| what != "envs" || environments.contains(name)) {
             place.succeeds(&["check", "tiny.toml", &format!("{key}={name}")]);
         }
-        assert!(said.lines().all(|line| line.split_whitespace().count() > 2), "{said}");
+        assert!(lines.iter().all(|line| line.split_whitespace().count() > 2), "{said}");
     }
 }

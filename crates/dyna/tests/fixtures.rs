@@ -1,16 +1,12 @@
-//! Schedules, the imagined ring and its capacity, and termination rules against the numbers of `protocol.json`, exactly.
+//! Schedules, the imagined ring and its capacity against the numbers of `protocol.json`, exactly.
 //! The folder is `FORESEE_FIXTURES`, or else `assets/fixtures`, whose README says how the file came to be.
 
 use std::path::PathBuf;
 
-use foresee_core::Termination;
-use foresee_core::termination::Bound;
 use foresee_dyna::config::RolloutConfig;
 use foresee_dyna::replay::ImaginedBuffer;
 use foresee_dyna::schedule::{Schedule, truncated_linear};
 use serde_json::Value;
-
-const INF: f32 = f32::INFINITY;
 
 fn protocol() -> Value {
     let folder = std::env::var_os("FORESEE_FIXTURES")
@@ -109,48 +105,6 @@ fn the_imagined_capacity_is_that_of_the_fixtures() {
             assert_eq!(rollout.horizon.floor(step) as u64, count(horizon), "{case}, epoch {epoch}");
             let got = rollout.capacity(step, count(&case["freq_train_model"]), epoch_length);
             assert_eq!(got as u64, count(capacity), "{case}, epoch {epoch}");
-        }
-    }
-}
-
-fn open(index: usize, low: f32, high: f32) -> Bound {
-    Bound { index, low, high, closed: false }
-}
-
-fn closed(index: usize, low: f32, high: f32) -> Bound {
-    Bound { index, low, high, closed: true }
-}
-
-/// Height above 0.7, angle within 0.2 rad, everything after the height within 100; the reference forgets the lower side.
-fn hopper(two_sided: bool) -> Termination {
-    let low = if two_sided { -100.0 } else { -INF };
-    let rest = (1..11).map(|index| open(index, low, 100.0));
-    Termination::outside([open(0, 0.7, INF), open(1, -0.2, 0.2)].into_iter().chain(rest).collect())
-}
-
-#[test]
-fn termination_rules_as_data_are_those_of_the_fixtures() {
-    let twelve_degrees = (12.0 * std::f64::consts::TAU / 360.0) as f32;
-    let with_any = |bounds| Termination { bounds, ..Termination::never() };
-    let rules = [
-        ("hopper", "done", hopper(false)),
-        ("hopper", "done_two_sided", hopper(true)),
-        ("walker2d", "done", with_any(vec![open(0, 0.8, 2.0), open(1, -1.0, 1.0)])),
-        ("ant", "done", Termination::outside(vec![closed(0, 0.2, 1.0)])),
-        ("humanoid", "done", with_any(vec![closed(0, 1.0, 2.0)])),
-        ("inverted_pendulum", "done", Termination::outside(vec![closed(1, -0.2, 0.2)])),
-        ("cartpole", "done", with_any(vec![open(0, -2.4, 2.4), open(2, -twelve_degrees, twelve_degrees)])),
-        ("no_termination", "done", Termination::never()),
-    ];
-    let fixture = &protocol()["termination"];
-    for name in fixture.as_object().expect("rules by name").keys() {
-        assert!(rules.iter().any(|(known, ..)| known == name), "`{name}` has no rule here");
-    }
-    for (name, key, rule) in rules {
-        let (states, done) = (list(&fixture[name]["next_obs"]), list(&fixture[name][key]));
-        assert_eq!(states.len(), done.len());
-        for (i, (obs, done)) in states.iter().zip(done).enumerate() {
-            assert_eq!(Some(rule.terminated(&floats(obs))), done.as_bool(), "{name}, {key}, row {i}: {obs}");
         }
     }
 }

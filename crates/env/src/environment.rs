@@ -3,6 +3,8 @@
 //! What every environment keeps, and [`check_environment`](crate::check_environment) tests:
 //! * `terminated` is the task's own end, exactly when the rule in its spec says so of the new observation;
 //!   `truncated` is the time limit's, exactly at `max_episode_steps`. Both may be true at once.
+//!   A task whose state is finer than the observation decides on the state ([`mujoco`](crate::mujoco::rules)): within a
+//!   rounding of a bound the rule may differ, once in about 1e5 ends.
 //!   Behind noisy sensors ([`Family`](crate::wrappers::Family)) the rule is one of the observation before the noise:
 //!   there the checker can be asked only of a task that never terminates, and who applies the rule to what is observed,
 //!   as an imagined rollout does, approximates it.

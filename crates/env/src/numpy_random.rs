@@ -190,6 +190,35 @@ mod tests {
         assert_eq!([rng.uniform(-pi, pi), rng.uniform(-1.0, 1.0)], [1.721316619099806, -0.12224312049589536]);
     }
 
+    /// `np.random.default_rng(42).standard_normal(6)`
+    const NORMALS: [f64; 6] = [
+        0.30471707975443135,
+        -1.0399841062404955,
+        0.7504511958064572,
+        0.9405647163912139,
+        -1.9510351886538364,
+        -1.302179506862318,
+    ];
+
+    #[test]
+    fn a_standard_normal_is_numpys() {
+        let mut rng = NumpyRng::from_seed(42);
+        assert_eq!(NORMALS.map(|_| rng.standard_normal()), NORMALS);
+    }
+
+    /// The tail and the wedges take `exp` and `ln_1p` from the system.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
+    #[test]
+    fn a_million_standard_normals_are_numpys_through_wedges_and_tail() {
+        // `rng = np.random.default_rng(0); x = rng.standard_normal(10**6)`, then
+        // `np.bitwise_xor.reduce(x.view(np.uint64)), (abs(x) > 3.6541528853610088).sum(), rng.random()`
+        let mut rng = NumpyRng::from_seed(0);
+        let draws: Vec<f64> = (0..1_000_000).map(|_| rng.standard_normal()).collect();
+        assert_eq!(draws.iter().fold(0, |bits, x| bits ^ x.to_bits()), 0xff02_962a_c420_6ad2);
+        assert_eq!(draws.iter().filter(|x| x.abs() > ziggurat::END).count(), 266);
+        assert_eq!(rng.next_f64(), 0.1376350092864419);
+    }
+
     #[test]
     fn its_words_are_those_of_rand_pcg() {
         for seed in 0..20 {

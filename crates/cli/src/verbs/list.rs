@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use foresee_dyna::Algo;
+use foresee_env::mujoco::library;
 use foresee_nn::device;
 use foresee_world_model::LossKind;
 
@@ -18,6 +19,14 @@ pub fn list(what: Listed) -> Result<ExitCode, Failure> {
             for env in foresee_env::list() {
                 say(format!("{:<24} {}", env.id, env.description));
             }
+            say(format!(
+                "{:<24} any environment of Python's Gymnasium whose spaces are boxes, as gym:Ant-v5",
+                "gym:ID"
+            ));
+            say(match library::found() {
+                Ok(found) => format!("\nsimulated by {found}"),
+                Err(error) => format!("\nMuJoCo's tasks cannot run here: {error}"),
+            });
         }
         Listed::Losses => LossKind::ALL.iter().for_each(|(loss, line)| say(format!("{:<24} {line}", loss.name()))),
         Listed::Devices => device::list().into_iter().for_each(|(word, behind)| {

@@ -8,7 +8,7 @@ use thiserror::Error;
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum MujocoError {
     /// Nowhere a library.
-    #[error("MuJoCo's library was not found; searched were{}\nhint: {INSTALL},\nhint: or name it by `env.mujoco.library`", list(.searched))]
+    #[error("MuJoCo's library was not found{}\nhint: {INSTALL}, or name it by `env.mujoco.library`", list(.searched))]
     NoLibrary {
         /// Where it was looked for, in that order.
         searched: Vec<String>,
@@ -30,7 +30,7 @@ pub enum MujocoError {
         version: String,
     },
     /// Nowhere Gymnasium's models.
-    #[error("Gymnasium's MuJoCo models were not found; searched were{}\nhint: {INSTALL},\nhint: or name their folder by `env.mujoco.assets`", list(.searched))]
+    #[error("Gymnasium's MuJoCo models were not found{}\nhint: {INSTALL}, or name their folder by `env.mujoco.assets`", list(.searched))]
     NoAssets {
         /// Where they were looked for, in that order.
         searched: Vec<String>,
@@ -49,5 +49,5 @@ pub enum MujocoError {
 const INSTALL: &str = r#"in a virtual environment, `pip install "gymnasium[mujoco]==1.4.0" mujoco==3.17.0`"#;
 
 fn list(places: &[String]) -> String {
-    places.iter().map(|place| format!("\n  {place}")).collect()
+    places.iter().map(|place| format!("\n  searched: {place}")).collect()
 }

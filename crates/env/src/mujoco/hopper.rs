@@ -1,7 +1,7 @@
 //! `Hopper-v5`: one leg hops along x, by torques at its three joints. It terminates where it is not healthy: height at most
 //! 0.7 m, angle 0.2 rad or more, or any later entry of the state beyond 100.
 //!
-//! Observation, reward and reset are in [`upright`](super::upright). Source: `hopper_v5.py`.
+//! Observation, reward and reset are in `upright.rs`. Source: `hopper_v5.py`.
 
 use foresee_core::Termination;
 

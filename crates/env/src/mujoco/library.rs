@@ -97,18 +97,24 @@ pub(super) fn open(library: Option<&Path>) -> Result<&'static Library, MujocoErr
     Ok(library)
 }
 
+/// MuJoCo on this machine, in words: its version and where it is.
+///
+/// # Errors
+/// If no library is found, or the one that is named or found first cannot be used.
+pub fn found() -> Result<String, MujocoError> {
+    let library = open(None)?;
+    Ok(format!("MuJoCo {}, {}", library.version, library.path.display()))
+}
+
 /// The first file that loads. One that loads and is too old ends the search: it is what the user has installed.
 fn first_found() -> Result<Library, MujocoError> {
     let mut searched = Vec::new();
-    for places in [search::library, search::library_of_python] {
-        let candidates = places();
-        for path in candidates.paths {
-            match load(&path) {
-                Err(MujocoError::Library { .. }) => {}
-                outcome => return outcome,
-            }
+    for candidate in search::libraries() {
+        match candidate.map(|path| load(&path)) {
+            Ok(Err(MujocoError::Library { path, reason })) => searched.push(format!("{}: {reason}", path.display())),
+            Ok(outcome) => return outcome,
+            Err(nothing) => searched.push(nothing),
         }
-        searched.extend(candidates.searched);
     }
     Err(MujocoError::NoLibrary { searched })
 }
@@ -118,39 +124,41 @@ fn load(path: &Path) -> Result<Library, MujocoError> {
     let unusable = |error: libloading::Error| MujocoError::Library { path: path.into(), reason: error.to_string() };
     // SAFETY: loading runs the library's initialisers; those of MuJoCo register its plugins and nothing else.
     let library = unsafe { libloading::Library::new(path) }.map_err(unusable)?;
-    // SAFETY: each name is asked for with the type that `mujoco.h` declares for it.
-    let found = unsafe { bind(&library, path) }.map_err(unusable)?;
-    let Bound { library: functions, raw_version } = found;
-    if raw_version < OLDEST {
-        return Err(MujocoError::TooOld { path: path.into(), version: functions.version });
-    }
-    // SAFETY: both symbols are global function pointers of this type, null by default.
+    // SAFETY: the type is the one that `mujoco.h` declares.
+    let version = unsafe { library.get::<unsafe extern "C" fn() -> c_int>("mj_version") }.map_err(unusable)?;
+    // SAFETY: it takes nothing and returns a constant.
+    let version = unsafe { version() };
+    check_version(path, version)?;
+    // SAFETY: the names are those of `mujoco.h` from this version on.
+    let functions = unsafe { bind(&library, path, version) }.map_err(unusable)?;
+    // SAFETY: as above.
     unsafe { set_handlers(&library) }.map_err(unusable)?;
     // The functions must stay where they are for the rest of the process.
     core::mem::forget(library);
     Ok(functions)
 }
 
-struct Bound {
-    library: Library,
-    raw_version: c_int,
+fn check_version(path: &Path, version: c_int) -> Result<(), MujocoError> {
+    if version >= OLDEST {
+        return Ok(());
+    }
+    Err(MujocoError::TooOld { path: path.into(), version: in_words(version) })
 }
 
+/// # Safety
+/// The library must declare each name with the type of the field, as `mujoco.h` does.
 #[allow(unsafe_code, reason = "foreign functions are bound here")]
-unsafe fn bind(library: &libloading::Library, path: &Path) -> Result<Bound, libloading::Error> {
+unsafe fn bind(library: &libloading::Library, path: &Path, version: c_int) -> Result<Library, libloading::Error> {
     macro_rules! function {
         ($name:literal) => {
-            // SAFETY: the caller vouches for the type, which is that of the field.
+            // SAFETY: the caller vouches for the types.
             *unsafe { library.get($name) }?
         };
     }
-    let version: unsafe extern "C" fn() -> c_int = function!("mj_version");
-    // SAFETY: it takes nothing and reads a constant.
-    let raw_version = unsafe { version() };
-    let library = Library {
+    Ok(Library {
         path: path.into(),
-        version: in_words(raw_version),
-        bits: StateBits::of(raw_version),
+        version: in_words(version),
+        bits: StateBits::of(version),
         load_xml: function!("mj_loadXML"),
         make_data: function!("mj_makeData"),
         delete_data: function!("mj_deleteData"),
@@ -163,8 +171,7 @@ unsafe fn bind(library: &libloading::Library, path: &Path) -> Result<Bound, libl
         set_state: function!("mj_setState"),
         name_to_id: function!("mj_name2id"),
         local_to_global: function!("mj_local2Global"),
-    };
-    Ok(Bound { library, raw_version })
+    })
 }
 
 /// 3.4.0 is 340; from 3.5.0 on, 3.17.0 is 3017000.
@@ -179,12 +186,14 @@ fn in_words(version: c_int) -> String {
 
 type Handler = extern "C" fn(*const c_char);
 
+/// # Safety
+/// As of [`bind`]; and no other thread may be inside the library.
 #[allow(unsafe_code, reason = "foreign globals are set here")]
 unsafe fn set_handlers(library: &libloading::Library) -> Result<(), libloading::Error> {
     for (name, handler) in [("mju_user_error", abort as Handler), ("mju_user_warning", keep_warning as Handler)] {
         // SAFETY: `mujoco.h` declares `extern void (*name)(const char*)`, so the symbol is the address of a pointer.
         let global = *unsafe { library.get::<*mut Option<Handler>>(name) }?;
-        // SAFETY: the library was just loaded and no thread of ours is inside it.
+        // SAFETY: the address is that of a live global, and nobody reads it meanwhile.
         unsafe { *global = Some(handler) };
     }
     Ok(())
@@ -232,6 +241,17 @@ mod tests {
         {
             assert_eq!(in_words(raw), want);
         }
+    }
+
+    #[test]
+    fn a_library_before_3_1_is_refused() {
+        let outcome = |version| check_version(Path::new("lib/libmujoco.so"), version);
+        assert!([310, 340, 3_005_000].into_iter().all(|version| outcome(version).is_ok()));
+        let message = outcome(237).unwrap_err().to_string();
+        assert!(
+            message.starts_with("MuJoCo 2.3.7 of lib/libmujoco.so is too old\nhint: 3.1.0 or later; in a"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -26,6 +26,10 @@ pub mod task;
 mod upright;
 pub mod walker2d;
 
+use std::path::PathBuf;
+
+use crate::config::MujocoConfig;
+
 pub use error::MujocoError;
 pub use half_cheetah::HalfCheetah;
 pub use hopper::Hopper;
@@ -34,3 +38,11 @@ pub use reacher::Reacher;
 pub use swimmer::Swimmer;
 pub use task::Mujoco;
 pub use walker2d::Walker2d;
+
+/// The folder of Gymnasium's models.
+///
+/// # Errors
+/// If it is not found, or the library beside which it may be is not.
+pub fn assets(config: &MujocoConfig) -> Result<PathBuf, MujocoError> {
+    search::assets(config.assets.as_deref(), &library::open(config.library.as_deref())?.path)
+}

@@ -3,8 +3,9 @@
 //! o = (cos θ₁, cos θ₂, sin θ₁, sin θ₂, target x, y, θ̇₁, θ̇₂, tip − target x, y); r = −|tip − target| − |a|².
 //! The target is drawn at the reset, uniformly in a disc of 0.2 m, and stays. Source: `reacher_v5.py`.
 //!
-//! Where the tip is, MuJoCo says ([`Simulation::body_position`]), as it does to Gymnasium; by the joint angles alone it
-//! would be (0.1 cos θ₁ + 0.11 cos(θ₁ + θ₂), 0.1 sin θ₁ + 0.11 sin(θ₁ + θ₂)).
+//! The angles put the tip at (0.1 cos θ₁ + 0.11 cos(θ₁ + θ₂), 0.1 sin θ₁ + 0.11 sin(θ₁ + θ₂)), and so it is at a reset.
+//! After a step Gymnasium reads where MuJoCo last computed it, which is before the step's end and up to millimetres away
+//! ([`Simulation::body_position`]); so it is read there here.
 
 use std::ffi::CStr;
 

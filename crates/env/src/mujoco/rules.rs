@@ -1,8 +1,9 @@
 //! When MuJoCo's tasks terminate, as rules on observations: what an imagined state has instead of a simulator. They need
 //! no library.
 //!
-//! Gymnasium 1.4.0's `*_v5.py` say the same of the state in f64. There `terminated` is decided; where an entry lies within
-//! a rounding to f32 of a bound (6e-8 of it), the rule on the observation may say otherwise.
+//! Gymnasium 1.4.0's `*_v5.py` say the same of the state in f64, and a step's `terminated` is decided there, so that
+//! episodes end where Gymnasium's do. Where an entry lies within its rounding to f32 of a bound, the rule on the
+//! observation may say otherwise; a fall crosses a bound by millimetres a step, so that is about one end in 1e5.
 
 use foresee_core::Termination;
 use foresee_core::termination::Bound;

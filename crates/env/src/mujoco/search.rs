@@ -11,48 +11,38 @@ use super::error::MujocoError;
 /// The environment variable that names the library.
 pub(super) const VARIABLE: &str = "MUJOCO_LIB";
 
-/// Files to try for the library in that order, and what was searched, in words. A bare name is for the loader's path.
-pub(super) struct Candidates {
-    pub(super) paths: Vec<PathBuf>,
-    pub(super) searched: Vec<String>,
-}
-
 /// The library that is named, by `[env.mujoco] library` or by `MUJOCO_LIB`.
 pub(super) fn named(library: Option<&Path>) -> Option<PathBuf> {
-    library.map(PathBuf::from).or_else(|| std::env::var_os(VARIABLE).map(PathBuf::from))
+    library.map(PathBuf::from).or_else(|| path_of(VARIABLE))
 }
 
-/// Where the library may be if nobody named it.
-pub(super) fn library() -> Candidates {
-    let mut paths = Vec::new();
-    let mut searched = vec![format!("`env.mujoco.library` and ${VARIABLE}: not set")];
-    match virtual_env() {
-        Some(root) => {
-            let found: Vec<_> = site_packages(&root).iter().flat_map(|site| libraries(&site.join("mujoco"))).collect();
-            searched.push(format!("{}: {} in mujoco/ of its site-packages", root.display(), count(found.len())));
-            paths.extend(found);
-        }
-        None => searched.push("$VIRTUAL_ENV: not set".into()),
+/// A file to try, or a bare name for the loader's path; or why a place has none.
+pub(super) type Candidate = Result<PathBuf, String>;
+
+/// Where the library may be if nobody named it, in the order to try.
+pub(super) fn libraries() -> impl Iterator<Item = Candidate> {
+    let named = core::iter::once(Err(format!("`env.mujoco.library` and {VARIABLE}, which are not set")));
+    // A process is only started when the rest has failed.
+    let python = core::iter::once_with(libraries_of_python).flatten();
+    named
+        .chain(libraries_of_virtual_env(virtual_env().as_deref()))
+        .chain([Ok(libloading::library_filename("mujoco").into())])
+        .chain(python)
+}
+
+fn libraries_of_virtual_env(root: Option<&Path>) -> Vec<Candidate> {
+    let Some(root) = root else { return vec![Err("VIRTUAL_ENV, which is not set".into())] };
+    let found = site_packages(root).into_iter().flat_map(|site| libraries_in(&site.join("mujoco")));
+    let found: Vec<_> = found.map(Ok).collect();
+    let nothing = format!("VIRTUAL_ENV {}, which has no package mujoco", root.display());
+    if found.is_empty() { vec![Err(nothing)] } else { found }
+}
+
+fn libraries_of_python() -> Vec<Candidate> {
+    match folder_of_package("mujoco").map(|folder| libraries_in(&folder)) {
+        Some(found) if !found.is_empty() => found.into_iter().map(Ok).collect(),
+        _ => vec![Err("python3, which has no package mujoco".into())],
     }
-    let name = libloading::library_filename("mujoco");
-    searched.push(format!("the loader's path: no {}", name.display()));
-    paths.push(name.into());
-    Candidates { paths, searched }
-}
-
-/// Where the library may be according to `python3`, and what was searched, in words.
-pub(super) fn library_of_python() -> Candidates {
-    let folder = folder_of_package("mujoco");
-    let paths = folder.as_deref().map(libraries).unwrap_or_default();
-    let searched = match folder {
-        Some(folder) => format!("python3: {} in {}", count(paths.len()), folder.display()),
-        None => "python3: it does not know the package `mujoco`".into(),
-    };
-    Candidates { paths, searched: vec![searched] }
-}
-
-fn count(libraries: usize) -> String {
-    if libraries == 0 { "no library".into() } else { format!("{libraries} that cannot be loaded") }
 }
 
 /// The folder of Gymnasium's models.
@@ -64,7 +54,7 @@ pub(super) fn assets(named: Option<&Path>, library: &Path) -> Result<PathBuf, Mu
     let mut is_there = |folder: PathBuf| {
         let there = folder.join("hopper.xml").is_file();
         if !there {
-            searched.push(folder.display().to_string());
+            searched.push(format!("{}, which has no hopper.xml", folder.display()));
         }
         there.then_some(folder)
     };
@@ -77,13 +67,18 @@ pub(super) fn assets(named: Option<&Path>, library: &Path) -> Result<PathBuf, Mu
     let found = beside.into_iter().chain(sites.iter().map(|site| within(site))).find_map(&mut is_there);
     let found = found.or_else(|| is_there(folder_of_package("gymnasium")?.join("envs/mujoco/assets")));
     found.ok_or_else(|| {
-        searched.push("python3: it does not know the package `gymnasium`, or not with these models".into());
+        searched.push("python3, which has no package gymnasium with them".into());
         MujocoError::NoAssets { searched }
     })
 }
 
 fn virtual_env() -> Option<PathBuf> {
-    std::env::var_os("VIRTUAL_ENV").filter(|root| !root.is_empty()).map(PathBuf::from)
+    path_of("VIRTUAL_ENV")
+}
+
+/// What an environment variable names; nothing if it is empty.
+fn path_of(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// `lib/python3*/site-packages`, on Windows `Lib/site-packages`.
@@ -94,7 +89,7 @@ fn site_packages(root: &Path) -> Vec<PathBuf> {
 }
 
 /// MuJoCo's libraries in a folder: `libmujoco.so.3.17.0`, `libmujoco.3.17.0.dylib` or `mujoco.dll`.
-fn libraries(folder: &Path) -> Vec<PathBuf> {
+fn libraries_in(folder: &Path) -> Vec<PathBuf> {
     let is_library = |path: &PathBuf| {
         let name = file_name(path);
         name == "mujoco.dll" || name.starts_with("libmujoco") && (name.contains(".so") || name.ends_with(".dylib"))
@@ -123,4 +118,37 @@ fn folder_of_package(name: &str) -> Option<PathBuf> {
     let output = Command::new("python3").args(["-c", &program]).output().ok()?;
     let folder = String::from_utf8(output.stdout).ok()?;
     (output.status.success() && !folder.is_empty()).then(|| folder.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_virtual_environments_library_is_found_by_the_name_that_its_system_gives_it() {
+        let root = tempfile::tempdir().unwrap();
+        let package = root.path().join("lib/python3.11/site-packages/mujoco");
+        std::fs::create_dir_all(&package).unwrap();
+        let candidates = || libraries_of_virtual_env(Some(root.path()));
+        assert_eq!(candidates(), [Err(format!("VIRTUAL_ENV {}, which has no package mujoco", root.path().display()))]);
+        for name in ["_batch.cpython-311-x86_64-linux-gnu.so", "mujoco.h", "libmujoco_plugin.txt"] {
+            std::fs::write(package.join(name), "").unwrap();
+        }
+        let names = ["libmujoco.3.17.0.dylib", "libmujoco.so.3.17.0", "mujoco.dll"];
+        for name in names {
+            std::fs::write(package.join(name), "").unwrap();
+        }
+        assert_eq!(candidates(), names.map(|name| Ok(package.join(name))));
+        assert_eq!(libraries_of_virtual_env(None), [Err("VIRTUAL_ENV, which is not set".to_owned())]);
+    }
+
+    #[test]
+    fn models_are_found_beside_the_library() {
+        let site = tempfile::tempdir().unwrap();
+        let assets_of_site = site.path().join("gymnasium/envs/mujoco/assets");
+        std::fs::create_dir_all(&assets_of_site).unwrap();
+        std::fs::write(assets_of_site.join("hopper.xml"), "").unwrap();
+        assert_eq!(assets(None, &site.path().join("mujoco/libmujoco.so.3.17.0")), Ok(assets_of_site.clone()));
+        assert_eq!(assets(Some(&assets_of_site), Path::new("libmujoco.so")), Ok(assets_of_site));
+    }
 }

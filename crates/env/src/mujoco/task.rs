@@ -3,7 +3,7 @@
 //! them.
 //!
 //! Rewards, terminations and resets are computed in the order and the precision of Gymnasium 1.4.0: in f64 on the
-//! simulation's state, with the control cost in f32 as numpy has it ([`control_cost`]). Two things differ:
+//! simulation's state, with the control cost in f32 as numpy has it (`control_cost`). Two things differ:
 //! * Observations are the f32 nearest to Gymnasium's f64.
 //! * An action outside the action space acts as the nearest one inside. MuJoCo clamps such controls as well, but
 //!   Gymnasium's control cost is that of the action as given.
@@ -14,8 +14,8 @@ use std::ffi::CStr;
 use foresee_core::{State, StateError, Termination};
 
 use super::error::MujocoError;
+use super::library;
 use super::simulation::{Model, Simulation, Sizes, Snapshot};
-use super::{library, search};
 use crate::config::MujocoConfig;
 use crate::environment::{EnvError, Environment, Info, Reset, Spec, Step, Work};
 use crate::numpy_random::NumpyRng;
@@ -81,7 +81,7 @@ impl<T: Task> Mujoco<T> {
     /// If the library or the model is not found, or cannot be used.
     pub fn new(config: &MujocoConfig) -> Result<Self, MujocoError> {
         let library = library::open(config.library.as_deref())?;
-        let path = search::assets(config.assets.as_deref(), &library.path)?.join(T::MODEL);
+        let path = super::assets(config)?.join(T::MODEL);
         let simulation = Simulation::new(Model::shared(library, &path)?, &path)?;
         if simulation.sizes() != T::SIZES || !T::BODIES.iter().all(|body| simulation.has(body)) {
             let reason = format!("it is not that of `{}`, with {:?}", T::ID, T::SIZES);

@@ -1,7 +1,7 @@
 //! `Walker2d-v5`: two legs walk along x, by torques at their six joints. It terminates where it is not healthy: height
 //! outside 0.8 to 2 m, or angle 1 rad or more.
 //!
-//! Observation, reward and reset are in [`upright`](super::upright). Source: `walker2d_v5.py`.
+//! Observation, reward and reset are in `upright.rs`. Source: `walker2d_v5.py`.
 
 use foresee_core::Termination;
 

@@ -1,18 +1,15 @@
-//! MuJoCo's tasks against Gymnasium's own: recorded episodes, replayed, and resets. The folder is `FORESEE_ENV_TRACES`,
-//! or else `assets/env_traces`, whose README says how the files came to be.
-//!
-//! Without MuJoCo these tests say on stderr that they are skipped; with `FORESEE_REQUIRE_MUJOCO=1` they fail instead.
+//! Recorded episodes of Gymnasium, replayed. The folder is `FORESEE_ENV_TRACES`, or else `assets/env_traces`, whose README
+//! says how the files came to be.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 
 use flate2::read::GzDecoder;
+use foresee_env::make_unscaled;
 use foresee_env::mujoco::of_test::{VERSION, mujoco_of_test};
-use foresee_env::{Environment, check_environment, make, make_unscaled};
 use serde_json::Value;
 
-const IDS: [&str; 6] =
-    ["InvertedPendulum-v5", "Reacher-v5", "Swimmer-v5", "Hopper-v5", "Walker2d-v5", "HalfCheetah-v5"];
+use super::{IDS, assert_bits, physics};
 
 /// The header and the lines after it.
 fn trace(id: &str) -> (Value, Vec<Value>) {
@@ -29,22 +26,6 @@ fn trace(id: &str) -> (Value, Vec<Value>) {
 
 fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().expect("an array").iter().map(|x| x.as_f64().expect("a number")).collect()
-}
-
-/// Positions and velocities, `[nq]` and `[nv]`.
-fn physics(env: &dyn Environment) -> [Vec<f64>; 2] {
-    let mut state = env.save();
-    let paths: Vec<_> = state.iter().map(|(path, _)| path.to_owned()).collect();
-    [".qpos", ".qvel"].map(|name| {
-        let path = paths.iter().find(|path| path.ends_with(name)).expect("a simulation");
-        state.f64s(path).expect("f64").1
-    })
-}
-
-#[track_caller]
-fn assert_bits(what: &str, got: &[f64], want: &[f64]) {
-    let bits = |numbers: &[f64]| numbers.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-    assert_eq!(bits(got), bits(want), "{what}: {got:?}, recorded {want:?}");
 }
 
 /// Plays a file through from its seed: every reset after the first goes on with the generator, as in the recording.
@@ -98,16 +79,6 @@ fn recorded_episodes_of_gymnasium_are_replayed_to_the_last_bit() {
     if mujoco_of_test("recorded_episodes_of_gymnasium_are_replayed_to_the_last_bit") {
         for id in IDS {
             replay(id);
-        }
-    }
-}
-
-#[test]
-fn every_task_keeps_the_promises_of_an_environment() {
-    if mujoco_of_test("every_task_keeps_the_promises_of_an_environment") {
-        for id in IDS {
-            check_environment(|| make(id)).unwrap();
-            check_environment(|| make_unscaled(id)).unwrap();
         }
     }
 }

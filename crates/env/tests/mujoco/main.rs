@@ -1,0 +1,219 @@
+//! MuJoCo's tasks against Gymnasium's own, and against themselves.
+//!
+//! Without MuJoCo these tests say on stderr that they are skipped; with `FORESEE_REQUIRE_MUJOCO=1` they fail instead.
+
+/// Elsewhere MuJoCo is another build, with other last bits.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod replay;
+mod resets;
+
+use foresee_core::Stream;
+use foresee_env::mujoco::library::warnings;
+use foresee_env::mujoco::of_test::mujoco_of_test;
+use foresee_env::{EnvConfig, Environment, MujocoConfig, check_environment, make, make_unscaled};
+use resets::RESETS;
+
+const IDS: [&str; 6] =
+    ["InvertedPendulum-v5", "Reacher-v5", "Swimmer-v5", "Hopper-v5", "Walker2d-v5", "HalfCheetah-v5"];
+
+/// Positions and velocities, `[nq]` and `[nv]`.
+fn physics(env: &dyn Environment) -> [Vec<f64>; 2] {
+    let mut state = env.save();
+    let paths: Vec<_> = state.iter().map(|(path, _)| path.to_owned()).collect();
+    [".qpos", ".qvel"].map(|name| {
+        let path = paths.iter().find(|path| path.ends_with(name)).expect("a simulation");
+        state.f64s(path).expect("f64").1
+    })
+}
+
+#[track_caller]
+fn assert_bits(what: &str, got: &[f64], want: &[f64]) {
+    let bits = |numbers: &[f64]| numbers.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(got), bits(want), "{what}: {got:?}, recorded {want:?}");
+}
+
+#[test]
+fn seeded_resets_and_the_resets_after_them_are_gymnasiums() {
+    if !mujoco_of_test("seeded_resets_and_the_resets_after_them_are_gymnasiums") {
+        return;
+    }
+    for (id, seed, want) in RESETS {
+        let mut env = make(id).unwrap();
+        let mut got = Vec::new();
+        for seed in [Some(seed), None] {
+            env.reset(seed).unwrap();
+            got.extend(physics(env.as_ref()).concat());
+        }
+        assert_bits(&format!("{id}, seed {seed}"), &got, want);
+    }
+}
+
+/// Steps under actions that depend on the seed and the step alone, with a reset after each end: every bit that comes out.
+fn future(env: &mut dyn Environment, seed: u64, steps: u64) -> Vec<u64> {
+    let mut bits = Vec::new();
+    for t in 0..steps {
+        let action = env.spec().action_space.sample(&mut Stream::new(seed, "test/action").at(t, 0));
+        let step = env.step(&action).unwrap();
+        bits.push(step.reward.to_bits());
+        bits.extend(physics(env).concat().into_iter().map(f64::to_bits));
+        if step.terminated || step.truncated {
+            env.reset(None).unwrap();
+        }
+    }
+    bits
+}
+
+#[test]
+fn an_episode_restored_in_the_middle_goes_on_bit_for_bit_and_needs_the_warm_start_for_it() {
+    if !mujoco_of_test("an_episode_restored_in_the_middle_goes_on_bit_for_bit_and_needs_the_warm_start_for_it") {
+        return;
+    }
+    for id in ["Walker2d-v5", "HalfCheetah-v5"] {
+        let mut env = make(id).unwrap();
+        env.reset(Some(3)).unwrap();
+        // Feet on the floor: the constraint solver has work, and starts from the last accelerations.
+        future(env.as_mut(), 1, 120);
+        let saved = env.save();
+        let want = future(env.as_mut(), 2, 300);
+
+        let mut other = make(id).unwrap();
+        other.restore(saved.clone()).unwrap();
+        assert!(future(other.as_mut(), 2, 300) == want, "{id}");
+
+        let mut cold = saved;
+        let path = cold.iter().map(|(path, _)| path).find(|path| path.ends_with(".warmstart")).unwrap().to_owned();
+        let zeros = vec![0.0; cold.f64s(&path).unwrap().1.len()];
+        cold.put(&path, zeros);
+        other.restore(cold).unwrap();
+        // The cheetah's solver ends at the same bits from anywhere.
+        assert_eq!(future(other.as_mut(), 2, 300) == want, id == "HalfCheetah-v5", "{id}, from a cold start");
+    }
+}
+
+#[test]
+fn threads_that_share_a_model_give_the_bits_of_one() {
+    if !mujoco_of_test("threads_that_share_a_model_give_the_bits_of_one") {
+        return;
+    }
+    let run = |seed| {
+        let mut env = make("Hopper-v5").unwrap();
+        env.reset(Some(seed)).unwrap();
+        future(env.as_mut(), seed, 500)
+    };
+    let want: Vec<_> = (0..4).map(run).collect();
+    let threads: Vec<_> = (0..4).map(|seed| std::thread::spawn(move || run(seed))).collect();
+    let got: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    assert!(got == want);
+}
+
+#[test]
+fn reachers_tip_is_where_its_joint_angles_put_it() {
+    if !mujoco_of_test("reachers_tip_is_where_its_joint_angles_put_it") {
+        return;
+    }
+    let mut env = make("Reacher-v5").unwrap();
+    let off = |env: &dyn Environment, obs: &[f32]| {
+        let [qpos, _] = physics(env);
+        let (first, both) = (qpos[0], qpos[0] + qpos[1]);
+        let tip = [0.1 * first.cos() + 0.11 * both.cos(), 0.1 * first.sin() + 0.11 * both.sin()];
+        (0..2).map(|i| (tip[i] - qpos[2 + i] - f64::from(obs[8 + i])).abs()).fold(0.0, f64::max)
+    };
+    let mut farthest: f64 = 0.0;
+    for seed in 0..20 {
+        let obs = env.reset(Some(seed)).unwrap().obs;
+        // Half a unit in the last place of an f32 below 0.5.
+        assert!(off(env.as_ref(), &obs) < 1.5e-8 + 1e-12, "seed {seed}");
+        for t in 0..50 {
+            let action = env.spec().action_space.sample(&mut Stream::new(seed, "test/action").at(t, 0));
+            let obs = env.step(&action).unwrap().obs;
+            farthest = farthest.max(off(env.as_ref(), &obs));
+        }
+    }
+    // Gymnasium too observes the tip at RK4's last stage, not at the step's end: in these episodes up to 2.9 mm away.
+    assert!(1e-3 < farthest && farthest < 4e-3, "{farthest:e}");
+}
+
+#[test]
+fn what_mujoco_warns_of_is_kept_and_no_log_is_written() {
+    if !mujoco_of_test("what_mujoco_warns_of_is_kept_and_no_log_is_written") {
+        return;
+    }
+    let mut env = make("Hopper-v5").unwrap();
+    env.reset(Some(0)).unwrap();
+    let mut state = env.save();
+    let path = state.iter().map(|(path, _)| path).find(|path| path.ends_with(".qvel")).unwrap().to_owned();
+    state.take(&path).unwrap();
+    state.put(&path, vec![1e12; 6]);
+    env.restore(state).unwrap();
+    let before = warnings().0;
+    env.step(&[0.0; 3]).unwrap();
+    let (count, last) = warnings();
+    assert!(count > before && last.contains("QVEL"), "{count} warnings, the last `{last}`");
+    assert!(!std::path::Path::new("MUJOCO_LOG.TXT").exists());
+}
+
+/// The test runs itself in a second process, which is to die.
+#[cfg(unix)]
+#[test]
+fn an_error_deep_inside_mujoco_is_its_last_words_and_ends_the_process() {
+    use std::os::unix::process::ExitStatusExt as _;
+    const TEST: &str = "an_error_deep_inside_mujoco_is_its_last_words_and_ends_the_process";
+    const FOLDER: &str = "FORESEE_TEST_MODELS";
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let mujoco = MujocoConfig { assets: Some(folder.into()), ..MujocoConfig::default() };
+        let mut env = EnvConfig { mujoco, ..EnvConfig::new("Hopper-v5") }.make(0).unwrap();
+        env.reset(Some(0)).unwrap();
+        return;
+    }
+    if !mujoco_of_test(TEST) {
+        return;
+    }
+    // A hopper with too little memory for its own constraints.
+    let folder = tempfile::tempdir().unwrap();
+    let assets = foresee_env::mujoco::assets(&MujocoConfig::default()).unwrap();
+    let model = std::fs::read_to_string(assets.join("hopper.xml")).unwrap();
+    let small = model.replace("<worldbody>", r#"<size memory="16000"/><worldbody>"#);
+    std::fs::write(folder.path().join("hopper.xml"), small).unwrap();
+
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", TEST, "--nocapture"])
+        .env(FOLDER, folder.path())
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&child.stderr);
+    assert!(stderr.contains("MuJoCo cannot go on: ") && stderr.contains("memory"), "{stderr}");
+    assert_eq!(child.status.signal(), Some(6), "{stderr}");
+    assert!(!folder.path().join("MUJOCO_LOG.TXT").exists());
+}
+
+#[test]
+fn what_cannot_be_had_is_named_with_a_hint() {
+    let problem = |library: &str, assets: Option<&str>| {
+        let mujoco = MujocoConfig { library: Some(library.into()), assets: assets.map(Into::into) };
+        EnvConfig { mujoco, ..EnvConfig::new("Hopper-v5") }.make(0).err().unwrap().to_string()
+    };
+    let install = r#"hint: in a virtual environment, `pip install "gymnasium[mujoco]==1.4.0" mujoco==3.17.0`"#;
+    let nowhere = problem("/nowhere/libmujoco.so", None);
+    assert!(nowhere.starts_with("MuJoCo's library /nowhere/libmujoco.so cannot be used: "), "{nowhere}");
+    assert!(nowhere.ends_with(install), "{nowhere}");
+    let text = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    assert!(problem(text, None).starts_with(&format!("MuJoCo's library {text} cannot be used: ")));
+
+    if mujoco_of_test("what_cannot_be_had_is_named_with_a_hint, of the models") {
+        let mujoco = MujocoConfig { assets: Some("/nowhere".into()), ..MujocoConfig::default() };
+        let error = EnvConfig { mujoco, ..EnvConfig::new("Hopper-v5") }.make(0).err().unwrap().to_string();
+        let want = "Gymnasium's MuJoCo models were not found\n  searched: /nowhere, which has no hopper.xml\n";
+        assert_eq!(error, format!("{want}{install}, or name their folder by `env.mujoco.assets`"));
+    }
+}
+
+#[test]
+fn every_task_keeps_the_promises_of_an_environment() {
+    if mujoco_of_test("every_task_keeps_the_promises_of_an_environment") {
+        for id in IDS {
+            check_environment(|| make(id)).unwrap();
+            check_environment(|| make_unscaled(id)).unwrap();
+        }
+    }
+}
