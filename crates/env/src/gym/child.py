@@ -70,6 +70,16 @@ def die_with_parent():
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
+def keep_mujoco_quiet(gymnasium, name):
+    """MuJoCo writes warnings into a file MUJOCO_LOG.TXT in the working directory; here they join the last words."""
+    try:
+        # Imports what `make` is about to import; whatever fails here fails there, and is told there.
+        gymnasium.envs.registration.load_env_creator(gymnasium.spec(name).entry_point)
+        sys.modules["mujoco"].set_mju_user_warning(lambda text: print(text, file=sys.stderr))
+    except Exception:
+        pass
+
+
 def told(error):
     if isinstance(error, Refused):
         kind, text = error.args
@@ -141,6 +151,7 @@ class Player:
             raise Refused("gymnasium", f"{type(error).__name__}: {error}") from None
         self.np = numpy
         self.scalar = (int, float, numpy.integer, numpy.floating, numpy.bool_)
+        keep_mujoco_quiet(gymnasium, request["name"])
         try:
             self.env = gymnasium.make(request["name"], disable_env_checker=True, **request["kwargs"])
         except (gymnasium.error.Error, ModuleNotFoundError) as error:

@@ -1,6 +1,6 @@
 //! Any environment of Python's Gymnasium, played in a child process: `gym:Ant-v5`, `gym:my_module:MyEnv-v0`.
 //!
-//! * [`environment`]: the [`Environment`](crate::Environment) that a run sees; restarts, saving and restoring.
+//! * [`environment`]: the [`Environment`] that a run sees; restarts, saving and restoring.
 //! * `process`: the child process, its time limit and its last words.
 //! * `protocol`: what goes over the socket between the two; its other end is `child.py`.
 //! * `known`: when imagined states of Gymnasium's own tasks have terminated.

@@ -86,6 +86,8 @@ fn replay(id: &str) {
         assert_eq!(obs, recorded.iter().map(|&x| x as f32).collect::<Vec<_>>(), "{place}, obs in f32");
     }
     assert!(steps > 0, "{id}: a trace without steps");
+    // Where MuJoCo would put its warnings, of which HalfCheetah's model is one.
+    assert!(!std::path::Path::new("MUJOCO_LOG.TXT").exists());
 }
 
 macro_rules! replays {
