@@ -85,7 +85,7 @@ pub struct GymConfig {
     pub kwargs: serde_json::Map<String, serde_json::Value>,
     /// Seconds without an answer after which the environment counts as hung.
     pub timeout: f64,
-    /// How often a process that died or hung is started again, over the run.
+    /// How often the process of an environment is started again after it died or hung, until the program ends.
     pub restarts: u32,
 }
 
@@ -224,7 +224,10 @@ impl EnvConfig {
     }
 
     /// Checks the keys that are for `gym:` environments.
-    fn check_gym(&self) -> Result<(), EnvError> {
+    ///
+    /// # Errors
+    /// If one is given for another environment, or the time limit is none.
+    pub(crate) fn check_gym(&self) -> Result<(), EnvError> {
         let Self { id, termination, gym, .. } = self;
         let refused = |message: String| Err(EnvError::Config(message));
         if !id.starts_with("gym:") {

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use foresee_core::{State, StateError, Termination};
 use thiserror::Error;
 
+use crate::gym::BridgeError;
 use crate::mujoco::MujocoError;
 use crate::space::BoxSpace;
 
@@ -270,6 +271,9 @@ pub enum EnvError {
     /// Keys of `[env]` that ask for something impossible: the whole message, with its hint.
     #[error("{0}")]
     Config(String),
+    /// An environment in Python that cannot go on.
+    #[error(transparent)]
+    Bridge(#[from] BridgeError),
     /// A saved state that does not fit.
     #[error("`{id}` cannot go back to this state: {source}\nhint: was it saved by this environment and version?")]
     BadState {

@@ -4,6 +4,7 @@
 use crate::classic::{AcrobotSwingUp, CartPoleContinuous, CartPoleSwingUp, MountainCarContinuous, Pendulum};
 use crate::config::EnvConfig;
 use crate::environment::{EnvError, Environment};
+use crate::gym;
 use crate::mujoco::task::Task;
 use crate::mujoco::{HalfCheetah, Hopper, InvertedPendulum, Mujoco, Reacher, Swimmer, Walker2d};
 use crate::wrappers::{EnforceOrder, RescaleAction, TimeLimit};
@@ -126,7 +127,8 @@ pub fn list() -> &'static [EnvInfo] {
     REGISTRY
 }
 
-/// The environment with this id as an agent sees it: actions in [-1, 1], time limit, order of calls enforced.
+/// The environment with this id, of the list or `gym:...`, as an agent sees it: actions in [-1, 1], time limit, order of
+/// calls enforced.
 ///
 /// # Errors
 /// If there is none of that id, or it cannot be built here.
@@ -148,6 +150,9 @@ pub(crate) fn make_around(
     around: impl FnOnce(Box<dyn Environment>) -> Result<Box<dyn Environment>, EnvError>,
 ) -> Result<Box<dyn Environment>, EnvError> {
     let id = &config.id;
+    if id.starts_with(gym::PREFIX) {
+        return Ok(Box::new(EnforceOrder::new(around(gym::make(config)?)?)));
+    }
     let info = REGISTRY.iter().find(|info| info.id == id);
     let info = info.ok_or_else(|| EnvError::UnknownId { id: id.clone(), nearest: nearest(id) })?;
     let mut env = around((info.build)(config)?)?;

@@ -1,0 +1,237 @@
+"""One Gymnasium environment, played for the process that started this one.
+
+The conversation goes over the socket that this process finds as its standard input; `protocol.rs` is its other end.
+Every request gets one answer. A frame is its length (u32), one byte for its kind, and the body; all little-endian.
+
+Requests: M make (JSON), R reset, S step (the action, f32 [A]).
+Answers: 0 well (what make, reset and step below return), 1 not well (JSON: kind, text, detail).
+"""
+
+import ctypes
+import json
+import os
+import platform
+import signal
+import socket
+import struct
+import sys
+import traceback
+
+PROTOCOL = 1
+HEAD = struct.Struct("<IB")
+# Reward, flags, number of info scalars, length of their names' JSON text (0: the names are those of the last answer).
+FIXED = struct.Struct("<dBHI")
+TERMINATED, TRUNCATED, GENERATOR = 1, 2, 4
+LOW_WORD = 2**64 - 1
+# Of info scalars in one answer; of characters and lines in an error.
+MOST_SCALARS, LONGEST_TEXT, LONGEST_TRACEBACK = 256, 2000, 12
+
+
+class Refused(Exception):
+    """Something that is not the environment's own exception: its kind, and the text for the user."""
+
+
+def main():
+    # Prints go to the pipe of the last words, and reads from the standard input find nothing: neither meets a frame.
+    channel = socket.socket(fileno=os.dup(0))
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    die_with_parent()
+    # Terminals and schedulers signal whole jobs; the run finishes its slice and ends this process by closing the
+    # socket. A handler, since what is ignored would stay ignored in programs that the environment starts.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, "")
+
+    source = channel.makefile("rb")
+    player = Player()
+    calls = {b"M": player.make, b"R": player.reset, b"S": player.step}
+    while len(head := source.read(HEAD.size)) == HEAD.size:
+        length, kind = HEAD.unpack(head)
+        body = source.read(length)
+        try:
+            answer, status = calls[bytes([kind])](body), 0
+        except BaseException as error:
+            answer, status = json.dumps(told(error)).encode(), 1
+        try:
+            channel.sendall(HEAD.pack(len(answer), status) + answer)
+        except OSError:
+            break
+    if player.env is not None:
+        player.env.close()
+
+
+def die_with_parent():
+    """A parent that is killed closes the socket, but an environment that hangs does not look at it."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def keep_mujoco_quiet(gymnasium, name):
+    """MuJoCo writes warnings into a file MUJOCO_LOG.TXT in the working directory; here they join the last words."""
+    try:
+        # Imports what `make` is about to import; whatever fails here fails there, and is told there.
+        gymnasium.envs.registration.load_env_creator(gymnasium.spec(name).entry_point)
+        sys.modules["mujoco"].set_mju_user_warning(lambda text: print(text, file=sys.stderr))
+    except Exception:
+        pass
+
+
+def told(error):
+    if isinstance(error, Refused):
+        kind, text = error.args
+        return {"kind": kind, "text": text[:LONGEST_TEXT], "detail": ""}
+    lines = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip().split("\n")
+    last = "".join(traceback.format_exception_only(type(error), error)).strip()
+    return {"kind": "raised", "text": last[:LONGEST_TEXT], "detail": "\n".join(lines[-LONGEST_TRACEBACK:])}
+
+
+def step_limit(env, wrapper, time_limit):
+    """The least limit of the `TimeLimit` wrappers around the environment; what `env.spec` says may differ."""
+    limits = []
+    while isinstance(env, wrapper):
+        if isinstance(env, time_limit):
+            limits.append(env._max_episode_steps)
+        env = env.env
+    return min(limits, default=None)
+
+
+def generator_words(generator):
+    """State and increment of a PCG64, high word first, and its half word left over; nothing for other generators."""
+    state = getattr(getattr(generator, "bit_generator", None), "state", {})
+    if state.get("bit_generator") != "PCG64":
+        return b""
+    wide = [state["state"][name] for name in ("state", "inc")]
+    words = [word for x in wide for word in (x >> 64, x & LOW_WORD)]
+    return struct.pack("<6Q", *words, state["has_uint32"], state["uinteger"])
+
+
+def set_generator(generator, words):
+    """In place, for the environment may hold the generator under other names too."""
+    high, low, inc_high, inc_low, has_uint32, uinteger = words
+    generator.bit_generator.state = {
+        "bit_generator": "PCG64",
+        "state": {"state": high << 64 | low, "inc": inc_high << 64 | inc_low},
+        "has_uint32": has_uint32,
+        "uinteger": uinteger,
+    }
+
+
+def checked_box(space, box, what):
+    if not isinstance(space, box):
+        hint = "only tasks with a Box of continuous actions can be learnt here"
+        if what == "observation":
+            hint = "register it with a wrapper that gives a Box, such as gymnasium.wrappers.FlattenObservation"
+        raise Refused("space", f"its {what} space is {str(space)[:200]}, which is no Box\nhint: {hint}")
+    if what == "action" and space.dtype.kind != "f":
+        hint = "only tasks with continuous actions can be learnt here"
+        raise Refused("space", f"its actions are whole numbers, {str(space)[:200]}\nhint: {hint}")
+    if space.low.size == 0 or not (space.low <= space.high).all():
+        raise Refused("space", f"its {what} space is {str(space)[:200]}\nhint: a box has entries, low <= high in each")
+    return space
+
+
+class Player:
+    """The environment, once it is made, and what the answers about it need."""
+
+    def __init__(self):
+        self.env = None
+        self.names = []
+
+    def make(self, body):
+        """JSON (protocol, limit, versions, dimensions), its length before it (u32); the ends of both boxes, f64."""
+        request = json.loads(body)
+        try:
+            import gymnasium
+            import numpy
+        except ImportError as error:
+            raise Refused("gymnasium", f"{type(error).__name__}: {error}") from None
+        self.np = numpy
+        self.scalar = (int, float, numpy.integer, numpy.floating, numpy.bool_)
+        keep_mujoco_quiet(gymnasium, request["name"])
+        try:
+            self.env = gymnasium.make(request["name"], disable_env_checker=True, **request["kwargs"])
+        except (gymnasium.error.Error, ModuleNotFoundError) as error:
+            raise Refused("make", f"{type(error).__name__}: {error}") from None
+
+        box = gymnasium.spaces.Box
+        actions = self.action_space = checked_box(self.env.action_space, box, "action")
+        observations = checked_box(self.env.observation_space, box, "observation")
+        self.obs_shape = observations.shape
+        versions = {"python": platform.python_version(), "gymnasium": gymnasium.__version__}
+        for module in (sys.modules.get("numpy"), sys.modules.get("mujoco")):
+            if module is not None:
+                versions[module.__name__] = getattr(module, "__version__", "unknown")
+        hello = {
+            "protocol": PROTOCOL,
+            "limit": step_limit(self.env, gymnasium.Wrapper, gymnasium.wrappers.TimeLimit),
+            "versions": versions,
+            "obs_dim": int(numpy.prod(observations.shape)),
+            "action_dim": int(numpy.prod(actions.shape)),
+        }
+        text = json.dumps(hello).encode()
+        ends = [observations.low, observations.high, actions.low, actions.high]
+        return struct.pack("<I", len(text)) + text + b"".join(end.astype("<f8").tobytes() for end in ends)
+
+    def reset(self, body):
+        """After s and a seed (u64), with it; after g and six words (u64), from that generator; else as it is."""
+        kind, body = body[:1], body[1:]
+        words = b""
+        if kind == b"s":
+            result = self.env.reset(seed=struct.unpack("<Q", body)[0])
+        else:
+            generator = self.env.unwrapped.np_random
+            if kind == b"g":
+                set_generator(generator, struct.unpack("<6Q", body))
+            words = generator_words(generator)
+            result = self.env.reset()
+        obs, info = self.parts(result, 2, "reset")
+        return self.answer(obs, 0.0, GENERATOR if words else 0, words, info)
+
+    def step(self, body):
+        np, space = self.np, self.action_space
+        action = np.frombuffer(body, "<f4").astype(space.dtype).reshape(space.shape)
+        if space.dtype != np.float32:
+            # The other side clamps to the ends in f32, which may lie outside these.
+            action = action.clip(space.low, space.high)
+        obs, reward, terminated, truncated, info = self.parts(self.env.step(action), 5, "step")
+        flags = (TERMINATED if terminated else 0) | (TRUNCATED if truncated else 0)
+        if not isinstance(reward, float):
+            if np.size(reward) != 1:
+                raise Refused("interface", f"its reward has shape {np.shape(reward)}, it should be one number")
+            reward = float(np.asarray(reward).item())
+        return self.answer(obs, reward, flags, b"", info)
+
+    def parts(self, result, number, call):
+        if not isinstance(result, tuple) or len(result) != number:
+            found = f"{len(result)} values" if isinstance(result, tuple) else f"one {type(result).__name__}"
+            raise Refused("interface", f"its {call} gave {found}, it should give {number} (the older gym had fewer)")
+        if not isinstance(result[-1], dict):
+            raise Refused("interface", f"its {call} gave info of type {type(result[-1]).__name__}, it should be a dict")
+        return result
+
+    def answer(self, obs, reward, flags, words, info):
+        """FIXED; names (JSON); values (f64); the generator's words where the flag says so; the observation (f64)."""
+        obs = self.np.asarray(obs)
+        if obs.shape != self.obs_shape:
+            found, expected = obs.shape, self.obs_shape
+            raise Refused("interface", f"its observation has shape {found}, its observation space {expected}")
+        names, values = [], []
+        for name, value in info.items():
+            if isinstance(value, self.scalar) and len(names) < MOST_SCALARS:
+                try:
+                    values.append(float(value))
+                except OverflowError:
+                    continue
+                names.append(str(name))
+        text = b""
+        if names != self.names:
+            self.names, text = names, json.dumps(names).encode()
+        fixed = FIXED.pack(reward, flags, len(values), len(text))
+        return b"".join((fixed, text, struct.pack(f"<{len(values)}d", *values), words, obs.astype("<f8").tobytes()))
+
+
+main()

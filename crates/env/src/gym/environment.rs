@@ -1,0 +1,303 @@
+//! An environment in Python as one of ours.
+//!
+//! A Python environment cannot be saved, so its state is the way to it: the last seed, numpy's generator before the
+//! last reset if that had no seed, and the actions since. Who goes back to a state goes this way again, in the same
+//! process or in another one, and must find the last observation bit for bit. That is also how a process that died or
+//! hung is replaced in the middle of an episode. The way is as long as the episode: a task without a time limit gives
+//! long ones.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use foresee_core::{Array, State, StateError, state::Data};
+
+use super::error::BridgeError;
+use super::known;
+use super::process::{Launch, Process};
+use super::protocol::{Answer, Begin, Generator, Hello};
+use crate::config::EnvConfig;
+use crate::environment::{EnvError, Environment, Reset, Spec, Step, Work};
+use crate::space::BoxSpace;
+
+/// What `info` calls the number of processes started in place of lost ones, in an answer that needed one.
+pub const RESTARTS: &str = "restarts";
+
+/// Below it a socket's time limit is none.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// An environment in a Python process.
+pub struct GymEnvironment {
+    spec: Spec,
+    launch: Launch,
+    /// Or why it is gone.
+    process: Result<Process, BridgeError>,
+    way: Way,
+    /// Whether the process is where the way leads.
+    in_step: bool,
+    restarts: u32,
+    most_restarts: u32,
+}
+
+/// The way to a state.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Way {
+    /// The last seed that a reset was given; `None` before the first reset.
+    seed: Option<u64>,
+    start: Start,
+    /// Since the last reset, `[T, A]`.
+    actions: Vec<f32>,
+    /// Where it leads, `[O]`.
+    obs: Vec<f64>,
+}
+
+/// What the last reset began with.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Start {
+    #[default]
+    Seed,
+    Generator(Generator),
+    /// A generator that is not numpy's PCG64: no way back.
+    Unknown,
+}
+
+impl GymEnvironment {
+    /// Starts Python and makes the environment that `[env]` names.
+    ///
+    /// # Errors
+    /// If it cannot be started or made, or has other spaces than boxes.
+    pub fn new(config: &EnvConfig) -> Result<Self, EnvError> {
+        config.check_gym()?;
+        let timeout = Duration::from_secs_f64(config.gym.timeout).max(SHORTEST);
+        let name = config.id.strip_prefix(super::PREFIX).unwrap_or(&config.id).to_owned();
+        let kwargs = config.gym.kwargs.clone();
+        let launch = Launch { id: config.id.clone(), name, python: python(config), kwargs, timeout };
+        let (process, hello) = Process::start(&launch)?;
+
+        let known = || known::termination(&launch.name).filter(|_| launch.kwargs.is_empty());
+        let termination = config.termination.clone().or_else(known);
+        let dim = hello.observations[0].len();
+        for bound in termination.iter().flat_map(|rule| rule.bounds.iter().chain(&rule.goal)) {
+            if bound.index >= dim {
+                let (id, index) = (&config.id, bound.index);
+                let hint = format!("hint: observations of `{id}` have {dim} entries, the first is 0");
+                return Err(EnvError::Config(format!("`env.termination` has a bound on entry {index}\n{hint}")));
+            }
+        }
+        let spec = Spec {
+            id: config.id.clone(),
+            observation_space: narrowed(&hello.observations),
+            action_space: narrowed(&hello.actions),
+            max_episode_steps: hello.limit,
+            termination,
+            work: Work::Outside,
+            versions: hello.versions,
+        };
+        let most_restarts = config.gym.restarts;
+        let way = Way::default();
+        Ok(Self { spec, launch, process: Ok(process), way, in_step: true, restarts: 0, most_restarts })
+    }
+
+    /// Asks for an answer, which says so if it took another process.
+    fn answer(
+        &mut self,
+        anew: bool,
+        ask: impl Fn(&mut Process) -> Result<Answer, BridgeError>,
+    ) -> Result<Answer, BridgeError> {
+        let restarts = self.restarts;
+        let mut answer = self.call(anew, ask)?;
+        if self.restarts > restarts {
+            answer.info.insert(RESTARTS.into(), self.restarts.into());
+        }
+        Ok(answer)
+    }
+
+    /// Makes a call, again in a new process if this one is lost by it. `anew`: the call needs no way before it.
+    fn call<T>(&mut self, anew: bool, call: impl Fn(&mut Process) -> Result<T, BridgeError>) -> Result<T, BridgeError> {
+        let outcome = self.call_once(anew, &call);
+        if outcome.as_ref().is_err_and(BridgeError::is_loss) && self.restarts < self.most_restarts {
+            return self.call_once(anew, &call);
+        }
+        outcome
+    }
+
+    fn call_once<T>(
+        &mut self,
+        anew: bool,
+        call: impl Fn(&mut Process) -> Result<T, BridgeError>,
+    ) -> Result<T, BridgeError> {
+        let in_step = core::mem::replace(&mut self.in_step, false);
+        let lost = match &self.process {
+            Ok(_) => None,
+            Err(lost) if self.restarts < self.most_restarts && lost.is_loss() => Some(lost.clone()),
+            Err(lost) => return Err(lost.clone()),
+        };
+        if lost.is_some() {
+            self.restarts += 1;
+            self.process = self.started_again();
+        }
+        let process = self.process.as_mut().map_err(|lost| lost.clone())?;
+        let arrived = if in_step || anew { Ok(()) } else { self.way.walk(process, &self.spec) };
+        let outcome = match arrived {
+            Ok(()) => call(process),
+            Err(BridgeError::NotRepeatable { id, reason, .. }) => {
+                Err(BridgeError::NotRepeatable { id, reason, lost: lost.map(Box::new) })
+            }
+            Err(error) => Err(error),
+        };
+        match &outcome {
+            Ok(_) => self.in_step = true,
+            Err(error) if error.leaves_the_process() => {}
+            Err(error) => self.process = Err(error.clone()),
+        }
+        outcome
+    }
+
+    fn started_again(&self) -> Result<Process, BridgeError> {
+        let (process, hello) = Process::start(&self.launch)?;
+        let Hello { limit, observations, actions, .. } = &hello;
+        if *limit == self.spec.max_episode_steps
+            && narrowed(observations) == self.spec.observation_space
+            && narrowed(actions) == self.spec.action_space
+        {
+            return Ok(process);
+        }
+        let reason = "its spaces or its time limit are others in a new process".into();
+        Err(BridgeError::NotRepeatable { id: self.spec.id.clone(), reason, lost: None })
+    }
+
+    /// What [`Environment::save`] wrote.
+    fn read(&self, mut state: State) -> Result<Way, StateError> {
+        let mismatch = |path: &str, found: String, expected: &str| {
+            Err(StateError::Mismatch { path: path.into(), found, expected: expected.into() })
+        };
+        let seed = match state.u64s("seed")?.1[..] {
+            [] => None,
+            [seed] => Some(seed),
+            ref found => return mismatch("seed", format!("{found:?}"), "a seed, or none"),
+        };
+        let start = match state.u64s("generator")?.1[..] {
+            [] => Start::Seed,
+            [_] => Start::Unknown,
+            [a, b, c, d, e, f] => Start::Generator([a, b, c, d, e, f]),
+            ref found => return mismatch("generator", format!("{found:?}"), "six words, one, or none"),
+        };
+        let (shape, actions) = state.f32s("actions")?;
+        if shape.len() != 2 || shape[1] != self.spec.action_space.dim() || actions.iter().any(|x| !x.is_finite()) {
+            return mismatch("actions", format!("of shape {shape:?}"), "actions of this environment");
+        }
+        let obs = state.f64s("obs")?.1;
+        if obs.len() != seed.map_or(0, |_| self.spec.observation_space.dim()) {
+            return mismatch("obs", format!("of length {}", obs.len()), "an observation of this environment");
+        }
+        state.finish()?;
+        Ok(Way { seed, start, actions, obs })
+    }
+}
+
+impl Way {
+    /// Goes it, and looks whether it leads where it led before.
+    fn walk(&self, process: &mut Process, spec: &Spec) -> Result<(), BridgeError> {
+        let not_repeatable = |reason| BridgeError::NotRepeatable { id: spec.id.clone(), reason, lost: None };
+        let Some(seed) = self.seed else { return Ok(()) };
+        // Also before a reset without a seed: an environment may draw things with the seed that it keeps since.
+        let mut answer = process.reset(Begin::Seed(seed))?;
+        match self.start {
+            Start::Seed => {}
+            Start::Generator(words) => answer = process.reset(Begin::From(words))?,
+            Start::Unknown => return Err(not_repeatable("its `np_random` is not numpy's PCG64".into())),
+        }
+        for action in self.actions.chunks_exact(spec.action_space.dim()) {
+            answer = process.step(action)?;
+        }
+        let differs = answer.obs.iter().zip(&self.obs).position(|(found, led)| found.to_bits() != led.to_bits());
+        differs.map_or(Ok(()), |index| {
+            let steps = self.actions.len() / spec.action_space.dim();
+            let (found, led) = (answer.obs[index], self.obs[index]);
+            Err(not_repeatable(format!(
+                "the same {steps} actions after the same reset led to {found} in entry {index} of the observation, not to {led}"
+            )))
+        })
+    }
+}
+
+impl Environment for GymEnvironment {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn reset(&mut self, seed: Option<u64>) -> Result<Reset, EnvError> {
+        // Gymnasium seeds a fresh environment from the operating system; here it is one whose seed is 0.
+        let seed = seed.or(if self.way.seed.is_none() { Some(0) } else { None });
+        let begin = seed.map_or(Begin::GoOn, Begin::Seed);
+        let answer = self.answer(seed.is_some(), |process| process.reset(begin))?;
+        let start = match (seed, answer.generator) {
+            (Some(_), _) => Start::Seed,
+            (None, Some(words)) => Start::Generator(words),
+            (None, None) => Start::Unknown,
+        };
+        let obs = answer.obs.iter().map(|&x| x as f32).collect();
+        self.way = Way { seed: seed.or(self.way.seed), start, actions: Vec::new(), obs: answer.obs };
+        Ok(Reset { obs, info: answer.info })
+    }
+
+    fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
+        self.spec.check_action(action)?;
+        if self.way.seed.is_none() {
+            return Err(EnvError::NeedsReset { id: self.spec.id.clone() });
+        }
+        let action = self.spec.action_space.clamp(action);
+        let answer = self.answer(false, |process| process.step(&action))?;
+        let Answer { obs, reward, terminated, truncated, info, .. } = answer;
+        let step = Step { obs: obs.iter().map(|&x| x as f32).collect(), reward, terminated, truncated, info };
+        self.way.actions.extend(action);
+        self.way.obs = obs;
+        Ok(step)
+    }
+
+    /// `seed` u64, `[1]`, or `[0]` before the first reset; `generator` u64, `[6]` if the last reset had no seed, `[0]`
+    /// if it had one, `[1]` if the generator is not numpy's PCG64; `actions` f32 `[T, A]` since; `obs` f64, the last.
+    fn save(&self) -> State {
+        let Way { seed, start, actions, obs } = &self.way;
+        let dim = self.spec.action_space.dim();
+        let mut state = State::new();
+        state.put("seed", seed.iter().copied().collect::<Vec<u64>>());
+        state.put(
+            "generator",
+            match start {
+                Start::Seed => vec![],
+                Start::Generator(words) => words.to_vec(),
+                Start::Unknown => vec![0],
+            },
+        );
+        state.put("actions", Array::new(vec![actions.len() / dim, dim], Data::F32(actions.clone())));
+        state.put("obs", obs.clone());
+        state
+    }
+
+    fn restore(&mut self, state: State) -> Result<(), EnvError> {
+        let way = self.read(state).map_err(EnvError::bad_state(&self.spec.id))?;
+        let before = core::mem::replace(&mut self.way, way);
+        self.in_step = false;
+        let outcome = self.call(false, |_| Ok(()));
+        if outcome.is_err() {
+            self.way = before;
+            self.in_step = false;
+        }
+        Ok(outcome?)
+    }
+}
+
+/// The interpreter of the config, of the virtual environment, or of the path.
+fn python(config: &EnvConfig) -> PathBuf {
+    let of_environment = || {
+        let folder = std::env::var_os("VIRTUAL_ENV").filter(|folder| !folder.is_empty())?;
+        Some(PathBuf::from(folder).join("bin").join("python"))
+    };
+    config.gym.python.clone().or_else(of_environment).unwrap_or_else(|| "python3".into())
+}
+
+/// A box in f32. Rounding keeps the order of numbers, so what lies in a box lies in the rounded one when rounded.
+fn narrowed([low, high]: &[Vec<f64>; 2]) -> BoxSpace {
+    let [low, high] = [low, high].map(|ends| ends.iter().map(|&x| x as f32).collect());
+    BoxSpace::new(low, high)
+}

@@ -1,0 +1,183 @@
+//! What can go wrong with an environment in Python, each with what the user can do about it.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// The pip line of the set-up that the tests run with.
+const SET_UP: &str = "pip install \"gymnasium[mujoco]==1.4.0\" mujoco==3.17.0";
+
+/// An environment in Python that cannot go on.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum BridgeError {
+    /// The interpreter cannot be started.
+    #[error(
+        "`{id}` needs Python, and `{}` cannot be started: {reason}\nhint: activate a virtual environment, or set `env.gym.python`",
+        .python.display()
+    )]
+    Interpreter {
+        /// The environment.
+        id: String,
+        /// What was tried.
+        python: PathBuf,
+        /// Of the operating system.
+        reason: String,
+    },
+    /// Python has no Gymnasium.
+    #[error("`{id}` needs Gymnasium, which `{}` cannot import: {reason}\nhint: {SET_UP}", .python.display())]
+    NoGymnasium {
+        /// The environment.
+        id: String,
+        /// The interpreter.
+        python: PathBuf,
+        /// Python's last line.
+        reason: String,
+    },
+    /// Gymnasium does not make it: an unknown id, a missing package.
+    #[error(
+        "Gymnasium cannot make `{id}`: {reason}\nhint: `python -c \"import gymnasium; gymnasium.pprint_registry()\"` lists its ids; a module before the id, `gym:my_module:MyEnv-v0`, is imported from the working directory or the virtual environment"
+    )]
+    Make {
+        /// The environment.
+        id: String,
+        /// Gymnasium's own text.
+        reason: String,
+    },
+    /// It has no boxes of continuous numbers. The reason ends with the hint.
+    #[error("`{id}` cannot be used: {reason}")]
+    Space {
+        /// The environment.
+        id: String,
+        /// Which space, and what to do.
+        reason: String,
+    },
+    /// The environment's own exception.
+    #[error("`{id}` failed in {call}: {error}{}\nhint: it is an exception of the environment itself", quoted(.traceback))]
+    Raised {
+        /// The environment.
+        id: String,
+        /// `make`, `reset` or `step`.
+        call: &'static str,
+        /// Python's last line.
+        error: String,
+        /// The traceback's end.
+        traceback: String,
+    },
+    /// An answer that is not Gymnasium's interface: another shape, another number of values.
+    #[error(
+        "`{id}` breaks Gymnasium's interface in {call}: {reason}\nhint: `gymnasium.utils.env_checker.check_env` says more"
+    )]
+    Interface {
+        /// The environment.
+        id: String,
+        /// `make`, `reset` or `step`.
+        call: &'static str,
+        /// What it gave, and what it should have given.
+        reason: String,
+    },
+    /// A NaN or an infinity where a number belongs.
+    #[error(
+        "`{id}` gave {value} as {what} in {call}\nhint: look for an overflow or a division by 0 in the environment"
+    )]
+    NotFinite {
+        /// The environment.
+        id: String,
+        /// `reset` or `step`.
+        call: &'static str,
+        /// The reward, or which entry of the observation.
+        what: String,
+        /// The value.
+        value: f64,
+    },
+    /// The process is gone.
+    #[error("the Python process of `{id}` died in {call} with {status}{}\nhint: try the environment alone in Python", quoted(.words))]
+    Died {
+        /// The environment.
+        id: String,
+        /// `make`, `reset` or `step`.
+        call: &'static str,
+        /// Its exit status, or the signal.
+        status: String,
+        /// The last lines that it printed.
+        words: String,
+    },
+    /// No answer in time; the process has been killed.
+    #[error(
+        "the Python process of `{id}` gave no answer to {call} within {seconds} s{}\nhint: if it needs longer than that, raise `env.gym.timeout`",
+        quoted(.words)
+    )]
+    Hung {
+        /// The environment.
+        id: String,
+        /// `make`, `reset` or `step`.
+        call: &'static str,
+        /// The time limit, in seconds.
+        seconds: f64,
+        /// The last lines that it printed.
+        words: String,
+    },
+    /// The other side does not speak the protocol.
+    #[error("the Python process of `{id}` gave an answer to {call} that cannot be read: {reason}{}\nhint: is `env.gym.python` a Python?", quoted(.words))]
+    Protocol {
+        /// The environment.
+        id: String,
+        /// `make`, `reset` or `step`.
+        call: &'static str,
+        /// What is wrong with it.
+        reason: String,
+        /// The last lines that it printed.
+        words: String,
+    },
+    /// Its state cannot be reached again.
+    #[error(
+        "`{id}` does not repeat itself: {reason}\nhint: its randomness must come from `self.np_random` alone; a run with it can be neither resumed nor restarted after a crash{}",
+        .lost.as_ref().map_or(String::new(), |lost| format!("\nit was started again because {lost}"))
+    )]
+    NotRepeatable {
+        /// The environment.
+        id: String,
+        /// What differed.
+        reason: String,
+        /// Why its process had been started again.
+        lost: Option<Box<BridgeError>>,
+    },
+}
+
+impl BridgeError {
+    /// Whether the process died or hung, so that another one may do better.
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        matches!(self, Self::Died { .. } | Self::Hung { .. })
+    }
+
+    /// Whether its process can still be spoken to.
+    #[cfg(unix)]
+    pub(super) fn leaves_the_process(&self) -> bool {
+        !self.is_loss() && !matches!(self, Self::Protocol { .. })
+    }
+}
+
+/// Lines of the other process, set off from ours.
+fn quoted(lines: &str) -> String {
+    lines.lines().map(|line| format!("\n  | {line}")).collect()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_says_what_happened_then_the_last_words_then_what_to_do() {
+        let died = BridgeError::Died {
+            id: "gym:Ant-v5".into(),
+            call: "step",
+            status: "exit status: 3".into(),
+            words: "one\ntwo".into(),
+        };
+        assert_eq!(
+            died.to_string(),
+            "the Python process of `gym:Ant-v5` died in step with exit status: 3\n  | one\n  | two\nhint: try the environment alone in Python"
+        );
+        assert!(died.is_loss() && !died.leaves_the_process());
+    }
+}

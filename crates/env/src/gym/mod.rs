@@ -1,0 +1,50 @@
+//! Any environment of Python's Gymnasium, played in a child process: `gym:Ant-v5`, `gym:my_module:MyEnv-v0`.
+//!
+//! * [`environment`]: the [`Environment`] that a run sees; restarts, saving and restoring.
+//! * `process`: the child process, its time limit and its last words.
+//! * `protocol`: what goes over the socket between the two; its other end is `child.py`.
+//! * `known`: when imagined states of Gymnasium's own tasks have terminated.
+//! * [`error`]: what can go wrong.
+//!
+//! Python stays outside this program: nothing links to it, a crash there is an error here, and the interpreter is the
+//! one of the user's virtual environment.
+
+#[cfg(unix)]
+pub mod environment;
+pub mod error;
+#[cfg(unix)]
+mod known;
+#[cfg(unix)]
+mod process;
+#[cfg(unix)]
+mod protocol;
+
+#[cfg(unix)]
+pub use environment::GymEnvironment;
+pub use error::BridgeError;
+
+use crate::config::EnvConfig;
+use crate::environment::{EnvError, Environment};
+
+/// What ids of environments in Python begin with.
+pub const PREFIX: &str = "gym:";
+
+/// The task of `[env]`, whose id begins with [`PREFIX`], with actions in its own range. Gymnasium's wrappers, its time
+/// limit among them, are inside.
+///
+/// # Errors
+/// If it cannot be started, or is none with boxes of observations and continuous actions.
+#[cfg(unix)]
+pub fn make(config: &EnvConfig) -> Result<Box<dyn Environment>, EnvError> {
+    Ok(Box::new(GymEnvironment::new(config)?))
+}
+
+/// The bridge stands on Unix sockets.
+///
+/// # Errors
+/// Always.
+#[cfg(not(unix))]
+pub fn make(config: &EnvConfig) -> Result<Box<dyn Environment>, EnvError> {
+    let id = &config.id;
+    Err(EnvError::Config(format!("`{id}` needs Unix sockets\nhint: environments in Python run on Linux and macOS")))
+}

@@ -1,0 +1,279 @@
+//! The child process of an environment: started, asked, listened to, and never left behind.
+//!
+//! * It is one end of a socket pair, as its standard input: the socket's time limit is that of an answer. What it
+//!   prints goes into a pipe of which the last lines are kept, for errors.
+//! * It ends when the socket closes; it is killed if that takes long, and by Linux if this process is killed.
+//! * It has a process group of its own: Ctrl-C in a terminal is for the run, which finishes its slice with it.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use super::error::BridgeError;
+use super::protocol::{Answer, Begin, Failure, HEAD, Hello, LONGEST};
+use super::protocol::{make_request, reset_request, step_request};
+
+/// The other end, in Python.
+const CODE: &str = include_str!("child.py");
+/// For the answer to `make`, however short the time limit: an interpreter starts, packages are read from a cold disk.
+const START: Duration = Duration::from_secs(60);
+/// For the end of a process whose socket was closed: `env.close()`, and what Python does at its exit.
+const GRACE: Duration = Duration::from_secs(2);
+/// Bytes of last words that are kept, and lines of them that are told.
+const WORDS: usize = 8192;
+const LINES: usize = 10;
+
+/// What is started.
+#[derive(Clone, Debug)]
+pub(super) struct Launch {
+    /// The id in the config.
+    pub(super) id: String,
+    /// The id for `gymnasium.make`.
+    pub(super) name: String,
+    pub(super) python: PathBuf,
+    pub(super) kwargs: serde_json::Map<String, serde_json::Value>,
+    pub(super) timeout: Duration,
+}
+
+/// A process with an environment in it.
+pub(super) struct Process {
+    launch: Launch,
+    child: Child,
+    channel: UnixStream,
+    words: Arc<LastWords>,
+    /// For an answer.
+    limit: Duration,
+    /// Of a frame; it grows to the longest.
+    buffer: Vec<u8>,
+    /// Names of the info scalars in the last answer.
+    names: Vec<String>,
+    obs_dim: usize,
+}
+
+impl Process {
+    /// Starts one and makes the environment.
+    pub(super) fn start(launch: &Launch) -> Result<(Self, Hello), BridgeError> {
+        let (child, channel, words) = spawned(launch).map_err(|error| BridgeError::Interpreter {
+            id: launch.id.clone(),
+            python: launch.python.clone(),
+            reason: error.to_string(),
+        })?;
+        let buffer = vec![0; 1 << 16];
+        let request = make_request(&launch.name, &launch.kwargs);
+        let (launch, names, limit) = (launch.clone(), Vec::new(), Duration::ZERO);
+        let mut process = Self { launch, child, channel, words, limit, buffer, names, obs_dim: 0 };
+        process.answer_within(process.launch.timeout.max(START))?;
+        let length = process.ask("make", &request)?;
+        let hello = Hello::read(&process.buffer[HEAD..length]);
+        let hello = hello.map_err(|reason| process.unreadable("make", reason))?;
+        process.obs_dim = hello.observations[0].len();
+        process.answer_within(process.launch.timeout)?;
+        Ok((process, hello))
+    }
+
+    fn answer_within(&mut self, limit: Duration) -> Result<(), BridgeError> {
+        self.limit = limit;
+        self.channel.set_read_timeout(Some(limit)).map_err(|error| self.lost("make", &error))
+    }
+
+    pub(super) fn reset(&mut self, begin: Begin) -> Result<Answer, BridgeError> {
+        self.play("reset", &reset_request(begin))
+    }
+
+    /// One step under an action `[A]` inside the action space.
+    pub(super) fn step(&mut self, action: &[f32]) -> Result<Answer, BridgeError> {
+        self.play("step", &step_request(action))
+    }
+
+    fn play(&mut self, call: &'static str, request: &[u8]) -> Result<Answer, BridgeError> {
+        let length = self.ask(call, request)?;
+        let answer = Answer::read(&self.buffer[HEAD..length], self.obs_dim, &mut self.names);
+        let answer = answer.map_err(|reason| self.unreadable(call, reason))?;
+        let not_finite = |what, value| BridgeError::NotFinite { id: self.launch.id.clone(), call, what, value };
+        // As f32, since that is what everyone sees of it.
+        if let Some(index) = answer.obs.iter().position(|&x| !(x as f32).is_finite()) {
+            return Err(not_finite(format!("entry {index} of its observation"), answer.obs[index]));
+        }
+        if !answer.reward.is_finite() {
+            return Err(not_finite("its reward".into(), answer.reward));
+        }
+        Ok(answer)
+    }
+
+    /// Sends a request and reads the answer's frame into the buffer; gives the frame's length.
+    fn ask(&mut self, call: &'static str, request: &[u8]) -> Result<usize, BridgeError> {
+        let outcome = self.channel.write_all(request).and_then(|()| self.read_frame());
+        let length = match outcome {
+            Ok(Ok(length)) => length,
+            Ok(Err(reason)) => return Err(self.unreadable(call, reason)),
+            Err(error) => return Err(self.lost(call, &error)),
+        };
+        if self.buffer[HEAD - 1] == 0 {
+            return Ok(length);
+        }
+        let failure = Failure::read(&self.buffer[HEAD..length]).map_err(|reason| self.unreadable(call, reason))?;
+        Err(self.failed(call, failure))
+    }
+
+    /// Within the limit, however slowly bytes drip in.
+    fn read_frame(&mut self) -> io::Result<Result<usize, String>> {
+        let deadline = Instant::now() + self.limit;
+        let mut filled = 0;
+        loop {
+            if let Some(head) = self.buffer[..filled].first_chunk::<4>() {
+                let body = u32::from_le_bytes(*head) as usize;
+                if body > LONGEST {
+                    return Ok(Err(format!("a frame of {body} bytes")));
+                }
+                let length = HEAD + body;
+                if filled >= length {
+                    let surplus = filled - length;
+                    return Ok(if surplus == 0 { Ok(length) } else { Err(format!("{surplus} bytes after it")) });
+                }
+                if self.buffer.len() < length {
+                    self.buffer.resize(length, 0);
+                }
+            }
+            match self.channel.read(&mut self.buffer[filled..]) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            if Instant::now() > deadline {
+                return Err(ErrorKind::TimedOut.into());
+            }
+        }
+    }
+
+    /// What the other side says went wrong.
+    fn failed(&self, call: &'static str, failure: Failure) -> BridgeError {
+        let Failure { kind, text: reason, detail } = failure;
+        let (id, python) = (self.launch.id.clone(), self.launch.python.clone());
+        match kind.as_str() {
+            "gymnasium" => BridgeError::NoGymnasium { id, python, reason },
+            "make" => BridgeError::Make { id, reason },
+            "space" => BridgeError::Space { id, reason },
+            "interface" => BridgeError::Interface { id, call, reason },
+            _ => BridgeError::Raised { id, call, error: reason, traceback: detail },
+        }
+    }
+
+    /// No answer: it died, or it hangs and is killed. Something that it started may hold the socket of a dead one open.
+    fn lost(&mut self, call: &'static str, error: &io::Error) -> BridgeError {
+        let id = self.launch.id.clone();
+        let late = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        if late && matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            return BridgeError::Hung { id, call, seconds: self.limit.as_secs_f64(), words: self.words.told() };
+        }
+        let status = self.end().map_or_else(|error| error.to_string(), |status| status.to_string());
+        BridgeError::Died { id, call, status, words: self.words.told() }
+    }
+
+    fn unreadable(&mut self, call: &'static str, reason: String) -> BridgeError {
+        let _ = self.end();
+        BridgeError::Protocol { id: self.launch.id.clone(), call, reason, words: self.words.told() }
+    }
+
+    /// Closes the socket, waits shortly, kills, and reaps.
+    fn end(&mut self) -> io::Result<std::process::ExitStatus> {
+        let _ = self.channel.shutdown(Shutdown::Write);
+        let deadline = Instant::now() + GRACE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.child.kill()?;
+        self.child.wait()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
+}
+
+fn spawned(launch: &Launch) -> io::Result<(Child, UnixStream, Arc<LastWords>)> {
+    let (channel, theirs) = UnixStream::pair()?;
+    let (reader, writer) = io::pipe()?;
+    let mut command = Command::new(&launch.python);
+    command.args(["-u", "-X", "faulthandler", "-c", CODE]);
+    command.stdin(OwnedFd::from(theirs)).stdout(writer.try_clone()?).stderr(writer).process_group(0);
+    let child = spawn(command)?;
+    Ok((child, channel, LastWords::of(reader)))
+}
+
+/// Starts a process from a thread that lives as long as this program.
+///
+/// The trap: Linux ends a child "with its parent" when the *thread* that started it ends, and vectors of environments
+/// are made and stepped on threads that come and go.
+fn spawn(command: Command) -> io::Result<Child> {
+    type Order = (Command, mpsc::Sender<io::Result<Child>>);
+    static ORDERS: OnceLock<mpsc::Sender<Order>> = OnceLock::new();
+    let orders = ORDERS.get_or_init(|| {
+        let (orders, inbox) = mpsc::channel::<Order>();
+        std::thread::spawn(move || {
+            for (mut command, reply) in inbox {
+                let _ = reply.send(command.spawn());
+            }
+        });
+        orders
+    });
+    let gone = || io::Error::other("the thread that starts processes is gone");
+    let (reply, outcome) = mpsc::channel();
+    orders.send((command, reply)).map_err(|_| gone())?;
+    outcome.recv().map_err(|_| gone())?
+}
+
+/// The end of what a process printed.
+#[derive(Default)]
+struct LastWords {
+    said: Mutex<Said>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Said {
+    text: Vec<u8>,
+    over: bool,
+}
+
+impl LastWords {
+    /// Listens on a thread of its own until the process, and whatever it may have started, is silent for good.
+    fn of(mut pipe: io::PipeReader) -> Arc<Self> {
+        let words = Arc::new(Self::default());
+        let ours = Arc::clone(&words);
+        std::thread::spawn(move || {
+            let mut chunk = [0; 1024];
+            while let Ok(count @ 1..) = pipe.read(&mut chunk) {
+                let mut said = ours.said.lock().unwrap_or_else(PoisonError::into_inner);
+                said.text.extend(&chunk[..count]);
+                let surplus = said.text.len().saturating_sub(WORDS);
+                said.text.drain(..surplus);
+            }
+            ours.said.lock().unwrap_or_else(PoisonError::into_inner).over = true;
+            ours.changed.notify_all();
+        });
+        words
+    }
+
+    /// The last lines; waits shortly for those of a process that has just ended.
+    fn told(&self) -> String {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(said, Duration::from_millis(500), |said| !said.over);
+        let (said, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let text = String::from_utf8_lossy(&said.text);
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        lines[lines.len().saturating_sub(LINES)..].join("\n")
+    }
+}

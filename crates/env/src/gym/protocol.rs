@@ -1,0 +1,266 @@
+//! What goes over the socket between this program and `child.py`.
+//!
+//! A frame is its length (u32), one byte for its kind, and the body; every number is little-endian. Actions travel as
+//! f32; observations and rewards as f64, which holds f32 and f64 exactly.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::environment::Info;
+
+/// What `child.py` must call its version.
+const VERSION: u32 = 1;
+/// Bytes before the body.
+pub(super) const HEAD: usize = 5;
+/// Bytes of a body; nobody's observation is larger, so a longer frame is none.
+pub(super) const LONGEST: usize = 1 << 28;
+
+const TERMINATED: u8 = 1;
+const TRUNCATED: u8 = 2;
+const GENERATOR: u8 = 4;
+
+/// A numpy PCG64: state and increment, high word first, whether half a word is left over, and that half word.
+pub(super) type Generator = [u64; 6];
+
+/// How an episode begins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Begin {
+    /// With this seed.
+    Seed(u64),
+    /// With the generator as it is.
+    GoOn,
+    /// With the generator of another time.
+    From(Generator),
+}
+
+/// What the environment says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Hello {
+    /// Steps until truncation.
+    pub(super) limit: Option<u32>,
+    pub(super) versions: BTreeMap<String, String>,
+    /// Low and high, `[O]` each.
+    pub(super) observations: [Vec<f64>; 2],
+    /// Low and high, `[A]` each.
+    pub(super) actions: [Vec<f64>; 2],
+}
+
+/// What a reset or a step gave; a reset leaves reward and flags at nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Answer {
+    /// `[O]`
+    pub(super) obs: Vec<f64>,
+    pub(super) reward: f64,
+    pub(super) terminated: bool,
+    pub(super) truncated: bool,
+    pub(super) info: Info,
+    /// As it was before a reset without a seed; `None` if it is no PCG64.
+    pub(super) generator: Option<Generator>,
+}
+
+/// What went wrong over there.
+#[derive(Debug, Deserialize)]
+pub(super) struct Failure {
+    pub(super) kind: String,
+    pub(super) text: String,
+    pub(super) detail: String,
+}
+
+/// Why a body cannot be read.
+pub(super) type Unreadable = String;
+
+pub(super) fn make_request(name: &str, kwargs: &serde_json::Map<String, serde_json::Value>) -> Vec<u8> {
+    frame(b'M', json!({ "name": name, "kwargs": kwargs }).to_string().as_bytes())
+}
+
+pub(super) fn reset_request(begin: Begin) -> Vec<u8> {
+    let (kind, words) = match begin {
+        Begin::Seed(seed) => (b's', vec![seed]),
+        Begin::GoOn => (b'-', Vec::new()),
+        Begin::From(words) => (b'g', words.to_vec()),
+    };
+    let body: Vec<u8> = [kind].into_iter().chain(words.into_iter().flat_map(u64::to_le_bytes)).collect();
+    frame(b'R', &body)
+}
+
+/// Of an action `[A]`.
+pub(super) fn step_request(action: &[f32]) -> Vec<u8> {
+    let body: Vec<u8> = action.iter().flat_map(|x| x.to_le_bytes()).collect();
+    frame(b'S', &body)
+}
+
+fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(HEAD + body.len());
+    frame.extend((body.len() as u32).to_le_bytes());
+    frame.push(kind);
+    frame.extend(body);
+    frame
+}
+
+impl Hello {
+    pub(super) fn read(body: &[u8]) -> Result<Self, Unreadable> {
+        #[derive(Deserialize)]
+        struct Text {
+            protocol: u32,
+            limit: Option<u32>,
+            versions: BTreeMap<String, String>,
+            obs_dim: usize,
+            action_dim: usize,
+        }
+        let mut body = Body(body);
+        let length = body.u32()? as usize;
+        let text: Text = json_of(body.bytes(length)?)?;
+        if text.protocol != VERSION {
+            return Err(format!("it speaks version {} of the protocol, not {VERSION}", text.protocol));
+        }
+        let observations = [body.f64s(text.obs_dim)?, body.f64s(text.obs_dim)?];
+        let actions = [body.f64s(text.action_dim)?, body.f64s(text.action_dim)?];
+        body.finish()?;
+        Ok(Self { limit: text.limit, versions: text.versions, observations, actions })
+    }
+}
+
+impl Answer {
+    /// Reads the answer of an environment with `dim` entries in its observation. `names` are those of the last answer's
+    /// scalars, and become those of this one's.
+    pub(super) fn read(body: &[u8], dim: usize, names: &mut Vec<String>) -> Result<Self, Unreadable> {
+        let mut body = Body(body);
+        let reward = f64::from_le_bytes(body.array()?);
+        let [flags] = body.array()?;
+        let scalars = u16::from_le_bytes(body.array()?);
+        let length = body.u32()? as usize;
+        if length > 0 {
+            *names = json_of(body.bytes(length)?)?;
+        }
+        if names.len() != usize::from(scalars) {
+            return Err(format!("{scalars} scalars with {} names", names.len()));
+        }
+        let values = body.f64s(names.len())?;
+        let mut generator = None;
+        if flags & GENERATOR != 0 {
+            let mut words = Generator::default();
+            for word in &mut words {
+                *word = u64::from_le_bytes(body.array()?);
+            }
+            generator = Some(words);
+        }
+        let obs = body.f64s(dim)?;
+        body.finish()?;
+        let info = names.iter().cloned().zip(values).collect();
+        let [terminated, truncated] = [TERMINATED, TRUNCATED].map(|flag| flags & flag != 0);
+        Ok(Self { obs, reward, terminated, truncated, info, generator })
+    }
+}
+
+impl Failure {
+    pub(super) fn read(body: &[u8]) -> Result<Self, Unreadable> {
+        json_of(body)
+    }
+}
+
+fn json_of<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Unreadable> {
+    serde_json::from_slice(text).map_err(|error| error.to_string())
+}
+
+/// The rest of a body, read from its front.
+struct Body<'a>(&'a [u8]);
+
+impl<'a> Body<'a> {
+    fn bytes(&mut self, count: usize) -> Result<&'a [u8], Unreadable> {
+        let (taken, rest) = self.0.split_at_checked(count).ok_or("it ends too early")?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.bytes(N)?);
+        Ok(array)
+    }
+
+    fn u32(&mut self) -> Result<u32, Unreadable> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn f64s(&mut self, count: usize) -> Result<Vec<f64>, Unreadable> {
+        let bytes = self.bytes(count.checked_mul(8).ok_or("it ends too early")?)?;
+        let (numbers, _) = bytes.as_chunks();
+        Ok(numbers.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect())
+    }
+
+    fn finish(self) -> Result<(), Unreadable> {
+        if self.0.is_empty() { Ok(()) } else { Err(format!("{} bytes too many", self.0.len())) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An answer as `child.py` packs it.
+    fn packed(names: &str, values: &[f64], flags: u8, words: &[u64], obs: &[f64]) -> Vec<u8> {
+        let mut body = 0.1_f64.to_le_bytes().to_vec();
+        body.push(flags);
+        body.extend((values.len() as u16).to_le_bytes());
+        body.extend((names.len() as u32).to_le_bytes());
+        body.extend(names.as_bytes());
+        body.extend(values.iter().flat_map(|x| x.to_le_bytes()));
+        body.extend(words.iter().flat_map(|x| x.to_le_bytes()));
+        body.extend(obs.iter().flat_map(|x| x.to_le_bytes()));
+        body
+    }
+
+    #[test]
+    fn names_of_scalars_hold_until_others_are_sent() {
+        let mut names = Vec::new();
+        let first = packed(r#"["x","y"]"#, &[1.0, 2.0], TERMINATED, &[], &[3.0, f64::MIN_POSITIVE]);
+        let answer = Answer::read(&first, 2, &mut names).unwrap();
+        assert_eq!(answer.info, Info::from([("x".into(), 1.0), ("y".into(), 2.0)]));
+        assert_eq!((answer.reward, answer.terminated, answer.truncated), (0.1, true, false));
+        assert_eq!((answer.obs, answer.generator), (vec![3.0, f64::MIN_POSITIVE], None));
+
+        let second = packed("", &[5.0, 6.0], TRUNCATED | GENERATOR, &[1, 2, 3, 4, 5, 6], &[0.0]);
+        let answer = Answer::read(&second, 1, &mut names).unwrap();
+        assert_eq!(answer.info, Info::from([("x".into(), 5.0), ("y".into(), 6.0)]));
+        assert_eq!((answer.terminated, answer.truncated), (false, true));
+        assert_eq!(answer.generator, Some([1, 2, 3, 4, 5, 6]));
+        assert_eq!(Answer::read(&packed("", &[], 0, &[], &[]), 0, &mut names).unwrap_err(), "0 scalars with 2 names");
+    }
+
+    #[test]
+    fn a_body_of_another_length_is_no_answer() {
+        let whole = packed(r#"["x"]"#, &[1.0], GENERATOR, &[0; 6], &[3.0]);
+        for length in 0..whole.len() {
+            assert!(Answer::read(&whole[..length], 1, &mut Vec::new()).is_err(), "{length}");
+        }
+        let error = Answer::read(&[&whole[..], &[0]].concat(), 1, &mut Vec::new()).unwrap_err();
+        assert_eq!(error, "1 bytes too many");
+    }
+
+    #[test]
+    fn another_version_of_the_protocol_is_refused() {
+        let hello = |version: u32, dim: usize| {
+            let versions = json!({ "python": "3.11.7" });
+            let text =
+                json!({ "protocol": version, "limit": 5, "versions": versions, "obs_dim": dim, "action_dim": 0 });
+            let text = text.to_string();
+            let ends = [f64::NEG_INFINITY, f64::INFINITY].map(f64::to_le_bytes).concat();
+            [&(text.len() as u32).to_le_bytes()[..], text.as_bytes(), &ends].concat()
+        };
+        let read = Hello::read(&hello(1, 1)).unwrap();
+        assert_eq!((read.limit, read.observations), (Some(5), [vec![f64::NEG_INFINITY], vec![f64::INFINITY]]));
+        assert_eq!(Hello::read(&hello(2, 1)).unwrap_err(), "it speaks version 2 of the protocol, not 1");
+        assert_eq!(Hello::read(&hello(1, 2)).unwrap_err(), "it ends too early");
+        assert_eq!(Hello::read(&hello(1, usize::MAX)).unwrap_err(), "it ends too early");
+    }
+
+    #[test]
+    fn requests_are_frames() {
+        assert_eq!(step_request(&[1.0]), [4, 0, 0, 0, b'S', 0, 0, 128, 63]);
+        assert_eq!(reset_request(Begin::GoOn), [1, 0, 0, 0, b'R', b'-']);
+        assert_eq!(reset_request(Begin::Seed(258)), [9, 0, 0, 0, b'R', b's', 2, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(reset_request(Begin::From([0; 6])).len(), HEAD + 1 + 48);
+    }
+}

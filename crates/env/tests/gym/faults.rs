@@ -1,0 +1,235 @@
+//! Everything that can go wrong in Python, each as one message.
+
+use std::path::PathBuf;
+
+use foresee_env::{BridgeError, EnvConfig, EnvError, make};
+use serde_json::json;
+
+use crate::common::{CHATTY, FAULTY, built, failure, faulty, play, python_runs, script, with_kwargs};
+
+/// The message, whose first line and whose hint are these; `words` stand between.
+#[track_caller]
+fn says(error: &EnvError, first: &str, words: &[&str], hint: &str) {
+    let message = error.to_string();
+    assert!(message.starts_with(first), "{message}\n\nexpected to start with {first}");
+    for words in words {
+        assert!(message.contains(words), "{message}\n\nexpected {words}");
+    }
+    assert!(message.lines().any(|line| line.starts_with("hint: ") && line.contains(hint)), "{message}\n\nhint: {hint}");
+}
+
+/// The failure of a faulty environment.
+#[track_caller]
+fn fails(fault: &str, first: &str, words: &[&str], hint: &str) {
+    if python_runs(fault, FAULTY) {
+        let mut config = faulty(json!({ "fault": fault }));
+        config.gym.timeout = 0.5;
+        config.gym.restarts = 0;
+        says(&failure(&config), &first.replace("ID", FAULTY), words, hint);
+    }
+}
+
+#[test]
+fn a_process_that_exits_is_told_with_its_last_words() {
+    fails(
+        "exit",
+        "the Python process of `ID` died in step with exit status: 3\n  | the motor burns\nhint: ",
+        &[],
+        "alone",
+    );
+}
+
+#[test]
+fn a_process_that_crashes_is_told_with_the_signal_and_where_it_was() {
+    let first = "the Python process of `ID` died in step with signal: 11 (SIGSEGV)";
+    fails("segmentation fault", first, &["faults.py"], "alone");
+}
+
+#[test]
+fn a_process_that_hangs_is_told_and_killed() {
+    let first = "the Python process of `ID` gave no answer to step within 0.5 s\n  | waiting for the simulator\nhint: ";
+    fails("hang", first, &[], "raise `env.gym.timeout`");
+    fails(
+        "hang with the lock",
+        "the Python process of `ID` gave no answer to step within 0.5 s\nhint: ",
+        &[],
+        "timeout",
+    );
+    // The descriptors of a dead process may live on in what it started.
+    fails("forked", "the Python process of `ID` died in step with exit status: 4\nhint: ", &[], "alone");
+}
+
+#[test]
+fn an_exception_is_told_with_the_tracebacks_end() {
+    fails(
+        "exception",
+        "`ID` failed in step: ValueError: the arm is out of reach\n  | ",
+        &["faults.py\", line ", "raise ValueError(\"the arm is out of reach\")"],
+        "of the environment itself",
+    );
+    fails("make", "`ID` failed in make: ValueError: no such track\n  | ", &["faults.py"], "of the environment itself");
+    fails("quit", "`ID` failed in step: SystemExit: 7", &[], "of the environment itself");
+}
+
+#[test]
+fn what_is_not_gymnasiums_interface_is_told() {
+    let shape = "`ID` breaks Gymnasium's interface in step: its observation has shape (5,), its observation space (2,)";
+    fails("shape", shape, &[], "check_env");
+    // Within Gymnasium's time limit it would be the limit's own exception.
+    let config = faulty(json!({ "fault": "four values", "max_episode_steps": -1 }));
+    if python_runs("four values", FAULTY) {
+        let first =
+            format!("`{FAULTY}` breaks Gymnasium's interface in step: its step gave 4 values, it should give 5");
+        says(&failure(&config), &first, &["older gym"], "check_env");
+    }
+}
+
+#[test]
+fn numbers_that_are_not_finite_are_told() {
+    fails("nan", "`ID` gave NaN as entry 1 of its observation in step", &[], "division by 0");
+    fails("infinite", "`ID` gave -inf as entry 0 of its observation in step", &[], "division by 0");
+    fails("nan reward", "`ID` gave NaN as its reward in step", &[], "division by 0");
+}
+
+#[test]
+fn other_spaces_than_boxes_are_refused() {
+    let hint = "continuous actions";
+    fails("discrete actions", "`ID` cannot be used: its action space is Discrete(3), which is no Box", &[], hint);
+    fails("whole actions", "`ID` cannot be used: its actions are whole numbers, Box(0, 9, (2,), int64)", &[], hint);
+    let dict = "`ID` cannot be used: its observation space is Dict('x': Box(";
+    fails("dict observations", dict, &["which is no Box"], "gymnasium.wrappers.FlattenObservation");
+}
+
+#[test]
+fn prints_and_reads_of_an_environment_touch_nothing() {
+    if python_runs("prints", CHATTY) {
+        let [quiet, chatty] = [FAULTY, CHATTY].map(|id| {
+            let mut env = make(id).unwrap();
+            let first = env.reset(Some(2)).unwrap().obs;
+            (first, play(env.as_mut(), 0, 50))
+        });
+        assert_eq!(quiet, chatty);
+    }
+}
+
+#[test]
+fn boxes_of_any_shape_and_width_are_flattened() {
+    if !python_runs("boxes of other shapes", FAULTY) {
+        return;
+    }
+    for (shape, dtype, dim) in [(vec![2, 3], "float32", 6), (vec![], "float64", 1), (vec![1, 2, 1], "float16", 2)] {
+        let config = faulty(json!({ "shape": shape, "dtype": dtype }));
+        let mut env = built(&config);
+        assert_eq!((env.spec().observation_space.dim(), env.spec().action_space.dim()), (dim, dim));
+        env.reset(None).unwrap();
+        play(env.as_mut(), 0, 40);
+    }
+}
+
+#[test]
+fn what_gymnasium_does_not_know_is_told_in_its_own_words() {
+    if !python_runs("unknown ids", FAULTY) {
+        return;
+    }
+    for (id, words) in [
+        ("gym:Hoper-v5", "NameNotFound: Environment `Hoper` doesn't exist. Did you mean: `Hopper`?"),
+        ("gym:Pendulum-v99", "v99"),
+        ("gym:no_module_of_this_name:It-v0", "No module named 'no_module_of_this_name'"),
+        ("gym:", ""),
+    ] {
+        let error = make(id).err().unwrap();
+        says(&error, &format!("Gymnasium cannot make `{id}`: "), &[words], "pprint_registry");
+    }
+    let error = with_kwargs("gym:Pendulum-v1", json!({ "gravitation": 3 })).make(0).err().unwrap();
+    says(&error, "`gym:Pendulum-v1` failed in make: TypeError: ", &["'gravitation'"], "");
+}
+
+#[test]
+fn arguments_reach_the_environment_and_take_the_known_rule_away() {
+    if !python_runs("keyword arguments", "gym:Pendulum-v1") {
+        return;
+    }
+    let plain = built(&EnvConfig::new("gym:Pendulum-v1"));
+    assert_eq!(plain.spec().max_episode_steps, Some(200));
+    assert!(plain.spec().termination.is_some());
+    let limited = built(&with_kwargs("gym:Pendulum-v1", json!({ "max_episode_steps": 7 })));
+    assert_eq!((limited.spec().max_episode_steps, &limited.spec().termination), (Some(7), &None));
+    let endless = built(&with_kwargs("gym:Pendulum-v1", json!({ "max_episode_steps": -1, "g": 9.81 })));
+    assert_eq!(endless.spec().max_episode_steps, None);
+}
+
+#[test]
+fn a_rule_of_the_config_is_the_environments_and_must_fit_it() {
+    if !python_runs("rules of the config", FAULTY) {
+        return;
+    }
+    let with_bound = |index: usize| {
+        let rule = json!({ "bounds": [{ "index": index, "low": 0.0 }] });
+        EnvConfig { termination: Some(serde_json::from_value(rule).unwrap()), ..EnvConfig::new(FAULTY) }
+    };
+    assert_eq!(built(&with_bound(1)).spec().termination, with_bound(1).termination);
+    let message = with_bound(2).make(0).err().unwrap().to_string();
+    let hint = format!("hint: observations of `{FAULTY}` have 2 entries, the first is 0");
+    assert_eq!(message, format!("`env.termination` has a bound on entry 2\n{hint}"));
+}
+
+/// A config whose interpreter is this one.
+fn with_python(python: impl Into<PathBuf>) -> EnvConfig {
+    let mut config = EnvConfig::new("gym:Pendulum-v1");
+    config.gym.python = Some(python.into());
+    config
+}
+
+#[test]
+fn an_interpreter_that_is_none_is_told() {
+    let error = with_python("/no/such/python").make(0).err().unwrap();
+    says(
+        &error,
+        "`gym:Pendulum-v1` needs Python, and `/no/such/python` cannot be started: No such file",
+        &[],
+        "env.gym.python",
+    );
+    let error = with_python("/bin/false").make(0).err().unwrap();
+    says(&error, "the Python process of `gym:Pendulum-v1` died in make with exit status: 1", &[], "");
+}
+
+#[test]
+fn answers_in_another_protocol_are_told_with_what_was_printed() {
+    for (name, answer, reason) in [
+        ("garbage", r"garbage\000", "a frame of 1651663207 bytes"),
+        ("short", r"\003\000\000\000\000abc", "it ends too early"),
+        ("long", r"\000\000\000\000\000abc", "3 bytes after it"),
+        ("no-json", r"\003\000\000\000\001abc", "expected value at line 1 column 1"),
+    ] {
+        // It stays for a moment: closing a socket with something unread in it resets the connection.
+        let text = format!("echo hello from {name}\nprintf '{answer}' >&0\nsleep 0.3");
+        let config = with_python(script(name, &text));
+        let first =
+            format!("the Python process of `gym:Pendulum-v1` gave an answer to make that cannot be read: {reason}");
+        says(
+            &config.make(0).err().unwrap(),
+            &first,
+            &[&format!("\n  | hello from {name}\n")],
+            "is `env.gym.python` a Python?",
+        );
+    }
+}
+
+#[test]
+fn a_python_without_gymnasium_is_told_how_to_get_it() {
+    let Some(python) =
+        ["/usr/bin/python3", "/usr/local/bin/python3"].into_iter().find(|path| std::path::Path::new(path).exists())
+    else {
+        return;
+    };
+    // Isolated from everything that is installed.
+    let error = with_python(script("bare", &format!("exec {python} -I -S \"$@\""))).make(0).err().unwrap();
+    let words = "ModuleNotFoundError: No module named 'gymnasium'";
+    let Some(EnvError::Bridge(BridgeError::NoGymnasium { .. })) = Some(&error) else { panic!("{error}") };
+    says(
+        &error,
+        "`gym:Pendulum-v1` needs Gymnasium, which `",
+        &[words],
+        "pip install \"gymnasium[mujoco]==1.4.0\" mujoco==3.17.0",
+    );
+}

@@ -1,0 +1,145 @@
+//! No process is left behind, whatever ends the program, and no signal meant for the program reaches one.
+
+use std::io::{BufRead, BufReader, Write as _};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use foresee_env::Environment;
+use serde_json::json;
+
+use crate::common::{FAULTY, action, built, faulty, play, python_runs};
+
+/// In the environment of a test that is started to be killed: the fault of its environment.
+const VICTIM: &str = "FORESEE_TEST_VICTIM";
+
+/// Fields of `/proc/PID/stat` from the third on: state, parent, process group.
+fn stat(pid: u32) -> Option<Vec<String>> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = text.rsplit_once(')')?;
+    Some(fields.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Whether a process runs; one that nobody has reaped does not.
+fn runs(pid: u32) -> bool {
+    stat(pid).is_some_and(|fields| fields[0] != "Z" && fields[0] != "X")
+}
+
+#[track_caller]
+fn is_gone_within(pid: u32, limit: Duration) {
+    let start = Instant::now();
+    while runs(pid) {
+        assert!(start.elapsed() < limit, "process {pid} still runs");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// An honest environment that tells its process and is never started again.
+fn plain() -> Box<dyn Environment> {
+    let mut config = faulty(json!({ "pid": true }));
+    config.gym.restarts = 0;
+    built(&config)
+}
+
+/// Begins an episode; gives the Python process.
+fn begun(env: &mut dyn Environment) -> u32 {
+    env.reset(Some(0)).unwrap().info["pid"] as u32
+}
+
+fn signal(name: &str, pid: u32) {
+    assert!(Command::new("kill").args([name, &pid.to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn a_dropped_environment_leaves_no_process() {
+    if !python_runs("dropping", FAULTY) {
+        return;
+    }
+    let mut env = plain();
+    let pid = begun(env.as_mut());
+    assert!(runs(pid));
+    drop(env);
+    assert!(stat(pid).is_none(), "it is reaped, too");
+}
+
+#[test]
+fn an_environment_that_hangs_leaves_no_process() {
+    if !python_runs("dropping after a hang", FAULTY) {
+        return;
+    }
+    for fault in ["hang", "hang with the lock"] {
+        let mut config = faulty(json!({ "fault": fault, "at": 1, "pid": true }));
+        config.gym.timeout = 0.2;
+        config.gym.restarts = 0;
+        let mut env = built(&config);
+        let pid = begun(env.as_mut());
+        env.step(&action(env.as_ref(), 0)).unwrap_err();
+        assert!(stat(pid).is_none(), "{fault}");
+    }
+}
+
+#[test]
+fn processes_outlive_the_threads_that_start_them() {
+    if !python_runs("threads that come and go", FAULTY) {
+        return;
+    }
+    let mut env = std::thread::spawn(plain).join().unwrap();
+    let pid = begun(env.as_mut());
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(runs(pid));
+    play(env.as_mut(), 0, 40);
+}
+
+#[test]
+fn signals_for_the_program_leave_the_environment_alone() {
+    if !python_runs("signals", FAULTY) {
+        return;
+    }
+    let mut env = plain();
+    let pid = begun(env.as_mut());
+    // Ctrl-C goes to the terminal's foreground group; schedulers tell every process of a job to end.
+    if let (Some(theirs), Some(ours)) = (stat(pid), stat(std::process::id())) {
+        assert_ne!(theirs[2], ours[2], "process groups");
+    }
+    for name in ["-INT", "-TERM"] {
+        signal(name, pid);
+        play(env.as_mut(), 0, 40);
+    }
+    assert_eq!(env.reset(Some(0)).unwrap().info["pid"] as u32, pid);
+}
+
+/// No test of its own: what [`a_killed_program_leaves_no_process`] starts and kills.
+#[test]
+fn victim() {
+    let Ok(fault) = std::env::var(VICTIM) else { return };
+    let mut env = built(&faulty(json!({ "fault": fault, "at": 1, "pid": true })));
+    let pid = begun(env.as_mut());
+    let mut out = std::io::stdout();
+    writeln!(out, "\npid {pid}").and_then(|()| out.flush()).unwrap();
+    let _ = env.step(&action(env.as_ref(), 0));
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+#[test]
+fn a_killed_program_leaves_no_process() {
+    if !python_runs("killing the program", FAULTY) {
+        return;
+    }
+    // Linux alone ends a child that hangs.
+    let faults: &[&str] = if cfg!(target_os = "linux") { &["", "hang", "hang with the lock"] } else { &[""] };
+    for fault in faults {
+        let mut victim = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "processes::victim", "--nocapture"])
+            .env(VICTIM, fault)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let pid = lines.find_map(|line| line.strip_prefix("pid ")?.parse::<u32>().ok()).expect("a line `pid ...`");
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(runs(pid), "{fault}");
+        // SIGKILL: nothing of the program runs after it.
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        is_gone_within(pid, Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,123 @@
+"""Environments that each do one thing wrong; `fault` says which, `at` in which step (0: in the reset).
+
+The honest one, without a fault, draws from its generator in resets and in steps, so that a way back that loses the
+generator is found out.
+"""
+
+import ctypes
+import os
+import random
+import signal
+import sys
+import time
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete
+
+
+class Faulty(gymnasium.Env):
+    def __init__(self, fault="", at=3, marker=None, log=None, noise=False, pid=False, shape=(2,), dtype="float64"):
+        if log is not None:
+            with open(log, "a") as file:
+                print("made", file=file)
+        self.noise = noise
+        self.info = {"pid": os.getpid()} if pid else {}
+        self.fault, self.at, self.marker = fault, at, marker
+        self.observation_space = Box(-np.inf, np.inf, shape, dtype)
+        self.action_space = Box(-2.0, 2.0, shape, dtype)
+        if fault == "discrete actions":
+            self.action_space = Discrete(3)
+        if fault == "whole actions":
+            self.action_space = Box(0, 9, (2,), np.int64)
+        if fault == "dict observations":
+            self.observation_space = Dict(x=Box(-1, 1, (1,)))
+        if fault == "make":
+            raise ValueError("no such track")
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        if seed is not None:
+            if self.fault == "another generator":
+                self.np_random = np.random.Generator(np.random.MT19937(seed))
+            # Kept over resets without a seed.
+            self.wind = self.np_random.normal()
+        self.x = self.np_random.normal(size=self.observation_space.shape)
+        self.t = 0
+        if self.at == 0:
+            self.go_wrong()
+        return self.observation(), self.info
+
+    def step(self, action):
+        assert action.shape == self.action_space.shape and action.dtype == self.action_space.dtype
+        assert self.action_space.contains(action)
+        self.t += 1
+        self.x = 0.9 * self.x + action + 0.1 * self.wind + 0.01 * self.np_random.normal(size=self.x.shape)
+        if self.t == self.at:
+            self.go_wrong()
+        reward = np.float32(-np.square(self.x).sum())
+        if self.t == self.at and self.fault == "nan reward":
+            reward = np.nan
+        if self.t == self.at and self.fault == "four values":
+            return self.observation(), reward, False, {}
+        action *= 0
+        return self.observation(), reward, np.bool_(self.t == 40), False, self.info | {"steps": self.t, "text": "no number"}
+
+    def observation(self):
+        x = self.x.astype(self.observation_space.dtype)
+        if self.noise:
+            x += random.random()
+        if self.t != self.at:
+            return x
+        if self.fault == "shape":
+            return np.zeros(5)
+        if self.fault == "nan":
+            x[1] = np.nan
+        if self.fault == "infinite":
+            x[0] = -np.inf
+        if self.fault == "own randomness":
+            x[0] += random.random()
+        return x
+
+    def go_wrong(self):
+        if self.marker is not None:
+            # Once alone.
+            if os.path.exists(self.marker):
+                return
+            open(self.marker, "w").close()
+        if self.fault == "exit":
+            print("the motor burns")
+            os._exit(3)
+        if self.fault == "segmentation fault":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if self.fault == "hang":
+            print("waiting for the simulator", file=sys.stderr)
+            time.sleep(600)
+        if self.fault == "hang with the lock":
+            ctypes.PyDLL(None).sleep(600)
+        if self.fault == "exception":
+            raise ValueError("the arm is out of reach")
+        if self.fault == "quit":
+            sys.exit(7)
+        if self.fault == "forked":
+            # A worker keeps the descriptors of the one that dies.
+            if os.fork() == 0:
+                time.sleep(5)
+                os._exit(0)
+            os._exit(4)
+
+
+class Chatty(Faulty):
+    """Writes to every standard stream, and reads from the first, in each step."""
+
+    def step(self, action):
+        print("hello")
+        os.write(1, b"\x00\x01\x02 from below\n" * 100)
+        sys.stdout.buffer.write(b"\xff\xfe")
+        print("and here", file=sys.stderr)
+        assert sys.stdin.read() == ""
+        return super().step(action)
+
+
+gymnasium.register("Faulty-v0", Faulty, max_episode_steps=30)
+gymnasium.register("Chatty-v0", Chatty, max_episode_steps=30)
