@@ -192,3 +192,10 @@ fn what_the_mask_leaves_out_stands_still() {
     let error = envs.step(&[0.0; 3]).unwrap_err().to_string();
     assert!(error.starts_with("environment 1 of 3: "), "{error}");
 }
+
+#[test]
+fn environments_with_other_spaces_do_not_go_side_by_side() {
+    let envs = ["Pendulum-v1", "Pendulum-v1", "CartPoleContinuous-v0"].map(|id| make(id).unwrap());
+    let error = VectorEnvironment::of(envs.into(), Autoreset::NextStep).err().unwrap().to_string();
+    assert!(error.starts_with("environment 2 of 3: `CartPoleContinuous-v0` has observations in "), "{error}");
+}

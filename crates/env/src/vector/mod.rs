@@ -56,6 +56,7 @@ struct SubEnvironment {
 
 /// N environments of one task.
 pub struct VectorEnvironment {
+    /// Dropped before `hands`: a process may be killed with the thread that started it.
     envs: Vec<SubEnvironment>,
     autoreset: Autoreset,
     hands: Hands,
@@ -86,21 +87,29 @@ impl VectorEnvironment {
         for (i, other) in (1..).zip(others) {
             envs.push(other.map_err(|error| error.of_environment(i, count))?);
         }
-        Ok(Self { hands, ..Self::of(envs, autoreset)? })
+        Self::with(hands, envs, autoreset)
     }
 
     /// Environments with the same spaces, of whatever origin.
     ///
     /// # Errors
-    /// If the system has no threads left.
+    /// If their spaces are not the same, or the system has no threads left.
     #[track_caller]
     pub fn of(envs: Vec<Box<dyn Environment>>, autoreset: Autoreset) -> Result<Self, EnvError> {
         assert!(!envs.is_empty(), "a vector of no environments");
-        let spaces = |env: &dyn Environment| (env.spec().observation_space.clone(), env.spec().action_space.clone());
-        for env in &envs[1..] {
-            assert_eq!(spaces(env.as_ref()), spaces(envs[0].as_ref()), "environments with other spaces");
-        }
         let hands = Hands::of(envs[0].spec().work, envs.len())?;
+        Self::with(hands, envs, autoreset)
+    }
+
+    fn with(hands: Hands, envs: Vec<Box<dyn Environment>>, autoreset: Autoreset) -> Result<Self, EnvError> {
+        let spaces = |i: usize| [&envs[i].spec().observation_space, &envs[i].spec().action_space];
+        if let Some(i) = (1..envs.len()).find(|&i| spaces(i) != spaces(0)) {
+            let (id, [o, a], [first_o, first_a]) = (&envs[i].spec().id, spaces(i), spaces(0));
+            let error = EnvError::Config(format!(
+                "`{id}` has observations in {o:?} and actions in {a:?}, and environment 0 in {first_o:?} and {first_a:?}\nhint: environments side by side have the same spaces"
+            ));
+            return Err(error.of_environment(i, envs.len()));
+        }
         let envs = envs.into_iter().map(|env| SubEnvironment { env, stand: Stand::Unready }).collect();
         Ok(Self { envs, autoreset, hands })
     }
