@@ -8,6 +8,17 @@ use anyhow::{Context, anyhow};
 use plotters::prelude::*;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
+/// Okabe and Ito's, which colour-blind readers tell apart.
+const COLOURS: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(0, 0, 0),
+];
+
 /// What one run showed.
 #[derive(Debug, PartialEq)]
 pub struct Curve {
@@ -122,10 +133,12 @@ pub fn plot(groups: &[Group], file: &Path) -> anyhow::Result<()> {
         .x_desc("real environment steps")
         .y_desc("mean return of an evaluation")
         .light_line_style(TRANSPARENT)
+        .bold_line_style(BLACK.mix(0.1))
+        .y_label_formatter(&|value| format!("{value:.0}"))
         .draw()
         .map_err(|error| failed(&error))?;
     for (i, group) in groups.iter().enumerate() {
-        let colour = Palette99::pick(i).to_rgba();
+        let colour = COLOURS[i % COLOURS.len()];
         let means: Vec<(u64, f64, f64)> = group
             .steps()
             .into_iter()
@@ -147,7 +160,7 @@ pub fn plot(groups: &[Group], file: &Path) -> anyhow::Result<()> {
             .label(format!("{} {}, {} seeds", group.name, group.method, group.curves.len()))
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(3)));
     }
-    let legend = SeriesLabelPosition::UpperLeft;
+    let legend = SeriesLabelPosition::LowerRight;
     let mut labels = chart.configure_series_labels();
     labels.position(legend).background_style(WHITE.mix(0.8)).draw().map_err(|error| failed(&error))?;
     drop(labels);

@@ -119,10 +119,8 @@ fn check_env_finds_what_an_environment_in_python_breaks() {
          class Drift(gymnasium.Env):\n    \
              observation_space = gymnasium.spaces.Box(-1, 1, (2,))\n    \
              action_space = gymnasium.spaces.Box(-1, 1, (1,))\n    \
-             count = 0\n    \
              def reset(self, *, seed=None, options=None):\n        \
                  super().reset(seed=seed)\n        \
-                 Drift.count += 1\n        \
                  return self.np_random.uniform(-1, 1, 2).astype('f4'), {}\n    \
              def step(self, action):\n        \
                  noise = numpy.random.default_rng().uniform(-1, 1, 2).astype('f4')\n        \
