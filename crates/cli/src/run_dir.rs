@@ -93,7 +93,7 @@ impl RunDir {
             "device": config.device.to_string(),
             "threads": rayon::current_num_threads(),
             "env": config.env.id,
-            "env_versions": run.env_versions(),
+            "env_versions": run.spec().versions,
             "algo": config.algo,
             "loss": config.loss_name(),
             "seed": config.seed,

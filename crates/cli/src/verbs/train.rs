@@ -45,7 +45,7 @@ pub fn resume(path: &Path, overrides: &[String]) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let before = run_dir::env_versions(path);
-    for (name, version) in run.env_versions() {
+    for (name, version) in &run.spec().versions {
         if let Some(before) = before.get(name).filter(|before| *before != version) {
             eprintln!(
                 "warning: the run began with {name} {before} and goes on with {version}: from here it is not the run that it would have been"

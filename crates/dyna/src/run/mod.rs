@@ -25,8 +25,6 @@ mod state;
 pub use error::RunError;
 pub use state::RunState;
 
-use std::collections::BTreeMap;
-
 use burn::tensor::Device;
 use foresee_actor_critic::{AgentValues, Sac};
 use foresee_core::{Batch, Stream};
@@ -338,12 +336,6 @@ impl Run {
     #[must_use]
     pub fn env_step(&self) -> u64 {
         self.counters.env_step
-    }
-
-    /// What the environments run on, by name, with its version.
-    #[must_use]
-    pub fn env_versions(&self) -> &BTreeMap<String, String> {
-        &self.envs.spec().versions
     }
 
     /// Real episodes finished.
