@@ -49,10 +49,11 @@ def gymnasiums(env: gymnasium.Env, actions: np.ndarray) -> dict:
     return {"seconds": time.perf_counter() - start, "reward": total, "episodes": episodes}
 
 
-def ours(program: str, name: str, path: Path) -> dict:
-    """One measurement of our program, a process of its own."""
-    done = subprocess.run([program, name, str(path), str(SEED)], stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout)
+def ours(process: subprocess.Popen) -> dict:
+    """One measurement of our program, which waits for a line before each."""
+    process.stdin.write("\n")
+    process.stdin.flush()
+    return json.loads(process.stdout.readline())
 
 
 def measured(program: str, name: str, steps: int, rounds: int, folder: Path) -> dict:
@@ -64,14 +65,18 @@ def measured(program: str, name: str, steps: int, rounds: int, folder: Path) -> 
     path = folder / f"{name}.f32"
     actions.astype("<f4").tofile(path)
     pairs = []
+    command = [program, name, str(path), str(SEED)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     for number in range(rounds):
-        turns = [lambda: ("ours", ours(program, name, path)), lambda: ("gymnasium", gymnasiums(env, actions))]
+        turns = [lambda: ("ours", ours(process)), lambda: ("gymnasium", gymnasiums(env, actions))]
         pair = dict(turn() for turn in (turns if number % 2 == 0 else reversed(turns)))
         same = math.isclose(pair["ours"]["reward"], pair["gymnasium"]["reward"], rel_tol=1e-12)
         if not same or pair["ours"]["episodes"] != pair["gymnasium"]["episodes"]:
             sys.exit(f"{name}: the two do not do the same: {pair}")
         pairs.append(pair)
     env.close()
+    process.stdin.close()
+    process.wait()
     rate = {side: steps / median(pair[side]["seconds"] for pair in pairs) for side in ("ours", "gymnasium")}
     ratios = [pair["gymnasium"]["seconds"] / pair["ours"]["seconds"] for pair in pairs]
     return {

@@ -16,17 +16,20 @@ fn main() -> Result<(), AnyError> {
     let mut env = make_unscaled(id)?;
     let actions = read(path, env.spec().action_space.dim())?;
 
-    // A tenth of the way first, for caches and clock.
-    play(env.as_mut(), &actions[..actions.len() / 10], seed)?;
-    let start = Instant::now();
-    let (total, episodes) = play(env.as_mut(), &actions, seed)?;
-    let seconds = start.elapsed().as_secs_f64();
-    let steps = actions.len();
-    writeln!(
-        std::io::stdout(),
-        "{}",
-        json!({"id": id, "steps": steps, "seconds": seconds, "reward": total, "episodes": episodes})
-    )?;
+    for line in std::io::stdin().lines() {
+        line?;
+        // A tenth of the way first, for caches and clock.
+        play(env.as_mut(), &actions[..actions.len() / 10], seed)?;
+        let start = Instant::now();
+        let (total, episodes) = play(env.as_mut(), &actions, seed)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let steps = actions.len();
+        writeln!(
+            std::io::stdout(),
+            "{}",
+            json!({"id": id, "steps": steps, "seconds": seconds, "reward": total, "episodes": episodes})
+        )?;
+    }
     Ok(())
 }
 

@@ -11,10 +11,12 @@ import ctypes
 import json
 import os
 import platform
+import select
 import signal
 import socket
 import struct
 import sys
+import time
 import traceback
 
 PROTOCOL = 1
@@ -23,6 +25,8 @@ HEAD = struct.Struct("<IB")
 FIXED = struct.Struct("<dBHI")
 TERMINATED, TRUNCATED, GENERATOR = 1, 2, 4
 LOW_WORD = 2**64 - 1
+# Seconds.
+LOOKING = 200e-6
 # Of info scalars in one answer; of characters and lines in an error.
 MOST_SCALARS, LONGEST_TEXT, LONGEST_TRACEBACK = 256, 2000, 12
 
@@ -48,7 +52,9 @@ def main():
     source = channel.makefile("rb")
     player = Player()
     calls = {b"M": player.make, b"R": player.reset, b"S": player.step}
-    while len(head := source.read(HEAD.size)) == HEAD.size:
+    poller = select.poll()
+    poller.register(channel, select.POLLIN)
+    while len(head := first_bytes(poller, source)) == HEAD.size:
         length, kind = HEAD.unpack(head)
         body = source.read(length)
         try:
@@ -61,6 +67,14 @@ def main():
             break
     if player.env is not None:
         player.env.close()
+
+
+def first_bytes(poller, source):
+    """Looks for a request for a while before it sleeps: to wake a process can take longer than many a step."""
+    until = time.perf_counter() + LOOKING
+    while not poller.poll(0) and time.perf_counter() < until:
+        pass
+    return source.read(HEAD.size)
 
 
 def die_with_parent():

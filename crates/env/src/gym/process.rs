@@ -23,6 +23,8 @@ use super::protocol::{make_request, reset_request, step_request};
 const CODE: &str = include_str!("child.py");
 /// For the answer to `make`, however short the time limit: an interpreter starts, packages are read from a cold disk.
 const START: Duration = Duration::from_secs(60);
+/// Looks for an answer this long before the thread sleeps: to wake it can take longer than many a step.
+const LOOKING: Duration = Duration::from_micros(200);
 /// For the end of a process whose socket was closed: `env.close()`, and what Python does at its exit.
 const GRACE: Duration = Duration::from_secs(2);
 /// Bytes of last words that are kept, and lines of them that are told.
@@ -121,10 +123,30 @@ impl Process {
         Err(self.failed(call, failure))
     }
 
+    /// Bytes of an answer, if some come soon.
+    fn look(&mut self) -> io::Result<usize> {
+        let until = Instant::now() + LOOKING;
+        self.channel.set_nonblocking(true)?;
+        let outcome = loop {
+            match self.channel.read(&mut self.buffer) {
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                    if Instant::now() >= until {
+                        break Ok(0);
+                    }
+                    std::thread::yield_now();
+                }
+                Ok(0) => break Err(ErrorKind::UnexpectedEof.into()),
+                outcome => break outcome,
+            }
+        };
+        self.channel.set_nonblocking(false)?;
+        outcome
+    }
+
     /// Within the limit, however slowly bytes drip in.
     fn read_frame(&mut self) -> io::Result<Result<usize, String>> {
         let deadline = Instant::now() + self.limit;
-        let mut filled = 0;
+        let mut filled = self.look()?;
         loop {
             if let Some(head) = self.buffer[..filled].first_chunk::<4>() {
                 let body = u32::from_le_bytes(*head) as usize;
