@@ -124,6 +124,7 @@ pub fn plot(groups: &[Group], file: &Path) -> anyhow::Result<()> {
     root.fill(&WHITE).map_err(|error| failed(&error))?;
     let mut chart = ChartBuilder::on(&root)
         .margin(12)
+        .margin_right(30)
         .x_label_area_size(40)
         .y_label_area_size(60)
         .build_cartesian_2d(0..last, low - margin..high + margin)
