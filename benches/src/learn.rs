@@ -1,7 +1,8 @@
 //! How well configs learn: every config with every method and every seed, returns at every evaluation.
 //!
 //! A finished run is a file, `RESULTS/<config>/<method>/seed-<n>.csv`, and a run whose file is there is not run again: a
-//! later call adds seeds. Table and curves are made of all files that are there.
+//! later call adds seeds, and runs again what was shorter. A file of another config of the same name is an error. Table
+//! and curves are made of all files that are there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use foresee_dyna::{Algo, Config, Run, metrics};
 use foresee_world_model::LossKind;
 
@@ -89,7 +90,7 @@ pub fn run(
                     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
                     while let Some(&(learner, seed)) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let file = learner.folder(results).join(format!("seed-{seed}.csv"));
-                        if !file.exists() {
+                        if !learner.has(seed, &file)? {
                             pool.install(|| learner.train(seed, &file))?;
                         }
                     }
@@ -105,6 +106,30 @@ pub fn run(
 impl Learner {
     fn folder(&self, results: &Path) -> PathBuf {
         results.join(&self.name).join(&self.method)
+    }
+
+    /// What a run's numbers depend on, its seed and its length apart, as hexadecimal digits.
+    fn fingerprint(&self) -> anyhow::Result<String> {
+        let mut config = self.config.clone();
+        (config.seed, config.threads, config.training.env_steps) = (0, 0, 0);
+        Ok(blake3::hash(toml::to_string(&config)?.as_bytes()).to_hex()[..12].to_owned())
+    }
+
+    /// Whether a file holds this run, whole.
+    fn has(&self, seed: u64, file: &Path) -> anyhow::Result<bool> {
+        if !file.exists() {
+            return Ok(false);
+        }
+        let curve = Curve::from_csv(seed, &fs::read_to_string(file)?);
+        let curve = curve.with_context(|| format!("in {}", file.display()))?;
+        let own = self.fingerprint()?;
+        ensure!(
+            curve.config == own,
+            "{} is of config {}, this one is {own}\nhint: give another --results, or remove the file",
+            file.display(),
+            curve.config
+        );
+        Ok(curve.points.last().is_some_and(|point| point.0 >= self.config.training.env_steps))
     }
 
     /// One run, to its end; then its file.
@@ -126,7 +151,7 @@ impl Learner {
                 }
             }
         }
-        let curve = Curve { seed, seconds: started.elapsed().as_secs_f64(), points };
+        let curve = Curve { seed, config: self.fingerprint()?, seconds: started.elapsed().as_secs_f64(), points };
         fs::create_dir_all(file.parent().expect("a file in a folder"))?;
         let text = curve.to_csv(&format!("{}; commit {}; one thread", machine::describe(), machine::commit()));
         fs::write(file, text).with_context(|| format!("writing {}", file.display()))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use plotters::prelude::*;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
@@ -23,6 +23,8 @@ const COLOURS: [RGBColor; 7] = [
 #[derive(Debug, PartialEq)]
 pub struct Curve {
     pub seed: u64,
+    /// What it was run with, in short.
+    pub config: String,
     pub seconds: f64,
     /// (real step, mean return)
     pub points: Vec<(u64, f64)>,
@@ -38,7 +40,7 @@ pub struct Group {
 impl Curve {
     /// The run as a file: where it was made, then a line an evaluation.
     pub fn to_csv(&self, made: &str) -> String {
-        let mut text = format!("# {made}; {:.0} s\nenv_step,mean_return\n", self.seconds);
+        let mut text = format!("# {made}; config {}; {:.0} s\nenv_step,mean_return\n", self.config, self.seconds);
         self.points.iter().for_each(|(step, value)| writeln!(text, "{step},{value}").expect("a string grows"));
         text
     }
@@ -47,13 +49,17 @@ impl Curve {
     pub fn from_csv(seed: u64, text: &str) -> anyhow::Result<Self> {
         let mut lines = text.lines();
         let head = lines.next().context("an empty file")?;
-        let seconds = head.rsplit("; ").next().and_then(|last| last.strip_suffix(" s")?.parse().ok());
-        let seconds = seconds.with_context(|| format!("`{head}` does not end with the seconds it took"))?;
+        let mut parts = head.rsplit("; ");
+        let seconds = parts.next().and_then(|last| last.strip_suffix(" s")?.parse().ok());
+        let config = parts.next().and_then(|part| part.strip_prefix("config "));
+        let (Some(seconds), Some(config)) = (seconds, config) else {
+            bail!("`{head}` does not end with the config and the seconds it took");
+        };
         let points = lines.skip(1).map(|line| {
             let (step, value) = line.split_once(',').with_context(|| format!("`{line}` is not two numbers"))?;
             Ok((step.parse()?, value.parse()?))
         });
-        Ok(Self { seed, seconds, points: points.collect::<anyhow::Result<_>>()? })
+        Ok(Self { seed, config: config.into(), seconds, points: points.collect::<anyhow::Result<_>>()? })
     }
 
     fn at(&self, step: u64) -> Option<f64> {
@@ -175,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_curve_comes_back_from_its_file() {
-        let curve = Curve { seed: 3, seconds: 12.0, points: vec![(500, -1.25), (1000, 1e-3)] };
+        let curve = Curve { seed: 3, config: "0123".into(), seconds: 12.0, points: vec![(500, -1.25), (1000, 1e-3)] };
         assert_eq!(Curve::from_csv(3, &curve.to_csv("a machine; commit abc")).unwrap(), curve);
         assert!(Curve::from_csv(0, "# no seconds\nenv_step,mean_return\n").is_err());
     }

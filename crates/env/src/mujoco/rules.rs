@@ -3,7 +3,7 @@
 //!
 //! Gymnasium 1.4.0's `*_v5.py` say the same of the state in f64, and a step's `terminated` is decided there, so that
 //! episodes end where Gymnasium's do. Where an entry lies within its rounding to f32 of a bound, the rule on the
-//! observation may say otherwise; a fall crosses a bound by millimetres a step, so that is about one end in 1e5.
+//! observation may say otherwise, which is rare: a fall crosses a bound by millimetres a step.
 
 use foresee_core::Termination;
 use foresee_core::termination::Bound;

@@ -1,9 +1,8 @@
 //! Who works for a vector of environments.
 //!
-//! Rayon's pools, because they are in the program already. To wake them costs 10 to 25 µs a call: eight steps of 50 µs
-//! take 224 µs on two free cores, and 403 µs on the caller's, where eight pendulums take 3 µs. An environment in another
-//! process keeps its thread waiting and no core busy, so those get a pool of their own with a thread each, and all of
-//! them work at the same time.
+//! Rayon's pools, because they are in the program already. To wake them costs more than a vector of light steps takes
+//! on the caller's thread, and less than one step of a simulation. An environment in another process keeps its thread
+//! waiting and no core busy, so those get a pool of their own with a thread each, and all of them work at the same time.
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};

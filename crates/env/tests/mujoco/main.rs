@@ -129,7 +129,7 @@ fn reachers_tip_is_where_its_joint_angles_put_it() {
             farthest = farthest.max(off(env.as_ref(), &obs));
         }
     }
-    // Gymnasium too observes the tip at RK4's last stage, not at the step's end: in these episodes up to 2.9 mm away.
+    // Gymnasium too observes the tip at RK4's last stage, not at the step's end.
     assert!(1e-3 < farthest && farthest < 4e-3, "{farthest:e}");
 }
 
