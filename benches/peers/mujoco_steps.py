@@ -1,12 +1,13 @@
 """Times our MuJoCo tasks and Gymnasium's in turn, one thread each, under the same actions, and prints how they compare.
 
     cargo build --release -p foresee-env --example steps
-    python benches/peers/mujoco_steps.py --steps-program target/release/examples/steps [--rounds 7] [--steps 10000]
+    python benches/peers/mujoco_steps.py --steps-program target/release/examples/steps [--rounds 61] [--steps 2000]
         [--envs Hopper-v5,Walker2d-v5] [--out results.json]
 
 Actions are drawn beforehand, uniformly from the action space. Both sides begin with the same seeded reset and reset at
 every end; resets are in the time, building the environment is not. A round times both, the first one in turn. A ratio
-is Gymnasium's time over ours within a round: above 1 we are faster. Both programs must have begun as many episodes, and
+is Gymnasium's time over ours within a round: above 1 we are faster. Rounds are many and short, because a shared machine
+slows for seconds at a time, which must not meet one side of a round alone. Both programs must have begun as many episodes, and
 their rewards must have one sum, or the comparison ends.
 """
 
@@ -95,8 +96,8 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps-program", required=True, help="the example `steps` of foresee-env")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=61)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--envs", default=ENVS)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()

@@ -5,8 +5,9 @@
 
 use foresee_core::Termination;
 
+use super::model::Sizes;
 use super::rules;
-use super::simulation::{Simulation, Sizes};
+use super::simulation::Simulation;
 use super::task::{Outcome, Task};
 use super::upright::{self, between};
 use crate::environment::Info;

@@ -4,8 +4,9 @@
 
 use foresee_core::Termination;
 
+use super::model::Sizes;
 use super::rules;
-use super::simulation::{Simulation, Sizes};
+use super::simulation::Simulation;
 use super::task::{Outcome, Task, info, jittered, rounded};
 use crate::environment::Info;
 use crate::numpy_random::NumpyRng;

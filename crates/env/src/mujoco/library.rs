@@ -25,6 +25,12 @@ pub(super) struct MjModel {
     opaque: [u8; 0],
 }
 
+/// `mjSpec`
+#[repr(C)]
+pub(super) struct MjSpec {
+    opaque: [u8; 0],
+}
+
 /// `mjData`
 #[repr(C)]
 pub(super) struct MjData {
@@ -53,6 +59,13 @@ impl StateBits {
     }
 }
 
+/// The functions that make a model of a text; from 3.2 on.
+pub(super) struct FromText {
+    pub(super) parse: unsafe extern "C" fn(*const c_char, *const c_void, *mut c_char, c_int) -> *mut MjSpec,
+    pub(super) compile: unsafe extern "C" fn(*mut MjSpec, *const c_void) -> *mut MjModel,
+    pub(super) delete: unsafe extern "C" fn(*mut MjSpec),
+}
+
 /// The functions that are used. Signatures are those of `mujoco.h`, the same in all versions from 3.1.
 pub(super) struct Library {
     /// The file, or its name on the loader's path.
@@ -61,6 +74,7 @@ pub(super) struct Library {
     pub(super) version: String,
     pub(super) bits: StateBits,
     pub(super) load_xml: unsafe extern "C" fn(*const c_char, *const c_void, *mut c_char, c_int) -> *mut MjModel,
+    pub(super) from_text: Option<FromText>,
     pub(super) make_data: unsafe extern "C" fn(*const MjModel) -> *mut MjData,
     pub(super) delete_data: unsafe extern "C" fn(*mut MjData),
     pub(super) delete_model: unsafe extern "C" fn(*mut MjModel),
@@ -155,11 +169,19 @@ unsafe fn bind(library: &libloading::Library, path: &Path, version: c_int) -> Re
             *unsafe { library.get($name) }?
         };
     }
+    let from_text = || {
+        Ok::<_, libloading::Error>(FromText {
+            parse: function!("mj_parseXMLString"),
+            compile: function!("mj_compile"),
+            delete: function!("mj_deleteSpec"),
+        })
+    };
     Ok(Library {
         path: path.into(),
         version: in_words(version),
         bits: StateBits::of(version),
         load_xml: function!("mj_loadXML"),
+        from_text: from_text().ok(),
         make_data: function!("mj_makeData"),
         delete_data: function!("mj_deleteData"),
         delete_model: function!("mj_deleteModel"),

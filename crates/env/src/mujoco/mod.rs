@@ -4,7 +4,7 @@
 //! * [`error`]: why a task cannot be had here.
 //! * `search`: where the library and the models are looked for.
 //! * [`library`]: MuJoCo's C functions, bound at run time.
-//! * [`simulation`]: a model and its data, as safe Rust.
+//! * [`model`], [`simulation`]: a model, and its data, as safe Rust.
 //! * [`rules`]: when the tasks terminate, for imagined states; no library needed.
 //! * [`task`]: what the tasks share; a new one is a model file and its equations.
 //! * [`of_test`]: for tests that need the library.
@@ -16,6 +16,7 @@ pub mod half_cheetah;
 pub mod hopper;
 pub mod inverted_pendulum;
 pub mod library;
+pub mod model;
 pub mod of_test;
 pub mod reacher;
 pub mod rules;

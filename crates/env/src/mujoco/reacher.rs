@@ -11,7 +11,8 @@ use std::ffi::CStr;
 
 use foresee_core::Termination;
 
-use super::simulation::{Simulation, Sizes};
+use super::model::Sizes;
+use super::simulation::Simulation;
 use super::task::{Outcome, Task, control_cost, info, jittered, rounded};
 use crate::environment::Info;
 use crate::numpy_random::NumpyRng;
@@ -28,6 +29,8 @@ impl Task for Reacher {
     const ACTION_BOUND: f32 = 1.0;
     const FRAME_SKIP: u32 = 2;
     const BODIES: &'static [&'static CStr] = &[c"fingertip", c"target"];
+    // The target has joints of its own.
+    const ONE_TREE: bool = false;
 
     fn termination() -> Termination {
         Termination::never()

@@ -1,117 +1,19 @@
-//! A model and its data: MuJoCo as safe Rust.
+//! A model's data and what moves it: MuJoCo as safe Rust.
 //!
-//! A [`Model`] is loaded once a process and shared, since stepping only reads it; every [`Simulation`] has data of its
-//! own. The sequence of calls is that of Gymnasium's `MujocoEnv`, but for `mj_rnePostConstraint`, whose results no task
-//! here reads and no later step depends on.
+//! A [`Model`] is shared, since stepping only reads it; every [`Simulation`] has data of its own. The sequence of calls is
+//! that of Gymnasium's `MujocoEnv`, but for `mj_rnePostConstraint`, whose results no task here reads and no later step
+//! depends on.
 
-use core::ffi::{c_char, c_int};
-use std::ffi::{CStr, CString};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use core::ffi::{CStr, c_int};
+use std::path::Path;
+use std::sync::Arc;
 
 use super::error::MujocoError;
-use super::library::{Library, MjData, MjModel, words};
-
-/// A loaded model.
-pub struct Model {
-    library: &'static Library,
-    pointer: *mut MjModel,
-    /// Numbers of positions, velocities and controls.
-    sizes: Sizes,
-    /// Seconds of one `mj_step`.
-    timestep: f64,
-}
-
-/// How many numbers each part of a state has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sizes {
-    /// Positions, `nq`.
-    pub positions: usize,
-    /// Velocities, `nv`.
-    pub velocities: usize,
-    /// Controls, `nu`.
-    pub controls: usize,
-}
-
-// SAFETY: after loading nothing writes to the model: MuJoCo's stepping functions take it as `const`, and it is deleted
-// by the last owner only. MuJoCo documents that threads may share a model, each with data of its own.
-#[allow(unsafe_code, reason = "MuJoCo's own promise about threads")]
-unsafe impl Send for Model {}
-// SAFETY: as above.
-#[allow(unsafe_code, reason = "MuJoCo's own promise about threads")]
-unsafe impl Sync for Model {}
-
-/// Those in use, by library and file; the lock also keeps MuJoCo's XML reader, which has globals, to one thread.
-static MODELS: Mutex<Vec<(PathBuf, PathBuf, Weak<Model>)>> = Mutex::new(Vec::new());
-
-impl Model {
-    /// The model of an MJCF file, shared by all who ask for it while one of them has it.
-    ///
-    /// # Errors
-    /// If MuJoCo cannot read the file, or its state is not laid out as expected.
-    pub(super) fn shared(library: &'static Library, path: &Path) -> Result<Arc<Self>, MujocoError> {
-        let mut models = MODELS.lock().unwrap_or_else(PoisonError::into_inner);
-        models.retain(|(.., model)| model.strong_count() > 0);
-        let same = |of: &&(PathBuf, PathBuf, Weak<Self>)| of.0 == library.path && of.1 == path;
-        if let Some(model) = models.iter().find(same).and_then(|(.., model)| model.upgrade()) {
-            return Ok(model);
-        }
-        let model = Arc::new(Self::load(library, path)?);
-        models.push((library.path.clone(), path.into(), Arc::downgrade(&model)));
-        Ok(model)
-    }
-
-    #[allow(unsafe_code, reason = "calls into MuJoCo")]
-    fn load(library: &'static Library, path: &Path) -> Result<Self, MujocoError> {
-        let unusable = |reason: String| MujocoError::Model { path: path.into(), reason };
-        let name = path.to_str().and_then(|name| CString::new(name).ok());
-        let name = name.ok_or_else(|| unusable("its path is not UTF-8".into()))?;
-        let mut message = [0 as c_char; 1000];
-        // SAFETY: the name ends in zero, and MuJoCo writes at most the given length into the message.
-        let pointer = unsafe {
-            (library.load_xml)(name.as_ptr(), core::ptr::null(), message.as_mut_ptr(), message.len() as c_int)
-        };
-        if pointer.is_null() {
-            return Err(unusable(words(message.as_ptr())));
-        }
-        // SAFETY: the model is live, and the signature has known bits only.
-        let size = |bits| unsafe { (library.state_size)(pointer, bits) } as usize;
-        let bits = library.bits;
-        let sizes = Sizes { positions: size(bits.qpos), velocities: size(bits.qvel), controls: size(bits.ctrl) };
-        let (warmstart, time) = (size(bits.warmstart), size(bits.time));
-        let mut model = Self { library, pointer, sizes, timestep: 0.0 };
-        if (warmstart, time) != (sizes.velocities, 1) {
-            let version = &library.version;
-            return Err(unusable(format!("MuJoCo {version} lays its state out in an unknown way")));
-        }
-        model.timestep = model.measured_timestep(path)?;
-        Ok(model)
-    }
-
-    /// The clock after one step from 0. The model's struct has the number too, at a place that differs by version.
-    fn measured_timestep(&self, path: &Path) -> Result<f64, MujocoError> {
-        let mut data = Data::new(self).ok_or_else(|| no_memory(path))?;
-        data.step(self);
-        let mut time = [0.0];
-        data.get(self, self.library.bits.time, &mut time);
-        Ok(time[0])
-    }
-}
-
-impl Drop for Model {
-    #[allow(unsafe_code, reason = "calls into MuJoCo")]
-    fn drop(&mut self) {
-        // SAFETY: made by `mj_loadXML`, deleted once; whoever has data also has the model.
-        unsafe { (self.library.delete_model)(self.pointer) }
-    }
-}
-
-fn no_memory(path: &Path) -> MujocoError {
-    MujocoError::Model { path: path.into(), reason: "no memory for its data".into() }
-}
+use super::library::{Library, MjData};
+use super::model::{Model, Sizes, no_memory};
 
 /// `mjData`, with the calls that take it. Each is told the model that it was made of.
-struct Data {
+pub(super) struct Data {
     library: &'static Library,
     pointer: *mut MjData,
 }
@@ -122,34 +24,34 @@ unsafe impl Send for Data {}
 
 #[allow(unsafe_code, reason = "calls into MuJoCo")]
 impl Data {
-    fn new(model: &Model) -> Option<Self> {
+    pub(super) fn new(model: &Model) -> Option<Self> {
         // SAFETY: the model is live.
         let pointer = unsafe { (model.library.make_data)(model.pointer) };
         (!pointer.is_null()).then_some(Self { library: model.library, pointer })
     }
 
-    fn reset(&mut self, model: &Model) {
+    pub(super) fn reset(&mut self, model: &Model) {
         // SAFETY: model and data are live and belong together.
         unsafe { (self.library.reset_data)(model.pointer, self.pointer) }
     }
 
-    fn forward(&mut self, model: &Model) {
+    pub(super) fn forward(&mut self, model: &Model) {
         // SAFETY: as above.
         unsafe { (self.library.forward)(model.pointer, self.pointer) }
     }
 
-    fn step(&mut self, model: &Model) {
+    pub(super) fn step(&mut self, model: &Model) {
         // SAFETY: as above.
         unsafe { (self.library.step)(model.pointer, self.pointer) }
     }
 
-    fn get(&self, model: &Model, bits: c_int, numbers: &mut [f64]) {
+    pub(super) fn get(&self, model: &Model, bits: c_int, numbers: &mut [f64]) {
         self.check(model, bits, numbers.len());
         // SAFETY: as above, and the buffer is as long as what is written.
         unsafe { (self.library.get_state)(model.pointer, self.pointer, numbers.as_mut_ptr(), bits) }
     }
 
-    fn set(&mut self, model: &Model, bits: c_int, numbers: &[f64]) {
+    pub(super) fn set(&mut self, model: &Model, bits: c_int, numbers: &[f64]) {
         self.check(model, bits, numbers.len());
         // SAFETY: as above, and the buffer is as long as what is read.
         unsafe { (self.library.set_state)(model.pointer, self.pointer, numbers.as_ptr(), bits) }

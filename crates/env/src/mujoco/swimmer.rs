@@ -5,7 +5,8 @@
 
 use foresee_core::Termination;
 
-use super::simulation::{Simulation, Sizes};
+use super::model::Sizes;
+use super::simulation::Simulation;
 use super::task::{Outcome, Task, control_cost, info, jittered, rounded};
 use crate::environment::Info;
 use crate::numpy_random::NumpyRng;

@@ -15,7 +15,8 @@ use foresee_core::{State, StateError, Termination};
 
 use super::error::MujocoError;
 use super::library;
-use super::simulation::{Model, Simulation, Sizes, Snapshot};
+use super::model::{Islands, Model, Sizes};
+use super::simulation::{Simulation, Snapshot};
 use crate::config::MujocoConfig;
 use crate::environment::{EnvError, Environment, Info, Reset, Spec, Step, Work};
 use crate::numpy_random::NumpyRng;
@@ -37,6 +38,8 @@ pub trait Task: Send {
     const FRAME_SKIP: u32;
     /// Bodies whose positions it reads.
     const BODIES: &'static [&'static CStr] = &[];
+    /// Whether all its joints are in one kinematic tree. MuJoCo then need not look for constraint islands.
+    const ONE_TREE: bool = true;
 
     /// The rule on observations by which it terminates.
     fn termination() -> Termination;
@@ -82,7 +85,8 @@ impl<T: Task> Mujoco<T> {
     pub fn new(config: &MujocoConfig) -> Result<Self, MujocoError> {
         let library = library::open(config.library.as_deref())?;
         let path = super::assets(config)?.join(T::MODEL);
-        let simulation = Simulation::new(Model::shared(library, &path)?, &path)?;
+        let islands = if T::ONE_TREE { Islands::Whole } else { Islands::AsInFile };
+        let simulation = Simulation::new(Model::shared(library, &path, islands)?, &path)?;
         if simulation.sizes() != T::SIZES || !T::BODIES.iter().all(|body| simulation.has(body)) {
             let reason = format!("it is not that of `{}`, with {:?}", T::ID, T::SIZES);
             return Err(MujocoError::Model { path, reason });
