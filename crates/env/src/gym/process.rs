@@ -3,7 +3,8 @@
 //! * It is one end of a socket pair, as its standard input: the socket's time limit is that of an answer. What it
 //!   prints goes into a pipe of which the last lines are kept, for errors.
 //! * It ends when the socket closes; it is killed if that takes long, and by Linux if this process is killed.
-//! * It has a process group of its own: Ctrl-C in a terminal is for the run, which finishes its slice with it.
+//! * It has a process group of its own: Ctrl-C in a terminal is for the run, which finishes its slice with it. What is
+//!   left of the group once it has ended, as a simulator that the environment started, is killed.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -11,9 +12,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::error::BridgeError;
 use super::protocol::{Answer, Begin, Failure, HEAD, Hello, LONGEST};
@@ -47,6 +50,8 @@ pub(super) struct Launch {
 pub(super) struct Process {
     launch: Launch,
     child: Child,
+    /// Once it is reaped.
+    status: Option<ExitStatus>,
     channel: UnixStream,
     words: Arc<LastWords>,
     /// For an answer.
@@ -69,7 +74,7 @@ impl Process {
         let buffer = vec![0; 1 << 16];
         let request = make_request(&launch.name, &launch.kwargs);
         let (launch, names, limit) = (launch.clone(), Vec::new(), Duration::ZERO);
-        let mut process = Self { launch, child, channel, words, limit, buffer, names, obs_dim: 0 };
+        let mut process = Self { launch, child, status: None, channel, words, limit, buffer, names, obs_dim: 0 };
         process.answer_within(process.launch.timeout.max(START))?;
         let length = process.ask("make", &request)?;
         let hello = Hello::read(&process.buffer[HEAD..length]);
@@ -187,12 +192,13 @@ impl Process {
         }
     }
 
-    /// No answer: it died, or it hangs and is killed. Something that it started may hold the socket of a dead one open.
+    /// No answer: it died, or it hangs and is killed.
     fn lost(&mut self, call: &'static str, error: &io::Error) -> BridgeError {
         let id = self.launch.id.clone();
         let late = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
-        if late && matches!(self.child.try_wait(), Ok(None)) {
-            let _ = self.child.kill();
+        // Something that it started may hold the socket of a dead one open.
+        if late && !self.has_ended() {
+            let _ = self.kill();
             return BridgeError::Hung { id, call, seconds: self.limit.as_secs_f64(), words: self.words.told() };
         }
         let status = self.end().map_or_else(|error| error.to_string(), |status| status.to_string());
@@ -205,17 +211,35 @@ impl Process {
     }
 
     /// Closes the socket, waits shortly, kills, and reaps.
-    fn end(&mut self) -> io::Result<std::process::ExitStatus> {
+    fn end(&mut self) -> io::Result<ExitStatus> {
         let _ = self.channel.shutdown(Shutdown::Write);
         let deadline = Instant::now() + GRACE;
-        while Instant::now() < deadline {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
-            }
+        while !self.has_ended() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));
         }
-        self.child.kill()?;
-        self.child.wait()
+        self.kill()
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Whether it is over. Asking does not reap it: until then no other group can have its number.
+    fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        self.status.is_some() || !matches!(waitid(WaitId::Pid(self.pid()), options), Ok(None))
+    }
+
+    /// Kills it with all of its group, and reaps it.
+    fn kill(&mut self) -> io::Result<ExitStatus> {
+        if let Some(status) = self.status {
+            return Ok(status);
+        }
+        // Of a group of the dead alone macOS says that it may not be killed.
+        let _ = kill_process_group(self.pid(), Signal::KILL);
+        let status = self.child.wait()?;
+        self.status = Some(status);
+        Ok(status)
     }
 }
 

@@ -78,6 +78,24 @@ fn an_environment_that_hangs_leaves_no_process() {
 }
 
 #[test]
+fn what_an_environment_started_ends_with_it() {
+    if !python_runs("programs that an environment starts", FAULTY) {
+        return;
+    }
+    for fault in ["simulator", "simulator, exit", "simulator, hang"] {
+        let mut config = faulty(json!({ "fault": fault, "at": 1, "pid": true }));
+        config.gym.timeout = 0.5;
+        config.gym.restarts = 0;
+        let mut env = built(&config);
+        let simulator = env.reset(Some(0)).unwrap().info["simulator"] as u32;
+        assert!(runs(simulator));
+        assert_eq!(env.step(&action(env.as_ref(), 0)).is_ok(), fault == "simulator", "{fault}");
+        drop(env);
+        is_gone_within(simulator, Duration::from_secs(1));
+    }
+}
+
+#[test]
 fn processes_outlive_the_threads_that_start_them() {
     if !python_runs("threads that come and go", FAULTY) {
         return;

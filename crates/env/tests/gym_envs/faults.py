@@ -8,6 +8,7 @@ import ctypes
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 
@@ -26,6 +27,8 @@ class Faulty(gymnasium.Env):
         self.fault, self.at, self.marker = fault, at, marker
         self.observation_space = Box(-np.inf, np.inf, shape, dtype)
         self.action_space = Box(-2.0, 2.0, shape, dtype)
+        if fault.startswith("simulator"):
+            self.info["simulator"] = subprocess.Popen(["sleep", "600"]).pid
         if fault == "discrete actions":
             self.action_space = Discrete(3)
         if fault == "whole actions":
@@ -85,6 +88,10 @@ class Faulty(gymnasium.Env):
             if os.path.exists(self.marker):
                 return
             open(self.marker, "w").close()
+        if self.fault == "simulator, exit":
+            os._exit(3)
+        if self.fault == "simulator, hang":
+            time.sleep(600)
         if self.fault == "exit":
             print("the motor burns")
             os._exit(3)
