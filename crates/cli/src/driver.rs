@@ -15,6 +15,9 @@ use crate::run_dir::RunDir;
 /// Checkpoints that stay on disk: the newest, and one to fall back to.
 const KEEP: usize = 2;
 
+/// The exit code of a run that a signal ended.
+pub const INTERRUPTED: i32 = 130;
+
 /// How training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -43,15 +46,23 @@ pub struct Driver {
     pub records: Records,
     /// Seconds that the run took before it was resumed.
     pub wall_s: f64,
+    /// Real steps in the newest checkpoint.
+    pub saved: u64,
 }
 
 impl Driver {
     /// Trains until the run is complete or a signal comes.
     pub fn train(&mut self) -> Result<Ended, Failure> {
         let stop = Arc::new(AtomicBool::new(false));
+        self.run.stop_by(Arc::clone(&stop));
         let flag = Arc::clone(&stop);
         // A handler that is there already is this one's elder: a second run in one process, as in tests.
-        let _ = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed));
+        let _ = ctrlc::set_handler(move || {
+            if flag.swap(true, Ordering::Relaxed) {
+                // Asked twice: an environment may hang until its time limit. What checkpoints hold stays.
+                std::process::exit(INTERRUPTED);
+            }
+        });
         let mut clock = Clock::new(&self.run, self.wall_s);
         let mut progress = Progress::new(self.run.config().training.env_steps, self.run.env_step());
         self.dir.write_manifest(&self.run, "running")?;
@@ -68,8 +79,14 @@ impl Driver {
         };
         self.wall_s = clock.wall_s();
         let written = self.dir.write_manifest(&self.run, status);
-        let ended = ended?;
+        let ended = ended.map_err(|failure| self.with_the_way_back(failure))?;
         written.map(|()| ended)
+    }
+
+    /// A failure in the middle of a run, with where the run is and how it goes on.
+    fn with_the_way_back(&self, failure: Failure) -> Failure {
+        let (dir, step) = (self.dir.path().display(), self.saved);
+        Failure::Run(format!("{failure}\nthe run is saved up to environment step {step}\ngo on: foresee resume {dir}"))
     }
 
     fn slices(&mut self, stop: &AtomicBool, clock: &mut Clock, progress: &mut Progress) -> Result<Ended, Failure> {
@@ -111,6 +128,7 @@ impl Driver {
         let beside = Beside { positions: self.records.positions(), wall_s };
         let beside = serde_json::to_value(beside).expect("positions are plain numbers");
         checkpoint::save(&self.dir.checkpoints(), self.run.env_step(), &self.run.snapshot(), &beside, KEEP)?;
+        self.saved = self.run.env_step();
         Ok(())
     }
 }

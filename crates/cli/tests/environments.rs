@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::{Place, assert_equal_outcomes, text};
+use std::time::{Duration, Instant};
+
+use common::{Place, assert_equal_outcomes, checkpoints, text};
 use foresee_env::mujoco::of_test::mujoco_of_test;
 use serde_json::Value;
 
@@ -138,5 +140,109 @@ fn check_env_finds_what_an_environment_in_python_breaks() {
         "warning: every reward was 0",
     ] {
         assert!(said.lines().any(|found| found.starts_with(line)), "{line}: {said}");
+    }
+}
+
+/// Never the same twice, and without an end until there is a file `end`; says by files that an episode is long, or that
+/// it hangs.
+const ENDLESS: &str = r#"
+import gymnasium, numpy, os, time
+class Endless(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (3,))
+    action_space = gymnasium.spaces.Box(-1, 1, (1,))
+    def __init__(self, hang_at=None):
+        self.hang_at = hang_at
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self.noise(), {}
+    def step(self, action):
+        self.t += 1
+        if self.t == 60:
+            open("long", "w").close()
+        if self.t == self.hang_at:
+            open("hanging", "w").close()
+            time.sleep(600)
+        return self.noise(), 0.0, os.path.exists("end"), False, {}
+    def noise(self):
+        return numpy.random.default_rng().uniform(-1, 1, 3).astype("f4")
+gymnasium.register("Endless-v0", entry_point=Endless)
+"#;
+
+#[test]
+fn a_run_that_cannot_be_brought_back_bit_for_bit_is_evaluated_and_goes_on_with_a_warning() {
+    if !mujoco_of_test("a_run_that_cannot_be_brought_back_bit_for_bit") {
+        return;
+    }
+    let place = Place::new();
+    place.write("endless.py", ENDLESS);
+    let overrides = ["env.id=gym:endless:Endless-v0", "algo=sac", "training.env_steps=41", "env.termination={}"];
+    // Its first evaluation, at step 40, has no end.
+    let training = place.started("run", &overrides);
+    place.await_file("long");
+    let output = training.signal("INT");
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.starts_with("warning: `gym:endless:Endless-v0` declares no time limit; "), "{said}");
+    assert!(text(&output.stdout).starts_with("interrupted at environment step 40 and saved\n"), "{:?}", output.stdout);
+
+    place.write("end", "");
+    let output = place.run(&["resume", "run"]);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.starts_with("warning: `gym:endless:Endless-v0` does not repeat itself: "), "{said}");
+    assert!(said.contains("\nA new episode has begun: "), "{said}");
+    assert!(place.succeeds(&["eval", "run"]).contains("mean length   1.0 steps"));
+    let message = place.refuses(&["resume", "run", "env.id=gym:Pendulum-v1", "training.env_steps=60"]);
+    assert!(
+        message.starts_with("`env.id` is `gym:Pendulum-v1`, but the run began with `gym:endless:Endless-v0`\nhint: "),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_second_signal_ends_a_run_whose_environment_hangs() {
+    if !mujoco_of_test("a_second_signal_ends_a_run_whose_environment_hangs") {
+        return;
+    }
+    let place = Place::new();
+    place.write("endless.py", ENDLESS);
+    let overrides = ["env.id=gym:endless:Endless-v0", "algo=sac", "env.gym.kwargs={hang_at=30}"];
+    let training = place.started("run", &overrides);
+    place.await_file("hanging");
+    training.send("INT");
+    std::thread::sleep(Duration::from_millis(300));
+    let since = Instant::now();
+    assert_eq!(training.signal("TERM").status.code(), Some(130));
+    // Far below the time limit of an answer.
+    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+    place.refuses(&["train", "tiny.toml", "--run-dir", "run"]);
+    assert_eq!(checkpoints(&place.path("run")).len(), 2);
+}
+
+#[test]
+fn a_failed_run_says_where_it_is_and_how_it_goes_on() {
+    if !mujoco_of_test("a_failed_run_says_where_it_is_and_how_it_goes_on") {
+        return;
+    }
+    let place = Place::new();
+    place.write("endless.py", &ENDLESS.replace("time.sleep(600)", "raise ValueError('the motor burns')"));
+    let overrides = ["env.id=gym:endless:Endless-v0", "algo=sac", "env.gym.kwargs={hang_at=30}"];
+    let output = place.run(&[&["train", "tiny.toml", "--run-dir", "run"][..], &overrides].concat());
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.ends_with("the run is saved up to environment step 20\ngo on: foresee resume run\n"), "{said}");
+}
+
+#[test]
+fn a_termination_rule_that_nothing_satisfies_is_refused() {
+    if !mujoco_of_test("a_termination_rule_that_nothing_satisfies_is_refused") {
+        return;
+    }
+    let place = Place::new();
+    for rule in ["{bounds=[{index=0, low=nan}]}", "{goal=[{index=0, low=5, high=-5}]}"] {
+        let rule = format!("env.termination={rule}");
+        let message = place.refuses(&["train", "tiny.toml", "env.id=gym:Pendulum-v1", &rule]);
+        assert!(message.contains("`env.termination`: no number is inside the bound on entry 0 in ("), "{message}");
     }
 }

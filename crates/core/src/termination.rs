@@ -74,6 +74,14 @@ impl Termination {
         Self { goal, finite: true, ..Self::default() }
     }
 
+    /// Why the rule cannot be meant, if so: a bound that no number is inside.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let holds_some = |bound: &Bound| bound.low < bound.high || (bound.closed && bound.low == bound.high);
+        let bound = self.bounds.iter().chain(&self.goal).find(|bound| !holds_some(bound))?;
+        Some(format!("no number is inside the bound on {bound}"))
+    }
+
     /// Whether a state with this observation `[O]` has terminated. A NaN is inside no bound.
     #[must_use]
     pub fn terminated(&self, obs: &[f32]) -> bool {
@@ -120,6 +128,23 @@ mod tests {
             assert_eq!(rule(false).terminated(&[9.0, x]), open, "open, x = {x}");
             assert_eq!(rule(true).terminated(&[9.0, x]), closed, "closed, x = {x}");
         }
+    }
+
+    #[test]
+    fn a_bound_that_nothing_is_inside_is_a_problem() {
+        let rule = |low, high, closed| Termination::inside(vec![Bound { index: 3, low, high, closed }]);
+        assert_eq!(rule(1.0, 1.0, true).problem(), None);
+        assert_eq!(rule(f32::NEG_INFINITY, f32::INFINITY, false).problem(), None);
+        for (low, high, closed) in [
+            (1.0, 1.0, false),
+            (5.0, -5.0, true),
+            (f32::NAN, 1.0, true),
+            (0.0, f32::NAN, false),
+            (f32::INFINITY, f32::INFINITY, false),
+        ] {
+            assert!(rule(low, high, closed).problem().is_some(), "{low} {high} {closed}");
+        }
+        assert_eq!(rule(5.0, -5.0, false).problem().unwrap(), "no number is inside the bound on entry 3 in (5, -5)");
     }
 
     #[test]

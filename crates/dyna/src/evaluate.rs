@@ -11,7 +11,7 @@ use foresee_env::{Autoreset, EnvConfig, EnvError, VectorEnvironment, VectorStep,
 use foresee_nn::tensors;
 
 /// Steps after which an episode is cut that neither ends nor has a limit of its own.
-const LONGEST: u32 = 1_000_000;
+pub const LONGEST: u32 = 100_000;
 
 /// An evaluation's outcome.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,13 +79,25 @@ impl Evaluator {
     /// # Errors
     /// If the environment cannot be made or refuses an action, as it does a NaN.
     pub fn evaluate(&mut self, policy: &Policy, episodes: usize, device: &Device) -> Result<Evaluation, EnvError> {
+        let outcome = self.evaluate_unless(&|| false, policy, episodes, device)?;
+        Ok(outcome.expect("nothing stops it"))
+    }
+
+    /// The same, until `stop` says so: then nothing comes of it.
+    pub(crate) fn evaluate_unless(
+        &mut self,
+        stop: &dyn Fn() -> bool,
+        policy: &Policy,
+        episodes: usize,
+        device: &Device,
+    ) -> Result<Option<Evaluation>, EnvError> {
         let starts = Stream::new(self.seed, "eval/reset");
         let envs = self.envs(episodes)?;
         let (n, obs_dim) = (envs.count(), envs.spec().observation_space.dim());
         let action_dim = envs.spec().action_space.dim();
         let mut outcome = Evaluation { returns: vec![0.0; episodes], lengths: vec![0; episodes] };
         let (mut undealt, mut playing, mut obs) = (0..episodes, vec![None; n], vec![Vec::new(); n]);
-        loop {
+        while !stop() {
             let mut seeds = vec![None; n];
             for (playing, seed) in playing.iter_mut().zip(&mut seeds).filter(|(playing, _)| playing.is_none()) {
                 *playing = undealt.next();
@@ -98,7 +110,7 @@ impl Evaluator {
 
             let alive: Vec<usize> = (0..n).filter(|&i| playing[i].is_some()).collect();
             if alive.is_empty() {
-                return Ok(outcome);
+                return Ok(Some(outcome));
             }
             let states = alive.iter().flat_map(|&i| &obs[i]).copied().collect();
             let means = policy.mean_action(tensors::from_vec(states, [alive.len(), obs_dim], device));
@@ -118,6 +130,7 @@ impl Evaluator {
                 obs[i] = step.obs;
             }
         }
+        Ok(None)
     }
 
     /// Enough environments for so many episodes.

@@ -5,6 +5,8 @@ mod common;
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::scalar::{self, Net};
 use common::{KINDS, differing, finish, reported, tiny, whole};
@@ -69,6 +71,33 @@ fn evaluating_in_between_changes_nothing() {
                 assert_eq!(differing(&run.snapshot(), &before), [""; 0]);
             }
         }
+        assert_eq!(looked_at, records, "{kind:?}");
+        assert_eq!(differing(&run.snapshot(), &state), [""; 0], "{kind:?}");
+    }
+}
+
+#[test]
+fn an_evaluation_that_is_stopped_is_begun_anew() {
+    for kind in KINDS {
+        let config = tiny(kind);
+        let (records, state) = whole(&config);
+        let mut run = Run::new(&config).expect("a possible configuration");
+        let (mut looked_at, mut stops) = (Vec::new(), 0);
+        let stop = Arc::new(AtomicBool::new(false));
+        run.stop_by(Arc::clone(&stop));
+        while !run.is_done() {
+            let (due, before) = (run.phase() == "update" && run.evaluations() == [None; 2], run.evaluations());
+            stop.store(due && stops < 3, Ordering::Relaxed);
+            run.advance(&mut looked_at).expect("a tiny run goes well");
+            if stop.load(Ordering::Relaxed) && run.env_step() == 70 {
+                stops += 1;
+                assert_eq!((run.phase(), run.evaluations()), ("update", before), "{kind:?}");
+                // As a run does that was interrupted there.
+                run = Run::restore(&config, run.snapshot()).expect("its own state");
+                run.stop_by(Arc::clone(&stop));
+            }
+        }
+        assert_eq!(stops, 3, "{kind:?}");
         assert_eq!(looked_at, records, "{kind:?}");
         assert_eq!(differing(&run.snapshot(), &state), [""; 0], "{kind:?}");
     }

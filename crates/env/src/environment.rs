@@ -291,6 +291,12 @@ impl EnvError {
         if count == 1 { self } else { Self::OneOf { index, count, error: Box::new(self) } }
     }
 
+    /// Whether an environment did not lead where it led before, so that no state of it can be brought back.
+    #[must_use]
+    pub fn is_not_repeatable(&self) -> bool {
+        matches!(self, Self::Bridge(BridgeError::NotRepeatable { .. }))
+    }
+
     /// For `map_err`: a [`StateError`] met while restoring `id`.
     pub(crate) fn bad_state(id: &str) -> impl Fn(StateError) -> Self + '_ {
         move |source| Self::BadState { id: id.into(), source }

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use foresee_dyna::evaluate::LONGEST;
 use foresee_dyna::{Run, checkpoint};
 
 use super::{load, say, set_threads};
-use crate::driver::{Beside, Driver, Ended};
+use crate::driver::{Beside, Driver, Ended, INTERRUPTED};
 use crate::failure::Failure;
 use crate::records::Records;
 use crate::run_dir::{self, RunDir};
@@ -17,11 +18,17 @@ pub fn train(path: &Path, overrides: &[String], run_dir: Option<PathBuf>) -> Res
     let config = opened.config.clone();
     set_threads(&config);
     let run = Run::begin(opened)?;
+    if run.spec().max_episode_steps.is_none() {
+        eprintln!(
+            "warning: `{}` declares no time limit; episodes of evaluations are cut after {LONGEST} steps\nhint: if it does not end by itself either, give it one: env.gym.kwargs.max_episode_steps=1000",
+            config.env.id
+        );
+    }
     let dir = RunDir::create(run_dir, &config)?;
     let mut records = Records::create(dir.path())?;
     let text = toml::to_string_pretty(&config).expect("a config that came from TOML goes back to TOML");
     records.write_text("config", &format!("```toml\n{text}```"))?;
-    finish(Driver { run, dir, records, wall_s: 0.0 })
+    finish(Driver { run, dir, records, wall_s: 0.0, saved: 0 })
 }
 
 /// Goes on with a run from its newest checkpoint.
@@ -44,6 +51,11 @@ pub fn resume(path: &Path, overrides: &[String]) -> Result<ExitCode, Failure> {
         ));
         return Ok(ExitCode::SUCCESS);
     }
+    for error in run.lost() {
+        eprintln!(
+            "warning: {error}\nA new episode has begun: from here the run is not the one that it would have been"
+        );
+    }
     let before = run_dir::env_versions(path);
     for (name, version) in &run.spec().versions {
         if let Some(before) = before.get(name).filter(|before| *before != version) {
@@ -56,7 +68,8 @@ pub fn resume(path: &Path, overrides: &[String]) -> Result<ExitCode, Failure> {
     if !overrides.is_empty() {
         dir.write_changed_config(&config)?;
     }
-    finish(Driver { run, dir, records, wall_s: beside.wall_s })
+    let saved = run.env_step();
+    finish(Driver { run, dir, records, wall_s: beside.wall_s, saved })
 }
 
 fn finish(mut driver: Driver) -> Result<ExitCode, Failure> {
@@ -67,7 +80,7 @@ fn finish(mut driver: Driver) -> Result<ExitCode, Failure> {
             "interrupted at environment step {} and saved\ngo on: foresee resume {dir}",
             driver.run.env_step()
         ));
-        return Ok(ExitCode::from(130));
+        return Ok(ExitCode::from(INTERRUPTED as u8));
     }
     let config = driver.run.config();
     if let [Some(last), Some(best)] = driver.run.evaluations() {

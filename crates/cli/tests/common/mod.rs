@@ -176,6 +176,16 @@ impl Place {
         started
     }
 
+    /// Waits for a file that the program makes.
+    #[track_caller]
+    pub fn await_file(&self, name: &str) {
+        let since = Instant::now();
+        while !self.path(name).exists() {
+            assert!(since.elapsed() < PATIENCE, "no {name} came");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Every file under a folder with its bytes, and every folder.
     pub fn contents(&self, name: &str) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut found = BTreeMap::new();
@@ -204,12 +214,16 @@ impl Place {
 pub struct Started(Option<Child>);
 
 impl Started {
-    /// Sends a signal by its name, such as `INT`, and waits for the end.
-    pub fn signal(mut self, name: &str) -> Output {
-        let child = self.0.take().unwrap();
-        let sent = Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-        child.wait_with_output().unwrap()
+    /// Sends a signal by its name, such as `INT`.
+    pub fn send(&self, name: &str) {
+        let id = self.0.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([format!("-{name}"), id]).status().unwrap().success());
+    }
+
+    /// Sends a signal and waits for the end.
+    pub fn signal(self, name: &str) -> Output {
+        self.send(name);
+        self.wait()
     }
 
     /// Waits for the end.

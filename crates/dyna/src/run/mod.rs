@@ -19,21 +19,25 @@
 mod act;
 mod ends;
 mod error;
+mod evaluation;
 mod report;
 mod state;
 
 pub use error::RunError;
 pub use state::RunState;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use burn::tensor::Device;
 use foresee_actor_critic::{AgentValues, Sac};
 use foresee_core::{Batch, Stream};
-use foresee_env::{Autoreset, Spec, VectorEnvironment};
+use foresee_env::{Autoreset, EnvError, Spec, VectorEnvironment};
 use foresee_world_model::config::{Heads, LossConfig};
 use foresee_world_model::{Fit, Trainer};
 
 use crate::config::{Algo, Config, Opened};
-use crate::evaluate::{Evaluation, Evaluator};
+use crate::evaluate::Evaluator;
 use crate::metrics;
 use crate::record::Record;
 use crate::replay::{self, ImaginedBuffer, RealBuffer};
@@ -101,6 +105,9 @@ pub struct Run {
     evaluator: Evaluator,
     last_eval: Option<f64>,
     best_eval: Option<f64>,
+    /// Why environments began a new episode when the run was resumed.
+    lost: Vec<EnvError>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Run {
@@ -149,6 +156,8 @@ impl Run {
             evaluator: Evaluator::new(config.env.clone(), config.seed, Evaluator::most(spec.work, &config.env)),
             last_eval: None,
             best_eval: None,
+            lost: Vec::new(),
+            stop: Arc::default(),
             config,
             device,
             envs,
@@ -271,34 +280,10 @@ impl Run {
             records.push(self.training_record(last)?);
         }
         if self.reached(self.config.training.eval_every) || env_step == self.config.training.env_steps {
-            self.evaluate_now(records)?;
+            // An evaluation that was stopped is begun anew, from here.
+            return Ok(if self.evaluate_now(records)? { Phase::Act } else { Phase::Update(total) });
         }
         Ok(Phase::Act)
-    }
-
-    fn evaluate_now(&mut self, records: &mut Vec<Record>) -> Result<(), RunError> {
-        let outcome = self.evaluate(self.config.training.eval_episodes)?;
-        let mean = outcome.mean();
-        self.last_eval = Some(mean);
-        self.best_eval = Some(self.best_eval.map_or(mean, |best| best.max(mean)));
-        let values = vec![
-            (metrics::EVAL_RETURN, mean),
-            (metrics::EVAL_RETURN_STD, outcome.std()),
-            (metrics::EVAL_LENGTH, outcome.mean_length()),
-            (metrics::EVAL_EPISODES, outcome.returns.len() as f64),
-        ];
-        records.push(Record { env_step: self.counters.env_step, values });
-        Ok(())
-    }
-
-    /// Evaluates the policy as it is; nothing of the run changes.
-    ///
-    /// # Errors
-    /// If an environment fails.
-    pub fn evaluate(&mut self, episodes: usize) -> Result<Evaluation, RunError> {
-        let env_step = self.counters.env_step;
-        let outcome = self.evaluator.evaluate(self.agent.policy(), episodes, &self.device);
-        outcome.map_err(|error| RunError::Env { env_step, error })
     }
 
     fn action_dim(&self) -> usize {
@@ -330,6 +315,12 @@ impl Run {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Why environments could not be brought back when the run was resumed, and began a new episode.
+    #[must_use]
+    pub fn lost(&self) -> &[EnvError] {
+        &self.lost
     }
 
     /// Real steps taken.

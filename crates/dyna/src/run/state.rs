@@ -1,7 +1,8 @@
 //! A run as plain state, and back.
 
 use foresee_core::state::{Array, Data};
-use foresee_core::{State, StateError};
+use foresee_core::{State, StateError, Stream};
+use foresee_env::EnvError;
 use foresee_world_model::ModelConfig;
 
 use super::{Counters, Episode, Phase, Run, RunError, value_view};
@@ -33,6 +34,7 @@ impl Run {
         state.nest("counters", self.counters.save());
         state.nest("episode", Episode::save_all(&self.episodes));
         state.nest("phase", self.phase.save());
+        state.put("env_id", self.config.env.id.as_bytes().to_vec());
         state.put("seed", self.config.seed);
         state.put("count", self.count());
         state.put("model_fingerprint", fingerprint(&self.config.model));
@@ -62,6 +64,14 @@ impl Run {
                 config.seed
             )));
         }
+        let id = state.u8s("env_id")?.1;
+        if id != config.env.id.as_bytes() {
+            return Err(RunError::Config(format!(
+                "`env.id` is `{}`, but the run began with `{}`\nhint: a run keeps its task; start a new run for another",
+                config.env.id,
+                String::from_utf8_lossy(&id)
+            )));
+        }
         let count = state.u64("count")?;
         if count != config.env.count as u64 {
             return Err(RunError::Config(format!(
@@ -78,9 +88,10 @@ impl Run {
         run.real = RealBuffer::restore(state.part("replay.real"), run.dims(), &run.device)?;
         run.imagined.load(state.part("replay.imagined"))?;
         // What does not fit is the state of another `[env]`.
-        run.envs.restore(state.part("env")).map_err(|error| RunError::Config(error.to_string()))?;
+        let lost = run.envs.restore(state.part("env")).map_err(|error| RunError::Config(error.to_string()))?;
         run.counters = Counters::restore(state.part("counters"))?;
         run.episodes = Episode::restore_all(state.part("episode"), run.envs.count(), run.dims()[0])?;
+        run.begin_anew(lost)?;
         let mut phase = state.part("phase");
         let kind = phase.u64("kind")?;
         if kind == FIT && !same_model {
@@ -95,6 +106,20 @@ impl Run {
         (run.last_eval, run.best_eval) = (known(0), known(1));
         state.finish()?;
         Ok(run)
+    }
+
+    /// Begins new episodes in the environments that could not be brought back.
+    fn begin_anew(&mut self, lost: Vec<Option<EnvError>>) -> Result<(), RunError> {
+        let env_step = self.counters.env_step;
+        let mask: Vec<bool> = lost.iter().map(Option::is_some).collect();
+        let stream = Stream::new(self.config.seed, "env/resume");
+        let seeds: Vec<_> = (0..lost.len()).map(|lane| Some(stream.at(env_step, lane as u32).bits64())).collect();
+        let resets = self.envs.reset_where(&mask, &seeds).map_err(|error| RunError::Env { env_step, error })?;
+        for (episode, reset) in self.episodes.iter_mut().zip(resets) {
+            *episode = reset.map_or(std::mem::take(episode), |reset| Episode::from(reset.obs));
+        }
+        self.lost = lost.into_iter().flatten().collect();
+        Ok(())
     }
 
     fn restore_phase(&self, kind: u64, mut state: State) -> Result<Phase, StateError> {
@@ -161,7 +186,7 @@ impl Counters {
         state
     }
 
-    fn restore(mut state: State) -> Result<Self, StateError> {
+    pub(super) fn restore(mut state: State) -> Result<Self, StateError> {
         let counters = Self {
             env_step: state.u64("env_step")?,
             episodes: state.u64("episodes")?,

@@ -9,7 +9,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use foresee_core::{Array, State, StateError, state::Data};
+use foresee_core::{Array, State, StateError, Termination, state::Data};
 
 use super::error::BridgeError;
 use super::known;
@@ -76,6 +76,10 @@ impl GymEnvironment {
         let known = || known::termination(&launch.name).filter(|_| launch.kwargs.is_empty());
         let termination = config.termination.clone().or_else(known);
         let dim = hello.observations[0].len();
+        if let Some(problem) = termination.as_ref().and_then(Termination::problem) {
+            let hint = "hint: `low` is below `high`; a rule that never ends an episode is `env.termination = {}`";
+            return Err(EnvError::Config(format!("`env.termination`: {problem}\n{hint}")));
+        }
         for bound in termination.iter().flat_map(|rule| rule.bounds.iter().chain(&rule.goal)) {
             if bound.index >= dim {
                 let (id, index) = (&config.id, bound.index);

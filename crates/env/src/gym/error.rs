@@ -130,7 +130,7 @@ pub enum BridgeError {
     },
     /// Its state cannot be reached again.
     #[error(
-        "`{id}` does not repeat itself: {reason}\nhint: its randomness must come from `self.np_random` alone; a run with it can be neither resumed nor restarted after a crash{}",
+        "`{id}` does not repeat itself: {reason}\nhint: its randomness must come from `self.np_random` alone; a resumed run begins a new episode there, and after a crash it cannot go on without a resume{}",
         .lost.as_ref().map_or(String::new(), |lost| format!("\nit was started again because {lost}"))
     )]
     NotRepeatable {

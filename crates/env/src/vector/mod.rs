@@ -214,20 +214,27 @@ impl VectorEnvironment {
 
     /// Goes back to a saved state, of as many environments of the same task.
     ///
+    /// What cannot be brought back, because it does not repeat itself, needs a reset: those environments' errors are the
+    /// answer, `[N]`.
+    ///
     /// # Errors
     /// If it is another's, or an environment refuses its part: then all need a reset.
-    pub fn restore(&mut self, mut state: State) -> Result<(), EnvError> {
+    pub fn restore(&mut self, mut state: State) -> Result<Vec<Option<EnvError>>, EnvError> {
         let (n, id) = (self.count(), self.spec().id.clone());
         let parts: Vec<State> = (0..n).map(|i| state.part(&i.to_string())).collect();
         let stands = read_stands(state, n).map_err(EnvError::bad_state(&id))?;
         let mut items: Vec<_> = self.envs.iter_mut().zip(parts).collect();
         let outcomes = self.hands.each(&mut items, |i, (sub, part)| {
             sub.stand = Stand::Unready;
-            sub.env.restore(std::mem::take(part)).map_err(|error| error.of_environment(i, n))
+            match sub.env.restore(std::mem::take(part)) {
+                Err(error) if error.is_not_repeatable() => Ok(Some(error.of_environment(i, n))),
+                outcome => outcome.map(|()| None).map_err(|error| error.of_environment(i, n)),
+            }
         });
-        outcomes.into_iter().collect::<Result<(), _>>()?;
-        self.envs.iter_mut().zip(stands).for_each(|(sub, stand)| sub.stand = stand);
-        Ok(())
+        let lost: Vec<Option<EnvError>> = outcomes.into_iter().collect::<Result<_, _>>()?;
+        let there = self.envs.iter_mut().zip(stands).zip(&lost).filter(|(_, lost)| lost.is_none());
+        there.for_each(|((sub, stand), _)| sub.stand = stand);
+        Ok(lost)
     }
 }
 
