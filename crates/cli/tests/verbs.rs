@@ -186,7 +186,11 @@ fn a_run_that_diverges_fails_with_one_message() {
         assert_eq!(output.status.code(), Some(1), "{message}");
         assert_eq!(text(&output.stdout), "");
         let errors: Vec<_> = message.lines().skip_while(|line| !line.starts_with("error: ")).collect();
-        assert_eq!(errors.len(), 2, "{message}");
+        assert_eq!(errors.len(), 4, "{message}");
+        let newest = checkpoints(&place.path("run")).pop().unwrap();
+        let step: u64 = newest.to_str().unwrap().rsplit_once("step-").unwrap().1.parse().unwrap();
+        let way_back = [&format!("the run is saved up to environment step {step}")[..], "go on: foresee resume run"];
+        assert_eq!(errors[2..], way_back);
         assert!(errors[0].starts_with("error: at environment step 4") && errors[0].contains(what), "{message}");
         assert!(errors[1].starts_with("hint: ") && !message.contains("panicked"), "{message}");
         let failed = manifest(&place);

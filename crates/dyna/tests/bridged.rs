@@ -38,9 +38,9 @@ fn native(mut records: Vec<Record>) -> Vec<Record> {
     records
 }
 
-/// Without the environments' own state, which is another thing in Python.
+/// Without the environments' id and own state, which are others in Python.
 fn but_for_environments(state: &State) -> State {
-    let arrays = state.iter().filter(|(name, _)| !name.starts_with("env."));
+    let arrays = state.iter().filter(|(name, _)| !name.starts_with("env.") && *name != "env_id");
     arrays.map(|(name, array)| (name.to_owned(), array.clone())).collect()
 }
 
