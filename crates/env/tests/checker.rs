@@ -7,7 +7,7 @@ use broken::{Fault, broken, cosine_above, forgetting, stepped_anyway};
 use foresee_core::{State, Termination};
 use foresee_env::classic::Pendulum;
 use foresee_env::mujoco::of_test::environments_of_test;
-use foresee_env::wrappers::TimeLimit;
+use foresee_env::wrappers::{EnforceOrder, TimeLimit};
 use foresee_env::{
     Check, EnvError, Environment, Outcome, Reset, Spec, Step, check_environment, examine, make, make_unscaled,
 };
@@ -100,7 +100,7 @@ rejects! {
     an_end_that_is_not_restored_is_found: Order, "after restoring the end", {
         fn restore(env: &mut dyn Environment, state: State) -> Result<(), EnvError> { forgetting("needs_reset", env, state) }
     }
-    a_reset_that_ignores_its_seed_is_found: Seeding, "two seeds", {
+    a_reset_that_ignores_its_seed_is_found: Seeding, "all seeds give the same reset", {
         fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
             env.reset(seed.map(|_| 0))
         }
@@ -178,7 +178,47 @@ fn every_environment_of_the_registry_passes() {
     for info in environments_of_test("every_environment_of_the_registry_passes") {
         check_environment(|| make(info.id)).unwrap();
         check_environment(|| make_unscaled(info.id)).unwrap();
+        let mut env = make(info.id).unwrap();
+        let starts = [Some(7), Some(8), None, None].map(|seed| env.reset(seed).unwrap().obs);
+        assert!((1..4).all(|i| !starts[..i].contains(&starts[i])), "{} begins alike: {starts:?}", info.id);
     }
+}
+
+#[test]
+fn episodes_of_one_step_are_allowed() {
+    let truncated = || -> Result<Box<dyn Environment>, EnvError> {
+        Ok(Box::new(EnforceOrder::new(Box::new(TimeLimit::new(Box::new(Pendulum::new()), 1)))))
+    };
+    check_environment(truncated).unwrap();
+
+    #[derive(Default)]
+    struct AtOnce;
+    impl Fault for AtOnce {
+        fn spec(spec: &mut Spec) {
+            spec.termination = Some(cosine_above(0, 2.0));
+        }
+        fn alter(_: u32, step: &mut Step) {
+            step.terminated = true;
+        }
+    }
+    let terminated =
+        || -> Result<Box<dyn Environment>, EnvError> { Ok(Box::new(EnforceOrder::new(broken::<AtOnce>()?))) };
+    check_environment(terminated).unwrap();
+}
+
+#[test]
+fn a_fixed_start_is_allowed_and_a_warning() {
+    #[derive(Default)]
+    struct Fixed;
+    impl Fault for Fixed {
+        fn reset(&mut self, env: &mut dyn Environment, _: Option<u64>) -> Result<Reset, EnvError> {
+            env.reset(Some(0))
+        }
+    }
+    check_environment(broken::<Fixed>).unwrap();
+    let found = examine(broken::<Fixed>).unwrap();
+    assert!(found.failure().is_none(), "{:?}", found.outcomes);
+    assert_eq!(found.warnings(), ["16 seeds gave the same first observation: every episode may begin alike"]);
 }
 
 #[test]

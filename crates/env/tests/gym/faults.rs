@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use foresee_env::{BridgeError, EnvConfig, EnvError, make};
+use foresee_env::{BridgeError, EnvConfig, EnvError, check_environment, make};
 use serde_json::json;
 
 use crate::common::{CHATTY, FAULTY, built, failure, faulty, play, python_runs, script, with_kwargs};
@@ -154,6 +154,8 @@ fn arguments_reach_the_environment_and_take_the_known_rule_away() {
     assert!(plain.spec().termination.is_some());
     let limited = built(&with_kwargs("gym:Pendulum-v1", json!({ "max_episode_steps": 7 })));
     assert_eq!((limited.spec().max_episode_steps, &limited.spec().termination), (Some(7), &None));
+    let short = with_kwargs("gym:Pendulum-v1", json!({ "max_episode_steps": 1 }));
+    check_environment(|| short.make_unscaled(0)).unwrap();
     let endless = built(&with_kwargs("gym:Pendulum-v1", json!({ "max_episode_steps": -1, "g": 9.81 })));
     assert_eq!(endless.spec().max_episode_steps, None);
 }
