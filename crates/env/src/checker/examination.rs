@@ -8,6 +8,7 @@ use foresee_core::Stream;
 use super::promises::{Broken, Checker, RESETS};
 use super::{Check, CheckFailure};
 use crate::environment::{EnvError, Environment, Spec, Work};
+use crate::space::Few;
 
 /// Real steps that are played for the facts, over as many episodes as begin in them.
 const STEPS: u32 = 1000;
@@ -151,12 +152,13 @@ impl Examination {
         };
         let constant = entries(&|[low, high]| low == high);
         if !constant.is_empty() {
-            warnings.push(format!("observation entries {constant:?} never changed"));
+            warnings.push(format!("observation entries {} never changed", Few(&constant)));
         }
         let large = entries(&|[low, high]| low.abs().max(high.abs()) > 1e4);
         if !large.is_empty() {
             warnings.push(format!(
-                "observation entries {large:?} go beyond 10,000: policy and critics see them as they are"
+                "observation entries {} go beyond 10,000: policy and critics see them as they are",
+                Few(&large)
             ));
         }
         let [low, high] = facts.rewards;

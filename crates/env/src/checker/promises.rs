@@ -4,6 +4,7 @@ use foresee_core::{State, Stream};
 
 use super::Check;
 use crate::environment::{EnvError, Environment, Reset, Spec, Step, Work};
+use crate::space::{BoxSpace, Few, SHOWN};
 
 /// Episodes played to the end.
 const EPISODES: u64 = 3;
@@ -49,7 +50,7 @@ impl Checker<'_> {
             let sound = !space.low.is_empty()
                 && space.low.len() == space.high.len()
                 && space.low.iter().zip(&space.high).all(|(low, high)| low <= high);
-            ensure(sound, Check::Spec, || format!("the {name} space is {space:?}"))?;
+            ensure(sound, Check::Spec, || format!("the {name} space goes {space}"))?;
         }
         let dim = self.spec.observation_space.dim();
         for bound in self.spec.termination.iter().flat_map(|rule| rule.bounds.iter().chain(&rule.goal)) {
@@ -81,9 +82,8 @@ impl Checker<'_> {
     }
 
     fn observation(&self, obs: &[f32], t: u32) -> Result<(), Broken> {
-        ensure(self.spec.observation_space.contains(obs), Check::Observations, || {
-            format!("step {t} gave {obs:?}, the space is {:?}", self.spec.observation_space)
-        })
+        let space = &self.spec.observation_space;
+        ensure(space.contains(obs), Check::Observations, || format!("step {t} gave {}", strays(space, obs)))
     }
 
     fn step_is_sound(&self, step: &Step, t: u32) -> Result<(), Broken> {
@@ -92,7 +92,7 @@ impl Checker<'_> {
         ensure(reward.is_finite(), Check::Rewards, || format!("step {t} gave {reward}"))?;
         let known = self.spec.termination.is_some();
         ensure(!known || *terminated == self.spec.terminates(obs), Check::Termination, || {
-            format!("step {t} gave {terminated} at {obs:?}")
+            format!("step {t} gave {terminated} at {}", Few(obs))
         })?;
         let limit = self.spec.max_episode_steps;
         // What runs elsewhere may have reasons of its own to truncate an episode early.
@@ -105,7 +105,9 @@ impl Checker<'_> {
     fn refuses_a_step(&self, env: &mut dyn Environment, when: &str) -> Result<(), Broken> {
         let before = env.save();
         let outcome = env.step(&self.action(0));
-        ensure(matches!(outcome, Err(EnvError::NeedsReset { .. })), Check::Order, || format!("{when}: {outcome:?}"))?;
+        ensure(matches!(outcome, Err(EnvError::NeedsReset { .. })), Check::Order, || {
+            format!("{when}: {}", told(&outcome))
+        })?;
         ensure(env.save() == before, Check::Order, || format!("{when}: the refused step changed the state"))
     }
 
@@ -149,7 +151,7 @@ impl Checker<'_> {
         for action in [&good[1..], &[&good[..], &good[..1]].concat()] {
             let outcome = env.step(action);
             let refused = matches!(outcome, Err(EnvError::ActionLength { .. }));
-            ensure(refused, Check::Actions, || format!("{} entries gave {outcome:?}", action.len()))?;
+            ensure(refused, Check::Actions, || format!("{} entries gave {}", action.len(), told(&outcome)))?;
         }
         for (index, value) in (0..good.len()).flat_map(|i| [(i, f32::NAN), (i, f32::INFINITY), (i, f32::NEG_INFINITY)])
         {
@@ -157,7 +159,7 @@ impl Checker<'_> {
             action[index] = value;
             let outcome = env.step(&action);
             let refused = matches!(outcome, Err(EnvError::NonFiniteAction { index: found, .. }) if found == index);
-            ensure(refused, Check::Actions, || format!("{value} in entry {index} gave {outcome:?}"))?;
+            ensure(refused, Check::Actions, || format!("{value} in entry {index} gave {}", told(&outcome)))?;
         }
         ensure(env.save() == before, Check::Actions, || "a refused action changed the state".into())?;
         for sign in [1.0, -1.0] {
@@ -167,7 +169,9 @@ impl Checker<'_> {
             env.restore(before.clone())?;
             let inside = Bits::from(env.step(&nearest)?);
             env.restore(before.clone())?;
-            ensure(outside == inside, Check::Actions, || format!("{beyond:?} does not act as {nearest:?}"))?;
+            ensure(outside == inside, Check::Actions, || {
+                format!("{} does not act as {}", Few(&beyond), Few(&nearest))
+            })?;
         }
         Ok(())
     }
@@ -220,6 +224,30 @@ impl Checker<'_> {
             }
         }
         Ok(bits)
+    }
+}
+
+/// Which entries of an observation lie outside its space, the first of them with their values.
+fn strays(space: &BoxSpace, obs: &[f32]) -> String {
+    let (found, expected) = (obs.len(), space.dim());
+    if found != expected {
+        return format!("{found} numbers, the space has {expected}");
+    }
+    let inside = |i: usize| space.low[i] <= obs[i] && obs[i] <= space.high[i];
+    let outside: Vec<usize> = (0..found).filter(|&i| !inside(i)).collect();
+    let stray = |&i: &usize| format!("{:?} in entry {i}, outside [{:?}, {:?}]", obs[i], space.low[i], space.high[i]);
+    let mut strays: Vec<String> = outside.iter().take(SHOWN).map(stray).collect();
+    if outside.len() > SHOWN {
+        strays.push(format!("… {} of {found} entries lie outside", outside.len()));
+    }
+    strays.join("; ")
+}
+
+/// What came of a step that should be refused, in one line.
+fn told(outcome: &Result<Step, EnvError>) -> String {
+    match outcome {
+        Ok(step) => format!("the observation {}", Few(&step.obs)),
+        Err(error) => format!("the error: {}", error.to_string().lines().next().unwrap_or_default()),
     }
 }
 
