@@ -12,7 +12,8 @@
 //! and ends the process with status 1, by `_exit`: `exit` would run the destructors of C++'s globals, MuJoCo's own among
 //! them, while other threads are inside it. What is lost by that is the rest of a line on stdout; files are closed as
 //! after a kill, and checkpoints are whole or not there. What remains to reach the handler is memory: signatures, sizes
-//! and pointers are checked before every call. Warnings, as of a simulation that became unstable, are counted and the last one is kept ([`warnings`]).
+//! and pointers are checked before every call.
+//! Warnings, as of a simulation that became unstable, are counted and the last one is kept ([`warnings`]).
 
 use core::error::Error as _;
 use core::ffi::{CStr, c_char, c_int, c_void};
