@@ -62,7 +62,7 @@ pub struct EnvConfig {
     pub gym: GymConfig,
 }
 
-/// `[env.mujoco]`: where MuJoCo is found; what is not given is searched for.
+/// `[env.mujoco]`: where MuJoCo is found, for its tasks alone; what is not given is searched for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MujocoConfig {

@@ -2,7 +2,7 @@
 //! actions are added here, the same for all.
 
 use crate::classic::{AcrobotSwingUp, CartPoleContinuous, CartPoleSwingUp, MountainCarContinuous, Pendulum};
-use crate::config::EnvConfig;
+use crate::config::{EnvConfig, MujocoConfig};
 use crate::environment::{EnvError, Environment};
 use crate::gym;
 use crate::mujoco::task::Task;
@@ -22,8 +22,17 @@ pub struct EnvInfo {
     pub action_dim: usize,
     /// After how many steps an episode is truncated; `None` for never.
     pub max_episode_steps: Option<u32>,
-    /// The task alone, without a wrapper. It may fail where it needs something from outside, as a bridge does.
-    build: fn(&EnvConfig) -> Result<Box<dyn Environment>, EnvError>,
+    /// The task alone, without a wrapper.
+    build: Build,
+}
+
+/// How a task is built.
+#[derive(Clone, Copy, Debug)]
+enum Build {
+    /// It is all here.
+    Native(fn() -> Box<dyn Environment>),
+    /// It needs what `[env.mujoco]` says where to find.
+    Mujoco(fn(&MujocoConfig) -> Result<Box<dyn Environment>, EnvError>),
 }
 
 const REGISTRY: &[EnvInfo] = &[
@@ -33,7 +42,7 @@ const REGISTRY: &[EnvInfo] = &[
         obs_dim: 3,
         action_dim: 1,
         max_episode_steps: Some(200),
-        build: |_| Ok(Box::new(Pendulum::new())),
+        build: Build::Native(|| Box::new(Pendulum::new())),
     },
     EnvInfo {
         id: "MountainCarContinuous-v0",
@@ -41,7 +50,7 @@ const REGISTRY: &[EnvInfo] = &[
         obs_dim: 2,
         action_dim: 1,
         max_episode_steps: Some(999),
-        build: |_| Ok(Box::new(MountainCarContinuous::new())),
+        build: Build::Native(|| Box::new(MountainCarContinuous::new())),
     },
     EnvInfo {
         id: "CartPoleContinuous-v0",
@@ -49,7 +58,7 @@ const REGISTRY: &[EnvInfo] = &[
         obs_dim: 4,
         action_dim: 1,
         max_episode_steps: Some(500),
-        build: |_| Ok(Box::new(CartPoleContinuous::new())),
+        build: Build::Native(|| Box::new(CartPoleContinuous::new())),
     },
     EnvInfo {
         id: "CartPoleSwingUp-v0",
@@ -57,7 +66,7 @@ const REGISTRY: &[EnvInfo] = &[
         obs_dim: 5,
         action_dim: 1,
         max_episode_steps: Some(500),
-        build: |_| Ok(Box::new(CartPoleSwingUp::new())),
+        build: Build::Native(|| Box::new(CartPoleSwingUp::new())),
     },
     EnvInfo {
         id: "AcrobotSwingUp-v0",
@@ -65,7 +74,7 @@ const REGISTRY: &[EnvInfo] = &[
         obs_dim: 6,
         action_dim: 1,
         max_episode_steps: Some(500),
-        build: |_| Ok(Box::new(AcrobotSwingUp::new())),
+        build: Build::Native(|| Box::new(AcrobotSwingUp::new())),
     },
     EnvInfo {
         id: "InvertedPendulum-v5",
@@ -73,7 +82,7 @@ const REGISTRY: &[EnvInfo] = &[
         obs_dim: 4,
         action_dim: 1,
         max_episode_steps: Some(1000),
-        build: mujoco::<InvertedPendulum>,
+        build: Build::Mujoco(mujoco::<InvertedPendulum>),
     },
     EnvInfo {
         id: "Reacher-v5",
@@ -81,7 +90,7 @@ const REGISTRY: &[EnvInfo] = &[
         obs_dim: 10,
         action_dim: 2,
         max_episode_steps: Some(50),
-        build: mujoco::<Reacher>,
+        build: Build::Mujoco(mujoco::<Reacher>),
     },
     EnvInfo {
         id: "Swimmer-v5",
@@ -89,7 +98,7 @@ const REGISTRY: &[EnvInfo] = &[
         obs_dim: 8,
         action_dim: 2,
         max_episode_steps: Some(1000),
-        build: mujoco::<Swimmer>,
+        build: Build::Mujoco(mujoco::<Swimmer>),
     },
     EnvInfo {
         id: "Hopper-v5",
@@ -97,7 +106,7 @@ const REGISTRY: &[EnvInfo] = &[
         obs_dim: 11,
         action_dim: 3,
         max_episode_steps: Some(1000),
-        build: mujoco::<Hopper>,
+        build: Build::Mujoco(mujoco::<Hopper>),
     },
     EnvInfo {
         id: "Walker2d-v5",
@@ -105,7 +114,7 @@ const REGISTRY: &[EnvInfo] = &[
         obs_dim: 17,
         action_dim: 6,
         max_episode_steps: Some(1000),
-        build: mujoco::<Walker2d>,
+        build: Build::Mujoco(mujoco::<Walker2d>),
     },
     EnvInfo {
         id: "HalfCheetah-v5",
@@ -113,12 +122,12 @@ const REGISTRY: &[EnvInfo] = &[
         obs_dim: 17,
         action_dim: 6,
         max_episode_steps: Some(1000),
-        build: mujoco::<HalfCheetah>,
+        build: Build::Mujoco(mujoco::<HalfCheetah>),
     },
 ];
 
-fn mujoco<T: Task + 'static>(config: &EnvConfig) -> Result<Box<dyn Environment>, EnvError> {
-    Ok(Box::new(Mujoco::<T>::new(&config.mujoco)?))
+fn mujoco<T: Task + 'static>(config: &MujocoConfig) -> Result<Box<dyn Environment>, EnvError> {
+    Ok(Box::new(Mujoco::<T>::new(config)?))
 }
 
 /// All environments, in the order of a list for users.
@@ -151,15 +160,35 @@ pub(crate) fn make_around(
 ) -> Result<Box<dyn Environment>, EnvError> {
     let id = &config.id;
     if id.starts_with(gym::PREFIX) {
+        refuse_mujoco(config)?;
         return Ok(Box::new(EnforceOrder::new(around(gym::make(config)?)?)));
     }
     let info = REGISTRY.iter().find(|info| info.id == id);
     let info = info.ok_or_else(|| EnvError::UnknownId { id: id.clone(), nearest: nearest(id) })?;
-    let mut env = around((info.build)(config)?)?;
+    let task = match info.build {
+        Build::Native(build) => {
+            refuse_mujoco(config)?;
+            build()
+        }
+        Build::Mujoco(build) => build(&config.mujoco)?,
+    };
+    let mut env = around(task)?;
     if let Some(limit) = info.max_episode_steps {
         env = Box::new(TimeLimit::new(env, limit));
     }
     Ok(Box::new(EnforceOrder::new(env)))
+}
+
+/// Checks that nothing is said about a MuJoCo that the task does not use.
+fn refuse_mujoco(config: &EnvConfig) -> Result<(), EnvError> {
+    let MujocoConfig { library, assets } = &config.mujoco;
+    let given = [("library", library.is_some()), ("assets", assets.is_some())];
+    given.into_iter().find(|(_, given)| *given).map_or(Ok(()), |(key, _)| {
+        let id = &config.id;
+        let hint =
+            "hint: it is for the MuJoCo tasks of `foresee list envs`, as `Hopper-v5`; those of Python bring their own";
+        Err(EnvError::Config(format!("`env.mujoco.{key}` is given for `{id}`\n{hint}")))
+    })
 }
 
 /// Up to three known ids, by Jaro-Winkler similarity without regard to case.
@@ -185,6 +214,19 @@ mod tests {
             assert_eq!(dims, (info.obs_dim, info.action_dim), "{}", info.id);
             assert_eq!((spec.id.as_str(), spec.max_episode_steps), (info.id, info.max_episode_steps));
             assert_eq!(spec.action_space, BoxSpace::symmetric(&vec![1.0; info.action_dim]));
+        }
+    }
+
+    #[test]
+    fn keys_of_mujoco_are_refused_where_it_is_not_used() {
+        let library = MujocoConfig { library: Some("it.so".into()), assets: None };
+        let assets = MujocoConfig { library: None, assets: Some("folder".into()) };
+        for (key, mujoco) in [("library", library), ("assets", assets)] {
+            for id in ["Pendulum-v1", "gym:Hopper-v5"] {
+                let problem = EnvConfig { mujoco: mujoco.clone(), ..EnvConfig::new(id) }.problem().unwrap();
+                let hint = "hint: it is for the MuJoCo tasks of `foresee list envs`, as `Hopper-v5`; ";
+                assert!(problem.starts_with(&format!("`env.mujoco.{key}` is given for `{id}`\n{hint}")), "{problem}");
+            }
         }
     }
 

@@ -3,6 +3,8 @@
 //! The sampling rule is that of `gymnasium.spaces.Box.sample` (1.4.0): an entry with both bounds is uniform, with one
 //! bound a standard exponential away from it, with none standard normal. The random bits are ours, not numpy's.
 
+use core::fmt;
+
 use foresee_core::Draws;
 
 /// A box in `dim()` dimensions. Infinite ends mean no bound.
@@ -19,8 +21,8 @@ impl BoxSpace {
     #[track_caller]
     #[must_use]
     pub fn new(low: Vec<f32>, high: Vec<f32>) -> Self {
-        assert_eq!(low.len(), high.len(), "a box with corners {low:?} and {high:?}");
-        assert!(low.iter().zip(&high).all(|(low, high)| low <= high), "a box from {low:?} to {high:?}");
+        assert_eq!(low.len(), high.len(), "corners {} and {}", Few(&low), Few(&high));
+        assert!(low.iter().zip(&high).all(|(low, high)| low <= high), "a box from {} to {}", Few(&low), Few(&high));
         Self { low, high }
     }
 
@@ -68,6 +70,29 @@ impl BoxSpace {
     }
 }
 
+impl fmt::Display for BoxSpace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "from {} to {}", Few(&self.low), Few(&self.high))
+    }
+}
+
+/// A list as messages show it: its first entries, and how many there are where there are more.
+pub(crate) struct Few<'a, T>(pub(crate) &'a [T]);
+
+/// Entries that a message shows.
+pub(crate) const SHOWN: usize = 6;
+
+impl<T: fmt::Debug> fmt::Display for Few<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(entries) = self;
+        if entries.len() <= SHOWN {
+            return write!(f, "{entries:?}");
+        }
+        let shown: Vec<String> = entries[..SHOWN].iter().map(|entry| format!("{entry:?}")).collect();
+        write!(f, "[{}, … {} in all]", shown.join(", "), entries.len())
+    }
+}
+
 fn sample_entry(low: f32, high: f32, draws: &mut Draws) -> f32 {
     match (low.is_finite(), high.is_finite()) {
         (true, true) => {
@@ -102,6 +127,16 @@ mod tests {
         }
         assert!(!space.is_bounded() && BoxSpace::symmetric(&[2.0]).is_bounded());
         assert_eq!(space.clamp(&[-3.0, 7.0]), [-1.0, 7.0]);
+    }
+
+    #[test]
+    fn a_long_list_is_told_by_its_first_entries() {
+        assert_eq!(Few(&[1.0, -0.0, f32::MAX]).to_string(), "[1.0, -0.0, 3.4028235e38]");
+        assert_eq!(Few(&[1; 6]).to_string(), "[1, 1, 1, 1, 1, 1]");
+        assert_eq!(Few(&[1; 7]).to_string(), "[1, 1, 1, 1, 1, 1, … 7 in all]");
+        let space = BoxSpace::symmetric(&[1.0; 100_000]);
+        let end = |x: &str| format!("[{}… 100000 in all]", format!("{x}, ").repeat(6));
+        assert_eq!(space.to_string(), format!("from {} to {}", end("-1.0"), end("1.0")));
     }
 
     #[test]

@@ -7,9 +7,10 @@ use broken::{Fault, broken, cosine_above, forgetting, stepped_anyway};
 use foresee_core::{State, Termination};
 use foresee_env::classic::Pendulum;
 use foresee_env::mujoco::of_test::environments_of_test;
-use foresee_env::wrappers::TimeLimit;
+use foresee_env::wrappers::{EnforceOrder, TimeLimit};
 use foresee_env::{
-    Check, EnvError, Environment, Outcome, Reset, Spec, Step, check_environment, examine, make, make_unscaled,
+    BoxSpace, Check, EnvError, Environment, Info, Outcome, Reset, Spec, Step, check_environment, examine, make,
+    make_unscaled,
 };
 
 /// The rule that is found broken, and how.
@@ -52,13 +53,13 @@ rejects! {
     a_time_limit_of_no_steps_is_found: Spec, "no steps", {
         fn spec(spec: &mut Spec) { spec.max_episode_steps = Some(0); }
     }
-    an_observation_outside_its_space_is_found: Observations, "step 3", {
+    an_observation_outside_its_space_is_found: Observations, "step 3 gave 1.5 in entry 0, outside [-1.0, 1.0]", {
         fn alter(steps: u32, step: &mut Step) { if steps == 3 { step.obs[0] = 1.5; } }
     }
-    a_nan_observation_is_found: Observations, "NaN", {
+    a_nan_observation_is_found: Observations, "NaN in entry 2", {
         fn alter(steps: u32, step: &mut Step) { if steps == 3 { step.obs[2] = f32::NAN; } }
     }
-    an_observation_that_is_too_long_is_found_at_the_reset: Observations, "step 0", {
+    an_observation_that_is_too_long_is_found_at_the_reset: Observations, "step 0 gave 4 numbers, the space has 3", {
         fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
             let mut reset = env.reset(seed)?;
             reset.obs.push(0.0);
@@ -100,7 +101,7 @@ rejects! {
     an_end_that_is_not_restored_is_found: Order, "after restoring the end", {
         fn restore(env: &mut dyn Environment, state: State) -> Result<(), EnvError> { forgetting("needs_reset", env, state) }
     }
-    a_reset_that_ignores_its_seed_is_found: Seeding, "two seeds", {
+    a_reset_that_ignores_its_seed_is_found: Seeding, "all seeds give the same reset", {
         fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
             env.reset(seed.map(|_| 0))
         }
@@ -178,7 +179,47 @@ fn every_environment_of_the_registry_passes() {
     for info in environments_of_test("every_environment_of_the_registry_passes") {
         check_environment(|| make(info.id)).unwrap();
         check_environment(|| make_unscaled(info.id)).unwrap();
+        let mut env = make(info.id).unwrap();
+        let starts = [Some(7), Some(8), None, None].map(|seed| env.reset(seed).unwrap().obs);
+        assert!((1..4).all(|i| !starts[..i].contains(&starts[i])), "{} begins alike: {starts:?}", info.id);
     }
+}
+
+#[test]
+fn episodes_of_one_step_are_allowed() {
+    let truncated = || -> Result<Box<dyn Environment>, EnvError> {
+        Ok(Box::new(EnforceOrder::new(Box::new(TimeLimit::new(Box::new(Pendulum::new()), 1)))))
+    };
+    check_environment(truncated).unwrap();
+
+    #[derive(Default)]
+    struct AtOnce;
+    impl Fault for AtOnce {
+        fn spec(spec: &mut Spec) {
+            spec.termination = Some(cosine_above(0, 2.0));
+        }
+        fn alter(_: u32, step: &mut Step) {
+            step.terminated = true;
+        }
+    }
+    let terminated =
+        || -> Result<Box<dyn Environment>, EnvError> { Ok(Box::new(EnforceOrder::new(broken::<AtOnce>()?))) };
+    check_environment(terminated).unwrap();
+}
+
+#[test]
+fn a_fixed_start_is_allowed_and_a_warning() {
+    #[derive(Default)]
+    struct Fixed;
+    impl Fault for Fixed {
+        fn reset(&mut self, env: &mut dyn Environment, _: Option<u64>) -> Result<Reset, EnvError> {
+            env.reset(Some(0))
+        }
+    }
+    check_environment(broken::<Fixed>).unwrap();
+    let found = examine(broken::<Fixed>).unwrap();
+    assert!(found.failure().is_none(), "{:?}", found.outcomes);
+    assert_eq!(found.warnings(), ["16 seeds gave the same first observation: every episode may begin alike"]);
 }
 
 #[test]
@@ -217,6 +258,79 @@ fn an_examination_tries_every_rule_though_one_is_broken_and_says_what_may_surpri
     // Its reward is 1 whatever is done.
     assert_eq!(examine(|| make("CartPoleContinuous-v0")).unwrap().warnings(), ["every reward was 1"]);
     assert!(examine(|| make("Pendulum-v9")).is_err());
+}
+
+/// Breaks a rule of an environment with many entries in its observations.
+struct Wide {
+    spec: Spec,
+    breaks: Check,
+    begun: bool,
+}
+
+const WIDE: usize = 5000;
+
+impl Wide {
+    fn boxed(breaks: Check) -> Box<dyn Environment> {
+        let [observations, actions] = [WIDE, 7].map(|dim| BoxSpace::symmetric(&vec![1.0; dim]));
+        let mut spec = Spec::new("Wide-v0", observations, actions, Termination::never());
+        if breaks == Check::Spec {
+            spec.observation_space.low.fill(3.0);
+        }
+        Box::new(Self { spec, breaks, begun: false })
+    }
+
+    fn obs(&self) -> Vec<f32> {
+        vec![if self.breaks == Check::Observations { 2.0 } else { 0.0 }; WIDE]
+    }
+}
+
+impl Environment for Wide {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+    fn reset(&mut self, _: Option<u64>) -> Result<Reset, EnvError> {
+        self.begun = true;
+        Ok(Reset { obs: self.obs(), info: Info::new() })
+    }
+    fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
+        self.spec.check_action(action)?;
+        if !self.begun && self.breaks != Check::Order {
+            return Err(EnvError::NeedsReset { id: self.spec.id.clone() });
+        }
+        let terminated = self.breaks == Check::Termination;
+        let reward = if self.breaks == Check::Actions { action[0].into() } else { 0.0 };
+        Ok(Step { obs: self.obs(), reward, terminated, truncated: false, info: Info::new() })
+    }
+    fn save(&self) -> State {
+        let mut state = State::new();
+        state.put("begun", u64::from(self.begun));
+        state
+    }
+    fn restore(&mut self, mut state: State) -> Result<(), EnvError> {
+        let read = state.u64s("begun").and_then(|(_, words)| state.finish().map(|()| words == [1]));
+        self.begun = read.map_err(|source| EnvError::BadState { id: self.spec.id.clone(), source })?;
+        Ok(())
+    }
+}
+
+#[test]
+fn messages_about_thousands_of_entries_are_short() {
+    for (check, detail) in [
+        (Check::Spec, "3.0, … 5000 in all]"),
+        (Check::Observations, "2.0 in entry 5, outside [-1.0, 1.0]; … 5000 of 5000 entries lie outside"),
+        (Check::Termination, "step 1 gave true at [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, … 5000 in all]"),
+        (Check::Order, "before the first reset: the observation [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, … 5000 in all]"),
+        (Check::Actions, "3.4028235e38, … 7 in all] does not act as [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, … 7 in all]"),
+    ] {
+        let failure = check_environment(|| Ok(Wide::boxed(check))).unwrap_err();
+        assert_eq!(failure.check, check);
+        assert!(failure.detail.contains(detail), "{}", failure.detail);
+        assert!(failure.detail.len() < 500, "{} bytes", failure.detail.len());
+    }
+    let found = examine(|| Ok(Wide::boxed(Check::Observations))).unwrap();
+    let warnings = found.warnings().join("\n");
+    assert!(warnings.contains("entries [0, 1, 2, 3, 4, 5, … 5000 in all] never changed"), "{} bytes", warnings.len());
+    assert!(warnings.len() < 1000, "{} bytes", warnings.len());
 }
 
 #[test]

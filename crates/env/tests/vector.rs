@@ -1,5 +1,9 @@
 //! Environments side by side: whoever does the work, the same results; errors name the environment.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
 use foresee_core::{State, Stream};
 use foresee_env::{
     Autoreset, EnvConfig, EnvError, Environment, Reset, Spec, Step, VectorEnvironment, VectorStep, Work, make,
@@ -170,6 +174,65 @@ fn the_first_that_fails_is_named_and_all_that_were_stepped_need_a_reset() {
     }
 }
 
+/// Counts those that are being closed, and waits in its own end until all of them are or some seconds have passed.
+struct Closing {
+    inner: Box<dyn Environment>,
+    closing: Arc<AtomicUsize>,
+    most: usize,
+}
+
+impl Environment for Closing {
+    fn spec(&self) -> &Spec {
+        self.inner.spec()
+    }
+    fn reset(&mut self, seed: Option<u64>) -> Result<Reset, EnvError> {
+        self.inner.reset(seed)
+    }
+    fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
+        self.inner.step(action)
+    }
+    fn save(&self) -> State {
+        self.inner.save()
+    }
+    fn restore(&mut self, state: State) -> Result<(), EnvError> {
+        self.inner.restore(state)
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.closing.fetch_add(1, Ordering::SeqCst);
+        let start = Instant::now();
+        while self.closing.load(Ordering::SeqCst) < self.most {
+            if start.elapsed() > Duration::from_secs(5) {
+                // So that the count is never complete.
+                self.closing.fetch_sub(1, Ordering::SeqCst);
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn those_in_other_processes_are_all_closed_at_the_same_time_also_where_one_cannot_be_made() {
+    for made in [4, 3] {
+        let closing = Arc::new(AtomicUsize::new(0));
+        let number = AtomicUsize::new(0);
+        let make = || match number.fetch_add(1, Ordering::SeqCst) {
+            number if number < made => {
+                let (inner, closing) = (Pretender::boxed(Work::Outside, 0), Arc::clone(&closing));
+                Ok(Box::new(Closing { inner, closing, most: made }) as Box<dyn Environment>)
+            }
+            _ => Err(EnvError::Config("no more".into())),
+        };
+        let vector = VectorEnvironment::beside(make().unwrap(), 4, Autoreset::NextStep, make);
+        assert_eq!(vector.is_ok(), made == 4);
+        drop(vector);
+        assert_eq!(closing.load(Ordering::SeqCst), made, "at the same time");
+    }
+}
+
 #[test]
 fn one_that_cannot_be_made_is_named() {
     let cannot = || Err(EnvError::Config("no more".into()));
@@ -197,5 +260,5 @@ fn what_the_mask_leaves_out_stands_still() {
 fn environments_with_other_spaces_do_not_go_side_by_side() {
     let envs = ["Pendulum-v1", "Pendulum-v1", "CartPoleContinuous-v0"].map(|id| make(id).unwrap());
     let error = VectorEnvironment::of(envs.into(), Autoreset::NextStep).err().unwrap().to_string();
-    assert!(error.starts_with("environment 2 of 3: `CartPoleContinuous-v0` has observations in "), "{error}");
+    assert!(error.starts_with("environment 2 of 3: `CartPoleContinuous-v0` has observations from "), "{error}");
 }

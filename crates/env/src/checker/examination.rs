@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use foresee_core::Stream;
 
-use super::promises::{Broken, Checker};
+use super::promises::{Broken, Checker, RESETS};
 use super::{Check, CheckFailure};
 use crate::environment::{EnvError, Environment, Spec, Work};
+use crate::space::Few;
 
 /// Real steps that are played for the facts, over as many episodes as begin in them.
 const STEPS: u32 = 1000;
@@ -43,6 +44,8 @@ pub struct Facts {
     pub ranges: Vec<[f32; 2]>,
     /// Least and largest reward of a step.
     pub rewards: [f64; 2],
+    /// Whether all of some seeds gave the same first observation.
+    pub fixed_start: bool,
     /// Steps a second, resets included.
     pub steps_per_s: f64,
 }
@@ -84,11 +87,16 @@ pub fn examine(make: impl Fn() -> Result<Box<dyn Environment>, EnvError>) -> Res
 fn play(env: &mut dyn Environment) -> Result<Facts, EnvError> {
     let actions = Stream::new(0, "checker/facts");
     let action_space = env.spec().action_space.clone();
+    let first = env.reset(Some(0))?.obs;
+    let mut fixed_start = true;
+    for seed in 1..RESETS {
+        fixed_start = fixed_start && env.reset(Some(seed))?.obs == first;
+    }
     let began = Instant::now();
     let first = env.reset(Some(0))?.obs;
     let mut ranges: Vec<[f32; 2]> = first.iter().map(|&x| [x; 2]).collect();
-    let mut facts =
-        Facts { episodes: vec![], ranges: vec![], rewards: [f64::INFINITY, f64::NEG_INFINITY], steps_per_s: 0.0 };
+    let rewards = [f64::INFINITY, f64::NEG_INFINITY];
+    let mut facts = Facts { episodes: vec![], ranges: vec![], rewards, fixed_start, steps_per_s: 0.0 };
     let mut episode = (0.0, 0);
     for t in 0..STEPS {
         let step = env.step(&action_space.sample(&mut actions.at(u64::from(t), 0)))?;
@@ -136,17 +144,21 @@ impl Examination {
             warnings.push("its action space has no finite bounds: training needs them".into());
         }
         let Some(facts) = &self.facts else { return warnings };
+        if facts.fixed_start {
+            warnings.push(format!("{RESETS} seeds gave the same first observation: every episode may begin alike"));
+        }
         let entries = |test: &dyn Fn(&[f32; 2]) -> bool| -> Vec<usize> {
             facts.ranges.iter().enumerate().filter(|(_, range)| test(range)).map(|(entry, _)| entry).collect()
         };
         let constant = entries(&|[low, high]| low == high);
         if !constant.is_empty() {
-            warnings.push(format!("observation entries {constant:?} never changed"));
+            warnings.push(format!("observation entries {} never changed", Few(&constant)));
         }
         let large = entries(&|[low, high]| low.abs().max(high.abs()) > 1e4);
         if !large.is_empty() {
             warnings.push(format!(
-                "observation entries {large:?} go beyond 10,000: policy and critics see them as they are"
+                "observation entries {} go beyond 10,000: policy and critics see them as they are",
+                Few(&large)
             ));
         }
         let [low, high] = facts.rewards;

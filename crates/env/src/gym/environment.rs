@@ -17,7 +17,7 @@ use super::process::{Launch, Process};
 use super::protocol::{Answer, Begin, Generator, Hello};
 use crate::config::EnvConfig;
 use crate::environment::{EnvError, Environment, Reset, Spec, Step, Work};
-use crate::space::BoxSpace;
+use crate::space::{BoxSpace, Few};
 
 /// What `info` calls the number of processes started in place of lost ones, in an answer that needed one.
 pub const RESTARTS: &str = "restarts";
@@ -177,13 +177,13 @@ impl GymEnvironment {
         let seed = match state.u64s("seed")?.1[..] {
             [] => None,
             [seed] => Some(seed),
-            ref found => return mismatch("seed", format!("{found:?}"), "a seed, or none"),
+            ref found => return mismatch("seed", Few(found).to_string(), "a seed, or none"),
         };
         let start = match state.u64s("generator")?.1[..] {
             [] => Start::Seed,
             [_] => Start::Unknown,
             [a, b, c, d, e, f] => Start::Generator([a, b, c, d, e, f]),
-            ref found => return mismatch("generator", format!("{found:?}"), "six words, one, or none"),
+            ref found => return mismatch("generator", Few(found).to_string(), "six words, one, or none"),
         };
         let (shape, actions) = state.f32s("actions")?;
         if shape.len() != 2 || shape[1] != self.spec.action_space.dim() || actions.iter().any(|x| !x.is_finite()) {

@@ -1,7 +1,13 @@
 //! What can go wrong with an environment in Python, each with what the user can do about it.
 
+#[cfg(unix)]
+use std::io;
+#[cfg(unix)]
+use std::path::Path;
 use std::path::PathBuf;
 
+#[cfg(unix)]
+use rustix::io::Errno;
 use thiserror::Error;
 
 /// The pip line of the set-up that the tests run with.
@@ -20,6 +26,16 @@ pub enum BridgeError {
         id: String,
         /// What was tried.
         python: PathBuf,
+        /// Of the operating system.
+        reason: String,
+    },
+    /// The system has nothing left for another process.
+    #[error("`{id}` needs a process of its own, and none can be started: {reason}\nhint: take fewer environments, `env.count`, or raise the limit of {}", .scarce.limit())]
+    NoProcess {
+        /// The environment.
+        id: String,
+        /// What is used up.
+        scarce: Scarce,
         /// Of the operating system.
         reason: String,
     },
@@ -143,7 +159,45 @@ pub enum BridgeError {
     },
 }
 
+/// What processes use up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scarce {
+    /// Open files of this process, or of the system.
+    Files,
+    /// Processes and threads of the user, or memory.
+    Processes,
+}
+
+impl Scarce {
+    fn limit(self) -> &'static str {
+        match self {
+            Self::Files => "open files, `ulimit -n`",
+            Self::Processes => "processes, `ulimit -u`, and of memory",
+        }
+    }
+
+    #[cfg(unix)]
+    fn of(error: &io::Error) -> Option<Self> {
+        let errno = Errno::from_io_error(error)?;
+        match errno {
+            Errno::MFILE | Errno::NFILE => Some(Self::Files),
+            Errno::AGAIN | Errno::NOMEM => Some(Self::Processes),
+            _ => None,
+        }
+    }
+}
+
 impl BridgeError {
+    /// Why a process could not be started.
+    #[cfg(unix)]
+    pub(super) fn unstarted(id: &str, python: &Path, error: &io::Error) -> Self {
+        let (id, reason) = (id.to_owned(), error.to_string());
+        match Scarce::of(error) {
+            Some(scarce) => Self::NoProcess { id, scarce, reason },
+            None => Self::Interpreter { id, python: python.into(), reason },
+        }
+    }
+
     /// Whether the process died or hung, so that another one may do better.
     #[must_use]
     pub fn is_loss(&self) -> bool {
@@ -179,5 +233,20 @@ mod tests {
             "the Python process of `gym:Ant-v5` died in step with exit status: 3\n  | one\n  | two\nhint: try the environment alone in Python"
         );
         assert!(died.is_loss() && !died.leaves_the_process());
+    }
+
+    #[test]
+    fn what_hinders_a_start_has_the_hint_that_fits() {
+        for (errno, hint) in [
+            (Errno::MFILE, "take fewer environments, `env.count`, or raise the limit of open files, `ulimit -n`"),
+            (Errno::NFILE, "take fewer environments, `env.count`, or raise the limit of open files, `ulimit -n`"),
+            (Errno::AGAIN, "take fewer environments, `env.count`, or raise the limit of processes, `ulimit -u`, and"),
+            (Errno::NOENT, "activate a virtual environment, or set `env.gym.python`"),
+            (Errno::ACCESS, "activate a virtual environment, or set `env.gym.python`"),
+        ] {
+            let message = BridgeError::unstarted("gym:Ant-v5", Path::new("python3"), &errno.into()).to_string();
+            let found = message.lines().find_map(|line| line.strip_prefix("hint: ")).expect("a hint");
+            assert!(found.starts_with(hint), "{message}");
+        }
     }
 }

@@ -66,11 +66,8 @@ pub(super) struct Process {
 impl Process {
     /// Starts one and makes the environment.
     pub(super) fn start(launch: &Launch) -> Result<(Self, Hello), BridgeError> {
-        let (child, channel, words) = spawned(launch).map_err(|error| BridgeError::Interpreter {
-            id: launch.id.clone(),
-            python: launch.python.clone(),
-            reason: error.to_string(),
-        })?;
+        let started = spawned(launch).map_err(|error| BridgeError::unstarted(&launch.id, &launch.python, &error));
+        let (child, channel, words) = started?;
         let buffer = vec![0; 1 << 16];
         let request = make_request(&launch.name, &launch.kwargs);
         let (launch, names, limit) = (launch.clone(), Vec::new(), Duration::ZERO);
@@ -255,8 +252,9 @@ fn spawned(launch: &Launch) -> io::Result<(Child, UnixStream, Arc<LastWords>)> {
     let mut command = Command::new(&launch.python);
     command.args(["-u", "-X", "faulthandler", "-c", CODE]);
     command.stdin(OwnedFd::from(theirs)).stdout(writer.try_clone()?).stderr(writer).process_group(0);
-    let child = spawn(command)?;
-    Ok((child, channel, LastWords::of(reader)))
+    // It hears nothing if the process is not started: then the other end is closed.
+    let words = LastWords::of(reader)?;
+    Ok((spawn(command)?, channel, words))
 }
 
 /// Starts a process from a thread that lives as long as this program.
@@ -296,10 +294,10 @@ struct Said {
 
 impl LastWords {
     /// Listens on a thread of its own until the process, and whatever it may have started, is silent for good.
-    fn of(mut pipe: io::PipeReader) -> Arc<Self> {
+    fn of(mut pipe: io::PipeReader) -> io::Result<Arc<Self>> {
         let words = Arc::new(Self::default());
         let ours = Arc::clone(&words);
-        std::thread::spawn(move || {
+        std::thread::Builder::new().spawn(move || {
             let mut chunk = [0; 1024];
             while let Ok(count @ 1..) = pipe.read(&mut chunk) {
                 let mut said = ours.said.lock().unwrap_or_else(PoisonError::into_inner);
@@ -309,8 +307,8 @@ impl LastWords {
             }
             ours.said.lock().unwrap_or_else(PoisonError::into_inner).over = true;
             ours.changed.notify_all();
-        });
-        words
+        })?;
+        Ok(words)
     }
 
     /// The last lines; waits shortly for those of a process that has just ended.

@@ -9,9 +9,13 @@
 //! "MuJoCo is written with the assumption that mju_error will not return" (API reference, `mju_user_error`). Its default
 //! writes MUJOCO_LOG.TXT, waits for a key and exits. Unwinding from the handler would cross C frames that were not built
 //! for it, and `longjmp` would skip Rust's destructors: both undefined. So the handler here says what happened on stderr
-//! and aborts. What remains to reach it is memory: signatures, sizes and pointers are checked before every call.
+//! and ends the process with status 1, by `_exit`: `exit` would run the destructors of C++'s globals, MuJoCo's own among
+//! them, while other threads are inside it. What is lost by that is the rest of a line on stdout; files are closed as
+//! after a kill, and checkpoints are whole or not there. What remains to reach the handler is memory: signatures, sizes
+//! and pointers are checked before every call.
 //! Warnings, as of a simulation that became unstable, are counted and the last one is kept ([`warnings`]).
 
+use core::error::Error as _;
 use core::ffi::{CStr, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -97,13 +101,13 @@ static LOADED: Mutex<Vec<(Option<PathBuf>, &'static Library)>> = Mutex::new(Vec:
 /// # Errors
 /// If none is found, or the one that is named or found first cannot be used.
 pub(super) fn open(library: Option<&Path>) -> Result<&'static Library, MujocoError> {
-    let named = search::named(library);
+    let (named, named_by) = search::named(library).unzip();
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, library)) = loaded.iter().find(|(name, _)| *name == named) {
         return Ok(library);
     }
     let library = match &named {
-        Some(path) => load(path)?,
+        Some(path) => load(path, named_by)?,
         None => first_found()?,
     };
     let library: &'static Library = Box::leak(Box::new(library));
@@ -124,8 +128,10 @@ pub fn found() -> Result<String, MujocoError> {
 fn first_found() -> Result<Library, MujocoError> {
     let mut searched = Vec::new();
     for candidate in search::libraries() {
-        match candidate.map(|path| load(&path)) {
-            Ok(Err(MujocoError::Library { path, reason })) => searched.push(format!("{}: {reason}", path.display())),
+        match candidate.map(|path| load(&path, None)) {
+            Ok(Err(MujocoError::Library { path, reason, .. })) => {
+                searched.push(format!("{}: {reason}", path.display()))
+            }
             Ok(outcome) => return outcome,
             Err(nothing) => searched.push(nothing),
         }
@@ -134,15 +140,16 @@ fn first_found() -> Result<Library, MujocoError> {
 }
 
 #[allow(unsafe_code, reason = "foreign functions are bound here")]
-fn load(path: &Path) -> Result<Library, MujocoError> {
-    let unusable = |error: libloading::Error| MujocoError::Library { path: path.into(), reason: error.to_string() };
+fn load(path: &Path, named_by: Option<&'static str>) -> Result<Library, MujocoError> {
+    let unusable =
+        |error: libloading::Error| MujocoError::Library { path: path.into(), named_by, reason: reason(&error, path) };
     // SAFETY: loading runs the library's initialisers; those of MuJoCo register its plugins and nothing else.
     let library = unsafe { libloading::Library::new(path) }.map_err(unusable)?;
     // SAFETY: the type is the one that `mujoco.h` declares.
     let version = unsafe { library.get::<unsafe extern "C" fn() -> c_int>("mj_version") }.map_err(unusable)?;
     // SAFETY: it takes nothing and returns a constant.
     let version = unsafe { version() };
-    check_version(path, version)?;
+    check_version(path, named_by, version)?;
     // SAFETY: the names are those of `mujoco.h` from this version on.
     let functions = unsafe { bind(&library, path, version) }.map_err(unusable)?;
     // SAFETY: as above.
@@ -152,11 +159,17 @@ fn load(path: &Path) -> Result<Library, MujocoError> {
     Ok(functions)
 }
 
-fn check_version(path: &Path, version: c_int) -> Result<(), MujocoError> {
+/// The loader's own words, which often begin with the path.
+fn reason(error: &libloading::Error, path: &Path) -> String {
+    let words = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    words.strip_prefix(&format!("{}: ", path.display())).map_or_else(|| words.clone(), str::to_owned)
+}
+
+fn check_version(path: &Path, named_by: Option<&'static str>, version: c_int) -> Result<(), MujocoError> {
     if version >= OLDEST {
         return Ok(());
     }
-    Err(MujocoError::TooOld { path: path.into(), version: in_words(version) })
+    Err(MujocoError::TooOld { path: path.into(), named_by, version: in_words(version) })
 }
 
 /// # Safety
@@ -212,7 +225,7 @@ type Handler = extern "C" fn(*const c_char);
 /// As of [`bind`]; and no other thread may be inside the library.
 #[allow(unsafe_code, reason = "foreign globals are set here")]
 unsafe fn set_handlers(library: &libloading::Library) -> Result<(), libloading::Error> {
-    for (name, handler) in [("mju_user_error", abort as Handler), ("mju_user_warning", keep_warning as Handler)] {
+    for (name, handler) in [("mju_user_error", end as Handler), ("mju_user_warning", keep_warning as Handler)] {
         // SAFETY: `mujoco.h` declares `extern void (*name)(const char*)`, so the symbol is the address of a pointer.
         let global = *unsafe { library.get::<*mut Option<Handler>>(name) }?;
         // SAFETY: the address is that of a live global, and nobody reads it meanwhile.
@@ -235,12 +248,17 @@ extern "C" fn keep_warning(message: *const c_char) {
     *warnings = (warnings.0 + 1, words(message));
 }
 
-extern "C" fn abort(message: *const c_char) {
+/// What a user can do after MuJoCo's last words.
+const AFTER: &str = "hint: the run's last checkpoint stays; if memory was short, give a copy of the model more, `<size memory=\"1M\"/>`, and name its folder by `env.mujoco.assets`";
+
+#[allow(unsafe_code, reason = "the C library ends the process")]
+extern "C" fn end(message: *const c_char) {
     use std::io::Write as _;
     let warning = warnings().1;
     let before = if warning.is_empty() { String::new() } else { format!(" (its last warning: {warning})") };
-    let _ = writeln!(std::io::stderr(), "MuJoCo cannot go on: {}{before}", words(message));
-    std::process::abort();
+    let _ = writeln!(std::io::stderr(), "MuJoCo cannot go on: {}{before}\n{AFTER}", words(message));
+    // SAFETY: it takes any number and nothing runs after it.
+    unsafe { libc::_exit(1) }
 }
 
 #[allow(unsafe_code, reason = "a foreign string is read here")]
@@ -267,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_library_before_3_1_is_refused() {
-        let outcome = |version| check_version(Path::new("lib/libmujoco.so"), version);
+        let outcome = |version| check_version(Path::new("lib/libmujoco.so"), None, version);
         assert!([310, 340, 3_005_000].into_iter().all(|version| outcome(version).is_ok()));
         let message = outcome(237).unwrap_err().to_string();
         assert!(

@@ -40,10 +40,10 @@ pub use swimmer::Swimmer;
 pub use task::Mujoco;
 pub use walker2d::Walker2d;
 
-/// The folder of Gymnasium's models.
+/// The file of one of Gymnasium's models, such as `hopper.xml`.
 ///
 /// # Errors
-/// If it is not found, or the library beside which it may be is not.
-pub fn assets(config: &MujocoConfig) -> Result<PathBuf, MujocoError> {
-    search::assets(config.assets.as_deref(), &library::open(config.library.as_deref())?.path)
+/// If it is not found, or the library beside whose package it may be is not.
+pub fn model_file(config: &MujocoConfig, name: &str) -> Result<PathBuf, MujocoError> {
+    search::model(name, config.assets.as_deref(), &library::open(config.library.as_deref())?.path)
 }

@@ -157,7 +157,7 @@ mod tests {
     use crate::mujoco::of_test::mujoco_of_test;
     use crate::mujoco::simulation::Simulation;
     use crate::mujoco::task::{Task, jittered};
-    use crate::mujoco::{HalfCheetah, Hopper, InvertedPendulum, Swimmer, Walker2d, assets, library};
+    use crate::mujoco::{HalfCheetah, Hopper, InvertedPendulum, Swimmer, Walker2d, library, model_file};
     use crate::numpy_random::NumpyRng;
 
     /// Every bit of the state after each of 2,000 steps, begun anew after every fortieth at velocities far from rest.
@@ -193,7 +193,7 @@ mod tests {
 
     fn islands_do_not_show<T: Task>() {
         assert!(T::ONE_TREE, "{}", T::ID);
-        let path = assets(&MujocoConfig::default()).unwrap().join(T::MODEL);
+        let path = model_file(&MujocoConfig::default(), T::MODEL).unwrap();
         assert!(loads(&path), "{}", T::ID);
         let [with, without] = [Islands::AsInFile, Islands::Whole].map(|islands| course::<T>(&path, islands));
         assert!(with == without, "{}", T::ID);
@@ -218,7 +218,7 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(r#"a "b" & <c>.xml"#);
-        std::fs::copy(assets(&MujocoConfig::default()).unwrap().join(Hopper::MODEL), &path).unwrap();
+        std::fs::copy(model_file(&MujocoConfig::default(), Hopper::MODEL).unwrap(), &path).unwrap();
         assert!(loads(&path));
     }
 }

@@ -11,9 +11,10 @@ use super::error::MujocoError;
 /// The environment variable that names the library.
 pub(super) const VARIABLE: &str = "MUJOCO_LIB";
 
-/// The library that is named, by `[env.mujoco] library` or by `MUJOCO_LIB`.
-pub(super) fn named(library: Option<&Path>) -> Option<PathBuf> {
-    library.map(PathBuf::from).or_else(|| path_of(VARIABLE))
+/// The library that is named, and by what: `env.mujoco.library`, given here, or `MUJOCO_LIB`.
+pub(super) fn named(library: Option<&Path>) -> Option<(PathBuf, &'static str)> {
+    let given = library.map(|path| (path.into(), "`env.mujoco.library`"));
+    given.or_else(|| Some((path_of(VARIABLE)?, VARIABLE)))
 }
 
 /// A file to try, or a bare name for the loader's path; or why a place has none.
@@ -45,21 +46,22 @@ fn libraries_of_python() -> Vec<Candidate> {
     }
 }
 
-/// The folder of Gymnasium's models.
+/// The file of one of Gymnasium's models.
 ///
 /// # Errors
 /// If no place has it, with the places.
-pub(super) fn assets(named: Option<&Path>, library: &Path) -> Result<PathBuf, MujocoError> {
+pub(super) fn model(name: &str, assets: Option<&Path>, library: &Path) -> Result<PathBuf, MujocoError> {
     let mut searched = Vec::new();
     let mut is_there = |folder: PathBuf| {
-        let there = folder.join("hopper.xml").is_file();
+        let file = folder.join(name);
+        let there = file.is_file();
         if !there {
-            searched.push(format!("{}, which has no hopper.xml", folder.display()));
+            searched.push(format!("{}, which has no {name}", folder.display()));
         }
-        there.then_some(folder)
+        there.then_some(file)
     };
-    if let Some(folder) = named {
-        return is_there(folder.into()).ok_or(MujocoError::NoAssets { searched });
+    if let Some(folder) = assets {
+        return is_there(folder.into()).ok_or(MujocoError::NoModel { model: name.into(), searched });
     }
     let within = |site: &Path| site.join("gymnasium/envs/mujoco/assets");
     let beside = library.parent().and_then(Path::parent).filter(|site| !site.as_os_str().is_empty()).map(within);
@@ -67,8 +69,8 @@ pub(super) fn assets(named: Option<&Path>, library: &Path) -> Result<PathBuf, Mu
     let found = beside.into_iter().chain(sites.iter().map(|site| within(site))).find_map(&mut is_there);
     let found = found.or_else(|| is_there(folder_of_package("gymnasium")?.join("envs/mujoco/assets")));
     found.ok_or_else(|| {
-        searched.push("python3, which has no package gymnasium with them".into());
-        MujocoError::NoAssets { searched }
+        searched.push("python3, which has no package gymnasium with it".into());
+        MujocoError::NoModel { model: name.into(), searched }
     })
 }
 
@@ -147,8 +149,13 @@ mod tests {
         let site = tempfile::tempdir().unwrap();
         let assets_of_site = site.path().join("gymnasium/envs/mujoco/assets");
         std::fs::create_dir_all(&assets_of_site).unwrap();
-        std::fs::write(assets_of_site.join("hopper.xml"), "").unwrap();
-        assert_eq!(assets(None, &site.path().join("mujoco/libmujoco.so.3.17.0")), Ok(assets_of_site.clone()));
-        assert_eq!(assets(Some(&assets_of_site), Path::new("libmujoco.so")), Ok(assets_of_site));
+        let file = assets_of_site.join("reacher.xml");
+        std::fs::write(&file, "").unwrap();
+        let library = site.path().join("mujoco/libmujoco.so.3.17.0");
+        assert_eq!(model("reacher.xml", None, &library), Ok(file.clone()));
+        assert_eq!(model("reacher.xml", Some(&assets_of_site), Path::new("libmujoco.so")), Ok(file));
+        let searched = vec![format!("{}, which has no hopper.xml", assets_of_site.display())];
+        let missing = MujocoError::NoModel { model: "hopper.xml".into(), searched };
+        assert_eq!(model("hopper.xml", Some(&assets_of_site), &library), Err(missing));
     }
 }

@@ -84,7 +84,7 @@ impl<T: Task> Mujoco<T> {
     /// If the library or the model is not found, or cannot be used.
     pub fn new(config: &MujocoConfig) -> Result<Self, MujocoError> {
         let library = library::open(config.library.as_deref())?;
-        let path = super::assets(config)?.join(T::MODEL);
+        let path = super::model_file(config, T::MODEL)?;
         let islands = if T::ONE_TREE { Islands::Whole } else { Islands::AsInFile };
         let simulation = Simulation::new(Model::shared(library, &path, islands)?, &path)?;
         if simulation.sizes() != T::SIZES || !T::BODIES.iter().all(|body| simulation.has(body)) {

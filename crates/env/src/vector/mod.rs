@@ -56,7 +56,6 @@ struct SubEnvironment {
 
 /// N environments of one task.
 pub struct VectorEnvironment {
-    /// Dropped before `hands`: a process may be killed with the thread that started it.
     envs: Vec<SubEnvironment>,
     autoreset: Autoreset,
     hands: Hands,
@@ -83,11 +82,16 @@ impl VectorEnvironment {
     ) -> Result<Self, EnvError> {
         let hands = Hands::of(first.spec().work, count)?;
         let others = hands.each(&mut vec![(); count - 1], |_, ()| make());
-        let mut envs = vec![first];
+        let (mut envs, mut failure) = (vec![first], None);
         for (i, other) in (1..).zip(others) {
-            envs.push(other.map_err(|error| error.of_environment(i, count))?);
+            match other {
+                Ok(env) => envs.push(env),
+                Err(error) => failure = failure.or(Some(error.of_environment(i, count))),
+            }
         }
-        Self::with(hands, envs, autoreset)
+        // Before anything fails: a vector closes all of its environments at once.
+        let vector = Self::with(hands, envs, autoreset);
+        failure.map_or_else(|| vector.checked(), Err)
     }
 
     /// Environments with the same spaces, of whatever origin.
@@ -98,20 +102,26 @@ impl VectorEnvironment {
     pub fn of(envs: Vec<Box<dyn Environment>>, autoreset: Autoreset) -> Result<Self, EnvError> {
         assert!(!envs.is_empty(), "a vector of no environments");
         let hands = Hands::of(envs[0].spec().work, envs.len())?;
-        Self::with(hands, envs, autoreset)
+        Self::with(hands, envs, autoreset).checked()
     }
 
-    fn with(hands: Hands, envs: Vec<Box<dyn Environment>>, autoreset: Autoreset) -> Result<Self, EnvError> {
-        let spaces = |i: usize| [&envs[i].spec().observation_space, &envs[i].spec().action_space];
-        if let Some(i) = (1..envs.len()).find(|&i| spaces(i) != spaces(0)) {
-            let (id, [o, a], [first_o, first_a]) = (&envs[i].spec().id, spaces(i), spaces(0));
-            let error = EnvError::Config(format!(
-                "`{id}` has observations in {o:?} and actions in {a:?}, and environment 0 in {first_o:?} and {first_a:?}\nhint: environments side by side have the same spaces"
-            ));
-            return Err(error.of_environment(i, envs.len()));
-        }
+    fn with(hands: Hands, envs: Vec<Box<dyn Environment>>, autoreset: Autoreset) -> Self {
         let envs = envs.into_iter().map(|env| SubEnvironment { env, stand: Stand::Unready }).collect();
-        Ok(Self { envs, autoreset, hands })
+        Self { envs, autoreset, hands }
+    }
+
+    /// Itself, if all have the same spaces.
+    fn checked(self) -> Result<Self, EnvError> {
+        let spec = |i: usize| self.envs[i].env.spec();
+        let spaces = |i: usize| [&spec(i).observation_space, &spec(i).action_space];
+        if let Some(i) = (1..self.count()).find(|&i| spaces(i) != spaces(0)) {
+            let (id, [o, a], [first_o, first_a]) = (&spec(i).id, spaces(i), spaces(0));
+            let error = EnvError::Config(format!(
+                "`{id}` has observations {o} and actions {a}, and environment 0 {first_o} and {first_a}\nhint: environments side by side have the same spaces"
+            ));
+            return Err(error.of_environment(i, self.count()));
+        }
+        Ok(self)
     }
 
     /// What the first environment says of itself; all have its spaces.
@@ -235,6 +245,14 @@ impl VectorEnvironment {
         let there = self.envs.iter_mut().zip(stands).zip(&lost).filter(|(_, lost)| lost.is_none());
         there.for_each(|((sub, stand), _)| sub.stand = stand);
         Ok(lost)
+    }
+}
+
+/// All are closed at the same time: a process is given some seconds for its end.
+impl Drop for VectorEnvironment {
+    fn drop(&mut self) {
+        let mut envs: Vec<_> = self.envs.drain(..).map(Some).collect();
+        self.hands.each(&mut envs, |_, env| drop(env.take()));
     }
 }
 

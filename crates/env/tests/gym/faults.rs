@@ -1,8 +1,10 @@
 //! Everything that can go wrong in Python, each as one message.
 
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::Command;
 
-use foresee_env::{BridgeError, EnvConfig, EnvError, make};
+use foresee_env::{BridgeError, EnvConfig, EnvError, check_environment, make};
 use serde_json::json;
 
 use crate::common::{CHATTY, FAULTY, built, failure, faulty, play, python_runs, script, with_kwargs};
@@ -154,6 +156,8 @@ fn arguments_reach_the_environment_and_take_the_known_rule_away() {
     assert!(plain.spec().termination.is_some());
     let limited = built(&with_kwargs("gym:Pendulum-v1", json!({ "max_episode_steps": 7 })));
     assert_eq!((limited.spec().max_episode_steps, &limited.spec().termination), (Some(7), &None));
+    let short = with_kwargs("gym:Pendulum-v1", json!({ "max_episode_steps": 1 }));
+    check_environment(|| short.make_unscaled(0)).unwrap();
     let endless = built(&with_kwargs("gym:Pendulum-v1", json!({ "max_episode_steps": -1, "g": 9.81 })));
     assert_eq!(endless.spec().max_episode_steps, None);
 }
@@ -191,6 +195,34 @@ fn an_interpreter_that_is_none_is_told() {
     );
     let error = with_python("/bin/false").make(0).err().unwrap();
     says(&error, "the Python process of `gym:Pendulum-v1` died in make with exit status: 1", &[], "");
+}
+
+/// The test runs itself in a second process, which may open no more files.
+#[test]
+fn a_limit_on_open_files_is_told_as_one() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    const LIMITED: &str = "FORESEE_TEST_LIMITED";
+    if std::env::var_os(LIMITED).is_some() {
+        let next = std::os::fd::AsRawFd::as_raw_fd(&std::fs::File::open("/dev/null").unwrap()) as u64;
+        // A socket pair, a pipe, and a copy of one of its ends are opened before the process is started.
+        for more in [0, 2, 4] {
+            let limit = Rlimit { current: Some(next + more), ..getrlimit(Resource::Nofile) };
+            setrlimit(Resource::Nofile, limit).unwrap();
+            let _ = writeln!(std::io::stderr(), "{}", with_python("/bin/false").make(0).err().unwrap());
+        }
+        return;
+    }
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "faults::a_limit_on_open_files_is_told_as_one", "--nocapture"])
+        .env(LIMITED, "1")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&child.stderr);
+    let first = "`gym:Pendulum-v1` needs a process of its own, and none can be started: Too many open files";
+    let hint = "hint: take fewer environments, `env.count`, or raise the limit of open files, `ulimit -n`";
+    for line in [first, hint] {
+        assert_eq!(stderr.lines().filter(|found| found.starts_with(line)).count(), 3, "{stderr}");
+    }
 }
 
 #[test]

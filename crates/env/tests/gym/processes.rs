@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use foresee_env::Environment;
+use foresee_env::{Autoreset, Environment, VectorEnvironment};
 use serde_json::json;
 
 use crate::common::{FAULTY, action, built, faulty, play, python_runs};
@@ -93,6 +93,22 @@ fn what_an_environment_started_ends_with_it() {
         drop(env);
         is_gone_within(simulator, Duration::from_secs(1));
     }
+}
+
+#[test]
+fn a_vector_whose_environments_hang_at_their_end_takes_the_grace_of_one() {
+    if !python_runs("closing side by side", FAULTY) {
+        return;
+    }
+    let config = faulty(json!({ "fault": "close", "pid": true }));
+    let mut envs = VectorEnvironment::new(&config, 0, 5, Autoreset::NextStep).unwrap();
+    let pids: Vec<u32> = envs.reset(&[Some(0); 5]).unwrap().iter().map(|reset| reset.info["pid"] as u32).collect();
+    let start = Instant::now();
+    drop(envs);
+    // Each of them is given two.
+    let took = start.elapsed().as_secs_f64();
+    assert!((1.5..5.0).contains(&took), "{took} s");
+    assert!(pids.into_iter().all(|pid| stat(pid).is_none()));
 }
 
 #[test]

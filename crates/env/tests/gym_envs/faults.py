@@ -66,6 +66,10 @@ class Faulty(gymnasium.Env):
         action *= 0
         return self.observation(), reward, np.bool_(self.t == 40), False, self.info | {"steps": self.t, "text": "no number"}
 
+    def close(self):
+        if self.fault == "close":
+            time.sleep(600)
+
     def observation(self):
         x = self.x.astype(self.observation_space.dtype)
         if self.noise:

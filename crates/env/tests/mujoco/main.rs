@@ -7,8 +7,11 @@
 mod replay;
 mod resets;
 
+use std::io::Write as _;
+
 use foresee_core::Stream;
 use foresee_env::mujoco::library::warnings;
+use foresee_env::mujoco::model_file;
 use foresee_env::mujoco::of_test::mujoco_of_test;
 use foresee_env::{EnvConfig, Environment, MujocoConfig, check_environment, make, make_unscaled};
 use resets::RESETS;
@@ -153,10 +156,8 @@ fn what_mujoco_warns_of_is_kept_and_no_log_is_written() {
 }
 
 /// The test runs itself in a second process, which is to die.
-#[cfg(unix)]
 #[test]
 fn an_error_deep_inside_mujoco_is_its_last_words_and_ends_the_process() {
-    use std::os::unix::process::ExitStatusExt as _;
     const TEST: &str = "an_error_deep_inside_mujoco_is_its_last_words_and_ends_the_process";
     const FOLDER: &str = "FORESEE_TEST_MODELS";
     if let Some(folder) = std::env::var_os(FOLDER) {
@@ -170,9 +171,9 @@ fn an_error_deep_inside_mujoco_is_its_last_words_and_ends_the_process() {
     }
     // A hopper with too little memory for its own constraints.
     let folder = tempfile::tempdir().unwrap();
-    let assets = foresee_env::mujoco::assets(&MujocoConfig::default()).unwrap();
-    let model = std::fs::read_to_string(assets.join("hopper.xml")).unwrap();
-    let small = model.replace("<worldbody>", r#"<size memory="16000"/><worldbody>"#);
+    let hopper = model_file(&MujocoConfig::default(), "hopper.xml").unwrap();
+    let model = std::fs::read_to_string(hopper).unwrap();
+    let small = model.replace("<worldbody>", r#"<size memory="2K"/><worldbody>"#);
     std::fs::write(folder.path().join("hopper.xml"), small).unwrap();
 
     let child = std::process::Command::new(std::env::current_exe().unwrap())
@@ -183,7 +184,8 @@ fn an_error_deep_inside_mujoco_is_its_last_words_and_ends_the_process() {
         .unwrap();
     let stderr = String::from_utf8_lossy(&child.stderr);
     assert!(stderr.contains("MuJoCo cannot go on: ") && stderr.contains("memory"), "{stderr}");
-    assert_eq!(child.status.signal(), Some(6), "{stderr}");
+    assert!(stderr.contains("\nhint: ") && stderr.contains("<size memory=\"1M\"/>"), "{stderr}");
+    assert_eq!(child.status.code(), Some(1), "{}: {stderr}", child.status);
     assert!(!folder.path().join("MUJOCO_LOG.TXT").exists());
 }
 
@@ -197,14 +199,62 @@ fn what_cannot_be_had_is_named_with_a_hint() {
     let nowhere = problem("/nowhere/libmujoco.so", None);
     assert!(nowhere.starts_with("MuJoCo's library /nowhere/libmujoco.so cannot be used: "), "{nowhere}");
     assert!(nowhere.ends_with(install), "{nowhere}");
-    let text = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    assert!(problem(text, None).starts_with(&format!("MuJoCo's library {text} cannot be used: ")));
 
     if mujoco_of_test("what_cannot_be_had_is_named_with_a_hint, of the models") {
         let mujoco = MujocoConfig { assets: Some("/nowhere".into()), ..MujocoConfig::default() };
         let error = EnvConfig { mujoco, ..EnvConfig::new("Hopper-v5") }.make(0).err().unwrap().to_string();
-        let want = "Gymnasium's MuJoCo models were not found\n  searched: /nowhere, which has no hopper.xml\n";
-        assert_eq!(error, format!("{want}{install}, or name their folder by `env.mujoco.assets`"));
+        let want = "Gymnasium's MuJoCo model hopper.xml was not found\n  searched: /nowhere, which has no hopper.xml\n";
+        assert_eq!(error, format!("{want}{install}, or name its folder by `env.mujoco.assets`"));
+    }
+}
+
+#[test]
+fn a_folder_with_the_tasks_own_model_is_enough() {
+    if !mujoco_of_test("a_folder_with_the_tasks_own_model_is_enough") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let model = model_file(&MujocoConfig::default(), "inverted_pendulum.xml").unwrap();
+    std::fs::copy(model, folder.path().join("inverted_pendulum.xml")).unwrap();
+    let problem = |id| {
+        let mujoco = MujocoConfig { assets: Some(folder.path().into()), ..MujocoConfig::default() };
+        EnvConfig { mujoco, ..EnvConfig::new(id) }.problem()
+    };
+    assert_eq!(problem("InvertedPendulum-v5"), None);
+    assert!(problem("Hopper-v5").unwrap().contains("has no hopper.xml"));
+}
+
+/// The loader of Linux is quoted. The test runs itself in a second process, whose MUJOCO_LIB is another.
+#[cfg(target_os = "linux")]
+#[test]
+fn why_a_library_cannot_be_used_is_told_in_the_loaders_words_and_with_who_named_it() {
+    const TEST: &str = "why_a_library_cannot_be_used_is_told_in_the_loaders_words_and_with_who_named_it";
+    const CHILD: &str = "FORESEE_TEST_LIBRARY";
+    if std::env::var_os(CHILD).is_some() {
+        let _ = writeln!(std::io::stderr(), "{}", make("Hopper-v5").err().unwrap());
+        return;
+    }
+    let text = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    for (path, reason) in [
+        (text, "invalid ELF header"),
+        ("/nowhere/it.so", "cannot open shared object file: No such file or directory"),
+        (env!("CARGO_MANIFEST_DIR"), "cannot read file data: Is a directory"),
+        ("libm.so.6", "undefined symbol: mj_version"),
+    ] {
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", TEST, "--nocapture"])
+            .env(CHILD, "1")
+            .env("MUJOCO_LIB", path)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&child.stderr);
+        let mujoco = MujocoConfig { library: Some(path.into()), ..MujocoConfig::default() };
+        let of_config = EnvConfig { mujoco, ..EnvConfig::new("Hopper-v5") }.make(0).err().unwrap().to_string();
+        for (message, name) in [(stderr.as_ref(), "MUJOCO_LIB"), (&of_config, "`env.mujoco.library`")] {
+            let what = format!("MuJoCo's library {path} cannot be used: ");
+            let first = message.lines().find(|line| line.starts_with(&what)).unwrap_or_else(|| panic!("{message}"));
+            assert!(first.ends_with(&format!("{reason} (it is named by {name})")), "{message}");
+        }
     }
 }
 
