@@ -135,7 +135,6 @@ fn what_gymnasium_does_not_know_is_told_in_its_own_words() {
         ("gym:Hoper-v5", "NameNotFound: Environment `Hoper` doesn't exist. Did you mean: `Hopper`?"),
         ("gym:Pendulum-v99", "v99"),
         ("gym:no_module_of_this_name:It-v0", "No module named 'no_module_of_this_name'"),
-        ("gym:", ""),
     ] {
         let error = make(id).err().unwrap();
         says(&error, &format!("Gymnasium cannot make `{id}`: "), &[words], "pprint_registry");
@@ -156,6 +155,26 @@ fn arguments_reach_the_environment_and_take_the_known_rule_away() {
     assert_eq!((limited.spec().max_episode_steps, &limited.spec().termination), (Some(7), &None));
     let endless = built(&with_kwargs("gym:Pendulum-v1", json!({ "max_episode_steps": -1, "g": 9.81 })));
     assert_eq!(endless.spec().max_episode_steps, None);
+}
+
+#[test]
+fn arguments_reach_python_with_their_types_and_infinities() {
+    let id = "gym:tests.gym_envs.faults:Telling-v0";
+    if python_runs("types of arguments", FAULTY) {
+        let text = "kwargs = { a = [0.7, inf, -inf], b = nan, c = 1.0, d = 1, e = true, f = { g = 'h' }, i = 1e300 }";
+        let config = EnvConfig { gym: toml::from_str(text).unwrap(), ..EnvConfig::new(id) };
+        let told = "{'a': [0.7, inf, -inf], 'b': nan, 'c': 1.0, 'd': 1, 'e': True, 'f': {'g': 'h'}, 'i': 1e+300}";
+        says(&failure(&config), &format!("`{id}` failed in make: ValueError: {told}\n"), &[], "");
+    }
+    // Gymnasium's own default, given.
+    if python_runs("an infinite argument", "gym:Hopper-v5") {
+        let mut config = EnvConfig::new("gym:Hopper-v5");
+        let mut default = built(&config);
+        config.gym.kwargs = toml::from_str("healthy_z_range = [0.7, inf]").unwrap();
+        let mut given = built(&config);
+        assert_eq!(default.reset(Some(1)).unwrap(), given.reset(Some(1)).unwrap());
+        assert_eq!(play(default.as_mut(), 0, 50), play(given.as_mut(), 0, 50));
+    }
 }
 
 #[test]

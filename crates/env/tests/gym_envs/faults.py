@@ -126,5 +126,13 @@ class Chatty(Faulty):
         return super().step(action)
 
 
+class Telling(gymnasium.Env):
+    """Says which arguments it was given."""
+
+    def __init__(self, **kwargs):
+        raise ValueError(repr(kwargs))
+
+
 gymnasium.register("Faulty-v0", Faulty, max_episode_steps=30)
 gymnasium.register("Chatty-v0", Chatty, max_episode_steps=30)
+gymnasium.register("Telling-v0", Telling)
