@@ -29,6 +29,8 @@ LOW_WORD = 2**64 - 1
 LOOKING = 200e-6
 # Of info scalars in one answer; of characters and lines in an error.
 MOST_SCALARS, LONGEST_TEXT, LONGEST_TRACEBACK = 256, 2000, 12
+# Of numpy's kinds of types: bool, int, unsigned, float.
+NUMBERS = "biuf"
 
 
 class Refused(Exception):
@@ -212,12 +214,39 @@ class Player:
             # The other side clamps to the ends in f32, which may lie outside these.
             action = action.clip(space.low, space.high)
         obs, reward, terminated, truncated, info = self.parts(self.env.step(action), 5, "step")
-        flags = (TERMINATED if terminated else 0) | (TRUNCATED if truncated else 0)
+        if type(terminated) is not bool:
+            terminated = self.truth(terminated, "terminated")
+        if type(truncated) is not bool:
+            truncated = self.truth(truncated, "truncated")
         if not isinstance(reward, float):
-            if np.size(reward) != 1:
-                raise Refused("interface", f"its reward has shape {np.shape(reward)}, it should be one number")
-            reward = float(np.asarray(reward).item())
+            reward = self.number(reward, "reward", "one number")
+        flags = (TERMINATED if terminated else 0) | (TRUNCATED if truncated else 0)
         return self.answer(obs, reward, flags, b"", info)
+
+    def truth(self, value, name):
+        number = self.number(value, name, "a bool")
+        if number not in (0.0, 1.0):
+            raise Refused("interface", f"its {name} is {number}, it should be a bool")
+        return number == 1.0
+
+    def number(self, value, name, expected):
+        """Of a number or a bool, or of an array of one."""
+        if not isinstance(value, self.scalar):
+            try:
+                array = self.np.asarray(value)
+                numeric = array.dtype.kind in NUMBERS
+            except Exception:
+                numeric = False
+            if not numeric:
+                found = f"{' '.join(repr(value).split())[:100]} of type {type(value).__name__}"
+                raise Refused("interface", f"its {name} is {found}, it should be {expected}")
+            if array.size != 1:
+                raise Refused("interface", f"its {name} has shape {array.shape}, it should be {expected}")
+            value = array.item()
+        try:
+            return float(value)
+        except OverflowError:
+            raise Refused("interface", f"its {name} is larger than every float, it should be {expected}") from None
 
     def parts(self, result, number, call):
         if not isinstance(result, tuple) or len(result) != number:
@@ -233,6 +262,8 @@ class Player:
         if obs.shape != self.obs_shape:
             found, expected = obs.shape, self.obs_shape
             raise Refused("interface", f"its observation has shape {found}, its observation space {expected}")
+        if obs.dtype.kind not in NUMBERS:
+            raise Refused("interface", f"its observation is an array of type {obs.dtype}, it should be one of numbers")
         names, values = [], []
         for name, value in info.items():
             if isinstance(value, self.scalar) and len(names) < MOST_SCALARS:

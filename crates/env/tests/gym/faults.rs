@@ -9,7 +9,7 @@ use crate::common::{CHATTY, FAULTY, built, failure, faulty, play, python_runs, s
 
 /// The message, whose first line and whose hint are these; `words` stand between.
 #[track_caller]
-fn says(error: &EnvError, first: &str, words: &[&str], hint: &str) {
+pub fn says(error: &EnvError, first: &str, words: &[&str], hint: &str) {
     let message = error.to_string();
     assert!(message.starts_with(first), "{message}\n\nexpected to start with {first}");
     for words in words {
