@@ -34,7 +34,7 @@ NUMBERS = "biuf"
 
 
 class Refused(Exception):
-    """Something that is not the environment's own exception: its kind, and the text for the user."""
+    """Something that is not the environment's own exception: its kind, the text for the user, and a detail of some."""
 
 
 def main():
@@ -62,7 +62,7 @@ def main():
         try:
             answer, status = calls[bytes([kind])](body), 0
         except BaseException as error:
-            answer, status = json.dumps(told(error)).encode(), 1
+            answer, status = packed(told(error)), 1
         try:
             channel.sendall(HEAD.pack(len(answer), status) + answer)
         except OSError:
@@ -96,10 +96,23 @@ def keep_mujoco_quiet(gymnasium, name):
         pass
 
 
+def packed(value):
+    """JSON. A string of Python's may hold half of a surrogate pair, which has no UTF-8: a `?` takes its place."""
+    return json.dumps(value, ensure_ascii=False).encode(errors="replace")
+
+
+def missing_module(error, name):
+    """The module that an import did not find, if it is another one than that of the environment's id."""
+    while error is not None and not (isinstance(error, ModuleNotFoundError) and error.name):
+        error = error.__cause__
+    module = name.rpartition(":")[0]
+    return None if error is None or f"{module}.".startswith(f"{error.name}.") else error.name
+
+
 def told(error):
     if isinstance(error, Refused):
-        kind, text = error.args
-        return {"kind": kind, "text": text[:LONGEST_TEXT], "detail": ""}
+        kind, text, *detail = error.args
+        return {"kind": kind, "text": text[:LONGEST_TEXT], "detail": "".join(detail)}
     lines = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip().split("\n")
     last = "".join(traceback.format_exception_only(type(error), error)).strip()
     return {"kind": "raised", "text": last[:LONGEST_TEXT], "detail": "\n".join(lines[-LONGEST_TRACEBACK:])}
@@ -171,7 +184,10 @@ class Player:
         try:
             self.env = gymnasium.make(request["name"], disable_env_checker=True, **request["kwargs"])
         except (gymnasium.error.Error, ModuleNotFoundError) as error:
-            raise Refused("make", f"{type(error).__name__}: {error}") from None
+            text = f"{type(error).__name__}: {error}"
+            if (module := missing_module(error, request["name"])) is not None:
+                raise Refused("module", text, module) from None
+            raise Refused("make", text) from None
 
         box = gymnasium.spaces.Box
         actions = self.action_space = checked_box(self.env.action_space, box, "action")
@@ -188,7 +204,7 @@ class Player:
             "obs_dim": int(numpy.prod(observations.shape)),
             "action_dim": int(numpy.prod(actions.shape)),
         }
-        text = json.dumps(hello).encode()
+        text = packed(hello)
         ends = [observations.low, observations.high, actions.low, actions.high]
         return struct.pack("<I", len(text)) + text + b"".join(end.astype("<f8").tobytes() for end in ends)
 
@@ -274,7 +290,7 @@ class Player:
                 names.append(str(name))
         text = b""
         if names != self.names:
-            self.names, text = names, json.dumps(names).encode()
+            self.names, text = names, packed(names)
         fixed = FIXED.pack(reward, flags, len(values), len(text))
         return b"".join((fixed, text, struct.pack(f"<{len(values)}d", *values), words, obs.astype("<f8").tobytes()))
 

@@ -187,6 +187,7 @@ impl Process {
         match kind.as_str() {
             "gymnasium" => BridgeError::NoGymnasium { id, python, reason },
             "make" => BridgeError::Make { id, reason },
+            "module" => BridgeError::NoModule { id, python, module: detail, reason },
             "space" => BridgeError::Space { id, reason },
             "interface" => BridgeError::Interface { id, call, reason },
             _ => BridgeError::Raised { id, call, error: reason, traceback: detail },

@@ -90,3 +90,15 @@ fn what_is_no_flag_or_no_number_is_refused() {
         says(&failure(&giving(part, expression)), &first, &[], "check_env");
     }
 }
+
+#[test]
+fn halves_of_surrogate_pairs_are_sent_as_question_marks() {
+    if !python_runs("surrogates", FAULTY) {
+        return;
+    }
+    let step = first_step(&giving("info", "{'sur' + chr(0xd800): 1.0, 'é' + chr(0x1f9be): 2.0}"));
+    assert_eq!(step.info, [("sur?".into(), 1.0), ("é🦾".into(), 2.0)].into());
+    let error = failure(&giving("obs", "(_ for _ in ()).throw(ValueError('no ' + chr(0xd800)))"));
+    let first = format!("`{GIVING}` failed in make: ValueError: no ?\n");
+    says(&error, &first, &["\n  | ValueError: no ?\n"], "of the environment itself");
+}

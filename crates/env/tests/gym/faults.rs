@@ -144,6 +144,26 @@ fn what_gymnasium_does_not_know_is_told_in_its_own_words() {
 }
 
 #[test]
+fn a_package_that_an_environment_lacks_is_named_with_the_interpreter() {
+    let id = "gym:tests.gym_envs.needy:Any-v0";
+    if python_runs("imports of environments", FAULTY) {
+        let error = make(id).err().unwrap();
+        let Some(EnvError::Bridge(BridgeError::NoModule { python, .. })) = Some(&error) else { panic!("{error}") };
+        let python = python.display();
+        let hint = format!(
+            "it imports `no_such_dep`, which `{python}` does not find: install the package that has it (`{python} -m pip install`)"
+        );
+        let first = format!("Gymnasium cannot make `{id}`: ModuleNotFoundError: No module named 'no_such_dep'");
+        says(&error, &first, &[], &hint);
+        // Of the id's own module, and of a parent of it, something else is to be done.
+        for module in ["no_such_dep", "no_such_dep.envs", "tests.gym_envs.no_such_module"] {
+            let error = make(&format!("gym:{module}:Any-v0")).err().unwrap();
+            says(&error, &format!("Gymnasium cannot make `gym:{module}:Any-v0`: "), &[], "pprint_registry");
+        }
+    }
+}
+
+#[test]
 fn arguments_reach_the_environment_and_take_the_known_rule_away() {
     if !python_runs("keyword arguments", "gym:Pendulum-v1") {
         return;
