@@ -15,6 +15,7 @@ use foresee_core::Termination;
 use serde::{Deserialize, Serialize};
 
 use crate::environment::{EnvError, Environment, Physics};
+use crate::gym::{self, Kwargs};
 use crate::registry;
 use crate::wrappers::{Distractors, Family, FirstEntries, RescaleAction};
 
@@ -82,7 +83,7 @@ pub struct GymConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub python: Option<PathBuf>,
     /// Keyword arguments of `gymnasium.make`.
-    pub kwargs: serde_json::Map<String, serde_json::Value>,
+    pub kwargs: Kwargs,
     /// Seconds without an answer after which the environment counts as hung.
     pub timeout: f64,
     /// How often the process of an environment is started again after it died or hung, until the program ends.
@@ -91,7 +92,7 @@ pub struct GymConfig {
 
 impl Default for GymConfig {
     fn default() -> Self {
-        Self { python: None, kwargs: serde_json::Map::new(), timeout: 60.0, restarts: 3 }
+        Self { python: None, kwargs: Kwargs::default(), timeout: 60.0, restarts: 3 }
     }
 }
 
@@ -226,7 +227,7 @@ impl EnvConfig {
     /// Checks the keys that are for `gym:` environments.
     ///
     /// # Errors
-    /// If one is given for another environment, or the time limit is none.
+    /// If one is given for another environment, or is none that can be used.
     pub(crate) fn check_gym(&self) -> Result<(), EnvError> {
         let Self { id, termination, gym, .. } = self;
         let refused = |message: String| Err(EnvError::Config(message));
@@ -238,10 +239,11 @@ impl EnvConfig {
                 ))
             });
         }
+        gym::id::check(id)?;
         if !(gym.timeout > 0.0 && gym.timeout <= LONGEST_TIMEOUT) {
             return refused(format!("`env.gym.timeout` is {}\nhint: seconds, up to {LONGEST_TIMEOUT}", gym.timeout));
         }
-        Ok(())
+        gym.kwargs.check()
     }
 
     /// [`EnvConfig::make`], where all values are checked, and a user gave them.

@@ -59,6 +59,20 @@ pub fn lookup<'a>(tree: &'a Value, keys: &[String]) -> Option<&'a Value> {
     })
 }
 
+/// The keys and indices of a date or a time, if one is in the tree.
+pub fn date_in(tree: &Value) -> Option<Vec<String>> {
+    let found = |key: String, value: &Value| {
+        let inner = date_in(value)?;
+        Some([vec![key], inner].concat())
+    };
+    match tree {
+        Value::Datetime(_) => Some(Vec::new()),
+        Value::Table(table) => table.iter().find_map(|(key, value)| found(key.clone(), value)),
+        Value::Array(array) => array.iter().enumerate().find_map(|(index, value)| found(index.to_string(), value)),
+        _ => None,
+    }
+}
+
 /// A value as a message shows it.
 pub fn describe(value: &Value) -> String {
     match value {

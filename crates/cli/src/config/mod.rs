@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use self::explain::{Explained, explain, lookup, nearest};
+use self::explain::{Explained, date_in, describe, explain, lookup, nearest};
 use self::overrides::Override;
 
 /// Why a config cannot be used.
@@ -64,6 +64,13 @@ fn typed<T: DeserializeOwned>(path: &Path, file: Table, overrides: &[String]) ->
         change.apply(&mut merged)?;
     }
     let merged = Value::Table(merged);
+    // Typed, it would become a string in silence.
+    if let Some(keys) = date_in(&merged) {
+        let found = lookup(&merged, &keys).map(describe).unwrap_or_default();
+        let what = format!("`{}` is {found}, which no key takes", keys.join("."));
+        let hint = Some("write it as a string, in quotes".into());
+        return Err(ConfigError { origin: origin(&keys, path, &file, &overrides), what, hint });
+    }
     serde_path_to_error::deserialize(merged.clone()).map_err(|error| {
         let Explained { keys, what, hint } = explain(&error, &merged);
         ConfigError { origin: origin(&keys, path, &file, &overrides), what, hint }

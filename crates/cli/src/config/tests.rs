@@ -204,6 +204,17 @@ fn a_wrong_type_in_an_override_names_the_override() {
 }
 
 #[test]
+fn a_date_is_refused_and_becomes_no_string() {
+    let message = |place: &str, found: &str| {
+        format!("{place} is date `{found}`, which no key takes\nhint: write it as a string, in quotes")
+    };
+    refuses("seed = 3\n[env]\nid = 2024-01-31\n", &[], &message("a.toml: `env.id`", "2024-01-31"));
+    let text = "env={id = \"a\", at = [1, {time = 07:32:00}]}";
+    refuses(GOOD, &["seed=4", text], &message(&format!("override `{text}`: `env.at.1.time`"), "07:32:00"));
+    assert_eq!(accepts(GOOD, &["env.id=\"2024-01-31\""]).env.unwrap()._id, "2024-01-31");
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_the_nearest_name() {
     refuses(
         "seed = 3\n[agent]\nlearning_rat = 1\n",

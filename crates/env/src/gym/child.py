@@ -29,10 +29,12 @@ LOW_WORD = 2**64 - 1
 LOOKING = 200e-6
 # Of info scalars in one answer; of characters and lines in an error.
 MOST_SCALARS, LONGEST_TEXT, LONGEST_TRACEBACK = 256, 2000, 12
+# Of numpy's kinds of types: bool, int, unsigned, float.
+NUMBERS = "biuf"
 
 
 class Refused(Exception):
-    """Something that is not the environment's own exception: its kind, and the text for the user."""
+    """Something that is not the environment's own exception: its kind, the text for the user, and a detail of some."""
 
 
 def main():
@@ -60,7 +62,7 @@ def main():
         try:
             answer, status = calls[bytes([kind])](body), 0
         except BaseException as error:
-            answer, status = json.dumps(told(error)).encode(), 1
+            answer, status = packed(told(error)), 1
         try:
             channel.sendall(HEAD.pack(len(answer), status) + answer)
         except OSError:
@@ -94,10 +96,23 @@ def keep_mujoco_quiet(gymnasium, name):
         pass
 
 
+def packed(value):
+    """JSON. A string of Python's may hold half of a surrogate pair, which has no UTF-8: a `?` takes its place."""
+    return json.dumps(value, ensure_ascii=False).encode(errors="replace")
+
+
+def missing_module(error, name):
+    """The module that an import did not find, if it is another one than that of the environment's id."""
+    while error is not None and not (isinstance(error, ModuleNotFoundError) and error.name):
+        error = error.__cause__
+    module = name.rpartition(":")[0]
+    return None if error is None or f"{module}.".startswith(f"{error.name}.") else error.name
+
+
 def told(error):
     if isinstance(error, Refused):
-        kind, text = error.args
-        return {"kind": kind, "text": text[:LONGEST_TEXT], "detail": ""}
+        kind, text, *detail = error.args
+        return {"kind": kind, "text": text[:LONGEST_TEXT], "detail": "".join(detail)}
     lines = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip().split("\n")
     last = "".join(traceback.format_exception_only(type(error), error)).strip()
     return {"kind": "raised", "text": last[:LONGEST_TEXT], "detail": "\n".join(lines[-LONGEST_TRACEBACK:])}
@@ -169,7 +184,10 @@ class Player:
         try:
             self.env = gymnasium.make(request["name"], disable_env_checker=True, **request["kwargs"])
         except (gymnasium.error.Error, ModuleNotFoundError) as error:
-            raise Refused("make", f"{type(error).__name__}: {error}") from None
+            text = f"{type(error).__name__}: {error}"
+            if (module := missing_module(error, request["name"])) is not None:
+                raise Refused("module", text, module) from None
+            raise Refused("make", text) from None
 
         box = gymnasium.spaces.Box
         actions = self.action_space = checked_box(self.env.action_space, box, "action")
@@ -186,7 +204,7 @@ class Player:
             "obs_dim": int(numpy.prod(observations.shape)),
             "action_dim": int(numpy.prod(actions.shape)),
         }
-        text = json.dumps(hello).encode()
+        text = packed(hello)
         ends = [observations.low, observations.high, actions.low, actions.high]
         return struct.pack("<I", len(text)) + text + b"".join(end.astype("<f8").tobytes() for end in ends)
 
@@ -212,12 +230,39 @@ class Player:
             # The other side clamps to the ends in f32, which may lie outside these.
             action = action.clip(space.low, space.high)
         obs, reward, terminated, truncated, info = self.parts(self.env.step(action), 5, "step")
-        flags = (TERMINATED if terminated else 0) | (TRUNCATED if truncated else 0)
+        if type(terminated) is not bool:
+            terminated = self.truth(terminated, "terminated")
+        if type(truncated) is not bool:
+            truncated = self.truth(truncated, "truncated")
         if not isinstance(reward, float):
-            if np.size(reward) != 1:
-                raise Refused("interface", f"its reward has shape {np.shape(reward)}, it should be one number")
-            reward = float(np.asarray(reward).item())
+            reward = self.number(reward, "reward", "one number")
+        flags = (TERMINATED if terminated else 0) | (TRUNCATED if truncated else 0)
         return self.answer(obs, reward, flags, b"", info)
+
+    def truth(self, value, name):
+        number = self.number(value, name, "a bool")
+        if number not in (0.0, 1.0):
+            raise Refused("interface", f"its {name} is {number}, it should be a bool")
+        return number == 1.0
+
+    def number(self, value, name, expected):
+        """Of a number or a bool, or of an array of one."""
+        if not isinstance(value, self.scalar):
+            try:
+                array = self.np.asarray(value)
+                numeric = array.dtype.kind in NUMBERS
+            except Exception:
+                numeric = False
+            if not numeric:
+                found = f"{' '.join(repr(value).split())[:100]} of type {type(value).__name__}"
+                raise Refused("interface", f"its {name} is {found}, it should be {expected}")
+            if array.size != 1:
+                raise Refused("interface", f"its {name} has shape {array.shape}, it should be {expected}")
+            value = array.item()
+        try:
+            return float(value)
+        except OverflowError:
+            raise Refused("interface", f"its {name} is larger than every float, it should be {expected}") from None
 
     def parts(self, result, number, call):
         if not isinstance(result, tuple) or len(result) != number:
@@ -233,6 +278,8 @@ class Player:
         if obs.shape != self.obs_shape:
             found, expected = obs.shape, self.obs_shape
             raise Refused("interface", f"its observation has shape {found}, its observation space {expected}")
+        if obs.dtype.kind not in NUMBERS:
+            raise Refused("interface", f"its observation is an array of type {obs.dtype}, it should be one of numbers")
         names, values = [], []
         for name, value in info.items():
             if isinstance(value, self.scalar) and len(names) < MOST_SCALARS:
@@ -243,7 +290,7 @@ class Player:
                 names.append(str(name))
         text = b""
         if names != self.names:
-            self.names, text = names, json.dumps(names).encode()
+            self.names, text = names, packed(names)
         fixed = FIXED.pack(reward, flags, len(values), len(text))
         return b"".join((fixed, text, struct.pack(f"<{len(values)}d", *values), words, obs.astype("<f8").tobytes()))
 

@@ -59,6 +59,21 @@ pub enum BridgeError {
         /// Gymnasium's own text.
         reason: String,
     },
+    /// It imports something that Python does not have.
+    #[error(
+        "Gymnasium cannot make `{id}`: {reason}\nhint: it imports `{module}`, which `{python}` does not find: install the package that has it (`{python} -m pip install`), or put its folder on PYTHONPATH",
+        python = .python.display()
+    )]
+    NoModule {
+        /// The environment.
+        id: String,
+        /// The interpreter.
+        python: PathBuf,
+        /// What it imports.
+        module: String,
+        /// Gymnasium's own text.
+        reason: String,
+    },
     /// It has no boxes of continuous numbers. The reason ends with the hint.
     #[error("`{id}` cannot be used: {reason}")]
     Space {

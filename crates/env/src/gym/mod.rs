@@ -3,6 +3,8 @@
 //! * [`environment`]: the [`Environment`] that a run sees; restarts, saving and restoring.
 //! * `process`: the child process, its time limit and its last words.
 //! * `protocol`: what goes over the socket between the two; its other end is `child.py`.
+//! * [`kwargs`]: the arguments it is made with.
+//! * `id`: the form of its id.
 //! * `known`: when imagined states of Gymnasium's own tasks have terminated.
 //! * [`error`]: what can go wrong.
 //!
@@ -12,8 +14,10 @@
 #[cfg(unix)]
 pub mod environment;
 pub mod error;
+pub(crate) mod id;
 #[cfg(unix)]
 mod known;
+pub mod kwargs;
 #[cfg(unix)]
 mod process;
 #[cfg(unix)]
@@ -22,6 +26,7 @@ mod protocol;
 #[cfg(unix)]
 pub use environment::GymEnvironment;
 pub use error::BridgeError;
+pub use kwargs::Kwargs;
 
 use crate::config::EnvConfig;
 use crate::environment::{EnvError, Environment};

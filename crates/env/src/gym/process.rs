@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::error::BridgeError;
+use super::kwargs::Kwargs;
 use super::protocol::{Answer, Begin, Failure, HEAD, Hello, LONGEST};
 use super::protocol::{make_request, reset_request, step_request};
 
@@ -42,7 +43,7 @@ pub(super) struct Launch {
     /// The id for `gymnasium.make`.
     pub(super) name: String,
     pub(super) python: PathBuf,
-    pub(super) kwargs: serde_json::Map<String, serde_json::Value>,
+    pub(super) kwargs: Kwargs,
     pub(super) timeout: Duration,
 }
 
@@ -183,6 +184,7 @@ impl Process {
         match kind.as_str() {
             "gymnasium" => BridgeError::NoGymnasium { id, python, reason },
             "make" => BridgeError::Make { id, reason },
+            "module" => BridgeError::NoModule { id, python, module: detail, reason },
             "space" => BridgeError::Space { id, reason },
             "interface" => BridgeError::Interface { id, call, reason },
             _ => BridgeError::Raised { id, call, error: reason, traceback: detail },

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::kwargs::Kwargs;
 use crate::environment::Info;
 
 /// What `child.py` must call its version.
@@ -71,8 +72,8 @@ pub(super) struct Failure {
 /// Why a body cannot be read.
 pub(super) type Unreadable = String;
 
-pub(super) fn make_request(name: &str, kwargs: &serde_json::Map<String, serde_json::Value>) -> Vec<u8> {
-    frame(b'M', json!({ "name": name, "kwargs": kwargs }).to_string().as_bytes())
+pub(super) fn make_request(name: &str, kwargs: &Kwargs) -> Vec<u8> {
+    frame(b'M', format!("{{\"name\":{},\"kwargs\":{}}}", json!(name), kwargs.to_json()).as_bytes())
 }
 
 pub(super) fn reset_request(begin: Begin) -> Vec<u8> {

@@ -34,7 +34,7 @@ pub fn faulty(kwargs: Value) -> EnvConfig {
 
 pub fn with_kwargs(id: &str, kwargs: Value) -> EnvConfig {
     let mut config = EnvConfig::new(id);
-    config.gym.kwargs = kwargs.as_object().expect("keyword arguments").clone();
+    config.gym.kwargs = serde_json::from_value(kwargs).expect("keyword arguments");
     config
 }
 

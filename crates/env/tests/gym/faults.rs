@@ -11,7 +11,7 @@ use crate::common::{CHATTY, FAULTY, built, failure, faulty, play, python_runs, s
 
 /// The message, whose first line and whose hint are these; `words` stand between.
 #[track_caller]
-fn says(error: &EnvError, first: &str, words: &[&str], hint: &str) {
+pub fn says(error: &EnvError, first: &str, words: &[&str], hint: &str) {
     let message = error.to_string();
     assert!(message.starts_with(first), "{message}\n\nexpected to start with {first}");
     for words in words {
@@ -137,13 +137,32 @@ fn what_gymnasium_does_not_know_is_told_in_its_own_words() {
         ("gym:Hoper-v5", "NameNotFound: Environment `Hoper` doesn't exist. Did you mean: `Hopper`?"),
         ("gym:Pendulum-v99", "v99"),
         ("gym:no_module_of_this_name:It-v0", "No module named 'no_module_of_this_name'"),
-        ("gym:", ""),
     ] {
         let error = make(id).err().unwrap();
         says(&error, &format!("Gymnasium cannot make `{id}`: "), &[words], "pprint_registry");
     }
     let error = with_kwargs("gym:Pendulum-v1", json!({ "gravitation": 3 })).make(0).err().unwrap();
     says(&error, "`gym:Pendulum-v1` failed in make: TypeError: ", &["'gravitation'"], "");
+}
+
+#[test]
+fn a_package_that_an_environment_lacks_is_named_with_the_interpreter() {
+    let id = "gym:tests.gym_envs.needy:Any-v0";
+    if python_runs("imports of environments", FAULTY) {
+        let error = make(id).err().unwrap();
+        let Some(EnvError::Bridge(BridgeError::NoModule { python, .. })) = Some(&error) else { panic!("{error}") };
+        let python = python.display();
+        let hint = format!(
+            "it imports `no_such_dep`, which `{python}` does not find: install the package that has it (`{python} -m pip install`)"
+        );
+        let first = format!("Gymnasium cannot make `{id}`: ModuleNotFoundError: No module named 'no_such_dep'");
+        says(&error, &first, &[], &hint);
+        // Of the id's own module, and of a parent of it, something else is to be done.
+        for module in ["no_such_dep", "no_such_dep.envs", "tests.gym_envs.no_such_module"] {
+            let error = make(&format!("gym:{module}:Any-v0")).err().unwrap();
+            says(&error, &format!("Gymnasium cannot make `gym:{module}:Any-v0`: "), &[], "pprint_registry");
+        }
+    }
 }
 
 #[test]
@@ -160,6 +179,26 @@ fn arguments_reach_the_environment_and_take_the_known_rule_away() {
     check_environment(|| short.make_unscaled(0)).unwrap();
     let endless = built(&with_kwargs("gym:Pendulum-v1", json!({ "max_episode_steps": -1, "g": 9.81 })));
     assert_eq!(endless.spec().max_episode_steps, None);
+}
+
+#[test]
+fn arguments_reach_python_with_their_types_and_infinities() {
+    let id = "gym:tests.gym_envs.faults:Telling-v0";
+    if python_runs("types of arguments", FAULTY) {
+        let text = "kwargs = { a = [0.7, inf, -inf], b = nan, c = 1.0, d = 1, e = true, f = { g = 'h' }, i = 1e300 }";
+        let config = EnvConfig { gym: toml::from_str(text).unwrap(), ..EnvConfig::new(id) };
+        let told = "{'a': [0.7, inf, -inf], 'b': nan, 'c': 1.0, 'd': 1, 'e': True, 'f': {'g': 'h'}, 'i': 1e+300}";
+        says(&failure(&config), &format!("`{id}` failed in make: ValueError: {told}\n"), &[], "");
+    }
+    // Gymnasium's own default, given.
+    if python_runs("an infinite argument", "gym:Hopper-v5") {
+        let mut config = EnvConfig::new("gym:Hopper-v5");
+        let mut default = built(&config);
+        config.gym.kwargs = toml::from_str("healthy_z_range = [0.7, inf]").unwrap();
+        let mut given = built(&config);
+        assert_eq!(default.reset(Some(1)).unwrap(), given.reset(Some(1)).unwrap());
+        assert_eq!(play(default.as_mut(), 0, 50), play(given.as_mut(), 0, 50));
+    }
 }
 
 #[test]

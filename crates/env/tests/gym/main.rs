@@ -3,6 +3,7 @@
 //! FORESEE_REQUIRE_MUJOCO=1.
 #![cfg(unix)]
 
+mod answers;
 mod common;
 mod faults;
 mod processes;

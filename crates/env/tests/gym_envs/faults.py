@@ -130,5 +130,28 @@ class Chatty(Faulty):
         return super().step(action)
 
 
+class Giving(Faulty):
+    """Gives other things in a step: `gives` has Python expressions by the name of the answer's part."""
+
+    def __init__(self, gives, **kwargs):
+        super().__init__(**kwargs)
+        self.gives = {name: eval(text) for name, text in gives.items()}
+
+    def step(self, action):
+        parts = dict(zip(("obs", "reward", "terminated", "truncated", "info"), super().step(action)))
+        if self.t == self.at:
+            parts |= self.gives
+        return tuple(parts.values())
+
+
+class Telling(gymnasium.Env):
+    """Says which arguments it was given."""
+
+    def __init__(self, **kwargs):
+        raise ValueError(repr(kwargs))
+
+
 gymnasium.register("Faulty-v0", Faulty, max_episode_steps=30)
 gymnasium.register("Chatty-v0", Chatty, max_episode_steps=30)
+gymnasium.register("Giving-v0", Giving)
+gymnasium.register("Telling-v0", Telling)
