@@ -248,3 +248,21 @@ fn check_shows_how_many_environments_train_side_by_side_and_says_which_numbers_g
     }
     place.succeeds(&["check", "tiny.toml", "env.count=24", "algo=sac"]);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_written_is_a_failure_and_a_reader_that_has_gone_is_none() {
+    use std::fs::File;
+    use std::process::{Command, Stdio};
+    let list = |out: Stdio| {
+        Command::new(env!("CARGO_BIN_EXE_foresee")).args(["list", "losses"]).stdout(out).output().expect("a program")
+    };
+    let full = list(File::options().write(true).open("/dev/full").expect("a device").into());
+    let said = text(&full.stderr);
+    assert_eq!(full.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("error: writing to standard output: No space left on device"), "{said}");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let gone = list(writer.into());
+    assert_eq!((gone.status.code(), text(&gone.stderr).as_str()), (Some(0), ""));
+}

@@ -30,22 +30,22 @@ pub fn check_env(id: &str, overrides: &[String]) -> Result<ExitCode, Failure> {
     let EnvOnly { env } = config::from_tree("check-env", tree, overrides)?;
     let found = examine(|| env.make_unscaled(0)).map_err(|error| Failure::Input(error.to_string()))?;
 
-    describe(&found.spec);
-    say("");
+    describe(&found.spec)?;
+    say("")?;
     for (check, outcome) in &found.outcomes {
-        match outcome {
-            Outcome::Kept => say(format!("ok       {check}")),
-            Outcome::Broken(detail) => {
-                say(format!("BROKEN   {check}\n         {}", detail.replace('\n', "\n         ")))
-            }
-            Outcome::Unclear => say(format!("unclear  {check}")),
-        }
+        say(match outcome {
+            Outcome::Kept => format!("ok       {check}"),
+            Outcome::Broken(detail) => format!("BROKEN   {check}\n         {}", detail.replace('\n', "\n         ")),
+            Outcome::Unclear => format!("unclear  {check}"),
+        })?;
     }
     if let Some(facts) = &found.facts {
-        say("");
-        tell(facts);
+        say("")?;
+        tell(facts)?;
     }
-    found.warnings().into_iter().for_each(|warning| say(format!("warning: {warning}")));
+    for warning in found.warnings() {
+        say(format!("warning: {warning}"))?;
+    }
     let broken = found.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Broken(_))).count();
     if broken > 0 {
         return Err(Failure::Run(format!("`{}` breaks {broken} of {} rules", env.id, found.outcomes.len())));
@@ -53,17 +53,15 @@ pub fn check_env(id: &str, overrides: &[String]) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn describe(spec: &Spec) {
+fn describe(spec: &Spec) -> Result<(), Failure> {
     let row = |name: &str, value: &dyn Display| say(format!("{name:<14}{value}"));
-    row("environment", &spec.id);
-    row("observations", &space(&spec.observation_space));
-    row("actions", &space(&spec.action_space));
-    row("step limit", &spec.max_episode_steps.map_or("none".into(), |steps| steps.to_string()));
+    row("environment", &spec.id)?;
+    row("observations", &space(&spec.observation_space))?;
+    row("actions", &space(&spec.action_space))?;
+    row("step limit", &spec.max_episode_steps.map_or("none".into(), |steps| steps.to_string()))?;
     let rule = spec.termination.as_ref().map(ToString::to_string);
-    row("terminates", &rule.unwrap_or_else(|| "by no rule that is known here".into()));
-    for (name, version) in &spec.versions {
-        row(name, version);
-    }
+    row("terminates", &rule.unwrap_or_else(|| "by no rule that is known here".into()))?;
+    spec.versions.iter().try_for_each(|(name, version)| row(name, version))
 }
 
 /// `3 numbers, [-1, 1] [-1, 1] [-8, 8]`, cut where it gets long.
@@ -74,11 +72,11 @@ fn space(space: &BoxSpace) -> String {
     format!("{} {numbers}, {}{more}", space.dim(), ends.collect::<Vec<_>>().join(" "))
 }
 
-fn tell(facts: &Facts) {
+fn tell(facts: &Facts) -> Result<(), Failure> {
     let returns: Vec<f64> = facts.episodes.iter().map(|episode| episode.0).collect();
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     if returns.is_empty() {
-        say("random actions: no episode came to its end");
+        say("random actions: no episode came to its end")?;
     } else {
         let lengths: Vec<f64> = facts.episodes.iter().map(|episode| f64::from(episode.1)).collect();
         say(format!(
@@ -88,7 +86,7 @@ fn tell(facts: &Facts) {
             returns.len(),
             facts.rewards[0],
             facts.rewards[1]
-        ));
+        ))?;
     }
-    say(format!("speed: {:.0} steps/s", facts.steps_per_s));
+    say(format!("speed: {:.0} steps/s", facts.steps_per_s))
 }

@@ -22,9 +22,9 @@ pub fn eval(path: &Path, episodes: Option<u32>) -> Result<ExitCode, Failure> {
     set_threads(&config);
     let loaded = checkpoint::load(&path.join("checkpoints"))?;
     let (outcome, env_step) = Run::evaluate_snapshot(&config, loaded.state, episodes)?;
-    say(format!("environment   {}, {env_step} steps of training", config.env.id));
-    say(format!("mean return   {:.2}", outcome.mean()));
-    say(format!("deviation     {:.2} over {episodes} episodes", outcome.std()));
-    say(format!("mean length   {:.1} steps", outcome.mean_length()));
+    say(format!("environment   {}, {env_step} steps of training", config.env.id))?;
+    say(format!("mean return   {:.2}", outcome.mean()))?;
+    say(format!("deviation     {:.2} over {episodes} episodes", outcome.std()))?;
+    say(format!("mean length   {:.1} steps", outcome.mean_length()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -12,29 +12,38 @@ use crate::cli::Listed;
 use crate::failure::Failure;
 
 /// One line a choice: its name in a config, and what it is.
-#[allow(clippy::unnecessary_wraps)]
 pub fn list(what: Listed) -> Result<ExitCode, Failure> {
     match what {
         Listed::Envs => {
             for env in foresee_env::list() {
-                say(format!("{:<24} {}", env.id, env.description));
+                say(format!("{:<24} {}", env.id, env.description))?;
             }
             say(format!(
                 "{:<24} any environment of Python's Gymnasium whose spaces are boxes, as gym:Ant-v5",
                 "gym:ID"
-            ));
+            ))?;
             say(match library::found() {
                 Ok(found) => format!("\nsimulated by {found}"),
                 Err(error) => format!("\nMuJoCo's tasks cannot run here: {error}"),
-            });
+            })?;
         }
-        Listed::Losses => LossKind::ALL.iter().for_each(|(loss, line)| say(format!("{:<24} {line}", loss.name()))),
-        Listed::Devices => device::list().into_iter().for_each(|(word, behind)| {
-            // Why there is none, and the hint, in one line.
-            let line = behind.unwrap_or_else(|error| format!("- {}", error.to_string().replace('\n', "; ")));
-            say(format!("{word:<24} {line}"));
-        }),
-        Listed::Algos => Algo::ALL.iter().for_each(|(algo, line)| say(format!("{:<24} {line}", algo.name()))),
+        Listed::Losses => {
+            for (loss, line) in LossKind::ALL {
+                say(format!("{:<24} {line}", loss.name()))?;
+            }
+        }
+        Listed::Devices => {
+            for (word, behind) in device::list() {
+                // Why there is none, and the hint, in one line.
+                let line = behind.unwrap_or_else(|error| format!("- {}", error.to_string().replace('\n', "; ")));
+                say(format!("{word:<24} {line}"))?;
+            }
+        }
+        Listed::Algos => {
+            for (algo, line) in Algo::ALL {
+                say(format!("{:<24} {line}", algo.name()))?;
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,7 @@ mod eval;
 mod list;
 mod train;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -37,13 +37,18 @@ fn load(path: &Path, overrides: &[String]) -> Result<Opened, Failure> {
 
 fn check(path: &Path, overrides: &[String]) -> Result<ExitCode, Failure> {
     let config = load(path, overrides)?.config;
-    say(toml::to_string_pretty(&config).expect("a config that came from TOML goes back to TOML").trim_end());
+    say(toml::to_string_pretty(&config).expect("a config that came from TOML goes back to TOML").trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Prints a line of data to stdout; a reader that has gone away is not an error.
-fn say(line: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
+    match writeln!(std::io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::Run(format!("writing to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The CPU threads that the config asks for; before anything is computed.

@@ -48,7 +48,7 @@ pub fn resume(path: &Path, overrides: &[String]) -> Result<ExitCode, Failure> {
             "the run is complete: {} environment steps\nhint: extend it by `foresee resume {} training.env_steps=N`",
             run.env_step(),
             path.display()
-        ));
+        ))?;
         return Ok(ExitCode::SUCCESS);
     }
     for error in run.lost() {
@@ -79,7 +79,7 @@ fn finish(mut driver: Driver) -> Result<ExitCode, Failure> {
         say(format!(
             "interrupted at environment step {} and saved\ngo on: foresee resume {dir}",
             driver.run.env_step()
-        ));
+        ))?;
         return Ok(ExitCode::from(INTERRUPTED as u8));
     }
     let config = driver.run.config();
@@ -87,16 +87,16 @@ fn finish(mut driver: Driver) -> Result<ExitCode, Failure> {
         say(format!(
             "final evaluation  {last:.1} (mean return of {} episodes; best {best:.1})",
             config.training.eval_episodes
-        ));
+        ))?;
     }
     say(format!(
         "real steps        {} in {:.0} s; {} imagined",
         driver.run.env_step(),
         driver.wall_s,
         driver.run.imagined_steps()
-    ));
-    say(format!("run               {dir}"));
-    say(format!("look at it        tensorboard --logdir {dir}"));
-    say(format!("evaluate it       foresee eval {dir}"));
+    ))?;
+    say(format!("run               {dir}"))?;
+    say(format!("look at it        tensorboard --logdir {dir}"))?;
+    say(format!("evaluate it       foresee eval {dir}"))?;
     Ok(ExitCode::SUCCESS)
 }
