@@ -85,8 +85,9 @@ impl Driver {
 
     /// A failure in the middle of a run, with where the run is and how it goes on.
     fn with_the_way_back(&self, failure: Failure) -> Failure {
+        let Failure::Run(message) = failure else { return failure };
         let (dir, step) = (self.dir.path().display(), self.saved);
-        Failure::Run(format!("{failure}\nthe run is saved up to environment step {step}\ngo on: foresee resume {dir}"))
+        Failure::Run(format!("{message}\nthe run is saved up to environment step {step}\ngo on: foresee resume {dir}"))
     }
 
     fn slices(&mut self, stop: &AtomicBool, clock: &mut Clock, progress: &mut Progress) -> Result<Ended, Failure> {

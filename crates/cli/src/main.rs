@@ -8,8 +8,8 @@
 //! * [`driver`]: the loop around [`foresee_dyna::Run`]: records, progress, checkpoints, signals.
 //! * [`records`], [`event_file`], [`progress`]: what is written down and what is shown.
 //!
-//! Exit codes: 0 done, 1 a failed run, 2 bad input, 130 interrupted (and saved; a second signal ends at once, as of the newest checkpoint). Progress, warnings and errors go to
-//! stderr, outcomes and data to stdout.
+//! Exit codes: 0 done, 1 a failed run, 2 bad input, 130 interrupted (and saved; a second signal ends at once, as of the
+//! newest checkpoint). Progress, warnings and errors go to stderr, outcomes and data to stdout.
 
 mod cli;
 mod config;
