@@ -7,13 +7,19 @@
 //! * [`transition`]: what an environment step leaves behind, one or a batch.
 //! * [`termination`]: termination rules as data, for real and imagined states alike.
 //! * [`state`]: saved state as named arrays; what a checkpoint is made of.
+//! * [`kinds`]: open choices of a config, such as a loss by its name, with its own keys.
+//! * [`explain`]: why a config cannot be read, in the words of its writer.
 
+pub mod explain;
+pub mod kinds;
 pub mod normal;
 pub mod state;
 pub mod stream;
 pub mod termination;
 pub mod transition;
 
+pub use explain::Explained;
+pub use kinds::{Kind, Kinds};
 pub use state::{Array, State, StateError};
 pub use stream::{Draws, Stream};
 pub use termination::Termination;

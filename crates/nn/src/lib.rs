@@ -12,6 +12,7 @@
 //! * [`parameters`]: what has parameters, their gradients, averages and saved form.
 //! * [`adam`]: one optimiser step.
 //! * [`value_view`]: what a value-aware model loss may ask of an agent.
+//! * [`dynamics`]: what an agent may ask of a world model.
 //!
 //! Parameters are plain tensors outside autodiff. A gradient is taken on a tracked copy that lives for one loss
 //! (`docs/decisions/0004-parameters-are-plain-tensors.md`), so no forward pass can leave a graph behind by accident.
@@ -21,6 +22,7 @@ pub mod cpu;
 #[cfg(feature = "wgpu")]
 pub mod cube;
 pub mod device;
+pub mod dynamics;
 pub mod extension;
 pub mod host;
 pub mod init;
@@ -31,6 +33,7 @@ pub mod value_view;
 
 pub use adam::{Adam, AdamConfig, Decay};
 pub use cpu::{Activation, Shape};
+pub use dynamics::{Dynamics, ImaginedStep, StepDraws};
 pub use init::Init;
 pub use mlp::Mlp;
 pub use parameters::Parameters;

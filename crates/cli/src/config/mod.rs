@@ -8,17 +8,16 @@
 //! hint: did you mean `learning_rate`? valid keys here: `learning_rate`, `hidden`
 //! ```
 
-mod explain;
 mod overrides;
 
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use foresee_core::explain::{Explained, date_in, describe, explain, lookup, nearest};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use self::explain::{Explained, date_in, describe, explain, lookup, nearest};
 use self::overrides::Override;
 
 /// Why a config cannot be used.

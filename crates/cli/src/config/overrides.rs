@@ -1,9 +1,9 @@
 //! Overrides: `dotted.key=value` on the command line, a change to the config's tree.
 
+use foresee_core::explain::describe;
 use toml::{Table, Value};
 
 use super::ConfigError;
-use super::explain::describe;
 
 /// One override.
 pub struct Override {

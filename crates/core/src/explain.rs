@@ -3,10 +3,13 @@
 //! Serde hands over text alone, so this reads its messages. One that it does not know passes through unchanged, and
 //! the tests of `load` hold the messages that it does know.
 
+use core::fmt;
+
 use serde_path_to_error::Segment;
 use toml::Value;
 
-/// What an error says.
+/// What is wrong with a config, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
     /// Where it is: keys and indices from the root.
     pub keys: Vec<String>,
@@ -16,10 +19,36 @@ pub struct Explained {
     pub hint: Option<String>,
 }
 
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        self.hint.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
+    }
+}
+
+impl std::error::Error for Explained {}
+
 /// Explains why a tree is not the config that was asked for.
+#[must_use]
 pub fn explain(error: &serde_path_to_error::Error<toml::de::Error>, tree: &Value) -> Explained {
+    explain_in(&[], error, tree)
+}
+
+/// [`explain`] for a tree that is the table at the keys `section` of a larger one: messages show whole keys.
+#[must_use]
+pub fn explain_in(section: &[&str], error: &serde_path_to_error::Error<toml::de::Error>, tree: &Value) -> Explained {
+    let found = explain_path(&section.join("."), error, tree);
+    let keys = section.iter().map(|&key| key.to_owned()).chain(found.keys).collect();
+    Explained { keys, ..found }
+}
+
+fn explain_path(section: &str, error: &serde_path_to_error::Error<toml::de::Error>, tree: &Value) -> Explained {
     let mut keys = keys_of(error.path());
-    let mut path = if keys.is_empty() { String::new() } else { error.path().to_string() };
+    let mut path = match (section, keys.is_empty()) {
+        (section, true) => section.to_owned(),
+        ("", false) => error.path().to_string(),
+        (section, false) => format!("{section}.{}", error.path()),
+    };
     let message = error.inner().message();
     let value = lookup(tree, &keys);
     let child = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
@@ -51,6 +80,7 @@ pub fn explain(error: &serde_path_to_error::Error<toml::de::Error>, tree: &Value
 }
 
 /// The value at these keys and indices.
+#[must_use]
 pub fn lookup<'a>(tree: &'a Value, keys: &[String]) -> Option<&'a Value> {
     keys.iter().try_fold(tree, |value, key| match value {
         Value::Table(table) => table.get(key),
@@ -60,6 +90,7 @@ pub fn lookup<'a>(tree: &'a Value, keys: &[String]) -> Option<&'a Value> {
 }
 
 /// The keys and indices of a date or a time, if one is in the tree.
+#[must_use]
 pub fn date_in(tree: &Value) -> Option<Vec<String>> {
     let found = |key: String, value: &Value| {
         let inner = date_in(value)?;
@@ -74,6 +105,7 @@ pub fn date_in(tree: &Value) -> Option<Vec<String>> {
 }
 
 /// A value as a message shows it.
+#[must_use]
 pub fn describe(value: &Value) -> String {
     match value {
         Value::String(text) => format!("string {text:?}"),
@@ -112,12 +144,16 @@ fn quoted_after<'a>(message: &'a str, start: &str) -> Option<(&'a str, &'a str)>
 
 /// A hint from serde's ``expected one of `a`, `b` ``.
 fn choice(name: &str, expected: &str, noun: &str) -> Option<String> {
-    let valid: Vec<_> = expected.split('`').skip(1).step_by(2).collect();
+    among(name, &expected.split('`').skip(1).step_by(2).collect::<Vec<_>>(), noun)
+}
+
+/// A hint that lists the valid names, the one nearest to `name` first.
+pub(crate) fn among(name: &str, valid: &[&str], noun: &str) -> Option<String> {
     if valid.is_empty() {
         return Some(format!("no {noun} are valid here"));
     }
     let list = valid.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let near = nearest(name, valid.into_iter()).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+    let near = nearest(name, valid.iter().copied()).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
     Some(format!("{near}valid {noun} here: {list}"))
 }
 

@@ -1,0 +1,255 @@
+//! Open choices of a config: a table whose `kind` names one of several things, with that thing's own keys beside it.
+//!
+//! ```toml
+//! [model.loss]
+//! kind = "vagram"
+//! clip_quantile = 0.9      # a key of `vagram`
+//! ```
+//!
+//! A kind is a type that serde reads, with a default for every key ([`Kind::new`]); what a program can choose among is a
+//! list of them ([`Kinds`]), to which anybody adds their own. A key that belongs to another kind of the list is ignored,
+//! so that one word swaps the choice; a key that belongs to none is refused.
+
+use core::fmt;
+use std::sync::Arc;
+
+use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
+use serde::{Serialize, forward_to_deserialize_any};
+use toml::{Table, Value};
+
+use crate::explain::{Explained, among, explain_in};
+
+/// One thing that a config can choose.
+pub struct Kind<T> {
+    name: &'static str,
+    description: &'static str,
+    /// Every key of its own.
+    keys: &'static [&'static str],
+    read: Arc<Read<T>>,
+}
+
+/// From the section's name and a kind's own keys to the thing, and its keys with all defaults.
+type Read<T> = dyn Fn(&[&str], Table) -> Result<(T, Table), Explained> + Send + Sync;
+
+impl<T> Clone for Kind<T> {
+    fn clone(&self) -> Self {
+        Self { read: Arc::clone(&self.read), ..*self }
+    }
+}
+
+impl<T> fmt::Debug for Kind<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kind").field("name", &self.name).field("keys", &self.keys).finish_non_exhaustive()
+    }
+}
+
+impl<T> Kind<T> {
+    /// The kind called `name` in a config, with its line in a list; `build` makes the thing from its keys `K`, or says
+    /// what is impossible about them: the message, with its hint.
+    ///
+    /// `K` is read by serde with `#[serde(default, deny_unknown_fields)]`; a unit struct `K {}` has no keys.
+    #[must_use]
+    pub fn new<K>(
+        name: &'static str,
+        description: &'static str,
+        build: impl Fn(K) -> Result<T, String> + Send + Sync + 'static,
+    ) -> Self
+    where
+        K: Clone + Serialize + DeserializeOwned + 'static,
+    {
+        let read = move |section: &[&str], own: Table| {
+            let tree = Value::Table(own);
+            let keys: K =
+                serde_path_to_error::deserialize(tree.clone()).map_err(|error| explain_in(section, &error, &tree))?;
+            let complete = Table::try_from(&keys).expect("keys that came from TOML go back to TOML");
+            let thing = build(keys).map_err(|message| {
+                let (what, hint) = message.split_once("\nhint: ").unwrap_or((&message, ""));
+                Explained {
+                    keys: section.iter().map(|&key| key.to_owned()).collect(),
+                    what: what.to_owned(),
+                    hint: (!hint.is_empty()).then(|| hint.to_owned()),
+                }
+            })?;
+            Ok((thing, complete))
+        };
+        Self { name, description, keys: field_names::<K>(), read: Arc::new(read) }
+    }
+
+    /// Its name in a config.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// One line on it.
+    #[must_use]
+    pub fn description(&self) -> &'static str {
+        self.description
+    }
+}
+
+/// What a config can choose among, in the order of a list for users.
+#[derive(Clone, Debug)]
+pub struct Kinds<T>(Vec<Kind<T>>);
+
+impl<T> Kinds<T> {
+    /// These kinds.
+    #[must_use]
+    pub fn new(kinds: impl IntoIterator<Item = Kind<T>>) -> Self {
+        Self(kinds.into_iter().collect())
+    }
+
+    /// Adds a kind; it takes the place of one with the same name.
+    pub fn add(&mut self, kind: Kind<T>) {
+        match self.0.iter_mut().find(|known| known.name == kind.name) {
+            Some(known) => *known = kind,
+            None => self.0.push(kind),
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Kind<T>> {
+        self.0.iter()
+    }
+
+    /// The thing that `kind` names, made from the other keys of the table at the keys `section`; and its own keys with all
+    /// defaults, without those of other kinds.
+    ///
+    /// # Errors
+    /// If there is no such kind, a key belongs to no kind, or a value does not fit its key.
+    pub fn choose(&self, section: &[&str], kind: &str, keys: &Table) -> Result<(T, Table), Explained> {
+        let path = |key: &str| -> Vec<String> { section.iter().chain([&key]).map(|&key| key.to_owned()).collect() };
+        let names: Vec<&str> = self.0.iter().map(|known| known.name).collect();
+        let explained = |key: &str, what: String, hint: Option<String>| Explained { keys: path(key), what, hint };
+        let Some(chosen) = self.0.iter().find(|known| known.name == kind) else {
+            let what = format!("`{}` cannot be `{kind}`", path("kind").join("."));
+            return Err(explained("kind", what, among(kind, &names, "values")));
+        };
+        let known = |key: &str| self.0.iter().any(|kind| kind.keys.contains(&key));
+        if let Some(key) = keys.keys().find(|key| !known(key)) {
+            let what = format!("unknown key `{}`", path(key).join("."));
+            return Err(explained(key, what, among(key, chosen.keys, "keys")));
+        }
+        let own = keys.iter().filter(|(key, _)| chosen.keys.contains(&key.as_str()));
+        (chosen.read)(section, own.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+}
+
+/// The names of a struct's fields, as serde reads them.
+fn field_names<K: DeserializeOwned>() -> &'static [&'static str] {
+    let mut names: &'static [&'static str] = &[];
+    // Ends in an error by design: it is asked for nothing but the names.
+    drop(K::deserialize(Names(&mut names)));
+    names
+}
+
+/// A deserializer that writes down which fields it is asked for.
+struct Names<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for Names<'_> {
+    type Error = serde::de::value::Error;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Self::Error> {
+        *self.0 = fields;
+        Err(Self::Error::custom("the names are all that was asked for"))
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+        Err(Self::Error::custom("a kind's keys are a struct"))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Round {
+        radius: f64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        label: Option<String>,
+    }
+
+    impl Default for Round {
+        fn default() -> Self {
+            Self { radius: 1.0, label: None }
+        }
+    }
+
+    #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Square {
+        side: f64,
+        sides: Vec<u8>,
+    }
+
+    fn shapes() -> Kinds<String> {
+        Kinds::new([
+            Kind::new("round", "a disc", |round: Round| {
+                if round.radius > 0.0 { Ok(format!("{round:?}")) } else { Err("it is flat\nhint: blow".into()) }
+            }),
+            Kind::new("square", "a square", |square: Square| Ok(format!("{square:?}"))),
+        ])
+    }
+
+    fn choose(kind: &str, keys: &str) -> Result<(String, Table), String> {
+        let keys: Table = keys.parse().unwrap();
+        shapes().choose(&["a", "shape"], kind, &keys).map_err(|explained| explained.to_string())
+    }
+
+    #[test]
+    fn a_kind_reads_its_own_keys_and_ignores_those_of_others() {
+        let (thing, complete) = choose("round", "radius = 2.0\nside = 3.0").unwrap();
+        assert_eq!(thing, "Round { radius: 2.0, label: None }");
+        assert_eq!(complete, "radius = 2.0".parse().unwrap());
+        let (_, complete) = choose("square", "label = \"x\"").unwrap();
+        assert_eq!(complete, "side = 0.0\nsides = []".parse().unwrap());
+    }
+
+    #[test]
+    fn what_cannot_be_chosen_is_answered_with_the_whole_key_and_what_can() {
+        for (kind, keys, want) in [
+            (
+                "rond",
+                "",
+                "`a.shape.kind` cannot be `rond`\nhint: did you mean `round`? valid values here: `round`, `square`",
+            ),
+            (
+                "round",
+                "radios = 1",
+                "unknown key `a.shape.radios`\nhint: did you mean `radius`? valid keys here: `radius`, `label`",
+            ),
+            ("round", "radius = \"x\"", "`a.shape.radius` is string \"x\", expected a number"),
+            (
+                "square",
+                "sides = [1, 300]",
+                "`a.shape.sides[1]` is integer `300`, expected a whole number from 0 to 255",
+            ),
+            ("round", "radius = -1.0", "it is flat\nhint: blow"),
+        ] {
+            assert_eq!(choose(kind, keys).unwrap_err(), want);
+        }
+    }
+
+    #[test]
+    fn a_kind_of_ones_own_joins_the_list_or_takes_a_place() {
+        let mut shapes = shapes();
+        shapes.add(Kind::new("line", "a line", |_: Square| Ok("line".into())));
+        shapes.add(Kind::new("round", "another", |_: Square| Ok("mine".into())));
+        assert_eq!(shapes.iter().map(Kind::name).collect::<Vec<_>>(), ["round", "square", "line"]);
+        assert_eq!(shapes.choose(&[], "round", &Table::new()).unwrap().0, "mine");
+    }
+}
