@@ -13,16 +13,16 @@
 use std::time::Instant;
 
 use anyhow::ensure;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use clap::ValueEnum;
-use foresee_actor_critic::{AgentConfig, Sac, TensorBatch};
+use foresee_actor_critic::{Agent, BatchRef, Noise, Sac, SacConfig, TensorBatch, Update};
 use foresee_core::{Batch, Stream};
 use foresee_dyna::{Config, Run};
 use foresee_nn::cpu::{self, Activation, Layout, Scratch, Shape};
 use foresee_nn::device::DeviceChoice;
-use foresee_nn::{host, tensors};
+use foresee_nn::{ValueHeads, host, tensors};
 use foresee_world_model::config::{FitConfig, LossConfig};
-use foresee_world_model::{LossKind, ModelConfig, Trainer};
+use foresee_world_model::{ModelConfig, Trainer, loss};
 use serde_json::json;
 
 use crate::{machine, rollout};
@@ -186,8 +186,8 @@ pub fn timing(workload: Workload, choice: DeviceChoice, seconds: f64) -> anyhow:
         Workload::Sgemm => sgemm(seconds),
         Workload::Layer => layer(seconds),
         Workload::LayerGemm => layer_gemm(seconds),
-        Workload::ModelStep => model_step(&device, seconds),
-        Workload::VagramStep => vagram_step(&device, seconds),
+        Workload::ModelStep => model_step(&device, seconds)?,
+        Workload::VagramStep => vagram_step(&device, seconds)?,
         Workload::SacUpdate => sac_update(&device, seconds),
         Workload::Rollout10k5 => rollout::run(&device, [10_000, 5], seconds),
         Workload::Rollout100k1 => rollout::run(&device, [100_000, 1], seconds),
@@ -303,54 +303,94 @@ pub fn flops_of_a_model_step() -> f64 {
     model_flops(2 * (OBS + 1))
 }
 
-fn model_config(kind: LossKind) -> ModelConfig {
-    ModelConfig {
-        loss: LossConfig { kind, add_mse_until: 0, ..LossConfig::default() },
+/// A trainer under a loss, and its configuration.
+fn trainer(loss: &str, device: &Device) -> anyhow::Result<Trainer> {
+    let config = ModelConfig {
+        loss: LossConfig { add_mse_until: 0, ..LossConfig::named(loss) },
         fit: FitConfig { holdout: HOLDOUT, batch: ROWS, decay: 1e-5, ..FitConfig::default() },
         ..ModelConfig::default()
-    }
+    };
+    let loss = config.loss.choose(&loss::shipped())?.0;
+    Ok(Trainer::new(&config, loss, [OBS, ACT], 0, device))
 }
 
-fn model_step(device: &Device, seconds: f64) -> Timing {
-    let agent = Sac::new(&AgentConfig::default(), [OBS, ACT], 0, device);
-    let mut trainer = Trainer::new(&model_config(LossKind::Mle), [OBS, ACT], 0, device);
-    let view = agent.values();
-    let mut fit = trainer.begin(&batch(REPLAY), &view, 0, 0);
+fn model_step(device: &Device, seconds: f64) -> anyhow::Result<Timing> {
+    let agent = Sac::new(&SacConfig::default(), [OBS, ACT], 0, device);
+    let mut trainer = trainer("mle", device)?;
+    let view = agent.values(ValueHeads::All, false);
+    let mut fit = trainer.begin(&batch(REPLAY), &*view, 0, 0);
     let steps = together(device);
     let ms = time(seconds, 50 / steps, steps as f64, || {
-        (0..steps).for_each(|_| drop(trainer.gradient_step(&mut fit, &view)));
+        (0..steps).for_each(|_| drop(trainer.gradient_step(&mut fit, &*view)));
         wait(device);
     });
-    Timing { ms, flops: Some(flops_of_a_model_step()), transitions: None }
+    Ok(Timing { ms, flops: Some(flops_of_a_model_step()), transitions: None })
 }
 
-fn vagram_step(device: &Device, seconds: f64) -> Timing {
-    let agent = Sac::new(&AgentConfig::default(), [OBS, ACT], 0, device);
-    let mut trainer = Trainer::new(&model_config(LossKind::Vagram), [OBS, ACT], 0, device);
+fn vagram_step(device: &Device, seconds: f64) -> anyhow::Result<Timing> {
+    let agent = Sac::new(&SacConfig::default(), [OBS, ACT], 0, device);
+    let mut trainer = trainer("vagram", device)?;
     let (rows, steps) = (batch(REPLAY), EPOCHS * (REPLAY / ROWS));
     let mut call = 0;
     let ms = time(seconds, 3, steps as f64, || {
-        let view = agent.values();
-        let mut fit = trainer.begin(&rows, &view, call, 0);
-        (0..steps).for_each(|_| drop(trainer.gradient_step(&mut fit, &view)));
+        let view = agent.values(ValueHeads::All, false);
+        let mut fit = trainer.begin(&rows, &*view, call, 0);
+        (0..steps).for_each(|_| drop(trainer.gradient_step(&mut fit, &*view)));
         wait(device);
         call += 1;
     });
-    Timing { ms, flops: Some(model_flops(OBS + 1)), transitions: None }
+    Ok(Timing { ms, flops: Some(model_flops(OBS + 1)), transitions: None })
+}
+
+/// The same normals at every update: their drawing is not what is timed.
+struct Drawn {
+    /// By stream: on the device, and in host memory.
+    normals: [(&'static str, Tensor<2>, Vec<f32>); 2],
+}
+
+impl Drawn {
+    fn new(streams: &[&'static str], device: &Device) -> Self {
+        let of = |stream: &'static str, name: &str| {
+            let normals = normals(name, ROWS, ACT);
+            (stream, tensors::from_vec(normals.clone(), [ROWS, ACT], device), normals)
+        };
+        Self { normals: [of(streams[0], "noise_next"), of(streams[1], "noise")] }
+    }
+
+    fn of(&self, name: &str) -> &(&'static str, Tensor<2>, Vec<f32>) {
+        self.normals.iter().find(|(stream, ..)| *stream == name).expect("a stream that SAC draws")
+    }
+}
+
+impl Noise for Drawn {
+    fn normals(&self, name: &'static str, _: [usize; 2], _: &Device) -> Tensor<2> {
+        self.of(name).1.clone()
+    }
+
+    fn normals_into(&self, name: &'static str, _: [usize; 2], out: &mut Vec<f32>) {
+        out.clone_from(&self.of(name).2);
+    }
+
+    fn words(&self, _: &'static str, rows: usize) -> Vec<u32> {
+        vec![0; rows]
+    }
 }
 
 fn sac_update(device: &Device, seconds: f64) -> Timing {
-    let mut agent = Sac::new(&AgentConfig::default(), [OBS, ACT], 0, device);
-    let (batch, noise_next, noise) = (batch(ROWS), normals("noise_next", ROWS, ACT), normals("noise", ROWS, ACT));
+    let mut agent = Sac::new(&SacConfig::default(), [OBS, ACT], 0, device);
+    let (batch, noise) = (batch(ROWS), Drawn::new(agent.noise_streams(), device));
     let updates = together(device);
     let ms = if updates == 1 {
-        time(seconds, 50, 1.0, || drop(agent.update_batch(&batch, &noise_next, &noise)))
+        time(seconds, 50, 1.0, || {
+            agent.update(Update { batch: BatchRef::Host(&batch), noise: &noise, dynamics: None });
+        })
     } else {
         // As in a run: the batch and its noise are on the device already.
         let batch = TensorBatch::new(&batch, [OBS, ACT], device);
-        let [noise_next, noise] = [noise_next, noise].map(|noise| tensors::from_vec(noise, [ROWS, ACT], device));
         time(seconds, 50 / updates, updates as f64, || {
-            (0..updates).for_each(|_| drop(agent.update_rows(&batch, noise_next.clone(), noise.clone())));
+            for _ in 0..updates {
+                agent.update(Update { batch: BatchRef::Device(&batch), noise: &noise, dynamics: None });
+            }
             wait(device);
         })
     };

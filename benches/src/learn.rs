@@ -11,21 +11,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, anyhow, ensure};
-use foresee_dyna::{Algo, Config, Run, metrics};
-use foresee_world_model::LossKind;
+use foresee_dyna::{Algo, Config, Parts, Run, metrics};
 
 use crate::machine;
 use crate::report::{Curve, Group};
 
 /// What learns, apart from the config's other keys.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Method {
     /// The config as it stands.
     AsItIs,
     /// No model.
     Sac,
     /// A model, fitted by this loss.
-    Loss(LossKind),
+    Loss(String),
 }
 
 impl FromStr for Method {
@@ -35,20 +34,21 @@ impl FromStr for Method {
         if word == "sac" {
             return Ok(Self::Sac);
         }
-        let loss = LossKind::ALL.iter().find(|(loss, _)| loss.name() == word);
-        loss.map(|(loss, _)| Self::Loss(*loss))
+        let losses = Parts::default().losses;
+        let loss = losses.iter().find(|loss| loss.name() == word);
+        loss.map(|loss| Self::Loss(loss.name().into()))
             .ok_or_else(|| "expected `sac` or a loss of `foresee list losses`".into())
     }
 }
 
 impl Method {
-    fn of(self, mut config: Config) -> Config {
+    fn of(&self, mut config: Config) -> Config {
         match self {
             Self::AsItIs => {}
-            Self::Sac => config.algo = Algo::Sac,
+            Self::Sac => config.algo = Algo::ModelFree,
             Self::Loss(loss) => {
                 config.algo = Algo::Mbpo;
-                config.model.loss.kind = loss;
+                config.model.loss.kind.clone_from(loss);
             }
         }
         config
@@ -76,7 +76,8 @@ pub fn run(
     for path in paths {
         for method in methods {
             let config = method.of(read(path, max_steps)?);
-            let method = if config.algo == Algo::Sac { "sac" } else { config.loss_name() }.to_owned();
+            let method =
+                if config.algo == Algo::ModelFree { &*config.agent.kind } else { config.loss_name() }.to_owned();
             learners.push(Learner { config, name: name(path), method });
         }
     }
@@ -110,7 +111,10 @@ impl Learner {
 
     /// What a run's numbers depend on, its seed and its length apart, as hexadecimal digits.
     fn fingerprint(&self) -> anyhow::Result<String> {
-        let mut config = self.config.clone();
+        let (mut config, parts) = (self.config.clone(), Parts::default());
+        // Keys that are not given count with their defaults.
+        config.agent.keys = config.agent.choose(&parts.agents)?.1;
+        config.model.loss.keys = config.model.loss.choose(&parts.losses)?.1;
         (config.seed, config.threads, config.training.env_steps) = (0, 0, 0);
         Ok(blake3::hash(toml::to_string(&config)?.as_bytes()).to_hex()[..12].to_owned())
     }

@@ -2,10 +2,10 @@
 //! every row and step, transitions into the imagined buffer, on the processor or on a GPU.
 
 use burn::tensor::Device;
-use foresee_actor_critic::{AgentConfig, Sac};
+use foresee_actor_critic::{Sac, SacConfig};
 use foresee_core::{Termination, Transition};
 use foresee_dyna::replay::{ImaginedBuffer, RealBuffer};
-use foresee_dyna::rollout::{Imagination, Rollout};
+use foresee_dyna::rollout::{Form, Imagination, Rollout};
 use foresee_world_model::Ensemble;
 use foresee_world_model::config::{EnsembleConfig, Head};
 
@@ -17,7 +17,7 @@ const WEIGHTS: usize = OBS * 256 + 256 * 256 + 256 * 2 * ACT + (OBS + ACT) * 200
 /// Rollouts of `horizon` steps from `starts` states.
 pub fn run(device: &Device, [starts, horizon]: [usize; 2], seconds: f64) -> Timing {
     let real = real(starts, device);
-    let agent = Sac::new(&AgentConfig { hidden: vec![256, 256], ..AgentConfig::default() }, [OBS, ACT], 0, device);
+    let agent = Sac::new(&SacConfig { hidden: vec![256, 256], ..SacConfig::default() }, [OBS, ACT], 0, device);
     let shape = EnsembleConfig { members: 7, elites: 7, hidden: vec![200; 4] };
     let ensemble = Ensemble::new(&shape, Head::Gaussian, [OBS, ACT], 0, device);
     let imagination = Imagination {
@@ -29,13 +29,11 @@ pub fn run(device: &Device, [starts, horizon]: [usize; 2], seconds: f64) -> Timi
         measures: &[],
     };
     let mut buffer = ImaginedBuffer::on(starts * horizon, [OBS, ACT], device);
+    let form = Form::fused(device);
     let mut call = 0;
     let ms = time(seconds, 5, 1.0, || {
         let mut rollout = Rollout::new(real.rows(), starts, horizon, 0, call);
-        let mut over = rollout.complete(&imagination, &real, &mut buffer);
-        while !over {
-            over = rollout.advance(&imagination, &mut buffer);
-        }
+        while !rollout.go_on_fused(form, &imagination, &real, &mut buffer) {}
         call += 1;
     });
     let transitions = (starts * horizon) as f64;
@@ -56,5 +54,5 @@ fn real(rows: usize, device: &Device) -> RealBuffer {
             truncated: false,
         });
     }
-    RealBuffer::restore(real.save(), [OBS, ACT], device).expect("a buffer takes its own state")
+    RealBuffer::restore(real.save(), [OBS, ACT], 1, device).expect("a buffer takes its own state")
 }

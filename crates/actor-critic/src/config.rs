@@ -1,98 +1,122 @@
-//! The keys of `[agent]`.
+//! The keys of `[agent]`: which agent, the rows of its batches, and the agent's own keys beside them.
 
+use std::sync::Arc;
+
+use foresee_core::Explained;
 use serde::{Deserialize, Serialize};
+use toml::Table;
+
+use crate::agent::{AgentFactory, AgentKinds};
 
 /// A wider layer is a slip of the finger: one weight of two such layers takes 16 GiB.
 const WIDEST: usize = 1 << 16;
 /// Rows of a batch, likewise.
 const LARGEST_BATCH: usize = 1 << 24;
 
-/// `[agent]`: soft actor-critic.
+/// `[agent]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct AgentConfig {
-    /// Widths of the hidden layers of actor and critics.
-    pub hidden: Vec<usize>,
+    /// Which agent, by its name in a list such as [`agents`](crate::agents).
+    pub kind: String,
     /// Rows in a batch, real and imagined together.
     pub batch: usize,
-    /// Discount of a step's future.
-    pub discount: f64,
-    /// Share of the online critic that enters its target at a target update.
-    pub tau: f64,
-    /// Adam's step size for the critics.
-    pub critic_lr: f64,
-    /// Adam's step size for the actor.
-    pub actor_lr: f64,
-    /// Adam's step size for the temperature.
-    pub temperature_lr: f64,
-    /// The temperature at the start; for ever, if it is not learned.
-    pub initial_temperature: f64,
-    /// Whether the temperature is learned.
-    pub learn_temperature: bool,
-    /// Entropy that a learned temperature aims for, in nats; unset: −A.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_entropy: Option<f64>,
-    /// Updates between two steps of the actor and the temperature.
-    pub actor_every: u64,
-    /// Updates between two steps of the target critics.
-    pub target_every: u64,
-    /// Whether the last hidden activation is divided by its L2 norm, in actor and critics.
-    pub normalized_features: bool,
+    /// The agent's own keys, such as [`SacConfig`](crate::SacConfig)'s.
+    #[serde(flatten)]
+    pub keys: Table,
 }
 
 impl Default for AgentConfig {
     fn default() -> Self {
-        Self {
-            hidden: vec![256, 256],
-            batch: 256,
-            discount: 0.99,
-            tau: 0.005,
-            critic_lr: 3e-4,
-            actor_lr: 3e-4,
-            temperature_lr: 3e-4,
-            initial_temperature: 0.1,
-            learn_temperature: true,
-            target_entropy: None,
-            actor_every: 1,
-            target_every: 1,
-            normalized_features: false,
-        }
+        Self { kind: "sac".into(), batch: 256, keys: Table::new() }
     }
 }
 
 impl AgentConfig {
-    /// What is impossible about these values, if anything: the message, with its hint.
+    /// What is impossible about the batch, if anything: the message, with its hint.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        if self.hidden.is_empty() || self.hidden.iter().any(|width| !(1..=WIDEST).contains(width)) {
-            return Some(format!("`agent.hidden` is {:?}\nhint: one or more widths of 1 to {WIDEST}", self.hidden));
+        if self.batch == 0 {
+            return Some("`agent.batch` must be positive\nhint: remove the key to get its default".into());
         }
-        if self.batch > LARGEST_BATCH {
-            return Some(format!("`agent.batch` is {}\nhint: at most {LARGEST_BATCH}", self.batch));
+        (self.batch > LARGEST_BATCH).then(|| format!("`agent.batch` is {}\nhint: at most {LARGEST_BATCH}", self.batch))
+    }
+
+    /// The agent that is meant, and its own keys with all defaults that do not depend on the task.
+    ///
+    /// # Errors
+    /// If there is no such agent, or its keys do not fit.
+    pub fn choose(&self, agents: &AgentKinds) -> Result<(Arc<dyn AgentFactory>, Table), Explained> {
+        agents.choose(&["agent"], &["kind", "batch"], &self.kind, &self.keys)
+    }
+}
+
+/// What is impossible about widths of hidden layers.
+pub(crate) fn problem_of_hidden(hidden: &[usize]) -> Option<String> {
+    (hidden.is_empty() || hidden.iter().any(|width| !(1..=WIDEST).contains(width)))
+        .then(|| format!("`agent.hidden` is {hidden:?}\nhint: one or more widths of 1 to {WIDEST}"))
+}
+
+/// What is impossible about a discount and a rate of target networks.
+pub(crate) fn problem_of_target(discount: f64, tau: f64) -> Option<String> {
+    let tau_fits = tau > 0.0 && tau <= 1.0;
+    (!tau_fits || !(0.0..=1.0).contains(&discount)).then(|| {
+        format!("`agent.discount` is {discount} and `agent.tau` is {tau}\nhint: discount in [0, 1], tau in (0, 1]")
+    })
+}
+
+/// Whether a rate makes sense.
+pub(crate) fn is_positive(x: f64) -> bool {
+    x > 0.0 && x.is_finite()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agents;
+
+    fn read(text: &str) -> AgentConfig {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn what_is_left_out_is_the_default_agent() {
+        let config = read("");
+        assert_eq!(config, AgentConfig::default());
+        let (_, keys) = config.choose(&agents()).unwrap();
+        assert_eq!(keys, Table::try_from(crate::SacConfig::default()).unwrap());
+    }
+
+    #[test]
+    fn an_agents_own_keys_stand_beside_its_kind_and_come_back_as_they_were() {
+        let config = read("batch = 32\nhidden = [8]\ntau = 0.5");
+        assert_eq!((config.batch, config.keys.len()), (32, 2));
+        assert_eq!(read(&toml::to_string(&config).unwrap()), config);
+        let (agent, keys) = config.choose(&agents()).unwrap();
+        assert_eq!((keys["tau"].as_float(), keys.get("target_entropy")), (Some(0.5), None));
+        assert_eq!(agent.resolved([3, 2])["target_entropy"].as_float(), Some(-2.0));
+    }
+
+    #[test]
+    fn what_cannot_be_says_so_with_a_hint() {
+        for (text, want) in [
+            ("batch = 0", "`agent.batch` must be positive"),
+            ("batch = 16777217", "`agent.batch` is 16777217\nhint: at most 16777216"),
+            ("kind = \"sak\"", "`agent.kind` cannot be `sak`\nhint: did you mean `sac`?"),
+            ("hiden = [3]", "unknown key `agent.hiden`\nhint: did you mean `hidden`?"),
+            ("hidden = []", "`agent.hidden` is []\nhint: one or more widths of 1 to 65536"),
+            ("actor_every = 0", "`agent.actor_every` and `target_every` must be positive"),
+            ("tau = 0.0", "`agent.discount` is 0.99 and `agent.tau` is 0\nhint: discount in [0, 1], tau in (0, 1]"),
+            ("critic_lr = -1.0", "`agent.critic_lr`, `actor_lr`, `temperature_lr` and `initial_temperature` must be"),
+            ("target_entropy = nan", "`agent.target_entropy` is not finite\nhint: leave it out"),
+            ("critics = 65", "`agent.critics` is 65\nhint: 1 to 64"),
+            ("critics = 5\ntarget_subset = 6", "`agent.target_subset` is 6\nhint: 1 to `agent.critics`, which is 5"),
+            ("target_reduction = \"max\"", "`agent.target_reduction` cannot be `max`\nhint: "),
+        ] {
+            let config = read(text);
+            let got = config.problem().or_else(|| config.choose(&agents()).err().map(|found| found.to_string()));
+            let got = got.unwrap_or_else(|| panic!("{text} is accepted"));
+            assert!(got.starts_with(want), "{text}: {got}");
         }
-        if self.batch == 0 || self.actor_every == 0 || self.target_every == 0 {
-            return Some("`agent.batch`, `actor_every` and `target_every` must be positive\nhint: remove the key to get its default".into());
-        }
-        let tau_fits = self.tau > 0.0 && self.tau <= 1.0;
-        if !tau_fits || !(0.0..=1.0).contains(&self.discount) {
-            return Some(format!(
-                "`agent.discount` is {} and `agent.tau` is {}\nhint: discount in [0, 1], tau in (0, 1]",
-                self.discount, self.tau
-            ));
-        }
-        let positive = |x: f64| x > 0.0 && x.is_finite();
-        if ![self.critic_lr, self.actor_lr, self.temperature_lr, self.initial_temperature].into_iter().all(positive) {
-            return Some(
-                "`agent.critic_lr`, `actor_lr`, `temperature_lr` and `initial_temperature` must be positive\nhint: remove the key to get its default"
-                    .into(),
-            );
-        }
-        if self.target_entropy.is_some_and(|entropy| !entropy.is_finite()) {
-            return Some(
-                "`agent.target_entropy` is not finite\nhint: leave it out for minus the number of action entries"
-                    .into(),
-            );
-        }
-        None
     }
 }

@@ -1,15 +1,36 @@
-//! `N` action-value functions at once: Q_n(s, a), `[B, O]`, `[B, A]` -> `[N, B]`.
+//! `N` action-value functions at once: Q_n(s, a), `[B, O]`, `[B, A]` -> `[N, B]`; and one value of several.
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
 use foresee_nn::cpu::Part;
 use foresee_nn::host::Slot;
-use foresee_nn::{Activation, Init, Mlp, Parameters, Shape};
+use foresee_nn::{Init, Mlp, Parameters};
+use serde::{Deserialize, Serialize};
 
-use crate::config::AgentConfig;
+use crate::body::Body;
 
-/// Twin critics (Fujimoto et al. 2018).
-pub const CRITICS: usize = 2;
+/// How the values of several critics become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reduction {
+    /// The lowest: the pessimism of clipped double Q-learning (Fujimoto et al. 2018).
+    #[default]
+    Min,
+    /// The mean.
+    Mean,
+}
+
+impl Reduction {
+    /// `[N, B] -> [B]`.
+    #[must_use]
+    pub fn of(self, values: Tensor<2>) -> Tensor<1> {
+        match self {
+            Self::Min => values.min_dim(0),
+            Self::Mean => values.mean_dim(0),
+        }
+        .squeeze_dim(0)
+    }
+}
 
 /// The critics, as one network with `N` members.
 #[derive(Clone, Debug)]
@@ -18,18 +39,10 @@ pub struct Critic {
 }
 
 impl Critic {
-    /// Fresh critics.
+    /// `members` fresh critics; each of them is the same, however many there are.
     #[must_use]
-    pub fn new(config: &AgentConfig, [obs_dim, action_dim]: [usize; 2], seed: u64, device: &Device) -> Self {
-        let shape = Shape {
-            members: CRITICS,
-            inputs: obs_dim + action_dim,
-            hidden: config.hidden.clone(),
-            outputs: 1,
-            activation: Activation::Relu,
-            layer_norm: false,
-            normalized_features: config.normalized_features,
-        };
+    pub fn new(members: usize, body: &Body, [obs_dim, action_dim]: [usize; 2], seed: u64, device: &Device) -> Self {
+        let shape = body.shape(members, obs_dim + action_dim, 1);
         Self { net: Mlp::new(shape, Init::Orthogonal, &Stream::new(seed, "agent/critic/init"), device) }
     }
 
@@ -44,12 +57,6 @@ impl Critic {
     pub fn values(&self, obs: Tensor<2>, action: Tensor<2>) -> Tensor<2> {
         let inputs = Tensor::cat(vec![obs, action], 1);
         self.net.forward(inputs.unsqueeze_dim(0)).squeeze_dim(2)
-    }
-
-    /// The lowest critic's value of every row, `[B]`: the pessimism of clipped double Q-learning.
-    #[must_use]
-    pub fn lowest(&self, obs: Tensor<2>, action: Tensor<2>) -> Tensor<1> {
-        self.values(obs, action).min_dim(0).squeeze_dim(0)
     }
 
     /// Every critic's value where each critic has its own states `[N, B, O]` and actions `[N, B, A]`: `[N, B]`.

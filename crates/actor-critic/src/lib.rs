@@ -1,20 +1,57 @@
-//! The agent: a squashed Gaussian policy, twin critics, and SAC that trains both.
+//! Agents: what learns to act, from batches of transitions.
 //!
 //! In the order a reader needs it:
-//! * [`config`]: the keys of `[agent]`.
-//! * [`policy`]: the actor, its actions and their log-probabilities.
-//! * [`critic`]: `N` action-value functions at once.
-//! * [`sac`]: the update.
-//! * [`values`]: the agent's values and value gradients, as decision-aware losses see them.
+//! * [`agent`]: what a run asks of an agent, and how a config chooses one.
+//! * [`batch`], [`noise`]: what an update is given.
+//! * [`actor`]: what acts, and [`policy`], the squashed Gaussian.
+//! * [`body`], [`critic`]: `N` action-value functions at once, and what their targets make of them.
+//! * [`values`]: an agent's values and value gradients, as decision-aware losses see them.
+//! * [`metrics`]: the names of what an update reports.
+//! * [`sac`] and its neighbours, a folder an agent.
+//!
+//! An agent is a folder with a `kind()`, and its name in the list below. Nothing else of the crate knows it; one from
+//! another crate joins a list of its own making: [`agents`] and [`Kinds::add`].
 
+#[cfg(test)]
+extern crate self as foresee_actor_critic;
+
+pub mod actor;
+pub mod agent;
+pub mod batch;
+pub mod body;
 pub mod config;
 pub mod critic;
+pub mod metrics;
+pub mod noise;
 pub mod policy;
-pub mod sac;
 pub mod values;
 
+pub use actor::Actor;
+pub use agent::{Agent, AgentFactory, AgentKinds, Update};
+pub use batch::{BatchRef, TensorBatch};
+pub use body::Body;
 pub use config::AgentConfig;
-pub use critic::Critic;
+pub use critic::{Critic, Reduction};
+pub use noise::{Noise, StreamNoise};
 pub use policy::Policy;
-pub use sac::{Sac, TensorBatch, UpdateMetrics};
+pub use sac::{Sac, SacConfig};
 pub use values::AgentValues;
+
+use foresee_core::Kinds;
+
+macro_rules! agents {
+    ($($name:ident),* $(,)?) => {
+        $(pub mod $name;)*
+
+        /// The agents that come with foresee, in the order of a list for users.
+        #[must_use]
+        pub fn agents() -> AgentKinds {
+            Kinds::new([$($name::kind()),*])
+        }
+    };
+}
+
+// Modules that a macro names are unknown to `cargo fmt`: `rustfmt crates/actor-critic/src/*/mod.rs` formats them.
+agents! {
+    sac,
+}

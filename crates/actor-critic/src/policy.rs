@@ -9,14 +9,14 @@ use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
 use foresee_nn::cpu::Part;
 use foresee_nn::host::Slot;
-use foresee_nn::{Activation, Init, Mlp, Parameters, Shape};
+use foresee_nn::{Init, Mlp, Parameters};
 
-use crate::config::AgentConfig;
+use crate::body::Body;
 
 pub mod lanes;
 
 /// log σ stays between these.
-const LOG_STD: [f64; 2] = [-5.0, 2.0];
+pub const LOG_STD: [f64; 2] = [-5.0, 2.0];
 
 /// Actions with what they came from, one row a state.
 #[derive(Clone, Debug)]
@@ -36,16 +36,8 @@ pub struct Policy {
 impl Policy {
     /// A fresh actor.
     #[must_use]
-    pub fn new(config: &AgentConfig, [obs_dim, action_dim]: [usize; 2], seed: u64, device: &Device) -> Self {
-        let shape = Shape {
-            members: 1,
-            inputs: obs_dim,
-            hidden: config.hidden.clone(),
-            outputs: 2 * action_dim,
-            activation: Activation::Relu,
-            layer_norm: false,
-            normalized_features: config.normalized_features,
-        };
+    pub fn new(body: &Body, [obs_dim, action_dim]: [usize; 2], seed: u64, device: &Device) -> Self {
+        let shape = body.shape(1, obs_dim, 2 * action_dim);
         Self { net: Mlp::new(shape, Init::Orthogonal, &Stream::new(seed, "agent/actor/init"), device) }
     }
 
@@ -110,8 +102,8 @@ mod tests {
 
     #[test]
     fn the_log_probability_is_the_density_of_the_squashed_action() {
-        let config = AgentConfig { hidden: vec![8], ..AgentConfig::default() };
-        let policy = Policy::new(&config, [3, 2], 0, &Device::flex());
+        let body = Body { hidden: vec![8], ..Body::default() };
+        let policy = Policy::new(&body, [3, 2], 0, &Device::flex());
         let obs = tensors::from_vec(Stream::new(1, "obs").normals(0, 6, 3), [6, 3], &Device::flex());
         let noise = tensors::from_vec(Stream::new(1, "noise").normals(0, 6, 2), [6, 2], &Device::flex());
         let sampled = policy.sample(obs.clone(), noise.clone());

@@ -1,34 +1,49 @@
-//! The agent's values as decision-aware losses see them: V_n(s) = Q_n(s, tanh mu(s)).
+//! The agent's values as decision-aware losses see them: V_n(s) = Q_n(s, a(s)), a the actor's mean action.
 //!
-//! Heads, in this order: critics 1 and 2, target critics 1 and 2; or the target critics alone (VaGraM's order). A
+//! Heads, in this order: the critics, then the target critics; or the target critics alone (VaGraM's order). A
 //! derivative by the state holds the action fixed, unless it is asked to go [through the
 //! policy](AgentValues::through_policy).
+//!
+//! Where the actor is a [`Policy`](crate::Policy) in host memory, gradients and panels take neither tensors nor a graph
+//! (`values/host.rs`); else they are autodiff's.
 
 use burn::tensor::Tensor;
 use foresee_nn::host::is_host;
-use foresee_nn::{Parameters, ValueView};
+use foresee_nn::{Parameters, ValueHeads, ValueView};
 
+use crate::actor::Actor;
 use crate::critic::Critic;
-use crate::policy::Policy;
 
 mod host;
 
-/// A view of a policy and some critics.
-#[derive(Debug)]
+/// A view of an actor and some critics.
 pub struct AgentValues<'a> {
-    policy: &'a Policy,
+    actor: &'a dyn Actor,
     critics: Vec<&'a Critic>,
     through_policy: bool,
-    /// The same networks, where memory is the host's.
+    /// The same networks, where the actor is a policy and memory the host's.
     host: Option<host::Networks>,
 }
 
 impl<'a> AgentValues<'a> {
     /// A view whose heads are the members of `critics`, in order.
     #[must_use]
-    pub fn new(policy: &'a Policy, critics: Vec<&'a Critic>) -> Self {
-        let host = is_host(&policy.slot().get().device()).then(|| host::Networks::new(policy, &critics));
-        Self { policy, critics, through_policy: false, host }
+    pub fn new(actor: &'a dyn Actor, critics: Vec<&'a Critic>) -> Self {
+        let policy = actor.policy().filter(|policy| is_host(&policy.slot().get().device()));
+        let host = policy.map(|policy| host::Networks::new(policy, &critics));
+        Self { actor, critics, through_policy: false, host }
+    }
+
+    /// A view with the heads that are asked for, of an agent with these critics and target critics.
+    #[must_use]
+    pub fn of(heads: ValueHeads, actor: &'a dyn Actor, critic: &'a Critic, target: &'a Critic) -> Self {
+        Self::new(
+            actor,
+            match heads {
+                ValueHeads::All => vec![critic, target],
+                ValueHeads::Target => vec![target],
+            },
+        )
     }
 
     /// Whether a derivative by the state includes what the policy's action does: dQ/ds = ∂Q/∂s + ∂Q/∂a ∂a/∂s.
@@ -39,7 +54,7 @@ impl<'a> AgentValues<'a> {
 
     /// The mean action at states `[B, O]`, `[B, A]`: a constant to autodiff, or not.
     fn action(&self, states: Tensor<2>) -> Tensor<2> {
-        self.policy.mean_action(if self.through_policy { states } else { states.inner() })
+        self.actor.mean(if self.through_policy { states } else { states.inner() })
     }
 
     /// [`ValueView::value_gradients`] through autodiff, on any device.
@@ -79,24 +94,45 @@ impl ValueView for AgentValues<'_> {
     }
 
     fn of_panel(&self, states: &[f32], values: &mut [f32], gradients: Option<&mut [f32]>) {
-        let networks = self.host.as_ref().expect("panels are of host memory, where the networks are too");
-        networks.of_panel(states, values, gradients, self.through_policy);
+        match &self.host {
+            Some(networks) => networks.of_panel(states, values, gradients, self.through_policy),
+            None => ByTensors(self).of_panel(states, values, gradients),
+        }
+    }
+}
+
+/// The same view without a form for panels of its own.
+struct ByTensors<'a>(&'a AgentValues<'a>);
+
+impl ValueView for ByTensors<'_> {
+    fn heads(&self) -> usize {
+        self.0.heads()
+    }
+
+    fn values(&self, states: Tensor<2>) -> Tensor<2> {
+        self.0.values(states)
+    }
+
+    fn value_gradients(&self, states: Tensor<2>) -> Tensor<3> {
+        self.0.value_gradients(states)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::AgentConfig;
+    use crate::body::Body;
+    use crate::policy::Policy;
     use burn::tensor::Device;
     use foresee_core::Stream;
+    use foresee_nn::cpu::LANES;
     use foresee_nn::tensors;
 
     #[test]
     fn value_gradients_by_autodiff_and_in_host_memory_are_the_same() {
-        let config = AgentConfig { hidden: vec![16, 16], ..AgentConfig::default() };
+        let body = Body { hidden: vec![16, 16], ..Body::default() };
         let device = Device::flex();
-        let (policy, critic) = (Policy::new(&config, [5, 2], 1, &device), Critic::new(&config, [5, 2], 2, &device));
+        let (policy, critic) = (Policy::new(&body, [5, 2], 1, &device), Critic::new(2, &body, [5, 2], 2, &device));
         let states = tensors::from_vec(Stream::new(3, "states").normals(0, 37, 5), [37, 5], &device);
         let gradients = [false, true].map(|through_policy| {
             let view = AgentValues::new(&policy, vec![&critic, &critic]).through_policy(through_policy);
@@ -109,5 +145,42 @@ mod tests {
             got
         });
         assert_ne!(gradients[0], gradients[1]);
+    }
+
+    /// A policy that does not say what it is.
+    struct Veiled<'a>(&'a Policy);
+
+    impl Actor for Veiled<'_> {
+        fn action_dim(&self) -> usize {
+            self.0.action_dim()
+        }
+
+        fn sample(&self, obs: Tensor<2>, noise: Tensor<2>) -> Tensor<2> {
+            self.0.sample(obs, noise).action
+        }
+
+        fn mean(&self, obs: Tensor<2>) -> Tensor<2> {
+            self.0.mean_action(obs)
+        }
+    }
+
+    #[test]
+    fn any_actor_has_the_values_and_gradients_of_a_policy_with_the_same_actions() {
+        let body = Body { hidden: vec![16], ..Body::default() };
+        let device = Device::flex();
+        let (policy, critic) = (Policy::new(&body, [3, 2], 1, &device), Critic::new(3, &body, [3, 2], 2, &device));
+        let veiled = Veiled(&policy);
+        let states = Stream::new(3, "states").normals(0, 3, LANES);
+        for through_policy in [false, true] {
+            let [got, want] = [&veiled as &dyn Actor, &policy].map(|actor| {
+                let view = AgentValues::new(actor, vec![&critic]).through_policy(through_policy);
+                let (mut values, mut gradients) = (vec![0.0; 3 * LANES], vec![0.0; 3 * states.len()]);
+                view.of_panel(&states, &mut values, Some(&mut gradients));
+                [values, gradients].concat()
+            });
+            for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+                assert!((got - want).abs() <= 1e-6 * (1.0 + want.abs()), "[{i}]: {got}, expected {want}");
+            }
+        }
     }
 }

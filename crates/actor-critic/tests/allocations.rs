@@ -6,16 +6,16 @@ mod random;
 
 use burn::tensor::Device;
 use counting::allocations;
-use foresee_actor_critic::{AgentConfig, Sac};
-use foresee_nn::ValueView;
+use foresee_actor_critic::{Agent, BatchRef, Sac, SacConfig, StreamNoise, Update};
+use foresee_nn::ValueHeads;
 use foresee_nn::cpu::LANES;
 
 #[test]
 fn after_some_calls_neither_an_update_nor_a_panel_of_values_allocates() {
     let dims = [11, 3];
-    let config = AgentConfig { hidden: vec![64, 64], normalized_features: true, ..AgentConfig::default() };
+    let config = SacConfig { hidden: vec![64, 64], normalized_features: true, ..SacConfig::default() };
     let mut sac = Sac::new(&config, dims, 0, &Device::flex());
-    let (batch, [noise_next, noise]) = random::batch(dims, 200, 0);
+    let (batch, _) = random::batch(dims, 200, 0);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("two threads");
     // A thread grows its own buffers at the first task it happens to get, which may come late: what counts is that
     // there are twenty updates in a row without an allocation, soon.
@@ -23,7 +23,8 @@ fn after_some_calls_neither_an_update_nor_a_panel_of_values_allocates() {
         let mut twenty = || {
             let before = allocations();
             for _ in 0..20 {
-                sac.update_batch(&batch, &noise_next, &noise);
+                let noise = StreamNoise { seed: 0, update: sac.updates() };
+                sac.update(Update { batch: BatchRef::Host(&batch), noise: &noise, dynamics: None });
             }
             allocations() - before
         };
@@ -34,7 +35,7 @@ fn after_some_calls_neither_an_update_nor_a_panel_of_values_allocates() {
     let states = vec![0.5; dims[0] * LANES];
     let (mut values, mut gradients) = (vec![0.0; 4 * LANES], vec![0.0; 4 * states.len()]);
     for through_policy in [false, true] {
-        let view = sac.values().through_policy(through_policy);
+        let view = sac.values(ValueHeads::All, through_policy);
         view.of_panel(&states, &mut values, Some(&mut gradients));
         let before = allocations();
         view.of_panel(&states, &mut values, Some(&mut gradients));

@@ -7,7 +7,7 @@ mod random;
 use std::sync::{Arc, Mutex};
 
 use cubecl::logging::{LaunchObservation, LaunchObserver};
-use foresee_actor_critic::AgentConfig;
+use foresee_actor_critic::{Agent, BatchRef, SacConfig, TensorBatch, Update};
 use foresee_nn::device::wgpu_of_test;
 use random::{Case, agent, batch};
 
@@ -24,15 +24,16 @@ impl LaunchObserver for Names {
 #[test]
 fn an_update_is_two_dozen_launches() {
     let Some(device) = wgpu_of_test("an_update_is_two_dozen_launches") else { return };
-    let config = AgentConfig { hidden: vec![64, 64], actor_every: 2, target_every: 2, ..AgentConfig::default() };
+    let config = SacConfig { hidden: vec![64, 64], actor_every: 2, target_every: 2, ..SacConfig::default() };
     let case = Case { config, dims: [11, 3], rows: 256 };
     let mut sac = agent(&case, &device);
     // With the actor and the targets, and without them.
     for want in [24, 10] {
-        let (batch, [noise_next, noise]) = batch(case.dims, case.rows, 0);
+        let (batch, noise) = batch(case.dims, case.rows, 0);
+        let batch = TensorBatch::new(&batch, case.dims, &device);
         let names = Arc::new(Names::default());
         let watching = LaunchObservation::new(names.clone());
-        sac.update_batch(&batch, &noise_next, &noise);
+        sac.update(Update { batch: BatchRef::Device(&batch), noise: &noise, dynamics: None });
         drop(watching);
         let names = names.0.lock().expect("one thread");
         assert_eq!(names.len(), want, "{names:#?}");

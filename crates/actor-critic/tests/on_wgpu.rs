@@ -3,11 +3,11 @@
 mod random;
 
 use burn::tensor::Device;
-use foresee_actor_critic::{AgentConfig, Sac};
+use foresee_actor_critic::{Agent, Sac, SacConfig};
 use foresee_core::State;
 use foresee_core::state::Data;
 use foresee_nn::device::wgpu_of_test;
-use random::batch;
+use random::{batch, update};
 
 /// Relative difference of losses, and of weights and moments by their norm, over 20 updates.
 const APART: f64 = 1e-4;
@@ -34,20 +34,18 @@ fn the_first_twenty_updates_on_a_gpu_are_those_of_the_host() {
         [(vec![32, 32], [3, 1], 64, 1), (vec![17], [11, 3], 50, 2), (vec![64, 48, 16], [1, 1], 1, 1)]
     {
         for normalized_features in [false, true] {
-            let config = AgentConfig {
+            let config = SacConfig {
                 hidden: hidden.clone(),
                 actor_every: every,
                 target_every: every,
                 normalized_features,
-                ..AgentConfig::default()
+                ..SacConfig::default()
             };
             let run = |device: &Device| {
                 let mut sac = Sac::new(&config, dims, 1, device);
                 let losses = (0..20).map(|step| {
-                    let (batch, [noise_next, noise]) = batch(dims, rows, step);
-                    let metrics = sac.update_batch(&batch, &noise_next, &noise);
-                    let actor = metrics.actor().into_iter().flatten();
-                    [metrics.critic_loss(), metrics.target_mean()].into_iter().chain(actor).collect::<Vec<f64>>()
+                    let (batch, noise) = batch(dims, rows, step);
+                    update(&mut sac, &batch, &noise)
                 });
                 (losses.collect::<Vec<_>>(), sac.save())
             };

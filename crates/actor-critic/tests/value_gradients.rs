@@ -2,7 +2,7 @@
 //! must make no difference.
 
 use burn::tensor::{Device, Tensor};
-use foresee_actor_critic::{AgentConfig, AgentValues, Critic, Policy};
+use foresee_actor_critic::{AgentValues, Body, Critic, Policy};
 use foresee_core::Stream;
 use foresee_nn::cpu::{LANES, panels};
 use foresee_nn::{Parameters, ValueView, tensors};
@@ -20,12 +20,12 @@ struct Agent {
 
 impl Agent {
     fn new(dims: [usize; 2], normalized_features: bool) -> Self {
-        let config = AgentConfig { hidden: vec![16, 16], normalized_features, ..AgentConfig::default() };
+        let body = Body { hidden: vec![16, 16], normalized_features, ..Body::default() };
         let device = Device::flex();
         Self {
-            policy: Policy::new(&config, dims, 1, &device),
-            critic: Critic::new(&config, dims, 2, &device),
-            target: Critic::new(&config, dims, 3, &device),
+            policy: Policy::new(&body, dims, 1, &device),
+            critic: Critic::new(2, &body, dims, 2, &device),
+            target: Critic::new(2, &body, dims, 3, &device),
             normalized_features,
         }
     }

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 /// Deep model-based reinforcement learning for continuous control.
 #[derive(Debug, Parser)]
-#[command(version, about, propagate_version = true)]
+#[command(name = "foresee", version, about, propagate_version = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -73,7 +73,11 @@ pub enum Listed {
     Envs,
     /// Model losses
     Losses,
-    /// Algorithms
+    /// Models
+    Models,
+    /// Agents
+    Agents,
+    /// Algorithms: where an agent's transitions come from
     Algos,
     /// Devices, and what stands behind each on this machine
     Devices,

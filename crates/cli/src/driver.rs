@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use foresee_dyna::{Record, Run, checkpoint, metrics};
+use foresee::{Record, Run, checkpoint, metrics};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
@@ -99,7 +99,7 @@ impl Driver {
                 self.records.write(&record)?;
             }
             let step = self.run.env_step();
-            let (log, save) = (self.run.rings(self.run.config().training.log_every), self.run.rings(every));
+            let (log, save) = (self.run.is_due(self.run.config().training.log_every), self.run.is_due(every));
             if log {
                 let (wall_s, values) = clock.lap(&self.run);
                 self.records.write_timing(step, wall_s, &values)?;

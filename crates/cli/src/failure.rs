@@ -3,10 +3,10 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use foresee_dyna::RunError;
-use foresee_dyna::checkpoint::CheckpointError;
+use foresee::RunError;
+use foresee::checkpoint::CheckpointError;
+use foresee::config::ConfigError;
 
-use crate::config::ConfigError;
 use crate::records::RecordsError;
 
 /// Why the program ends without having done what it was asked.

@@ -3,16 +3,16 @@
 //! In the order a reader needs it:
 //! * [`cli`]: the verbs and their arguments.
 //! * [`verbs`]: what each does: train and resume, eval, check, check-env, list.
-//! * [`config`]: from a TOML file and overrides to a typed config, or one clear message.
+//! * [`configs`]: configs from files and overrides.
 //! * [`run_dir`]: a run's folder, its lock and its manifest.
-//! * [`driver`]: the loop around [`foresee_dyna::Run`]: records, progress, checkpoints, signals.
+//! * [`driver`]: the loop around [`foresee::Run`]: records, progress, checkpoints, signals.
 //! * [`records`], [`event_file`], [`progress`]: what is written down and what is shown.
 //!
 //! Exit codes: 0 done, 1 a failed run, 2 bad input, 130 interrupted (and saved; a second signal ends at once, as of the
 //! newest checkpoint). Progress, warnings and errors go to stderr, outcomes and data to stdout.
 
 mod cli;
-mod config;
+mod configs;
 mod driver;
 mod event_file;
 mod failure;

@@ -18,8 +18,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use foresee_dyna::metrics;
-use foresee_dyna::record::Record;
+use foresee::Record;
+use foresee::metrics;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 

@@ -17,11 +17,12 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use foresee_dyna::checkpoint::CheckpointError;
-use foresee_dyna::{Config, Opened, Run};
+use foresee::checkpoint::CheckpointError;
+use foresee::config::Source;
+use foresee::{Config, Run, Setup};
 use serde_json::json;
 
-use crate::config;
+use crate::configs;
 use crate::failure::Failure;
 
 const LOCK: &str = "run.lock";
@@ -53,16 +54,16 @@ impl RunDir {
     }
 
     /// Opens the folder of a run that goes on, with the config in force: the newest on disk, changed by `overrides`.
-    pub fn open(path: &Path, overrides: &[String]) -> Result<(Self, Opened), Failure> {
+    pub fn open(path: &Path, overrides: &[&str]) -> Result<(Self, Setup), Failure> {
         let (file, _) = newest_config(path)?;
-        let config: Config = config::load(&file, overrides)?;
-        let opened = config.open().map_err(Failure::Input)?;
+        let (source, config) = configs::read(&file, overrides)?;
+        let setup = configs::open(&source, config)?;
         let checkpoints = path.join("checkpoints");
         if !checkpoints.is_dir() {
             return Err(CheckpointError::NoCheckpoint(checkpoints).into());
         }
         let lock = lock(path)?;
-        Ok((Self { path: path.to_owned(), _lock: lock }, opened))
+        Ok((Self { path: path.to_owned(), _lock: lock }, setup))
     }
 
     /// Makes a changed config the one in force. Only once the run is known to take it: it would bar every later resume.
@@ -120,8 +121,8 @@ pub fn env_versions(path: &Path) -> Versions {
 }
 
 /// The config in force of a run, for those who only look.
-pub fn read_config(path: &Path) -> Result<Config, Failure> {
-    Ok(config::load(&newest_config(path)?.0, &[])?)
+pub fn read_config(path: &Path) -> Result<(Source, Config), Failure> {
+    configs::read(&newest_config(path)?.0, &[])
 }
 
 /// The newest config of a run, and how many resumes have changed it.
@@ -161,11 +162,7 @@ fn cannot_use(path: &Path, error: &io::Error) -> Failure {
 
 /// Makes the default folder: two runs of one seed may start within a second, so the making decides.
 fn create_default(config: &Config) -> Result<PathBuf, Failure> {
-    let parent = Path::new("runs").join(folder_of(&config.env.id)).join(format!(
-        "{}-{}",
-        config.algo.name(),
-        config.loss_name()
-    ));
+    let parent = Path::new("runs").join(folder_of(&config.env.id)).join(config.name());
     fs::create_dir_all(&parent).map_err(|error| cannot_write(&parent, &error))?;
     let name = format!("{}-{}", config.seed, utc_compact(unix_seconds()));
     for n in 0.. {

@@ -101,14 +101,19 @@ fn an_unknown_key_is_refused_with_the_nearest_one() {
 
 #[test]
 fn an_unknown_choice_is_refused_with_the_nearest_one() {
+    let listed = Place::new().succeeds(&["list", "losses"]);
+    let names = listed.lines().map(|line| format!("`{}`", line.split_whitespace().next().expect("a name")));
     refused_override(
         "model.loss.kind=vagran",
-        "override `model.loss.kind=vagran`: `model.loss.kind` cannot be `vagran`\n\
-         hint: did you mean `vagram`? valid values here: `mle`, `mse`, `vagram`, `itervaml`, `value_weighted`",
+        &format!(
+            "override `model.loss.kind=vagran`: `model.loss.kind` cannot be `vagran`\n\
+             hint: did you mean `vagram`? valid values here: {}",
+            names.collect::<Vec<_>>().join(", ")
+        ),
     );
     refused_override(
         "algo=ddpg",
-        "override `algo=ddpg`: `algo` cannot be `ddpg`\nhint: valid values here: `mbpo`, `sac`",
+        "override `algo=ddpg`: `algo` cannot be `ddpg`\nhint: valid values here: `mbpo`, `model_free`",
     );
 }
 

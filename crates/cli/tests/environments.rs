@@ -6,7 +6,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{Place, assert_equal_outcomes, checkpoints, text};
-use foresee_env::mujoco::of_test::mujoco_of_test;
+use foresee::env::mujoco::of_test::mujoco_of_test;
 use serde_json::Value;
 
 /// Of `tiny.toml`, which is made for another task.
@@ -86,7 +86,7 @@ fn an_end_without_a_rule_is_an_error_and_the_run_goes_on_once_it_is_given() {
     // It does terminate, against the rule that was given.
     assert!(serde_json::from_str::<Value>(last).unwrap()["env/termination_mismatch"].as_f64().unwrap() > 0.0, "{last}");
     // Without a model nobody asks.
-    place.train("sac", &[id, "algo=sac"]);
+    place.train("sac", &[id, "algo=model_free"]);
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_run_that_cannot_be_brought_back_bit_for_bit_is_evaluated_and_goes_on_with_a
     }
     let place = Place::new();
     place.write("endless.py", ENDLESS);
-    let overrides = ["env.id=gym:endless:Endless-v0", "algo=sac", "training.env_steps=41", "env.termination={}"];
+    let overrides = ["env.id=gym:endless:Endless-v0", "algo=model_free", "training.env_steps=41", "env.termination={}"];
     // Its first evaluation, at step 40, has no end.
     let training = place.started("run", &overrides);
     place.await_file("long");
@@ -207,7 +207,7 @@ fn a_second_signal_ends_a_run_whose_environment_hangs() {
     }
     let place = Place::new();
     place.write("endless.py", ENDLESS);
-    let overrides = ["env.id=gym:endless:Endless-v0", "algo=sac", "env.gym.kwargs={hang_at=30}"];
+    let overrides = ["env.id=gym:endless:Endless-v0", "algo=model_free", "env.gym.kwargs={hang_at=30}"];
     let training = place.started("run", &overrides);
     place.await_file("hanging");
     training.send("INT");
@@ -227,7 +227,7 @@ fn a_failed_run_says_where_it_is_and_how_it_goes_on() {
     }
     let place = Place::new();
     place.write("endless.py", &ENDLESS.replace("time.sleep(600)", "raise ValueError('the motor burns')"));
-    let overrides = ["env.id=gym:endless:Endless-v0", "algo=sac", "env.gym.kwargs={hang_at=30}"];
+    let overrides = ["env.id=gym:endless:Endless-v0", "algo=model_free", "env.gym.kwargs={hang_at=30}"];
     let output = place.run(&[&["train", "tiny.toml", "--run-dir", "run"][..], &overrides].concat());
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Place, assert_equal_outcomes};
-use foresee_nn::device::wgpu_of_test;
+use foresee::nn::device::wgpu_of_test;
 
 /// Of the tiny run: 60 real steps, with fits after 40 and 60.
 const SHORT: &[&str] = &["device=wgpu", "training.env_steps=60", "model.fit.max_steps=20", "model.loss.kind=vagram"];

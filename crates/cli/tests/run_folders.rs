@@ -133,7 +133,7 @@ fn an_override_that_the_run_cannot_take_is_refused_and_the_run_can_still_go_on()
     place.train("run", &["training.env_steps=20"]);
     for (text, part) in [
         ("agent.hidden=[8]", "hint: the checkpoint was made by another configuration or version"),
-        ("algo=sac", "hint: the checkpoint was made by another configuration or version"),
+        ("algo=model_free", "hint: the checkpoint was made by another configuration or version"),
         ("agent.batsh=8", "hint: did you mean `batch`?"),
         ("model.ensemble.elites=9", "`model.ensemble.elites` is 9, but `model.ensemble.members` is 3"),
         ("device=tpu", "unknown device `tpu`"),
@@ -142,6 +142,26 @@ fn an_override_that_the_run_cannot_take_is_refused_and_the_run_can_still_go_on()
         assert!(message.contains(part), "{text}: {message}");
     }
     place.succeeds(&["resume", "run", "training.env_steps=40"]);
+}
+
+#[test]
+fn a_run_of_an_older_version_is_understood_with_one_line_on_its_old_word() {
+    let place = Place::new();
+    place.train("run", &["algo=model_free", "training.env_steps=20"]);
+    let config = place.read("run/config.toml");
+    assert_eq!(config.matches("algo = \"model_free\"").count(), 1);
+    place.write("run/config.toml", &config.replace("algo = \"model_free\"", "algo = \"sac\""));
+    let note = "note: run/config.toml: `algo = \"sac\"` is now `algo = \"model_free\"`; ";
+    for arguments in [&["eval", "run"][..], &["check", "run/config.toml"], &["resume", "run", "training.env_steps=40"]]
+    {
+        let output = place.run(arguments);
+        let said = common::text(&output.stderr);
+        assert!(output.status.success() && said.matches("note: ").count() == 1, "{arguments:?}: {said}");
+        assert!(said.starts_with(note), "{arguments:?}: {said}");
+    }
+    assert!(place.read("run/config.resume-1.toml").contains("algo = \"model_free\""));
+    let said = common::text(&place.run(&["train", "tiny.toml", "algo=sac", "training.env_steps=1"]).stderr);
+    assert!(said.starts_with("note: override `algo=sac`: `algo = \"sac\"` is now "), "{said}");
 }
 
 #[test]

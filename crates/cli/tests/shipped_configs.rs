@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::Place;
-use foresee_env::mujoco::of_test::mujoco_of_test;
+use foresee::env::mujoco::of_test::mujoco_of_test;
 
 /// Every config, sorted.
 fn shipped() -> Vec<PathBuf> {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use common::{Place, VARIANTS, checkpoints, text};
-use foresee_env::mujoco::of_test::environments_of_test;
+use foresee::env::mujoco::of_test::environments_of_test;
 use serde_json::Value;
 
 fn manifest(place: &Place) -> Value {
@@ -175,10 +175,10 @@ fn a_resume_with_overrides_writes_a_config_of_its_own_and_leaves_the_first() {
 fn a_run_that_diverges_fails_with_one_message() {
     for (overrides, what) in [
         (&["agent.critic_lr=1e30"][..], "the agent diverged: `train/critic_loss` is "),
-        (&["agent.critic_lr=1e30", "algo=sac"], "the agent diverged: `train/critic_loss` is "),
+        (&["agent.critic_lr=1e30", "algo=model_free"], "the agent diverged: `train/critic_loss` is "),
         (&["model.fit.lr=1e30"], "model training diverged: "),
         // Nobody looks at the losses, so that the environment is the first to notice.
-        (&["agent.critic_lr=1e30", "algo=sac", "training.log_every=1000"], "`Pendulum-v1` was given an action "),
+        (&["agent.critic_lr=1e30", "algo=model_free", "training.log_every=1000"], "`Pendulum-v1` was given an action "),
     ] {
         let place = Place::new();
         let output = place.run(&[&["train", "tiny.toml", "--run-dir", "run"], overrides].concat());
@@ -221,7 +221,9 @@ fn everything_that_is_listed_can_be_chosen() {
     for (what, key, some) in [
         ("envs", "env.id", &["Pendulum-v1", "MountainCarContinuous-v0", "CartPoleContinuous-v0"][..]),
         ("losses", "model.loss.kind", &["mle", "mse", "vagram", "itervaml", "value_weighted"]),
-        ("algos", "algo", &["mbpo", "sac"]),
+        ("models", "model.kind", &["ensemble"]),
+        ("agents", "agent.kind", &["sac"]),
+        ("algos", "algo", &["mbpo", "model_free"]),
     ] {
         let said = place.succeeds(&["list", what]);
         let lines: Vec<_> = said.lines().take_while(|line| !line.is_empty()).collect();
@@ -246,7 +248,7 @@ fn check_shows_how_many_environments_train_side_by_side_and_says_which_numbers_g
         let refused = place.refuses(&["check", "tiny.toml", count]);
         assert!(refused.contains(message), "{refused}");
     }
-    place.succeeds(&["check", "tiny.toml", "env.count=24", "algo=sac"]);
+    place.succeeds(&["check", "tiny.toml", "env.count=24", "algo=model_free"]);
 }
 
 #[cfg(target_os = "linux")]

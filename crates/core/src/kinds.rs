@@ -113,11 +113,11 @@ impl<T> Kinds<T> {
     }
 
     /// The thing that `kind` names, made from the other keys of the table at the keys `section`; and its own keys with all
-    /// defaults, without those of other kinds.
+    /// defaults, without those of other kinds. `shared` are the table's keys that are no kind's own, for hints.
     ///
     /// # Errors
     /// If there is no such kind, a key belongs to no kind, or a value does not fit its key.
-    pub fn choose(&self, section: &[&str], kind: &str, keys: &Table) -> Result<(T, Table), Explained> {
+    pub fn choose(&self, section: &[&str], shared: &[&str], kind: &str, keys: &Table) -> Result<(T, Table), Explained> {
         let path = |key: &str| -> Vec<String> { section.iter().chain([&key]).map(|&key| key.to_owned()).collect() };
         let names: Vec<&str> = self.0.iter().map(|known| known.name).collect();
         let explained = |key: &str, what: String, hint: Option<String>| Explained { keys: path(key), what, hint };
@@ -128,7 +128,7 @@ impl<T> Kinds<T> {
         let known = |key: &str| self.0.iter().any(|kind| kind.keys.contains(&key));
         if let Some(key) = keys.keys().find(|key| !known(key)) {
             let what = format!("unknown key `{}`", path(key).join("."));
-            return Err(explained(key, what, among(key, chosen.keys, "keys")));
+            return Err(explained(key, what, among(key, &[shared, chosen.keys].concat(), "keys")));
         }
         let own = keys.iter().filter(|(key, _)| chosen.keys.contains(&key.as_str()));
         (chosen.read)(section, own.map(|(key, value)| (key.clone(), value.clone())).collect())
@@ -207,7 +207,7 @@ mod tests {
 
     fn choose(kind: &str, keys: &str) -> Result<(String, Table), String> {
         let keys: Table = keys.parse().unwrap();
-        shapes().choose(&["a", "shape"], kind, &keys).map_err(|explained| explained.to_string())
+        shapes().choose(&["a", "shape"], &["kind", "colour"], kind, &keys).map_err(|explained| explained.to_string())
     }
 
     #[test]
@@ -230,7 +230,12 @@ mod tests {
             (
                 "round",
                 "radios = 1",
-                "unknown key `a.shape.radios`\nhint: did you mean `radius`? valid keys here: `radius`, `label`",
+                "unknown key `a.shape.radios`\nhint: did you mean `radius`? valid keys here: `kind`, `colour`, `radius`, `label`",
+            ),
+            (
+                "round",
+                "color = 1",
+                "unknown key `a.shape.color`\nhint: did you mean `colour`? valid keys here: `kind`, `colour`, `radius`, `label`",
             ),
             ("round", "radius = \"x\"", "`a.shape.radius` is string \"x\", expected a number"),
             (
@@ -250,6 +255,6 @@ mod tests {
         shapes.add(Kind::new("line", "a line", |_: Square| Ok("line".into())));
         shapes.add(Kind::new("round", "another", |_: Square| Ok("mine".into())));
         assert_eq!(shapes.iter().map(Kind::name).collect::<Vec<_>>(), ["round", "square", "line"]);
-        assert_eq!(shapes.choose(&[], "round", &Table::new()).unwrap().0, "mine");
+        assert_eq!(shapes.choose(&[], &[], "round", &Table::new()).unwrap().0, "mine");
     }
 }

@@ -1,13 +1,18 @@
 //! The configuration of a run: one typed struct a section, every key with its default here or in its own crate.
 
-use foresee_actor_critic::AgentConfig;
+use std::fmt;
+use std::sync::Arc;
+
+use foresee_actor_critic::{AgentConfig, AgentFactory, AgentKinds};
+use foresee_core::Explained;
 pub use foresee_env::EnvConfig;
-use foresee_env::Environment;
 use foresee_env::config::MOST_ENVIRONMENTS;
+use foresee_env::{EnvFactory, Environment, Tasks};
 use foresee_nn::device::DeviceChoice;
-use foresee_world_model::ModelConfig;
+use foresee_world_model::{LossKinds, ModelConfig, ModelFactory, ModelKinds, ModelLoss};
 use serde::{Deserialize, Serialize};
 
+use crate::control::{ActorController, ControllerFactory};
 use crate::schedule::Schedule;
 
 /// Episodes of an evaluation.
@@ -17,15 +22,15 @@ const MOST_THREADS: usize = 4096;
 /// Lanes of a random stream, and more rows than memory holds.
 const MOST_ROWS: u128 = 1 << 32;
 
-/// Which algorithm.
+/// Where the transitions come from that the agent learns from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Algo {
-    /// Model-based: the agent learns from real and imagined transitions (Janner et al. 2019).
+    /// The task and a learned model of it (Janner et al. 2019).
     #[default]
     Mbpo,
-    /// The same agent without a model: the baseline of every model-based curve.
-    Sac,
+    /// The task alone: the baseline of every model-based curve.
+    ModelFree,
 }
 
 impl Algo {
@@ -34,14 +39,14 @@ impl Algo {
     pub fn name(self) -> &'static str {
         match self {
             Self::Mbpo => "mbpo",
-            Self::Sac => "sac",
+            Self::ModelFree => "model_free",
         }
     }
 
     /// Every algorithm with a line on each, in the order `foresee list algos` prints.
     pub const ALL: [(Self, &'static str); 2] = [
-        (Self::Mbpo, "a learned model imagines short rollouts; SAC learns from real and imagined transitions"),
-        (Self::Sac, "the same agent without a model: the baseline"),
+        (Self::Mbpo, "a learned model imagines short rollouts; the agent learns from real and imagined transitions"),
+        (Self::ModelFree, "the same agent without a model: the baseline"),
     ];
 }
 
@@ -58,7 +63,7 @@ pub struct Config {
     /// CPU threads; 0 for one a core. Results do not depend on it.
     #[serde(default)]
     pub threads: usize,
-    /// `mbpo` or `sac`.
+    /// `mbpo` or `model_free`.
     #[serde(default)]
     pub algo: Algo,
     /// `[env]`
@@ -69,10 +74,10 @@ pub struct Config {
     /// `[agent]`
     #[serde(default)]
     pub agent: AgentConfig,
-    /// `[model]`; not used by `algo = "sac"`.
+    /// `[model]`; not used by `algo = "model_free"`.
     #[serde(default)]
     pub model: ModelConfig,
-    /// `[rollout]`; not used by `algo = "sac"`.
+    /// `[rollout]`; not used by `algo = "model_free"`.
     #[serde(default)]
     pub rollout: RolloutConfig,
 }
@@ -135,38 +140,96 @@ impl Default for RolloutConfig {
 }
 
 impl Config {
-    /// The loss's name, or `none` without a model: how a run is called.
+    /// The loss's name, or `none` without a model.
     #[must_use]
-    pub fn loss_name(&self) -> &'static str {
+    pub fn loss_name(&self) -> &str {
         match self.algo {
-            Algo::Mbpo => self.model.loss.kind.name(),
-            Algo::Sac => "none",
+            Algo::Mbpo => &self.model.loss.kind,
+            Algo::ModelFree => "none",
         }
     }
 
-    /// Checks everything and makes the environment, which a bridge makes slowly, for both and for the run.
+    /// How runs of this configuration are called: `mbpo-vagram`, `mbpo-td3-vagram`, `sac-none`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let agent = &self.agent.kind;
+        match self.algo {
+            Algo::Mbpo if *agent == AgentConfig::default().kind => format!("mbpo-{}", self.loss_name()),
+            Algo::Mbpo => format!("mbpo-{agent}-{}", self.loss_name()),
+            Algo::ModelFree => format!("{agent}-none"),
+        }
+    }
+
+    /// Checks everything, chooses among what this program ships, and makes the environment.
     ///
     /// # Errors
     /// What is impossible about this configuration: one message, with its hint.
-    pub fn open(mut self) -> Result<Opened, String> {
+    pub fn open(self) -> Result<Setup, Problem> {
+        self.open_with(&Parts::default())
+    }
+
+    /// [`Config::open`] with parts of one's own among those to choose from. The environment is made once, which a bridge
+    /// does slowly, for the check and for the run.
+    ///
+    /// # Errors
+    /// As [`Config::open`].
+    pub fn open_with(mut self, parts: &Parts) -> Result<Setup, Problem> {
         if let Some(problem) = self.problem_beside_env() {
-            return Err(problem);
+            return Err(problem.into());
         }
-        let env = self.env.open(self.seed)?;
-        self.agent.target_entropy.get_or_insert(-(env.spec().action_space.dim() as f64));
-        if self.algo == Algo::Mbpo {
-            self.model.head = Some(self.model.head());
+        let (agent, keys) = self.agent.choose(&parts.agents)?;
+        self.agent.keys = keys;
+        if let Some(problem) = self.agent.problem() {
+            return Err(problem.into());
         }
-        Ok(Opened { config: self, env })
+        let model = match self.algo {
+            Algo::Mbpo => Some(self.open_model(parts)?),
+            Algo::ModelFree => None,
+        };
+        let (env, factory) = match &parts.env {
+            Some(factory) => (self.env.open_from(factory)?, factory.clone()),
+            None => (self.env.open_with(&parts.tasks, self.seed)?, self.env.factory(&parts.tasks, self.seed)),
+        };
+        let spec = env.spec();
+        self.agent.keys = agent.resolved([spec.observation_space.dim(), spec.action_space.dim()]);
+        Ok(Setup { config: self, env, factory, agent, model, controller: Arc::clone(&parts.controller) })
+    }
+
+    /// The loss and the model in force, their keys written out.
+    fn open_model(&mut self, parts: &Parts) -> Result<ModelChoice, Problem> {
+        let (loss, keys) = self.model.loss.choose(&parts.losses)?;
+        self.model.loss.keys = keys;
+        if let Some(problem) = self.model.problem(&*loss).or_else(|| self.rollout.problem()) {
+            return Err(problem.into());
+        }
+        self.model.head = Some(self.model.head(&*loss));
+        let kind = &self.model.kind;
+        // A model's own keys stand one table below its name.
+        let known = parts.models.iter().any(|model| model.name() == kind);
+        let section: &[&str] = if known { &["model", "own"] } else { &["model"] };
+        let (model, own) = parts.models.choose(section, &[], kind, &self.model.own)?;
+        self.model.own = own;
+        let (t, fit_every) = (&self.training, self.model.fit.every);
+        let starts = self.rollout.starts_per_step as u128 * u128::from(fit_every);
+        let calls = u128::from(t.epoch_length.div_ceil(fit_every));
+        let longest = self.rollout.horizon.ends().into_iter().fold(1.0, f64::max) as u128;
+        let rows = starts.saturating_mul(calls * longest).saturating_mul(self.rollout.retain as u128);
+        if rows >= MOST_ROWS {
+            return Err(format!(
+                "the imagined buffer would hold {rows} rows\nhint: fewer than {MOST_ROWS}; lower `rollout.starts_per_step`, `rollout.horizon` or `rollout.retain`"
+            )
+            .into());
+        }
+        Ok((model, loss))
     }
 
     /// What is impossible about this configuration, if anything: one message, with its hint.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        self.clone().open().err()
+        self.clone().open().err().map(|problem| problem.to_string())
     }
 
-    /// The same of everything that can be told without an environment.
+    /// What is impossible about the keys that can be told without parts and environment.
     fn problem_beside_env(&self) -> Option<String> {
         let t = &self.training;
         let positive = [
@@ -189,26 +252,8 @@ impl Config {
         if let Some(problem) = self.problem_of_count() {
             return Some(problem);
         }
-        if self.threads > MOST_THREADS {
-            return Some(format!("`threads` is {}\nhint: at most {MOST_THREADS}, or 0 for one a core", self.threads));
-        }
-        if let Some(problem) = self.agent.problem() {
-            return Some(problem);
-        }
-        if self.algo == Algo::Sac {
-            return None;
-        }
-        self.model.problem().or_else(|| self.rollout.problem()).or_else(|| {
-            let starts = self.rollout.starts_per_step as u128 * u128::from(self.model.fit.every);
-            let calls = u128::from(t.epoch_length.div_ceil(self.model.fit.every));
-            let longest = self.rollout.horizon.ends().into_iter().fold(1.0, f64::max) as u128;
-            let rows = starts.saturating_mul(calls * longest).saturating_mul(self.rollout.retain as u128);
-            (rows >= MOST_ROWS).then(|| {
-                format!(
-                    "the imagined buffer would hold {rows} rows\nhint: fewer than {MOST_ROWS}; lower `rollout.starts_per_step`, `rollout.horizon` or `rollout.retain`"
-                )
-            })
-        })
+        (self.threads > MOST_THREADS)
+            .then(|| format!("`threads` is {}\nhint: at most {MOST_THREADS}, or 0 for one a core", self.threads))
     }
 
     /// What of the other keys does not go with `env.count`, whose own range `[env]` checks.
@@ -230,19 +275,92 @@ impl Config {
     }
 }
 
-/// A configuration that was checked, with the defaults that depend on other keys written out: what a run saves.
-pub struct Opened {
-    /// The configuration.
+/// What is wrong with a configuration: the message, with its hint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The key that is to blame, where one is.
+    pub keys: Vec<String>,
+    message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl From<String> for Problem {
+    fn from(message: String) -> Self {
+        Self { keys: Vec::new(), message }
+    }
+}
+
+impl From<Explained> for Problem {
+    fn from(explained: Explained) -> Self {
+        Self { message: explained.to_string(), keys: explained.keys }
+    }
+}
+
+/// What a program can choose among: what is shipped, and parts of one's own.
+///
+/// Everything that a config names stands in a list here; a program adds to a list and opens its configs
+/// [with it](Config::open_with).
+#[derive(Clone)]
+pub struct Parts {
+    /// `model.loss.kind`
+    pub losses: LossKinds,
+    /// `model.kind`
+    pub models: ModelKinds,
+    /// `agent.kind`
+    pub agents: AgentKinds,
+    /// `env.id`
+    pub tasks: Tasks,
+    /// The environment, whatever `[env]` says, where it is in no list.
+    pub env: Option<EnvFactory>,
+    /// Who acts.
+    pub controller: ControllerFactory,
+}
+
+impl Default for Parts {
+    /// All that is shipped.
+    fn default() -> Self {
+        Self {
+            losses: foresee_world_model::loss::shipped(),
+            models: foresee_world_model::model::shipped(),
+            agents: foresee_actor_critic::agents(),
+            tasks: Tasks::default(),
+            env: None,
+            controller: Arc::new(|| Box::new(ActorController)),
+        }
+    }
+}
+
+/// What makes a run's model, and the loss that fits it.
+pub type ModelChoice = (Arc<dyn ModelFactory>, Arc<dyn ModelLoss>);
+
+/// A checked configuration with all that it chose, from which a run begins.
+pub struct Setup {
+    /// The configuration, with the defaults that depend on other keys written out: what a run saves.
     pub config: Config,
     /// The first of its environments.
     pub env: Box<dyn Environment>,
+    /// Makes the others.
+    pub factory: EnvFactory,
+    /// Makes the agent.
+    pub agent: Arc<dyn AgentFactory>,
+    /// Makes the model, and fits it, where there is one.
+    pub model: Option<ModelChoice>,
+    /// Makes the controllers.
+    pub controller: ControllerFactory,
 }
 
 impl RolloutConfig {
     fn problem(&self) -> Option<String> {
         if self.starts_per_step == 0 || self.retain == 0 {
             return Some(
-                "`rollout.starts_per_step` and `rollout.retain` must be positive\nhint: use `algo = \"sac\"` to train without imagination"
+                "`rollout.starts_per_step` and `rollout.retain` must be positive\nhint: use `algo = \"model_free\"` to train without imagination"
                     .into(),
             );
         }
@@ -290,7 +408,7 @@ mod tests {
             ("env.distractors", |c| c.env.distractors = 1000),
             ("env.family.mass", |c| c.env.family.mass = Range::Uniform([1.2, 0.8])),
             ("training.env_steps", |c| c.training.env_steps = 0),
-            ("agent.hidden", |c| c.agent.hidden = vec![]),
+            ("agent.hidden", |c| _ = c.agent.keys.insert("hidden".into(), toml::Value::Array(vec![]))),
             ("rollout.starts_per_step", |c| c.rollout.starts_per_step = 0),
             ("rollout.horizon", |c| c.rollout.horizon = Schedule::Constant(0.5)),
             ("rollout.horizon", |c| c.rollout.horizon = Schedule::Linear([1.0, 5.0, 20.0, 10.0])),
@@ -302,7 +420,7 @@ mod tests {
             change(&mut config);
             let message = config.problem().unwrap_or_else(|| panic!("`{key}` passed"));
             assert!(message.contains(&format!("`{key}")) && message.contains("\nhint: "), "{key}: {message}");
-            config.algo = Algo::Sac;
+            config.algo = Algo::ModelFree;
             let shared = ["env", "training", "agent"].iter().any(|section| key.starts_with(section));
             assert_eq!(config.problem().is_some(), shared, "`{key}` without a model");
         }
@@ -321,7 +439,7 @@ mod tests {
         config.model.fit.every = 7;
         let message = config.problem().unwrap();
         assert!(message.starts_with("`env.count` is 8, more than the 7 real steps between fits"), "{message}");
-        config.algo = Algo::Sac;
+        config.algo = Algo::ModelFree;
         assert_eq!(config.problem(), None);
     }
 }

@@ -1,14 +1,13 @@
-//! What a policy is worth: the mean action's undiscounted return, from starts that every evaluation shares.
+//! What a controller is worth: the undiscounted return of its best actions, from starts that every evaluation shares.
 //!
 //! Every evaluation begins its resets anew from the run's `eval/reset` stream, so that all losses and all moments of
 //! training face the same starts. Episodes run side by side.
 
-use burn::tensor::Device;
-use foresee_actor_critic::Policy;
 use foresee_core::Stream;
 use foresee_env::config::MOST_ENVIRONMENTS;
-use foresee_env::{Autoreset, EnvConfig, EnvError, VectorEnvironment, VectorStep, Work};
-use foresee_nn::tensors;
+use foresee_env::{Autoreset, EnvError, EnvFactory, VectorEnvironment, VectorStep, Work};
+
+use crate::control::{Controller, Knowledge, Mode};
 
 /// Steps after which an episode is cut that neither ends nor has a limit of its own.
 pub const LONGEST: u32 = 100_000;
@@ -46,7 +45,7 @@ impl Evaluation {
 
 /// The environments that evaluations are played in: made at the first one and kept.
 pub struct Evaluator {
-    env: EnvConfig,
+    factory: EnvFactory,
     /// The run's.
     seed: u64,
     /// Environments side by side, at most.
@@ -55,45 +54,50 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// Plays in up to `most` environments of `[env]` of the run with this `seed`: the ones that were trained in.
+    /// Plays in up to `most` environments of a factory, from the starts of the run with this `seed`.
     #[must_use]
-    pub fn new(env: EnvConfig, seed: u64, most: usize) -> Self {
-        Self { env, seed, most, envs: None }
+    pub fn new(factory: EnvFactory, seed: u64, most: usize) -> Self {
+        Self { factory, seed, most, envs: None }
     }
 
-    /// How many environments are worth it: all that are asked for, or, where each is a process, as many as training has
-    /// or the machine can run at once.
+    /// How many environments are worth it: all that are asked for, or, where each is a process, as many as training has,
+    /// `count`, or the machine can run at once.
     #[must_use]
-    pub fn most(work: Work, env: &EnvConfig) -> usize {
+    pub fn most(work: Work, count: usize) -> usize {
         match work {
             Work::Light | Work::Heavy => MOST_ENVIRONMENTS,
-            Work::Outside => env.count.max(rayon::current_num_threads()),
+            Work::Outside => count.max(rayon::current_num_threads()),
         }
     }
 
-    /// Plays `episodes` episodes with the policy's mean action.
+    /// Plays `episodes` episodes with a controller's best actions.
     ///
     /// Whichever environment is free gets the next one. An episode is fixed by its own start, so that on the CPU, where
     /// a row of a batch does not depend on the others, no return depends on how many environments there are.
     ///
     /// # Errors
     /// If the environment cannot be made or refuses an action, as it does a NaN.
-    pub fn evaluate(&mut self, policy: &Policy, episodes: usize, device: &Device) -> Result<Evaluation, EnvError> {
-        let outcome = self.evaluate_unless(&|| false, policy, episodes, device)?;
+    pub fn evaluate(
+        &mut self,
+        controller: &mut dyn Controller,
+        knowledge: &Knowledge<'_>,
+        episodes: usize,
+    ) -> Result<Evaluation, EnvError> {
+        let outcome = self.evaluate_unless(&|| false, controller, knowledge, episodes)?;
         Ok(outcome.expect("nothing stops it"))
     }
 
-    /// The same, until `stop` says so: then nothing comes of it.
+    /// [`Evaluator::evaluate`] until `stop` says so, in which case there is no outcome.
     pub(crate) fn evaluate_unless(
         &mut self,
         stop: &dyn Fn() -> bool,
-        policy: &Policy,
+        controller: &mut dyn Controller,
+        knowledge: &Knowledge<'_>,
         episodes: usize,
-        device: &Device,
     ) -> Result<Option<Evaluation>, EnvError> {
         let starts = Stream::new(self.seed, "eval/reset");
         let envs = self.envs(episodes)?;
-        let (n, obs_dim) = (envs.count(), envs.spec().observation_space.dim());
+        let n = envs.count();
         let action_dim = envs.spec().action_space.dim();
         let mut outcome = Evaluation { returns: vec![0.0; episodes], lengths: vec![0; episodes] };
         let (mut undealt, mut playing, mut obs) = (0..episodes, vec![None; n], vec![Vec::new(); n]);
@@ -104,6 +108,7 @@ impl Evaluator {
                 *seed = playing.map(|episode| starts.at(0, episode as u32).bits64());
             }
             let begins: Vec<bool> = seeds.iter().map(Option::is_some).collect();
+            (0..n).filter(|&i| begins[i]).for_each(|i| controller.begin(i));
             for (obs, reset) in obs.iter_mut().zip(envs.reset_where(&begins, &seeds)?) {
                 *obs = reset.map_or(std::mem::take(obs), |reset| reset.obs);
             }
@@ -112,10 +117,10 @@ impl Evaluator {
             if alive.is_empty() {
                 return Ok(Some(outcome));
             }
-            let states = alive.iter().flat_map(|&i| &obs[i]).copied().collect();
-            let means = policy.mean_action(tensors::from_vec(states, [alive.len(), obs_dim], device));
+            let states: Vec<f32> = alive.iter().flat_map(|&i| &obs[i]).copied().collect();
+            let best = controller.act(knowledge, &alive, &states, Mode::Evaluate);
             let mut actions = vec![0.0; n * action_dim];
-            for (&i, action) in alive.iter().zip(tensors::to_vec(means).chunks_exact(action_dim)) {
+            for (&i, action) in alive.iter().zip(best.chunks_exact(action_dim)) {
                 actions[i * action_dim..][..action_dim].copy_from_slice(action);
             }
 
@@ -138,7 +143,7 @@ impl Evaluator {
         let count = episodes.min(self.most);
         let envs = match self.envs.take() {
             Some(envs) if envs.count() >= count => envs,
-            _ => VectorEnvironment::new(&self.env, self.seed, count, Autoreset::Disabled)?,
+            _ => VectorEnvironment::new(&self.factory, count, Autoreset::Disabled)?,
         };
         Ok(self.envs.insert(envs))
     }

@@ -1,17 +1,19 @@
 //! The Dyna loop: act, learn a model, imagine in it, learn from both.
 //!
 //! In the order a reader needs it:
-//! * [`config`]: the whole configuration of a run, and what is impossible about it.
+//! * [`config`]: the whole configuration of a run, what is impossible about it, and the parts that it chooses among.
 //! * [`schedule`]: numbers that change with the real steps.
 //! * [`replay`]: real and imagined transitions, and batches mixed of both.
 //! * [`rollout`]: imagined steps from real states.
-//! * [`evaluate`]: what a policy is worth.
+//! * [`control`]: who acts: the agent's actor, or a controller of one's own.
+//! * [`evaluate`]: what a controller is worth.
 //! * [`run`]: the loop, slice by slice, and its saved state.
 //! * [`metrics`] and [`record`]: what the loop reports, by name.
 //! * [`checkpoint`]: saved states on disk.
 
 pub mod checkpoint;
 pub mod config;
+pub mod control;
 pub mod evaluate;
 pub mod metrics;
 pub mod record;
@@ -20,7 +22,8 @@ pub mod rollout;
 pub mod run;
 pub mod schedule;
 
-pub use config::{Algo, Config, Opened};
+pub use config::{Algo, Config, Parts, Problem, Setup};
+pub use control::{ActorController, Controller, ControllerFactory, Knowledge, Mode};
 pub use evaluate::Evaluation;
 pub use record::Record;
 pub use run::{Run, RunError, RunState};

@@ -18,18 +18,8 @@ pub const EVAL_LENGTH: &str = "eval/mean_ep_length";
 /// Episodes of the evaluation.
 pub const EVAL_EPISODES: &str = "eval/episodes";
 
-/// Sum of the critics' squared errors at the last update, squared reward units; small is calm.
-pub const CRITIC_LOSS: &str = "train/critic_loss";
-/// Mean regression target of the critics at the last update, reward units.
-pub const TARGET_VALUE: &str = "train/target_value";
-/// The actor's loss at the last update, reward units; lower is better.
-pub const ACTOR_LOSS: &str = "train/actor_loss";
-/// Mean entropy of the policy at the last update, nats; drifts to the target entropy.
-pub const ENTROPY: &str = "train/entropy";
-/// Temperature α, reward units a nat.
-pub const TEMPERATURE: &str = "train/ent_coef";
-/// Updates of the agent so far.
-pub const UPDATES: &str = "train/n_updates";
+pub use foresee_actor_critic::metrics::*;
+pub use foresee_world_model::loss::vagram::GRADIENT_NORM as VALUE_GRADIENT_NORM;
 
 /// Training loss of the model at its last gradient step, summed over members; lower is better, within one loss.
 pub const MODEL_TRAIN_LOSS: &str = "model/train_loss";
@@ -45,9 +35,6 @@ pub const MODEL_HOLDOUT_MSE_DISTRACTORS: &str = "model/holdout_mse_distractors";
 pub const MODEL_STEPS: &str = "model/gradient_steps";
 /// Epochs of the training call.
 pub const MODEL_EPOCHS: &str = "model/epochs";
-/// Mean norm of the clipped value gradients over heads and real rows, reward units an observation unit.
-pub const VALUE_GRADIENT_NORM: &str = "vagram/gradient_norm";
-
 /// Imagined steps of a rollout, at most.
 pub const IMAGINED_HORIZON: &str = "imagination/horizon";
 /// Mean reward of the imagined transitions of this call, reward units.

@@ -14,8 +14,8 @@ use foresee_core::{State, Stream};
 use foresee_dyna::{Config, Run, checkpoint, metrics};
 use foresee_env::Environment;
 use foresee_env::config::{FamilyConfig, Range, Steps};
-use foresee_world_model::config::Heads;
-use foresee_world_model::{LossConfig, LossKind};
+use foresee_nn::ValueHeads;
+use foresee_world_model::LossConfig;
 use serde_json::Value;
 
 #[test]
@@ -180,10 +180,10 @@ fn an_evaluation_plays_the_family_and_the_distractors_of_its_run() {
 #[test]
 fn heads_and_the_way_through_the_policy_matter_to_the_losses_that_ask_for_them() {
     for (kind, [heads_matter, policy_matters]) in [
-        (LossKind::Mse, [false, false]),
-        (LossKind::Vagram, [true, true]),
-        (LossKind::Itervaml, [true, true]),
-        (LossKind::ValueWeighted, [true, false]),
+        ("mse", [false, false]),
+        ("vagram", [true, true]),
+        ("itervaml", [true, true]),
+        ("value_weighted", [true, false]),
     ] {
         let config = tiny(Some(kind));
         let (_, state) = whole(&config);
@@ -192,7 +192,7 @@ fn heads_and_the_way_through_the_policy_matter_to_the_losses_that_ask_for_them()
             change(&mut other.model.loss);
             differing(&whole(&other).1, &state).iter().any(|name| name.starts_with("model."))
         };
-        assert_eq!(model_differs(&|loss| loss.heads = Heads::Target), heads_matter, "{kind:?}: heads");
+        assert_eq!(model_differs(&|loss| loss.heads = ValueHeads::Target), heads_matter, "{kind:?}: heads");
         assert_eq!(model_differs(&|loss| loss.through_policy = true), policy_matters, "{kind:?}: through_policy");
     }
 }
@@ -200,13 +200,12 @@ fn heads_and_the_way_through_the_policy_matter_to_the_losses_that_ask_for_them()
 /// Networks and batches at which Burn's Flex backend splits its matrix products over threads: from 192³
 /// multiplications in one product or 128³ in a batch of them on (burn-flex 0.22.1, `ops/matmul.rs`).
 fn wide() -> Config {
-    let mut config = tiny(Some(LossKind::Vagram));
+    let mut config = tiny(Some("vagram"));
     config.training.explore_steps = 600;
     config.training.env_steps = 603;
     config.training.updates_per_step = 5;
     config.training.eval_every = 10_000;
-    config.agent.hidden = vec![192, 192];
-    config.agent.batch = 256;
+    config.agent = common::agent(&[192, 192], 256);
     config.model.ensemble.members = 4;
     config.model.ensemble.hidden = vec![128, 128];
     config.model.fit.batch = 256;

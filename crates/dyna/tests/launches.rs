@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cubecl::logging::{LaunchObservation, LaunchObserver};
-use foresee_actor_critic::{AgentConfig, Sac};
+use foresee_actor_critic::{Agent, Sac, SacConfig};
 use foresee_core::{Batch, Transition};
 use foresee_dyna::replay::{self, ImaginedBuffer, RealBuffer};
+use foresee_nn::ValueHeads;
 use foresee_nn::device::wgpu_of_test;
 use foresee_world_model::config::{EnsembleConfig, FitConfig};
-use foresee_world_model::{LossConfig, LossKind, ModelConfig, Trainer};
+use foresee_world_model::{LossConfig, ModelConfig, Trainer, loss};
 
 #[derive(Default)]
 struct Count(AtomicUsize);
@@ -54,16 +55,16 @@ fn a_batch_is_two_launches_a_transition_one_and_a_gradient_step_is_bounded() {
     let rows = real.rows().clone();
     assert_eq!(launches(|| imagined.extend(&rows)), 1);
     for (shares, want) in [([13, 243], 2), ([256, 0], 1), ([0, 1000], 1)] {
-        let drawn = launches(|| drop(replay::draw(&real, &imagined, shares, [0, 1])));
+        let drawn = launches(|| drop(replay::draw(&real, &imagined, shares, [0, 1], ["a", "b"])));
         assert_eq!(drawn, want, "{shares:?}");
     }
 
     // The passes are 4 and Adam 1 or 2; the rest is the loss, in tensors. What it is now, and no more.
-    let agent = Sac::new(&AgentConfig { hidden: vec![8], ..AgentConfig::default() }, dims, 0, &gpu);
-    for (kind, most) in [(LossKind::Vagram, 50), (LossKind::Mle, 135)] {
+    let agent = Sac::new(&SacConfig { hidden: vec![8], ..SacConfig::default() }, dims, 0, &gpu);
+    for (kind, most) in [("vagram", 50), ("mle", 135)] {
         let config = ModelConfig {
             ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![8, 8] },
-            loss: LossConfig { kind, add_mse_until: 0, ..LossConfig::default() },
+            loss: LossConfig { add_mse_until: 0, ..LossConfig::named(kind) },
             fit: FitConfig { batch: 16, ..FitConfig::default() },
             ..ModelConfig::default()
         };
@@ -71,10 +72,11 @@ fn a_batch_is_two_launches_a_transition_one_and_a_gradient_step_is_bounded() {
         for i in 0..200_u8 {
             rows.push(&[f32::from(i); 3], &[0.5], 1.0, &[f32::from(i) + 1.0; 3], false);
         }
-        let (mut trainer, view) = (Trainer::new(&config, dims, 0, &gpu), agent.values());
-        let mut fit = trainer.begin(&rows, &view, 0, 0);
-        drop(trainer.gradient_step(&mut fit, &view));
-        let step = launches(|| drop(trainer.gradient_step(&mut fit, &view)));
+        let loss = config.loss.choose(&loss::shipped()).expect("a shipped loss").0;
+        let (mut trainer, view) = (Trainer::new(&config, loss, dims, 0, &gpu), agent.values(ValueHeads::All, false));
+        let mut fit = trainer.begin(&rows, &*view, 0, 0);
+        drop(trainer.gradient_step(&mut fit, &*view));
+        let step = launches(|| drop(trainer.gradient_step(&mut fit, &*view)));
         assert!(step > 5 && step <= most, "{kind:?}: {step} launches");
     }
 }

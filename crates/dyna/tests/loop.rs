@@ -5,18 +5,17 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use common::{array, differing, numbers, reported, tiny, whole};
-use foresee_actor_critic::{AgentConfig, Sac, TensorBatch};
+use foresee_actor_critic::{Noise, Sac, SacConfig, TensorBatch};
 use foresee_core::{Batch, Transition};
 use foresee_dyna::replay::{ImaginedBuffer, RealBuffer, mix, shares};
 use foresee_dyna::schedule::Schedule;
 use foresee_dyna::{Algo, Config, Run, metrics};
 use foresee_nn::tensors;
-use foresee_world_model::LossKind;
 
 fn mse() -> Config {
-    tiny(Some(LossKind::Mse))
+    tiny(Some("mse"))
 }
 
 /// `explore_steps`, `env_steps`, `fit.every`, and the steps at which the model must be fitted.
@@ -48,7 +47,7 @@ fn the_model_is_fitted_at_multiples_of_fit_every_once_exploration_is_over() {
 /// The last exploring step is the first that is trained after: `explore_steps` real steps are then over.
 #[test]
 fn real_steps_count_exploration_and_each_from_its_end_on_is_followed_by_its_updates() {
-    for algo in [Algo::Mbpo, Algo::Sac] {
+    for algo in [Algo::Mbpo, Algo::ModelFree] {
         for (explore, end, trained_after) in [(12, 23, 12), (1, 5, 5), (0, 5, 5), (9, 8, 0)] {
             let mut config = Config { algo, ..mse() };
             (config.training.explore_steps, config.training.env_steps) = (explore, end);
@@ -184,16 +183,33 @@ fn a_time_limit_is_stored_as_a_truncation_and_cuts_no_value() {
     }
 }
 
+/// The same noise in every row.
+struct Constant;
+
+impl Noise for Constant {
+    fn normals(&self, _: &'static str, shape: [usize; 2], device: &Device) -> Tensor<2> {
+        Tensor::full(shape, 0.1, device)
+    }
+
+    fn normals_into(&self, _: &'static str, [rows, columns]: [usize; 2], out: &mut Vec<f32>) {
+        out.clear();
+        out.resize(rows * columns, 0.1);
+    }
+
+    fn words(&self, _: &'static str, rows: usize) -> Vec<u32> {
+        vec![0; rows]
+    }
+}
+
 #[test]
 fn an_agent_bootstraps_where_a_row_was_truncated_and_not_where_it_terminated() {
     let mut real = RealBuffer::default();
     for (terminated, truncated) in [(false, false), (false, true), (true, false), (true, true)] {
         real.push(&numbered(0.5, terminated, truncated));
     }
-    let agent = Sac::new(&AgentConfig { hidden: vec![8], ..AgentConfig::default() }, [1, 1], 0, &Device::flex());
+    let agent = Sac::new(&SacConfig { hidden: vec![8], ..SacConfig::default() }, [1, 1], 0, &Device::flex());
     let batch = TensorBatch::new(real.rows(), [1, 1], &Device::flex());
-    let noise = tensors::from_vec(vec![0.1; 4], [4, 1], &Device::flex());
-    let y = tensors::to_vec(agent.critic_target(&batch, noise));
+    let y = tensors::to_vec(agent.critic_target(&batch, &Constant));
     assert_ne!(y[0], 0.5, "a value that goes on");
     assert_eq!(y, [y[0], y[0], 0.5, 0.5]);
 }

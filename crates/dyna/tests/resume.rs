@@ -9,7 +9,7 @@ use std::path::Path;
 use common::{KINDS, differing, finish, numbers, tiny, whole};
 use foresee_core::{State, Stream};
 use foresee_dyna::{Algo, Config, Record, Run, RunError, checkpoint, metrics};
-use foresee_world_model::LossKind;
+use foresee_world_model::LossConfig;
 use serde_json::Value;
 
 /// Plays a whole run that is cut where `cut` says so of the slices done: put into a state, brought to disk and back
@@ -80,20 +80,20 @@ fn state_in(config: &Config, phase: &str, env_step: u64) -> State {
 
 #[test]
 fn a_state_of_another_configuration_is_refused_with_a_hint() {
-    let vagram = tiny(Some(LossKind::Vagram));
+    let vagram = tiny(Some("vagram"));
     let changed = |change: &dyn Fn(&mut Config)| {
         let mut config = vagram.clone();
         change(&mut config);
         config
     };
     let others = [
-        ("the agent's width", changed(&|c| c.agent.hidden = vec![9])),
-        ("the agent's depth", changed(&|c| c.agent.hidden = vec![8, 8])),
+        ("the agent's width", changed(&|c| c.agent = common::agent(&[9], 8))),
+        ("the agent's depth", changed(&|c| c.agent = common::agent(&[8, 8], 8))),
         ("the model's width", changed(&|c| c.model.ensemble.hidden = vec![8, 7])),
         ("the model's depth", changed(&|c| c.model.ensemble.hidden = vec![8])),
         ("more members", changed(&|c| c.model.ensemble.members = 4)),
-        ("another head", changed(&|c| c.model.loss.kind = LossKind::Mle)),
-        ("another algorithm", changed(&|c| c.algo = Algo::Sac)),
+        ("another head", changed(&|c| c.model.loss.kind = "mle".into())),
+        ("another algorithm", changed(&|c| c.algo = Algo::ModelFree)),
     ];
     for phase in ["act", "fit model", "imagine", "update"] {
         let state = state_in(&vagram, phase, 198);
@@ -103,7 +103,7 @@ fn a_state_of_another_configuration_is_refused_with_a_hint() {
             assert!(error.to_string().contains("\nhint: "), "{error}");
         }
     }
-    for kind in [Some(LossKind::Mle), None] {
+    for kind in [Some("mle"), None] {
         let state = state_in(&tiny(kind), "update", 198);
         assert!(matches!(Run::restore(&vagram, state).err(), Some(RunError::State(_))), "from {kind:?}");
     }
@@ -111,10 +111,10 @@ fn a_state_of_another_configuration_is_refused_with_a_hint() {
 
 #[test]
 fn a_half_done_fit_is_not_continued_under_another_model_section() {
-    let vagram = tiny(Some(LossKind::Vagram));
+    let vagram = tiny(Some("vagram"));
     let changes: [&dyn Fn(&mut Config); 4] =
-        [&|c| c.model.fit.batch *= 4, &|c| c.model.fit.holdout = 0.4, &|c| c.model.loss.kind = LossKind::Mse, &|c| {
-            c.model.loss.clip_quantile = 0.5
+        [&|c| c.model.fit.batch *= 4, &|c| c.model.fit.holdout = 0.4, &|c| c.model.loss.kind = "mse".into(), &|c| {
+            c.model.loss = LossConfig { add_mse_until: 200, ..LossConfig::named("vagram").with("clip_quantile", 0.5) }
         }];
     for change in changes {
         let mut config = vagram.clone();
@@ -136,7 +136,7 @@ fn a_run_keeps_its_seed() {
 #[test]
 fn a_state_with_any_one_array_missing_is_refused() {
     for phase in ["fit model", "imagine", "update"] {
-        let config = tiny(Some(LossKind::Mle));
+        let config = tiny(Some("mle"));
         let whole = state_in(&config, phase, 198);
         for (name, _) in whole.iter() {
             let mut state = whole.clone();

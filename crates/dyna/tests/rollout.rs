@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use burn::tensor::Device;
 use common::scalar::{self, Net, assert_close};
 use common::worlds::shaken;
-use foresee_actor_critic::{AgentConfig, Policy};
+use foresee_actor_critic::{Body, Policy};
 use foresee_core::state::Data;
 use foresee_core::termination::Bound;
 use foresee_core::{Batch, Stream, Termination};
@@ -54,7 +54,7 @@ fn world(head: Head) -> World {
     let data: Vec<f32> = Stream::new(SEED, "test/inputs").normals(0, 40, OBS + ACT).iter().map(|x| x + 0.3).collect();
     ensemble.normalizer = Normalizer::from_rows(&data, OBS + ACT);
 
-    let agent = AgentConfig { hidden: vec![16], ..AgentConfig::default() };
+    let agent = Body { hidden: vec![16], ..Body::default() };
     let mut policy = Policy::new(&agent, [OBS, ACT], SEED, &device);
     policy.load(shaken(&policy.save(), SEED, 0.2)).expect("the same shapes");
 

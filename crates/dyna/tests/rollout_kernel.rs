@@ -51,8 +51,11 @@ fn imagine(world: &RandomWorld, capacity: usize, position: usize) -> (Outcome, I
         starts: world.starts,
         horizon: world.horizon,
     };
-    let outcome = kernel::rollout(&world.imagination(), &call, ring.on_device().expect("a GPU"), position % capacity);
-    ring.written(outcome.transitions.min(capacity as u64) as usize);
+    let outcome = ring.fill_on_device(|rows, next| {
+        assert_eq!(next, position % capacity);
+        let outcome = kernel::rollout(&world.imagination(), &call, rows, next);
+        (outcome.transitions.min(capacity as u64) as usize, outcome)
+    });
     (outcome, ring)
 }
 
@@ -229,5 +232,38 @@ fn what_is_not_finite_is_seen() {
             let (outcome, _) = imagine(&world, 12, 0);
             assert_eq!(outcome.ended, if finite { 6 } else { 0 }, "{bad}, finite {finite}");
         }
+    }
+}
+
+#[test]
+fn a_step_under_given_actions_is_the_step_that_took_them() {
+    let Some(gpu) = wgpu_of_test("a_step_under_given_actions_is_the_step_that_took_them") else { return };
+    for i in 0..12 {
+        let mut world = worlds::random(i, &sizes(), &gpu);
+        world.horizon = 1;
+        let [obs_dim, action_dim] = world.dims;
+        let want = read(&world);
+        let states: Vec<f32> = (0..world.starts as u32).flat_map(|lane| world.start(lane)).collect();
+        let states = tensors::from_vec(states, [world.starts, obs_dim], &gpu);
+        let actions = tensors::from_vec(want.rows.action.clone(), [world.starts, action_dim], &gpu);
+        let mut ring = ImaginedBuffer::on(world.starts + 2, world.dims, &gpu);
+        let outcome = ring.fill_on_device(|rows, next| {
+            let (imagination, clock) = (world.imagination(), world.clock(0));
+            let outcome = kernel::step_under(&imagination, clock, states.clone(), actions.clone(), rows, next);
+            (outcome.transitions as usize, outcome)
+        });
+        let rows = ring.rows();
+        assert_eq!(rows.action, want.rows.action, "world {i}");
+        assert_eq!((&rows.obs, &rows.not_terminated), (&want.rows.obs, &want.rows.not_terminated), "world {i}");
+        for (got, want) in [(&rows.next_obs, &want.rows.next_obs), (&rows.reward, &want.rows.reward)] {
+            let apart = difference(got, want);
+            assert!(apart < 1e-6, "world {i}: {apart}");
+        }
+        assert_eq!(outcome.transitions as usize, world.starts);
+        assert_eq!(outcome.ended as f64, want.outcome[1], "world {i}");
+        let members: Vec<usize> = tensors::to_vec(outcome.members).iter().map(|&member| member as usize).collect();
+        assert_eq!(members, want.members, "world {i}");
+        // The states are the caller's still.
+        assert_eq!(tensors::to_vec(states), want.rows.obs, "world {i}");
     }
 }

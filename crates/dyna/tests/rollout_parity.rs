@@ -5,8 +5,9 @@ mod common;
 
 use burn::tensor::Device;
 use common::worlds::{self, RandomWorld, Sizes};
-use foresee_dyna::replay::ImaginedBuffer;
-use foresee_dyna::rollout::{Rollout, World, reference};
+use foresee_dyna::replay::{ImaginedBuffer, RealBuffer};
+use foresee_dyna::rollout::{Form, Rollout, Setting, World, reference};
+use foresee_world_model::{ModelConfig, Trainer, loss};
 
 const CASES: u64 = 200;
 /// A row this near to an end of a termination bound may fall on either side.
@@ -112,4 +113,94 @@ fn rollouts_are_those_of_the_reference_in_two_hundred_random_worlds() {
     assert!(worst.uncertainty < 1e-5, "uncertainty {}", worst.uncertainty);
     // Rounding does not grow: 1.6e-6 is the most after 25 steps.
     assert!(worst.after.len() == 25 && worst.after.iter().all(|&x| x < 1e-5), "after each step {:?}", worst.after);
+}
+
+/// The world's ensemble as a run's model.
+fn model(world: &RandomWorld) -> Trainer {
+    let config = ModelConfig::default();
+    let loss = config.loss.choose(&loss::shipped()).expect("a shipped loss").0;
+    let mut trainer = Trainer::new(&config, loss, world.dims, 0, &world.device);
+    trainer.ensemble = world.ensemble.clone();
+    trainer
+}
+
+#[test]
+fn rollouts_in_tensor_operations_are_those_on_panels() {
+    let (mut worst, mut rows) = (0.0_f32, 0);
+    for i in 0..60 {
+        let world = worlds::random(i, &sizes(), &Device::flex());
+        let [obs_dim, action_dim] = world.dims;
+        let model = model(&world);
+        let setting = Setting {
+            model: &model,
+            actor: &world.policy,
+            termination: &world.termination,
+            seed: world.seed,
+            device: &world.device,
+        };
+        assert_eq!(Form::fastest(&model, &world.policy, &world.device), Form::Panels);
+        let real = RealBuffer::default();
+        let mut all = [Form::Panels, Form::Tensors].map(|form| {
+            let rollout = Rollout::new(&world.real, world.starts, world.horizon, world.seed, world.call);
+            (form, rollout, ImaginedBuffer::new(world.starts * world.horizon, obs_dim, action_dim))
+        });
+        loop {
+            let from = all[0].2.len();
+            let over = all.each_mut().map(|(form, rollout, buffer)| rollout.go_on(*form, &setting, &real, buffer));
+            let [panels, tensors] = all.each_ref().map(|(_, _, buffer)| buffer.rows());
+            assert_eq!(panels.rows, tensors.rows, "world {i}");
+            for (got, want, width) in [
+                (&tensors.obs, &panels.obs, obs_dim),
+                (&tensors.action, &panels.action, action_dim),
+                (&tensors.reward, &panels.reward, 1),
+                (&tensors.next_obs, &panels.next_obs, obs_dim),
+            ] {
+                worst = worst.max(difference(&got[from * width..], &want[from * width..]));
+            }
+            rows += panels.rows - from;
+            // A state this near to a bound may fall on either side of it: from there on the rows are others.
+            if tensors.not_terminated != panels.not_terminated {
+                let differ =
+                    (from..panels.rows).filter(|&row| tensors.not_terminated[row] != panels.not_terminated[row]);
+                for row in differ {
+                    assert!(world.margin(&panels.next_obs[row * obs_dim..][..obs_dim]) <= NEAR, "world {i}, row {row}");
+                }
+                break;
+            }
+            assert_eq!(over[0], over[1], "world {i}");
+            if over[0] {
+                let [a, b] = all.each_ref().map(|(_, rollout, _)| (rollout.transitions(), rollout.terminated_share()));
+                assert_eq!(a, b, "world {i}");
+                break;
+            }
+        }
+    }
+    assert!(rows > 10_000 && worst < 1e-5, "{rows} rows, at most {worst} apart");
+}
+
+#[test]
+fn a_rollout_under_the_actions_that_its_actor_took_is_the_same_rollout() {
+    for i in 0..60 {
+        let world = worlds::random(i, &sizes(), &Device::flex());
+        let [obs_dim, action_dim] = world.dims;
+        let imagination = world.imagination();
+        let (sampled, mut given) = (World::new(&imagination), World::new(&imagination));
+        // Nobody asks the actor.
+        given.actor = None;
+        let new = || Rollout::new(&world.real, world.starts, world.horizon, world.seed, world.call);
+        let ring = || ImaginedBuffer::new(world.starts * world.horizon, obs_dim, action_dim);
+        let (mut free, mut bound, mut own, mut told) = (new(), new(), ring(), ring());
+        loop {
+            let from = own.len();
+            let over = free.step(&sampled, &mut own);
+            let actions = own.rows().action[from * action_dim..].to_vec();
+            assert_eq!(bound.step_under(&given, &actions, &mut told), over, "world {i}");
+            assert_eq!(told.rows(), own.rows(), "world {i}");
+            assert_eq!((bound.members(), bound.uncertainty()), (free.members(), free.uncertainty()), "world {i}");
+            if over {
+                break;
+            }
+        }
+        assert_eq!(bound.save(), free.save(), "world {i}");
+    }
 }

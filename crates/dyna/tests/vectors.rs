@@ -5,16 +5,15 @@ mod common;
 
 use burn::tensor::Device;
 use common::{KINDS, differing, finish, numbers, reported, tiny, whole};
-use foresee_actor_critic::{AgentConfig, Sac};
-use foresee_core::State;
+use foresee_actor_critic::{Sac, SacConfig};
+use foresee_core::{State, Termination};
 use foresee_dyna::evaluate::Evaluator;
-use foresee_dyna::{Config, Run, metrics};
+use foresee_dyna::{ActorController, Config, Knowledge, Run, metrics};
 use foresee_env::mujoco::of_test::mujoco_of_test;
-use foresee_env::{EnvConfig, Work};
-use foresee_world_model::LossKind;
+use foresee_env::{EnvConfig, Tasks, Work};
 
 /// The tiny run with `count` environments, of 207 real steps.
-fn beside(loss: Option<LossKind>, count: usize) -> Config {
+fn beside(loss: Option<&'static str>, count: usize) -> Config {
     let mut config = tiny(loss);
     config.env.count = count;
     config.training.env_steps = 207;
@@ -88,7 +87,7 @@ fn several_episodes_that_end_at_once_are_reported_by_their_mean() {
 
 #[test]
 fn clocks_ring_where_a_multiple_is_crossed_and_no_real_step_loses_its_updates() {
-    let mut config = beside(Some(LossKind::Mse), 3);
+    let mut config = beside(Some("mse"), 3);
     // The exploration ends within an act: of the three steps up to 198 only the last two are followed by updates.
     config.training.explore_steps = 197;
     config.model.fit.every = 4;
@@ -136,12 +135,19 @@ fn returns_do_not_depend_on_how_many_environments_share_the_episodes() {
         let env = EnvConfig::new(id);
         let spec = env.make(3).unwrap().spec().clone();
         let dims = [spec.observation_space.dim(), spec.action_space.dim()];
-        let agent = AgentConfig { hidden: vec![200, 200], ..AgentConfig::default() };
+        let agent = SacConfig { hidden: vec![200, 200], ..SacConfig::default() };
         let agent = Sac::new(&agent, dims, 3, &Device::flex());
         let evaluate = |evaluator: &mut Evaluator, episodes| {
-            evaluator.evaluate(agent.policy(), episodes, &Device::flex()).expect("a healthy policy")
+            let knowledge = Knowledge {
+                agent: &agent,
+                model: None,
+                termination: &Termination::never(),
+                seed: 3,
+                device: &Device::flex(),
+            };
+            evaluator.evaluate(&mut ActorController, &knowledge, episodes).expect("a healthy policy")
         };
-        let with = |most| Evaluator::new(env.clone(), 3, most);
+        let with = |most| Evaluator::new(env.factory(&Tasks::default(), 3), 3, most);
         let want = evaluate(&mut with(100), 19);
         assert!(want.returns[1..].iter().any(|&one| one != want.returns[0]));
         for most in [1, 2, 3, 7, 18] {
@@ -161,7 +167,7 @@ fn a_run_of_hoppers_cut_after_every_slice_goes_on_bit_for_bit_and_its_rule_is_ne
     if !mujoco_of_test("a_run_of_hoppers_cut_after_every_slice_goes_on_bit_for_bit") {
         return;
     }
-    let mut config = beside(Some(LossKind::Vagram), 3);
+    let mut config = beside(Some("vagram"), 3);
     config.env.id = "Hopper-v5".into();
     let (records, state) = whole(&config);
     assert!(numbers(&state, "replay.real.not_terminated").contains(&0.0), "no hopper has fallen");
@@ -180,10 +186,7 @@ fn a_run_of_hoppers_cut_after_every_slice_goes_on_bit_for_bit_and_its_rule_is_ne
 #[test]
 fn processes_are_as_many_as_training_has_or_the_machine_can_run_at_once() {
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    let most = |work, count, threads| {
-        let env = EnvConfig { count, ..EnvConfig::new("Pendulum-v1") };
-        pool(threads).install(|| Evaluator::most(work, &env))
-    };
+    let most = |work, count, threads| pool(threads).install(|| Evaluator::most(work, count));
     assert_eq!([most(Work::Outside, 1, 3), most(Work::Outside, 5, 3)], [3, 5]);
     assert!([Work::Light, Work::Heavy].into_iter().all(|work| most(work, 1, 3) >= 1000));
 }

@@ -10,7 +10,8 @@ use core::fmt;
 
 use thiserror::Error;
 
-use crate::environment::{EnvError, Environment};
+use crate::environment::Environment;
+use crate::error::EnvError;
 pub use examination::{Examination, Facts, Outcome, examine};
 use promises::{Broken, Checker};
 
@@ -68,7 +69,18 @@ pub struct CheckFailure {
     pub detail: String,
 }
 
-/// Checks everything that [`Environment`] promises, on environments from `make`.
+/// Checks everything that [`Environment`] promises, on environments from `make`, such as those of an
+/// [`EnvFactory`](crate::EnvFactory).
+///
+/// ```
+/// use foresee_env::classic::MountainCarContinuous;
+/// use foresee_env::{EnvConfig, Tasks, check_environment, dress};
+///
+/// let factory = EnvConfig::new("Pendulum-v1").factory(&Tasks::default(), 0);
+/// check_environment(&*factory)?;
+/// check_environment(|| dress(Box::new(MountainCarContinuous::new()), Some(300)))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// Names the first promise that is broken.

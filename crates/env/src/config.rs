@@ -1,12 +1,5 @@
-//! The keys of `[env]` and `[env.family]`, and the environment that they describe.
-//!
-//! Around the task go, from the inside out:
-//! 1. the first entries of its observation, which are all that anything else sees of it;
-//! 2. the family, next to the task because it turns its physics and stands between its motors and sensors and the rest;
-//! 3. the distractors: no sensor of the task, so no sensor noise;
-//! 4. time limit, order of calls and the agent's [-1, 1], as around every task.
-//!
-//! What is not asked for is not there.
+//! The keys of `[env]` and `[env.family]`, and which of them go together. [`tasks`](crate::tasks) makes the environment
+//! that they describe.
 
 use core::fmt::Display;
 use std::path::PathBuf;
@@ -14,10 +7,9 @@ use std::path::PathBuf;
 use foresee_core::Termination;
 use serde::{Deserialize, Serialize};
 
-use crate::environment::{EnvError, Environment, Physics};
-use crate::gym::{self, Kwargs};
-use crate::registry;
-use crate::wrappers::{Distractors, Family, FirstEntries, RescaleAction};
+use crate::environment::{Environment, Physics};
+use crate::error::EnvError;
+use crate::gym::kwargs::Kwargs;
 
 /// Their dynamics are square matrices, one pair an environment.
 const MOST_DISTRACTORS: usize = 256;
@@ -45,7 +37,8 @@ pub struct EnvConfig {
     /// `gym:Humanoid-v5` are MBPO's truncated observations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_entries: Option<usize>,
-    /// When an imagined state of a `gym:` environment has terminated; those known here bring their rule.
+    /// When an imagined state has terminated, of a `gym:` environment or of a task of the program's own without a rule of
+    /// its own; those known here bring theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub termination: Option<Termination>,
     /// Environments that training steps side by side; each adds its own real steps, and `training.env_steps` is a
@@ -191,37 +184,28 @@ impl EnvConfig {
         }
     }
 
-    /// The environment, for the run with this `seed`, as an agent sees it: [`make`](crate::make) with what the other
-    /// keys ask for. Every one of a run is the same.
+    /// Checks that the distractors are not too many.
     ///
     /// # Errors
-    /// As [`make`](crate::make), or if a key asks for something impossible.
-    pub fn make(&self, seed: u64) -> Result<Box<dyn Environment>, EnvError> {
-        Ok(Box::new(RescaleAction::new(self.make_unscaled(seed)?)?))
-    }
-
-    /// As [`EnvConfig::make`], with actions in the task's own range and units.
-    ///
-    /// # Errors
-    /// As [`EnvConfig::make`].
-    pub fn make_unscaled(&self, seed: u64) -> Result<Box<dyn Environment>, EnvError> {
-        if self.distractors > MOST_DISTRACTORS {
-            let found = self.distractors;
+    /// If they are.
+    pub(crate) fn check_distractors(&self) -> Result<(), EnvError> {
+        let found = self.distractors;
+        if found > MOST_DISTRACTORS {
             return Err(EnvError::Config(format!("`env.distractors` is {found}\nhint: at most {MOST_DISTRACTORS}")));
         }
-        self.check_gym()?;
-        registry::make_around(self, |mut env| {
-            if let Some(entries) = self.first_entries {
-                env = Box::new(FirstEntries::new(env, entries)?);
-            }
-            if !self.family.is_nominal() {
-                env = Box::new(Family::new(env, self.family)?);
-            }
-            if self.distractors > 0 {
-                env = Box::new(Distractors::new(env, self.distractors, seed));
-            }
-            Ok(env)
-        })
+        Ok(())
+    }
+
+    /// Checks that a number of environments can stand side by side.
+    ///
+    /// # Errors
+    /// If there are none, or too many.
+    pub(crate) fn check_count(&self) -> Result<(), EnvError> {
+        if !(1..=MOST_ENVIRONMENTS).contains(&self.count) {
+            let hint = format!("hint: 1 to {MOST_ENVIRONMENTS} environments side by side");
+            return Err(EnvError::Config(format!("`env.count` is {}\n{hint}", self.count)));
+        }
+        Ok(())
     }
 
     /// Checks the keys that are for `gym:` environments.
@@ -239,32 +223,73 @@ impl EnvConfig {
                 ))
             });
         }
-        gym::id::check(id)?;
+        crate::gym::id::check(id)?;
         if !(gym.timeout > 0.0 && gym.timeout <= LONGEST_TIMEOUT) {
             return refused(format!("`env.gym.timeout` is {}\nhint: seconds, up to {LONGEST_TIMEOUT}", gym.timeout));
         }
         gym.kwargs.check()
     }
 
-    /// [`EnvConfig::make`], where all values are checked, and a user gave them.
+    /// Checks that nothing is said about a MuJoCo that the environment does not use.
     ///
     /// # Errors
-    /// What is impossible about these values: the message, with its hint.
-    pub fn open(&self, seed: u64) -> Result<Box<dyn Environment>, String> {
-        if !(1..=MOST_ENVIRONMENTS).contains(&self.count) {
-            let hint = format!("hint: 1 to {MOST_ENVIRONMENTS} environments side by side");
-            return Err(format!("`env.count` is {}\n{hint}", self.count));
-        }
-        self.make(seed).map_err(|error| match error {
-            EnvError::Config(problem) => problem,
-            error => format!("`env.id`: {error}"),
+    /// If something is: the message, with this hint.
+    pub(crate) fn refuse_mujoco(&self, hint: &str) -> Result<(), EnvError> {
+        let MujocoConfig { library, assets } = &self.mujoco;
+        let given = [("mujoco.library", library.is_some()), ("mujoco.assets", assets.is_some())];
+        self.refuse(&given, hint)
+    }
+
+    /// Checks that a task of the program's own is given no key that only others read.
+    ///
+    /// # Errors
+    /// If it is.
+    pub(crate) fn check_added(&self) -> Result<(), EnvError> {
+        let hint = "this program brings the task itself: leave the key out";
+        self.refuse_mujoco(hint)?;
+        self.refuse(&[("gym", self.gym != GymConfig::default())], hint)
+    }
+
+    /// Checks that an environment which the program makes by itself is given no key that says how to make it.
+    ///
+    /// # Errors
+    /// If it is.
+    pub(crate) fn check_made(&self) -> Result<(), EnvError> {
+        let Self { id: _, count: _, distractors, first_entries, termination, family, mujoco, gym } = self;
+        let given = [
+            ("distractors", *distractors != 0),
+            ("first_entries", first_entries.is_some()),
+            ("termination", termination.is_some()),
+            ("family", *family != FamilyConfig::default()),
+            ("mujoco", *mujoco != MujocoConfig::default()),
+            ("gym", *gym != GymConfig::default()),
+        ];
+        self.refuse(&given, "this program makes the environment itself: leave the key out")
+    }
+
+    fn refuse(&self, given: &[(&str, bool)], hint: &str) -> Result<(), EnvError> {
+        given.iter().find(|(_, given)| *given).map_or(Ok(()), |(key, _)| {
+            Err(EnvError::Config(format!("`env.{key}` is given for `{}`\nhint: {hint}", self.id)))
         })
     }
 
-    /// What is impossible about these values, if anything: the message, with its hint.
-    #[must_use]
-    pub fn problem(&self) -> Option<String> {
-        self.open(0).err()
+    /// Checks a rule for observations of `dim` entries.
+    ///
+    /// # Errors
+    /// If it cannot be meant, or has a bound on an entry that is not there.
+    pub(crate) fn check_termination(&self, rule: &Termination, dim: usize) -> Result<(), EnvError> {
+        if let Some(problem) = rule.problem() {
+            let hint = "hint: `low` is below `high`; a rule that never ends an episode is `env.termination = {}`";
+            return Err(EnvError::Config(format!("`env.termination`: {problem}\n{hint}")));
+        }
+        for bound in rule.bounds.iter().chain(&rule.goal) {
+            if bound.index >= dim {
+                let (id, index) = (&self.id, bound.index);
+                let hint = format!("hint: observations of `{id}` have {dim} entries, the first is 0");
+                return Err(EnvError::Config(format!("`env.termination` has a bound on entry {index}\n{hint}")));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -14,14 +14,86 @@
 
 use std::collections::BTreeMap;
 
-use foresee_core::{State, StateError, Termination};
-use thiserror::Error;
+use foresee_core::{State, Termination};
 
-use crate::gym::BridgeError;
-use crate::mujoco::MujocoError;
+use crate::error::EnvError;
 use crate::space::BoxSpace;
 
 /// A task, one copy of it.
+///
+/// A task of one's own leaves time limit, order of calls and range of actions to the layers around it
+/// ([`Tasks::add`](crate::Tasks::add), [`dress`](crate::dress)):
+///
+/// ```
+/// use foresee_core::termination::Bound;
+/// use foresee_core::{State, StateError, Termination};
+/// use foresee_env::numpy_random::NumpyRng;
+/// use foresee_env::{BoxSpace, EnvError, Environment, Info, Reset, Spec, Step, check_environment, dress};
+///
+/// /// A point on a line that an action moves by up to 0.5 m; it falls off 5 m from the middle.
+/// struct Point {
+///     spec: Spec,
+///     rng: NumpyRng,
+///     /// In m; `None` before the first reset.
+///     x: Option<f32>,
+/// }
+///
+/// impl Point {
+///     fn new() -> Self {
+///         let [line, moves] = [f32::INFINITY, 0.5].map(|bound| BoxSpace::symmetric(&[bound]));
+///         let on_line = Bound { index: 0, low: -5.0, high: 5.0, closed: false };
+///         let spec = Spec::new("Point-v0", line, moves, Termination::outside(vec![on_line]));
+///         Self { spec, rng: NumpyRng::from_seed(0), x: None }
+///     }
+///
+///     fn read(mut state: State) -> Result<(NumpyRng, Option<f32>), StateError> {
+///         let rng = NumpyRng::restored(state.part("rng"))?;
+///         let x = state.f32s("x")?.1.first().copied();
+///         state.finish()?;
+///         Ok((rng, x))
+///     }
+/// }
+///
+/// impl Environment for Point {
+///     fn spec(&self) -> &Spec {
+///         &self.spec
+///     }
+///
+///     fn reset(&mut self, seed: Option<u64>) -> Result<Reset, EnvError> {
+///         if let Some(seed) = seed {
+///             self.rng = NumpyRng::from_seed(seed);
+///         }
+///         let x = self.rng.uniform(-1.0, 1.0) as f32;
+///         self.x = Some(x);
+///         Ok(Reset { obs: vec![x], info: Info::new() })
+///     }
+///
+///     fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
+///         self.spec.check_action(action)?;
+///         let x = self.x.ok_or_else(|| EnvError::NeedsReset { id: self.spec.id.clone() })?;
+///         let x = x + self.spec.action_space.clamp(action)[0];
+///         self.x = Some(x);
+///         let terminated = self.spec.terminates(&[x]);
+///         Ok(Step { obs: vec![x], reward: -f64::from(x * x), terminated, truncated: false, info: Info::new() })
+///     }
+///
+///     fn save(&self) -> State {
+///         let mut state = State::new();
+///         state.put("x", Vec::from_iter(self.x));
+///         state.nest("rng", self.rng.save());
+///         state
+///     }
+///
+///     fn restore(&mut self, state: State) -> Result<(), EnvError> {
+///         let unfit = |source| EnvError::BadState { id: self.spec.id.clone(), source };
+///         (self.rng, self.x) = Self::read(state).map_err(unfit)?;
+///         Ok(())
+///     }
+/// }
+///
+/// check_environment(|| dress(Box::new(Point::new()), Some(100)))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Environment: Send {
     /// What there is to know before the first step. It never changes.
     fn spec(&self) -> &Spec;
@@ -139,6 +211,31 @@ impl Spec {
         }
     }
 
+    /// What about the spec makes no sense by itself, if anything, and a hint.
+    pub(crate) fn problem(&self) -> Option<[String; 2]> {
+        for (name, space) in [("observation", &self.observation_space), ("action", &self.action_space)] {
+            let sound = !space.low.is_empty()
+                && space.low.len() == space.high.len()
+                && space.low.iter().zip(&space.high).all(|(low, high)| low <= high);
+            if !sound {
+                let hint = "a space has one entry or more, and no lower end above its upper end";
+                return Some([format!("the {name} space goes {space}"), hint.into()]);
+            }
+        }
+        let dim = self.observation_space.dim();
+        let mut bounds = self.termination.iter().flat_map(|rule| rule.bounds.iter().chain(&rule.goal));
+        if let Some(bound) = bounds.find(|bound| bound.index >= dim) {
+            let hint = "the first entry is 0";
+            return Some([format!("its rule has a bound on {bound}, on an observation of {dim} entries"), hint.into()]);
+        }
+        if let Some(problem) = self.termination.as_ref().and_then(Termination::problem) {
+            let hint = "`low` is below `high`; a rule that never ends an episode is `Termination::never()`";
+            return Some([format!("{problem} of its rule"), hint.into()]);
+        }
+        let hint = "1 or more steps, or `None` for no limit";
+        (self.max_episode_steps == Some(0)).then(|| ["a time limit of no steps".into(), hint.into()])
+    }
+
     /// Whether an episode has terminated at this observation `[O]`; `false` where there is no rule.
     #[must_use]
     pub fn terminates(&self, obs: &[f32]) -> bool {
@@ -188,121 +285,6 @@ pub struct Step {
     pub info: Info,
 }
 
-/// What can go wrong with an environment.
-#[derive(Debug, Error, PartialEq)]
-pub enum EnvError {
-    /// No environment has this id.
-    #[error("unknown environment `{id}`\nhint: the nearest known ids are `{}`", .nearest.join("`, `"))]
-    UnknownId {
-        /// What was asked for.
-        id: String,
-        /// Known ids, nearest first.
-        nearest: Vec<String>,
-    },
-    /// An action with the wrong number of entries.
-    #[error("`{id}` was given an action of length {found}\nhint: its actions have {expected} entries")]
-    ActionLength {
-        /// The environment.
-        id: String,
-        /// The action's length.
-        found: usize,
-        /// The length of its action space.
-        expected: usize,
-    },
-    /// An action with a NaN or an infinity.
-    #[error(
-        "`{id}` was given an action whose entry {index} is {value}\nhint: look for the NaN upstream, in the policy"
-    )]
-    NonFiniteAction {
-        /// The environment.
-        id: String,
-        /// Which entry.
-        index: usize,
-        /// Its value.
-        value: f32,
-    },
-    /// A step before the first reset, or after the end of an episode.
-    #[error(
-        "`{id}` was stepped without an episode\nhint: call `reset` first, and again after `terminated` or `truncated`"
-    )]
-    NeedsReset {
-        /// The environment.
-        id: String,
-    },
-    /// What one of several environments side by side says.
-    #[error("environment {index} of {count}: {error}")]
-    OneOf {
-        /// Which, from 0.
-        index: usize,
-        /// Of how many.
-        count: usize,
-        /// What it says.
-        error: Box<EnvError>,
-    },
-    /// An action space that cannot be mapped to [-1, 1].
-    #[error("entry {index} of the actions of `{id}` lies in [{low}, {high}]\nhint: rescaling needs finite bounds")]
-    UnboundedActions {
-        /// The environment.
-        id: String,
-        /// Which entry.
-        index: usize,
-        /// Its lower end.
-        low: f32,
-        /// Its upper end.
-        high: f32,
-    },
-    /// A physical parameter that the task does not have, or a factor that makes no sense.
-    #[error(
-        "`{id}` cannot have {factor} times its {parameter}\nhint: factors are positive, and this task has the parameters [{known}]"
-    )]
-    Physics {
-        /// The environment.
-        id: String,
-        /// The parameter.
-        parameter: &'static str,
-        /// The factor on it.
-        factor: f64,
-        /// The parameters that the task has.
-        known: String,
-    },
-    /// A task of MuJoCo that cannot be had here.
-    #[error(transparent)]
-    Mujoco(#[from] MujocoError),
-    /// Keys of `[env]` that ask for something impossible: the whole message, with its hint.
-    #[error("{0}")]
-    Config(String),
-    /// An environment in Python that cannot go on.
-    #[error(transparent)]
-    Bridge(#[from] BridgeError),
-    /// A saved state that does not fit.
-    #[error("`{id}` cannot go back to this state: {source}\nhint: was it saved by this environment and version?")]
-    BadState {
-        /// The environment.
-        id: String,
-        /// What is wrong with it.
-        source: StateError,
-    },
-}
-
-impl EnvError {
-    /// The same error as one of several environments says it; of a single one nothing is added.
-    #[must_use]
-    pub fn of_environment(self, index: usize, count: usize) -> Self {
-        if count == 1 { self } else { Self::OneOf { index, count, error: Box::new(self) } }
-    }
-
-    /// Whether an environment did not lead where it led before, so that no state of it can be brought back.
-    #[must_use]
-    pub fn is_not_repeatable(&self) -> bool {
-        matches!(self, Self::Bridge(BridgeError::NotRepeatable { .. }))
-    }
-
-    /// For `map_err`: a [`StateError`] met while restoring `id`.
-    pub(crate) fn bad_state(id: &str) -> impl Fn(StateError) -> Self + '_ {
-        move |source| Self::BadState { id: id.into(), source }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,13 +301,5 @@ mod tests {
         assert_eq!(message(&[0.0]), "`Test-v0` was given an action of length 1\nhint: its actions have 2 entries");
         assert!(message(&[0.0, f32::NAN]).contains("entry 1 is NaN"));
         assert!(message(&[f32::NEG_INFINITY, 0.0]).contains("entry 0 is -inf"));
-    }
-
-    #[test]
-    fn a_bad_state_names_the_environment_and_the_array() {
-        let error = EnvError::bad_state("Test-v0")(StateError::Missing("physics".into()));
-        assert!(
-            error.to_string().starts_with("`Test-v0` cannot go back to this state: the saved state has no `physics`")
-        );
     }
 }

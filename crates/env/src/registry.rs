@@ -1,18 +1,17 @@
-//! Environments by id. A new task is one entry in `REGISTRY`; the time limit, the order of calls and the rescaling of
-//! actions are added here, the same for all.
+//! The tasks that are shipped. A new one is one entry in `REGISTRY`; [`tasks`](crate::tasks) adds the time limit, the
+//! order of calls and the rescaling of actions, the same for all.
 
 use crate::classic::{AcrobotSwingUp, CartPoleContinuous, CartPoleSwingUp, MountainCarContinuous, Pendulum};
 use crate::config::{EnvConfig, MujocoConfig};
-use crate::environment::{EnvError, Environment};
-use crate::gym;
+use crate::environment::Environment;
+use crate::error::EnvError;
 use crate::mujoco::task::Task;
 use crate::mujoco::{HalfCheetah, Hopper, InvertedPendulum, Mujoco, Reacher, Swimmer, Walker2d};
-use crate::wrappers::{EnforceOrder, RescaleAction, TimeLimit};
 
 /// What a list of environments shows. A test holds the dimensions against the environment itself.
 #[derive(Clone, Copy, Debug)]
 pub struct EnvInfo {
-    /// What [`make`] takes: `Name-vN`.
+    /// What [`make`](crate::make) takes: `Name-vN`.
     pub id: &'static str,
     /// One line on the task.
     pub description: &'static str,
@@ -34,6 +33,10 @@ enum Build {
     /// It needs what `[env.mujoco]` says where to find.
     Mujoco(fn(&MujocoConfig) -> Result<Box<dyn Environment>, EnvError>),
 }
+
+/// Where to give the keys of `[env.mujoco]`.
+pub(crate) const NO_MUJOCO: &str =
+    "it is for the MuJoCo tasks of `foresee list envs`, as `Hopper-v5`; those of Python bring their own";
 
 const REGISTRY: &[EnvInfo] = &[
     EnvInfo {
@@ -130,78 +133,32 @@ fn mujoco<T: Task + 'static>(config: &MujocoConfig) -> Result<Box<dyn Environmen
     Ok(Box::new(Mujoco::<T>::new(config)?))
 }
 
-/// All environments, in the order of a list for users.
+/// All shipped tasks, in the order of a list for users.
 #[must_use]
 pub fn list() -> &'static [EnvInfo] {
     REGISTRY
 }
 
-/// The environment with this id, of the list or `gym:...`, as an agent sees it: actions in [-1, 1], time limit, order of
-/// calls enforced.
-///
-/// # Errors
-/// If there is none of that id, or it cannot be built here.
-pub fn make(id: &str) -> Result<Box<dyn Environment>, EnvError> {
-    Ok(Box::new(RescaleAction::new(make_unscaled(id)?)?))
-}
-
-/// As [`make`], with actions in the task's own range and units: what `gymnasium.make` gives.
-///
-/// # Errors
-/// As [`make`].
-pub fn make_unscaled(id: &str) -> Result<Box<dyn Environment>, EnvError> {
-    make_around(&EnvConfig::new(id), Ok)
-}
-
-/// The task of `[env]` as [`make_unscaled`] gives it, with what `around` lays around the task inside its time limit.
-pub(crate) fn make_around(
-    config: &EnvConfig,
-    around: impl FnOnce(Box<dyn Environment>) -> Result<Box<dyn Environment>, EnvError>,
-) -> Result<Box<dyn Environment>, EnvError> {
-    let id = &config.id;
-    if id.starts_with(gym::PREFIX) {
-        refuse_mujoco(config)?;
-        return Ok(Box::new(EnforceOrder::new(around(gym::make(config)?)?)));
-    }
-    let info = REGISTRY.iter().find(|info| info.id == id);
-    let info = info.ok_or_else(|| EnvError::UnknownId { id: id.clone(), nearest: nearest(id) })?;
-    let task = match info.build {
-        Build::Native(build) => {
-            refuse_mujoco(config)?;
-            build()
+impl EnvInfo {
+    /// The task alone, without a wrapper, for `[env]`.
+    ///
+    /// # Errors
+    /// If it cannot be built here, or a key is given that it does not read.
+    pub(crate) fn task(&self, config: &EnvConfig) -> Result<Box<dyn Environment>, EnvError> {
+        match self.build {
+            Build::Native(build) => {
+                config.refuse_mujoco(NO_MUJOCO)?;
+                Ok(build())
+            }
+            Build::Mujoco(build) => build(&config.mujoco),
         }
-        Build::Mujoco(build) => build(&config.mujoco)?,
-    };
-    let mut env = around(task)?;
-    if let Some(limit) = info.max_episode_steps {
-        env = Box::new(TimeLimit::new(env, limit));
     }
-    Ok(Box::new(EnforceOrder::new(env)))
-}
-
-/// Checks that nothing is said about a MuJoCo that the task does not use.
-fn refuse_mujoco(config: &EnvConfig) -> Result<(), EnvError> {
-    let MujocoConfig { library, assets } = &config.mujoco;
-    let given = [("library", library.is_some()), ("assets", assets.is_some())];
-    given.into_iter().find(|(_, given)| *given).map_or(Ok(()), |(key, _)| {
-        let id = &config.id;
-        let hint =
-            "hint: it is for the MuJoCo tasks of `foresee list envs`, as `Hopper-v5`; those of Python bring their own";
-        Err(EnvError::Config(format!("`env.mujoco.{key}` is given for `{id}`\n{hint}")))
-    })
-}
-
-/// Up to three known ids, by Jaro-Winkler similarity without regard to case.
-fn nearest(id: &str) -> Vec<String> {
-    let similarity = |info: &EnvInfo| strsim::jaro_winkler(&id.to_lowercase(), &info.id.to_lowercase());
-    let mut known: Vec<&EnvInfo> = REGISTRY.iter().collect();
-    known.sort_by(|a, b| similarity(b).total_cmp(&similarity(a)));
-    known.into_iter().take(3).map(|info| info.id.to_owned()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::make;
     use crate::mujoco::of_test::environments_of_test;
     use crate::space::BoxSpace;
 
@@ -234,15 +191,5 @@ mod tests {
     fn ids_are_unique() {
         let ids: std::collections::BTreeSet<_> = list().iter().map(|info| info.id).collect();
         assert_eq!(ids.len(), list().len());
-    }
-
-    #[test]
-    fn an_unknown_id_is_answered_with_the_nearest() {
-        let error = make("pendulum-v0").err().unwrap();
-        assert!(matches!(&error, EnvError::UnknownId { nearest, .. } if nearest[0] == "Pendulum-v1"), "{error:?}");
-        let message = error.to_string();
-        assert!(
-            message.starts_with("unknown environment `pendulum-v0`\nhint: the nearest known ids are `Pendulum-v1`")
-        );
     }
 }

@@ -44,10 +44,10 @@ rejects! {
     a_space_with_corners_of_different_length_is_found: Spec, "the observation space", {
         fn spec(spec: &mut Spec) { spec.observation_space.low.pop(); }
     }
-    a_termination_rule_beyond_the_observation_is_found: Spec, "index: 3", {
+    a_termination_rule_beyond_the_observation_is_found: Spec, "entry 3", {
         fn spec(spec: &mut Spec) { spec.termination = Some(cosine_above(3, 0.0)); }
     }
-    a_goal_beyond_the_observation_is_found: Spec, "index: 3", {
+    a_goal_beyond_the_observation_is_found: Spec, "entry 3", {
         fn spec(spec: &mut Spec) { spec.termination = Some(Termination::inside(cosine_above(3, 0.0).bounds)); }
     }
     a_time_limit_of_no_steps_is_found: Spec, "no steps", {

@@ -6,10 +6,16 @@ use std::time::{Duration, Instant};
 
 use foresee_core::{State, Stream};
 use foresee_env::{
-    Autoreset, EnvConfig, EnvError, Environment, Reset, Spec, Step, VectorEnvironment, VectorStep, Work, make,
+    Autoreset, EnvConfig, EnvError, EnvFactory, Environment, Reset, Spec, Step, Tasks, VectorEnvironment, VectorStep,
+    Work, make,
 };
 
 const MODES: [Autoreset; 3] = [Autoreset::NextStep, Autoreset::SameStep, Autoreset::Disabled];
+
+/// The environments of a shipped task.
+fn factory(id: &str, seed: u64) -> EnvFactory {
+    EnvConfig::new(id).factory(&Tasks::default(), seed)
+}
 
 /// A pendulum that says where its work is done, and dies in one of its steps.
 struct Pretender {
@@ -78,16 +84,16 @@ fn whoever_does_the_work_the_results_are_the_same() {
 
 #[test]
 fn an_environment_beside_others_is_the_same_as_alone() {
-    let config = EnvConfig::new("Pendulum-v1");
+    let pendulums = factory("Pendulum-v1", 5);
     let of_first = |count| {
-        let mut envs = VectorEnvironment::new(&config, 5, count, Autoreset::NextStep).unwrap();
+        let mut envs = VectorEnvironment::new(&pendulums, count, Autoreset::NextStep).unwrap();
         let seeds = envs.seeds(Stream::new(5, "env/reset"));
         let first = envs.reset(&seeds).unwrap().swap_remove(0);
         let steps: Vec<_> = play(&mut envs, 0, 205).into_iter().map(|mut steps| steps.swap_remove(0)).collect();
         (first, steps)
     };
     let alone = of_first(1);
-    let mut env = config.make(5).unwrap();
+    let mut env = pendulums().unwrap();
     assert_eq!(env.reset(Some(Stream::new(5, "env/reset").at(0, 0).bits64())).unwrap(), alone.0);
     for count in [2, 3, 8] {
         assert!(of_first(count) == alone, "{count} environments");
@@ -96,8 +102,8 @@ fn an_environment_beside_others_is_the_same_as_alone() {
 
 #[test]
 fn a_saved_vector_goes_on_where_it_was_in_every_mode() {
-    let config = EnvConfig::new("Pendulum-v1");
-    let make = |mode| VectorEnvironment::new(&config, 0, 3, mode).unwrap();
+    let pendulums = factory("Pendulum-v1", 0);
+    let make = |mode| VectorEnvironment::new(&pendulums, 3, mode).unwrap();
     for mode in MODES {
         // In an episode, and at its end, where the modes differ.
         for steps in [7, 200] {
@@ -123,7 +129,7 @@ fn a_saved_vector_goes_on_where_it_was_in_every_mode() {
 
 #[test]
 fn a_state_of_other_environments_is_refused_and_all_need_a_reset_then() {
-    let make = |id: &str, count| VectorEnvironment::new(&EnvConfig::new(id), 0, count, Autoreset::NextStep).unwrap();
+    let make = |id: &str, count| VectorEnvironment::new(&factory(id, 0), count, Autoreset::NextStep).unwrap();
     let mut envs = make("Pendulum-v1", 3);
     envs.reset(&[None; 3]).unwrap();
     for (mut other, message) in [
@@ -219,14 +225,15 @@ fn those_in_other_processes_are_all_closed_at_the_same_time_also_where_one_canno
     for made in [4, 3] {
         let closing = Arc::new(AtomicUsize::new(0));
         let number = AtomicUsize::new(0);
-        let make = || match number.fetch_add(1, Ordering::SeqCst) {
+        let counter = Arc::clone(&closing);
+        let make: EnvFactory = Arc::new(move || match number.fetch_add(1, Ordering::SeqCst) {
             number if number < made => {
-                let (inner, closing) = (Pretender::boxed(Work::Outside, 0), Arc::clone(&closing));
+                let (inner, closing) = (Pretender::boxed(Work::Outside, 0), Arc::clone(&counter));
                 Ok(Box::new(Closing { inner, closing, most: made }) as Box<dyn Environment>)
             }
             _ => Err(EnvError::Config("no more".into())),
-        };
-        let vector = VectorEnvironment::beside(make().unwrap(), 4, Autoreset::NextStep, make);
+        });
+        let vector = VectorEnvironment::beside(make().unwrap(), &make, 4, Autoreset::NextStep);
         assert_eq!(vector.is_ok(), made == 4);
         drop(vector);
         assert_eq!(closing.load(Ordering::SeqCst), made, "at the same time");
@@ -235,16 +242,16 @@ fn those_in_other_processes_are_all_closed_at_the_same_time_also_where_one_canno
 
 #[test]
 fn one_that_cannot_be_made_is_named() {
-    let cannot = || Err(EnvError::Config("no more".into()));
+    let cannot: EnvFactory = Arc::new(|| Err(EnvError::Config("no more".into())));
     for work in [Work::Light, Work::Heavy, Work::Outside] {
-        let vector = VectorEnvironment::beside(Pretender::boxed(work, 0), 3, Autoreset::NextStep, cannot);
+        let vector = VectorEnvironment::beside(Pretender::boxed(work, 0), &cannot, 3, Autoreset::NextStep);
         assert_eq!(vector.err().unwrap().to_string(), "environment 1 of 3: no more");
     }
 }
 
 #[test]
 fn what_the_mask_leaves_out_stands_still() {
-    let mut envs = VectorEnvironment::new(&EnvConfig::new("Pendulum-v1"), 0, 3, Autoreset::Disabled).unwrap();
+    let mut envs = VectorEnvironment::new(&factory("Pendulum-v1", 0), 3, Autoreset::Disabled).unwrap();
     let resets = envs.reset_where(&[true, false, true], &[Some(1), Some(2), Some(3)]).unwrap();
     assert_eq!(resets.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
     let before = envs.save().part("2");

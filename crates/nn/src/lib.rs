@@ -37,4 +37,4 @@ pub use dynamics::{Dynamics, ImaginedStep, StepDraws};
 pub use init::Init;
 pub use mlp::Mlp;
 pub use parameters::Parameters;
-pub use value_view::ValueView;
+pub use value_view::{NoValues, ValueHeads, ValueView};

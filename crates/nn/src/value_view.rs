@@ -3,6 +3,7 @@
 //! The trait stands here so that the world model and the agent need not know each other.
 
 use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::cpu::{LANES, panels};
 use crate::tensors;
@@ -37,5 +38,35 @@ pub trait ValueView: Sync {
                 panels::pack(rows, obs_dim, panel);
             }
         }
+    }
+}
+
+/// Which of an agent's value heads are asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValueHeads {
+    /// All critics and all target critics.
+    #[default]
+    All,
+    /// The target critics alone.
+    Target,
+}
+
+/// The view of a loss that asks for nothing: no heads.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoValues;
+
+impl ValueView for NoValues {
+    fn heads(&self) -> usize {
+        0
+    }
+
+    fn values(&self, states: Tensor<2>) -> Tensor<2> {
+        Tensor::zeros([0, states.dims()[0]], &states.device())
+    }
+
+    fn value_gradients(&self, states: Tensor<2>) -> Tensor<3> {
+        let [rows, obs_dim] = states.dims();
+        Tensor::zeros([0, rows, obs_dim], &states.device())
     }
 }

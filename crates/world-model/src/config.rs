@@ -1,7 +1,13 @@
 //! The keys of `[model]`, `[model.ensemble]`, `[model.loss]` and `[model.fit]`.
 
-use foresee_nn::Decay;
+use std::sync::Arc;
+
+use foresee_core::Explained;
+use foresee_nn::{Decay, ValueHeads};
 use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::loss::{LossKinds, ModelLoss};
 
 /// More members are a slip of the finger.
 const MOST_MEMBERS: usize = 1024;
@@ -11,9 +17,12 @@ const WIDEST: usize = 1 << 16;
 const LARGEST_BATCH: usize = 1 << 24;
 
 /// `[model]`
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
+    /// Which model: `ensemble`, or one of another crate.
+    #[serde(skip_serializing_if = "is_ensemble")]
+    pub kind: String,
     /// What a member predicts: `gaussian` (mean and log-variance) or `deterministic` (mean alone, noise-free rollouts).
     /// Unset: `gaussian` for `mle`, which needs it, and `deterministic` for every other loss.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -24,22 +33,42 @@ pub struct ModelConfig {
     pub loss: LossConfig,
     /// `[model.fit]`
     pub fit: FitConfig,
+    /// `[model.own]`: keys of a model of another crate.
+    #[serde(skip_serializing_if = "Table::is_empty")]
+    pub own: Table,
+}
+
+/// The name of the ensemble in a config.
+pub const ENSEMBLE: &str = "ensemble";
+
+fn is_ensemble(kind: &str) -> bool {
+    kind == ENSEMBLE
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            kind: ENSEMBLE.into(),
+            head: None,
+            ensemble: EnsembleConfig::default(),
+            loss: LossConfig::default(),
+            fit: FitConfig::default(),
+            own: Table::new(),
+        }
+    }
 }
 
 impl ModelConfig {
-    /// The head in force.
+    /// The head in force under a loss.
     #[must_use]
-    pub fn head(&self) -> Head {
-        self.head.unwrap_or(match self.loss.kind {
-            LossKind::Mle => Head::Gaussian,
-            _ => Head::Deterministic,
-        })
+    pub fn head(&self, loss: &dyn ModelLoss) -> Head {
+        self.head.unwrap_or(loss.default_head())
     }
 
-    /// What is impossible about these values, if anything: the message, with its hint.
+    /// What is impossible about these values under a loss, if anything: the message, with its hint.
     #[must_use]
-    pub fn problem(&self) -> Option<String> {
-        let Self { ensemble, loss, fit, .. } = self;
+    pub fn problem(&self, loss: &dyn ModelLoss) -> Option<String> {
+        let Self { ensemble, fit, .. } = self;
         if ensemble.members == 0 {
             return Some("`model.ensemble.members` is 0\nhint: an ensemble has at least one member".into());
         }
@@ -58,16 +87,10 @@ impl ModelConfig {
         if fit.batch > LARGEST_BATCH {
             return Some(format!("`model.fit.batch` is {}\nhint: at most {LARGEST_BATCH}", fit.batch));
         }
-        if loss.kind == LossKind::Mle && self.head() == Head::Deterministic {
-            return Some(
-                "`model.loss.kind` is mle, but `model.head` is deterministic\nhint: a likelihood needs a variance: set `model.head = \"gaussian\"` or leave it out"
-                    .into(),
-            );
-        }
-        if !(loss.clip_quantile > 0.0 && loss.clip_quantile <= 1.0) {
+        if loss.fits_variance() && self.head(loss) == Head::Deterministic {
             return Some(format!(
-                "`model.loss.clip_quantile` is {}\nhint: a quantile above 0 and up to 1; 1.0 clips nothing",
-                loss.clip_quantile
+                "`model.loss.kind` is {}, but `model.head` is deterministic\nhint: a likelihood needs a variance: set `model.head = \"gaussian\"` or leave it out",
+                self.loss.kind
             ));
         }
         if fit.every == 0 || fit.batch == 0 || fit.max_steps == 0 || fit.max_epochs == Some(0) {
@@ -128,103 +151,61 @@ impl Default for EnsembleConfig {
     }
 }
 
-/// Which loss fits the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LossKind {
-    /// Gaussian likelihood.
-    Mle,
-    /// Squared error.
-    Mse,
-    /// Value-gradient weighted squared error.
-    Vagram,
-    /// Squared error of the value at the predicted state.
-    Itervaml,
-    /// Squared error weighted by the value.
-    ValueWeighted,
-}
-
-impl LossKind {
-    /// Every loss with a line on each, in the order `foresee list losses` prints.
-    pub const ALL: [(Self, &'static str); 5] = [
-        (Self::Mle, "Gaussian likelihood: right everywhere (PETS, MBPO)"),
-        (Self::Mse, "squared error: right everywhere, without a variance"),
-        (Self::Vagram, "value-gradient weighted: right where the value function is steep (Voelcker et al. 2022)"),
-        (Self::Itervaml, "error of the value at the predicted state: right about what follows (Farahmand 2018)"),
-        (Self::ValueWeighted, "squared error weighted by the value's size: right where much is at stake"),
-    ];
-
-    /// Its name in a config.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Mle => "mle",
-            Self::Mse => "mse",
-            Self::Vagram => "vagram",
-            Self::Itervaml => "itervaml",
-            Self::ValueWeighted => "value_weighted",
-        }
-    }
-
-    /// Whether it asks for the agent's values.
-    #[must_use]
-    pub fn is_value_aware(self) -> bool {
-        !matches!(self, Self::Mle | Self::Mse)
-    }
-}
-
-/// Which of VaGraM's two bounds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Form {
-    /// Σ_d (∂_d V · err_d)²: the paper's, by Cauchy-Schwarz.
-    #[default]
-    Bounded,
-    /// (∇V · err)²: rank one; directions along which the value does not change are free.
-    Unbounded,
-}
-
-/// Which value heads a value-aware loss asks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Heads {
-    /// Both critics and both target critics.
-    #[default]
-    All,
-    /// The target critics alone.
-    Target,
-}
-
-/// `[model.loss]`. Keys that a kind does not use are allowed, so that one word swaps the loss.
+/// `[model.loss]`: a loss by name, what all value-aware losses share, and the loss's own keys beside them. Keys of other
+/// losses are allowed, so that one word swaps the loss.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct LossConfig {
-    /// `mle`, `mse`, `vagram`, `itervaml` or `value_weighted`.
-    pub kind: LossKind,
-    /// `vagram`: `bounded` or `unbounded`.
-    pub form: Form,
-    /// `vagram`: gradients longer than this quantile of their head's norms are shortened to it; 1.0 clips nothing.
-    pub clip_quantile: f64,
-    /// `vagram`, `itervaml`, `value_weighted`: which value heads are asked, `all` or `target`.
-    pub heads: Heads,
-    /// `vagram`, `itervaml`: whether a value's derivative by the state goes through the policy too; without, the action
-    /// is held fixed.
+    /// Which loss: `foresee list losses`.
+    pub kind: String,
+    /// Value-aware losses: which value heads are asked, `all` or `target`.
+    pub heads: ValueHeads,
+    /// Value-aware losses: whether a value's derivative by the state goes through the policy too; without, the action is
+    /// held fixed.
     pub through_policy: bool,
-    /// `vagram`, `itervaml`, `value_weighted`: until this real step the mean squared error is added, because a young
-    /// critic knows nothing yet.
+    /// Value-aware losses: until this real step the mean squared error is added, because a young critic knows nothing
+    /// yet.
     pub add_mse_until: u64,
+    /// The loss's own keys.
+    #[serde(flatten)]
+    pub keys: Table,
 }
 
 impl Default for LossConfig {
     fn default() -> Self {
         Self {
-            kind: LossKind::Vagram,
-            form: Form::Bounded,
-            clip_quantile: 0.95,
-            heads: Heads::All,
+            kind: "vagram".into(),
+            heads: ValueHeads::All,
             through_policy: false,
             add_mse_until: 1000,
+            keys: Table::new(),
         }
+    }
+}
+
+/// The keys that all losses share.
+const SHARED_LOSS_KEYS: [&str; 4] = ["kind", "heads", "through_policy", "add_mse_until"];
+
+impl LossConfig {
+    /// The loss of this name, with its other keys at their defaults.
+    #[must_use]
+    pub fn named(kind: &str) -> Self {
+        Self { kind: kind.into(), ..Self::default() }
+    }
+
+    /// The same with one of the loss's own keys set.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.keys.insert(key.into(), value.into());
+        self
+    }
+
+    /// The loss, among those that are known, and its own keys with all defaults.
+    ///
+    /// # Errors
+    /// If there is none of that name, or a key does not fit it.
+    pub fn choose(&self, losses: &LossKinds) -> Result<(Arc<dyn ModelLoss>, Table), Explained> {
+        losses.choose(&["model", "loss"], &SHARED_LOSS_KEYS, &self.kind, &self.keys)
     }
 }
 

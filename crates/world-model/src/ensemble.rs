@@ -5,13 +5,15 @@
 //! lv ← max − softplus(max − lv); lv ← min + softplus(lv − min).
 
 use burn::tensor::activation::softplus;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use foresee_core::stream::below;
 use foresee_core::{State, StateError, Stream};
 use foresee_nn::cpu::Part;
 use foresee_nn::host::Slot;
-use foresee_nn::{Activation, Init, Mlp, Parameters, Shape, tensors};
+use foresee_nn::{Activation, Init, Mlp, Parameters, Shape, StepDraws, tensors};
 
 use crate::config::{EnsembleConfig, Head};
+use crate::model::ModelStep;
 use crate::normalizer::Normalizer;
 
 /// Where the learned bounds of the log-variance start: nearly no noise, and a standard deviation of 1.3.
@@ -141,6 +143,73 @@ impl Ensemble {
     #[must_use]
     pub fn predict(&self, inputs: Tensor<3>) -> Prediction {
         predict(&self.net, self.bounds.as_ref(), inputs, self.obs_dim + 1)
+    }
+
+    /// Columns of the noise of a step: `O + 1` with a Gaussian head, 0 without.
+    #[must_use]
+    pub fn noise_width(&self) -> usize {
+        if self.bounds.is_some() { self.obs_dim + 1 } else { 0 }
+    }
+
+    /// One step from observations `[B, O]` under actions `[B, A]`: row `b` is imagined by elite
+    /// `below(words[b], elites)`, whose prediction gets the row's noise where the head is Gaussian. Differentiable in
+    /// observations and actions; the parameters are constants.
+    #[must_use]
+    pub fn step(&self, obs: Tensor<2>, action: Tensor<2>, draws: &StepDraws) -> ModelStep {
+        let members: Vec<usize> = draws.words.iter().map(|&word| self.elites[below(word, self.elites.len())]).collect();
+        let Prediction { mean, logvar } = self.predict_rows(obs.clone(), action, &members);
+        let mut change: Tensor<2> = mean.squeeze_dim(0);
+        if let Some(logvar) = logvar {
+            change = change + logvar.squeeze_dim::<2>(0).mul_scalar(0.5).exp() * draws.noise.clone();
+        }
+        ModelStep {
+            next_obs: obs + change.clone().narrow(1, 0, self.obs_dim),
+            reward: change.narrow(1, self.obs_dim, 1).squeeze_dim(1),
+        }
+    }
+
+    /// The prediction of each row by its own member, `[1, B, O + 1]`, from observations `[B, O]` and actions `[B, A]` that
+    /// are not normalised.
+    ///
+    /// Rows are gathered by member, members with fewer rows filled up with row 0: one forward pass of all networks.
+    ///
+    /// # Panics
+    /// If there are no rows, or not one member a row.
+    #[track_caller]
+    #[must_use]
+    pub fn predict_rows(&self, obs: Tensor<2>, action: Tensor<2>, members: &[usize]) -> Prediction {
+        let rows = obs.dims()[0];
+        assert!(rows > 0 && rows == members.len(), "{rows} rows, {} members for them", members.len());
+        let device = obs.device();
+        let [mean, std] = self.normalizer.moments().map(|all| tensors::from_vec(all.to_vec(), [1, all.len()], &device));
+        let inputs = (Tensor::cat(vec![obs, action], 1) - mean) / std;
+
+        let mut of_member: Vec<Vec<i32>> = vec![Vec::new(); self.members()];
+        for (row, &member) in members.iter().enumerate() {
+            of_member[member].push(row as i32);
+        }
+        let most = of_member.iter().map(Vec::len).max().unwrap_or(0);
+        let (mut taken, mut place) = (Vec::with_capacity(self.members() * most), vec![0_i32; rows]);
+        for (member, of_member) in of_member.iter().enumerate() {
+            for (k, &row) in of_member.iter().enumerate() {
+                place[row as usize] = (member * most + k) as i32;
+            }
+            taken.extend(of_member);
+            taken.resize((member + 1) * most, 0);
+        }
+        let numbers = |all: Vec<i32>| {
+            let count = all.len();
+            Tensor::<1, Int>::from_data(TensorData::new(all, [count]), &device)
+        };
+        let width = inputs.dims()[1];
+        let grouped = inputs.select(0, numbers(taken)).reshape([self.members(), most, width]);
+        let place = numbers(place);
+        let back = |all: Tensor<3>| {
+            let channels = all.dims()[2];
+            all.reshape([self.members() * most, channels]).select(0, place.clone()).unsqueeze_dim::<3>(0)
+        };
+        let Prediction { mean, logvar } = self.predict(grouped);
+        Prediction { mean: back(mean), logvar: logvar.map(back) }
     }
 
     /// As arrays.

@@ -9,23 +9,25 @@ use burn::tensor::{Device, Tensor};
 use foresee_core::Batch;
 use foresee_nn::{ValueView, tensors};
 
+use crate::DeviceTransitions;
 use crate::config::ModelConfig;
-use crate::fit_tensors::FitTensors;
+use crate::fit_tensors::{Company, FitTensors};
+use crate::loss::{CallRows, ModelLoss, Needs, RowTerms};
 use crate::normalizer::Normalizer;
 use crate::split::Split;
-use crate::value_terms::ValueTerms;
 
 /// The rows of a training call, and what each of them counts.
 #[derive(Clone, Copy, Debug)]
 pub struct TrainingRows<'a> {
     batch: &'a Batch,
     weights: Option<&'a [f32]>,
+    on_device: Option<DeviceTransitions<'a>>,
 }
 
 impl<'a> From<&'a Batch> for TrainingRows<'a> {
     /// Every row counts once.
     fn from(batch: &'a Batch) -> Self {
-        Self { batch, weights: None }
+        Self { batch, weights: None, on_device: None }
     }
 }
 
@@ -42,7 +44,13 @@ impl<'a> TrainingRows<'a> {
         if let Some(weight) = weights.iter().find(|&&weight| !(weight >= 0.0 && weight.is_finite())) {
             panic!("a row's weight is {weight}");
         }
-        Self { batch, weights: Some(weights) }
+        Self { batch, weights: Some(weights), on_device: None }
+    }
+
+    /// The same rows where the device has them already: what is computed there from them is not sent again.
+    #[must_use]
+    pub fn on_device(self, on_device: Option<DeviceTransitions<'a>>) -> Self {
+        Self { on_device, ..self }
     }
 
     /// The rows.
@@ -55,79 +63,101 @@ impl<'a> TrainingRows<'a> {
 /// The data of one training call.
 #[derive(Clone, Debug)]
 pub(crate) struct FitData {
-    rows: usize,
     pub(crate) split: Split,
+    pub(crate) store: Store,
+    /// Numbers about the call that are reported with the fit.
+    pub(crate) diagnostics: Vec<(&'static str, f64)>,
+}
+
+/// Where the rows are, for the form in which steps are taken.
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one a training call")]
+pub(crate) enum Store {
+    /// In host memory, for steps on panels.
+    Host(HostRows),
+    /// In tensors, for steps in tensor operations.
+    Tensors(FitTensors),
+}
+
+/// Rows in host memory.
+#[derive(Clone, Debug)]
+pub(crate) struct HostRows {
+    rows: usize,
     /// Normalised model inputs, `[rows, O + A]`.
     pub(crate) inputs: Vec<f32>,
     /// (next_obs − obs, reward), `[rows, O + 1]`.
     pub(crate) targets: Vec<f32>,
-    pub(crate) values: ValueTerms,
-    /// What each row counts, `[rows]`.
+    /// The terms as the loss's panel form reads them.
+    pub(crate) terms: RowTerms,
+    /// Observations `[rows, O]`, for a loss that needs predicted states.
+    pub(crate) obs: Option<Vec<f32>>,
+    /// A factor on each row's loss, `[rows]`.
     pub(crate) row_weights: Option<Vec<f32>>,
     pub(crate) add_mse: bool,
-    /// The same on the device, where steps are taken in tensor operations.
-    pub(crate) tensors: Option<FitTensors>,
+}
+
+/// What a training call's data depend on, beside its rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) config: &'a ModelConfig,
+    pub(crate) loss: &'a dyn ModelLoss,
+    pub(crate) view: &'a dyn ValueView,
+    /// The run's seed, the call's number and the real steps taken.
+    pub(crate) seed: u64,
+    pub(crate) call: u64,
+    pub(crate) real_step: u64,
+    pub(crate) device: &'a Device,
+    /// Whether steps are taken in tensor operations.
+    pub(crate) in_tensors: bool,
 }
 
 impl FitData {
-    /// The data of a call, from `[seed, call, real_step]`; on the device too if steps are taken there in tensor operations.
-    pub(crate) fn new(
-        config: &ModelConfig,
-        rows: TrainingRows<'_>,
-        normalizer: &Normalizer,
-        view: &dyn ValueView,
-        [seed, call, real_step]: [u64; 3],
-        device: &Device,
-        in_tensors: bool,
-    ) -> Self {
-        let TrainingRows { batch: rows, weights } = rows;
-        let n = rows.rows;
-        let obs_dim = rows.obs.len() / n;
-        let mut inputs = raw_inputs(rows);
-        normalizer.apply_rows(&mut inputs);
-        let mut targets = Vec::with_capacity(n * (obs_dim + 1));
-        let steps = rows.obs.chunks_exact(obs_dim).zip(rows.next_obs.chunks_exact(obs_dim)).zip(&rows.reward);
-        for ((obs, next), &reward) in steps {
-            targets.extend(next.iter().zip(obs).map(|(next, obs)| next - obs));
-            targets.push(reward);
-        }
-        let mut data = Self {
-            rows: n,
-            split: Split::new(n, config.fit.holdout, config.ensemble.members, seed, call),
-            inputs,
-            targets,
-            values: ValueTerms::new(&config.loss, view, [&rows.obs, &rows.next_obs], obs_dim, device),
-            row_weights: weights.map(<[f32]>::to_vec),
-            add_mse: real_step < config.loss.add_mse_until,
-            tensors: None,
+    /// The data of a call, and the normaliser: that of the rows, or the one that is given.
+    pub(crate) fn new(call: &Call<'_>, rows: TrainingRows<'_>, given: Option<&Normalizer>) -> (Self, Normalizer) {
+        let Call { config, loss, view, device, in_tensors, .. } = *call;
+        let TrainingRows { batch, weights, on_device } = rows;
+        let n = batch.rows;
+        let mut inputs = raw_inputs(batch);
+        let normalizer = given.cloned().unwrap_or_else(|| Normalizer::from_rows(&inputs, inputs.len() / n));
+        let split = Split::new(n, config.fit.holdout, config.ensemble.members, call.seed, call.call);
+        let terms = loss.row_terms(&CallRows::new(batch, device).mirrored(on_device), view);
+        let diagnostics = loss.diagnostics(&terms);
+        let add_mse = loss.is_value_aware() && call.real_step < config.loss.add_mse_until;
+        let with = Company { needs: loss.needs(), terms: &terms, row_weights: weights, split: &split, add_mse };
+        let store = if let Some(all) = on_device.filter(|_| in_tensors) {
+            Store::Tensors(FitTensors::mirrored(all, &normalizer, n, &with, device))
+        } else if in_tensors {
+            normalizer.apply_rows(&mut inputs);
+            Store::Tensors(FitTensors::sent([&inputs, &targets(batch), &batch.obs], n, &with, device))
+        } else {
+            normalizer.apply_rows(&mut inputs);
+            let panel = loss.panel().expect("steps on panels are those of a loss with a panel form");
+            Store::Host(HostRows {
+                rows: n,
+                inputs,
+                targets: targets(batch),
+                terms: panel.terms(terms),
+                obs: (loss.needs() == Needs::PredictedStates).then(|| batch.obs.clone()),
+                row_weights: weights.map(<[f32]>::to_vec),
+                add_mse,
+            })
         };
-        data.tensors = in_tensors.then(|| FitTensors::new(&data, device));
-        data
-    }
-
-    /// The normaliser of these rows' inputs.
-    pub(crate) fn normalizer(rows: &Batch) -> Normalizer {
-        let inputs = raw_inputs(rows);
-        Normalizer::from_rows(&inputs, inputs.len() / rows.rows)
-    }
-
-    /// Rows of the call.
-    pub(crate) fn rows(&self) -> usize {
-        self.rows
+        (Self { split, store, diagnostics }, normalizer)
     }
 
     /// Inputs `[1, B, O + A]` and targets `[1, B, O + 1]` of a part of the holdout.
     pub(crate) fn of_holdout(&self, part: Range<usize>, device: &Device) -> (Tensor<3>, Tensor<3>) {
-        if let Some(tensors) = &self.tensors {
-            return tensors.gather(&tensors.holdout(part));
-        }
+        let data = match &self.store {
+            Store::Tensors(tensors) => return tensors.gather(&tensors.holdout(part)),
+            Store::Host(data) => data,
+        };
         let gather = |all: &[f32]| {
-            let width = all.len() / self.rows;
+            let width = all.len() / data.rows;
             let rows = self.split.holdout[part.clone()].iter().map(|&row| row as usize);
             let values = rows.flat_map(|row| &all[row * width..][..width]).copied().collect();
             tensors::from_vec(values, [1, part.len(), width], device)
         };
-        (gather(&self.inputs), gather(&self.targets))
+        (gather(&data.inputs), gather(&data.targets))
     }
 }
 
@@ -136,4 +166,16 @@ fn raw_inputs(rows: &Batch) -> Vec<f32> {
     let (obs_dim, action_dim) = (rows.obs.len() / rows.rows, rows.action.len() / rows.rows);
     let pairs = rows.obs.chunks_exact(obs_dim).zip(rows.action.chunks_exact(action_dim));
     pairs.flat_map(|(obs, action)| obs.iter().chain(action).copied()).collect()
+}
+
+/// (next_obs − obs, reward) of every row, `[rows, O + 1]`.
+fn targets(rows: &Batch) -> Vec<f32> {
+    let obs_dim = rows.obs.len() / rows.rows;
+    let mut targets = Vec::with_capacity(rows.rows * (obs_dim + 1));
+    let steps = rows.obs.chunks_exact(obs_dim).zip(rows.next_obs.chunks_exact(obs_dim)).zip(&rows.reward);
+    for ((obs, next), &reward) in steps {
+        targets.extend(next.iter().zip(obs).map(|(next, obs)| next - obs));
+        targets.push(reward);
+    }
+    targets
 }

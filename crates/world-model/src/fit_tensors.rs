@@ -1,16 +1,17 @@
 //! The data of a training call where its steps are taken in tensor operations: on the device for the length of the call,
-//! gathered there by index. What goes there later are an epoch's row numbers, once an epoch.
+//! gathered there by index. Transitions that the device has already are not sent again; later an epoch sends its row
+//! numbers, and nothing else.
 
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use foresee_nn::{ValueView, tensors};
 
+use crate::DeviceTransitions;
 use crate::ensemble::Prediction;
-use crate::fit_data::FitData;
-use crate::loss::{LossInput, ValueInput, itervaml};
+use crate::loss::{Extras, LossInput, Needs, RowTerms};
+use crate::normalizer::Normalizer;
 use crate::split::Split;
-use crate::value_terms::ValueTerms;
 
 /// Rows by number.
 #[derive(Clone, Debug)]
@@ -19,46 +20,64 @@ pub(crate) struct FitTensors {
     inputs: Tensor<2>,
     /// (next_obs − obs, reward), `[rows, O + 1]`.
     targets: Tensor<2>,
-    values: ValueTensors,
-    /// What each row counts, `[rows, 1]`.
+    /// The loss's terms, `[N, rows, K]`.
+    terms: Option<Tensor<3>>,
+    /// Observations `[rows, O]`, for a loss that needs predicted states.
+    obs: Option<Tensor<2>>,
+    /// `[rows, 1]`
     row_weights: Option<Tensor<2>>,
     holdout: Tensor<1, Int>,
     add_mse: bool,
 }
 
-/// [`ValueTerms`] on the device.
-#[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant, reason = "one a training call")]
-enum ValueTensors {
-    None,
-    /// Gradients, `[N, rows, O]`.
-    Gradients(Tensor<3>),
-    /// Observations `[rows, O]`, and values at the true next states `[rows, N]`.
-    Values {
-        obs: Tensor<2>,
-        values: Tensor<2>,
-    },
-    /// `[rows, 1]`
-    Weights(Tensor<2>),
+/// What a call's tensors are made of, beside inputs and targets.
+pub(crate) struct Company<'a> {
+    pub(crate) needs: Needs,
+    pub(crate) terms: &'a RowTerms,
+    pub(crate) row_weights: Option<&'a [f32]>,
+    pub(crate) split: &'a Split,
+    pub(crate) add_mse: bool,
 }
 
 impl FitTensors {
-    /// The call's data, sent to the device.
-    pub(crate) fn new(data: &FitData, device: &Device) -> Self {
-        let rows = data.rows();
+    /// From rows in host memory: normalised inputs `[rows, O + A]`, targets `[rows, O + 1]`, observations `[rows, O]`.
+    pub(crate) fn sent([inputs, targets, obs]: [&[f32]; 3], rows: usize, with: &Company<'_>, device: &Device) -> Self {
         let send = |all: &[f32]| tensors::from_vec(all.to_vec(), [rows, all.len() / rows], device);
+        Self::with(send(inputs), send(targets), || send(obs), with, device)
+    }
+
+    /// From `rows` transitions that are on the device.
+    pub(crate) fn mirrored(
+        all: DeviceTransitions<'_>,
+        normalizer: &Normalizer,
+        rows: usize,
+        with: &Company<'_>,
+        device: &Device,
+    ) -> Self {
+        let [obs, action, next_obs] = [all.obs, all.action, all.next_obs].map(|all| all.clone().narrow(0, 0, rows));
+        let reward = all.reward.clone().narrow(0, 0, rows).unsqueeze_dim(1);
+        let [mean, std] = normalizer.moments().map(|all| tensors::from_vec(all.to_vec(), [1, all.len()], device));
+        let inputs = (Tensor::cat(vec![obs.clone(), action], 1) - mean) / std;
+        let targets = Tensor::cat(vec![next_obs - obs.clone(), reward], 1);
+        Self::with(inputs, targets, || obs, with, device)
+    }
+
+    fn with(
+        inputs: Tensor<2>,
+        targets: Tensor<2>,
+        obs: impl FnOnce() -> Tensor<2>,
+        with: &Company<'_>,
+        device: &Device,
+    ) -> Self {
+        let column = |all: &[f32]| tensors::from_vec(all.to_vec(), [all.len(), 1], device);
         Self {
-            inputs: send(&data.inputs),
-            targets: send(&data.targets),
-            values: match &data.values {
-                ValueTerms::None => ValueTensors::None,
-                ValueTerms::Gradients(all) => ValueTensors::Gradients(all.tensor(device)),
-                ValueTerms::Values(all) => ValueTensors::Values { obs: send(&all.obs), values: send(&all.values) },
-                ValueTerms::Weights(all) => ValueTensors::Weights(send(all)),
-            },
-            row_weights: data.row_weights.as_deref().map(send),
-            holdout: numbers(&data.split.holdout, device),
-            add_mse: data.add_mse,
+            inputs,
+            targets,
+            terms: (!with.terms.is_empty()).then(|| with.terms.tensor(device)),
+            obs: (with.needs == Needs::PredictedStates).then(obs),
+            row_weights: with.row_weights.map(column),
+            holdout: numbers(&with.split.holdout, device),
+            add_mse: with.add_mse,
         }
     }
 
@@ -72,26 +91,24 @@ impl FitTensors {
         (gather(&self.inputs, rows), gather(&self.targets, rows))
     }
 
-    /// All that a loss sees of replay rows `[E, B]`, or of `[1, B]` shown to every member, under a prediction.
-    pub(crate) fn loss_input(
+    /// What a loss sees of replay rows `[E, B]`, or of `[1, B]` shown to every member, under a prediction; and what is
+    /// added to it.
+    pub(crate) fn loss_input<'v>(
         &self,
         rows: &Tensor<2, Int>,
         predict: impl FnOnce(Tensor<3>) -> Prediction,
-        view: &dyn ValueView,
-    ) -> LossInput {
+        view: &'v dyn ValueView,
+    ) -> (LossInput<'v>, Extras) {
         let (inputs, target) = self.gather(rows);
-        let prediction = predict(inputs);
-        let values = match &self.values {
-            ValueTensors::None => ValueInput::None,
-            ValueTensors::Gradients(all) => ValueInput::Gradients(gather_heads(all, rows)),
-            ValueTensors::Values { obs, values } => ValueInput::Values {
-                predicted: itervaml::predicted_values(view, gather(obs, rows), prediction.mean.clone()),
-                target: gather(values, rows).permute([2, 0, 1]),
-            },
-            ValueTensors::Weights(all) => ValueInput::Weights(gather(all, rows).squeeze_dim(2)),
+        let input = LossInput {
+            prediction: predict(inputs),
+            target,
+            terms: self.terms.as_ref().map(|all| gather_heads(all, rows)),
+            obs: self.obs.as_ref().map(|all| gather(all, rows)),
+            view,
         };
         let row_weights = self.row_weights.as_ref().map(|all| gather(all, rows).squeeze_dim(2));
-        LossInput { prediction, target, values, add_mse: self.add_mse, row_weights }
+        (input, Extras { add_mse: self.add_mse, row_weights })
     }
 
     #[cfg(test)]

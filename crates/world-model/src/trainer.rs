@@ -8,25 +8,27 @@
 //! data an epoch is one to three of them, so scores are taken at the end of an epoch, and no closer than
 //! `STEPS_BETWEEN_SCORES`.
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Int, Tensor};
 use foresee_nn::host;
-use foresee_nn::{Adam, AdamConfig, Mlp, Parameters, ValueView, tensors};
+use foresee_nn::{Adam, AdamConfig, Mlp, NoValues, Parameters, ValueView, tensors};
 
 mod report;
 mod saved;
 mod steps;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use report::{Diverged, FitReport, TrainLoss};
 
 use crate::config::{ModelConfig, Snapshot};
 use crate::early_stopping::EarlyStopping;
 use crate::ensemble::{Bounds, Ensemble, predict};
-use crate::fit_data::{FitData, TrainingRows};
+use crate::fit_data::{Call, FitData, HostRows, Store, TrainingRows};
 use crate::fit_tensors::{EpochRows, FitTensors};
-use crate::loss;
-use crate::loss::lanes::LaneLoss;
+use crate::loss::mse::Mse;
+use crate::loss::{self, LossInput, ModelLoss};
 use steps::HostSteps;
 
 /// Gradient steps between two holdout scores at least: with few data an epoch is cheaper than a score.
@@ -59,36 +61,55 @@ pub struct Fit {
     train_loss: f64,
 }
 
-/// The ensemble with its optimisers.
+/// The form in which steps are taken and holdouts scored, chosen once.
+#[derive(Clone, Debug)]
+enum Form {
+    /// On panels in host memory: where memory is the host's, and the loss has that form.
+    Panels(HostSteps),
+    /// In ordinary tensor operations: the specification, on every device and for every loss.
+    Tensors,
+}
+
+/// The ensemble with its optimisers and the loss that fits it.
 #[derive(Clone, Debug)]
 pub struct Trainer {
     config: ModelConfig,
+    loss: Arc<dyn ModelLoss>,
     /// The model that is trained.
     pub ensemble: Ensemble,
     net_adam: Adam,
     bounds_adam: Option<Adam>,
-    /// Where the device is host memory.
-    host: Option<HostSteps>,
+    form: Form,
     seed: u64,
     device: Device,
+    /// The training call under way, where it is the trainer's to keep ([`WorldModel`](crate::WorldModel)).
+    pub(crate) under_way: Option<Box<Fit>>,
 }
 
 impl Trainer {
-    /// A fresh ensemble for observations and actions of `[O, A]` entries.
+    /// A fresh ensemble for observations and actions of `[O, A]` entries, fitted under `loss`.
+    ///
+    /// # Panics
+    /// If the loss fits a variance and the config's head has none, which [`ModelConfig::problem`] finds.
     #[must_use]
-    pub fn new(config: &ModelConfig, dims: [usize; 2], seed: u64, device: &Device) -> Self {
-        let ensemble = Ensemble::new(&config.ensemble, config.head(), dims, seed, device);
+    pub fn new(config: &ModelConfig, loss: Arc<dyn ModelLoss>, dims: [usize; 2], seed: u64, device: &Device) -> Self {
+        let ensemble = Ensemble::new(&config.ensemble, config.head(&*loss), dims, seed, device);
         let fit = &config.fit;
         let adam = AdamConfig { decay: fit.decay, decay_form: fit.decay_form, ..AdamConfig::new(fit.lr) };
         Self {
             net_adam: Adam::new(adam, &ensemble.net),
             // Decay would pull the bounds to a variance of one.
             bounds_adam: ensemble.bounds.as_ref().map(|bounds| Adam::new(AdamConfig::new(fit.lr), bounds)),
-            host: host::is_host(device).then(|| HostSteps::new(&ensemble)),
+            form: match loss.panel().and(loss.scoring().panel()) {
+                Some(_) if host::is_host(device) => Form::Panels(HostSteps::new(&ensemble)),
+                _ => Form::Tensors,
+            },
             ensemble,
+            loss,
             config: config.clone(),
             seed,
             device: device.clone(),
+            under_way: None,
         }
     }
 
@@ -101,9 +122,8 @@ impl Trainer {
         call: u64,
         real_step: u64,
     ) -> Fit {
-        let rows = rows.into();
-        self.ensemble.normalizer = FitData::normalizer(rows.batch());
-        let data = self.derive(rows, view, call, real_step);
+        let (data, normalizer) = FitData::new(&self.call(view, call, real_step), rows.into(), None);
+        self.ensemble.normalizer = normalizer;
         let fit = &self.config.fit;
         // What a warm start scores on rows that it was trained on says nothing; the reference lets it count.
         let (to_beat, kept) = match fit.snapshot {
@@ -148,7 +168,7 @@ impl Trainer {
                 let verdict = fit.stopping.update(&scores);
                 self.keep(fit, &verdict.keep);
                 if spent || (verdict.stop && fit.steps >= config.min_steps) {
-                    return self.finish(fit, &scores, view).map(Some);
+                    return self.finish(fit, &scores).map(Some);
                 }
             }
         }
@@ -158,15 +178,15 @@ impl Trainer {
     /// The fit's next gradient step; the loss before it. The agent is the one that the fit began with.
     pub fn gradient_step(&mut self, fit: &mut Fit, view: &dyn ValueView) -> TrainLoss {
         let batch = self.config.fit.batch;
-        let loss = match &fit.data.tensors {
-            Some(data) => {
+        let loss = match &fit.data.store {
+            Store::Tensors(data) => {
                 let new = || EpochRows::new(&fit.data.split, &fit.order, batch, &self.device);
                 let rows = fit.epoch_rows.get_or_insert_with(new).batch(fit.batch);
                 TrainLoss::Device(self.step_in_tensors(data, &rows, view))
             }
-            None => {
+            Store::Host(data) => {
                 fit.data.split.batch(&fit.order, fit.batch, batch, &mut fit.rows);
-                TrainLoss::Host(self.step(&fit.data, &fit.rows, view))
+                TrainLoss::Host(self.step(data, &fit.rows, view))
             }
         };
         fit.steps += 1;
@@ -180,10 +200,10 @@ impl Trainer {
     }
 
     /// One gradient step on replay rows `[E, B]` in host memory; the loss before it.
-    fn step(&mut self, data: &FitData, rows: &[u32], view: &dyn ValueView) -> f64 {
-        let loss = self.lane_loss(data);
-        let host = self.host.as_mut().expect("data in tensors is stepped on in tensors");
-        host.step(&loss, data, rows, view, &mut self.ensemble, (&mut self.net_adam, self.bounds_adam.as_mut()))
+    fn step(&mut self, data: &HostRows, rows: &[u32], view: &dyn ValueView) -> f64 {
+        let Form::Panels(steps) = &mut self.form else { unreachable!("rows for panels are made where steps are") };
+        let loss = self.loss.panel().expect("a loss with a panel form");
+        steps.step(loss, data, rows, view, &mut self.ensemble, (&mut self.net_adam, self.bounds_adam.as_mut()))
     }
 
     /// The same in ordinary tensor operations: the specification, and what runs where memory is not the host's.
@@ -192,8 +212,9 @@ impl Trainer {
         let channels = self.ensemble.obs_dim() + 1;
         let (net, bounds) = (self.ensemble.net.tracked(), self.ensemble.bounds.as_ref().map(Parameters::tracked));
         let predict = |inputs| predict(&net, bounds.as_ref(), inputs, channels);
-        let input = data.loss_input(rows, predict, view);
-        let loss = loss::reduce(loss::per_row(&self.config.loss, &input), bounds.as_ref());
+        let (input, extras) = data.loss_input(rows, predict, view);
+        let loss = loss::reduce(loss::training_per_row(&*self.loss, &input, &extras), bounds.as_ref());
+        drop(input);
 
         // Gradient and step.
         let mut gradients = loss.backward();
@@ -209,50 +230,56 @@ impl Trainer {
         loss.inner()
     }
 
-    fn lane_loss(&self, data: &FitData) -> LaneLoss {
-        LaneLoss::new(&self.config.loss, data.add_mse, self.ensemble.obs_dim() + 1, data.values.heads())
-    }
-
     /// Every member's mean score on the holdout, `[E]`.
     fn holdout_scores(&self, data: &FitData, view: &dyn ValueView) -> Vec<f64> {
-        let lanes = self.lane_loss(data).score();
-        self.mean_over_holdout(data, &lanes, view, |tensors, rows| {
-            let predict = |inputs| self.ensemble.predict(inputs);
-            loss::score_per_row(&self.config.loss, &tensors.loss_input(rows, predict, view))
-        })
+        match &data.store {
+            Store::Host(rows) => {
+                let score = self.loss.scoring().panel().expect("a scoring loss with a panel form");
+                self.mean_over(data, steps::scores(&self.ensemble, score, rows, &data.split.holdout, view))
+            }
+            Store::Tensors(tensors) => self.mean_in_tensors(data, tensors, |rows| {
+                let predict = |inputs| self.ensemble.predict(inputs);
+                let (input, extras) = tensors.loss_input(rows, predict, view);
+                loss::score_per_row(&*self.loss, &input, &extras)
+            }),
+        }
     }
 
     /// Every member's mean squared error on the holdout, every row counted once, `[E]`.
-    fn holdout_mse(&self, data: &FitData, view: &dyn ValueView) -> Vec<f64> {
-        let lanes = LaneLoss::mse(self.ensemble.obs_dim() + 1);
-        self.mean_over_holdout(data, &lanes, view, |tensors, rows| {
-            let (inputs, target) = tensors.gather(rows);
-            loss::mse::per_row(self.ensemble.predict(inputs).mean, target)
-        })
+    fn holdout_mse(&self, data: &FitData) -> Vec<f64> {
+        match &data.store {
+            Store::Host(rows) => self.mean_over(data, steps::squares(&self.ensemble, rows, &data.split.holdout)),
+            Store::Tensors(tensors) => self.mean_in_tensors(data, tensors, |rows| {
+                let (inputs, target) = tensors.gather(rows);
+                let prediction = self.ensemble.predict(inputs);
+                Mse {}.per_row(&LossInput { prediction, target, terms: None, obs: None, view: &NoValues })
+            }),
+        }
     }
 
-    /// Every member's mean of a function of replay rows, given in both forms, over the holdout, `[E]`. From a device it is
+    /// Every member's mean of a function of replay rows over the holdout, `[E]`, in tensor operations. From a device it is
     /// read back once.
-    fn mean_over_holdout(
+    fn mean_in_tensors(
         &self,
         data: &FitData,
-        lanes: &LaneLoss,
-        view: &dyn ValueView,
-        per_row: impl Fn(&FitTensors, &Tensor<2, Int>) -> Tensor<2>,
+        tensors: &FitTensors,
+        per_row: impl Fn(&Tensor<2, Int>) -> Tensor<2>,
     ) -> Vec<f64> {
-        let (holdout, members) = (&data.split.holdout, self.ensemble.members());
-        let mut sums = vec![0.0; members];
-        if let Some(tensors) = &data.tensors {
-            let part = |start: usize| tensors.holdout(start..holdout.len().min(start + ROWS_AT_ONCE));
-            let parts = (0..holdout.len()).step_by(ROWS_AT_ONCE).map(|start| per_row(tensors, &part(start)).sum_dim(1));
-            let parts = tensors::to_vec(Tensor::cat(parts.collect(), 1));
-            for (sum, parts) in sums.iter_mut().zip(parts.chunks_exact(parts.len() / members)) {
-                *sum = parts.iter().map(|&part| f64::from(part)).sum();
-            }
-        } else {
-            sums = steps::scores(&self.ensemble, lanes, data, holdout, view);
+        let (holdout, members) = (data.split.holdout.len(), self.ensemble.members());
+        if holdout == 0 {
+            return self.mean_over(data, vec![0.0; members]);
         }
-        sums.into_iter().map(|sum| sum / holdout.len() as f64).collect()
+        let part = |start: usize| tensors.holdout(start..holdout.min(start + ROWS_AT_ONCE));
+        let parts = (0..holdout).step_by(ROWS_AT_ONCE).map(|start| per_row(&part(start)).sum_dim(1));
+        let parts = tensors::to_vec(Tensor::cat(parts.collect(), 1));
+        let sum = |parts: &[f32]| parts.iter().map(|&part| f64::from(part)).sum();
+        self.mean_over(data, parts.chunks_exact(parts.len() / members).map(sum).collect())
+    }
+
+    /// Sums over the holdout, `[E]`, to means.
+    fn mean_over(&self, data: &FitData, sums: Vec<f64>) -> Vec<f64> {
+        let holdout = data.split.holdout.len();
+        sums.into_iter().map(|sum| sum / holdout as f64).collect()
     }
 
     fn keep(&self, fit: &mut Fit, members: &[usize]) {
@@ -269,7 +296,7 @@ impl Trainer {
         }
     }
 
-    fn finish(&mut self, fit: &mut Fit, last_scores: &[f64], view: &dyn ValueView) -> Result<FitReport, Diverged> {
+    fn finish(&mut self, fit: &mut Fit, last_scores: &[f64]) -> Result<FitReport, Diverged> {
         for member in (0..last_scores.len()).filter(|&member| !last_scores[member].is_finite()) {
             // Its weights go back to finite ones; moments that hold a NaN would spoil them at the next step.
             self.net_adam.reset_member(member);
@@ -285,7 +312,7 @@ impl Trainer {
             self.ensemble.elites.iter().map(|&e| scores[e]).sum::<f64>() / self.ensemble.elites.len() as f64
         };
         let holdout_score = mean_over_elites(fit.stopping.best());
-        let holdout_mse = mean_over_elites(&self.holdout_mse(&fit.data, view));
+        let holdout_mse = mean_over_elites(&self.holdout_mse(&fit.data));
         let bounds = self.ensemble.bounds.as_ref().map(Parameters::save).unwrap_or_default();
         let sound = bounds.iter().all(|(_, bound)| bound.is_finite());
         if !(holdout_score.is_finite() && holdout_mse.is_finite() && sound) {
@@ -297,20 +324,21 @@ impl Trainer {
             train_loss: fit.train_loss,
             holdout_score,
             holdout_mse,
-            value_gradient_norm: fit.data.values.gradient_norm(),
+            diagnostics: fit.data.diagnostics.clone(),
+            holdout_mse_by_channel: Vec::new(),
         })
     }
 
-    fn derive(&self, rows: TrainingRows<'_>, view: &dyn ValueView, call: u64, real_step: u64) -> FitData {
-        let normalizer = &self.ensemble.normalizer;
-        FitData::new(
-            &self.config,
-            rows,
-            normalizer,
+    fn call<'a>(&'a self, view: &'a dyn ValueView, call: u64, real_step: u64) -> Call<'a> {
+        Call {
+            config: &self.config,
+            loss: &*self.loss,
             view,
-            [self.seed, call, real_step],
-            &self.device,
-            self.host.is_none(),
-        )
+            seed: self.seed,
+            call,
+            real_step,
+            device: &self.device,
+            in_tensors: matches!(self.form, Form::Tensors),
+        }
     }
 }

@@ -5,30 +5,31 @@ mod common;
 
 use burn::tensor::Tensor;
 use common::reference::{
-    Agent, ENDS, end, ensemble, gradients_of_all_heads, loss_and_gradients, reference_adam, value_gradients,
+    Agent, Asked, ENDS, end, ensemble, gradients_of_all_heads, loss_and_gradients, reference_adam, value_gradients,
 };
 use common::{assert_close, assert_tensor, count, fixture, floats, list, number, numbers, shape, tensor};
-use foresee_nn::{Adam, Parameters, ValueView, tensors};
-use foresee_world_model::config::{Form, Snapshot};
+use foresee_nn::{Adam, NoValues, Parameters, ValueView, tensors};
+use foresee_world_model::config::Snapshot;
 use foresee_world_model::early_stopping::EarlyStopping;
-use foresee_world_model::loss::{self, LossInput, ValueInput, itervaml};
+use foresee_world_model::loss::itervaml::{self, IterVaml};
+use foresee_world_model::loss::mle::Mle;
+use foresee_world_model::loss::mse::Mse;
+use foresee_world_model::loss::vagram::{Bound, Vagram, clip_to_quantile};
+use foresee_world_model::loss::value_weighted::ValueWeighted;
+use foresee_world_model::loss::{self, Extras, LossInput};
 use foresee_world_model::normalizer::Normalizer;
-use foresee_world_model::value_weights::clip_to_quantile;
-use foresee_world_model::{Head, LossConfig, LossKind, Measure};
+use foresee_world_model::{Head, Measure, ModelLoss};
 use serde_json::Value;
 
-/// Value and gradients of one entry of `losses`; `values` is what the loss asks of the agent, from the predicted mean.
-fn assert_loss(
-    name: &str,
-    head: Head,
-    config: &LossConfig,
-    values: impl FnOnce(Tensor<3>) -> ValueInput,
-    add_mse: bool,
-) {
+/// Asks nobody.
+const NOTHING: Asked<'_> = Asked { terms: None, view: &NoValues };
+
+/// Value and gradients of one entry of `losses`.
+fn assert_loss(name: &str, head: Head, loss: &dyn ModelLoss, asked: Asked<'_>, add_mse: bool) {
     let file = fixture("losses.json");
     let want = &file["losses"][name];
     let ensemble = ensemble(&file, head);
-    let (loss, of_net, of_bounds) = loss_and_gradients(&file, &ensemble, config, values, add_mse);
+    let (loss, of_net, of_bounds) = loss_and_gradients(&file, &ensemble, loss, asked, add_mse);
     assert_tensor(name, loss, &want["loss"]);
     for end_name in ENDS {
         assert_tensor(&format!("{name}: {end_name}"), end(end_name, &ensemble.net, &of_net), &want["grads"][end_name]);
@@ -78,9 +79,8 @@ fn the_normalizer_matches_the_fixtures() {
 
 #[test]
 fn the_likelihood_and_the_squared_error_match_the_fixtures() {
-    let config = |kind| LossConfig { kind, ..LossConfig::default() };
-    assert_loss("mle_nll", Head::Gaussian, &config(LossKind::Mle), |_| ValueInput::None, false);
-    assert_loss("mse_sum", Head::Deterministic, &config(LossKind::Mse), |_| ValueInput::None, false);
+    assert_loss("mle_nll", Head::Gaussian, &Mle {}, NOTHING, false);
+    assert_loss("mse_sum", Head::Deterministic, &Mse {}, NOTHING, false);
 }
 
 #[test]
@@ -90,9 +90,8 @@ fn the_holdout_score_of_a_likelihood_is_the_squared_error_of_the_fixtures() {
     let shared = |value: &Value| tensor::<3>(value).narrow(0, 0, 1);
     let prediction = ensemble(&file, Head::Gaussian).predict(shared(&file["normalizer"]["normalized_model_in"]));
     let target = shared(&file["target"]);
-    let input = LossInput { prediction, target, values: ValueInput::None, add_mse: false, row_weights: None };
-    let config = LossConfig { kind: LossKind::Mle, ..LossConfig::default() };
-    let scores = loss::score_per_row(&config, &input).mean_dim(1);
+    let input = LossInput { prediction, target, terms: None, obs: None, view: &NoValues };
+    let scores = loss::score_per_row(&Mle {}, &input, &Extras::default()).mean_dim(1);
     assert_tensor("eval_score_mse", scores, &file["losses"]["eval_score_mse"]["per_member"]);
 }
 
@@ -118,7 +117,7 @@ fn gradients_are_shortened_to_the_quantiles_of_the_fixtures() {
 
 #[test]
 fn vagram_matches_the_fixtures_in_every_form() {
-    use Form::{Bounded, Unbounded};
+    use Bound::{Bounded, Unbounded};
     let file = fixture("losses.json");
     let all = gradients_of_all_heads(&file);
     let targets = &all[all.len() / 2..];
@@ -134,9 +133,9 @@ fn vagram_matches_the_fixtures_in_every_form() {
         ("vagram_bounded_add_mse", Bounded, 1.0, all, true),
         ("vagram_unbounded_add_mse", Unbounded, 1.0, all, true),
     ] {
-        let config = LossConfig { kind: LossKind::Vagram, form, clip_quantile, ..LossConfig::default() };
         let gradients = value_gradients(&file, heads, clip_quantile);
-        assert_loss(name, Head::Deterministic, &config, |_| ValueInput::Gradients(gradients), add_mse);
+        let asked = Asked { terms: Some(gradients), view: &NoValues };
+        assert_loss(name, Head::Deterministic, &Vagram { form, clip_quantile }, asked, add_mse);
     }
 }
 
@@ -154,14 +153,13 @@ fn itervaml_matches_the_fixtures_with_the_action_fixed_and_through_the_policy() 
         let agent = Agent::new(&file, through_policy);
         let target = agent.values(rows(&inputs["next_obs"]));
         assert_tensor(&format!("{name}: values_true"), target.clone(), &want["values_true"]);
-        let config = LossConfig { kind: LossKind::Itervaml, ..LossConfig::default() };
-        let values = |mean: Tensor<3>| {
-            let predicted = itervaml::predicted_values(&agent, tensor(&inputs["obs"]), mean);
-            assert_tensor(&format!("{name}: values_pred"), predicted.clone(), &want["values_pred"]);
-            let target = target.reshape(predicted.dims());
-            ValueInput::Values { predicted, target }
-        };
-        assert_loss(name, Head::Deterministic, &config, values, false);
+        let mean =
+            ensemble(&file, Head::Deterministic).predict(tensor(&file["normalizer"]["normalized_model_in"])).mean;
+        let [members, batch, _] = mean.dims();
+        let predicted = itervaml::predicted_values(&agent, tensor(&inputs["obs"]), mean);
+        assert_tensor(&format!("{name}: values_pred"), predicted, &want["values_pred"]);
+        let terms = target.reshape([agent.heads(), members, batch, 1]);
+        assert_loss(name, Head::Deterministic, &IterVaml {}, Asked { terms: Some(terms), view: &agent }, false);
     }
 }
 
@@ -173,28 +171,28 @@ fn the_value_weighted_error_matches_the_fixtures_with_the_references_weights() {
     let delta = rows(&inputs["next_obs"]) - rows(&inputs["obs"]);
     let sizes = Agent::new(&file, false).values(delta).abs();
     let [members, batch, _] = shape(&inputs["obs"]).try_into().expect("[E, B, D]");
-    let weights = (sizes.clone().mean_dim(0) / sizes.sum().unsqueeze()).reshape([members, batch]);
-    let config = LossConfig { kind: LossKind::ValueWeighted, ..LossConfig::default() };
-    assert_loss("value_weighted", Head::Deterministic, &config, |_| ValueInput::Weights(weights), false);
+    let weights = (sizes.clone().mean_dim(0) / sizes.sum().unsqueeze()).reshape([1, members, batch, 1]);
+    let asked = Asked { terms: Some(weights), view: &NoValues };
+    assert_loss("value_weighted", Head::Deterministic, &ValueWeighted {}, asked, false);
 }
 
 #[test]
 fn adam_trajectories_match_the_fixtures() {
     let file = fixture("losses.json");
     let clipped = value_gradients(&file, gradients_of_all_heads(&file), 0.95);
-    for (name, head, kind, gradients) in [
-        ("mle_nll", Head::Gaussian, LossKind::Mle, ValueInput::None),
-        ("vagram_bounded_clip95", Head::Deterministic, LossKind::Vagram, ValueInput::Gradients(clipped)),
+    let vagram: &dyn ModelLoss = &Vagram::default();
+    for (name, head, loss, asked) in [
+        ("mle_nll", Head::Gaussian, &Mle {} as &dyn ModelLoss, NOTHING),
+        ("vagram_bounded_clip95", Head::Deterministic, vagram, Asked { terms: Some(clipped), view: &NoValues }),
     ] {
         let want = &file["adam_trajectories"][name];
         // The bounds stay where they are: `learn_logvar_bounds` is false.
         assert_ne!(want["learn_logvar_bounds"], true);
-        let config = LossConfig { kind, ..LossConfig::default() };
         let mut ensemble = ensemble(&file, head);
         let mut adam = Adam::new(reference_adam(want), &ensemble.net);
         let mut losses = Vec::new();
         for _ in list(&want["losses_before_step"]) {
-            let (loss, of_net, _) = loss_and_gradients(&file, &ensemble, &config, |_| gradients.clone(), false);
+            let (loss, of_net, _) = loss_and_gradients(&file, &ensemble, loss, asked.clone(), false);
             losses.push(tensors::to_f32(loss));
             adam.step(&mut ensemble.net, of_net);
         }

@@ -6,8 +6,9 @@ use burn::tensor::Device;
 use foresee_core::state::Data;
 use foresee_core::{Batch, State, Stream};
 use foresee_nn::device::wgpu_of_test;
-use foresee_world_model::config::{EnsembleConfig, FitConfig, Form};
-use foresee_world_model::{FitReport, LossConfig, LossKind, ModelConfig, Trainer};
+use foresee_world_model::config::{EnsembleConfig, FitConfig};
+use foresee_world_model::loss::shipped;
+use foresee_world_model::{FitReport, LossConfig, ModelConfig, Trainer};
 use toys::Quadratic;
 
 const DIMS: [usize; 2] = [5, 2];
@@ -25,20 +26,19 @@ fn rows(count: usize) -> Batch {
 
 /// Every loss that the trainer treats in its own way; batches that divide no epoch.
 fn configs() -> Vec<ModelConfig> {
-    let config = |kind, form| ModelConfig {
-        head: None,
+    let config = |loss| ModelConfig {
         ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![33, 16] },
-        loss: LossConfig { kind, form, ..LossConfig::default() },
+        loss,
         fit: FitConfig { batch: 48, max_steps: 60, ..FitConfig::default() },
+        ..ModelConfig::default()
     };
-    let kinds = [LossKind::Mle, LossKind::Vagram, LossKind::Itervaml, LossKind::ValueWeighted];
-    let mut all: Vec<_> = kinds.into_iter().map(|kind| config(kind, Form::Bounded)).collect();
-    all.push(config(LossKind::Vagram, Form::Unbounded));
-    all
+    let named = ["mle", "vagram", "itervaml", "value_weighted"].map(LossConfig::named);
+    named.into_iter().chain([LossConfig::named("vagram").with("form", "unbounded")]).map(config).collect()
 }
 
 fn trainer(config: &ModelConfig, device: &Device) -> Trainer {
-    Trainer::new(config, DIMS, 4, device)
+    let loss = config.loss.choose(&shipped()).expect("a shipped loss").0;
+    Trainer::new(config, loss, DIMS, 4, device)
 }
 
 /// Largest distance of an array of numbers, by the norm of what it should be.

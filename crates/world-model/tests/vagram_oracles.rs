@@ -5,22 +5,28 @@ mod toys;
 use std::collections::HashMap;
 
 use burn::tensor::{Device, Tensor};
-use foresee_core::Stream;
-use foresee_nn::tensors;
-use foresee_world_model::config::{EnsembleConfig, Form};
-use foresee_world_model::loss::{self, LossInput, ValueInput, mse};
+use foresee_core::{Batch, Stream};
+use foresee_nn::{NoValues, tensors};
+use foresee_world_model::config::EnsembleConfig;
+use foresee_world_model::loss::vagram::{Bound, Vagram, clipped_gradients};
+use foresee_world_model::loss::{self, CallRows, Extras, LossInput, RowTerms, mse};
 use foresee_world_model::split::Split;
-use foresee_world_model::value_weights::ValueWeights;
-use foresee_world_model::{Ensemble, Head, LossConfig, LossKind};
+use foresee_world_model::{Ensemble, Head};
 use toys::Quadratic;
 
 /// Clips nothing.
 const UNCLIPPED: f64 = 1.0;
 
+/// Clipped value gradients at states `[rows, O]`.
+fn gradients(view: &Quadratic, states: &[f32], obs_dim: usize, clip_quantile: f64) -> RowTerms {
+    let batch = Batch { rows: states.len() / obs_dim, next_obs: states.to_vec(), ..Batch::default() };
+    clipped_gradients(&CallRows::new(&batch, &Device::flex()), view, clip_quantile)
+}
+
 /// A batch with predictions for all members; the gradients as the trainer gathers them.
 struct Scene {
     ensemble: Ensemble,
-    weights: ValueWeights,
+    weights: RowTerms,
     inputs: Vec<f32>,
     targets: Vec<f32>,
 }
@@ -32,7 +38,7 @@ impl Scene {
         let config = EnsembleConfig { members: 4, elites: 1, hidden: vec![8] };
         Self {
             ensemble: Ensemble::new(&config, Head::Deterministic, [3, 2], 3, &Device::flex()),
-            weights: ValueWeights::new(view, &draw("next_obs", 3), 3, clip_quantile, &Device::flex()),
+            weights: gradients(view, &draw("next_obs", 3), 3, clip_quantile),
             inputs: draw("inputs", 5),
             targets: draw("targets", 4),
         }
@@ -44,19 +50,24 @@ impl Scene {
     }
 
     /// What the loss sees of replay rows `[E, B]`, or of `[1, B]` shown to every member.
-    fn input(&self, indices: &[u32], members: usize) -> LossInput {
+    fn input(&self, indices: &[u32], members: usize) -> LossInput<'_> {
         LossInput {
             prediction: self.ensemble.predict(Self::gather(&self.inputs, 5, indices, members)),
             target: Self::gather(&self.targets, 4, indices, members),
-            values: ValueInput::Gradients(self.weights.gather(indices, members, &Device::flex())),
-            add_mse: false,
-            row_weights: None,
+            terms: Some(self.weights.gather(indices, members, &Device::flex())),
+            obs: None,
+            view: &NoValues,
         }
     }
 }
 
-fn vagram(form: Form) -> LossConfig {
-    LossConfig { kind: LossKind::Vagram, form, ..LossConfig::default() }
+fn vagram(form: Bound) -> Vagram {
+    Vagram { form, ..Vagram::default() }
+}
+
+/// Every row's loss, with nothing added.
+fn per_row(loss: &Vagram, input: &LossInput<'_>) -> Vec<f32> {
+    tensors::to_vec(loss::training_per_row(loss, input, &Extras::default()))
 }
 
 /// The same slope everywhere, `[N, O]`.
@@ -92,12 +103,12 @@ fn value_weights_are_the_finite_differences_of_every_head_at_every_row() {
     for (heads, obs_dim, rows) in [(1, 1, 1), (4, 3, 7), (2, 5, 2051), (3, 1, 4099)] {
         let view = Quadratic::random(heads, obs_dim);
         let states = Stream::new(1, "states").normals(0, rows, obs_dim);
-        let weights = ValueWeights::new(&view, &states, obs_dim, UNCLIPPED, &Device::flex());
+        let weights = gradients(&view, &states, obs_dim, UNCLIPPED);
         for (row, state) in states.chunks_exact(obs_dim).enumerate() {
             for head in 0..heads {
                 assert_near(
                     &format!("head {head} of {heads}, row {row}"),
-                    weights.gradient(head, row),
+                    weights.row(head, row),
                     &finite_differences(&view, head, state),
                     1e-5,
                 );
@@ -113,11 +124,11 @@ fn value_weights_follow_their_rows_in_any_order() {
     let states = Stream::new(1, "states").normals(0, rows, obs_dim);
     let order = Stream::new(1, "order").at(0, 0).permutation(rows);
     let shuffled: Vec<f32> = order.iter().flat_map(|&row| &states[row * obs_dim..][..obs_dim]).copied().collect();
-    let weights = |states: &[f32]| ValueWeights::new(&view, states, obs_dim, 0.9, &Device::flex());
+    let weights = |states: &[f32]| gradients(&view, states, obs_dim, 0.9);
     let (straight, shuffled) = (weights(&states), weights(&shuffled));
     for (place, &row) in order.iter().enumerate() {
         for head in 0..4 {
-            assert_eq!(shuffled.gradient(head, place), straight.gradient(head, row), "row {row} at {place}");
+            assert_eq!(shuffled.row(head, place), straight.row(head, row), "row {row} at {place}");
         }
     }
 }
@@ -130,7 +141,7 @@ fn vagram_with_the_same_gradient_everywhere_is_a_scaled_squared_error() {
         let scene = Scene::new(6, &linear(3, 3, slope), clip_quantile);
         let all: Vec<u32> = (0..24).map(|i| i % 6).collect();
         let input = scene.input(&all, 4);
-        let got = tensors::to_vec(loss::per_row(&vagram(Form::Bounded), &input));
+        let got = per_row(&vagram(Bound::Bounded), &input);
         let part = |from, width| {
             mse::per_row(
                 input.prediction.mean.clone().narrow(2, from, width),
@@ -145,7 +156,7 @@ fn vagram_with_the_same_gradient_everywhere_is_a_scaled_squared_error() {
 #[test]
 fn a_rows_loss_is_the_same_in_every_batch_and_epoch_in_training_and_on_holdout() {
     let (rows, members) = (40, 4);
-    for form in [Form::Bounded, Form::Unbounded] {
+    for form in [Bound::Bounded, Bound::Unbounded] {
         let scene = Scene::new(rows, &Quadratic::random(4, 3), 0.95);
         let config = vagram(form);
         // By (member, row): the losses met in training and on holdout.
@@ -157,13 +168,14 @@ fn a_rows_loss_is_the_same_in_every_batch_and_epoch_in_training_and_on_holdout()
                 for index in 0..split.batches(7) {
                     let mut batch = Vec::new();
                     split.batch(&split.order(epoch), index, 7, &mut batch);
-                    let losses = tensors::to_vec(loss::per_row(&config, &scene.input(&batch, members)));
+                    let losses = per_row(&config, &scene.input(&batch, members));
                     for (at, (&row, loss)) in batch.iter().zip(losses).enumerate() {
                         seen.entry((at / (batch.len() / members), row)).or_default()[0].push(loss);
                     }
                 }
             }
-            let scores = tensors::to_vec(loss::score_per_row(&config, &scene.input(&split.holdout, 1)));
+            let holdout = scene.input(&split.holdout, 1);
+            let scores = tensors::to_vec(loss::score_per_row(&config, &holdout, &Extras::default()));
             assert_eq!(scores.len(), members * split.holdout.len());
             for (at, score) in scores.into_iter().enumerate() {
                 let (member, place) = (at / split.holdout.len(), at % split.holdout.len());

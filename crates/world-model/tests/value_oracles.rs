@@ -3,10 +3,9 @@
 mod toys;
 
 use burn::tensor::{Device, Tensor};
-use foresee_core::Stream;
+use foresee_core::{Batch, Stream};
 use foresee_nn::{ValueView, tensors};
-use foresee_world_model::loss::{itervaml, mse, vagram, value_weighted};
-use foresee_world_model::value_weights::ValueWeights;
+use foresee_world_model::loss::{CallRows, itervaml, mse, vagram, value_weighted};
 use toys::Quadratic;
 
 const MEMBERS: usize = 3;
@@ -45,9 +44,10 @@ fn itervaml_of_a_linear_value_is_unbounded_vagram() {
     let view = Quadratic { curvature: vec![0.0; HEADS * OBS], ..Quadratic::random(HEADS, OBS) };
     let [obs, mean, target] = scene();
     let next_obs = tensors::to_vec(obs.clone() + target.clone().narrow(2, 0, OBS));
-    let weights = ValueWeights::new(&view, &next_obs, OBS, 1.0, &Device::flex());
+    let (batch, device) = (Batch { rows: MEMBERS * ROWS, next_obs, ..Batch::default() }, Device::flex());
+    let weights = vagram::clipped_gradients(&CallRows::new(&batch, &device), &view, 1.0);
     let all: Vec<u32> = (0..(MEMBERS * ROWS) as u32).collect();
-    let gradients = weights.gather(&all, MEMBERS, &Device::flex());
+    let gradients = weights.gather(&all, MEMBERS, &device);
     let want = vagram::unbounded(mean.clone(), target.clone(), gradients);
     let got = iterated(&view, [obs, mean, target]);
     assert_near("rows", &tensors::to_vec(got), &tensors::to_vec(want));
@@ -110,7 +110,7 @@ fn weights_belong_to_their_rows_and_the_values_unit_drops_out() {
     let states = draw("states", [51, OBS]);
     let weights = |states: Tensor<2>, unit: f64| {
         let values = view.values(states).mul_scalar(unit);
-        value_weighted::weights(&tensors::to_vec(values.transpose()), HEADS)
+        value_weighted::weights(&tensors::to_vec(values), HEADS)
     };
     let straight = weights(states.clone(), 1.0);
     assert!((straight.iter().sum::<f32>() - 51.0).abs() < 1e-4);

@@ -1,18 +1,20 @@
 //! The update on a GPU: the forms of [`super::host`] in kernels, without autodiff and without waiting for the device.
 //!
-//! The sections are those of [`Sac::update`](super::Sac::update). Nine launches are the critics', fourteen the
+//! The sections are those of [`super::by_tensors`]. Nine launches are the critics', fourteen the
 //! actor's and the temperature's, one the targets'.
 
 #![allow(unsafe_code, reason = "kernels are launched without bound checks, each launch with its argument")]
 
 mod kernels;
 
-use burn::tensor::Tensor;
 use cubecl::prelude::{CubeCount, CubeDim};
 use foresee_nn::cube::{CubeTensor, backward, buffer, elementwise, empty, forward, infer, reshape, tensor};
 use foresee_nn::{Adam, Parameters};
 
-use super::{Sac, TensorBatch, UpdateMetrics};
+use super::losses::Losses;
+use super::{NOISE, NOISE_NEXT, Sac, Turns};
+use crate::batch::TensorBatch;
+use crate::noise::Noise;
 
 /// A step with a gradient `[E, 1, P]`.
 fn step(adam: &mut Adam, parameters: &mut impl Parameters, gradient: CubeTensor) {
@@ -26,24 +28,19 @@ fn for_all(rows: &CubeTensor) -> CubeTensor {
 }
 
 impl Sac {
-    /// One update on a GPU; `noise_next` and `noise` are `[B, A]`. A batch without rows moves nothing.
-    ///
-    /// # Panics
-    /// If the agent lives elsewhere, or the numbers do not fill their shapes.
+    /// One update of an agent on a GPU. A batch has rows.
     #[track_caller]
-    pub fn update_device(&mut self, batch: &TensorBatch, noise_next: Tensor<2>, noise: Tensor<2>) -> UpdateMetrics {
+    pub(super) fn update_device(&mut self, batch: &TensorBatch, noise: &dyn Noise, turns: Turns) -> Losses {
         let dims = self.dims();
-        let rows = batch.reward.dims()[0];
-        let found = [batch.obs.dims(), batch.next_obs.dims(), batch.action.dims(), noise_next.dims(), noise.dims()];
+        let rows = batch.rows();
+        let of_stream = |name| noise.normals(name, [rows, dims[1]], &self.device());
+        let noise_next = of_stream(NOISE_NEXT);
+        let noise = turns.actor.then(|| of_stream(NOISE));
+        let found = [batch.obs.dims(), batch.next_obs.dims(), batch.action.dims(), noise_next.dims()];
         let [of_obs, of_action] = dims.map(|columns| [rows, columns]);
-        assert_eq!(found, [of_obs, of_obs, of_action, of_action, of_action], "numbers of {rows} rows");
+        assert_eq!(found, [of_obs, of_obs, of_action, of_action], "numbers of {rows} rows");
+        assert!(noise.as_ref().is_none_or(|noise| noise.dims() == of_action), "noise of {rows} rows");
         assert_eq!(batch.not_terminated.dims(), [rows], "numbers of {rows} rows");
-        let [actors_turn, targets_turn] =
-            [self.config.actor_every, self.config.target_every].map(|every| self.updates.is_multiple_of(every));
-        self.updates += 1;
-        if rows == 0 {
-            return UpdateMetrics::host(0.0, 0.0, None);
-        }
         let critics = self.critic.members();
         let [obs, next_obs, action] = [&batch.obs, &batch.next_obs, &batch.action].map(|values| buffer(values.clone()));
         let [reward, not_terminated] = [&batch.reward, &batch.not_terminated].map(|values| buffer(values.clone()));
@@ -101,7 +98,7 @@ impl Sac {
 
         // Actor and temperature.
         let means = empty(&obs, &[4]);
-        if actors_turn {
+        if let Some(noise) = noise {
             let (heads, saved) = forward(&self.policy.net, for_all(&obs));
             let noise = buffer(noise);
             let (joined, log_prob) = (row(width), row(1));
@@ -189,9 +186,9 @@ impl Sac {
         }
 
         // Targets.
-        if targets_turn {
+        if turns.target {
             self.target.polyak(&self.critic, self.config.tau);
         }
-        UpdateMetrics::means(tensor(means), actors_turn)
+        Losses::Means { all: tensor(means), actor: turns.actor }
     }
 }

@@ -14,11 +14,68 @@ mod group;
 use std::ops::Range;
 
 use foresee_core::Batch;
-use foresee_nn::Mlp;
 use foresee_nn::cpu::{LANES, Layout, Tape, Tapes, panels, team};
+use foresee_nn::host::Numbers;
+use foresee_nn::{Mlp, Parameters};
 
+use super::losses::Losses;
+use super::{NOISE, NOISE_NEXT, Sac, Turns};
+use crate::noise::Noise;
 use cell::Cell;
 use group::Group;
+
+impl Sac {
+    /// One update of an agent in host memory. A batch has rows.
+    #[track_caller]
+    pub(super) fn update_host(&mut self, batch: &Batch, noise: &dyn Noise, turns: Turns) -> Losses {
+        let (rows, dims) = (batch.rows, self.dims());
+        let [obs, action] = dims.map(|columns| rows * columns);
+        let lengths = [&batch.obs, &batch.next_obs, &batch.action, &batch.reward, &batch.not_terminated].map(Vec::len);
+        assert_eq!(lengths, [obs, obs, action, rows, rows], "numbers of {rows} rows");
+        let Self { config, policy, critic, target, log_temperature, workspace, noise: [noise_next, noise_now], .. } =
+            self;
+        noise.normals_into(NOISE_NEXT, [rows, dims[1]], noise_next);
+        if turns.actor {
+            noise.normals_into(NOISE, [rows, dims[1]], noise_now);
+        }
+        workspace.fit(rows, &policy.net, &critic.net);
+        let alpha = log_temperature.0.lend(|log| f64::from(log[0]).exp() as f32);
+        let mean = |sums: [f64; 2]| sums.map(|sum| sum / rows as f64);
+
+        // Critics and targets.
+        let own = Numbers::of(policy.net.slot_mut().take());
+        let mut targets = Numbers::of(target.net.slot_mut().take());
+        let mut step = self.critic_adam.fused(&mut critic.net);
+        let nets = [
+            Net { layout: policy.net.layout(), weights: own.get() },
+            Net { layout: target.net.layout(), weights: targets.get() },
+        ];
+        let noise = turns.actor.then_some(&noise_now[..]);
+        let pass = Pass { batch, noise_next, noise, dims, alpha, discount: config.discount as f32 };
+        workspace.critics(&pass, nets, |n| step.member(n));
+        policy.net.slot_mut().put(own.into_tensor());
+        let follow = turns.target.then(|| (targets.get_mut(), config.tau as f32));
+        step.apply(&workspace.of_critics(), follow);
+        target.net.slot_mut().put(targets.into_tensor());
+        let [critic_loss, target_mean] = mean(workspace.critic_sums());
+
+        // Actor and temperature.
+        let actor = turns.actor.then(|| {
+            let mut own = self.actor_adam.fused(&mut policy.net);
+            workspace.actor(&pass, own.member(0), |n| step.member(n));
+            own.apply(&workspace.of_actor(), None);
+            own.finish();
+            let [loss, log_prob] = mean(workspace.actor_sums());
+            if config.learn_temperature {
+                let gradient = alpha * (-log_prob - self.target_entropy) as f32;
+                self.temperature_adam.step_host(log_temperature, &[gradient]);
+            }
+            [loss, -log_prob]
+        });
+        step.finish();
+        Losses::Host { critic_loss, target_mean, actor }
+    }
+}
 
 /// Panels of a group, at most: their tapes stay in a second-level cache.
 const GROUP: usize = 4;

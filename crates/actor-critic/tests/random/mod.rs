@@ -2,16 +2,53 @@
 
 #![allow(dead_code, reason = "every test binary uses a part of this")]
 
-use burn::tensor::Device;
-use foresee_actor_critic::{AgentConfig, Sac, UpdateMetrics};
+use burn::tensor::{Device, Tensor};
+use foresee_actor_critic::{Agent, BatchRef, Noise, Sac, SacConfig, Update, metrics};
 use foresee_core::state::Data;
 use foresee_core::{Batch, State, Stream};
+use foresee_nn::tensors;
 
-/// Largest relative difference of a loss; measured:
+/// Largest relative difference of a loss.
 const METRICS: f64 = 1e-5;
 
-/// Batch number `step` with `rows` rows, and the noise at its next_obs and at its obs, `[B, A]` each.
-pub fn batch([obs, action]: [usize; 2], rows: usize, step: u64) -> (Batch, [Vec<f32>; 2]) {
+/// An update's noise as it was written down: at next_obs and at obs, `[B, A]` each.
+#[derive(Clone, Debug)]
+pub struct Recorded(pub [Vec<f32>; 2]);
+
+impl Recorded {
+    fn of(&self, name: &str) -> &[f32] {
+        match name {
+            "agent/noise_next" => &self.0[0],
+            "agent/noise" => &self.0[1],
+            _ => panic!("nothing was recorded of `{name}`"),
+        }
+    }
+}
+
+impl Noise for Recorded {
+    fn normals(&self, name: &'static str, shape: [usize; 2], device: &Device) -> Tensor<2> {
+        tensors::from_vec(self.of(name).to_vec(), shape, device)
+    }
+
+    fn normals_into(&self, name: &'static str, shape: [usize; 2], out: &mut Vec<f32>) {
+        assert_eq!(self.of(name).len(), shape[0] * shape[1]);
+        out.clear();
+        out.extend_from_slice(self.of(name));
+    }
+
+    fn words(&self, name: &'static str, _: usize) -> Vec<u32> {
+        panic!("nothing was recorded of `{name}`")
+    }
+}
+
+/// One update with a batch in host memory; its losses.
+pub fn update(agent: &mut dyn Agent, batch: &Batch, noise: &dyn Noise) -> Vec<f64> {
+    agent.update(Update { batch: BatchRef::Host(batch), noise, dynamics: None });
+    losses(agent)
+}
+
+/// Batch number `step` with `rows` rows, and its noise.
+pub fn batch([obs, action]: [usize; 2], rows: usize, step: u64) -> (Batch, Recorded) {
     let normals = |name, columns| Stream::new(7, name).normals(step, rows, columns);
     let batch = Batch {
         rows,
@@ -21,13 +58,13 @@ pub fn batch([obs, action]: [usize; 2], rows: usize, step: u64) -> (Batch, [Vec<
         next_obs: normals("next_obs", obs),
         not_terminated: normals("ends", 1).into_iter().map(|x| if x > 1.5 { 0.0 } else { 1.0 }).collect(),
     };
-    (batch, [normals("noise_next", action), normals("noise", action)])
+    (batch, Recorded([normals("noise_next", action), normals("noise", action)]))
 }
 
 /// An agent's shapes and constants, and how many rows its batches have.
 #[derive(Clone, Debug)]
 pub struct Case {
-    pub config: AgentConfig,
+    pub config: SacConfig,
     pub dims: [usize; 2],
     pub rows: usize,
 }
@@ -38,7 +75,7 @@ pub fn cases() -> Vec<Case> {
     let case = |i: u32| {
         let mut draws = Stream::new(3, "cases").at(0, i);
         let mut pick = |n: usize| draws.below(n);
-        let config = AgentConfig {
+        let config = SacConfig {
             hidden: HIDDEN[pick(5)].to_vec(),
             discount: [0.0, 0.9, 0.99, 1.0][pick(4)],
             tau: [0.005, 0.3, 1.0][pick(3)],
@@ -51,7 +88,7 @@ pub fn cases() -> Vec<Case> {
             actor_every: 1 + pick(3) as u64,
             target_every: 1 + pick(3) as u64,
             normalized_features: pick(2) == 1,
-            ..AgentConfig::default()
+            ..SacConfig::default()
         };
         let dims = [1 + pick(17), 1 + pick(6)];
         Case { config, dims, rows: [1, 31, 33, 64, 127, 256][i as usize % 6] }
@@ -64,9 +101,10 @@ pub fn agent(case: &Case, device: &Device) -> Sac {
     Sac::new(&case.config, case.dims, 1, device)
 }
 
-/// All that a step reports.
-pub fn numbers(metrics: &UpdateMetrics) -> Vec<f64> {
-    [metrics.critic_loss(), metrics.target_mean()].into_iter().chain(metrics.actor().into_iter().flatten()).collect()
+/// The losses of the last update: the critics' and the mean target, and where it was updated the actor's and the entropy.
+pub fn losses(agent: &dyn Agent) -> Vec<f64> {
+    let report = agent.report().into_iter();
+    report.filter(|(name, _)| ![metrics::TEMPERATURE, metrics::UPDATES].contains(name)).map(|(_, x)| x).collect()
 }
 
 /// How far apart two agents are: the largest difference in any array, relative to the array's largest number.

@@ -4,13 +4,13 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use foresee_env::checker::Facts;
-use foresee_env::{BoxSpace, EnvConfig, Outcome, Spec, examine};
+use foresee::config::Source;
+use foresee::env::checker::Facts;
+use foresee::env::{BoxSpace, EnvConfig, Outcome, Spec, examine};
 use serde::Deserialize;
 use toml::Table;
 
 use super::say;
-use crate::config;
 use crate::failure::Failure;
 
 /// Entries of a space that are written out.
@@ -24,10 +24,10 @@ struct EnvOnly {
 }
 
 /// Tries every rule on the environment with its own actions, as `[env]` describes it, and says what it found.
-pub fn check_env(id: &str, overrides: &[String]) -> Result<ExitCode, Failure> {
+pub fn check_env(id: &str, overrides: &[&str]) -> Result<ExitCode, Failure> {
     let section = Table::from_iter([("id".into(), toml::Value::from(id))]);
     let tree = Table::from_iter([("env".into(), toml::Value::from(section))]);
-    let EnvOnly { env } = config::from_tree("check-env", tree, overrides)?;
+    let EnvOnly { env } = Source::tree("check-env", tree, overrides)?.typed()?;
     let found = examine(|| env.make_unscaled(0)).map_err(|error| Failure::Input(error.to_string()))?;
 
     describe(&found.spec)?;

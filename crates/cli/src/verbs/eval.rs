@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use foresee_dyna::config::MOST_EPISODES;
-use foresee_dyna::{Run, checkpoint};
+use foresee::config::MOST_EPISODES;
+use foresee::{Run, checkpoint};
 
 use super::{say, set_threads};
 use crate::failure::Failure;
-use crate::run_dir;
+use crate::{configs, run_dir};
 
 /// Plays the newest checkpoint's policy, by its mean action, from the run's own evaluation starts.
 pub fn eval(path: &Path, episodes: Option<u32>) -> Result<ExitCode, Failure> {
-    let config = run_dir::read_config(path)?;
+    let (source, config) = run_dir::read_config(path)?;
     let episodes = episodes.map_or(config.training.eval_episodes, |n| n as usize);
     if episodes > MOST_EPISODES {
         return Err(Failure::Input(format!(
@@ -21,8 +21,10 @@ pub fn eval(path: &Path, episodes: Option<u32>) -> Result<ExitCode, Failure> {
     }
     set_threads(&config);
     let loaded = checkpoint::load(&path.join("checkpoints"))?;
-    let (outcome, env_step) = Run::evaluate_snapshot(&config, loaded.state, episodes)?;
-    say(format!("environment   {}, {env_step} steps of training", config.env.id))?;
+    let id = config.env.id.clone();
+    let setup = configs::open(&source, config)?;
+    let (outcome, env_step) = Run::evaluate_snapshot(setup, loaded.state, episodes)?;
+    say(format!("environment   {id}, {env_step} steps of training"))?;
     say(format!("mean return   {:.2}", outcome.mean()))?;
     say(format!("deviation     {:.2} over {episodes} episodes", outcome.std()))?;
     say(format!("mean length   {:.1} steps", outcome.mean_length()))?;

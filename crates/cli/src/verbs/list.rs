@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use foresee_dyna::Algo;
-use foresee_env::mujoco::library;
-use foresee_nn::device;
-use foresee_world_model::LossKind;
+use foresee::config::Algo;
+use foresee::env::mujoco::library;
+use foresee::nn::device;
+use foresee::{Kinds, Parts};
 
 use super::say;
 use crate::cli::Listed;
@@ -13,9 +13,10 @@ use crate::failure::Failure;
 
 /// One line a choice: its name in a config, and what it is.
 pub fn list(what: Listed) -> Result<ExitCode, Failure> {
+    let parts = Parts::default();
     match what {
         Listed::Envs => {
-            for env in foresee_env::list() {
+            for env in foresee::env::list() {
                 say(format!("{:<24} {}", env.id, env.description))?;
             }
             say(format!(
@@ -27,11 +28,9 @@ pub fn list(what: Listed) -> Result<ExitCode, Failure> {
                 Err(error) => format!("\nMuJoCo's tasks cannot run here: {error}"),
             })?;
         }
-        Listed::Losses => {
-            for (loss, line) in LossKind::ALL {
-                say(format!("{:<24} {line}", loss.name()))?;
-            }
-        }
+        Listed::Losses => kinds(&parts.losses)?,
+        Listed::Models => kinds(&parts.models)?,
+        Listed::Agents => kinds(&parts.agents)?,
         Listed::Devices => {
             for (word, behind) in device::list() {
                 // Why there is none, and the hint, in one line.
@@ -46,4 +45,8 @@ pub fn list(what: Listed) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn kinds<T>(kinds: &Kinds<T>) -> Result<(), Failure> {
+    kinds.iter().try_for_each(|kind| say(format!("{:<24} {}", kind.name(), kind.description())))
 }

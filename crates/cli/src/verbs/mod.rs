@@ -9,33 +9,37 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use foresee_dyna::{Config, Opened};
+use foresee::{Config, Setup};
 
 use crate::cli::{Cli, Verb};
-use crate::config;
+use crate::configs;
 use crate::failure::Failure;
 
 /// Does what the command line asks.
 pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.verb {
-        Verb::Train { config, overrides, run_dir } => train::train(&config, &overrides, run_dir),
-        Verb::Resume { run, overrides } => train::resume(&run, &overrides),
+        Verb::Train { config, overrides, run_dir } => train::train(&config, &texts(&overrides), run_dir),
+        Verb::Resume { run, overrides } => train::resume(&run, &texts(&overrides)),
         Verb::Eval { run, episodes } => eval::eval(&run, episodes),
-        Verb::Check { config, overrides } => check(&config, &overrides),
-        Verb::CheckEnv { id, overrides } => check_env::check_env(&id, &overrides),
+        Verb::Check { config, overrides } => check(&config, &texts(&overrides)),
+        Verb::CheckEnv { id, overrides } => check_env::check_env(&id, &texts(&overrides)),
         Verb::List { what } => list::list(what),
     }
 }
 
-/// A config that can be run: loaded, possible, and its device there.
-fn load(path: &Path, overrides: &[String]) -> Result<Opened, Failure> {
-    let config: Config = config::load(path, overrides)?;
-    let opened = config.open().map_err(|problem| Failure::Input(format!("{}: {problem}", path.display())))?;
-    opened.config.device.open().map_err(|error| Failure::Input(error.to_string()))?;
-    Ok(opened)
+fn texts(overrides: &[String]) -> Vec<&str> {
+    overrides.iter().map(String::as_str).collect()
 }
 
-fn check(path: &Path, overrides: &[String]) -> Result<ExitCode, Failure> {
+/// A config that can be run: loaded, possible, and its device there.
+fn load(path: &Path, overrides: &[&str]) -> Result<Setup, Failure> {
+    let (source, config) = configs::read(path, overrides)?;
+    let setup = configs::open(&source, config)?;
+    setup.config.device.open().map_err(|error| Failure::Input(error.to_string()))?;
+    Ok(setup)
+}
+
+fn check(path: &Path, overrides: &[&str]) -> Result<ExitCode, Failure> {
     let config = load(path, overrides)?.config;
     say(toml::to_string_pretty(&config).expect("a config that came from TOML goes back to TOML").trim_end())?;
     Ok(ExitCode::SUCCESS)

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use foresee_dyna::evaluate::LONGEST;
-use foresee_dyna::{Run, checkpoint};
+use foresee::evaluate::LONGEST;
+use foresee::{Run, checkpoint};
 
 use super::{load, say, set_threads};
 use crate::driver::{Beside, Driver, Ended, INTERRUPTED};
@@ -13,11 +13,11 @@ use crate::records::Records;
 use crate::run_dir::{self, RunDir};
 
 /// Trains a new run.
-pub fn train(path: &Path, overrides: &[String], run_dir: Option<PathBuf>) -> Result<ExitCode, Failure> {
-    let opened = load(path, overrides)?;
-    let config = opened.config.clone();
+pub fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -> Result<ExitCode, Failure> {
+    let setup = load(path, overrides)?;
+    let config = setup.config.clone();
     set_threads(&config);
-    let run = Run::begin(opened)?;
+    let run = Run::begin(setup)?;
     if run.spec().max_episode_steps.is_none() {
         eprintln!(
             "warning: `{}` declares no time limit; episodes of evaluations are cut after {LONGEST} steps\nhint: if it does not end by itself either, give it one: env.gym.kwargs.max_episode_steps=1000",
@@ -32,9 +32,9 @@ pub fn train(path: &Path, overrides: &[String], run_dir: Option<PathBuf>) -> Res
 }
 
 /// Goes on with a run from its newest checkpoint.
-pub fn resume(path: &Path, overrides: &[String]) -> Result<ExitCode, Failure> {
-    let (dir, opened) = RunDir::open(path, overrides)?;
-    let config = opened.config.clone();
+pub fn resume(path: &Path, overrides: &[&str]) -> Result<ExitCode, Failure> {
+    let (dir, setup) = RunDir::open(path, overrides)?;
+    let config = setup.config.clone();
     set_threads(&config);
     let loaded = checkpoint::load(&dir.checkpoints())?;
     for (path, why) in &loaded.skipped {
@@ -42,7 +42,7 @@ pub fn resume(path: &Path, overrides: &[String]) -> Result<ExitCode, Failure> {
     }
     let beside: Beside = serde_json::from_value(loaded.extra)
         .map_err(|error| Failure::Input(format!("the checkpoint `{}` says {error}", loaded.path.display())))?;
-    let run = Run::resume(opened, loaded.state)?;
+    let run = Run::resume(setup, loaded.state)?;
     if run.is_done() {
         say(format!(
             "the run is complete: {} environment steps\nhint: extend it by `foresee resume {} training.env_steps=N`",

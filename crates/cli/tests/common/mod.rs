@@ -52,9 +52,9 @@ horizon = [1, 3, 40, 100]
 real_ratio = [1.0, 0.1, 40, 100]
 "#;
 
-/// Overrides of [`TINY`] that reach every algorithm and every loss.
+/// Overrides of [`TINY`] that reach every algorithm, every loss and every agent.
 pub const VARIANTS: [&[&str]; 7] = [
-    &["algo=sac"],
+    &["algo=model_free"],
     &["model.loss.kind=mle"],
     &["model.loss.kind=mse"],
     &["model.loss.kind=vagram"],

@@ -15,8 +15,15 @@ use foresee_core::{Batch, Stream};
 use foresee_nn::cube::random::counter;
 use foresee_nn::cube::tensor::{buffer, empty, is_cube, tensor};
 use foresee_nn::tensors;
+use foresee_world_model::DeviceTransitions;
 
-use super::{NOISE, Source};
+use super::Source;
+
+/// Whether a device runs kernels, and so keeps rows.
+#[must_use]
+pub fn runs_kernels(device: &Device) -> bool {
+    is_cube(device)
+}
 
 /// Rows on a device.
 #[derive(Debug)]
@@ -59,6 +66,13 @@ impl DeviceRows {
     #[must_use]
     pub fn dims(&self) -> [usize; 2] {
         [self.obs.dims()[1], self.action.dims()[1]]
+    }
+
+    /// The same rows for a model's fit.
+    #[must_use]
+    pub fn transitions(&self) -> DeviceTransitions<'_> {
+        let Self { obs, action, reward, next_obs, .. } = self;
+        DeviceTransitions { obs, action, reward, next_obs }
     }
 
     /// What a kernel sees of the rows.
@@ -144,10 +158,14 @@ impl DeviceRows {
         }
     }
 
-    /// A batch with rows of each source, one source after the other, as [`super::mix`] takes them, and the noise `[B, A]`
-    /// of update number `update` under `seed`, in `[seed, update]`: a launch a source.
+    /// A batch with rows of each source, one source after the other, as [`super::mix`] takes them, and the standard normals
+    /// `[B, A]` of two streams at update number `update` under `seed`, in `[seed, update]`: a launch a source.
     #[must_use]
-    pub fn draw(sources: [Source<'_>; 2], [seed, update]: [u64; 2]) -> (TensorBatch, [Tensor<2>; 2]) {
+    pub fn draw(
+        sources: [Source<'_>; 2],
+        [seed, update]: [u64; 2],
+        noise_streams: [&str; 2],
+    ) -> (TensorBatch, [Tensor<2>; 2]) {
         let (dims, device) = (sources[0].rows.dims(), sources[0].rows.reward.device());
         let rows = sources[0].count + sources[1].count;
         let batch = Self::new(rows, dims, &device).expect("rows of a device that runs kernels");
@@ -168,8 +186,8 @@ impl DeviceRows {
                 noise_next.clone().into_buffer_arg(),
                 noise.clone().into_buffer_arg(),
                 at(stream),
-                at(NOISE[0]),
-                at(NOISE[1]),
+                at(noise_streams[0]),
+                at(noise_streams[1]),
                 stored as u32,
                 first as u32,
                 count as u32,

@@ -32,8 +32,8 @@ pub struct ImaginedBuffer {
 enum Rows {
     /// Memory is taken as rows come.
     Host(Batch),
-    /// Memory is taken at once; `len` rows are set, and `claimed` wait for being sent.
-    Device { rows: DeviceRows, len: usize, claimed: Batch },
+    /// Memory is taken at once; `len` rows are set.
+    Device { rows: DeviceRows, len: usize },
 }
 
 impl ImaginedBuffer {
@@ -48,7 +48,7 @@ impl ImaginedBuffer {
     pub fn on(capacity: usize, dims: [usize; 2], device: &Device) -> Self {
         let mut ring = Self::new(capacity, dims[0], dims[1]);
         if let Some(rows) = DeviceRows::new(capacity, dims, device) {
-            ring.rows = Rows::Device { rows, len: 0, claimed: Batch::default() };
+            ring.rows = Rows::Device { rows, len: 0 };
         }
         ring
     }
@@ -62,14 +62,10 @@ impl ImaginedBuffer {
         }
     }
 
-    /// The rows on the device, where they are: who writes `n` of them from [`ImaginedBuffer::position`] on, and on at 0
-    /// behind the last, says so with [`ImaginedBuffer::written`].
+    /// Whether the rows are on a device that runs kernels.
     #[must_use]
-    pub fn on_device(&mut self) -> Option<&mut DeviceRows> {
-        match &mut self.rows {
-            Rows::Host(_) => None,
-            Rows::Device { rows, .. } => Some(rows),
-        }
+    pub fn is_on_device(&self) -> bool {
+        matches!(self.rows, Rows::Device { .. })
     }
 
     /// The rows on the device, to be read.
@@ -80,12 +76,19 @@ impl ImaginedBuffer {
         }
     }
 
-    /// Takes `count` more rows on the device for written.
-    pub fn written(&mut self, count: usize) {
-        if let Rows::Device { len, .. } = &mut self.rows {
-            *len = (*len + count).min(self.capacity);
-            self.next = (self.next + count) % self.capacity.max(1);
-        }
+    /// Lets `write` store rows on the device: it is given the ring and the position of the next row, goes on at 0 behind
+    /// the last one, and answers with how many rows it has written and what else it has to say.
+    ///
+    /// # Panics
+    /// If the rows are in host memory.
+    #[track_caller]
+    pub fn fill_on_device<R>(&mut self, write: impl FnOnce(&mut DeviceRows, usize) -> (usize, R)) -> R {
+        let (capacity, next) = (self.capacity, self.next);
+        let Rows::Device { rows, len, .. } = &mut self.rows else { panic!("a ring on a device") };
+        let (count, outcome) = write(rows, next);
+        *len = (*len + count).min(capacity);
+        self.next = (next + count) % capacity.max(1);
+        outcome
     }
 
     /// Rows stored.
@@ -146,56 +149,46 @@ impl ImaginedBuffer {
                     self.next = (self.next + 1) % self.capacity;
                 }
             }
-            Rows::Device { rows, .. } => {
+            Rows::Device { rows, len, .. } => {
                 // What would be overwritten at once is not sent; the position moves past it all the same.
                 let skip = batch.rows.saturating_sub(self.capacity);
                 self.next = (self.next + skip) % self.capacity;
                 rows.write(self.next, batch, skip..batch.rows);
-                self.written(batch.rows - skip);
+                *len = (*len + batch.rows - skip).min(self.capacity);
+                self.next = (self.next + batch.rows - skip) % self.capacity;
             }
         }
     }
 
-    /// Places for so many rows over the oldest ones, to be filled by the host: behind the last while there is room. For a
-    /// device they wait in host memory until [`ImaginedBuffer::settle`].
+    /// Reserves places for `rows` rows over the oldest ones, behind the last while there is room, and lets `fill` write them
+    /// in host memory. For a device they are then sent there.
     #[track_caller]
-    pub(crate) fn claim(&mut self, rows: usize) -> Claim<'_> {
+    pub(crate) fn fill<R>(&mut self, rows: usize, fill: impl FnOnce(Claim<'_>) -> R) -> R {
         assert!(rows <= self.capacity, "{rows} rows in a ring of {}", self.capacity);
-        let (stored, start) = match &self.rows {
-            Rows::Host(_) => (self.capacity.min(self.len() + rows), self.next),
-            Rows::Device { .. } => (rows, 0),
+        let [obs_dim, action_dim] = self.dims;
+        let set_rows = |batch: &mut Batch, stored: usize| {
+            let Batch { rows, obs, action, reward, next_obs, not_terminated } = batch;
+            *rows = stored;
+            for (field, width) in
+                [(obs, obs_dim), (action, action_dim), (reward, 1), (next_obs, obs_dim), (not_terminated, 1)]
+            {
+                field.resize(stored * width, 0.0);
+            }
         };
-        let batch = match &mut self.rows {
+        let (start, stored) = (self.next, self.capacity.min(self.len() + rows));
+        match &mut self.rows {
             Rows::Host(all) => {
                 self.next = (start + rows) % self.capacity;
-                all
+                set_rows(all, stored);
+                fill(Claim { batch: all, start })
             }
-            Rows::Device { claimed, .. } => claimed,
-        };
-        let [obs_dim, action_dim] = self.dims;
-        let Batch { rows: count, obs, action, reward, next_obs, not_terminated } = &mut *batch;
-        *count = stored;
-        for (field, width) in
-            [(obs, obs_dim), (action, action_dim), (reward, 1), (next_obs, obs_dim), (not_terminated, 1)]
-        {
-            field.resize(stored * width, 0.0);
-        }
-        Claim { batch, start }
-    }
-
-    /// What the last claim was of.
-    pub(crate) fn claimed(&self) -> &Batch {
-        match &self.rows {
-            Rows::Host(rows) => rows,
-            Rows::Device { claimed, .. } => claimed,
-        }
-    }
-
-    /// Takes the places that were claimed for filled.
-    pub(crate) fn settle(&mut self) {
-        if let Rows::Device { claimed, .. } = &mut self.rows {
-            let rows = std::mem::take(claimed);
-            self.extend(&rows);
+            Rows::Device { .. } => {
+                let mut sent = Batch::default();
+                set_rows(&mut sent, rows);
+                let outcome = fill(Claim { batch: &mut sent, start: 0 });
+                self.extend(&sent);
+                outcome
+            }
         }
     }
 

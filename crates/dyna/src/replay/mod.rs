@@ -1,7 +1,8 @@
 //! Real and imagined transitions, and batches mixed of both.
 //!
-//! In host memory [`mix`] takes a batch from the buffers row by row; [`draw`] takes the same rows where both buffers are
-//! on a device, and nothing but a seed and a number goes there.
+//! [`Replay`] holds both buffers and gives batches with their noise. In host memory [`mix`] takes a batch from the buffers
+//! row by row; [`draw`] takes the same rows where both buffers are on a device, and nothing but a seed and a number goes
+//! there. Which of the two it is was decided where the buffers were made.
 
 #[cfg(feature = "wgpu")]
 pub mod device;
@@ -10,21 +11,20 @@ pub mod device;
 pub mod device;
 mod imagined;
 mod real;
+mod sequences;
 
 pub use device::DeviceRows;
 pub(crate) use imagined::Claim;
 pub use imagined::ImaginedBuffer;
 pub use real::RealBuffer;
+pub use sequences::Sequences;
 
-use burn::tensor::Tensor;
-use foresee_actor_critic::TensorBatch;
+use burn::tensor::{Device, Tensor};
+use foresee_actor_critic::{BatchRef, Noise, StreamNoise, TensorBatch};
 use foresee_core::{Batch, Stream};
 
 /// The streams that real and imagined rows of a batch are drawn by.
 const STREAMS: [&str; 2] = ["batch/real", "batch/imagined"];
-/// The streams of an update's noise, at next observations and at observations.
-pub const NOISE: [&str; 2] = ["agent/noise_next", "agent/noise"];
-
 /// Rows on a device to draw from.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
@@ -66,21 +66,121 @@ pub fn mix(
     }
 }
 
-/// The same batch, drawn on the device that both buffers are on, with the update's noise `[B, A]` at next observations and
-/// at observations; nothing where the buffers are in host memory.
+/// The same batch, drawn on the device that both buffers are on, with the standard normals `[B, A]` of two streams; nothing
+/// where the buffers are in host memory.
 #[must_use]
 pub fn draw(
     real: &RealBuffer,
     imagined: &ImaginedBuffer,
     shares: [usize; 2],
     counter: [u64; 2],
+    noise_streams: [&str; 2],
 ) -> Option<(TensorBatch, [Tensor<2>; 2])> {
     let (mirror, ring) = (real.mirror()?, imagined.device_rows()?);
     let sources = [
         Source { stream: STREAMS[0], rows: mirror, stored: real.rows().rows, count: shares[0] },
         Source { stream: STREAMS[1], rows: ring, stored: imagined.len(), count: shares[1] },
     ];
-    Some(DeviceRows::draw(sources, counter))
+    Some(DeviceRows::draw(sources, counter, noise_streams))
+}
+
+/// The experience of a run: real transitions and imagined ones, on the device that they were made for.
+#[derive(Debug)]
+pub struct Replay {
+    /// What really happened.
+    pub real: RealBuffer,
+    /// What was imagined.
+    pub imagined: ImaginedBuffer,
+    /// The last batch that was mixed in host memory.
+    batch: Batch,
+}
+
+/// One update's batch with its noise.
+pub struct Drawn<'a> {
+    batch: DrawnBatch<'a>,
+    noise: DrawnNoise,
+}
+
+#[allow(clippy::large_enum_variant, reason = "one an update, on the stack")]
+enum DrawnBatch<'a> {
+    Host(&'a Batch),
+    Device(TensorBatch),
+}
+
+impl Drawn<'_> {
+    /// The batch.
+    #[must_use]
+    pub fn batch(&self) -> BatchRef<'_> {
+        match &self.batch {
+            DrawnBatch::Host(batch) => BatchRef::Host(batch),
+            DrawnBatch::Device(batch) => BatchRef::Device(batch),
+        }
+    }
+
+    /// The draws of the update.
+    #[must_use]
+    pub fn noise(&self) -> &dyn Noise {
+        &self.noise
+    }
+}
+
+/// The draws of an update, some of them on the device already.
+struct DrawnNoise {
+    streams: StreamNoise,
+    ready: Vec<(&'static str, Tensor<2>)>,
+}
+
+impl Noise for DrawnNoise {
+    fn normals(&self, name: &'static str, shape: [usize; 2], device: &Device) -> Tensor<2> {
+        match self.ready.iter().find(|(ready, normals)| *ready == name && normals.dims() == shape) {
+            Some((_, normals)) => normals.clone(),
+            None => self.streams.normals(name, shape, device),
+        }
+    }
+
+    fn normals_into(&self, name: &'static str, shape: [usize; 2], out: &mut Vec<f32>) {
+        self.streams.normals_into(name, shape, out);
+    }
+
+    fn words(&self, name: &'static str, rows: usize) -> Vec<u32> {
+        self.streams.words(name, rows)
+    }
+}
+
+impl Replay {
+    /// Empty buffers of observations and actions of `[O, A]` entries, the imagined one with room for `capacity` rows.
+    #[must_use]
+    pub fn new(capacity: usize, dims: [usize; 2], device: &Device) -> Self {
+        Self {
+            real: RealBuffer::new(dims, device),
+            imagined: ImaginedBuffer::on(capacity, dims, device),
+            batch: Batch::default(),
+        }
+    }
+
+    /// The batch of agent update number `update`: `rows` rows, of which a share of `real_ratio` is real. `noise_streams` are
+    /// those whose normals `[B, A]` the update will ask for.
+    #[must_use]
+    pub fn draw(
+        &mut self,
+        rows: usize,
+        real_ratio: f64,
+        [seed, update]: [u64; 2],
+        noise_streams: &'static [&'static str],
+    ) -> Drawn<'_> {
+        let Self { real, imagined, batch } = self;
+        let shares = shares(rows, real_ratio, imagined.len());
+        let streams = StreamNoise { seed, update };
+        // The kernel fills two streams; an agent with fewer gets one that it does not ask for.
+        let first = noise_streams.first().copied().unwrap_or("agent/noise");
+        let names = [first, noise_streams.get(1).copied().unwrap_or(first)];
+        if let Some((drawn, normals)) = draw(real, imagined, shares, [seed, update], names) {
+            let ready = names.into_iter().zip(normals).collect();
+            return Drawn { batch: DrawnBatch::Device(drawn), noise: DrawnNoise { streams, ready } };
+        }
+        mix(real, imagined, shares, [seed, update], batch);
+        Drawn { batch: DrawnBatch::Host(batch), noise: DrawnNoise { streams, ready: Vec::new() } }
+    }
 }
 
 fn copy_row(rows: &Batch, index: usize, obs_dim: usize, action_dim: usize, batch: &mut Batch) {

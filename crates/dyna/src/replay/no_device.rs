@@ -3,8 +3,15 @@
 use burn::tensor::{Device, Tensor};
 use foresee_actor_critic::TensorBatch;
 use foresee_core::Batch;
+use foresee_world_model::DeviceTransitions;
 
 use super::Source;
+
+/// Whether a device runs kernels: none does.
+#[must_use]
+pub fn runs_kernels(_: &Device) -> bool {
+    false
+}
 
 /// Rows on a device: none.
 #[derive(Debug)]
@@ -37,7 +44,12 @@ impl DeviceRows {
     }
 
     /// A batch of both sources, and noise.
-    pub fn draw(sources: [Source<'_>; 2], _: [u64; 2]) -> (TensorBatch, [Tensor<2>; 2]) {
+    pub fn draw(sources: [Source<'_>; 2], _: [u64; 2], _: [&str; 2]) -> (TensorBatch, [Tensor<2>; 2]) {
         match *sources[0].rows {}
+    }
+
+    /// The same rows for a model's fit.
+    pub fn transitions(&self) -> DeviceTransitions<'_> {
+        match *self {}
     }
 }

@@ -3,11 +3,15 @@
 //! Host memory holds the truth, for checkpoints, the normaliser and the model's training. A device that runs kernels gets
 //! a mirror of it, a row at a time.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::Device;
 use foresee_core::state::{Array, Data};
 use foresee_core::{Batch, State, StateError, Transition};
 
-use super::DeviceRows;
+use foresee_world_model::TrainingRows;
+
+use super::{DeviceRows, Sequences};
 
 /// An append-only buffer: its saved arrays grow at their ends alone, so that a checkpoint stores only what is new.
 #[derive(Debug, Default)]
@@ -15,6 +19,13 @@ pub struct RealBuffer {
     rows: Batch,
     /// 1 where a time limit cut the episode, `[rows]`.
     truncated: Vec<u8>,
+    /// The environment of each row, `[rows]`, and its episode, numbered over all environments in the order of their first
+    /// rows, `[rows]`.
+    env: Vec<u64>,
+    episode: Vec<u64>,
+    /// The episode under way in each environment, if it has rows, and the number of the next one to begin.
+    open: BTreeMap<u64, u64>,
+    begun: u64,
     /// The same rows on the device, with room for more.
     mirror: Option<DeviceRows>,
 }
@@ -29,8 +40,14 @@ impl RealBuffer {
         Self { mirror: DeviceRows::new(FIRST_ROOM, dims, device), ..Self::default() }
     }
 
-    /// Appends a transition.
+    /// Appends a transition of environment 0, the only one.
     pub fn push(&mut self, t: &Transition) {
+        self.push_from(0, t);
+    }
+
+    /// Appends a transition of environment `env`.
+    pub fn push_from(&mut self, env: usize, t: &Transition) {
+        self.number(env as u64, t.terminated || t.truncated);
         self.rows.push(&t.obs, &t.action, t.reward, &t.next_obs, t.terminated);
         self.truncated.push(u8::from(t.truncated));
         let Some(mirror) = &mut self.mirror else { return };
@@ -39,6 +56,50 @@ impl RealBuffer {
             mirror.resize(2 * last, 0, last);
         }
         mirror.write(last, &self.rows, last..last + 1);
+    }
+
+    /// Numbers the next row's episode.
+    fn number(&mut self, env: u64, ends: bool) {
+        let begun = &mut self.begun;
+        let episode = *self.open.entry(env).or_insert_with(|| {
+            *begun += 1;
+            *begun - 1
+        });
+        if ends {
+            self.open.remove(&env);
+        }
+        self.env.push(env);
+        self.episode.push(episode);
+    }
+
+    /// The next transition of an environment begins a new episode, though none of its rows says so: the environment was
+    /// lost and reset.
+    pub fn cut(&mut self, env: usize) {
+        self.open.remove(&(env as u64));
+    }
+
+    /// The environment of each row, `[rows]`.
+    #[must_use]
+    pub fn envs(&self) -> &[u64] {
+        &self.env
+    }
+
+    /// The episode of each row, `[rows]`, numbered over all environments in the order of their first rows.
+    #[must_use]
+    pub fn episodes(&self) -> &[u64] {
+        &self.episode
+    }
+
+    /// The rows as sequences within their episodes.
+    #[must_use]
+    pub fn sequences(&self) -> Sequences {
+        Sequences::new(&self.episode)
+    }
+
+    /// All rows, for a model's fit.
+    #[must_use]
+    pub fn training_rows(&self) -> TrainingRows<'_> {
+        TrainingRows::from(&self.rows).on_device(self.mirror.as_ref().map(DeviceRows::transitions))
     }
 
     /// The mirror, where there is one.
@@ -58,20 +119,44 @@ impl RealBuffer {
     pub fn save(&self) -> State {
         let mut state = save_rows(&self.rows);
         state.put("truncated", self.truncated.clone());
+        state.put("env", self.env.clone());
+        state.put("episode", self.episode.clone());
+        state.put("open.env", self.open.keys().copied().collect::<Vec<_>>());
+        state.put("open.episode", self.open.values().copied().collect::<Vec<_>>());
         state
     }
 
-    /// From arrays.
+    /// From arrays. Rows that were saved before they knew their episode are those of `envs` environments in turns.
     ///
     /// # Errors
     /// If an array is missing, of another width, or left over.
-    pub fn restore(mut state: State, dims: [usize; 2], device: &Device) -> Result<Self, StateError> {
+    pub fn restore(mut state: State, dims: [usize; 2], envs: usize, device: &Device) -> Result<Self, StateError> {
         let truncated = state.u8s("truncated")?.1;
+        let known = state.iter().any(|(name, _)| name == "episode");
+        let mut origins = Vec::new();
+        if known {
+            for name in ["env", "episode", "open.env", "open.episode"] {
+                origins.push(state.u64s(name)?.1);
+            }
+        }
         let rows = restore_rows(state, dims)?;
-        if truncated.len() != rows.rows {
+        let mut buffer = Self { truncated, ..Self::default() };
+        if let Ok([env, episode, open_env, open_episode]) = <[Vec<u64>; 4]>::try_from(origins) {
+            buffer.begun = episode.iter().max().map_or(0, |last| last + 1);
+            (buffer.env, buffer.episode) = (env, episode);
+            buffer.open = open_env.into_iter().zip(open_episode).collect();
+        } else {
+            for row in 0..rows.rows {
+                let cut = buffer.truncated.get(row).is_some_and(|&cut| cut != 0);
+                buffer.number((row % envs.max(1)) as u64, cut || rows.not_terminated[row] == 0.0);
+            }
+        }
+        let lengths =
+            [("truncated", buffer.truncated.len()), ("env", buffer.env.len()), ("episode", buffer.episode.len())];
+        if let Some((name, found)) = lengths.into_iter().find(|&(_, length)| length != rows.rows) {
             return Err(StateError::Mismatch {
-                path: "truncated".into(),
-                found: format!("{} flags", truncated.len()),
+                path: name.into(),
+                found: format!("{found} numbers"),
                 expected: format!("{} rows", rows.rows),
             });
         }
@@ -79,7 +164,7 @@ impl RealBuffer {
         if let Some(mirror) = &mut mirror {
             mirror.write(0, &rows, 0..rows.rows);
         }
-        Ok(Self { rows, truncated, mirror })
+        Ok(Self { rows, mirror, ..buffer })
     }
 }
 
@@ -140,7 +225,7 @@ mod tests {
                 truncated: x == 2.0,
             });
         }
-        let restore = |state| RealBuffer::restore(state, [1, 1], &Device::flex());
+        let restore = |state| RealBuffer::restore(state, [1, 1], 1, &Device::flex());
         let restored = restore(buffer.save()).unwrap();
         assert_eq!((restored.rows, restored.truncated), (buffer.rows.clone(), buffer.truncated.clone()));
         for name in ["obs", "action", "reward", "next_obs", "not_terminated"] {
@@ -149,5 +234,76 @@ mod tests {
             state.put(name, Array::new(vec![1, 1], Data::F32(vec![1.0])));
             assert!(restore(state).is_err(), "{name}");
         }
+    }
+
+    /// Transitions of three environments in turns, whose episodes have lengths of their own.
+    fn interleaved(steps: usize) -> RealBuffer {
+        let mut buffer = RealBuffer::default();
+        for step in 0..steps {
+            for (env, length) in [(0, 3), (1, 5), (2, usize::MAX)] {
+                let ends = (step + 1) % length == 0;
+                let x = (10 * env + step) as f32;
+                buffer.push_from(
+                    env,
+                    &Transition {
+                        obs: vec![x],
+                        action: vec![0.0],
+                        reward: 0.0,
+                        next_obs: vec![x + 1.0],
+                        terminated: ends && env == 0,
+                        truncated: ends && env == 1,
+                    },
+                );
+            }
+        }
+        buffer
+    }
+
+    #[test]
+    fn sequences_are_the_successive_rows_of_one_episode() {
+        let buffer = interleaved(8);
+        let sequences = buffer.sequences();
+        // Brute force: a row is followed by the same environment's next one, unless an episode ended between them.
+        let ends = |row: usize| buffer.rows.not_terminated[row] == 0.0 || buffer.truncated[row] != 0;
+        for length in 1..=6 {
+            let chain = |start: usize| -> Option<Vec<usize>> {
+                let rows: Vec<usize> = (0..length).map(|k| start + 3 * k).collect();
+                (rows[length - 1] < 24 && !rows[..length - 1].iter().any(|&row| ends(row))).then_some(rows)
+            };
+            let want: Vec<usize> = (0..24).filter(|&start| chain(start).is_some()).collect();
+            assert_eq!(sequences.starts(length), want, "length {length}");
+            for start in want {
+                assert_eq!(sequences.rows(start, length).collect::<Vec<_>>(), chain(start).expect("a chain"));
+            }
+        }
+        assert_eq!(sequences.rows(0, 100).count(), 3, "an episode's end ends its sequence");
+    }
+
+    #[test]
+    fn episodes_are_numbered_by_their_first_rows_and_survive_saving_and_a_lost_environment() {
+        let mut buffer = interleaved(4);
+        assert_eq!(buffer.episodes(), [0, 1, 2, 0, 1, 2, 0, 1, 2, 3, 1, 2]);
+        assert_eq!(buffer.envs()[9..], [0, 1, 2]);
+        let restore = |state| RealBuffer::restore(state, [1, 1], 3, &Device::flex()).unwrap();
+        // Saved before rows knew their episodes.
+        let mut old = buffer.save();
+        for name in ["env", "episode", "open.env", "open.episode"] {
+            old.take(name).unwrap();
+        }
+        assert_eq!(restore(old).save(), buffer.save());
+        buffer.cut(2);
+        let mut restored = restore(buffer.save());
+        let next = Transition {
+            obs: vec![0.0],
+            action: vec![0.0],
+            reward: 0.0,
+            next_obs: vec![0.0],
+            terminated: false,
+            truncated: false,
+        };
+        for env in 0..3 {
+            restored.push_from(env, &next);
+        }
+        assert_eq!(restored.episodes()[12..], [3, 1, 4]);
     }
 }

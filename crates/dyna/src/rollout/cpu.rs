@@ -28,6 +28,8 @@ pub(super) struct Rows<'a> {
     pub(super) lanes: &'a [u32],
     /// `[B, O]`
     pub(super) obs: &'a [f32],
+    /// `[B, A]`, where actions are given; else the actor's are sampled.
+    pub(super) actions: Option<&'a [f32]>,
 }
 
 /// Buffers that steps share, and what they say besides transitions.
@@ -123,15 +125,22 @@ fn tile(world: &World<'_>, rows: Rows<'_>, member: usize, out: &mut Scattered<'_
     for (rows_of, obs) in out.rows().chunks(LANES).zip(obs.chunks_exact_mut(obs_dim * LANES)) {
         gather(rows.obs, obs_dim, rows_of, obs);
     }
-    cpu::infer(world.actor.layout, world.actor.member(0), obs, heads, scratch);
     let lanes_of = |panel: &[u32]| -> [u32; LANES] {
         std::array::from_fn(|j| panel.get(j).map_or(0, |&row| rows.lanes[row as usize]))
     };
-    let of_panels = out.rows().chunks(LANES).zip(heads.chunks_exact(2 * action_dim * LANES));
-    for ((rows_of, heads), action) in of_panels.zip(action.chunks_exact_mut(action_dim * LANES)) {
-        let noise = &mut noise[..action_dim * LANES];
-        random::normals(&world.streams.action, rows.clock, &lanes_of(rows_of), noise);
-        Sample { heads, noise, action, log_prob: &mut [0.0; LANES], kept: None }.fill();
+    if let Some(given) = rows.actions {
+        for (rows_of, action) in out.rows().chunks(LANES).zip(action.chunks_exact_mut(action_dim * LANES)) {
+            gather(given, action_dim, rows_of, action);
+        }
+    } else {
+        let actor = world.actor();
+        cpu::infer(actor.layout, actor.member(0), obs, heads, scratch);
+        let of_panels = out.rows().chunks(LANES).zip(heads.chunks_exact(2 * action_dim * LANES));
+        for ((rows_of, heads), action) in of_panels.zip(action.chunks_exact_mut(action_dim * LANES)) {
+            let noise = &mut noise[..action_dim * LANES];
+            random::normals(&world.streams.action, rows.clock, &lanes_of(rows_of), noise);
+            Sample { heads, noise, action, log_prob: &mut [0.0; LANES], kept: None }.fill();
+        }
     }
 
     // Prediction.

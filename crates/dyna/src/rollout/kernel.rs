@@ -24,10 +24,11 @@ use burn::tensor::{DType, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::client::Client;
 use cubecl::prelude::*;
+use foresee_actor_critic::Policy;
 use foresee_core::Stream;
 use foresee_core::termination::Bound;
 use foresee_nn::cube::{NetShape, Tile, buffer, empty, is_cube, random, tensor};
-use foresee_nn::{Parameters as _, tensors};
+use foresee_nn::{Mlp, Parameters as _, tensors};
 
 use self::plan::BLOCK;
 use self::step::{Form, NowLaunch};
@@ -82,7 +83,7 @@ pub fn rollout(imagination: &Imagination<'_>, call: &Call<'_>, ring: &DeviceRows
     assert!(starts <= capacity && position < capacity, "{starts} rows at {position} in a ring of {capacity}");
     assert!(horizon <= 1 << 16 && position + starts * horizon < u32::MAX as usize, "{starts} rollouts of {horizon}");
     assert!((1..=BLOCK).contains(&elites), "{elites} elites");
-    let buffers = Buffers::new(imagination, starts, horizon);
+    let buffers = Buffers::new(imagination, Actions::Sampled(imagination.policy), starts, horizon);
     if starts > 0 {
         buffers.start(number, real, real_rows);
         for h in 0..horizon {
@@ -90,6 +91,53 @@ pub fn rollout(imagination: &Imagination<'_>, call: &Call<'_>, ring: &DeviceRows
         }
     }
     buffers.outcome()
+}
+
+/// One imagined step from states `[B, O]` under given actions `[B, A]`, on the GPU that all of them live on, into `ring`
+/// from row `position` on: row `b` reads lane `b` of the draws that `clock` addresses. The policy of `imagination` is not
+/// asked.
+///
+/// # Panics
+/// As [`rollout`], or if there is not one action a state.
+#[track_caller]
+#[must_use]
+pub fn step_under(
+    imagination: &Imagination<'_>,
+    clock: u64,
+    states: Tensor<2>,
+    actions: Tensor<2>,
+    ring: &DeviceRows,
+    position: usize,
+) -> Outcome {
+    let [rows, obs_dim] = states.dims();
+    let (capacity, elites) = (ring.capacity(), imagination.ensemble.elites.len());
+    assert!(is_cube(imagination.device), "rollouts in kernels need a GPU");
+    assert_eq!(
+        [obs_dim, rows, actions.dims()[1]],
+        [ring.dims()[0], actions.dims()[0], ring.dims()[1]],
+        "[B, O], [B, A]"
+    );
+    assert!(rows <= capacity && position < capacity, "{rows} rows at {position} in a ring of {capacity}");
+    assert!((1..=BLOCK).contains(&elites), "{elites} elites");
+    let mut buffers = Buffers::new(imagination, Actions::Given(buffer(actions)), rows, 1);
+    if rows > 0 {
+        let zeros = |count: usize| buffer(Tensor::<1>::zeros([count], imagination.device));
+        let zero_words = |count: usize| CubeTensor { dtype: DType::U32, ..zeros(count) };
+        // A step writes the next states over these: a copy that nobody else reads.
+        buffers.obs = buffer(states.add_scalar(0.0));
+        (buffers.ended, buffers.reward, buffers.plan) = (zero_words(rows), zeros(rows), zero_words(2 + elites));
+        buffers.step(imagination, clock, 0, ring, position);
+    }
+    buffers.outcome()
+}
+
+/// Where a step's actions come from.
+#[allow(clippy::large_enum_variant, reason = "one a call")]
+enum Actions<'a> {
+    /// The policy's, sampled.
+    Sampled(&'a Policy),
+    /// These, `[B, A]`.
+    Given(CubeTensor),
 }
 
 /// A call's buffers.
@@ -100,8 +148,9 @@ struct Buffers {
     starts: usize,
     horizon: usize,
     elites: usize,
-    /// The networks' parameters, `[P]` and `[E, P]`.
+    /// The actor's parameters `[P]`, or given actions `[B, A]`.
     actor: CubeTensor,
+    /// The model's parameters, `[E, P]`.
     model: CubeTensor,
     /// Low, then high, `[2 (O + 1)]`; anything where the head is deterministic.
     logvar_bounds: CubeTensor,
@@ -121,19 +170,25 @@ struct Buffers {
 
 impl Buffers {
     #[track_caller]
-    fn new(imagination: &Imagination<'_>, starts: usize, horizon: usize) -> Self {
-        let Imagination { ensemble, policy, termination, seed, measures, .. } = *imagination;
-        let [actor, model] = [policy.net(), &ensemble.net].map(|net| buffer(net.slot().get().clone()));
+    fn new(imagination: &Imagination<'_>, actions: Actions<'_>, starts: usize, horizon: usize) -> Self {
+        let Imagination { ensemble, termination, seed, measures, .. } = *imagination;
+        let shape = |net: &Mlp| NetShape::from(net.layout().as_ref());
+        let model_shape = shape(&ensemble.net);
+        // Where actions are given no actor is asked, and its shape is the model's.
+        let (actor, actor_shape, given) = match actions {
+            Actions::Sampled(policy) => (buffer(policy.net().slot().get().clone()), shape(policy.net()), false),
+            Actions::Given(actions) => (actions, model_shape.clone(), true),
+        };
+        let model = buffer(ensemble.net.slot().get().clone());
         let client = actor.client.clone();
         let obs_dim = ensemble.obs_dim();
-        let shapes = [policy.net(), &ensemble.net].map(|net| NetShape::from(net.layout().as_ref()));
-        let tile = Tile::tallest(&client.properties().hardware, &[&shapes[0], &shapes[1]], 0);
+        let tile = Tile::tallest(&client.properties().hardware, &[&actor_shape, &model_shape], 0);
         let tile = tile.expect("a row of the networks fits the shared memory").spread(1, starts);
-        let [actor_shape, model_shape] = shapes;
         let form = Form {
             obs: obs_dim,
-            action: policy.action_dim(),
+            action: ensemble.net.inputs() - obs_dim,
             gaussian: ensemble.bounds.is_some(),
+            given,
             actor: actor_shape,
             model: model_shape,
             tile,

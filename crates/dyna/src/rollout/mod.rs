@@ -7,29 +7,96 @@
 //! Draws are addressed, not consumed: row `r` of imagined step `h` of call `c` reads lane `r` at step `c·2¹⁶ + h` of
 //! `rollout/action`, `rollout/elite` and `rollout/noise`, whatever the grouping or the device.
 //!
+//! A step under *given* actions exists by itself in every form, and a rollout's step is that one under the actor's actions.
+//!
 //! * [`reference`](mod@reference): one step of one row, the specification.
-//! * `cpu`: a step of all rows in host memory.
-//! * `kernel`: a whole call on a GPU, with the feature `wgpu`.
-//! * [`world`]: what the first two read.
+//! * [`tensors`]: a step of all rows in tensor operations, of any model under any actor, on every device.
+//! * `cpu`: a step of all rows of an ensemble under a squashed Gaussian, in host memory.
+//! * `kernel`: a whole call of the same on a GPU, with the feature `wgpu`.
+//! * [`world`]: what the reference and `cpu` read.
 
 mod cpu;
 #[cfg(feature = "wgpu")]
 pub mod kernel;
 pub mod reference;
+pub mod tensors;
 pub mod world;
 
 use burn::tensor::Device;
-use foresee_actor_critic::Policy;
+use foresee_actor_critic::{Actor, Policy};
 use foresee_core::stream::below;
 use foresee_core::{Batch, State, StateError, Stream, Termination};
 use foresee_nn::cpu::{LANES, random};
-use foresee_world_model::Ensemble;
 use foresee_world_model::uncertainty::Measure;
+use foresee_world_model::{Ensemble, WorldModel};
 
-use crate::replay::{ImaginedBuffer, RealBuffer};
+use crate::replay::device::runs_kernels;
+use crate::replay::{Claim, ImaginedBuffer, RealBuffer};
 pub use world::World;
 
-/// What a rollout imagines with.
+/// What a run's rollouts imagine with: any model, any actor.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    /// The world model.
+    pub model: &'a dyn WorldModel,
+    /// Whose actions are sampled.
+    pub actor: &'a dyn Actor,
+    /// When an imagined episode ends.
+    pub termination: &'a Termination,
+    /// The run's seed.
+    pub seed: u64,
+    /// Where model and actor live.
+    pub device: &'a Device,
+}
+
+/// How a run's rollouts are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// In tensor operations: any model, any actor, any device.
+    Tensors,
+    /// In host memory, panel by panel: an ensemble under a squashed Gaussian.
+    Panels,
+    /// In kernels, a call at a time: the same on a GPU.
+    Kernels,
+}
+
+impl Form {
+    /// The fastest form that this model and actor have on this device.
+    #[must_use]
+    pub fn fastest(model: &dyn WorldModel, actor: &dyn Actor, device: &Device) -> Self {
+        match (model.ensemble(), actor.policy()) {
+            (Some(_), Some(_)) => Self::fused(device),
+            _ => Self::Tensors,
+        }
+    }
+
+    /// The form of an ensemble under a squashed Gaussian on this device.
+    #[must_use]
+    pub fn fused(device: &Device) -> Self {
+        if runs_kernels(device) { Self::Kernels } else { Self::Panels }
+    }
+}
+
+impl<'a> Setting<'a> {
+    /// What the fused forms read of it.
+    ///
+    /// # Panics
+    /// If the model is no ensemble or the actor no squashed Gaussian.
+    #[track_caller]
+    fn fused(&self) -> Imagination<'a> {
+        let Self { model, actor, termination, seed, device } = *self;
+        Imagination {
+            ensemble: model.ensemble().expect("fused rollouts are an ensemble's"),
+            policy: actor.policy().expect("fused rollouts are a squashed Gaussian's"),
+            termination,
+            seed,
+            device,
+            measures: &[],
+        }
+    }
+}
+
+/// What a fused rollout imagines with: an ensemble under a squashed Gaussian.
 pub struct Imagination<'a> {
     /// The world model.
     pub ensemble: &'a Ensemble,
@@ -63,6 +130,42 @@ pub struct Rollout {
     workspace: cpu::Workspace,
 }
 
+/// How a step's rows go on.
+struct Progress {
+    obs_dim: usize,
+    /// Whether this is the last step of the horizon.
+    last: bool,
+}
+
+impl Progress {
+    /// Moves the rows that go on up, over those that ended: of the rows that were stored from `start` on. How many are
+    /// alive, and the sum of rewards so far with theirs.
+    fn move_up(
+        &self,
+        stored: &Batch,
+        start: usize,
+        lanes: &mut [u32],
+        obs: &mut [f32],
+        mut reward_sum: f64,
+    ) -> (usize, f64) {
+        let mut alive = 0;
+        for row in 0..lanes.len() {
+            let at = (start + row) % stored.rows;
+            reward_sum += f64::from(stored.reward[at]);
+            if stored.not_terminated[at] == 0.0 {
+                continue;
+            }
+            if !self.last {
+                let next = &stored.next_obs[at * self.obs_dim..][..self.obs_dim];
+                lanes[alive] = lanes[row];
+                obs[alive * self.obs_dim..][..self.obs_dim].copy_from_slice(next);
+            }
+            alive += 1;
+        }
+        (alive, reward_sum)
+    }
+}
+
 impl Rollout {
     /// Rollouts number `call`, from `starts` real states drawn uniformly with replacement.
     #[must_use]
@@ -90,68 +193,96 @@ impl Rollout {
         }
     }
 
+    /// Goes on by one imagined step of every live row, or by the whole call where kernels do it; whether the rollouts are
+    /// over. A call that another form began is finished in host memory or tensors, whose steps can be told apart.
+    pub fn go_on(&mut self, form: Form, setting: &Setting<'_>, real: &RealBuffer, buffer: &mut ImaginedBuffer) -> bool {
+        match form {
+            Form::Tensors => tensors::step(self, setting, buffer),
+            Form::Panels | Form::Kernels => self.go_on_fused(form, &setting.fused(), real, buffer),
+        }
+    }
+
+    /// [`Rollout::go_on`] in a fused form.
+    pub fn go_on_fused(
+        &mut self,
+        form: Form,
+        imagination: &Imagination<'_>,
+        real: &RealBuffer,
+        buffer: &mut ImaginedBuffer,
+    ) -> bool {
+        if form == Form::Kernels && self.done == 0 {
+            self.in_kernels(imagination, real, buffer)
+        } else {
+            self.advance(imagination, buffer)
+        }
+    }
+
     /// One imagined step of every live row, into the buffer; whether the rollouts are over.
     pub fn advance(&mut self, imagination: &Imagination<'_>, buffer: &mut ImaginedBuffer) -> bool {
         self.step(&World::new(imagination), buffer)
     }
 
-    /// The same in host memory: rows stand in the buffer in the order of their lanes. After a call's first step no
-    /// memory is taken.
+    /// [`Rollout::advance`] with what it reads at hand, in host memory: rows stand in the buffer in the order of their
+    /// lanes. After a call's first step no memory is taken.
     pub fn step(&mut self, world: &World<'_>, buffer: &mut ImaginedBuffer) -> bool {
-        let Self { lanes, obs, workspace, .. } = self;
-        let (rows, obs_dim) = (lanes.len(), world.obs_dim());
-        let from = cpu::Rows { clock: (self.call << 16) | self.done as u64, lanes, obs };
-        let claim = buffer.claim(rows);
-        let place = claim.start;
-        cpu::step(world, from, claim, workspace);
+        self.on_panels(world, None, buffer)
+    }
 
+    /// The same under given actions of the live rows, `[B, A]` in the order of their lanes.
+    ///
+    /// # Panics
+    /// If there is not one action a live row.
+    #[track_caller]
+    pub fn step_under(&mut self, world: &World<'_>, actions: &[f32], buffer: &mut ImaginedBuffer) -> bool {
+        assert_eq!(actions.len(), self.lanes.len() * world.action_dim(), "one action a live row");
+        self.on_panels(world, Some(actions), buffer)
+    }
+
+    fn on_panels(&mut self, world: &World<'_>, actions: Option<&[f32]>, buffer: &mut ImaginedBuffer) -> bool {
+        let progress = Progress { obs_dim: world.obs_dim(), last: self.done + 1 == self.horizon };
+        let (clock, rows) = ((self.call << 16) | self.done as u64, self.lanes.len());
+        let Self { lanes, obs, workspace, reward_sum, .. } = self;
+        let outcome = buffer.fill(rows, |Claim { batch, start }| {
+            let from = cpu::Rows { clock, lanes: &*lanes, obs: &*obs, actions };
+            cpu::step(world, from, Claim { batch: &mut *batch, start }, workspace);
+            progress.move_up(batch, start, lanes, obs, *reward_sum)
+        });
+        self.settle(rows, outcome, &progress)
+    }
+
+    /// Counts a step of `rows` rows, of which so many are alive, with the sum of all rewards.
+    fn settle(&mut self, rows: usize, (alive, reward_sum): (usize, f64), progress: &Progress) -> bool {
         self.done += 1;
-        let last = self.done == self.horizon;
-
-        // Rows that go on move up, over those that ended.
-        let stored = buffer.claimed();
-        let mut alive = 0;
-        for row in 0..rows {
-            let at = (place + row) % stored.rows;
-            self.reward_sum += f64::from(stored.reward[at]);
-            if stored.not_terminated[at] == 0.0 {
-                continue;
-            }
-            if !last {
-                let next = &stored.next_obs[at * obs_dim..][..obs_dim];
-                lanes[alive] = lanes[row];
-                obs[alive * obs_dim..][..obs_dim].copy_from_slice(next);
-            }
-            alive += 1;
-        }
-        buffer.settle();
-        let go_on = if last { 0 } else { alive };
-        lanes.truncate(go_on);
-        obs.truncate(go_on * obs_dim);
+        self.reward_sum = reward_sum;
+        let go_on = if progress.last { 0 } else { alive };
+        self.lanes.truncate(go_on);
+        self.obs.truncate(go_on * progress.obs_dim);
         self.ended += (rows - alive) as u64;
         self.transitions += rows as u64;
         go_on == 0
     }
 
-    /// The whole call in kernels, if no step of it is done and real and imagined rows are on a GPU; whether that was so.
-    pub fn complete(&mut self, imagination: &Imagination<'_>, real: &RealBuffer, buffer: &mut ImaginedBuffer) -> bool {
-        #[cfg(feature = "wgpu")]
-        if let (Some(mirror), 0) = (real.mirror(), self.done) {
-            let position = buffer.position();
-            let Some(ring) = buffer.on_device() else { return false };
-            let (real_rows, starts, horizon) = (real.rows().rows, self.starts, self.horizon);
-            let call = kernel::Call { call: self.call, real: mirror, real_rows, starts, horizon };
+    /// The whole call in kernels; real and imagined rows are on the GPU.
+    #[cfg(feature = "wgpu")]
+    fn in_kernels(&mut self, imagination: &Imagination<'_>, real: &RealBuffer, buffer: &mut ImaginedBuffer) -> bool {
+        let mirror = real.mirror().expect("kernels have real rows on the device");
+        let (real_rows, starts, horizon) = (real.rows().rows, self.starts, self.horizon);
+        let call = kernel::Call { call: self.call, real: mirror, real_rows, starts, horizon };
+        let outcome = buffer.fill_on_device(|ring, position| {
             let outcome = kernel::rollout(imagination, &call, ring, position);
-            buffer.written(outcome.transitions as usize);
-            self.lanes.clear();
-            self.obs.clear();
-            (self.done, self.ended, self.transitions) = (horizon, outcome.ended, outcome.transitions);
-            self.reward_sum = outcome.reward_sum;
-            return true;
-        }
-        // Where nothing runs kernels, nothing of this is asked for.
-        let _ = (imagination, real, buffer);
-        false
+            (outcome.transitions as usize, outcome)
+        });
+        self.lanes.clear();
+        self.obs.clear();
+        (self.done, self.ended, self.transitions) = (horizon, outcome.ended, outcome.transitions);
+        self.reward_sum = outcome.reward_sum;
+        true
+    }
+
+    #[cfg(not(feature = "wgpu"))]
+    fn in_kernels(&mut self, imagination: &Imagination<'_>, _: &RealBuffer, buffer: &mut ImaginedBuffer) -> bool {
+        // No device runs kernels in this build; the form is never chosen.
+        self.advance(imagination, buffer)
     }
 
     /// Who imagined each row of the last step, `[B]`.

@@ -12,6 +12,7 @@
 //!
 //! Networks are evaluated in f64; what is stored, a, r and o', is rounded to f32, and the next step starts from there.
 
+use foresee_actor_critic::policy::LOG_STD;
 use foresee_nn::cpu::scalar;
 
 use super::World;
@@ -33,21 +34,27 @@ pub struct Step {
     pub uncertainty: Vec<f32>,
 }
 
-/// The step of the row at `lane` from `obs` `[O]`; `clock` addresses its draws.
+/// The step of the row at `lane` from `obs` `[O]`, under the actor's action; `clock` addresses its draws.
 #[must_use]
 pub fn step(world: &World<'_>, clock: u64, lane: u32, obs: &[f32]) -> Step {
-    let channels = obs.len() + 1;
-    let obs: Vec<f64> = obs.iter().map(|&x| f64::from(x)).collect();
-
-    // Action.
-    let heads = scalar::forward(world.actor.layout, world.actor.member(0), &obs);
+    let inputs: Vec<f64> = obs.iter().map(|&x| f64::from(x)).collect();
+    let actor = world.actor();
+    let heads = scalar::forward(actor.layout, actor.member(0), &inputs);
     let (mu, raw) = heads.split_at(world.action_dim());
     let mut draws = world.streams.action.at(clock, lane);
     let sample = |(mu, raw): (&f64, &f64)| {
-        let std = (-5.0 + 3.5 * (raw.tanh() + 1.0)).exp();
+        let std = (LOG_STD[0] + 0.5 * (LOG_STD[1] - LOG_STD[0]) * (raw.tanh() + 1.0)).exp();
         (mu + std * f64::from(draws.normal())).tanh() as f32
     };
     let action: Vec<f32> = mu.iter().zip(raw).map(sample).collect();
+    step_under(world, clock, lane, obs, &action)
+}
+
+/// The step of the row at `lane` from `obs` `[O]` under a given action `[A]`; `clock` addresses its draws.
+#[must_use]
+pub fn step_under(world: &World<'_>, clock: u64, lane: u32, obs: &[f32], action: &[f32]) -> Step {
+    let channels = obs.len() + 1;
+    let obs: Vec<f64> = obs.iter().map(|&x| f64::from(x)).collect();
 
     // The member, anew for every row and step.
     let member = world.elites[world.streams.elite.at(clock, lane).below(world.elites.len())];
@@ -70,7 +77,7 @@ pub fn step(world: &World<'_>, clock: u64, lane: u32, obs: &[f32]) -> Step {
         reward: delta[channels - 1] as f32,
         terminated: world.termination.terminated(&next_obs),
         uncertainty: uncertainty(world, &input),
-        action,
+        action: action.to_vec(),
         member,
         next_obs,
     }

@@ -1,6 +1,5 @@
 //! What imagines, as plain numbers in host memory: networks, normaliser, bounds of the log-variance, termination rule.
 
-use foresee_actor_critic::Policy;
 use foresee_core::{Stream, Termination};
 use foresee_nn::cpu::Layout;
 use foresee_nn::host::Numbers;
@@ -35,8 +34,8 @@ impl<'a> Networks<'a> {
 /// All that an imagined step reads.
 #[derive(Debug)]
 pub struct World<'a> {
-    /// Observations `[O]` to (mu, raw), `[2A]`; one member.
-    pub actor: Networks<'a>,
+    /// Observations `[O]` to (mu, raw), `[2A]`; one member. None where all actions are given.
+    pub actor: Option<Networks<'a>>,
     /// Normalised (obs, action) `[O + A]` to the mean of (next_obs − obs, reward) `[O + 1]`, and to as many raw
     /// log-variances if the head is Gaussian; `E` members.
     pub model: Networks<'a>,
@@ -52,6 +51,8 @@ pub struct World<'a> {
     pub measures: &'a [Measure],
     /// Whose draws are read.
     pub streams: Streams,
+    /// Entries of observations and actions, `[O, A]`.
+    dims: [usize; 2],
 }
 
 /// The streams of a run's rollouts.
@@ -75,33 +76,49 @@ impl Streams {
 }
 
 impl<'a> World<'a> {
-    /// Networks that live in host memory are lent, those of another device are read once.
+    /// What a rollout imagines with. Networks that live in host memory are lent, those of another device are read once.
     #[must_use]
     pub fn new(imagination: &Imagination<'a>) -> Self {
         let Imagination { ensemble, policy, termination, seed, measures, .. } = *imagination;
-        let (ensemble, policy): (&Ensemble, &Policy) = (ensemble, policy);
+        Self { actor: Some(Networks::of(policy.net())), measures, ..Self::of_model(ensemble, termination, seed) }
+    }
+
+    /// A model alone, for steps under given actions.
+    #[must_use]
+    pub fn of_model(ensemble: &'a Ensemble, termination: &'a Termination, seed: u64) -> Self {
+        let obs_dim = ensemble.obs_dim();
         Self {
-            actor: Networks::of(policy.net()),
+            actor: None,
             model: Networks::of(&ensemble.net),
             normalizer: &ensemble.normalizer,
             logvar_bounds: ensemble.bounds.as_ref().map(|bounds| Numbers::read(bounds.slot().get().clone())),
             elites: &ensemble.elites,
             termination,
-            measures,
+            measures: &[],
             streams: Streams::new(seed),
+            dims: [obs_dim, ensemble.net.inputs() - obs_dim],
         }
+    }
+
+    /// The actor.
+    ///
+    /// # Panics
+    /// If all actions are given.
+    #[track_caller]
+    pub(super) fn actor(&self) -> &Networks<'a> {
+        self.actor.as_ref().expect("an actor where no actions are given")
     }
 
     /// Entries of an observation, `O`.
     #[must_use]
     pub fn obs_dim(&self) -> usize {
-        self.actor.layout.shape().inputs
+        self.dims[0]
     }
 
     /// Entries of an action, `A`.
     #[must_use]
     pub fn action_dim(&self) -> usize {
-        self.actor.layout.shape().outputs / 2
+        self.dims[1]
     }
 
     /// Low and high bounds of the log-variance, `[O + 1]` each, if the head is Gaussian.

@@ -6,6 +6,14 @@ use foresee_nn::device::DeviceError;
 use foresee_world_model::Diverged;
 use thiserror::Error;
 
+use crate::config::Problem;
+
+impl From<Problem> for RunError {
+    fn from(problem: Problem) -> Self {
+        Self::Config(problem.to_string())
+    }
+}
+
 /// Why a run cannot begin or go on.
 #[derive(Debug, Error)]
 pub enum RunError {

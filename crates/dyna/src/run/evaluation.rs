@@ -1,12 +1,12 @@
-//! What a run's policy is worth: now and then while it is trained, when asked, and from a snapshot.
+//! What a run's controller is worth: now and then while it is trained, when asked, and from a snapshot.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use foresee_actor_critic::Sac;
+use foresee_world_model::ModelRequest;
 
-use super::{Counters, Run, RunError, RunState};
-use crate::config::{Config, Opened};
+use super::{Counters, Knowledge, Run, RunError, RunState};
+use crate::config::Setup;
 use crate::evaluate::{Evaluation, Evaluator};
 use crate::metrics;
 use crate::record::Record;
@@ -14,12 +14,19 @@ use crate::record::Record;
 impl Run {
     /// Whether it was not stopped.
     pub(super) fn evaluate_now(&mut self, records: &mut Vec<Record>) -> Result<bool, RunError> {
-        let (env_step, stop) = (self.counters.env_step, Arc::clone(&self.stop));
+        let (env_step, stop) = (self.clock.now, Arc::clone(&self.stop));
+        let knowledge = Knowledge {
+            agent: &*self.agent,
+            model: self.model.as_deref(),
+            termination: &self.termination,
+            seed: self.config.seed,
+            device: &self.device,
+        };
         let outcome = self.evaluator.evaluate_unless(
             &|| stop.load(Ordering::Relaxed),
-            self.agent.policy(),
+            &mut *self.examinee,
+            &knowledge,
             self.config.training.eval_episodes,
-            &self.device,
         );
         let Some(outcome) = outcome.map_err(|error| RunError::Env { env_step, error })? else { return Ok(false) };
         let mean = outcome.mean();
@@ -40,34 +47,58 @@ impl Run {
         self.stop = flag;
     }
 
-    /// Evaluates the policy as it is; nothing of the run changes.
+    /// Evaluates the controller as it is; nothing of the run changes.
     ///
     /// # Errors
     /// If an environment fails.
     pub fn evaluate(&mut self, episodes: usize) -> Result<Evaluation, RunError> {
-        let env_step = self.counters.env_step;
-        let outcome = self.evaluator.evaluate(self.agent.policy(), episodes, &self.device);
+        let env_step = self.clock.now;
+        let knowledge = Knowledge {
+            agent: &*self.agent,
+            model: self.model.as_deref(),
+            termination: &self.termination,
+            seed: self.config.seed,
+            device: &self.device,
+        };
+        let outcome = self.evaluator.evaluate(&mut *self.examinee, &knowledge, episodes);
         outcome.map_err(|error| RunError::Env { env_step, error })
     }
 
-    /// What a snapshot's policy is worth: the outcome of `episodes` episodes, and the real steps that it was trained for.
-    /// No environment is brought back to where it was.
+    /// What a snapshot's controller is worth: the outcome of `episodes` episodes, and the real steps that it was trained
+    /// for. The model is loaded where the controller needs it; no environment is brought back to where it was.
     ///
     /// # Errors
-    /// If the configuration is impossible, the state is not one of its runs, or an environment fails.
+    /// If the state is not one of the configuration's runs, or an environment fails.
     pub fn evaluate_snapshot(
-        config: &Config,
+        setup: Setup,
         mut state: RunState,
         episodes: usize,
     ) -> Result<(Evaluation, u64), RunError> {
-        let Opened { config, env } = config.clone().open().map_err(RunError::Config)?;
-        let device = config.device.open()?;
-        let dims = [env.spec().observation_space.dim(), env.spec().action_space.dim()];
-        let mut agent = Sac::new(&config.agent, dims, config.seed, &device);
+        let Setup { config, env, factory, agent, model, controller } = setup;
+        let (device, spec) = (config.device.open()?, env.spec().clone());
+        let dims = [spec.observation_space.dim(), spec.action_space.dim()];
+        let mut agent = agent.build(dims, config.seed, &device);
         agent.load(state.part("agent"))?;
-        let env_step = Counters::restore(state.part("counters"))?.env_step;
-        let most = Evaluator::most(env.spec().work, &config.env);
-        let outcome = Evaluator::new(config.env, config.seed, most).evaluate(agent.policy(), episodes, &device);
+        let mut controller = controller();
+        let model = match model.filter(|_| controller.needs_model()) {
+            Some((factory, loss)) => {
+                let (seed, device) = (config.seed, &device);
+                let mut model = factory.build(&ModelRequest { config: &config.model, loss: &loss, dims, seed, device });
+                model.load(state.part("model"))?;
+                Some(model)
+            }
+            None => None,
+        };
+        let (_, env_step) = Counters::restore(state.part("counters"))?;
+        let knowledge = Knowledge {
+            agent: &*agent,
+            model: model.as_deref(),
+            termination: &spec.termination.clone().unwrap_or_default(),
+            seed: config.seed,
+            device: &device,
+        };
+        let mut evaluator = Evaluator::new(factory, config.seed, Evaluator::most(spec.work, config.env.count));
+        let outcome = evaluator.evaluate(&mut *controller, &knowledge, episodes);
         Ok((outcome.map_err(|error| RunError::Env { env_step, error })?, env_step))
     }
 }

@@ -2,24 +2,30 @@
 //!
 //! One real step of each of the `env.count` environments passes through the phases
 //!
-//! act → (every `model.fit.every` steps) fit → imagine → update → clocks → act
+//! act → (every `model.fit.every` steps) fit → imagine → update → what is due → act
 //!
 //! and [`Run::advance`] does one slice of at most about a second: one act, some gradient steps of the model, one
 //! imagined step of all rollouts, some updates of the agent. (The action that a fit follows also begins it: what the
 //! loss asks of the agent about all real rows is computed in that slice.) Between slices the run is a plain [`RunState`]
 //! ([`Run::snapshot`], [`Run::restore`]); a run that is cut there and restored goes on bit for bit.
 //!
-//! Every environment's step is a real step of its own. What is done at a multiple of some steps is done where several at
+//! Every environment's step is a real step of its own. What is due at a multiple of some steps is done where several at
 //! once reach or cross it. Environment `i` has lane `i` of the streams `env/reset`, `policy/explore` and `policy/act`,
-//! whose step is its own step count: what it is and does does not depend on how many there are, while nothing is learned.
+//! whose step is its own step count: before learning starts, a trajectory is independent of `env.count`.
 //!
-//! Nothing is trained before `training.explore_steps` real steps are over. With `algo = "sac"` the phases fit and
+//! Nothing is trained before `training.explore_steps` real steps are over. With `algo = "model_free"` the phases fit and
 //! imagine never come.
+//!
+//! The run joins parts that do not know each other: an agent, a world model, a controller, a source of experience. Which
+//! they are, and in which form they compute, is decided once, before the first slice.
 
 mod act;
+mod clock;
 mod ends;
 mod error;
 mod evaluation;
+mod experience;
+mod live;
 mod report;
 mod state;
 
@@ -30,19 +36,23 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
-use foresee_actor_critic::{AgentValues, Sac};
-use foresee_core::{Batch, Stream};
+use foresee_actor_critic::{Agent, Update};
+use foresee_core::Termination;
 use foresee_env::{Autoreset, EnvError, Spec, VectorEnvironment};
-use foresee_world_model::config::{Heads, LossConfig};
-use foresee_world_model::{Fit, Trainer};
+use foresee_nn::Dynamics;
+use foresee_world_model::{ModelRequest, WorldModel};
 
-use crate::config::{Algo, Config, Opened};
+use self::clock::Clock;
+use self::experience::Experience;
+use self::live::Live;
+use crate::config::{Algo, Config, Setup};
+use crate::control::{Controller, Knowledge};
 use crate::evaluate::Evaluator;
 use crate::metrics;
 use crate::record::Record;
-use crate::replay::{self, ImaginedBuffer, RealBuffer};
-use crate::rollout::{Imagination, Rollout};
-use crate::schedule::reached;
+use crate::replay::Replay;
+use crate::rollout::tensors::TaskDynamics;
+use crate::rollout::{self, Rollout, Setting};
 
 /// Agent updates in one slice.
 const UPDATES_A_SLICE: u64 = 50;
@@ -54,7 +64,7 @@ enum Phase {
     /// The next slice takes a real step in every environment.
     Act,
     /// The model is being fitted.
-    Fit(Box<Fit>),
+    Fit,
     /// Rollouts are under way.
     Imagine(Rollout),
     /// So many of this step's agent updates are done.
@@ -64,7 +74,6 @@ enum Phase {
 /// Counts since the beginning of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Counters {
-    env_step: u64,
     episodes: u64,
     fits: u64,
     imagined_steps: u64,
@@ -72,102 +81,108 @@ struct Counters {
     mismatches: u64,
 }
 
-/// The episode under way in one environment.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Episode {
-    obs: Vec<f32>,
-    reward_sum: f64,
-    length: u64,
-}
-
-/// What an agent update reads in host memory: buffers, filled anew for each.
-#[derive(Clone, Debug, Default)]
-struct UpdateInput {
-    batch: Batch,
-    noise_next: Vec<f32>,
-    noise: Vec<f32>,
-}
-
 /// A live run.
 pub struct Run {
     config: Config,
     device: Device,
-    envs: VectorEnvironment,
-    agent: Sac,
-    model: Option<Trainer>,
-    real: RealBuffer,
-    imagined: ImaginedBuffer,
-    input: UpdateInput,
+    experience: Box<dyn Experience>,
+    clock: Clock,
+    agent: Box<dyn Agent>,
+    model: Option<Box<dyn WorldModel>>,
+    /// How rollouts are computed.
+    rollouts: rollout::Form,
+    controller: Box<dyn Controller>,
+    replay: Replay,
+    /// When an episode ends.
+    termination: Termination,
     phase: Phase,
     counters: Counters,
-    /// One an environment.
-    episodes: Vec<Episode>,
     evaluator: Evaluator,
+    /// Acts in evaluations.
+    examinee: Box<dyn Controller>,
     last_eval: Option<f64>,
     best_eval: Option<f64>,
-    /// Why environments began a new episode when the run was resumed.
-    lost: Vec<EnvError>,
     stop: Arc<AtomicBool>,
 }
 
 impl Run {
-    /// A fresh run, its environments reset.
+    /// A fresh run of what this program ships, its environments reset.
     ///
     /// # Errors
     /// If the configuration is impossible, the device cannot be had, or an environment fails.
     pub fn new(config: &Config) -> Result<Self, RunError> {
-        Self::begin(config.clone().open().map_err(RunError::Config)?)
+        Self::begin(config.clone().open()?)
     }
 
-    /// The same from a configuration that was checked.
+    /// A fresh run of a configuration that was checked, with parts of one's own or without.
     ///
     /// # Errors
     /// As [`Run::new`].
-    pub fn begin(opened: Opened) -> Result<Self, RunError> {
-        let mut run = Self::prepare(opened)?;
-        let seeds = run.envs.seeds(Stream::new(run.config.seed, "env/reset"));
-        let resets = run.envs.reset(&seeds).map_err(|error| RunError::Env { env_step: 0, error })?;
-        run.episodes = resets.into_iter().map(|reset| Episode::from(reset.obs)).collect();
-        Ok(run)
+    pub fn begin(setup: Setup) -> Result<Self, RunError> {
+        let seed = setup.config.seed;
+        Self::prepare_with(setup, |live| live.reset(seed))
     }
 
     /// Everything but the first resets.
-    fn prepare(Opened { config, env }: Opened) -> Result<Self, RunError> {
+    fn prepare(setup: Setup) -> Result<Self, RunError> {
+        Self::prepare_with(setup, |_| Ok(()))
+    }
+
+    fn prepare_with(setup: Setup, begin: impl FnOnce(&mut Live) -> Result<(), RunError>) -> Result<Self, RunError> {
+        let Setup { config, env, factory, agent, model, controller } = setup;
         let device = config.device.open()?;
-        let envs =
-            VectorEnvironment::beside(env, config.env.count, Autoreset::SameStep, || config.env.make(config.seed))
-                .map_err(|error| RunError::Env { env_step: 0, error })?;
+        let envs = VectorEnvironment::beside(env, &factory, config.env.count, Autoreset::SameStep)
+            .map_err(|error| RunError::Env { env_step: 0, error })?;
         let spec = envs.spec();
         let dims = [spec.observation_space.dim(), spec.action_space.dim()];
+        let evaluator = Evaluator::new(factory, config.seed, Evaluator::most(spec.work, config.env.count));
+        let termination = spec.termination.clone().unwrap_or_default();
         let capacity = match config.algo {
             Algo::Mbpo => config.rollout.capacity(0, config.model.fit.every, config.training.epoch_length),
             // Nothing is imagined, and nobody has checked `[model]` and `[rollout]`.
-            Algo::Sac => 0,
+            Algo::ModelFree => 0,
         };
+        let agent = agent.build(dims, config.seed, &device);
+        let model = model.map(|(factory, loss)| {
+            factory.build(&ModelRequest {
+                config: &config.model,
+                loss: &loss,
+                dims,
+                seed: config.seed,
+                device: &device,
+            })
+        });
+        let rollouts = match &model {
+            Some(model) => rollout::Form::fastest(&**model, agent.actor(), &device),
+            None => rollout::Form::Tensors,
+        };
+        let mut live = Live::new(envs);
+        begin(&mut live)?;
         Ok(Self {
-            agent: Sac::new(&config.agent, dims, config.seed, &device),
-            model: (config.algo == Algo::Mbpo).then(|| Trainer::new(&config.model, dims, config.seed, &device)),
-            real: RealBuffer::new(dims, &device),
-            imagined: ImaginedBuffer::on(capacity, dims, &device),
-            input: UpdateInput::default(),
+            clock: Clock::new(live.ticks()),
+            experience: Box::new(live),
+            agent,
+            model,
+            rollouts,
+            controller: controller(),
+            examinee: controller(),
+            replay: Replay::new(capacity, dims, &device),
+            termination,
             phase: Phase::Act,
             counters: Counters::default(),
-            episodes: Vec::new(),
-            evaluator: Evaluator::new(config.env.clone(), config.seed, Evaluator::most(spec.work, &config.env)),
+            evaluator,
             last_eval: None,
             best_eval: None,
-            lost: Vec::new(),
             stop: Arc::default(),
             config,
             device,
-            envs,
         })
     }
 
     /// Whether the run has taken all its real steps and finished what follows the last one.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        matches!(self.phase, Phase::Act) && self.counters.env_step >= self.config.training.env_steps
+        matches!(self.phase, Phase::Act) && self.clock.now >= self.config.training.env_steps
     }
 
     /// Does one slice; reports are appended to `records`.
@@ -177,7 +192,7 @@ impl Run {
     pub fn advance(&mut self, records: &mut Vec<Record>) -> Result<(), RunError> {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Act) {
             Phase::Act => self.act(records)?,
-            Phase::Fit(fit) => self.fit(fit, records)?,
+            Phase::Fit => self.fit(records)?,
             Phase::Imagine(rollout) => self.imagine(rollout, records),
             Phase::Update(done) => self.update(done, records)?,
         };
@@ -185,12 +200,14 @@ impl Run {
     }
 
     /// Some gradient steps of the model.
-    fn fit(&mut self, mut fit: Box<Fit>, records: &mut Vec<Record>) -> Result<Phase, RunError> {
-        let env_step = self.counters.env_step;
+    fn fit(&mut self, records: &mut Vec<Record>) -> Result<Phase, RunError> {
+        let env_step = self.clock.now;
+        let (loss, distractors) = (&self.config.model.loss, self.config.env.distractors);
+        let view = self.agent.values(loss.heads, loss.through_policy);
         let model = self.model.as_mut().expect("a fit has a model");
-        let view = value_view(&self.agent, &self.config.model.loss);
-        let Some(report) = model.advance(&mut fit, &view).map_err(|error| RunError::Model { env_step, error })? else {
-            return Ok(Phase::Fit(fit));
+        let report = model.advance_fit(&*view, distractors > 0);
+        let Some(report) = report.map_err(|error| RunError::Model { env_step, error })? else {
+            return Ok(Phase::Fit);
         };
         let mut values = vec![
             (metrics::MODEL_TRAIN_LOSS, report.train_loss),
@@ -199,45 +216,42 @@ impl Run {
             (metrics::MODEL_STEPS, report.steps as f64),
             (metrics::MODEL_EPOCHS, f64::from(report.epochs)),
         ];
-        values.extend(report.value_gradient_norm.map(|norm| (metrics::VALUE_GRADIENT_NORM, norm)));
-        let distractors = self.config.env.distractors;
-        if distractors > 0 {
-            values.extend(report::holdout_mse_apart(&model.holdout_mse_by_channel(&fit), distractors));
+        values.extend(report.diagnostics);
+        if distractors > 0 && !report.holdout_mse_by_channel.is_empty() {
+            values.extend(report::holdout_mse_apart(&report.holdout_mse_by_channel, distractors));
         }
         records.push(Record { env_step, values });
 
         let Config { rollout, training, model, seed, .. } = &self.config;
-        self.imagined.resize(rollout.capacity(env_step, model.fit.every, training.epoch_length));
+        self.replay.imagined.resize(rollout.capacity(env_step, model.fit.every, training.epoch_length));
         let starts = rollout.starts_per_step * model.fit.every as usize;
         let horizon = rollout.horizon.floor(env_step);
         let call = self.counters.fits;
         self.counters.fits += 1;
-        Ok(Phase::Imagine(Rollout::new(self.real.rows(), starts, horizon, *seed, call)))
+        Ok(Phase::Imagine(Rollout::new(self.replay.real.rows(), starts, horizon, *seed, call)))
     }
 
     /// One imagined step of all rollouts; on a GPU, all of them.
     fn imagine(&mut self, mut rollout: Rollout, records: &mut Vec<Record>) -> Phase {
-        let imagination = Imagination {
-            ensemble: &self.model.as_ref().expect("a rollout has a model").ensemble,
-            policy: self.agent.policy(),
-            termination: &self.envs.spec().termination.clone().unwrap_or_default(),
+        let setting = Setting {
+            model: &**self.model.as_ref().expect("a rollout has a model"),
+            actor: self.agent.actor(),
+            termination: &self.termination,
             seed: self.config.seed,
             device: &self.device,
-            measures: &[],
         };
         let before = rollout.transitions();
-        let over = rollout.complete(&imagination, &self.real, &mut self.imagined)
-            || rollout.advance(&imagination, &mut self.imagined);
+        let over = rollout.go_on(self.rollouts, &setting, &self.replay.real, &mut self.replay.imagined);
         self.counters.imagined_steps += rollout.transitions() - before;
         if !over {
             return Phase::Imagine(rollout);
         }
-        let env_step = self.counters.env_step;
+        let env_step = self.clock.now;
         let values = vec![
             (metrics::IMAGINED_HORIZON, rollout.horizon() as f64),
             (metrics::IMAGINED_REWARD, rollout.mean_reward()),
             (metrics::IMAGINED_TERMINATED, rollout.terminated_share()),
-            (metrics::IMAGINED_ROWS, self.imagined.len() as f64),
+            (metrics::IMAGINED_ROWS, self.replay.imagined.len() as f64),
             (metrics::REAL_RATIO, self.config.rollout.real_ratio.at(env_step)),
             (metrics::IMAGINED_STEPS, self.counters.imagined_steps as f64),
         ];
@@ -245,70 +259,43 @@ impl Run {
         Phase::Update(0)
     }
 
-    /// Some updates of the agent; after the last one, what the clocks ask for.
+    /// Some updates of the agent; after the last one, what the clock says is due.
     fn update(&mut self, done: u64, records: &mut Vec<Record>) -> Result<Phase, RunError> {
         let Config { training, agent, rollout, seed, .. } = &self.config;
-        let env_step = self.counters.env_step;
-        // Of the steps just taken side by side, those from the end of the exploration on.
-        let trained = self.count().min((env_step + 1).saturating_sub(training.explore_steps));
-        let total = trained * training.updates_per_step;
+        let env_step = self.clock.now;
+        // Steps just taken after exploration ended.
+        let total = self.clock.since(training.explore_steps) * training.updates_per_step;
         let end = total.min(done + UPDATES_A_SLICE);
-        let action_dim = self.action_dim();
-        let mut last = None;
+        let dynamics = self.model.as_deref().map(|model| TaskDynamics { model, termination: &self.termination });
+        let streams = self.agent.noise_streams();
         for _ in done..end {
-            let update = self.agent.updates();
-            let shares = replay::shares(agent.batch, rollout.real_ratio.at(env_step), self.imagined.len());
-            let drawn = replay::draw(&self.real, &self.imagined, shares, [*seed, update]);
-            last = Some(match drawn {
-                Some((batch, [noise_next, noise])) => self.agent.update_rows(&batch, noise_next, noise),
-                None => {
-                    let UpdateInput { batch, noise_next, noise } = &mut self.input;
-                    replay::mix(&self.real, &self.imagined, shares, [*seed, update], batch);
-                    for (name, normals) in replay::NOISE.into_iter().zip([&mut *noise_next, &mut *noise]) {
-                        Stream::new(*seed, name).normals_into(update, agent.batch, action_dim, normals);
-                    }
-                    self.agent.update_batch(batch, noise_next, noise)
-                }
-            });
+            let counter = [*seed, self.agent.updates()];
+            let drawn = self.replay.draw(agent.batch, rollout.real_ratio.at(env_step), counter, streams);
+            let dynamics = dynamics.as_ref().map(|dynamics| dynamics as &dyn Dynamics);
+            self.agent.update(Update { batch: drawn.batch(), noise: drawn.noise(), dynamics });
         }
         if end < total {
             return Ok(Phase::Update(end));
         }
-        if let Some(last) = last
-            && self.reached(self.config.training.log_every)
-        {
-            records.push(self.training_record(last)?);
+        if done < end && self.clock.is_due(self.config.training.log_every) {
+            records.push(self.training_record()?);
         }
-        if self.reached(self.config.training.eval_every) || env_step == self.config.training.env_steps {
+        if self.clock.is_due(self.config.training.eval_every) || env_step == self.config.training.env_steps {
             // An evaluation that was stopped is begun anew, from here.
             return Ok(if self.evaluate_now(records)? { Phase::Act } else { Phase::Update(total) });
         }
         Ok(Phase::Act)
     }
 
-    fn action_dim(&self) -> usize {
-        self.spec().action_space.dim()
-    }
-
     /// Entries of observations and actions, `[O, A]`.
     fn dims(&self) -> [usize; 2] {
-        [self.spec().observation_space.dim(), self.action_dim()]
+        [self.spec().observation_space.dim(), self.spec().action_space.dim()]
     }
 
-    /// Environments side by side.
-    fn count(&self) -> u64 {
-        self.envs.count() as u64
-    }
-
-    /// Whether the last real steps, one of every environment, reached or crossed a multiple of `every`.
-    fn reached(&self, every: u64) -> bool {
-        reached(every, self.counters.env_step, self.count())
-    }
-
-    /// What its environments say of themselves.
+    /// The spec of the task.
     #[must_use]
     pub fn spec(&self) -> &Spec {
-        self.envs.spec()
+        self.experience.spec()
     }
 
     /// The configuration.
@@ -317,16 +304,34 @@ impl Run {
         &self.config
     }
 
+    /// The agent.
+    #[must_use]
+    pub fn agent(&self) -> &dyn Agent {
+        &*self.agent
+    }
+
+    /// The world model, where there is one.
+    #[must_use]
+    pub fn model(&self) -> Option<&dyn WorldModel> {
+        self.model.as_deref()
+    }
+
+    /// Real and imagined transitions.
+    #[must_use]
+    pub fn replay(&self) -> &Replay {
+        &self.replay
+    }
+
     /// Why environments could not be brought back when the run was resumed, and began a new episode.
     #[must_use]
     pub fn lost(&self) -> &[EnvError] {
-        &self.lost
+        self.experience.lost()
     }
 
     /// Real steps taken.
     #[must_use]
     pub fn env_step(&self) -> u64 {
-        self.counters.env_step
+        self.clock.now
     }
 
     /// Real episodes finished.
@@ -352,25 +357,16 @@ impl Run {
     pub fn phase(&self) -> &'static str {
         match self.phase {
             Phase::Act => "act",
-            Phase::Fit(_) => "fit model",
+            Phase::Fit => "fit model",
             Phase::Imagine(_) => "imagine",
             Phase::Update(_) => "update",
         }
     }
 
-    /// Whether a clock of so many real steps rings: the run stands between two acts, and the last one reached or crossed a
-    /// multiple of them.
+    /// Whether what is done every so many real steps is due: the run stands between two acts, and the last one reached or
+    /// crossed a multiple of them.
     #[must_use]
-    pub fn rings(&self, every: u64) -> bool {
-        matches!(self.phase, Phase::Act) && self.reached(every)
+    pub fn is_due(&self, every: u64) -> bool {
+        matches!(self.phase, Phase::Act) && self.clock.is_due(every)
     }
-}
-
-/// The agent's values as the loss asks for them.
-fn value_view<'a>(agent: &'a Sac, loss: &LossConfig) -> AgentValues<'a> {
-    let heads = match loss.heads {
-        Heads::All => agent.values(),
-        Heads::Target => agent.target_values(),
-    };
-    heads.through_policy(loss.through_policy)
 }

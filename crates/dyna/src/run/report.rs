@@ -1,7 +1,4 @@
-//! What of a run's numbers takes more than naming it.
-
-use foresee_actor_critic::UpdateMetrics;
-use foresee_nn::tensors;
+//! Numbers of a run that take more than naming them.
 
 use super::{Run, RunError, ends};
 use crate::metrics;
@@ -9,17 +6,9 @@ use crate::record::Record;
 
 impl Run {
     /// The agent's own numbers at its last update.
-    pub(super) fn training_record(&self, last: UpdateMetrics) -> Result<Record, RunError> {
-        let mut values = vec![
-            (metrics::CRITIC_LOSS, last.critic_loss()),
-            (metrics::TARGET_VALUE, last.target_mean()),
-            (metrics::TEMPERATURE, f64::from(tensors::to_f32(self.agent.temperature()))),
-        ];
-        if let Some([loss, entropy]) = last.actor() {
-            values.extend([(metrics::ACTOR_LOSS, loss), (metrics::ENTROPY, entropy)]);
-        }
-        values.push((metrics::UPDATES, self.agent.updates() as f64));
-        let env_step = self.counters.env_step;
+    pub(super) fn training_record(&self) -> Result<Record, RunError> {
+        let mut values = self.agent.report();
+        let env_step = self.clock.now;
         if self.model.is_some() && ends::watched(self.spec()) {
             values.push((metrics::TERMINATION_MISMATCH, self.counters.mismatches as f64 / env_step as f64));
         }

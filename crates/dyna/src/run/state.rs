@@ -1,12 +1,12 @@
 //! A run as plain state, and back.
 
-use foresee_core::state::{Array, Data};
-use foresee_core::{State, StateError, Stream};
-use foresee_env::EnvError;
-use foresee_world_model::ModelConfig;
+use foresee_core::{State, StateError};
+use foresee_world_model::{Head, ModelConfig};
+use serde::Serialize;
+use toml::Value;
 
-use super::{Counters, Episode, Phase, Run, RunError, value_view};
-use crate::config::{Config, Opened};
+use super::{Counters, Phase, Run, RunError};
+use crate::config::{Config, Setup};
 use crate::replay::RealBuffer;
 use crate::rollout::Rollout;
 
@@ -28,15 +28,15 @@ impl Run {
         if let Some(model) = &self.model {
             state.nest("model", model.save());
         }
-        state.nest("replay.real", self.real.save());
-        state.nest("replay.imagined", self.imagined.save());
-        state.nest("env", self.envs.save());
-        state.nest("counters", self.counters.save());
-        state.nest("episode", Episode::save_all(&self.episodes));
-        state.nest("phase", self.phase.save());
+        state.nest("replay.real", self.replay.real.save());
+        state.nest("replay.imagined", self.replay.imagined.save());
+        self.experience.save(&mut state);
+        state.nest("controller", self.controller.save());
+        state.nest("counters", self.counters.save(self.clock.now));
+        state.nest("phase", self.save_phase());
         state.put("env_id", self.config.env.id.as_bytes().to_vec());
         state.put("seed", self.config.seed);
-        state.put("count", self.count());
+        state.put("count", self.clock.turn);
         state.put("model_fingerprint", fingerprint(&self.config.model));
         let evals = [self.last_eval, self.best_eval];
         state.put("evaluations", evals.map(|eval| eval.unwrap_or(f64::NAN)).to_vec());
@@ -48,15 +48,15 @@ impl Run {
     /// # Errors
     /// If the configuration is impossible or the state is not one of its runs.
     pub fn restore(config: &Config, state: RunState) -> Result<Self, RunError> {
-        Self::resume(config.clone().open().map_err(RunError::Config)?, state)
+        Self::resume(config.clone().open()?, state)
     }
 
-    /// The same under a configuration that was checked.
+    /// [`Run::restore`] under a configuration that was checked.
     ///
     /// # Errors
     /// As [`Run::restore`].
-    pub fn resume(opened: Opened, mut state: RunState) -> Result<Self, RunError> {
-        let config = opened.config.clone();
+    pub fn resume(setup: Setup, mut state: RunState) -> Result<Self, RunError> {
+        let config = setup.config.clone();
         let seed = state.u64("seed")?;
         if seed != config.seed {
             return Err(RunError::Config(format!(
@@ -79,19 +79,18 @@ impl Run {
                 config.env.count
             )));
         }
-        let mut run = Self::prepare(opened)?;
+        let mut run = Self::prepare(setup)?;
         let same_model = state.u64("model_fingerprint")? == fingerprint(&config.model);
         run.agent.load(state.part("agent"))?;
         if let Some(model) = &mut run.model {
             model.load(state.part("model"))?;
         }
-        run.real = RealBuffer::restore(state.part("replay.real"), run.dims(), &run.device)?;
-        run.imagined.load(state.part("replay.imagined"))?;
-        // What does not fit is the state of another `[env]`.
-        let lost = run.envs.restore(state.part("env")).map_err(|error| RunError::Config(error.to_string()))?;
-        run.counters = Counters::restore(state.part("counters"))?;
-        run.episodes = Episode::restore_all(state.part("episode"), run.envs.count(), run.dims()[0])?;
-        run.begin_anew(lost)?;
+        let dims = run.dims();
+        run.replay.real = RealBuffer::restore(state.part("replay.real"), dims, config.env.count, &run.device)?;
+        run.replay.imagined.load(state.part("replay.imagined"))?;
+        (run.counters, run.clock.now) = Counters::restore(state.part("counters"))?;
+        run.experience.restore(&mut state, run.clock.now, config.seed, &mut run.replay.real)?;
+        run.controller.load(state.part("controller"))?;
         let mut phase = state.part("phase");
         let kind = phase.u64("kind")?;
         if kind == FIT && !same_model {
@@ -108,26 +107,35 @@ impl Run {
         Ok(run)
     }
 
-    /// Begins new episodes in the environments that could not be brought back.
-    fn begin_anew(&mut self, lost: Vec<Option<EnvError>>) -> Result<(), RunError> {
-        let env_step = self.counters.env_step;
-        let mask: Vec<bool> = lost.iter().map(Option::is_some).collect();
-        let stream = Stream::new(self.config.seed, "env/resume");
-        let seeds: Vec<_> = (0..lost.len()).map(|lane| Some(stream.at(env_step, lane as u32).bits64())).collect();
-        let resets = self.envs.reset_where(&mask, &seeds).map_err(|error| RunError::Env { env_step, error })?;
-        for (episode, reset) in self.episodes.iter_mut().zip(resets) {
-            *episode = reset.map_or(std::mem::take(episode), |reset| Episode::from(reset.obs));
-        }
-        self.lost = lost.into_iter().flatten().collect();
-        Ok(())
+    fn save_phase(&self) -> State {
+        let mut state = State::new();
+        let kind = match &self.phase {
+            Phase::Act => ACT,
+            Phase::Fit => {
+                state.nest("fit", self.model.as_ref().expect("a fit has a model").save_fit());
+                FIT
+            }
+            Phase::Imagine(rollout) => {
+                state.nest("rollout", rollout.save());
+                IMAGINE
+            }
+            Phase::Update(done) => {
+                state.put("done", *done);
+                UPDATE
+            }
+        };
+        state.put("kind", kind);
+        state
     }
 
-    fn restore_phase(&self, kind: u64, mut state: State) -> Result<Phase, StateError> {
-        let phase = match (kind, &self.model) {
+    fn restore_phase(&mut self, kind: u64, mut state: State) -> Result<Phase, StateError> {
+        let phase = match (kind, &mut self.model) {
             (ACT, _) => Phase::Act,
             (FIT, Some(model)) => {
-                let view = value_view(&self.agent, &self.config.model.loss);
-                Phase::Fit(Box::new(model.resume(state.part("fit"), self.real.rows(), &view)?))
+                let loss = &self.config.model.loss;
+                let view = self.agent.values(loss.heads, loss.through_policy);
+                model.resume_fit(state.part("fit"), self.replay.real.training_rows(), &*view)?;
+                Phase::Fit
             }
             (IMAGINE, Some(_)) => Phase::Imagine(Rollout::restore(state.part("rollout"))?),
             (UPDATE, _) => Phase::Update(state.u64("done")?),
@@ -144,41 +152,62 @@ impl Run {
     }
 }
 
-/// What a half-done fit depends on: the whole of `[model]`, as 64 bits, with the head that it means.
+/// What a half-done fit depends on: the whole of `[model]`, as 64 bits, with the head and the loss's keys that it means.
+///
+/// The text that is hashed is that of the first format, in which VaGraM's keys stood beside those of every loss, so that a
+/// run of an older version is known again.
 fn fingerprint(model: &ModelConfig) -> u64 {
-    let model = ModelConfig { head: Some(model.head()), ..model.clone() };
-    let text = serde_json::to_vec(&model).expect("a config is plain data");
+    #[derive(Serialize)]
+    struct Loss<'a> {
+        kind: &'a str,
+        form: Value,
+        clip_quantile: Value,
+        heads: foresee_nn::ValueHeads,
+        through_policy: bool,
+        add_mse_until: u64,
+        #[serde(skip_serializing_if = "toml::Table::is_empty")]
+        others: toml::Table,
+    }
+    #[derive(Serialize)]
+    struct Model<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        kind: Option<&'a str>,
+        head: Head,
+        ensemble: &'a foresee_world_model::config::EnsembleConfig,
+        loss: Loss<'a>,
+        fit: &'a foresee_world_model::config::FitConfig,
+        #[serde(skip_serializing_if = "toml::Table::is_empty")]
+        own: &'a toml::Table,
+    }
+    let ModelConfig { kind, head, ensemble, loss, fit, own } = model;
+    let mut others = loss.keys.clone();
+    let mut first = |key: &str, default: Value| others.remove(key).unwrap_or(default);
+    let text = serde_json::to_vec(&Model {
+        kind: (kind != foresee_world_model::config::ENSEMBLE).then_some(kind),
+        head: head.unwrap_or(if loss.kind == "mle" { Head::Gaussian } else { Head::Deterministic }),
+        ensemble,
+        loss: Loss {
+            form: first("form", "bounded".into()),
+            clip_quantile: first("clip_quantile", 0.95.into()),
+            kind: &loss.kind,
+            heads: loss.heads,
+            through_policy: loss.through_policy,
+            add_mse_until: loss.add_mse_until,
+            others,
+        },
+        fit,
+        own,
+    })
+    .expect("a config is plain data");
     let hash = blake3::hash(&text);
     u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("eight bytes"))
 }
 
-impl Phase {
-    fn save(&self) -> State {
-        let mut state = State::new();
-        let kind = match self {
-            Self::Act => ACT,
-            Self::Fit(fit) => {
-                state.nest("fit", fit.save());
-                FIT
-            }
-            Self::Imagine(rollout) => {
-                state.nest("rollout", rollout.save());
-                IMAGINE
-            }
-            Self::Update(done) => {
-                state.put("done", *done);
-                UPDATE
-            }
-        };
-        state.put("kind", kind);
-        state
-    }
-}
-
 impl Counters {
-    fn save(&self) -> State {
+    /// With the time of the clock.
+    fn save(&self, now: u64) -> State {
         let mut state = State::new();
-        state.put("env_step", self.env_step);
+        state.put("env_step", now);
         state.put("episodes", self.episodes);
         state.put("fits", self.fits);
         state.put("imagined_steps", self.imagined_steps);
@@ -186,49 +215,16 @@ impl Counters {
         state
     }
 
-    pub(super) fn restore(mut state: State) -> Result<Self, StateError> {
+    /// The counters and the time of the clock.
+    pub(super) fn restore(mut state: State) -> Result<(Self, u64), StateError> {
+        let now = state.u64("env_step")?;
         let counters = Self {
-            env_step: state.u64("env_step")?,
             episodes: state.u64("episodes")?,
             fits: state.u64("fits")?,
             imagined_steps: state.u64("imagined_steps")?,
             mismatches: state.u64("mismatches")?,
         };
         state.finish()?;
-        Ok(counters)
-    }
-}
-
-/// An episode that begins with this observation.
-impl From<Vec<f32>> for Episode {
-    fn from(obs: Vec<f32>) -> Self {
-        Self { obs, ..Self::default() }
-    }
-}
-
-impl Episode {
-    /// `obs` f32 `[N, O]`, `reward_sum` f64 `[N]`, `length` u64 `[N]`.
-    fn save_all(episodes: &[Self]) -> State {
-        let obs: Vec<f32> = episodes.iter().flat_map(|episode| &episode.obs).copied().collect();
-        let mut state = State::new();
-        state.put("obs", Array::new(vec![episodes.len(), obs.len() / episodes.len()], Data::F32(obs)));
-        state.put("reward_sum", episodes.iter().map(|episode| episode.reward_sum).collect::<Vec<_>>());
-        state.put("length", episodes.iter().map(|episode| episode.length).collect::<Vec<_>>());
-        state
-    }
-
-    fn restore_all(mut state: State, count: usize, obs_dim: usize) -> Result<Vec<Self>, StateError> {
-        let (shape, obs) = state.f32s("obs")?;
-        let (sums, lengths) = (state.f64s("reward_sum")?.1, state.u64s("length")?.1);
-        state.finish()?;
-        if shape != [count, obs_dim] || [sums.len(), lengths.len()] != [count; 2] {
-            return Err(StateError::Mismatch {
-                path: "episode".into(),
-                found: format!("of {shape:?} observed entries, {} returns and {} lengths", sums.len(), lengths.len()),
-                expected: format!("{count} episodes with {obs_dim} entries"),
-            });
-        }
-        let episodes = obs.chunks_exact(obs_dim).zip(sums).zip(lengths);
-        Ok(episodes.map(|((obs, reward_sum), length)| Self { obs: obs.to_vec(), reward_sum, length }).collect())
+        Ok((counters, now))
     }
 }

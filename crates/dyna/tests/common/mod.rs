@@ -12,27 +12,21 @@ use foresee_dyna::config::{EnvConfig, RolloutConfig, TrainingConfig};
 use foresee_dyna::schedule::Schedule;
 use foresee_dyna::{Algo, Config, Record, Run};
 use foresee_world_model::config::{EnsembleConfig, FitConfig};
-use foresee_world_model::{LossConfig, LossKind, ModelConfig};
+use foresee_world_model::{LossConfig, ModelConfig};
 
 /// Every kind of run: without a model, and with one under each loss.
-pub const KINDS: [Option<LossKind>; 6] = [
-    None,
-    Some(LossKind::Mle),
-    Some(LossKind::Mse),
-    Some(LossKind::Vagram),
-    Some(LossKind::Itervaml),
-    Some(LossKind::ValueWeighted),
-];
+pub const KINDS: [Option<&'static str>; 6] =
+    [None, Some("mle"), Some("mse"), Some("vagram"), Some("itervaml"), Some("value_weighted")];
 
 /// 205 real steps, of which 195 explore, past the time limit at 200. Updates and fits take more than one slice; the
 /// horizon grows from 1 to 3 and the imagined buffer with it, from 12 rows through 24, filled, to 36, wrapped around;
 /// the squared error leaves the value-aware losses on the way.
-pub fn tiny(loss: Option<LossKind>) -> Config {
+pub fn tiny(loss: Option<&'static str>) -> Config {
     Config {
         seed: 3,
         device: Default::default(),
         threads: 0,
-        algo: if loss.is_some() { Algo::Mbpo } else { Algo::Sac },
+        algo: if loss.is_some() { Algo::Mbpo } else { Algo::ModelFree },
         env: EnvConfig::new("Pendulum-v1"),
         training: TrainingConfig {
             env_steps: 205,
@@ -44,10 +38,10 @@ pub fn tiny(loss: Option<LossKind>) -> Config {
             log_every: 4,
             ..TrainingConfig::default()
         },
-        agent: AgentConfig { hidden: vec![8], batch: 8, ..AgentConfig::default() },
+        agent: agent(&[8], 8),
         model: ModelConfig {
             ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![8, 8] },
-            loss: LossConfig { kind: loss.unwrap_or(LossKind::Mse), add_mse_until: 200, ..LossConfig::default() },
+            loss: LossConfig { add_mse_until: 200, ..LossConfig::named(loss.unwrap_or("mse")) },
             fit: FitConfig { every: 3, batch: 32, max_steps: 60, ..FitConfig::default() },
             ..ModelConfig::default()
         },
@@ -58,6 +52,12 @@ pub fn tiny(loss: Option<LossKind>) -> Config {
             ..RolloutConfig::default()
         },
     }
+}
+
+/// SAC with hidden layers of these widths.
+pub fn agent(hidden: &[usize], batch: usize) -> AgentConfig {
+    let widths: Vec<toml::Value> = hidden.iter().map(|&width| toml::Value::Integer(width as i64)).collect();
+    AgentConfig { batch, keys: toml::Table::from_iter([("hidden".into(), widths.into())]), ..AgentConfig::default() }
 }
 
 /// Goes on to the end.

@@ -1,7 +1,7 @@
 //! Random worlds to imagine in.
 
 use burn::tensor::Device;
-use foresee_actor_critic::{AgentConfig, Policy};
+use foresee_actor_critic::{Body, Policy};
 use foresee_core::state::Data;
 use foresee_core::stream::Draws;
 use foresee_core::termination::Bound;
@@ -91,7 +91,7 @@ pub fn random(i: u64, sizes: &[Sizes], device: &Device) -> RandomWorld {
     ensemble.normalizer = Normalizer::from_rows(&data, width);
 
     let normalized_features = draws.below(3) == 0;
-    let agent = AgentConfig { hidden: actor, normalized_features, ..AgentConfig::default() };
+    let agent = Body { hidden: actor, normalized_features, ..Body::default() };
     let mut policy = Policy::new(&agent, dims, seed, device);
     policy.load(shaken(&policy.save(), seed, 0.05)).expect("the same shapes");
 

@@ -7,7 +7,8 @@ use foresee_core::Stream;
 
 use super::promises::{Broken, Checker, RESETS};
 use super::{Check, CheckFailure};
-use crate::environment::{EnvError, Environment, Spec, Work};
+use crate::environment::{Environment, Spec, Work};
+use crate::error::EnvError;
 use crate::space::Few;
 
 /// Real steps that are played for the facts, over as many episodes as begin in them.
@@ -50,7 +51,17 @@ pub struct Facts {
     pub steps_per_s: f64,
 }
 
-/// Tries every rule on environments from `make`.
+/// Tries every rule on environments from `make`, such as those of an [`EnvFactory`](crate::EnvFactory).
+///
+/// ```
+/// use foresee_env::classic::Pendulum;
+/// use foresee_env::{EnvError, dress, examine};
+///
+/// let found = examine(|| dress(Box::new(Pendulum::new()), None))?;
+/// assert!(found.failure().is_none());
+/// assert_eq!(found.warnings(), ["it has no step limit: an evaluation may never end"]);
+/// # Ok::<(), EnvError>(())
+/// ```
 ///
 /// # Errors
 /// If an environment cannot be made at all.

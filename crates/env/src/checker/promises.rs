@@ -3,7 +3,8 @@
 use foresee_core::{State, Stream};
 
 use super::Check;
-use crate::environment::{EnvError, Environment, Reset, Spec, Step, Work};
+use crate::environment::{Environment, Reset, Spec, Step, Work};
+use crate::error::EnvError;
 use crate::space::{BoxSpace, Few, SHOWN};
 
 /// Episodes played to the end.
@@ -46,17 +47,7 @@ impl Checker<'_> {
     }
 
     pub(super) fn spec_makes_sense(&self) -> Result<(), Broken> {
-        for (name, space) in [("observation", &self.spec.observation_space), ("action", &self.spec.action_space)] {
-            let sound = !space.low.is_empty()
-                && space.low.len() == space.high.len()
-                && space.low.iter().zip(&space.high).all(|(low, high)| low <= high);
-            ensure(sound, Check::Spec, || format!("the {name} space goes {space}"))?;
-        }
-        let dim = self.spec.observation_space.dim();
-        for bound in self.spec.termination.iter().flat_map(|rule| rule.bounds.iter().chain(&rule.goal)) {
-            ensure(bound.index < dim, Check::Spec, || format!("{bound:?} on an observation of {dim} entries"))?;
-        }
-        ensure(self.spec.max_episode_steps != Some(0), Check::Spec, || "a time limit of no steps".into())
+        self.spec.problem().map_or(Ok(()), |[problem, _]| Err(Broken(Check::Spec, problem)))
     }
 
     /// Observations, rewards, flags and the order of calls, over whole episodes of one environment.

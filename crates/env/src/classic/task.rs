@@ -5,7 +5,8 @@ use core::marker::PhantomData;
 
 use foresee_core::{State, StateError};
 
-use crate::environment::{EnvError, Environment, Info, Physics, Reset, Spec, Step};
+use crate::environment::{Environment, Info, Physics, Reset, Spec, Step};
+use crate::error::EnvError;
 use crate::numpy_random::NumpyRng;
 
 /// The equations of a task whose state is `N` numbers and whose action is one.

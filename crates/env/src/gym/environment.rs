@@ -9,14 +9,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use foresee_core::{Array, State, StateError, Termination, state::Data};
+use foresee_core::{Array, State, StateError, state::Data};
 
 use super::error::BridgeError;
 use super::known;
 use super::process::{Launch, Process};
 use super::protocol::{Answer, Begin, Generator, Hello};
 use crate::config::EnvConfig;
-use crate::environment::{EnvError, Environment, Reset, Spec, Step, Work};
+use crate::environment::{Environment, Reset, Spec, Step, Work};
+use crate::error::EnvError;
 use crate::space::{BoxSpace, Few};
 
 /// What `info` calls the number of processes started in place of lost ones, in an answer that needed one.
@@ -75,17 +76,8 @@ impl GymEnvironment {
 
         let known = || known::termination(&launch.name).filter(|_| launch.kwargs.is_empty());
         let termination = config.termination.clone().or_else(known);
-        let dim = hello.observations[0].len();
-        if let Some(problem) = termination.as_ref().and_then(Termination::problem) {
-            let hint = "hint: `low` is below `high`; a rule that never ends an episode is `env.termination = {}`";
-            return Err(EnvError::Config(format!("`env.termination`: {problem}\n{hint}")));
-        }
-        for bound in termination.iter().flat_map(|rule| rule.bounds.iter().chain(&rule.goal)) {
-            if bound.index >= dim {
-                let (id, index) = (&config.id, bound.index);
-                let hint = format!("hint: observations of `{id}` have {dim} entries, the first is 0");
-                return Err(EnvError::Config(format!("`env.termination` has a bound on entry {index}\n{hint}")));
-            }
+        if let Some(rule) = &termination {
+            config.check_termination(rule, hello.observations[0].len())?;
         }
         let spec = Spec {
             id: config.id.clone(),

@@ -5,8 +5,10 @@
 
 use std::path::Path;
 
-use super::PREFIX;
-use crate::environment::EnvError;
+use crate::error::EnvError;
+
+/// What ids of environments in Python begin with.
+pub const PREFIX: &str = "gym:";
 
 /// Checks that an id has one of the two forms. An ID is as in `gymnasium.envs.registration`: `[namespace/]name[-vN]`.
 pub(crate) fn check(id: &str) -> Result<(), EnvError> {

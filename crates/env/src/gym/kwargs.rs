@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::de::{Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::environment::EnvError;
+use crate::error::EnvError;
 
 /// What the bridge itself gives to `gymnasium.make`.
 const RESERVED: [&str; 2] = ["id", "disable_env_checker"];

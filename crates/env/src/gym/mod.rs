@@ -26,13 +26,12 @@ mod protocol;
 #[cfg(unix)]
 pub use environment::GymEnvironment;
 pub use error::BridgeError;
+pub use id::PREFIX;
 pub use kwargs::Kwargs;
 
 use crate::config::EnvConfig;
-use crate::environment::{EnvError, Environment};
-
-/// What ids of environments in Python begin with.
-pub const PREFIX: &str = "gym:";
+use crate::environment::Environment;
+use crate::error::EnvError;
 
 /// The task of `[env]`, whose id begins with [`PREFIX`], with actions in its own range. Gymnasium's wrappers, its time
 /// limit among them, are inside.

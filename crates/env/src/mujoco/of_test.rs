@@ -2,8 +2,10 @@
 
 use super::{Hopper, Mujoco};
 use crate::config::MujocoConfig;
-use crate::environment::{EnvError, Environment as _};
-use crate::registry::{EnvInfo, list, make};
+use crate::environment::Environment as _;
+use crate::error::EnvError;
+use crate::registry::{EnvInfo, list};
+use crate::tasks::make;
 
 /// What the recorded trajectories of `assets/env_traces` come from: another version gives others.
 pub const VERSION: &str = "3.17.0";

@@ -18,7 +18,8 @@ use super::library;
 use super::model::{Islands, Model, Sizes};
 use super::simulation::{Simulation, Snapshot};
 use crate::config::MujocoConfig;
-use crate::environment::{EnvError, Environment, Info, Reset, Spec, Step, Work};
+use crate::environment::{Environment, Info, Reset, Spec, Step, Work};
+use crate::error::EnvError;
 use crate::numpy_random::NumpyRng;
 use crate::space::BoxSpace;
 

@@ -7,7 +7,8 @@
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::environment::{EnvError, Work};
+use crate::environment::Work;
+use crate::error::EnvError;
 
 /// Who does a call's work, item by item.
 pub(super) enum Hands {

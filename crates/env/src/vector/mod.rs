@@ -11,8 +11,9 @@ mod hands;
 
 use foresee_core::{State, StateError, Stream};
 
-use crate::config::EnvConfig;
-use crate::environment::{EnvError, Environment, Reset, Spec, Step};
+use crate::environment::{Environment, Reset, Spec, Step};
+use crate::error::EnvError;
+use crate::tasks::EnvFactory;
 use hands::Hands;
 
 /// What follows the end of an episode.
@@ -62,26 +63,29 @@ pub struct VectorEnvironment {
 }
 
 impl VectorEnvironment {
-    /// `count` environments of `[env]`, of the run with this `seed`. They wait for their first reset.
+    /// `count` environments of a factory. They wait for their first reset.
     ///
     /// # Errors
-    /// As [`EnvConfig::make`].
-    pub fn new(config: &EnvConfig, seed: u64, count: usize, autoreset: Autoreset) -> Result<Self, EnvError> {
-        Self::beside(config.make(seed)?, count, autoreset, || config.make(seed))
+    /// As the factory.
+    #[track_caller]
+    pub fn new(factory: &EnvFactory, count: usize, autoreset: Autoreset) -> Result<Self, EnvError> {
+        Self::beside(factory()?, factory, count, autoreset)
     }
 
     /// As [`VectorEnvironment::new`] where the first of them is there already.
     ///
     /// # Errors
-    /// If `make` fails for one of the others.
+    /// If the factory fails for one of the others.
+    #[track_caller]
     pub fn beside(
         first: Box<dyn Environment>,
+        factory: &EnvFactory,
         count: usize,
         autoreset: Autoreset,
-        make: impl Fn() -> Result<Box<dyn Environment>, EnvError> + Sync,
     ) -> Result<Self, EnvError> {
+        assert!(count > 0, "a vector of no environments");
         let hands = Hands::of(first.spec().work, count)?;
-        let others = hands.each(&mut vec![(); count - 1], |_, ()| make());
+        let others = hands.each(&mut vec![(); count - 1], |_, ()| factory());
         let (mut envs, mut failure) = (vec![first], None);
         for (i, other) in (1..).zip(others) {
             match other {

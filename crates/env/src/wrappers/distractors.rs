@@ -18,7 +18,8 @@
 use foresee_core::{State, StateError, Stream};
 
 use super::resets::Resets;
-use crate::environment::{EnvError, Environment, Physics, Reset, Spec, Step};
+use crate::environment::{Environment, Physics, Reset, Spec, Step};
+use crate::error::EnvError;
 use crate::space::BoxSpace;
 
 /// Beyond it an entry is put back.

@@ -16,7 +16,8 @@ use foresee_core::{Draws, State, StateError, Stream};
 
 use super::resets::Resets;
 use crate::config::{FamilyConfig, Range};
-use crate::environment::{EnvError, Environment, Physics, Reset, Spec, Step};
+use crate::environment::{Environment, Physics, Reset, Spec, Step};
+use crate::error::EnvError;
 use crate::space::BoxSpace;
 
 /// What one episode is played with.

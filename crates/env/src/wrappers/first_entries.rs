@@ -3,7 +3,8 @@
 
 use foresee_core::State;
 
-use crate::environment::{EnvError, Environment, Physics, Reset, Spec, Step};
+use crate::environment::{Environment, Physics, Reset, Spec, Step};
+use crate::error::EnvError;
 use crate::space::BoxSpace;
 
 /// A task of which only the first so many entries are observed.

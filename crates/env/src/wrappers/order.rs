@@ -5,7 +5,8 @@
 
 use foresee_core::State;
 
-use crate::environment::{EnvError, Environment, Physics, Reset, Spec, Step};
+use crate::environment::{Environment, Physics, Reset, Spec, Step};
+use crate::error::EnvError;
 
 /// A task that can only be stepped within an episode.
 pub struct EnforceOrder {

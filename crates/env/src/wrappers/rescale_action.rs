@@ -6,7 +6,8 @@
 
 use foresee_core::State;
 
-use crate::environment::{EnvError, Environment, Physics, Reset, Spec, Step};
+use crate::environment::{Environment, Physics, Reset, Spec, Step};
+use crate::error::EnvError;
 use crate::space::BoxSpace;
 
 /// A task whose actions lie in [-1, 1].

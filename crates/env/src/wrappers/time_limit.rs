@@ -4,7 +4,8 @@
 
 use foresee_core::State;
 
-use crate::environment::{EnvError, Environment, Physics, Reset, Spec, Step};
+use crate::environment::{Environment, Physics, Reset, Spec, Step};
+use crate::error::EnvError;
 
 /// A task with a time limit.
 pub struct TimeLimit {

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use foresee_env::{Autoreset, Environment, VectorEnvironment};
+use foresee_env::{Autoreset, Environment, Tasks, VectorEnvironment};
 use serde_json::json;
 
 use crate::common::{FAULTY, action, built, faulty, play, python_runs};
@@ -101,7 +101,7 @@ fn a_vector_whose_environments_hang_at_their_end_takes_the_grace_of_one() {
         return;
     }
     let config = faulty(json!({ "fault": "close", "pid": true }));
-    let mut envs = VectorEnvironment::new(&config, 0, 5, Autoreset::NextStep).unwrap();
+    let mut envs = VectorEnvironment::new(&config.factory(&Tasks::default(), 0), 5, Autoreset::NextStep).unwrap();
     let pids: Vec<u32> = envs.reset(&[Some(0); 5]).unwrap().iter().map(|reset| reset.info["pid"] as u32).collect();
     let start = Instant::now();
     drop(envs);

@@ -50,13 +50,15 @@ pub struct FitReport {
     pub holdout_score: f64,
     /// Squared error of the kept weights on the holdout, mean over elites: comparable across losses.
     pub holdout_mse: f64,
-    /// Mean norm of the clipped value gradients, where the loss uses them.
-    pub value_gradient_norm: Option<f64>,
+    /// Numbers that the loss reports about the call, by metric name ([`ModelLoss::diagnostics`](crate::ModelLoss)).
+    pub diagnostics: Vec<(&'static str, f64)>,
+    /// Every channel's mean squared error on the holdout, `[O + 1]`, mean over elites; empty where it was not asked for.
+    pub holdout_mse_by_channel: Vec<f64>,
 }
 
 impl Trainer {
-    /// Every channel's mean squared error on a fit's holdout, `[O + 1]`, mean over elites: for who wants to know some of
-    /// them apart. After the fit's report their mean is its `holdout_mse`.
+    /// Every channel's mean squared error on a fit's holdout, `[O + 1]`, mean over elites. After the fit's report their mean
+    /// is its `holdout_mse`.
     #[must_use]
     pub fn holdout_mse_by_channel(&self, fit: &Fit) -> Vec<f64> {
         let (holdout, elites) = (&fit.data.split.holdout, &self.ensemble.elites);

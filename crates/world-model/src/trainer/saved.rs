@@ -5,7 +5,7 @@ use foresee_nn::{Parameters, ValueView};
 
 use super::{Fit, Trainer};
 use crate::early_stopping::EarlyStopping;
-use crate::fit_data::TrainingRows;
+use crate::fit_data::{FitData, TrainingRows};
 
 impl Trainer {
     /// The ensemble and its optimisers as arrays.
@@ -58,7 +58,8 @@ impl Trainer {
             }
             Some(kept)
         };
-        let data = self.derive(rows.into(), view, call, real_step);
+        let normalizer = &self.ensemble.normalizer;
+        let (data, _) = FitData::new(&self.call(view, call, real_step), rows.into(), Some(normalizer));
         let epoch = state.u64("epoch")? as u32;
         let fit = Fit {
             call,

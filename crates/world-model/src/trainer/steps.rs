@@ -9,13 +9,13 @@ use std::sync::Arc;
 use foresee_nn::cpu::panels::{self, gather};
 use foresee_nn::cpu::{self, LANES, Layout, Piece, Scratch, Tape, team};
 use foresee_nn::host::Numbers;
-use foresee_nn::{Adam, Parameters, ValueView};
+use foresee_nn::{Adam, NoValues, Parameters, ValueView};
 
 use crate::ensemble::Ensemble;
-use crate::fit_data::FitData;
-use crate::loss::BOUNDS_WEIGHT;
-use crate::loss::lanes::{LaneLoss, Panel};
-use crate::value_terms::ValueTerms;
+use crate::fit_data::HostRows;
+use crate::loss::mse::Mse;
+use crate::loss::panel::Panel;
+use crate::loss::{BOUNDS_WEIGHT, PanelLoss};
 
 /// Buffers of the steps.
 #[derive(Clone, Debug)]
@@ -64,48 +64,51 @@ struct PanelData {
 }
 
 impl PanelData {
-    fn fetch(&mut self, data: &FitData, loss: &LaneLoss, channels: usize, rows: &[u32]) {
+    /// Gathers the panel's rows; of a score of plain squared errors the targets alone.
+    fn fetch(&mut self, data: &HostRows, channels: usize, heads: usize, rows: &[u32], plain: bool) {
         let Self { target, terms, row_weights, states, values, gradients } = self;
         let obs = channels - 1;
         target.resize(channels * LANES, 0.0);
         gather(&data.targets, channels, rows, target);
         row_weights.clear();
-        if let Some(all) = data.row_weights.as_ref().filter(|_| loss.row_weights()) {
+        terms.clear();
+        states.clear();
+        if plain {
+            return;
+        }
+        if let Some(all) = &data.row_weights {
             row_weights.resize(LANES, 0.0);
             gather(all, 1, rows, row_weights);
         }
-        terms.resize(loss.terms() * LANES, 0.0);
-        if terms.is_empty() {
-            return;
+        let width = data.terms.width();
+        terms.resize(data.terms.heads() * width * LANES, 0.0);
+        for (n, terms) in terms.chunks_exact_mut((width * LANES).max(1)).enumerate() {
+            gather(data.terms.head(n), width, rows, terms);
         }
-        match &data.values {
-            ValueTerms::None => (),
-            ValueTerms::Gradients(all) if loss.bounded() => gather(all.mean_squares(), obs, rows, terms),
-            ValueTerms::Gradients(all) => {
-                for (n, terms) in terms.chunks_exact_mut(obs * LANES).enumerate() {
-                    gather(all.head(n), obs, rows, terms);
-                }
-            }
-            ValueTerms::Values(all) => {
-                gather(&all.values, all.heads, rows, terms);
-                states.resize(obs * LANES, 0.0);
-                values.resize(all.heads * LANES, 0.0);
-                gradients.resize(all.heads * obs * LANES, 0.0);
-                gather(&all.obs, obs, rows, states);
-            }
-            ValueTerms::Weights(all) => gather(all, 1, rows, terms),
+        if let Some(all) = &data.obs {
+            states.resize(obs * LANES, 0.0);
+            values.resize(heads * LANES, 0.0);
+            gradients.resize(heads * obs * LANES, 0.0);
+            gather(all, obs, rows, states);
         }
     }
 
-    /// Asks about the states that an output predicts, if the loss does: values, and gradients where they are wanted.
-    fn look_ahead(&mut self, loss: &LaneLoss, output: &[f32], view: &dyn ValueView, gradients: bool) {
-        if loss.looks_ahead() {
+    /// Asks about the states that an output predicts, if the loss needs them: values, and gradients where they are wanted.
+    fn look_ahead(&mut self, output: &[f32], view: &dyn ValueView, gradients: bool) {
+        if !self.states.is_empty() {
             self.states.iter_mut().zip(output).for_each(|(state, change)| *state += change);
             view.of_panel(&self.states, &mut self.values, gradients.then_some(self.gradients.as_mut_slice()));
         }
     }
 
-    fn panel<'a>(&'a self, output: &'a [f32], bounds: Option<[&'a [f32]; 2]>, rows: usize) -> Panel<'a> {
+    fn panel<'a>(
+        &'a self,
+        output: &'a [f32],
+        bounds: Option<[&'a [f32]; 2]>,
+        channels: usize,
+        heads: usize,
+        rows: usize,
+    ) -> Panel<'a> {
         Panel {
             output,
             target: &self.target,
@@ -113,6 +116,8 @@ impl PanelData {
             predicted: [&self.values, &self.gradients],
             row_weights: (!self.row_weights.is_empty()).then_some(self.row_weights.as_slice()),
             bounds,
+            channels,
+            heads,
             rows,
         }
     }
@@ -129,8 +134,8 @@ impl HostSteps {
     /// member that is not finite shows in its score.
     pub(super) fn step(
         &mut self,
-        loss: &LaneLoss,
-        data: &FitData,
+        loss: &dyn PanelLoss,
+        data: &HostRows,
         rows: &[u32],
         view: &dyn ValueView,
         ensemble: &mut Ensemble,
@@ -138,7 +143,7 @@ impl HostSteps {
     ) -> f64 {
         let Self { layout, channels, pieces, sums, bounds, of_bounds } = self;
         let (members, channels) = (layout.shape().members, *channels);
-        let batch = rows.len() / members;
+        let (batch, heads) = (rows.len() / members, view.heads());
         let count = panels::count(batch);
         sums.resize_with(members * count, PanelSums::default);
 
@@ -156,14 +161,14 @@ impl HostSteps {
             let rows = &rows[member * batch + panel * LANES..member * batch + batch.min((panel + 1) * LANES)];
             tape.resize(rows.len());
             gather(&data.inputs, layout.shape().inputs, rows, tape.input_mut(0));
-            own.fetch(data, loss, channels, rows);
+            own.fetch(data, channels, heads, rows, false);
             tape.forward(parameters);
             sums.of_bounds.clear();
             sums.of_bounds.resize(split.map_or(0, |_| 2 * channels), 0.0);
             let (output, gradient) = tape.output_gradient_mut(0);
-            own.look_ahead(loss, output, view, true);
-            let panel = own.panel(output, split, rows.len());
-            sums.loss = loss.gradient(&panel, 1.0 / batch as f32, gradient, &mut sums.of_bounds);
+            own.look_ahead(output, view, true);
+            let panel = own.panel(output, split, channels, heads, rows.len());
+            sums.loss = loss.gradient(&panel, data.add_mse, 1.0 / batch as f32, gradient, &mut sums.of_bounds);
             tape.backward(parameters);
         };
         let mut step = net_adam.fused(&mut ensemble.net);
@@ -204,11 +209,28 @@ thread_local! {
 /// Every member's sum of a loss of the mean over replay rows, `[E]`.
 pub(super) fn scores(
     ensemble: &Ensemble,
-    loss: &LaneLoss,
-    data: &FitData,
+    loss: &dyn PanelLoss,
+    data: &HostRows,
     rows: &[u32],
     view: &dyn ValueView,
 ) -> Vec<f64> {
+    sums(ensemble, data, rows, view, Some(loss))
+}
+
+/// Every member's sum of squared errors over replay rows, every row counted once, `[E]`.
+pub(super) fn squares(ensemble: &Ensemble, data: &HostRows, rows: &[u32]) -> Vec<f64> {
+    sums(ensemble, data, rows, &NoValues, None)
+}
+
+/// Sums of a loss of the mean, or of plain squared errors.
+fn sums(
+    ensemble: &Ensemble,
+    data: &HostRows,
+    rows: &[u32],
+    view: &dyn ValueView,
+    loss: Option<&dyn PanelLoss>,
+) -> Vec<f64> {
+    let heads = view.heads();
     let (net, channels) = (&ensemble.net, ensemble.obs_dim() + 1);
     let (layout, members) = (net.layout(), net.members());
     let shape = layout.shape();
@@ -222,11 +244,15 @@ pub(super) fn scores(
             input.resize(shape.inputs * LANES, 0.0);
             output.resize(shape.outputs * LANES, 0.0);
             gather(&data.inputs, shape.inputs, rows, input);
-            own.fetch(data, loss, channels, rows);
+            own.fetch(data, channels, heads, rows, loss.is_none());
             let parameters = &parameters.get()[member * layout.parameters()..][..layout.parameters()];
             cpu::infer(layout, parameters, input, output, scratch);
-            own.look_ahead(loss, output, view, false);
-            *sum = loss.value(&own.panel(output, None, rows.len()));
+            own.look_ahead(output, view, false);
+            let panel = own.panel(output, None, channels, heads, rows.len());
+            *sum = match loss {
+                Some(loss) => loss.value(&panel, data.add_mse),
+                None => PanelLoss::value(&Mse {}, &panel, false),
+            };
         });
     });
     let member = |sums: &[f32]| sums.iter().map(|&sum| f64::from(sum)).sum();

@@ -1,8 +1,9 @@
-//! The host's gradient step and scores against those in tensor operations.
+//! Gradient steps and scores on panels against those in tensor operations.
 
 use super::*;
-use crate::config::{EnsembleConfig, FitConfig, Form, Head, LossConfig, LossKind};
+use crate::config::{EnsembleConfig, FitConfig, Head, LossConfig};
 use crate::fit_tensors::numbers;
+use crate::loss::{TensorsOnly, shipped};
 use foresee_core::{Batch, State, Stream};
 
 mod row_weights;
@@ -35,41 +36,49 @@ fn rows(n: usize, obs_dim: usize) -> Batch {
     Batch { rows: n, obs, action, reward, next_obs, not_terminated: vec![1.0; n] }
 }
 
-/// Every kind of loss, with every head that it can have.
+/// The losses that are shipped, VaGraM in both forms, each with every head that it can have.
 fn cases() -> Vec<(LossConfig, Head)> {
-    let loss = |kind, form| LossConfig { kind, form, add_mse_until: 10, ..LossConfig::default() };
-    let mut cases = vec![(loss(LossKind::Mle, Form::Bounded), Head::Gaussian)];
-    for loss in [
-        loss(LossKind::Mse, Form::Bounded),
-        loss(LossKind::Vagram, Form::Bounded),
-        loss(LossKind::Vagram, Form::Unbounded),
-        loss(LossKind::Itervaml, Form::Bounded),
-        loss(LossKind::ValueWeighted, Form::Bounded),
-    ] {
-        cases.extend([(loss.clone(), Head::Deterministic), (loss, Head::Gaussian)]);
-    }
-    cases
+    let names: Vec<&str> = shipped().iter().map(foresee_core::Kind::name).collect();
+    let losses =
+        names.into_iter().map(LossConfig::named).chain([LossConfig::named("vagram").with("form", "unbounded")]);
+    losses.flat_map(|loss| heads(&loss).into_iter().map(move |head| (loss.clone(), head))).collect()
+}
+
+/// The heads that a loss can have.
+fn heads(loss: &LossConfig) -> Vec<Head> {
+    let fits_variance = built(loss).fits_variance();
+    [Head::Deterministic, Head::Gaussian].into_iter().skip(usize::from(fits_variance)).collect()
+}
+
+fn built(loss: &LossConfig) -> Arc<dyn ModelLoss> {
+    loss.choose(&shipped()).expect("a shipped loss").0
 }
 
 fn config(loss: &LossConfig, head: Head, batch: usize) -> ModelConfig {
     ModelConfig {
         head: Some(head),
         ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![17, 9] },
-        loss: loss.clone(),
+        loss: LossConfig { add_mse_until: 10, ..loss.clone() },
         fit: FitConfig { batch, lr: 1e-2, ..FitConfig::default() },
+        ..ModelConfig::default()
     }
 }
 
-/// A trainer in host memory that takes its steps there or in tensor operations.
+/// A trainer in host memory that takes its steps on panels or in tensor operations.
 fn trainer(config: &ModelConfig, tensors: bool) -> Trainer {
-    let mut trainer = Trainer::new(config, [4, 2], 5, &Device::flex());
-    trainer.host = trainer.host.filter(|_| !tensors);
+    let loss = built(&config.loss);
+    let loss = if tensors { Arc::new(TensorsOnly(loss)) } else { loss };
+    let trainer = Trainer::new(config, loss, [4, 2], 5, &Device::flex());
+    assert_eq!(matches!(trainer.form, Form::Tensors), tensors, "{:?} has a panel form", config.loss.kind);
     trainer
 }
 
 /// One step on replay rows `[E, B]`; the loss before it.
 fn step(trainer: &mut Trainer, fit: &Fit, replay: &[u32]) -> f64 {
-    let Some(data) = &fit.data.tensors else { return trainer.step(&fit.data, replay, &Sines) };
+    let data = match &fit.data.store {
+        Store::Host(data) => return trainer.step(data, replay, &Sines),
+        Store::Tensors(data) => data,
+    };
     let members = trainer.ensemble.members();
     let rows = numbers(replay, &trainer.device).reshape([members, replay.len() / members]);
     f64::from(tensors::to_f32(trainer.step_in_tensors(data, &rows, &Sines)))
@@ -82,11 +91,11 @@ fn assert_close(what: &str, got: &[f32], want: &[f32], tolerance: f32) {
     }
 }
 
-#[test]
-fn a_host_step_is_the_step_of_the_tensor_form() {
-    for (loss, head) in cases() {
+/// Holds the panel form of a shipped loss to its tensor form: losses, scores, first moments of every gradient.
+pub(crate) fn assert_forms_agree(loss: &LossConfig) {
+    for head in heads(loss) {
         for (batch, real_step) in [(1, 0), (33, 0), (33, 10), (70, 10)] {
-            let config = config(&loss, head, batch);
+            let config = config(loss, head, batch);
             let rows = rows(80, 4);
             let run = |tensors: bool| {
                 let mut trainer = trainer(&config, tensors);

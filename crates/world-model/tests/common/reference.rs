@@ -1,13 +1,14 @@
 //! The reference's ensemble, its reduction of a loss and its optimiser, put together from our parts.
 
 use burn::tensor::{Device, Tensor};
+use foresee_core::Batch;
 use foresee_core::Stream;
 use foresee_nn::{Activation, AdamConfig, Decay, Init, Mlp, Parameters, Shape, ValueView, tensors};
 use foresee_world_model::config::EnsembleConfig;
 use foresee_world_model::ensemble::{Bounds, predict};
-use foresee_world_model::loss::{self, LossInput, ValueInput};
-use foresee_world_model::value_weights::ValueWeights;
-use foresee_world_model::{Ensemble, Head, LossConfig, LossKind};
+use foresee_world_model::loss::vagram::clipped_gradients;
+use foresee_world_model::loss::{self, CallRows, Extras, LossInput};
+use foresee_world_model::{Ensemble, Head, ModelLoss};
 use serde_json::Value;
 
 use super::{count, floats, list, number, shape, stacked, tensor, weights};
@@ -58,11 +59,13 @@ impl ValueView for Recorded<'_> {
 /// The file's gradients of some heads, through what the trainer keeps them in: `[H, E, B, D]`.
 pub fn value_gradients(file: &Value, heads: &[Value], clip_quantile: f64) -> Tensor<4> {
     let next_obs = &file["inputs"]["next_obs"];
-    let [members, batch, obs_dim] = shape(next_obs).try_into().expect("[E, B, D]");
+    let [members, batch_rows, obs_dim] = shape(next_obs).try_into().expect("[E, B, D]");
     let view = Recorded { gradients: heads };
     let device = Device::flex();
-    let weights = ValueWeights::new(&view, &floats(next_obs), obs_dim, clip_quantile, &device);
-    weights.gather(&(0..(members * batch) as u32).collect::<Vec<_>>(), members, &device)
+    let batch = Batch { rows: members * batch_rows, next_obs: floats(next_obs), ..Batch::default() };
+    let gradients = clipped_gradients(&CallRows::new(&batch, &device), &view, clip_quantile);
+    assert_eq!(gradients.width(), obs_dim);
+    gradients.gather(&(0..(members * batch_rows) as u32).collect::<Vec<_>>(), members, &device)
 }
 
 /// The file's agent: V_h(s) = Q_h(s, tanh mu(s)) of critics 1 and 2 and target critics 1 and 2.
@@ -124,32 +127,50 @@ pub fn gradients_of_all_heads(file: &Value) -> &[Value] {
 }
 
 /// The reference's reduction of a loss, from our rows `[E, B]`.
-fn reference_reduction(kind: LossKind, per_row: Tensor<2>, bounds: Option<&Bounds>, channels: usize) -> Tensor<1> {
-    match kind {
+fn reference_reduction(
+    loss: &dyn ModelLoss,
+    per_row: Tensor<2>,
+    bounds: Option<&Bounds>,
+    channels: usize,
+) -> Tensor<1> {
+    if loss.fits_variance() {
         // Mean over rows and channels, sum over members, and the pull on the bounds: ours.
-        LossKind::Mle => loss::reduce(per_row, bounds),
-        // Sum over members, rows and channels; our rows are means over channels.
-        LossKind::Mse => per_row.sum().mul_scalar(channels as f64),
+        loss::reduce(per_row, bounds)
+    } else if loss.is_value_aware() {
         // Mean over members and rows, and over the channels of the bounded form, as in our rows.
-        LossKind::Vagram | LossKind::Itervaml | LossKind::ValueWeighted => per_row.mean(),
+        per_row.mean()
+    } else {
+        // Sum over members, rows and channels; our rows are means over channels.
+        per_row.sum().mul_scalar(channels as f64)
     }
 }
 
-/// The reference's loss on the file's batch, with the gradients of the networks' and the bounds' parameters; `values` is
-/// what the loss asks of the agent, from the mean that is predicted.
+/// What a loss knows of the agent on the file's batch.
+#[derive(Clone)]
+pub struct Asked<'a> {
+    /// `[N, E, B, K]`
+    pub terms: Option<Tensor<4>>,
+    /// Who is asked about predicted states.
+    pub view: &'a dyn ValueView,
+}
+
+/// The reference's loss on the file's batch, with the gradients of the networks' and the bounds' parameters.
 pub fn loss_and_gradients(
     file: &Value,
     ensemble: &Ensemble,
-    config: &LossConfig,
-    values: impl FnOnce(Tensor<3>) -> ValueInput,
+    loss: &dyn ModelLoss,
+    asked: Asked<'_>,
     add_mse: bool,
 ) -> (Tensor<1>, Tensor<3>, Option<Tensor<3>>) {
     let (net, bounds) = (ensemble.net.tracked(), ensemble.bounds.as_ref().map(Parameters::tracked));
     let channels = ensemble.obs_dim() + 1;
     let prediction = predict(&net, bounds.as_ref(), tensor(&file["normalizer"]["normalized_model_in"]), channels);
-    let values = values(prediction.mean.clone());
-    let input = LossInput { prediction, target: tensor(&file["target"]), values, add_mse, row_weights: None };
-    let loss = reference_reduction(config.kind, loss::per_row(config, &input), bounds.as_ref(), channels);
+    let Asked { terms, view } = asked;
+    let obs = Some(tensor(&file["inputs"]["obs"]));
+    let input = LossInput { prediction, target: tensor(&file["target"]), terms, obs, view };
+    let per_row = loss::training_per_row(loss, &input, &Extras { add_mse, row_weights: None });
+    let loss = reference_reduction(loss, per_row, bounds.as_ref(), channels);
+    drop(input);
     let mut gradients = loss.backward();
     let of_net = net.gradient(&mut gradients);
     let of_bounds = bounds.map(|bounds| bounds.gradient(&mut gradients));

@@ -1,12 +1,18 @@
-//! One imagined step of a tile of rows that drew the same elite: actor, sampling, member, noise, termination rule.
+//! One imagined step of a tile of rows that drew the same elite: actor and sampling, or given actions; member, noise,
+//! termination rule.
 //!
 //! The tile's activations stay in shared memory ([`foresee_nn::cube::tile`]) through both networks; a thread works on
 //! vectors of rows, one feature each. `facts` holds the normaliser's mean and deviation (`[O + A]` each), the elites,
 //! then four numbers a bound of the task's rule: low, high, 1 where the ends are inside, and the entry.
 
 use cubecl::prelude::*;
+use foresee_actor_critic::policy::LOG_STD;
 use foresee_nn::cube::random::{Counter, normal};
 use foresee_nn::cube::{NetShape, Tile, math, tile};
+
+/// The lower end of log σ, and half of its range.
+const LOG_STD_LOW: f32 = LOG_STD[0] as f32;
+const LOG_STD_HALF: f32 = (0.5 * (LOG_STD[1] - LOG_STD[0])) as f32;
 
 /// What the kernel knows when it is compiled.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +25,8 @@ pub struct Form {
     pub action: usize,
     /// Whether a member predicts a log-variance too.
     pub gaussian: bool,
+    /// Whether actions are given; else the actor's are sampled.
+    pub given: bool,
     pub tile: Tile,
 }
 
@@ -28,8 +36,11 @@ impl Form {
         2 * (self.obs + self.action)
     }
 
-    /// Where the actor's output stands, and the side that is free then.
+    /// Where the actor's output stands, and the side that is free then; both the input's side where actions are given.
     fn heads(&self) -> [usize; 2] {
+        if self.given {
+            return [self.tile.input(); 2];
+        }
         [self.tile.output(&self.actor), self.tile.side(self.actor.depth() + 1)]
     }
 
@@ -96,7 +107,8 @@ pub fn place(rank: u32, plan: &[u32], now: &Now) -> usize {
     ((now.position + plan[now.step as usize] + rank) % now.capacity) as usize
 }
 
-/// One step of every tile.
+#[allow(unused_assignments, reason = "a kernel's branches have no value")]
+/// One step of every tile. `actor` holds the actor's parameters `[P]`, or the given actions `[B, A]` by lane.
 #[cube(launch_unchecked)]
 pub fn step<N: Size>(
     actor: &[f32],
@@ -127,40 +139,51 @@ pub fn step<N: Size>(
         terminate!();
     }
 
-    // States.
-    let mut i = UNIT_POS as usize;
-    while i < comptime!(o * vectors) {
-        let (f, v) = (i % o, i / o);
-        let mut x = Vector::<f32, N>::new(0.0f32);
-        #[unroll]
-        for l in 0..N::value() {
-            let row = v * N::value() + l;
-            if row < rows.count {
-                x.insert(l, obs[order[2 * (rows.slot + row)] as usize * o + f]);
+    // States, and what the actor says at them.
+    if comptime!(!form.given) {
+        let mut i = UNIT_POS as usize;
+        while i < comptime!(o * vectors) {
+            let (f, v) = (i % o, i / o);
+            let mut x = Vector::<f32, N>::new(0.0f32);
+            #[unroll]
+            for l in 0..N::value() {
+                let row = v * N::value() + l;
+                if row < rows.count {
+                    x.insert(l, obs[order[2 * (rows.slot + row)] as usize * o + f]);
+                }
             }
+            shared[input + f * vectors + v] = x;
+            i += threads;
         }
-        shared[input + f * vectors + v] = x;
-        i += threads;
+        sync_cube();
+        tile::forward::<N>(actor, 0usize, &mut shared, comptime!(form.actor.clone()), comptime!(form.tile));
     }
-    sync_cube();
 
     // Actions; the member sees them normalised.
-    tile::forward::<N>(actor, 0usize, &mut shared, comptime!(form.actor.clone()), comptime!(form.tile));
     let (heads, free) = comptime!((form.heads()[0], form.heads()[1]));
     let mut i = UNIT_POS as usize;
     while i < comptime!(a * vectors) {
         let (f, v) = (i % a, i / a);
-        let mu = shared[heads + f * vectors + v];
-        let raw = shared[heads + (a + f) * vectors + v];
+        let mut mu = Vector::<f32, N>::new(0.0f32);
+        let mut raw = Vector::<f32, N>::new(0.0f32);
+        if comptime!(!form.given) {
+            mu = shared[heads + f * vectors + v];
+            raw = shared[heads + (a + f) * vectors + v];
+        }
         let mut x = Vector::<f32, N>::new(0.0f32);
         #[unroll]
         for l in 0..N::value() {
             let row = v * N::value() + l;
             if row < rows.count {
                 let slot = 2 * (rows.slot + row);
-                let std = math::exp(-5.0f32 + 3.5f32 * (math::tanh(raw.extract(l)) + 1.0f32));
-                let u = mu.extract(l) + std * normal(&now.action, order[slot], f as u32);
-                let action = math::tanh(u);
+                let mut action = 0.0f32;
+                if comptime!(form.given) {
+                    action = actor[order[slot] as usize * a + f];
+                } else {
+                    let std = math::exp(LOG_STD_LOW + LOG_STD_HALF * (math::tanh(raw.extract(l)) + 1.0f32));
+                    let u = mu.extract(l) + std * normal(&now.action, order[slot], f as u32);
+                    action = math::tanh(u);
+                }
                 ring_action[place(order[slot + 1], plan, &now) * a + f] = action;
                 x.insert(l, (action - facts[o + f]) / facts[comptime!(2 * o + a) + f]);
             }

@@ -90,10 +90,12 @@ fn the_holdout_score_counts_rows_by_their_weights_and_the_squared_error_beside_i
             let mut fit = trainer.begin(given(&rows, weights), &Sines, 0, 0);
             if let Some(row) = holdout {
                 fit.data.split.holdout = vec![row];
-                fit.data.tensors.iter_mut().for_each(|data| data.hold_out(&[row]));
+                if let Store::Tensors(data) = &mut fit.data.store {
+                    data.hold_out(&[row]);
+                }
             }
             let scores = trainer.holdout_scores(&fit.data, &Sines);
-            (scores, trainer.holdout_mse(&fit.data, &Sines), fit.data.split.holdout)
+            (scores, trainer.holdout_mse(&fit.data), fit.data.split.holdout)
         };
         let (plain, mse, holdout) = scores(None, None);
         let (row, n) = (holdout[2], holdout.len() as f64);

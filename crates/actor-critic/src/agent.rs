@@ -1,0 +1,77 @@
+//! What a run asks of an agent, and how a config chooses one.
+//!
+//! A run draws a batch, lends it to [`Agent::update`] together with the draws of that update, and acts by
+//! [`Agent::actor`]; a model's loss that knows what the agent needs asks [`Agent::values`]. How many networks there are,
+//! how their values become a target, and which noise an update draws are the agent's own business.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use foresee_core::{Kinds, State, StateError};
+use foresee_nn::{Dynamics, ValueHeads, ValueView};
+
+use crate::actor::Actor;
+use crate::batch::BatchRef;
+use crate::noise::Noise;
+
+/// What one update is given.
+#[derive(Clone, Copy)]
+pub struct Update<'a> {
+    /// The transitions to learn from.
+    pub batch: BatchRef<'a>,
+    /// The update's random draws.
+    pub noise: &'a dyn Noise,
+    /// The model to imagine in, where the run has one.
+    pub dynamics: Option<&'a dyn Dynamics>,
+}
+
+/// What learns to act.
+pub trait Agent: Send {
+    /// One update of everything that learns. A batch without rows moves nothing, and counts.
+    ///
+    /// # Panics
+    /// If the batch's numbers do not fill their shapes.
+    fn update(&mut self, update: Update<'_>);
+
+    /// Updates made so far.
+    fn updates(&self) -> u64;
+
+    /// The numbers of the last update by their metric's name ([`metrics`](crate::metrics)), in the order of a record;
+    /// none before the first. What is on a device is read back only now.
+    fn report(&self) -> Vec<(&'static str, f64)>;
+
+    /// What acts.
+    fn actor(&self) -> &dyn Actor;
+
+    /// The values at the actor's mean action, of these heads; critics first, then target critics. With `through_policy` a
+    /// derivative by the state includes what the action does; without, it holds the action fixed.
+    fn values(&self, heads: ValueHeads, through_policy: bool) -> Box<dyn ValueView + '_>;
+
+    /// Streams of standard normals `[B, A]` that an update may draw at every row of its batch, so that a device can fill
+    /// them together with the batch. A hint: an update asks its [`Noise`] for whatever it wants.
+    fn noise_streams(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Networks, optimisers and counters as arrays.
+    fn save(&self) -> State;
+
+    /// Reads all of it back.
+    ///
+    /// # Errors
+    /// If an array is missing, of another shape, or left over.
+    fn load(&mut self, state: State) -> Result<(), StateError>;
+}
+
+/// Makes agents from the keys of `[agent]`.
+pub trait AgentFactory: Debug + Send + Sync {
+    /// A fresh agent for observations and actions of `dims` = `[O, A]` entries.
+    fn build(&self, dims: [usize; 2], seed: u64, device: &Device) -> Box<dyn Agent>;
+
+    /// The keys with the defaults that depend on the task written out.
+    fn resolved(&self, dims: [usize; 2]) -> toml::Table;
+}
+
+/// The agents that a config can name.
+pub type AgentKinds = Kinds<Arc<dyn AgentFactory>>;

@@ -1,0 +1,14 @@
+//! Names of what an update reports, each with its unit and which way is better.
+
+/// Sum of the critics' squared errors at the last update, squared reward units; small is calm.
+pub const CRITIC_LOSS: &str = "train/critic_loss";
+/// Mean regression target of the critics at the last update, reward units.
+pub const TARGET_VALUE: &str = "train/target_value";
+/// The actor's loss at the last update, reward units; lower is better.
+pub const ACTOR_LOSS: &str = "train/actor_loss";
+/// Mean entropy of the policy at the last update, nats; drifts to the target entropy.
+pub const ENTROPY: &str = "train/entropy";
+/// Temperature α, reward units a nat.
+pub const TEMPERATURE: &str = "train/ent_coef";
+/// Updates of the agent so far.
+pub const UPDATES: &str = "train/n_updates";

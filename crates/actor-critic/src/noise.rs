@@ -1,0 +1,61 @@
+//! The random draws of an update, by the name of their stream.
+
+use burn::tensor::{Device, Tensor};
+use foresee_core::Stream;
+use foresee_nn::tensors;
+
+/// Where an update's random draws come from. The same name gives the same numbers, however often it is asked.
+pub trait Noise {
+    /// Standard normals `[rows, columns]` of the stream `name`, on `device`.
+    fn normals(&self, name: &'static str, shape: [usize; 2], device: &Device) -> Tensor<2>;
+
+    /// The same numbers into a buffer in host memory, whose room is kept.
+    fn normals_into(&self, name: &'static str, shape: [usize; 2], out: &mut Vec<f32>);
+
+    /// 32 random bits a row, `[rows]`.
+    fn words(&self, name: &'static str, rows: usize) -> Vec<u32>;
+}
+
+/// The streams of a run at one update: its number is their step, a row of the batch a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamNoise {
+    /// The run's seed.
+    pub seed: u64,
+    /// The update's number.
+    pub update: u64,
+}
+
+impl Noise for StreamNoise {
+    fn normals(&self, name: &'static str, [rows, columns]: [usize; 2], device: &Device) -> Tensor<2> {
+        let values = Stream::new(self.seed, name).normals(self.update, rows, columns);
+        tensors::from_vec(values, [rows, columns], device)
+    }
+
+    fn normals_into(&self, name: &'static str, [rows, columns]: [usize; 2], out: &mut Vec<f32>) {
+        Stream::new(self.seed, name).normals_into(self.update, rows, columns, out);
+    }
+
+    fn words(&self, name: &'static str, rows: usize) -> Vec<u32> {
+        let stream = Stream::new(self.seed, name);
+        let lanes = 0..u32::try_from(rows).expect("a stream has 2^32 lanes");
+        lanes.map(|lane| stream.at(self.update, lane).bits()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_draws_are_the_named_streams_at_the_updates_number() {
+        let noise = StreamNoise { seed: 3, update: 7 };
+        let stream = Stream::new(3, "a");
+        let want = stream.normals(7, 4, 2);
+        let mut got = vec![9.0];
+        noise.normals_into("a", [4, 2], &mut got);
+        assert_eq!(got, want);
+        assert_eq!(tensors::to_vec(noise.normals("a", [4, 2], &Device::flex())), want);
+        let words = noise.words("a", 2);
+        assert_eq!(words, [stream.at(7, 0).bits(), stream.at(7, 1).bits()]);
+    }
+}

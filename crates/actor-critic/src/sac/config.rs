@@ -1,0 +1,140 @@
+//! The keys of `[agent]` under `kind = "sac"`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::body::Body;
+use crate::config::{is_positive, problem_of_hidden, problem_of_target};
+use crate::critic::Reduction;
+
+/// More critics are a slip of the finger.
+const MOST_CRITICS: usize = 64;
+
+/// Soft actor-critic. With ten critics, `target_subset = 2` and `actor_reduction = "mean"` it is REDQ.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SacConfig {
+    /// Widths of the hidden layers of actor and critics.
+    pub hidden: Vec<usize>,
+    /// Discount of a step's future.
+    pub discount: f64,
+    /// Share of the online critic that enters its target at a target update.
+    pub tau: f64,
+    /// Adam's step size for the critics.
+    pub critic_lr: f64,
+    /// Adam's step size for the actor.
+    pub actor_lr: f64,
+    /// Adam's step size for the temperature.
+    pub temperature_lr: f64,
+    /// The temperature at the start; for ever, if it is not learned.
+    pub initial_temperature: f64,
+    /// Whether the temperature is learned.
+    pub learn_temperature: bool,
+    /// Entropy that a learned temperature aims for, in nats; unset: −A.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_entropy: Option<f64>,
+    /// Updates between two steps of the actor and the temperature.
+    pub actor_every: u64,
+    /// Updates between two steps of the target critics.
+    pub target_every: u64,
+    /// Whether the last hidden activation is divided by its L2 norm, in actor and critics.
+    pub normalized_features: bool,
+    /// Whether the critics' hidden layers are normalised before their activation.
+    pub layer_norm: bool,
+    /// Critics, `N`.
+    pub critics: usize,
+    /// Target critics that an update's target is taken from, drawn anew for every update; unset: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_subset: Option<usize>,
+    /// How their values become the target's: `min` or `mean`.
+    pub target_reduction: Reduction,
+    /// How the critics' values become the one that the actor climbs: `min` or `mean`.
+    pub actor_reduction: Reduction,
+}
+
+impl Default for SacConfig {
+    fn default() -> Self {
+        Self {
+            hidden: vec![256, 256],
+            discount: 0.99,
+            tau: 0.005,
+            critic_lr: 3e-4,
+            actor_lr: 3e-4,
+            temperature_lr: 3e-4,
+            initial_temperature: 0.1,
+            learn_temperature: true,
+            target_entropy: None,
+            actor_every: 1,
+            target_every: 1,
+            normalized_features: false,
+            layer_norm: false,
+            critics: 2,
+            target_subset: None,
+            target_reduction: Reduction::Min,
+            actor_reduction: Reduction::Min,
+        }
+    }
+}
+
+impl SacConfig {
+    /// What is impossible about these values, if anything: the message, with its hint.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        if let Some(problem) = problem_of_hidden(&self.hidden) {
+            return Some(problem);
+        }
+        if self.actor_every == 0 || self.target_every == 0 {
+            return Some(
+                "`agent.actor_every` and `target_every` must be positive\nhint: remove the key to get its default"
+                    .into(),
+            );
+        }
+        if let Some(problem) = problem_of_target(self.discount, self.tau) {
+            return Some(problem);
+        }
+        let rates = [self.critic_lr, self.actor_lr, self.temperature_lr, self.initial_temperature];
+        if !rates.into_iter().all(is_positive) {
+            return Some(
+                "`agent.critic_lr`, `actor_lr`, `temperature_lr` and `initial_temperature` must be positive\nhint: remove the key to get its default"
+                    .into(),
+            );
+        }
+        if self.target_entropy.is_some_and(|entropy| !entropy.is_finite()) {
+            return Some(
+                "`agent.target_entropy` is not finite\nhint: leave it out for minus the number of action entries"
+                    .into(),
+            );
+        }
+        let critics = self.critics;
+        if !(1..=MOST_CRITICS).contains(&critics) {
+            return Some(format!("`agent.critics` is {critics}\nhint: 1 to {MOST_CRITICS}"));
+        }
+        self.target_subset.filter(|subset| !(1..=critics).contains(subset)).map(|subset| {
+            format!(
+                "`agent.target_subset` is {subset}\nhint: 1 to `agent.critics`, which is {critics}; leave it out for all of them"
+            )
+        })
+    }
+
+    /// The actor's hidden layers.
+    #[must_use]
+    pub fn actor_body(&self) -> Body {
+        Body { layer_norm: false, ..self.critic_body() }
+    }
+
+    /// The critics' hidden layers.
+    #[must_use]
+    pub fn critic_body(&self) -> Body {
+        let Self { hidden, layer_norm, normalized_features, .. } = self;
+        Body { hidden: hidden.clone(), layer_norm: *layer_norm, normalized_features: *normalized_features }
+    }
+
+    /// Target critics that a target is taken from, if they are not all.
+    pub(super) fn subset(&self) -> Option<usize> {
+        self.target_subset.filter(|&subset| subset < self.critics)
+    }
+
+    /// Whether both the target and the actor's loss are of the lowest of all critics: what the fused forms know.
+    pub(super) fn is_lowest_of_all(&self) -> bool {
+        self.subset().is_none() && [self.target_reduction, self.actor_reduction] == [Reduction::Min; 2]
+    }
+}

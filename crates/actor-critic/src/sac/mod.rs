@@ -1,0 +1,289 @@
+//! Soft actor-critic (Haarnoja et al. 2018) as `pytorch_sac` writes it.
+//!
+//! | symbol | shape | meaning |
+//! |---|---|---|
+//! | s, a, r, s' | `[B, O]`, `[B, A]`, `[B]`, `[B, O]` | a batch of transitions, real and imagined |
+//! | not_terminated | `[B]` | 0 where the task ended at s'; a time limit does not end it |
+//! | noise_next, noise | `[B, A]` | standard normals for the actions at s' and at s |
+//!
+//! y = r + γ not_terminated (min_n Q̄_n(s', a') − α log π(a'|s')); critic: Σ_n mean (Q_n(s, a) − y)²;
+//! actor: mean(α log π(ã|s) − min_n Q_n(s, ã)); temperature: mean(α (−log π(ã|s) − H̄)).
+//!
+//! The minimum of y may be over a random subset of the target critics, drawn once an update, and either minimum may be a
+//! mean ([`SacConfig`]): with ten critics, a subset of two and the actor's mean this is REDQ (Chen, Wang, Zhou, Ross,
+//! "Randomized Ensembled Double Q-Learning", ICLR 2021).
+//!
+//! One update: critic, then every `actor_every` updates actor and temperature (with the log-probabilities before the
+//! actor's step), then every `target_every` updates the targets.
+//!
+//! [`Agent::update`] has three forms, and which of them an agent takes is settled when it is made. `by_tensors.rs`, with
+//! autodiff, is the specification: it serves every device and every combination of critics. The other two have their
+//! derivatives by hand and know the minimum over all critics alone: `host.rs`, in host memory, takes no memory;
+//! `device.rs` is two dozen launches on a GPU (feature `wgpu`).
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use foresee_core::{Kind, State, StateError};
+use foresee_nn::cpu::Part;
+use foresee_nn::host::{Slot, is_host};
+use foresee_nn::{Adam, AdamConfig, Parameters, ValueHeads, ValueView, tensors};
+use toml::Table;
+
+use crate::actor::Actor;
+use crate::agent::{Agent, AgentFactory, Update};
+use crate::critic::Critic;
+use crate::metrics;
+use crate::policy::Policy;
+use crate::values::AgentValues;
+
+mod by_tensors;
+mod config;
+#[cfg(feature = "wgpu")]
+mod device;
+mod host;
+mod lanes;
+mod losses;
+#[cfg(test)]
+mod tests;
+
+pub use config::SacConfig;
+
+use host::Workspace;
+use losses::Losses;
+
+/// The stream of the normals `[B, A]` at next observations.
+const NOISE_NEXT: &str = "agent/noise_next";
+/// The stream of the normals `[B, A]` at observations.
+const NOISE: &str = "agent/noise";
+/// The stream of the words that choose target critics, one a critic.
+const TARGET_SUBSET: &str = "agent/target_subset";
+
+/// SAC in a config.
+#[must_use]
+pub fn kind() -> Kind<Arc<dyn AgentFactory>> {
+    Kind::new("sac", "soft actor-critic: a squashed Gaussian policy, entropy in the return", |config: SacConfig| {
+        match config.problem() {
+            Some(problem) => Err(problem),
+            None => Ok(Arc::new(config) as Arc<dyn AgentFactory>),
+        }
+    })
+}
+
+impl AgentFactory for SacConfig {
+    fn build(&self, dims: [usize; 2], seed: u64, device: &Device) -> Box<dyn Agent> {
+        Box::new(Sac::new(self, dims, seed, device))
+    }
+
+    fn resolved(&self, [_, action_dim]: [usize; 2]) -> Table {
+        let target_entropy = Some(self.target_entropy.unwrap_or(-(action_dim as f64)));
+        Table::try_from(Self { target_entropy, ..self.clone() }).expect("keys that came from TOML go back to TOML")
+    }
+}
+
+/// One number, `[1, 1, 1]`: log α.
+#[derive(Clone, Debug)]
+struct LogTemperature(Slot);
+
+impl Parameters for LogTemperature {
+    fn slot(&self) -> &Slot {
+        &self.0
+    }
+
+    fn slot_mut(&mut self) -> &mut Slot {
+        &mut self.0
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        vec![Part { name: "log_temperature".into(), offset: 0, shape: [1, 1] }]
+    }
+}
+
+/// Which form the updates take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Host,
+    #[cfg(feature = "wgpu")]
+    Kernels,
+    Tensors,
+}
+
+impl Form {
+    /// The fastest that there is.
+    fn of(config: &SacConfig, policy: &Policy, critic: &Critic, device: &Device) -> Self {
+        let fused = config.is_lowest_of_all() && policy.net.is_fused() && critic.net.is_fused();
+        #[cfg(feature = "wgpu")]
+        if fused && foresee_nn::cube::is_cube(device) {
+            return Self::Kernels;
+        }
+        if fused && is_host(device) { Self::Host } else { Self::Tensors }
+    }
+}
+
+/// Whose turn it is at an update, besides the critics'.
+#[derive(Clone, Copy, Debug)]
+struct Turns {
+    /// The actor's and the temperature's.
+    actor: bool,
+    target: bool,
+}
+
+/// The agent with its optimisers.
+#[derive(Clone, Debug)]
+pub struct Sac {
+    config: SacConfig,
+    policy: Policy,
+    critic: Critic,
+    target: Critic,
+    log_temperature: LogTemperature,
+    actor_adam: Adam,
+    critic_adam: Adam,
+    temperature_adam: Adam,
+    target_entropy: f64,
+    updates: u64,
+    /// Of the last update.
+    losses: Option<Losses>,
+    form: Form,
+    /// Of the updates in host memory.
+    workspace: Workspace,
+    /// Their noise `[B, A]` at next observations and at observations.
+    noise: [Vec<f32>; 2],
+}
+
+impl Sac {
+    /// A fresh agent for observations and actions of `[O, A]` entries.
+    #[must_use]
+    pub fn new(config: &SacConfig, dims: [usize; 2], seed: u64, device: &Device) -> Self {
+        let policy = Policy::new(&config.actor_body(), dims, seed, device);
+        let critic = Critic::new(config.critics, &config.critic_body(), dims, seed, device);
+        let log_temperature = LogTemperature(Slot::new(tensors::from_vec(
+            vec![config.initial_temperature.ln() as f32],
+            [1, 1, 1],
+            device,
+        )));
+        Self {
+            actor_adam: Adam::new(AdamConfig::new(config.actor_lr), &policy),
+            critic_adam: Adam::new(AdamConfig::new(config.critic_lr), &critic),
+            temperature_adam: Adam::new(AdamConfig::new(config.temperature_lr), &log_temperature),
+            target_entropy: config.target_entropy.unwrap_or(-(dims[1] as f64)),
+            target: critic.clone(),
+            config: config.clone(),
+            form: Form::of(config, &policy, &critic, device),
+            policy,
+            critic,
+            log_temperature,
+            updates: 0,
+            losses: None,
+            workspace: Workspace::default(),
+            noise: [vec![], vec![]],
+        }
+    }
+
+    /// The actor.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The online critics.
+    #[must_use]
+    pub fn critic(&self) -> &Critic {
+        &self.critic
+    }
+
+    /// The target critics.
+    #[must_use]
+    pub fn target(&self) -> &Critic {
+        &self.target
+    }
+
+    /// α, `[1]`.
+    #[must_use]
+    pub fn temperature(&self) -> Tensor<1> {
+        self.log_temperature.0.get().clone().exp().reshape([1])
+    }
+
+    /// Entries of observations and actions, `[O, A]`.
+    fn dims(&self) -> [usize; 2] {
+        [self.policy.net().inputs(), self.policy.action_dim()]
+    }
+
+    fn device(&self) -> Device {
+        self.log_temperature.0.get().device()
+    }
+}
+
+impl Agent for Sac {
+    fn update(&mut self, Update { batch, noise, dynamics: _ }: Update<'_>) {
+        let [actor, target] =
+            [self.config.actor_every, self.config.target_every].map(|every| self.updates.is_multiple_of(every));
+        let turns = Turns { actor, target };
+        self.updates += 1;
+        let losses = match self.form {
+            _ if batch.rows() == 0 => Losses::NONE,
+            Form::Host => self.update_host(&batch.host(), noise, turns),
+            #[cfg(feature = "wgpu")]
+            Form::Kernels => self.update_device(&batch.tensors(self.dims(), &self.device()), noise, turns),
+            Form::Tensors => self.update_tensors(&batch.tensors(self.dims(), &self.device()), noise, turns),
+        };
+        self.losses = Some(losses);
+    }
+
+    fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    fn report(&self) -> Vec<(&'static str, f64)> {
+        let Some(losses) = &self.losses else { return vec![] };
+        let (critic_loss, target_mean, actor) = losses.read();
+        let mut values = vec![
+            (metrics::CRITIC_LOSS, critic_loss),
+            (metrics::TARGET_VALUE, target_mean),
+            (metrics::TEMPERATURE, f64::from(tensors::to_f32(self.temperature()))),
+        ];
+        if let Some([loss, entropy]) = actor {
+            values.extend([(metrics::ACTOR_LOSS, loss), (metrics::ENTROPY, entropy)]);
+        }
+        values.push((metrics::UPDATES, self.updates as f64));
+        values
+    }
+
+    fn actor(&self) -> &dyn Actor {
+        &self.policy
+    }
+
+    fn values(&self, heads: ValueHeads, through_policy: bool) -> Box<dyn ValueView + '_> {
+        let view = AgentValues::of(heads, &self.policy, &self.critic, &self.target);
+        Box::new(view.through_policy(through_policy))
+    }
+
+    fn noise_streams(&self) -> &'static [&'static str] {
+        &[NOISE_NEXT, NOISE]
+    }
+
+    fn save(&self) -> State {
+        let mut state = State::new();
+        state.nest("actor", self.policy.save());
+        state.nest("critic", self.critic.save());
+        state.nest("target", self.target.save());
+        state.nest("temperature", self.log_temperature.save());
+        state.nest("actor_adam", self.actor_adam.save(&self.policy));
+        state.nest("critic_adam", self.critic_adam.save(&self.critic));
+        state.nest("temperature_adam", self.temperature_adam.save(&self.log_temperature));
+        state.put("updates", self.updates);
+        state
+    }
+
+    fn load(&mut self, mut state: State) -> Result<(), StateError> {
+        self.policy.load(state.part("actor"))?;
+        self.critic.load(state.part("critic"))?;
+        self.target.load(state.part("target"))?;
+        self.log_temperature.load(state.part("temperature"))?;
+        self.actor_adam.load(&self.policy, state.part("actor_adam"))?;
+        self.critic_adam.load(&self.critic, state.part("critic_adam"))?;
+        self.temperature_adam.load(&self.log_temperature, state.part("temperature_adam"))?;
+        self.updates = state.u64("updates")?;
+        self.losses = None;
+        state.finish()
+    }
+}

@@ -1,0 +1,152 @@
+//! The fixture files as numbers, tensors and agents. The folder is `FORESEE_FIXTURES`, or else `assets/fixtures`, whose
+//! README says how the files came to be. Every shape and constant comes from the file.
+
+use std::path::PathBuf;
+
+use burn::tensor::{Device, Tensor};
+use foresee_core::state::{Array, Data};
+use foresee_core::{Batch, State};
+use foresee_nn::tensors;
+use serde_json::Value;
+
+use crate::agent::Agent;
+use crate::sac::{Sac, SacConfig};
+
+/// The project's tolerance for f32 against the f64 of the files. The reference code's own f32 is up to 1.7e-5 away from
+/// its f64 (`meta.f32_self_check_max_rel`).
+const RELATIVE: f64 = 1e-4;
+const ABSOLUTE: f64 = 1e-5;
+
+/// One fixture file.
+pub fn fixture(name: &str) -> Value {
+    let folder = std::env::var_os("FORESEE_FIXTURES")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/fixtures")), PathBuf::from);
+    let path = folder.join(name);
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}\nhint: point FORESEE_FIXTURES at the files", path.display()));
+    serde_json::from_str(&text).expect("a JSON file")
+}
+
+/// The entries of a list.
+#[track_caller]
+pub fn list(value: &Value) -> &[Value] {
+    value.as_array().unwrap_or_else(|| panic!("a list expected, got {value}"))
+}
+
+/// One number.
+#[track_caller]
+pub fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("a number expected, got {value}"))
+}
+
+/// One count.
+#[track_caller]
+pub fn count(value: &Value) -> usize {
+    value.as_u64().unwrap_or_else(|| panic!("a count expected, got {value}")) as usize
+}
+
+fn shape(value: &Value) -> Vec<usize> {
+    match value.as_array() {
+        Some(items) => [items.len()].into_iter().chain(items.first().map(shape).unwrap_or_default()).collect(),
+        None => vec![],
+    }
+}
+
+/// The numbers of nested lists, row-major.
+pub fn numbers(value: &Value) -> Vec<f64> {
+    match value.as_array() {
+        Some(items) => items.iter().flat_map(numbers).collect(),
+        None => vec![number(value)],
+    }
+}
+
+/// [`numbers`] in f32.
+pub fn floats(value: &Value) -> Vec<f32> {
+    numbers(value).into_iter().map(|x| x as f32).collect()
+}
+
+/// Nested lists `[.., C]` as rows `[B, C]`.
+pub fn rows(value: &Value) -> Tensor<2> {
+    let columns = *shape(value).last().expect("rows");
+    let values = floats(value);
+    let count = values.len() / columns;
+    tensors::from_vec(values, [count, columns], &Device::flex())
+}
+
+/// One of the file's batches.
+pub fn batch(value: &Value) -> Batch {
+    Batch {
+        rows: list(&value["obs"]).len(),
+        obs: floats(&value["obs"]),
+        action: floats(&value["act"]),
+        reward: floats(&value["reward"]),
+        next_obs: floats(&value["next_obs"]),
+        not_terminated: floats(&value["not_done"]),
+    }
+}
+
+/// Networks of one shape, layers with `w` `[I, O]` and `b` `[O]`, as the members of one network in its saved form.
+pub fn stacked(nets: &[&Value]) -> State {
+    let mut state = State::new();
+    for i in 0..list(nets[0]).len() {
+        for (name, key) in [("weight", "w"), ("bias", "b")] {
+            let of_layer = |net: &&Value| floats(&net[i][key]);
+            // A bias `[O]` is stored as `[1, O]`.
+            let inner = shape(&nets[0][i][key]);
+            let (inputs, outputs) = (if key == "w" { inner[0] } else { 1 }, inner[inner.len() - 1]);
+            let values = nets.iter().flat_map(of_layer).collect();
+            state.put(&format!("{name}.{i}"), Array::new(vec![nets.len(), inputs, outputs], Data::F32(values)));
+        }
+    }
+    state
+}
+
+/// An agent with the networks of a file, before its first update.
+pub fn agent(config: &SacConfig, dims: [usize; 2], nets: &Value) -> Sac {
+    let mut sac = Sac::new(config, dims, 0, &Device::flex());
+    let (mut state, mut fresh) = (State::new(), sac.save());
+    state.nest("actor", stacked(&[&nets["actor"]]));
+    state.nest("critic", stacked(&[&nets["q1"], &nets["q2"]]));
+    state.nest("target", stacked(&[&nets["q1_target"], &nets["q2_target"]]));
+    for name in ["temperature", "actor_adam", "critic_adam", "temperature_adam"] {
+        state.nest(name, fresh.part(name));
+    }
+    state.put("updates", sac.updates());
+    sac.load(state).expect("weights of the file's shapes");
+    sac
+}
+
+/// Compares row-major numbers, at most [`RELATIVE`] and [`ABSOLUTE`] apart.
+#[track_caller]
+pub fn assert_close(what: &str, got: &[f32], want: &[f64]) {
+    assert_eq!(got.len(), want.len(), "{what}: numbers");
+    for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
+        let apart = (f64::from(got) - want).abs();
+        assert!(apart <= RELATIVE * want.abs() + ABSOLUTE, "{what}[{i}]: {got}, expected {want}");
+    }
+}
+
+/// [`assert_close`] for one number.
+#[track_caller]
+pub fn assert_number(what: &str, got: f64, want: &Value) {
+    assert_close(what, &[got as f32], &[number(want)]);
+}
+
+/// [`assert_close`] for a tensor.
+#[track_caller]
+pub fn assert_tensor<const D: usize>(what: &str, got: Tensor<D>, want: &Value) {
+    assert_close(what, &tensors::to_vec(got), &numbers(want));
+}
+
+/// [`assert_close`] for arrays under the same names.
+#[track_caller]
+pub fn assert_state(what: &str, mut got: State, want: &State) {
+    for (name, array) in want.iter() {
+        let Data::F32(want) = &array.data else { panic!("{what}: `{name}` is not f32") };
+        let (shape, got) = got.f32s(name).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(shape, array.shape, "{what}: {name}");
+        let want: Vec<f64> = want.iter().map(|&x| f64::from(x)).collect();
+        assert_close(&format!("{what}: {name}"), &got, &want);
+    }
+    got.finish().unwrap_or_else(|error| panic!("{what}: {error}"));
+}

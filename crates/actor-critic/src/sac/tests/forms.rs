@@ -1,0 +1,154 @@
+//! The update in host memory against the update through tensors, whose gradients are autodiff's; and what must make no
+//! difference to it.
+
+use burn::tensor::Device;
+use foresee_core::{Batch, State};
+use foresee_nn::device::DeviceChoice;
+
+use super::random::{Case, Recorded, agent, assert_agree, batch, cases, losses, update};
+use crate::agent::{Agent, Update};
+use crate::batch::{BatchRef, TensorBatch};
+use crate::critic::Reduction;
+use crate::sac::{Form, SacConfig};
+
+/// Largest difference of a weight or moment, relative to the largest number of its array; measured: 6e-6, in weights
+/// whose gradient is near Adam's ε. It holds against a backend with other matrix products too.
+const STATE: f64 = 3e-5;
+
+/// A backend of another make, where the build has one.
+fn second_backend() -> Option<Device> {
+    DeviceChoice::NdArray.open().ok()
+}
+
+/// Holds six updates in host memory to the same ones through tensors.
+fn assert_forms_agree(case: &Case) {
+    let mut host = agent(case, &Device::flex());
+    assert_eq!(host.form, Form::Host, "{case:?}");
+    for i in 0..6 {
+        // From the same weights and moments every time, so that only this update's rounding shows.
+        let mut other = agent(case, &Device::flex());
+        other.form = Form::Tensors;
+        other.load(host.save()).expect("a state of the same shapes");
+        let (batch, noise) = batch(case.dims, case.rows, i);
+        let [want, got] = [&mut other, &mut host].map(|sac| update(sac, &batch, &noise));
+        assert_agree(&format!("update {i} of {case:?}"), (&host, got), (&other, want), STATE);
+    }
+}
+
+#[test]
+fn an_update_agrees_with_the_update_through_tensors() {
+    cases().iter().for_each(assert_forms_agree);
+}
+
+#[test]
+fn the_forms_agree_on_any_number_of_critics_and_on_normalised_layers() {
+    for (critics, layer_norm) in [(1, false), (3, false), (2, true), (5, true)] {
+        for mut case in cases().into_iter().skip(critics).step_by(9) {
+            case.config = SacConfig { critics, layer_norm, ..case.config };
+            assert_forms_agree(&case);
+        }
+    }
+}
+
+#[test]
+fn what_the_fused_forms_do_not_know_goes_through_tensors() {
+    let [min, mean] = [Reduction::Min, Reduction::Mean];
+    for (critics, target_subset, target_reduction, actor_reduction, want) in [
+        (2, None, min, min, Form::Host),
+        (10, None, min, min, Form::Host),
+        // As many as there are is no subset.
+        (10, Some(10), min, min, Form::Host),
+        (10, Some(2), min, min, Form::Tensors),
+        (2, None, mean, min, Form::Tensors),
+        (2, None, min, mean, Form::Tensors),
+    ] {
+        let config = SacConfig { critics, target_subset, target_reduction, actor_reduction, ..SacConfig::default() };
+        let config = SacConfig { hidden: vec![8], ..config };
+        let case = Case { config, dims: [3, 2], rows: 4 };
+        assert_eq!(agent(&case, &Device::flex()).form, want, "{case:?}");
+    }
+}
+
+#[test]
+fn a_batch_is_the_same_wherever_it_lives() {
+    let case = &cases()[3];
+    let (rows, noise) = batch(case.dims, case.rows, 0);
+    let sent = TensorBatch::new(&rows, case.dims, &Device::flex());
+    for form in [Form::Host, Form::Tensors] {
+        let [host, device] = [BatchRef::Host(&rows), BatchRef::Device(&sent)].map(|batch| {
+            let mut sac = agent(case, &Device::flex());
+            sac.form = form;
+            sac.update(Update { batch, noise: &noise, dynamics: None });
+            (losses(&sac), sac.save())
+        });
+        assert!(host == device, "{form:?}");
+    }
+}
+
+/// All weights, moments and metrics of a few updates in a pool.
+fn run(case: &Case, threads: usize) -> (State, Vec<Vec<f64>>) {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+    pool.install(|| {
+        let mut sac = agent(case, &Device::flex());
+        let step = |i| {
+            let (batch, noise) = batch(case.dims, case.rows, i);
+            update(&mut sac, &batch, &noise)
+        };
+        let metrics = (0..4).map(step).collect();
+        (sac.save(), metrics)
+    })
+}
+
+#[test]
+fn an_update_has_the_same_bits_on_any_number_of_threads() {
+    for case in cases() {
+        let alone = run(&case, 1);
+        for threads in [2, 3, 5] {
+            assert!(run(&case, threads) == alone, "{threads} threads, {case:?}");
+        }
+    }
+}
+
+#[test]
+fn batches_may_change_their_size() {
+    let case = &cases()[5];
+    let mut kept = agent(case, &Device::flex());
+    for (i, rows) in [256, 1, 0, 77, 256, 33, 32].into_iter().enumerate() {
+        // An agent whose buffers are new.
+        let mut fresh = agent(case, &Device::flex());
+        fresh.load(kept.save()).expect("a state of the same shapes");
+        let (batch, noise) = batch(case.dims, rows, i as u64);
+        let both = [&mut kept, &mut fresh].map(|sac| update(sac, &batch, &noise));
+        assert_eq!(both[0], both[1], "{rows} rows");
+        assert!(kept.save() == fresh.save(), "{rows} rows");
+    }
+}
+
+#[test]
+fn a_batch_without_rows_moves_nothing() {
+    let case = &cases()[0];
+    for device in [Some(Device::flex()), second_backend()].into_iter().flatten() {
+        let mut sac = agent(case, &device);
+        let mut before = sac.save();
+        assert!(sac.report().is_empty(), "before the first update");
+        assert_eq!(update(&mut sac, &Batch::default(), &Recorded([vec![], vec![]])), [0.0, 0.0]);
+        assert_eq!(sac.updates(), 1);
+        let mut after = sac.save();
+        assert_eq!([&mut before, &mut after].map(|state| state.u64("updates").expect("a count")), [0, 1]);
+        assert!(after == before);
+    }
+}
+
+#[test]
+fn the_form_is_chosen_by_the_device_and_makes_no_difference() {
+    let Some(second) = second_backend() else { return };
+    for case in cases() {
+        let [mut host, mut other] = [&Device::flex(), &second].map(|device| agent(&case, device));
+        for i in 0..3 {
+            other.load(host.save()).expect("a state of the same shapes");
+            let (batch, noise) = batch(case.dims, case.rows, i);
+            let [got, want] = [&mut host, &mut other].map(|sac| update(sac, &batch, &noise));
+            assert_agree(&format!("update {i} of {case:?}"), (&host, got), (&other, want), STATE);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! SAC against recorded numbers, and its forms against each other.
+
+#[path = "../../../tests/random/mod.rs"]
+mod random;
+
+mod critics;
+mod files;
+mod fixtures;
+mod forms;

@@ -1,0 +1,141 @@
+//! Imagined steps in tensor operations: any model under any actor, on every device.
+//!
+//! The draws are those of the other forms: row `r` reads lane `r` of `rollout/action`, `rollout/elite` and
+//! `rollout/noise`.
+
+use burn::tensor::{Bool, Tensor};
+use foresee_core::termination::Bound;
+use foresee_core::{Stream, Termination};
+use foresee_nn::{Dynamics, ImaginedStep, StepDraws, tensors};
+use foresee_world_model::{ModelStep, WorldModel};
+
+use super::world::Streams;
+use super::{Progress, Rollout, Setting};
+use crate::replay::{Claim, ImaginedBuffer};
+
+/// One imagined step of every live row, into the buffer; whether the rollouts are over.
+pub(super) fn step(rollout: &mut Rollout, setting: &Setting<'_>, buffer: &mut ImaginedBuffer) -> bool {
+    let Setting { model, actor, termination, seed, device } = *setting;
+    let (rows, clock) = (rollout.lanes.len(), (rollout.call << 16) | rollout.done as u64);
+    let obs_dim = rollout.obs.len() / rows;
+    let streams = Streams::new(seed);
+    let normals = |stream: Stream, columns: usize| {
+        let mut all = Vec::with_capacity(rows * columns);
+        for &lane in &rollout.lanes {
+            let mut draws = stream.at(clock, lane);
+            all.extend((0..columns).map(|_| draws.normal()));
+        }
+        tensors::from_vec(all, [rows, columns], device)
+    };
+    let obs = tensors::from_vec(rollout.obs.clone(), [rows, obs_dim], device);
+    let action = actor.sample(obs.clone(), normals(streams.action, actor.action_dim()));
+    let words = rollout.lanes.iter().map(|&lane| streams.elite.at(clock, lane).bits()).collect();
+    let draws = StepDraws { words, noise: normals(streams.noise, model.noise_width()) };
+    let ModelStep { next_obs, reward } = model.step(obs, action.clone(), &draws);
+    let (action, next_obs, reward) = (tensors::to_vec(action), tensors::to_vec(next_obs), tensors::to_vec(reward));
+
+    let progress = Progress { obs_dim, last: rollout.done + 1 == rollout.horizon };
+    let action_dim = actor.action_dim();
+    let Rollout { lanes, obs, reward_sum, .. } = rollout;
+    let outcome = buffer.fill(rows, |Claim { batch, start }| {
+        for (row, next) in next_obs.chunks_exact(obs_dim).enumerate() {
+            let at = (start + row) % batch.rows;
+            batch.obs[at * obs_dim..][..obs_dim].copy_from_slice(&obs[row * obs_dim..][..obs_dim]);
+            batch.action[at * action_dim..][..action_dim].copy_from_slice(&action[row * action_dim..][..action_dim]);
+            batch.reward[at] = reward[row];
+            batch.next_obs[at * obs_dim..][..obs_dim].copy_from_slice(next);
+            batch.not_terminated[at] = if termination.terminated(next) { 0.0 } else { 1.0 };
+        }
+        progress.move_up(batch, start, lanes, obs, *reward_sum)
+    });
+    rollout.settle(rows, outcome, &progress)
+}
+
+/// A model and its task's rule of when an episode ends, joined for an agent to imagine in.
+#[derive(Clone, Copy)]
+pub struct TaskDynamics<'a> {
+    /// The model.
+    pub model: &'a dyn WorldModel,
+    /// The rule.
+    pub termination: &'a Termination,
+}
+
+impl Dynamics for TaskDynamics<'_> {
+    fn noise_width(&self) -> usize {
+        self.model.noise_width()
+    }
+
+    fn step(&self, obs: Tensor<2>, action: Tensor<2>, draws: &StepDraws) -> ImaginedStep {
+        let ModelStep { next_obs, reward } = self.model.step(obs, action, draws);
+        let not_terminated = not_terminated(self.termination, next_obs.clone().inner());
+        ImaginedStep { next_obs, reward, not_terminated }
+    }
+}
+
+/// 1 where a rule lets an episode go on at observations `[B, O]`, and 0 where it ends, `[B]`:
+/// [`Termination::terminated`] in tensor operations.
+#[must_use]
+pub fn not_terminated(rule: &Termination, next_obs: Tensor<2>) -> Tensor<1> {
+    let holds = |bound: &Bound| -> Tensor<2, Bool> {
+        let x = next_obs.clone().narrow(1, bound.index, 1);
+        if bound.closed {
+            x.clone().greater_equal_elem(bound.low).bool_and(x.lower_equal_elem(bound.high))
+        } else {
+            x.clone().greater_elem(bound.low).bool_and(x.lower_elem(bound.high))
+        }
+    };
+    let all = |bounds: &[Bound]| bounds.iter().map(holds).reduce(Tensor::bool_and);
+    let mut goes_on: Option<Tensor<2, Bool>> = all(&rule.bounds);
+    let mut and = |other: Tensor<2, Bool>| {
+        goes_on = Some(match goes_on.take() {
+            Some(so_far) => so_far.bool_and(other),
+            None => other,
+        });
+    };
+    if rule.finite {
+        and(next_obs.clone().is_finite().all_dim(1));
+    }
+    if let Some(reached) = all(&rule.goal) {
+        and(reached.bool_not());
+    }
+    let rows = next_obs.dims()[0];
+    match goes_on {
+        Some(goes_on) => goes_on.float().reshape([rows]),
+        None => Tensor::ones([rows], &next_obs.device()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn the_rule_in_tensor_operations_is_the_rule() {
+        let bound = |index, low, high, closed| Bound { index, low, high, closed };
+        let rules = [
+            Termination::never(),
+            Termination::outside(vec![bound(0, -1.0, 1.0, false), bound(2, f32::NEG_INFINITY, 0.5, true)]),
+            Termination::inside(vec![bound(1, -0.5, 0.5, true), bound(0, -2.0, 0.25, false)]),
+            Termination {
+                bounds: vec![bound(1, -1.0, 1.0, true)],
+                goal: vec![bound(2, 0.0, 1.0, false)],
+                finite: false,
+            },
+        ];
+        let mut states = Stream::new(1, "states").normals(0, 60, 3);
+        // Ends of the bounds, and what is no number.
+        for (i, x) in [1.0, -1.0, 0.5, -0.5, 0.25, f32::NAN, f32::INFINITY, f32::NEG_INFINITY].into_iter().enumerate() {
+            for entry in 0..3 {
+                states[(i * 3 + entry) * 3 + entry] = x;
+            }
+        }
+        for rule in rules {
+            let tensor = tensors::from_vec(states.clone(), [60, 3], &Device::flex());
+            let want: Vec<f32> =
+                states.chunks_exact(3).map(|obs| if rule.terminated(obs) { 0.0 } else { 1.0 }).collect();
+            assert_eq!(tensors::to_vec(not_terminated(&rule, tensor)), want, "{rule}");
+        }
+    }
+}

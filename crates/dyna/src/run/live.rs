@@ -1,0 +1,177 @@
+//! Live environments, stepped side by side.
+
+use foresee_core::state::{Array, Data};
+use foresee_core::{State, StateError, Stream, Transition};
+use foresee_env::{EnvError, Spec, VectorEnvironment, VectorStep};
+
+use super::experience::{Experience, Turn, Turned};
+use super::{RunError, ends};
+use crate::control::Mode;
+use crate::replay::RealBuffer;
+
+/// The episode under way in one environment.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Episode {
+    obs: Vec<f32>,
+    reward_sum: f64,
+    length: u64,
+}
+
+/// Environments of one task with their episodes under way.
+pub(super) struct Live {
+    envs: VectorEnvironment,
+    /// One an environment.
+    episodes: Vec<Episode>,
+    lost: Vec<EnvError>,
+}
+
+impl Live {
+    /// Environments that wait for their first reset.
+    pub(super) fn new(envs: VectorEnvironment) -> Self {
+        Self { envs, episodes: Vec::new(), lost: Vec::new() }
+    }
+
+    /// Begins an episode in every environment.
+    pub(super) fn reset(&mut self, seed: u64) -> Result<(), RunError> {
+        let seeds = self.envs.seeds(Stream::new(seed, "env/reset"));
+        let resets = self.envs.reset(&seeds).map_err(|error| RunError::Env { env_step: 0, error })?;
+        self.episodes = resets.into_iter().map(|reset| Episode::from(reset.obs)).collect();
+        Ok(())
+    }
+
+    /// Entries of observations and actions, `[O, A]`.
+    fn dims(&self) -> [usize; 2] {
+        [self.spec().observation_space.dim(), self.spec().action_space.dim()]
+    }
+
+    /// Actions `[N, A]`: uniform ones while exploring, the controller's after.
+    fn actions(&self, turn: &mut Turn<'_>) -> Vec<f32> {
+        let (n, [_, actions]) = (self.envs.count(), self.dims());
+        // Steps of one environment; each has its own lane.
+        let step = turn.now / self.ticks();
+        if turn.exploring {
+            return Stream::new(turn.knowledge.seed, "policy/explore").uniforms(step, n, actions);
+        }
+        let obs: Vec<f32> = self.episodes.iter().flat_map(|episode| &episode.obs).copied().collect();
+        let envs: Vec<usize> = (0..n).collect();
+        turn.controller.act(&turn.knowledge, &envs, &obs, Mode::Explore { step })
+    }
+
+    /// Begins new episodes in the environments that could not be brought back.
+    fn begin_anew(
+        &mut self,
+        lost: Vec<Option<EnvError>>,
+        now: u64,
+        seed: u64,
+        real: &mut RealBuffer,
+    ) -> Result<(), RunError> {
+        let mask: Vec<bool> = lost.iter().map(Option::is_some).collect();
+        let stream = Stream::new(seed, "env/resume");
+        let seeds: Vec<_> = (0..lost.len()).map(|lane| Some(stream.at(now, lane as u32).bits64())).collect();
+        let resets = self.envs.reset_where(&mask, &seeds).map_err(|error| RunError::Env { env_step: now, error })?;
+        for (i, (episode, reset)) in self.episodes.iter_mut().zip(resets).enumerate() {
+            if let Some(reset) = reset {
+                *episode = Episode::from(reset.obs);
+                real.cut(i);
+            }
+        }
+        self.lost = lost.into_iter().flatten().collect();
+        Ok(())
+    }
+}
+
+impl Experience for Live {
+    fn spec(&self) -> &Spec {
+        self.envs.spec()
+    }
+
+    fn ticks(&self) -> u64 {
+        self.envs.count() as u64
+    }
+
+    /// A real step of every environment. The transitions go to the buffer in the environments' order.
+    fn turn(&mut self, mut turn: Turn<'_>) -> Result<Turned, RunError> {
+        let actions = self.actions(&mut turn);
+        let Turn { controller, now, watch_ends, real, .. } = turn;
+        let taken = self.envs.step(&actions).map_err(|error| RunError::Env { env_step: now, error })?;
+        let mut turned = Turned::default();
+        let of_each = actions.chunks_exact(self.dims()[1]).zip(taken);
+        for (i, (action, VectorStep { step, last })) in of_each.enumerate() {
+            let episode = &mut self.episodes[i];
+            episode.reward_sum += step.reward;
+            episode.length += 1;
+            let next_obs = last.map_or_else(|| step.obs.clone(), |last| last.obs);
+            if watch_ends && ends::mismatch(self.envs.spec(), &next_obs, step.terminated, now + i as u64 + 1)? {
+                turned.mismatches += 1;
+            }
+            real.push_from(
+                i,
+                &Transition {
+                    obs: std::mem::replace(&mut episode.obs, step.obs),
+                    action: action.to_vec(),
+                    reward: step.reward as f32,
+                    next_obs,
+                    terminated: step.terminated,
+                    truncated: step.truncated,
+                },
+            );
+            if step.terminated || step.truncated {
+                let fresh = Episode::from(std::mem::take(&mut episode.obs));
+                let ended = std::mem::replace(episode, fresh);
+                turned.ended.push((ended.reward_sum, ended.length));
+                controller.begin(i);
+            }
+        }
+        Ok(turned)
+    }
+
+    fn save(&self, state: &mut State) {
+        state.nest("env", self.envs.save());
+        state.nest("episode", Episode::save_all(&self.episodes));
+    }
+
+    fn restore(&mut self, state: &mut State, now: u64, seed: u64, real: &mut RealBuffer) -> Result<(), RunError> {
+        // What does not fit is the state of another `[env]`.
+        let lost = self.envs.restore(state.part("env")).map_err(|error| RunError::Config(error.to_string()))?;
+        self.episodes = Episode::restore_all(state.part("episode"), self.envs.count(), self.dims()[0])?;
+        self.begin_anew(lost, now, seed, real)
+    }
+
+    fn lost(&self) -> &[EnvError] {
+        &self.lost
+    }
+}
+
+/// An episode that begins with this observation.
+impl From<Vec<f32>> for Episode {
+    fn from(obs: Vec<f32>) -> Self {
+        Self { obs, ..Self::default() }
+    }
+}
+
+impl Episode {
+    /// `obs` f32 `[N, O]`, `reward_sum` f64 `[N]`, `length` u64 `[N]`.
+    fn save_all(episodes: &[Self]) -> State {
+        let obs: Vec<f32> = episodes.iter().flat_map(|episode| &episode.obs).copied().collect();
+        let mut state = State::new();
+        state.put("obs", Array::new(vec![episodes.len(), obs.len() / episodes.len()], Data::F32(obs)));
+        state.put("reward_sum", episodes.iter().map(|episode| episode.reward_sum).collect::<Vec<_>>());
+        state.put("length", episodes.iter().map(|episode| episode.length).collect::<Vec<_>>());
+        state
+    }
+
+    fn restore_all(mut state: State, count: usize, obs_dim: usize) -> Result<Vec<Self>, StateError> {
+        let (shape, obs) = state.f32s("obs")?;
+        let (sums, lengths) = (state.f64s("reward_sum")?.1, state.u64s("length")?.1);
+        state.finish()?;
+        if shape != [count, obs_dim] || [sums.len(), lengths.len()] != [count; 2] {
+            return Err(StateError::Mismatch {
+                path: "episode".into(),
+                found: format!("of {shape:?} observed entries, {} returns and {} lengths", sums.len(), lengths.len()),
+                expected: format!("{count} episodes with {obs_dim} entries"),
+            });
+        }
+        let episodes = obs.chunks_exact(obs_dim).zip(sums).zip(lengths);
+        Ok(episodes.map(|((obs, reward_sum), length)| Self { obs: obs.to_vec(), reward_sum, length }).collect())
+    }
+}

@@ -1,0 +1,52 @@
+//! When a task terminates, for one that does not say so itself: `env.termination`. It changes the spec and no step.
+
+use foresee_core::{State, Termination};
+
+use crate::environment::{Environment, Physics, Reset, Spec, Step};
+use crate::error::EnvError;
+
+/// A task with another rule in its spec.
+pub struct WithRule {
+    inner: Box<dyn Environment>,
+    spec: Spec,
+}
+
+impl WithRule {
+    /// Says that the task terminates by this rule on its observations.
+    #[must_use]
+    pub fn new(inner: Box<dyn Environment>, rule: Termination) -> Self {
+        let spec = Spec { termination: Some(rule), ..inner.spec().clone() };
+        Self { inner, spec }
+    }
+}
+
+impl Environment for WithRule {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn reset(&mut self, seed: Option<u64>) -> Result<Reset, EnvError> {
+        self.inner.reset(seed)
+    }
+
+    fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
+        self.inner.step(action)
+    }
+
+    /// `inner.*` alone.
+    fn save(&self) -> State {
+        let mut state = State::new();
+        state.nest("inner", self.inner.save());
+        state
+    }
+
+    fn restore(&mut self, mut state: State) -> Result<(), EnvError> {
+        let inner = state.part("inner");
+        state.finish().map_err(EnvError::bad_state(&self.spec.id))?;
+        self.inner.restore(inner)
+    }
+
+    fn set_physics(&mut self, physics: Physics) -> Result<(), EnvError> {
+        self.inner.set_physics(physics)
+    }
+}

@@ -1,0 +1,146 @@
+//! An environment of one's own: tried rule by rule, trained on by its id, and evaluated on itself.
+//!
+//! ```text
+//! cargo run --release -p foresee --example own_env
+//! ```
+
+use std::error::Error;
+use std::io::Write;
+
+use foresee::env::{BoxSpace, EnvError, Environment, Info, Reset, Spec, Step, Tasks, check_environment};
+use foresee::termination::Bound;
+use foresee::{Config, Parts, Run, State, StateError, Stream, Termination, config, metrics};
+
+const ID: &str = "Ridge-v0";
+/// s
+const DT: f64 = 0.05;
+
+/// A ball on a ridge rolls down on either side unless it is pushed back; the episode ends where it falls, at |x| = 1.
+///
+/// State and observation: place x (m) and speed v (m/s). Action: a push u in [-1, 1].
+/// v' = v + (4 x + 6 u) dt; x' = x + v' dt; reward 1 − x'². It begins with x and v uniform in ±0.2.
+struct Ridge {
+    spec: Spec,
+    /// x and v.
+    state: [f64; 2],
+    seed: u64,
+    /// Resets since the seed: with it, what the next reset draws.
+    resets: u64,
+}
+
+impl Ridge {
+    fn new() -> Self {
+        // The rule of the early end is data, so that imagined states can be judged by it too.
+        let rule = Termination::outside(vec![Bound { index: 0, low: -1.0, high: 1.0, closed: false }]);
+        let observations = BoxSpace::symmetric(&[f32::INFINITY, f32::INFINITY]);
+        let spec = Spec::new(ID, observations, BoxSpace::symmetric(&[1.0]), rule);
+        Self { spec, state: [0.0; 2], seed: 0, resets: 0 }
+    }
+}
+
+fn observe(state: [f64; 2]) -> Vec<f32> {
+    state.map(|x| x as f32).into()
+}
+
+impl Environment for Ridge {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn reset(&mut self, seed: Option<u64>) -> Result<Reset, EnvError> {
+        if let Some(seed) = seed {
+            (self.seed, self.resets) = (seed, 0);
+        }
+        let mut draws = Stream::new(self.seed, "ridge").at(self.resets, 0);
+        self.resets += 1;
+        self.state = [(); 2].map(|()| 0.4 * f64::from(draws.uniform()) - 0.2);
+        Ok(Reset { obs: observe(self.state), info: Info::new() })
+    }
+
+    fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
+        self.spec.check_action(action)?;
+        let [x, v] = self.state;
+        let push = f64::from(self.spec.action_space.clamp(action)[0]);
+        let v = v + (4.0 * x + 6.0 * push) * DT;
+        let x = x + v * DT;
+        self.state = [x, v];
+        let obs = observe([x, v]);
+        let terminated = self.spec.terminates(&obs);
+        Ok(Step { obs, reward: 1.0 - x * x, terminated, truncated: false, info: Info::new() })
+    }
+
+    fn save(&self) -> State {
+        let mut state = State::new();
+        state.put("state", self.state.to_vec());
+        state.put("seed", self.seed);
+        state.put("resets", self.resets);
+        state
+    }
+
+    fn restore(&mut self, state: State) -> Result<(), EnvError> {
+        // All is read before anything changes.
+        let read = read(state).map_err(|source| EnvError::BadState { id: ID.into(), source })?;
+        (self.state, self.seed, self.resets) = read;
+        Ok(())
+    }
+}
+
+fn read(mut saved: State) -> Result<([f64; 2], u64, u64), StateError> {
+    let wrong = |found: Vec<f64>| StateError::Mismatch {
+        path: "state".into(),
+        found: format!("{found:?}"),
+        expected: "a place and a speed".into(),
+    };
+    let state = <[f64; 2]>::try_from(saved.f64s("state")?.1).map_err(wrong)?;
+    let (seed, resets) = (saved.u64("seed")?, saved.u64("resets")?);
+    saved.finish()?;
+    Ok((state, seed, resets))
+}
+
+const CONFIG: &str = r#"
+seed = 1
+env.id = "Ridge-v0"
+training = { env_steps = 1000, explore_steps = 200, updates_per_step = 5, eval_every = 200, eval_episodes = 10 }
+agent = { hidden = [32, 32], batch = 64, critic_lr = 1e-3, actor_lr = 1e-3 }
+
+[model]
+ensemble = { members = 3, elites = 2, hidden = [64, 64] }
+loss.kind = "mse"
+fit = { every = 100, max_steps = 500 }
+
+[rollout]
+starts_per_step = 20
+real_ratio = 0.2
+"#;
+
+/// Mean lengths of the episodes of each evaluation: 100 steps are all that there are.
+pub fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
+    // Time limit, order of calls and the agent's [-1, 1] are added around the task.
+    let mut tasks = Tasks::default();
+    tasks.add(ID, Some(100), || Ok(Box::new(Ridge::new())));
+    let config: Config = config::from_text(CONFIG, &[])?;
+    let make = config.env.factory(&tasks, config.seed);
+    check_environment(&*make)?;
+    writeln!(out, "`{ID}` keeps every rule of an environment")?;
+
+    let mut run = Run::begin(config.open_with(&Parts { tasks, ..Parts::default() })?)?;
+    let mut records = Vec::new();
+    while !run.is_done() {
+        run.advance(&mut records)?;
+    }
+
+    writeln!(out, "{:>5} {:>12} {:>12}", "step", "mean return", "mean length")?;
+    let mut lengths = Vec::new();
+    for record in &records {
+        let number = |name| record.values.iter().find(|(known, _)| *known == name).map(|&(_, value)| value);
+        if let (Some(mean), Some(length)) = (number(metrics::EVAL_RETURN), number(metrics::EVAL_LENGTH)) {
+            writeln!(out, "{:>5} {mean:>12.1} {length:>12.1}", record.env_step)?;
+            lengths.push(length);
+        }
+    }
+    Ok(lengths)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    run(&mut std::io::stdout()).map(drop)
+}

@@ -1,0 +1,93 @@
+//! A loop of one's own: Dyna by hand, from the parts that a [`foresee::Run`] is made of. What a run does between these
+//! lines (saved slices, schedules, several environments) is left out.
+//!
+//! ```text
+//! cargo run --release -p foresee --example own_loop
+//! ```
+
+use std::error::Error;
+use std::io::Write;
+use std::sync::Arc;
+
+use foresee::agent::{Agent, Sac, SacConfig, Update};
+use foresee::env::make;
+use foresee::loss::mse::Mse;
+use foresee::model::{ModelConfig, Trainer};
+use foresee::nn::NoValues;
+use foresee::replay::Replay;
+use foresee::rollout::{Form, Rollout, Setting};
+use foresee::tensor::{Device, from_vec, to_vec};
+use foresee::{Stream, Transition, config};
+
+const SEED: u64 = 0;
+const STEPS: u64 = 1600;
+const EXPLORE: u64 = 300;
+const FIT_EVERY: u64 = 100;
+
+/// Returns of the real episodes, in their order.
+pub fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
+    let device = Device::flex();
+    let mut env = make("Pendulum-v1")?;
+    let termination = env.spec().termination.clone().unwrap_or_default();
+    let [o, a] = [env.spec().observation_space.dim(), env.spec().action_space.dim()];
+
+    let of_agent = SacConfig { hidden: vec![64, 64], critic_lr: 1e-3, actor_lr: 1e-3, ..SacConfig::default() };
+    let mut agent = Sac::new(&of_agent, [o, a], SEED, &device);
+    let of_model = "ensemble = { members = 3, elites = 2, hidden = [64, 64] }\nfit.max_steps = 500";
+    let of_model: ModelConfig = config::from_text(of_model, &[])?;
+    let mut model = Trainer::new(&of_model, Arc::new(Mse {}), [o, a], SEED, &device);
+    let form = Form::fastest(&model, agent.actor(), &device);
+    let mut replay = Replay::new(20_000, [o, a], &device);
+
+    let (mut returns, mut total, mut fits) = (Vec::new(), 0.0, 0);
+    let mut obs = env.reset(Some(SEED))?.obs;
+    for step in 0..STEPS {
+        // Act, uniformly at first.
+        let action = if step < EXPLORE {
+            Stream::new(SEED, "policy/explore").uniforms(step, 1, a)
+        } else {
+            let noise = from_vec(Stream::new(SEED, "policy/act").normals(step, 1, a), [1, a], &device);
+            to_vec(agent.actor().sample(from_vec(obs.clone(), [1, o], &device), noise))
+        };
+        let taken = env.step(&action)?;
+        total += taken.reward;
+        replay.real.push(&Transition {
+            obs: std::mem::replace(&mut obs, taken.obs.clone()),
+            action,
+            reward: taken.reward as f32,
+            next_obs: taken.obs,
+            terminated: taken.terminated,
+            truncated: taken.truncated,
+        });
+        if taken.terminated || taken.truncated {
+            writeln!(out, "{:>5} steps, return {total:>8.1}", step + 1)?;
+            returns.push(std::mem::take(&mut total));
+            obs = env.reset(None)?.obs;
+        }
+        if step < EXPLORE {
+            continue;
+        }
+
+        // Fit the model, and imagine one step from many real states.
+        if step % FIT_EVERY == 0 {
+            let mut fit = model.begin(replay.real.training_rows(), &NoValues, fits, step);
+            while model.advance(&mut fit, &NoValues)?.is_none() {}
+            let (model, actor, termination) = (&model, agent.actor(), &termination);
+            let setting = Setting { model, actor, termination, seed: SEED, device: &device };
+            let mut rollout = Rollout::new(replay.real.rows(), 2000, 1, SEED, fits);
+            while !rollout.go_on(form, &setting, &replay.real, &mut replay.imagined) {}
+            fits += 1;
+        }
+
+        // Learn from both: of 128 rows a fifth is real.
+        for _ in 0..8 {
+            let drawn = replay.draw(128, 0.2, [SEED, agent.updates()], agent.noise_streams());
+            agent.update(Update { batch: drawn.batch(), noise: drawn.noise(), dynamics: None });
+        }
+    }
+    Ok(returns)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    run(&mut std::io::stdout()).map(drop)
+}

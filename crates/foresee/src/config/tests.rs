@@ -1,0 +1,321 @@
+//! The messages of `load`, word for word, and what reaches the typed config.
+
+use std::fs;
+
+use serde::Deserialize;
+
+use super::*;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    seed: u64,
+    #[serde(default)]
+    agent: Agent,
+    #[serde(default)]
+    model: Model,
+    env: Option<Env>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Env {
+    #[serde(rename = "id")]
+    _id: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Agent {
+    learning_rate: f64,
+    hidden: Vec<usize>,
+}
+
+impl Default for Agent {
+    fn default() -> Self {
+        Self { learning_rate: 3e-4, hidden: vec![64, 64] }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Model {
+    loss: Loss,
+    fit: Option<Fit>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Loss {
+    kind: Kind,
+}
+
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    #[default]
+    Mle,
+    Mse,
+    Vagram,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "by", rename_all = "lowercase", deny_unknown_fields)]
+enum Fit {
+    Steps {
+        #[serde(rename = "count")]
+        _count: u32,
+    },
+    Epochs {
+        #[serde(rename = "patience")]
+        _patience: u32,
+    },
+}
+
+const GOOD: &str = "seed = 3\n[agent]\nlearning_rate = 1\n";
+
+fn with<T>(text: &str, overrides: &[&str], check: impl FnOnce(Result<Config, ConfigError>, &str) -> T) -> T {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.toml");
+    fs::write(&path, text).unwrap();
+    check(load(&path, overrides), path.to_str().unwrap())
+}
+
+#[track_caller]
+fn accepts(text: &str, overrides: &[&str]) -> Config {
+    with(text, overrides, |result, _| result.unwrap_or_else(|e| panic!("{e}")))
+}
+
+/// Checks a message, in which the file's path reads `a.toml`.
+#[track_caller]
+fn refuses(text: &str, overrides: &[&str], message: &str) {
+    let found = with(text, overrides, |result, path| result.unwrap_err().to_string().replace(path, "a.toml"));
+    assert_eq!(found, message);
+}
+
+#[test]
+fn a_config_has_the_files_values_and_else_defaults() {
+    let config = accepts(GOOD, &[]);
+    assert_eq!((config.seed, config.agent.learning_rate), (3, 1.0));
+    assert_eq!((config.agent.hidden, config.model.loss.kind), (vec![64, 64], Kind::Mle));
+    assert!(config.env.is_none());
+}
+
+/// What is told of a config, and what it says in today's words.
+fn told(text: &str, overrides: &[&str]) -> (Vec<String>, super::Config) {
+    let source = Source::text(text, overrides).unwrap();
+    (source.notes().to_vec(), source.typed().unwrap())
+}
+
+#[test]
+fn a_word_of_an_older_version_is_understood_and_told_under_the_name_of_who_wrote_it() {
+    let told_of = |writer: &str| {
+        vec![format!(
+            "{writer}: `algo = \"sac\"` is now `algo = \"model_free\"`; `agent.kind` says which agent learns, and is `sac` unless it is set"
+        )]
+    };
+    let (old, new) = ("algo = 'sac'\nenv.id = 'Pendulum-v1'", "algo = 'model_free'\nenv.id = 'Pendulum-v1'");
+    assert_eq!(told(new, &[]).0, [""; 0]);
+    assert_eq!(told(old, &["algo=mbpo"]).0, [""; 0]);
+    assert_eq!(told(old, &[]), (told_of("config"), told(new, &[]).1));
+    assert_eq!(told(new, &["algo=mbpo", "algo=sac"]), (told_of("override `algo=sac`"), told(new, &[]).1));
+}
+
+#[test]
+fn an_impossible_config_is_told_under_the_name_of_who_wrote_it() {
+    let problem = |overrides: &[&str]| {
+        let source = Source::text("env.id = 'Pendulum-v1'\nagent.kind = 'sac'", overrides).unwrap();
+        let problem = source.typed::<super::Config>().unwrap().open().err().unwrap();
+        source.blame(&problem).to_string()
+    };
+    let hint = "did you mean `sac`? valid values here: ";
+    assert!(
+        problem(&["agent.kind=sacc"])
+            .starts_with(&format!("override `agent.kind=sacc`: `agent.kind` cannot be `sacc`\nhint: {hint}"))
+    );
+    let text = "training.eval_episodes=0";
+    assert!(problem(&[text]).starts_with("config: `training.eval_episodes` is 0\nhint: give a positive number"));
+}
+
+#[test]
+fn overrides_win_and_later_ones_win_over_earlier_ones() {
+    let config = accepts(
+        GOOD,
+        &["model.loss.kind=mse", "agent.hidden = [8]", "seed=5", "model.loss.kind=vagram", "agent.learning_rate=1e-4"],
+    );
+    assert_eq!((config.seed, config.agent.learning_rate), (5, 1e-4));
+    assert_eq!((config.agent.hidden, config.model.loss.kind), (vec![8], Kind::Vagram));
+}
+
+#[test]
+fn overrides_may_be_quoted_strings_tables_or_hold_equal_signs() {
+    let id = |text: &str| accepts(GOOD, &[text]).env.unwrap()._id;
+    assert_eq!(id("env.id=Pendulum-v1"), "Pendulum-v1");
+    assert_eq!(id("env.id=\"7\""), "7");
+    assert_eq!(id("env={id = 'a=b'}"), "a=b");
+    assert_eq!(id("env.id=a=b"), "a=b");
+}
+
+#[test]
+fn a_missing_file_is_named_with_the_nearest_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pendulm.toml");
+    let error = || load::<Config>(&path, &[]).unwrap_err().to_string();
+    assert_eq!(error(), format!("{}: no such file\nhint: give the path of a TOML file", path.display()));
+    let near = directory.path().join("pendulum.toml");
+    fs::write(&near, GOOD).unwrap();
+    assert_eq!(error(), format!("{}: no such file\nhint: did you mean `{}`?", path.display(), near.display()));
+}
+
+#[test]
+fn a_directory_is_not_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let error = || load::<Config>(path, &[]).unwrap_err().to_string();
+    let what = format!("{}: is a directory, expected a config file\nhint: ", path.display());
+    assert_eq!(error(), format!("{what}give a config file"));
+    fs::write(path.join("b.toml"), GOOD).unwrap();
+    assert_eq!(error(), format!("{what}give a file in it, such as `{}`", path.join("b.toml").display()));
+}
+
+#[test]
+fn an_empty_file_is_an_error() {
+    for text in ["", " \n\t\n"] {
+        refuses(text, &["seed=3"], "a.toml: is empty\nhint: start from a copy of one of the configs in `configs/`");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_are_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.toml");
+    fs::write(&path, [0xff, 0xfe]).unwrap();
+    let error = load::<Config>(&path, &[]).unwrap_err();
+    assert_eq!(error.what, "is not text in UTF-8");
+}
+
+#[test]
+fn a_syntax_error_has_its_line() {
+    let hint = "\nhint: this is not valid TOML; https://toml.io shows what is";
+    let what = "a.toml: line 3, column 17: string values must be quoted, expected literal string\n";
+    refuses("seed = 3\n[agent]\nlearning_rate = slow\n", &[], &format!("{what}  learning_rate = slow{hint}"));
+    refuses("seed = 3\nseed = 4\n", &[], &format!("a.toml: line 2, column 1: duplicate key\n  seed = 4{hint}"));
+}
+
+#[test]
+fn a_wrong_type_names_the_key_the_value_and_what_is_expected() {
+    for (text, message) in [
+        ("seed = -1", "`seed` is integer `-1`, expected a whole number, 0 or more"),
+        ("seed = 1.5", "`seed` is number `1.5`, expected a whole number, 0 or more"),
+        ("seed = []", "`seed` is an array, expected a whole number, 0 or more"),
+        ("seed = 3\nagent = 3", "`agent` is integer `3`, expected a table"),
+        ("seed = 3\nagent.learning_rate = 'fast'", "`agent.learning_rate` is string \"fast\", expected a number"),
+        ("seed = 3\nagent.hidden = 64", "`agent.hidden` is integer `64`, expected an array"),
+        (
+            "seed = 3\nagent.hidden = [64, true]",
+            "`agent.hidden[1]` is boolean `true`, expected a whole number, 0 or more",
+        ),
+        ("seed = 3\nenv.id = 1", "`env.id` is integer `1`, expected a string"),
+        ("seed = 3\nmodel.loss.kind = 3", "`model.loss.kind` is integer `3`, expected a string"),
+        ("seed = 3\nmodel.loss.kind = {}", "`model.loss.kind` is a table, expected a string"),
+    ] {
+        refuses(text, &[], &format!("a.toml: {message}"));
+    }
+}
+
+#[test]
+fn a_wrong_type_in_an_override_names_the_override() {
+    refuses(
+        GOOD,
+        &["seed=4", "agent.learning_rate=.5"],
+        "override `agent.learning_rate=.5`: `agent.learning_rate` is string \".5\", expected a number",
+    );
+    refuses(
+        GOOD,
+        &["agent.hidden=[64"],
+        "override `agent.hidden=[64`: `agent.hidden` is string \"[64\", expected an array",
+    );
+    refuses("seed = 3\n", &["agent=fast"], "override `agent=fast`: `agent` is string \"fast\", expected a table");
+}
+
+#[test]
+fn a_date_is_refused_and_becomes_no_string() {
+    let message = |place: &str, found: &str| {
+        format!("{place} is date `{found}`, which no key takes\nhint: write it as a string, in quotes")
+    };
+    refuses("seed = 3\n[env]\nid = 2024-01-31\n", &[], &message("a.toml: `env.id`", "2024-01-31"));
+    let text = "env={id = \"a\", at = [1, {time = 07:32:00}]}";
+    refuses(GOOD, &["seed=4", text], &message(&format!("override `{text}`: `env.at.1.time`"), "07:32:00"));
+    assert_eq!(accepts(GOOD, &["env.id=\"2024-01-31\""]).env.unwrap()._id, "2024-01-31");
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_name() {
+    refuses(
+        "seed = 3\n[agent]\nlearning_rat = 1\n",
+        &["seed=4"],
+        "a.toml: unknown key `agent.learning_rat`\n\
+         hint: did you mean `learning_rate`? valid keys here: `learning_rate`, `hidden`",
+    );
+    refuses(
+        "seed = 3\n[optimiser]\nlr = 1\n",
+        &[],
+        "a.toml: unknown key `optimiser`\nhint: valid keys here: `seed`, `agent`, `model`, `env`",
+    );
+}
+
+#[test]
+fn an_unknown_key_in_an_override_names_the_override() {
+    let hint = "hint: did you mean `learning_rate`? valid keys here: `learning_rate`, `hidden`";
+    for text in ["agent.learning_rat=1", "agent={learning_rat=1}"] {
+        refuses(GOOD, &["seed=4", text], &format!("override `{text}`: unknown key `agent.learning_rat`\n{hint}"));
+    }
+    refuses(
+        GOOD,
+        &["agnet.learning_rate=1"],
+        "override `agnet.learning_rate=1`: unknown key `agnet`\n\
+         hint: did you mean `agent`? valid keys here: `seed`, `agent`, `model`, `env`",
+    );
+}
+
+#[test]
+fn a_key_of_another_variant_is_unknown() {
+    refuses(
+        "seed = 3\n[model.fit]\nby = 'steps'\ncount = 3\npatience = 4\n",
+        &[],
+        "a.toml: unknown key `model.fit.patience`\nhint: valid keys here: `count`",
+    );
+}
+
+#[test]
+fn an_unknown_variant_is_refused_with_the_nearest_name() {
+    let text = "`model.loss.kind` cannot be `vagran`\n\
+                hint: did you mean `vagram`? valid values here: `mle`, `mse`, `vagram`";
+    refuses("seed = 3\nmodel.loss.kind = 'vagran'", &[], &format!("a.toml: {text}"));
+    refuses(GOOD, &["model.loss.kind=vagran"], &format!("override `model.loss.kind=vagran`: {text}"));
+    refuses(
+        "seed = 3\nmodel.fit.by = 'time'",
+        &[],
+        "a.toml: `model.fit.by` cannot be `time`\nhint: valid values here: `steps`, `epochs`",
+    );
+}
+
+#[test]
+fn a_missing_key_is_named_with_its_section() {
+    refuses(
+        "[agent]\nlearning_rate = 1",
+        &[],
+        "a.toml: `seed` is missing\nhint: add `seed = …` at the top, or give the override `seed=…`",
+    );
+    refuses(
+        "seed = 3\n[env]\n",
+        &[],
+        "a.toml: `env.id` is missing\nhint: add `id = …` under `[env]`, or give the override `env.id=…`",
+    );
+    refuses(
+        GOOD,
+        &["model.fit.by=steps"],
+        "override `model.fit.by=steps`: `model.fit.count` is missing\n\
+         hint: add `count = …` under `[model.fit]`, or give the override `model.fit.count=…`",
+    );
+}

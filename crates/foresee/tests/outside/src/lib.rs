@@ -1,0 +1,27 @@
+//! A loss and an environment that foresee knows nothing of, and the parts of a run with both.
+
+pub mod hover;
+pub mod huber;
+
+use std::sync::Arc;
+
+use foresee::loss::ModelLoss;
+use foresee::{Kind, Parts};
+
+use hover::Hover;
+use huber::{FusedHuber, Huber};
+
+/// All that foresee ships, the loss `huber_by_channel`, the same with a panel form as `fused_huber_by_channel`, and the
+/// environment `Hover-v0`.
+#[must_use]
+pub fn parts() -> Parts {
+    let mut parts = Parts::default();
+    parts.losses.add(Kind::new("huber_by_channel", "Huber's loss with a weight a channel", |huber: Huber| {
+        huber.checked().map(|huber| Arc::new(huber) as Arc<dyn ModelLoss>)
+    }));
+    parts.losses.add(Kind::new("fused_huber_by_channel", "the same, with a panel form", |huber: Huber| {
+        huber.checked().map(|huber| Arc::new(FusedHuber(huber)) as Arc<dyn ModelLoss>)
+    }));
+    parts.tasks.add(hover::ID, Some(hover::LIMIT), || Ok(Box::new(Hover::new())));
+    parts
+}

@@ -1,0 +1,49 @@
+//! Gaussian likelihood: mean_c [ (mean_c − target_c)² exp(−logvar_c) + logvar_c ] over the `O + 1` channels.
+//!
+//! Twice the negative log-likelihood less a constant, as PETS and MBPO write it (mbrl-lib @ 3f93ccc). The holdout is scored
+//! by the squared error, as mbrl-lib does: the likelihood's own value can fall by noise alone.
+
+mod panel;
+
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+use foresee_core::Kind;
+use serde::{Deserialize, Serialize};
+
+use super::mse::Mse;
+use super::{LossInput, ModelLoss, PanelLoss, kind_of, mean_over_channels};
+
+/// The likelihood. It has no keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mle {}
+
+pub(super) fn kind() -> Kind<Arc<dyn ModelLoss>> {
+    kind_of::<Mle>("mle", "Gaussian likelihood: right everywhere (PETS, MBPO)", |_| None)
+}
+
+impl ModelLoss for Mle {
+    fn fits_variance(&self) -> bool {
+        true
+    }
+
+    fn per_row(&self, input: &LossInput<'_>) -> Tensor<2> {
+        let logvar = input.prediction.logvar.clone().expect("a likelihood has a Gaussian head");
+        per_row(input.prediction.mean.clone(), logvar, input.target.clone())
+    }
+
+    fn score(&self) -> Option<&dyn ModelLoss> {
+        Some(&Mse {})
+    }
+
+    fn panel(&self) -> Option<&dyn PanelLoss> {
+        Some(self)
+    }
+}
+
+/// `[E, B, O + 1]` three times -> `[E, B]`.
+#[must_use]
+pub fn per_row(mean: Tensor<3>, logvar: Tensor<3>, target: Tensor<3>) -> Tensor<2> {
+    mean_over_channels((mean - target).square() * logvar.clone().neg().exp() + logvar)
+}

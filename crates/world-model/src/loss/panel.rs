@@ -1,0 +1,310 @@
+//! The fused form of losses: value and gradient at the network's output, one panel of rows at a time, in the processor's
+//! memory.
+//!
+//! A panel is `[channels][LANES]` ([`foresee_nn::cpu::panels`]). A loss writes what one channel of one panel costs
+//! ([`ChannelLoss`]); the loop over channels, the squared error of a young critic, the likelihood of a Gaussian head and
+//! the weights of rows are the same for all and stand here, compiled once for every loss and level of SIMD.
+
+use foresee_nn::cpu::LANES;
+use foresee_nn::cpu::math;
+use foresee_nn::cpu::simd::{self, Simd, Task};
+
+use super::{ModelLoss, RowTerms};
+
+/// One number a row of a panel.
+pub type Row = [f32; LANES];
+
+/// One panel's data.
+#[derive(Clone, Copy, Debug)]
+pub struct Panel<'a> {
+    /// The network's output: mean `[C]`, then the raw log-variance `[C]` if the head is Gaussian.
+    pub output: &'a [f32],
+    /// (next_obs − obs, reward), `[C]`.
+    pub target: &'a [f32],
+    /// The rows' terms, `[N K]` ([`ChannelLoss::panel_terms`]).
+    pub terms: &'a [f32],
+    /// The agent's values at the predicted states, `[N]`, and for a gradient of the loss their gradients, `[N, O]`: of a
+    /// loss that needs predicted states.
+    pub predicted: [&'a [f32]; 2],
+    /// A factor on each row's loss, `[1]`; 1 where there are none.
+    pub row_weights: Option<&'a [f32]>,
+    /// Bounds of the log-variance, low and high, `[C]` numbers each, where the head is Gaussian.
+    pub bounds: Option<[&'a [f32]; 2]>,
+    /// Channels, `C = O + 1`: observation entries, then the reward.
+    pub channels: usize,
+    /// Heads of the agent's values, `N`.
+    pub heads: usize,
+    /// Rows that are in use.
+    pub rows: usize,
+}
+
+impl<'a> Panel<'a> {
+    /// The error of one channel.
+    #[inline(always)]
+    #[must_use]
+    pub fn error(&self, c: usize) -> Row {
+        let (mean, target) = (row(self.output, c), row(self.target, c));
+        let mut err = [0.0; LANES];
+        for j in 0..LANES {
+            err[j] = mean[j] - target[j];
+        }
+        err
+    }
+
+    /// Column `i` of the rows' terms.
+    #[inline(always)]
+    #[must_use]
+    pub fn term(&self, i: usize) -> &'a Row {
+        row(self.terms, i)
+    }
+
+    /// V_n at the predicted states.
+    #[inline(always)]
+    #[must_use]
+    pub fn predicted_value(&self, n: usize) -> &'a Row {
+        row(self.predicted[0], n)
+    }
+
+    /// ∂V_n/∂s_c at the predicted states; zeros where no gradient of the loss is wanted.
+    #[inline(always)]
+    #[must_use]
+    pub fn predicted_slope(&self, n: usize, c: usize) -> &'a Row {
+        let gradients = self.predicted[1];
+        if gradients.is_empty() { &[0.0; LANES] } else { row(gradients, n * (self.channels - 1) + c) }
+    }
+}
+
+/// The panel form as a loss writes it.
+pub trait ChannelLoss: ModelLoss {
+    /// Adds what channel `c` costs to `loss`, and its derivative by the channel's mean to `slope`. Channels come in order,
+    /// 0 to `O`; what is no sum over channels is added at one of them.
+    fn channel<S: Simd>(&self, panel: &Panel<'_>, c: usize, loss: &mut Row, slope: &mut Row);
+
+    /// The rows' terms `[N', rows, K']` as this form reads them, from those of [`ModelLoss::row_terms`].
+    fn panel_terms(&self, terms: RowTerms) -> RowTerms {
+        terms
+    }
+}
+
+/// The panel form as the trainer calls it; every [`ChannelLoss`] has it.
+pub trait PanelLoss: Send + Sync {
+    /// The rows' terms as this form reads them.
+    fn terms(&self, terms: RowTerms) -> RowTerms;
+
+    /// The sum of the rows' losses; its gradient at the output times `scale` into `gradient`, that at the bounds, low and
+    /// high, times `scale` added to `bounds`, `[2 C]` numbers where the head is Gaussian. With `add_mse` the mean squared
+    /// error is added.
+    fn gradient(&self, panel: &Panel<'_>, add_mse: bool, scale: f32, gradient: &mut [f32], bounds: &mut [f32]) -> f32;
+
+    /// The sum of the rows' losses of the mean alone; the log-variance is not looked at.
+    fn value(&self, panel: &Panel<'_>, add_mse: bool) -> f32;
+}
+
+impl<L: ChannelLoss> PanelLoss for L {
+    fn terms(&self, terms: RowTerms) -> RowTerms {
+        self.panel_terms(terms)
+    }
+
+    fn gradient(&self, panel: &Panel<'_>, add_mse: bool, scale: f32, gradient: &mut [f32], bounds: &mut [f32]) -> f32 {
+        simd::dispatch(Gradient { loss: self, panel, add_mse, scale, gradient, bounds })
+    }
+
+    fn value(&self, panel: &Panel<'_>, add_mse: bool) -> f32 {
+        simd::dispatch(Value { loss: self, panel, add_mse })
+    }
+}
+
+/// Row `i` of a panel.
+#[inline(always)]
+#[must_use]
+pub fn row(panel: &[f32], i: usize) -> &Row {
+    panel[i * LANES..][..LANES].try_into().expect("a panel has whole rows")
+}
+
+#[inline(always)]
+fn row_mut(panel: &mut [f32], i: usize) -> &mut Row {
+    (&mut panel[i * LANES..][..LANES]).try_into().expect("a panel has whole rows")
+}
+
+/// w err² of one channel added to `loss`, its derivative 2 w err to `slope`, with a weight a row.
+#[inline(always)]
+pub fn add_weighted_square<S: Simd>(err: &Row, weight: &Row, share: f32, loss: &mut Row, slope: &mut Row) {
+    for j in 0..LANES {
+        let w = share * weight[j];
+        loss[j] = S::mul_add(w, err[j] * err[j], loss[j]);
+        slope[j] = S::mul_add(2.0 * w, err[j], slope[j]);
+    }
+}
+
+/// err² of one channel added to `loss`, its derivative 2 err to `slope`.
+#[inline(always)]
+pub fn add_square<S: Simd>(err: &Row, loss: &mut Row, slope: &mut Row) {
+    for j in 0..LANES {
+        loss[j] = S::mul_add(err[j], err[j], loss[j]);
+        slope[j] = S::mul_add(2.0, err[j], slope[j]);
+    }
+}
+
+/// The sum of the lanes in use.
+#[inline(always)]
+fn total(lanes: &Row, rows: usize) -> f32 {
+    let mut folded = [0.0; LANES];
+    for j in 0..LANES {
+        folded[j] = if j < rows { lanes[j] } else { 0.0 };
+    }
+    let mut half = LANES / 2;
+    while half > 0 {
+        for j in 0..half {
+            folded[j] += folded[j + half];
+        }
+        half /= 2;
+    }
+    folded[0]
+}
+
+/// The loss of the mean, added to `loss`; its derivative by the mean, unscaled, to `at(channel, lane values)`.
+#[inline(always)]
+fn of_mean<S: Simd>(
+    this: &impl ChannelLoss,
+    panel: &Panel<'_>,
+    add_mse: bool,
+    loss: &mut Row,
+    mut at: impl FnMut(usize, &Row),
+) {
+    // mse: mean over channels of err²; its derivative 2 err / C.
+    let all = 1.0 / panel.channels as f32;
+    let (square, slope_of) = if add_mse { (all, 2.0 * all) } else { (0.0, 0.0) };
+    let mut slope = [0.0_f32; LANES];
+    for c in 0..panel.channels {
+        let err = panel.error(c);
+        for j in 0..LANES {
+            loss[j] = S::mul_add(square, err[j] * err[j], loss[j]);
+            slope[j] = slope_of * err[j];
+        }
+        this.channel::<S>(panel, c, loss, &mut slope);
+        at(c, &slope);
+    }
+}
+
+/// The factor on each row's loss.
+#[inline(always)]
+fn row_weights(panel: &Panel<'_>) -> Row {
+    panel.row_weights.map_or([1.0; LANES], |weights| *row(weights, 0))
+}
+
+/// The sum of the lanes in use, each times its weight.
+#[inline(always)]
+fn weighted_total(lanes: &Row, weights: &Row, rows: usize) -> f32 {
+    let mut products = [0.0; LANES];
+    for j in 0..LANES {
+        products[j] = weights[j] * lanes[j];
+    }
+    total(&products, rows)
+}
+
+struct Value<'a, 'b, L> {
+    loss: &'a L,
+    panel: &'a Panel<'b>,
+    add_mse: bool,
+}
+
+impl<L: ChannelLoss> Task for Value<'_, '_, L> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<S: Simd>(self) -> f32 {
+        let mut loss = [0.0; LANES];
+        of_mean::<S>(self.loss, self.panel, self.add_mse, &mut loss, |_, _| ());
+        weighted_total(&loss, &row_weights(self.panel), self.panel.rows)
+    }
+}
+
+struct Gradient<'a, 'b, L> {
+    loss: &'a L,
+    panel: &'a Panel<'b>,
+    add_mse: bool,
+    scale: f32,
+    gradient: &'a mut [f32],
+    bounds: &'a mut [f32],
+}
+
+impl<L: ChannelLoss> Task for Gradient<'_, '_, L> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<S: Simd>(self) -> f32 {
+        let Self { loss: this, panel, add_mse, scale, gradient, bounds } = self;
+        let weights = row_weights(panel);
+        let mut loss = [0.0; LANES];
+        of_mean::<S>(this, panel, add_mse, &mut loss, |c, slope| {
+            let gradient = row_mut(gradient, c);
+            for j in 0..LANES {
+                gradient[j] = scale * weights[j] * slope[j];
+            }
+        });
+        if let Some(both) = panel.bounds {
+            likelihood::<S>(this.fits_variance(), panel, both, (scale, &weights), gradient, &mut loss, bounds);
+        }
+        weighted_total(&loss, &weights, panel.rows)
+    }
+}
+
+/// The Gaussian likelihood mean_c [err² e^(−lv) + lv], with
+/// u = max − softplus(max − raw), lv = min + softplus(u − min):
+/// ∂/∂mean = 2 err e^(−lv) / C, only if the likelihood fits the mean; ∂/∂lv = (1 − err² e^(−lv)) / C;
+/// ∂lv/∂raw = σ(u − min) σ(max − raw), ∂lv/∂max = σ(u − min) (1 − σ(max − raw)), ∂lv/∂min = 1 − σ(u − min).
+#[inline(always)]
+fn likelihood<S: Simd>(
+    fits_mean: bool,
+    panel: &Panel<'_>,
+    [low, high]: [&[f32]; 2],
+    (scale, weights): (f32, &Row),
+    gradient: &mut [f32],
+    loss: &mut Row,
+    bounds: &mut [f32],
+) {
+    let channels = panel.channels;
+    let share = 1.0 / channels as f32;
+    for c in 0..channels {
+        let (min, max) = (low[c], high[c]);
+        let (mean, target, raw) = (row(panel.output, c), row(panel.target, c), row(panel.output, channels + c));
+        let (mut of_mean, mut of_raw) = ([0.0; LANES], [0.0; LANES]);
+        let (mut of_low, mut of_high) = ([0.0; LANES], [0.0; LANES]);
+        for j in 0..LANES {
+            let (from_max, s_max) = softplus_and_slope::<S>(max - raw[j]);
+            let u = max - from_max;
+            let (above_min, s_min) = softplus_and_slope::<S>(u - min);
+            let lv = min + above_min;
+            let inverse = math::exp::<S>(-lv);
+            let err = mean[j] - target[j];
+            let square = err * err * inverse;
+            loss[j] = S::mul_add(share, square + lv, loss[j]);
+            of_mean[j] = 2.0 * share * err * inverse;
+            let by_lv = share * (1.0 - square);
+            of_raw[j] = by_lv * s_min * s_max;
+            of_low[j] = by_lv * (1.0 - s_min);
+            of_high[j] = by_lv * s_min * (1.0 - s_max);
+        }
+        if fits_mean {
+            let gradient = row_mut(gradient, c);
+            for j in 0..LANES {
+                gradient[j] = S::mul_add(scale * weights[j], of_mean[j], gradient[j]);
+            }
+        }
+        let gradient = row_mut(gradient, channels + c);
+        for j in 0..LANES {
+            gradient[j] = scale * weights[j] * of_raw[j];
+        }
+        bounds[c] += scale * weighted_total(&of_low, weights, panel.rows);
+        bounds[channels + c] += scale * weighted_total(&of_high, weights, panel.rows);
+    }
+}
+
+/// softplus(x) and its derivative σ(x), with one exponential.
+#[inline(always)]
+fn softplus_and_slope<S: Simd>(x: f32) -> (f32, f32) {
+    let e = math::exp::<S>(-x.abs());
+    let far = 1.0 / (1.0 + e);
+    let positive = if x > 0.0 { x } else { 0.0 };
+    (positive + math::ln_1p::<S>(e), if x > 0.0 { far } else { e * far })
+}

@@ -1,0 +1,93 @@
+//! The value gradients of every replay row, clipped once a training call.
+//!
+//! The agent stands still while the model is fitted, so a row's gradient is one set of numbers, kept by replay row and
+//! shared by all members, epochs, training and holdout alike.
+
+use foresee_nn::ValueView;
+
+use crate::loss::{CallRows, RowTerms};
+
+/// ∂V_n/∂s at every true next state, `[N, rows, O]`, clipped per head at the quantile of its norms over all rows.
+#[must_use]
+pub fn clipped_gradients(rows: &CallRows<'_>, view: &dyn ValueView, clip_quantile: f64) -> RowTerms {
+    let mut gradients = rows.value_gradients(view);
+    for head in 0..gradients.heads() {
+        let obs_dim = gradients.width();
+        clip_to_quantile(gradients.head_mut(head), obs_dim, clip_quantile);
+    }
+    gradients
+}
+
+/// mean_n g_nd² of gradients `[N, rows, O]`: `[1, rows, O]`, all that the bounded form asks for.
+pub(super) fn mean_squares(gradients: &RowTerms) -> RowTerms {
+    let heads = gradients.heads();
+    let mut squares = vec![0.0; gradients.rows() * gradients.width()];
+    for head in 0..heads {
+        squares.iter_mut().zip(gradients.head(head)).for_each(|(mean, g)| *mean += g * g / heads as f32);
+    }
+    RowTerms::new(1, gradients.width(), squares)
+}
+
+/// The mean over heads and rows of the gradients' norms.
+#[must_use]
+pub fn mean_norm(gradients: &RowTerms) -> f64 {
+    let (heads, rows) = (gradients.heads(), gradients.rows());
+    let norms = (0..heads).flat_map(|head| gradients.head(head).chunks_exact(gradients.width().max(1)).map(norm));
+    norms.sum::<f64>() / (heads * rows).max(1) as f64
+}
+
+fn norm(row: &[f32]) -> f64 {
+    row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt()
+}
+
+/// Shortens every row `[dim]` whose norm reaches the quantile to it; returns the bound. A quantile of 1 clips nothing.
+pub fn clip_to_quantile(rows: &mut [f32], dim: usize, q: f64) -> f64 {
+    if q >= 1.0 || rows.is_empty() {
+        return f64::INFINITY;
+    }
+    let norms: Vec<f64> = rows.chunks_exact(dim).map(norm).collect();
+    let bound = quantile(&norms, q);
+    for (row, n) in rows.chunks_exact_mut(dim).zip(norms) {
+        if n >= bound && n > 0.0 {
+            row.iter_mut().for_each(|x| *x = (f64::from(*x) * bound / n) as f32);
+        }
+    }
+    bound
+}
+
+/// The quantile with numpy's linear interpolation.
+#[must_use]
+pub fn quantile(values: &[f64], q: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let at = q * (sorted.len() - 1) as f64;
+    let (low, high) = (at.floor() as usize, at.ceil() as usize);
+    sorted[low] + (sorted[high] - sorted[low]) * (at - low as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_interpolate_as_numpy_does() {
+        // numpy.quantile([3, 1, 4, 1, 5], [0, .3, .5, .95, 1]) = [1, 1.4, 3, 4.8, 5]
+        let values = [3.0, 1.0, 4.0, 1.0, 5.0];
+        for (q, want) in [(0.0, 1.0), (0.3, 1.4), (0.5, 3.0), (0.95, 4.8), (1.0, 5.0)] {
+            assert!((quantile(&values, q) - want).abs() < 1e-12, "q = {q}");
+        }
+    }
+
+    #[test]
+    fn clipping_keeps_directions_and_never_lengthens() {
+        let mut rows = vec![3.0, 4.0, 0.6, 0.8, 0.0, 0.0];
+        let bound = clip_to_quantile(&mut rows, 2, 0.5);
+        assert!((bound - 1.0).abs() < 1e-6);
+        for (got, want) in rows.iter().zip([0.6, 0.8, 0.6, 0.8, 0.0, 0.0]) {
+            assert!((got - want).abs() < 1e-6);
+        }
+        let mut untouched = vec![3.0, 4.0, 0.6, 0.8];
+        assert_eq!(clip_to_quantile(&mut untouched, 2, 1.0), f64::INFINITY);
+        assert_eq!(untouched, [3.0, 4.0, 0.6, 0.8]);
+    }
+}

@@ -1,0 +1,163 @@
+//! VaGraM: the model has to be right where the value function is steep (Voelcker, Liao, Garg, Farahmand, "Value
+//! Gradient weighted Model-Based Reinforcement Learning", ICLR 2022, section 3).
+//!
+//! With g_n = ∇V_n(s') at the true next state, err = mean − target over the observation and r_err over the reward:
+//!
+//! bounded    (1/N) Σ_n (1/O) Σ_d (g_nd err_d)² + r_err²
+//! unbounded  (1/N) Σ_n (Σ_d g_nd err_d)² + r_err²
+//!
+//! The gradients belong to the row: each member's row brings its own, whichever batch, epoch or split it is in. (The
+//! reference code's cache keeps them by position in the batch, and serves most members another row's.)
+
+mod clip;
+mod panel;
+
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+use foresee_core::Kind;
+use foresee_nn::ValueView;
+use serde::{Deserialize, Serialize};
+
+pub use clip::{clip_to_quantile, clipped_gradients, mean_norm, quantile};
+
+use super::{CallRows, LossInput, ModelLoss, Needs, PanelLoss, RowTerms, errors, kind_of};
+
+/// Mean norm of the clipped value gradients over heads and real rows, reward units an observation unit.
+pub const GRADIENT_NORM: &str = "vagram/gradient_norm";
+
+/// Which of the two bounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// Σ_d (∂_d V · err_d)²: the paper's, by Cauchy-Schwarz.
+    #[default]
+    Bounded,
+    /// (∇V · err)²: rank one; directions along which the value does not change are free.
+    Unbounded,
+}
+
+/// VaGraM, with its keys of `[model.loss]`. Its row terms are the clipped value gradients, `[N, rows, O]`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Vagram {
+    /// `bounded` or `unbounded`.
+    pub form: Bound,
+    /// Gradients longer than this quantile of their head's norms are shortened to it; 1.0 clips nothing.
+    pub clip_quantile: f64,
+}
+
+impl Default for Vagram {
+    fn default() -> Self {
+        Self { form: Bound::Bounded, clip_quantile: 0.95 }
+    }
+}
+
+pub(super) fn kind() -> Kind<Arc<dyn ModelLoss>> {
+    let line = "value-gradient weighted: right where the value function is steep (Voelcker et al. 2022)";
+    kind_of::<Vagram>("vagram", line, |&Vagram { clip_quantile, .. }| {
+        (!(clip_quantile > 0.0 && clip_quantile <= 1.0)).then(|| {
+            format!(
+                "`model.loss.clip_quantile` is {clip_quantile}\nhint: a quantile above 0 and up to 1; 1.0 clips nothing"
+            )
+        })
+    })
+}
+
+impl ModelLoss for Vagram {
+    fn needs(&self) -> Needs {
+        Needs::NextStates
+    }
+
+    fn row_terms(&self, rows: &CallRows<'_>, view: &dyn ValueView) -> RowTerms {
+        clipped_gradients(rows, view, self.clip_quantile)
+    }
+
+    fn per_row(&self, input: &LossInput<'_>) -> Tensor<2> {
+        let form = match self.form {
+            Bound::Bounded => bounded,
+            Bound::Unbounded => unbounded,
+        };
+        form(input.prediction.mean.clone(), input.target.clone(), input.terms())
+    }
+
+    fn panel(&self) -> Option<&dyn PanelLoss> {
+        Some(self)
+    }
+
+    fn diagnostics(&self, terms: &RowTerms) -> Vec<(&'static str, f64)> {
+        vec![(GRADIENT_NORM, mean_norm(terms))]
+    }
+}
+
+/// `[E, B, O + 1]`, `[E, B, O + 1]`, gradients `[N, E, B, O]` -> `[E, B]`. Targets and gradients
+/// may also be shared by all members: `[1, B, O + 1]`, `[N, 1, B, O]`.
+#[must_use]
+pub fn bounded(mean: Tensor<3>, target: Tensor<3>, gradients: Tensor<4>) -> Tensor<2> {
+    let [members, rows, _] = mean.dims();
+    let (err, reward) = errors(mean, target);
+    // (g err)² = g² err²: the heads are averaged before the error enters, so autodiff sees one term a row.
+    let weight = gradients.square().mean_dim(0);
+    (weight * err.unsqueeze_dim::<4>(0).square()).mean_dim(3).reshape([members, rows]) + reward
+}
+
+/// `[E, B, O + 1]`, `[E, B, O + 1]`, gradients `[N, E, B, O]` -> `[E, B]`. Targets and gradients
+/// may also be shared by all members: `[1, B, O + 1]`, `[N, 1, B, O]`.
+#[must_use]
+pub fn unbounded(mean: Tensor<3>, target: Tensor<3>, gradients: Tensor<4>) -> Tensor<2> {
+    let [members, rows, _] = mean.dims();
+    let (err, reward) = errors(mean, target);
+    (gradients * err.unsqueeze_dim::<4>(0)).sum_dim(3).square().mean_dim(0).reshape([members, rows]) + reward
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loss::mse;
+    use burn::tensor::Device;
+    use foresee_core::Stream;
+    use foresee_nn::tensors;
+
+    fn random<const D: usize>(name: &str, shape: [usize; D]) -> Tensor<D> {
+        let values = Stream::new(5, name).normals(0, shape.iter().product(), 1);
+        tensors::from_vec(values, shape, &Device::flex())
+    }
+
+    #[test]
+    fn vagram_with_a_constant_gradient_is_a_scaled_mse() {
+        let (mean, target) = (random("mean", [2, 5, 4]), random("target", [2, 5, 4]));
+        let gradient = 1.7_f32;
+        let gradients = tensors::from_vec(vec![gradient; 3 * 2 * 5 * 3], [3, 2, 5, 3], &Device::flex());
+        let got = tensors::to_vec(bounded(mean.clone(), target.clone(), gradients));
+        let obs = mse::per_row(mean.clone().narrow(2, 0, 3), target.clone().narrow(2, 0, 3));
+        let reward = mse::per_row(mean.narrow(2, 3, 1), target.narrow(2, 3, 1));
+        let want = tensors::to_vec(obs.mul_scalar(gradient * gradient) + reward);
+        for (got, want) in got.iter().zip(&want) {
+            assert!((got - want).abs() < 1e-5 * (1.0 + want.abs()), "{got}, expected {want}");
+        }
+    }
+
+    #[test]
+    fn the_unbounded_form_is_blind_across_the_gradient_and_the_bounded_one_is_not() {
+        let device = Device::flex();
+        let target = Tensor::<3>::zeros([1, 1, 3], &device);
+        let mean = tensors::from_vec(vec![1.0, -1.0, 0.0], [1, 1, 3], &device);
+        let gradients = tensors::from_vec(vec![2.0, 2.0], [1, 1, 1, 2], &device);
+        assert_eq!(tensors::to_f32(unbounded(mean.clone(), target.clone(), gradients.clone())), 0.0);
+        assert_eq!(tensors::to_f32(bounded(mean, target, gradients)), 4.0);
+    }
+
+    #[test]
+    fn a_rows_loss_depends_on_neither_its_place_in_the_batch_nor_its_neighbours() {
+        let (mean, target, gradients) =
+            (random("mean", [2, 6, 4]), random("target", [2, 6, 4]), random("g", [3, 2, 6, 3]));
+        for form in [bounded, unbounded] {
+            let all = tensors::to_vec(form(mean.clone(), target.clone(), gradients.clone()));
+            let flipped = form(mean.clone().flip([1]), target.clone().flip([1]), gradients.clone().flip([2])).flip([1]);
+            assert_eq!(all, tensors::to_vec(flipped));
+            let alone =
+                form(mean.clone().narrow(1, 4, 1), target.clone().narrow(1, 4, 1), gradients.clone().narrow(2, 4, 1));
+            assert_eq!(tensors::to_vec(alone), [all[4], all[10]]);
+        }
+    }
+}
