@@ -47,7 +47,7 @@ macro_rules! losses {
     };
 }
 
-losses![mle, mse, vagram, itervaml, value_weighted];
+losses![mle, mse, huber, vagram, itervaml, value_weighted];
 
 /// What a loss asks of the agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
