@@ -54,4 +54,5 @@ macro_rules! agents {
 // Modules that a macro names are unknown to `cargo fmt`: `rustfmt crates/actor-critic/src/*/mod.rs` formats them.
 agents! {
     sac,
+    td3,
 }

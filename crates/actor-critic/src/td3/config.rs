@@ -1,0 +1,73 @@
+//! The keys of `[agent]` under `kind = "td3"`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::body::Body;
+use crate::config::{is_positive, problem_of_hidden, problem_of_target};
+
+/// TD3.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Td3Config {
+    /// Widths of the hidden layers of actor and critics.
+    pub hidden: Vec<usize>,
+    /// Discount of a step's future.
+    pub discount: f64,
+    /// Share of an online network that enters its target at a target update.
+    pub tau: f64,
+    /// Adam's step size for the critics.
+    pub critic_lr: f64,
+    /// Adam's step size for the actor.
+    pub actor_lr: f64,
+    /// Deviation of the noise on the target's actions.
+    pub policy_noise: f64,
+    /// That noise stays between minus this and this.
+    pub noise_clip: f64,
+    /// Deviation of the noise on exploring actions.
+    pub exploration_noise: f64,
+    /// Updates between two steps of the actor and of all targets.
+    pub actor_every: u64,
+}
+
+impl Default for Td3Config {
+    fn default() -> Self {
+        Self {
+            hidden: vec![256, 256],
+            discount: 0.99,
+            tau: 0.005,
+            critic_lr: 3e-4,
+            actor_lr: 3e-4,
+            policy_noise: 0.2,
+            noise_clip: 0.5,
+            exploration_noise: 0.1,
+            actor_every: 2,
+        }
+    }
+}
+
+impl Td3Config {
+    /// What is impossible about these values, if anything: the message, with its hint.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        if let Some(problem) = problem_of_hidden(&self.hidden).or_else(|| problem_of_target(self.discount, self.tau)) {
+            return Some(problem);
+        }
+        if self.actor_every == 0 || ![self.critic_lr, self.actor_lr].into_iter().all(is_positive) {
+            return Some(
+                "`agent.critic_lr`, `actor_lr` and `actor_every` must be positive\nhint: remove the key to get its default"
+                    .into(),
+            );
+        }
+        let noise = [self.policy_noise, self.noise_clip, self.exploration_noise];
+        (!noise.into_iter().all(|x| x >= 0.0 && x.is_finite())).then(|| {
+            "`agent.policy_noise`, `noise_clip` and `exploration_noise` must be 0 or more\nhint: remove the key to get its default"
+                .into()
+        })
+    }
+
+    /// The hidden layers of actor and critics.
+    #[must_use]
+    pub fn body(&self) -> Body {
+        Body { hidden: self.hidden.clone(), ..Body::default() }
+    }
+}

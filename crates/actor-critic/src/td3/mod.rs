@@ -1,0 +1,212 @@
+//! TD3 (Fujimoto, van Hoof, Meger, "Addressing Function Approximation Error in Actor-Critic Methods", ICML 2018),
+//! through tensors alone.
+//!
+//! | symbol | shape | meaning |
+//! |---|---|---|
+//! | s, a, r, s' | `[B, O]`, `[B, A]`, `[B]`, `[B, O]` | a batch of transitions, real and imagined |
+//! | not_terminated | `[B]` | 0 where the task ended at s'; a time limit does not end it |
+//! | ε | `[B, A]` | standard normals for the target's actions at s' |
+//!
+//! a' = clip(mu̅(s') + clip(σ ε, −c, c), −1, 1); y = r + γ not_terminated min_n Q̄_n(s', a');
+//! critic: Σ_n mean (Q_n(s, a) − y)²; actor: −mean Q_1(s, mu(s)).
+//!
+//! One update: critic, then every `actor_every` updates the actor and after it all targets.
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use foresee_core::{Kind, State, StateError};
+use foresee_nn::{Adam, AdamConfig, Parameters, ValueHeads, ValueView, tensors};
+use toml::Table;
+
+use crate::actor::Actor;
+use crate::agent::{Agent, AgentFactory, Update};
+use crate::batch::TensorBatch;
+use crate::critic::{Critic, Reduction};
+use crate::metrics;
+use crate::noise::Noise;
+use crate::values::AgentValues;
+
+mod actor;
+mod config;
+#[cfg(test)]
+mod tests;
+
+pub use actor::DeterministicActor;
+pub use config::Td3Config;
+
+/// Twin critics.
+const CRITICS: usize = 2;
+/// The stream of the normals `[B, A]` at next observations.
+const NOISE_NEXT: &str = "agent/noise_next";
+
+/// TD3 in a config.
+#[must_use]
+pub fn kind() -> Kind<Arc<dyn AgentFactory>> {
+    let build = |config: Td3Config| match config.problem() {
+        Some(problem) => Err(problem),
+        None => Ok(Arc::new(config) as Arc<dyn AgentFactory>),
+    };
+    Kind::new("td3", "TD3: a deterministic policy, noise on its actions, twin critics", build)
+}
+
+impl AgentFactory for Td3Config {
+    fn build(&self, dims: [usize; 2], seed: u64, device: &Device) -> Box<dyn Agent> {
+        Box::new(Td3::new(self, dims, seed, device))
+    }
+
+    fn resolved(&self, _: [usize; 2]) -> Table {
+        Table::try_from(self).expect("keys that came from TOML go back to TOML")
+    }
+}
+
+/// A network with the target that follows it and its optimiser.
+#[derive(Clone, Debug)]
+struct Trained<N> {
+    net: N,
+    target: N,
+    adam: Adam,
+}
+
+impl<N: Parameters> Trained<N> {
+    fn new(net: N, lr: f64) -> Self {
+        Self { target: net.clone(), adam: Adam::new(AdamConfig::new(lr), &net), net }
+    }
+
+    /// A step down the gradient of what `loss` makes of the network, and that loss, `[1]`.
+    fn descend(&mut self, loss: impl FnOnce(&N) -> Tensor<1>) -> Tensor<1> {
+        let tracked = self.net.tracked();
+        let loss = loss(&tracked);
+        let gradient = tracked.gradient(&mut loss.backward());
+        drop(tracked);
+        self.adam.step(&mut self.net, gradient);
+        loss.inner()
+    }
+}
+
+/// The agent with its optimisers.
+#[derive(Clone, Debug)]
+pub struct Td3 {
+    config: Td3Config,
+    dims: [usize; 2],
+    device: Device,
+    actor: Trained<DeterministicActor>,
+    critic: Trained<Critic>,
+    updates: u64,
+    /// Of the last update: the critics' loss, the mean target, and where it was updated the actor's loss, `[1]` each.
+    losses: Option<(Tensor<1>, Tensor<1>, Option<Tensor<1>>)>,
+}
+
+impl Td3 {
+    /// A fresh agent for observations and actions of `[O, A]` entries.
+    #[must_use]
+    pub fn new(config: &Td3Config, dims: [usize; 2], seed: u64, device: &Device) -> Self {
+        let actor = DeterministicActor::new(config, dims, seed, device);
+        let critic = Critic::new(CRITICS, &config.body(), dims, seed, device);
+        Self {
+            config: config.clone(),
+            dims,
+            device: device.clone(),
+            actor: Trained::new(actor, config.actor_lr),
+            critic: Trained::new(critic, config.critic_lr),
+            updates: 0,
+            losses: None,
+        }
+    }
+
+    /// The regression target y of the critics, `[B]`.
+    #[must_use]
+    pub fn critic_target(&self, batch: &TensorBatch, noise: &dyn Noise) -> Tensor<1> {
+        let Td3Config { policy_noise, noise_clip, discount, .. } = self.config;
+        let normals = noise.normals(NOISE_NEXT, batch.action.dims(), &self.device);
+        let smoothing = normals.mul_scalar(policy_noise).clamp(-noise_clip, noise_clip);
+        let action = (self.actor.target.mean(batch.next_obs.clone()) + smoothing).clamp(-1.0, 1.0);
+        let value = Reduction::Min.of(self.critic.target.values(batch.next_obs.clone(), action));
+        batch.reward.clone() + batch.not_terminated.clone() * value.mul_scalar(discount)
+    }
+}
+
+impl Agent for Td3 {
+    fn update(&mut self, Update { batch, noise, dynamics: _ }: Update<'_>) {
+        let actors_turn = self.updates.is_multiple_of(self.config.actor_every);
+        self.updates += 1;
+        if batch.rows() == 0 {
+            let zero = || Tensor::zeros([1], &self.device);
+            self.losses = Some((zero(), zero(), None));
+            return;
+        }
+        let batch = batch.tensors(self.dims, &self.device);
+
+        // Critic.
+        let y = self.critic_target(&batch, noise);
+        let critic_loss = self.critic.descend(|critic| {
+            let q = critic.values(batch.obs.clone(), batch.action.clone());
+            (q - y.clone().unsqueeze_dim(0)).square().mean_dim(1).sum()
+        });
+
+        // Actor and targets.
+        let actor_loss = actors_turn.then(|| {
+            // The critics are constants here: their weights are not tracked.
+            let critic = &self.critic.net;
+            let loss = self.actor.descend(|actor| {
+                let q = critic.values(batch.obs.clone(), actor.mean(batch.obs.clone()));
+                q.narrow(0, 0, 1).mean().neg()
+            });
+            self.actor.target.polyak(&self.actor.net, self.config.tau);
+            self.critic.target.polyak(&self.critic.net, self.config.tau);
+            loss
+        });
+        self.losses = Some((critic_loss, y.mean(), actor_loss));
+    }
+
+    fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    fn report(&self) -> Vec<(&'static str, f64)> {
+        let Some((critic_loss, target_mean, actor_loss)) = &self.losses else { return vec![] };
+        let number = |tensor: &Tensor<1>| f64::from(tensors::to_f32(tensor.clone()));
+        let mut values =
+            vec![(metrics::CRITIC_LOSS, number(critic_loss)), (metrics::TARGET_VALUE, number(target_mean))];
+        values.extend(actor_loss.as_ref().map(|loss| (metrics::ACTOR_LOSS, number(loss))));
+        values.push((metrics::UPDATES, self.updates as f64));
+        values
+    }
+
+    fn actor(&self) -> &dyn Actor {
+        &self.actor.net
+    }
+
+    fn values(&self, heads: ValueHeads, through_policy: bool) -> Box<dyn ValueView + '_> {
+        let view = AgentValues::of(heads, &self.actor.net, &self.critic.net, &self.critic.target);
+        Box::new(view.through_policy(through_policy))
+    }
+
+    fn noise_streams(&self) -> &'static [&'static str] {
+        &[NOISE_NEXT]
+    }
+
+    fn save(&self) -> State {
+        let mut state = State::new();
+        state.nest("actor", self.actor.net.save());
+        state.nest("actor_target", self.actor.target.save());
+        state.nest("actor_adam", self.actor.adam.save(&self.actor.net));
+        state.nest("critic", self.critic.net.save());
+        state.nest("target", self.critic.target.save());
+        state.nest("critic_adam", self.critic.adam.save(&self.critic.net));
+        state.put("updates", self.updates);
+        state
+    }
+
+    fn load(&mut self, mut state: State) -> Result<(), StateError> {
+        self.actor.net.load(state.part("actor"))?;
+        self.actor.target.load(state.part("actor_target"))?;
+        self.actor.adam.load(&self.actor.net, state.part("actor_adam"))?;
+        self.critic.net.load(state.part("critic"))?;
+        self.critic.target.load(state.part("target"))?;
+        self.critic.adam.load(&self.critic.net, state.part("critic_adam"))?;
+        self.updates = state.u64("updates")?;
+        self.losses = None;
+        state.finish()
+    }
+}
