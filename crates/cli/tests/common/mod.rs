@@ -53,7 +53,7 @@ real_ratio = [1.0, 0.1, 40, 100]
 "#;
 
 /// Overrides of [`TINY`] that reach every algorithm, every loss and every agent.
-pub const VARIANTS: [&[&str]; 7] = [
+pub const VARIANTS: [&[&str]; 9] = [
     &["algo=model_free"],
     &["model.loss.kind=mle"],
     &["model.loss.kind=mse"],
@@ -61,6 +61,8 @@ pub const VARIANTS: [&[&str]; 7] = [
     &["model.loss.kind=vagram", "model.loss.form=unbounded", "model.loss.heads=target", "model.head=gaussian"],
     &["model.loss.kind=itervaml", "model.loss.through_policy=true"],
     &["model.loss.kind=value_weighted", "model.loss.heads=target"],
+    &["model.loss.kind=huber", "model.loss.delta=0.1"],
+    &["agent.kind=td3"],
 ];
 
 /// Longer than anything here takes on a busy machine.
