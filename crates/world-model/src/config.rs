@@ -62,7 +62,7 @@ impl ModelConfig {
     /// The head in force under a loss.
     #[must_use]
     pub fn head(&self, loss: &dyn ModelLoss) -> Head {
-        self.head.unwrap_or(loss.default_head())
+        self.head.unwrap_or(if loss.fits_variance() { Head::Gaussian } else { Head::Deterministic })
     }
 
     /// What is impossible about these values under a loss, if anything: the message, with its hint.

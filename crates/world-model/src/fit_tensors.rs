@@ -4,13 +4,14 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 use foresee_nn::{ValueView, tensors};
 
 use crate::DeviceTransitions;
-use crate::ensemble::Prediction;
+use crate::gather::{gather, gather_heads, numbers};
 use crate::loss::{Extras, LossInput, Needs, RowTerms};
 use crate::normalizer::Normalizer;
+use crate::prediction::Prediction;
 use crate::split::Split;
 
 /// Rows by number.
@@ -143,23 +144,4 @@ impl EpochRows {
         let count = (self.members * self.batch).min(self.rows.dims()[0] - start);
         self.rows.clone().narrow(0, start, count).reshape([self.members, count / self.members])
     }
-}
-
-/// Replay rows on the device.
-pub(crate) fn numbers(rows: &[u32], device: &Device) -> Tensor<1, Int> {
-    let rows: Vec<i32> = rows.iter().map(|&row| i32::try_from(row).expect("fewer than 2^31 rows")).collect();
-    let count = rows.len();
-    Tensor::from_data(TensorData::new(rows, [count]), device)
-}
-
-/// Rows of `[rows, width]`: `[E, B]` numbers -> `[E, B, width]`.
-fn gather(all: &Tensor<2>, rows: &Tensor<2, Int>) -> Tensor<3> {
-    let ([members, batch], width) = (rows.dims(), all.dims()[1]);
-    all.clone().select(0, rows.clone().reshape([members * batch])).reshape([members, batch, width])
-}
-
-/// Rows of `[N, rows, width]`: `[E, B]` numbers -> `[N, E, B, width]`.
-pub(crate) fn gather_heads(all: &Tensor<3>, rows: &Tensor<2, Int>) -> Tensor<4> {
-    let ([members, batch], [heads, _, width]) = (rows.dims(), all.dims());
-    all.clone().select(1, rows.clone().reshape([members * batch])).reshape([heads, members, batch, width])
 }

@@ -3,6 +3,7 @@
 //! In the order a reader needs it:
 //! * [`config`]: the keys of `[model]`.
 //! * [`model`]: a world model as a run sees it, and how one is chosen.
+//! * [`prediction`]: what networks say of rows.
 //! * [`normalizer`]: inputs to zero mean and unit deviation.
 //! * [`ensemble`]: the networks, their prediction, one step under given actions, their elites.
 //! * [`loss`]: what a wrong prediction costs; the choice that this project is about. A folder a loss.
@@ -18,17 +19,20 @@ pub mod early_stopping;
 pub mod ensemble;
 mod fit_data;
 mod fit_tensors;
+mod gather;
 pub mod loss;
 pub mod model;
 pub mod normalizer;
+pub mod prediction;
 pub mod split;
 pub mod trainer;
 pub mod uncertainty;
 
 pub use config::{Head, LossConfig, ModelConfig};
-pub use ensemble::{Ensemble, Prediction};
+pub use ensemble::Ensemble;
 pub use fit_data::TrainingRows;
 pub use loss::{DeviceTransitions, LossKinds, ModelLoss};
-pub use model::{FitRequest, ModelFactory, ModelKinds, ModelRequest, ModelStep, WorldModel};
+pub use model::{FitRequest, ModelFactory, ModelKinds, ModelRequest, WorldModel};
+pub use prediction::{ModelStep, Prediction};
 pub use trainer::{Diverged, Fit, FitReport, Trainer};
 pub use uncertainty::Measure;

@@ -15,6 +15,7 @@ use crate::config::{ENSEMBLE, ModelConfig};
 use crate::ensemble::Ensemble;
 use crate::fit_data::TrainingRows;
 use crate::loss::ModelLoss;
+use crate::prediction::ModelStep;
 use crate::trainer::{Diverged, FitReport, Trainer};
 
 /// What a training call of a model is given beside its rows.
@@ -26,15 +27,6 @@ pub struct FitRequest<'a> {
     pub call: u64,
     /// Real steps taken.
     pub real_step: u64,
-}
-
-/// A prediction of `B` rows.
-#[derive(Clone, Debug)]
-pub struct ModelStep {
-    /// Next observations, `[B, O]`.
-    pub next_obs: Tensor<2>,
-    /// Rewards, `[B]`.
-    pub reward: Tensor<1>,
 }
 
 /// A model of a task's dynamics and reward.

@@ -23,8 +23,7 @@ use burn::tensor::Tensor;
 use foresee_core::{Kind, Kinds};
 use foresee_nn::ValueView;
 
-use crate::config::Head;
-use crate::ensemble::{Bounds, Prediction};
+use crate::prediction::{Bounds, Prediction};
 pub use panel::{ChannelLoss, PanelLoss};
 pub use terms::{CallRows, DeviceTransitions, RowTerms};
 
@@ -122,12 +121,6 @@ impl dyn ModelLoss + '_ {
     #[must_use]
     pub fn is_value_aware(&self) -> bool {
         self.needs() != Needs::Nothing
-    }
-
-    /// The head that it is trained with unless the config says otherwise.
-    #[must_use]
-    pub fn default_head(&self) -> Head {
-        if self.fits_variance() { Head::Gaussian } else { Head::Deterministic }
     }
 
     /// The loss that scores the holdout.

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use foresee_core::Batch;
 use foresee_nn::{ValueView, tensors};
 
-use crate::fit_tensors::{gather_heads, numbers};
+use crate::gather::{gather_heads, numbers};
 
 /// Rows whose values are taken at once: bounds the memory of one pass.
 const ROWS_AT_ONCE: usize = 8192;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{EnsembleConfig, FitConfig, Head, LossConfig};
-use crate::fit_tensors::numbers;
+use crate::gather::numbers;
 use crate::loss::{TensorsOnly, shipped};
 use foresee_core::{Batch, State, Stream};
 
