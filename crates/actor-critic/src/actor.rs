@@ -15,7 +15,8 @@ pub trait Actor: Send + Sync {
     /// The action that is evaluated, `[B, O] -> [B, A]`; differentiable in the states.
     fn mean(&self, obs: Tensor<2>) -> Tensor<2>;
 
-    /// The squashed Gaussian behind it, where it is one: opens the fused rollouts and the fused value gradients.
+    /// The squashed Gaussian behind it: opens the fused rollouts and value gradients, which sample it without
+    /// [`Actor::sample`]. An actor that changes its actions returns `None`.
     fn policy(&self) -> Option<&Policy> {
         None
     }

@@ -34,7 +34,8 @@ pub trait Agent: Send {
     /// If the batch's numbers do not fill their shapes.
     fn update(&mut self, update: Update<'_>);
 
-    /// Updates made so far.
+    /// Updates made so far. The number addresses the next batch and its noise: it rises by one at every update, and is
+    /// saved.
     fn updates(&self) -> u64;
 
     /// The numbers of the last update by their metric's name ([`metrics`](crate::metrics)), in the order of a record;
@@ -45,7 +46,8 @@ pub trait Agent: Send {
     fn actor(&self) -> &dyn Actor;
 
     /// The values at the actor's mean action, of these heads; critics first, then target critics. With `through_policy` a
-    /// derivative by the state includes what the action does; without, it holds the action fixed.
+    /// derivative by the state includes what the action does; without, it holds the action fixed. An agent without values
+    /// returns [`NoValues`](foresee_nn::NoValues).
     fn values(&self, heads: ValueHeads, through_policy: bool) -> Box<dyn ValueView + '_>;
 
     /// Streams of standard normals `[B, A]` that an update may draw at every row of its batch, so that a device can fill

@@ -47,7 +47,8 @@ impl<T> Kind<T> {
     /// The kind called `name` in a config, with its line in a list; `build` makes the thing from its keys `K`, or says
     /// what is impossible about them: the message, with its hint.
     ///
-    /// `K` is read by serde with `#[serde(default, deny_unknown_fields)]`; a unit struct `K {}` has no keys.
+    /// `K` is a struct that serde reads with `#[serde(default, deny_unknown_fields)]`, without flattened fields; `K {}` has
+    /// no keys. Names of keys that the section itself has are not the kind's to use.
     #[must_use]
     pub fn new<K>(
         name: &'static str,
@@ -61,7 +62,11 @@ impl<T> Kind<T> {
             let tree = Value::Table(own);
             let keys: K =
                 serde_path_to_error::deserialize(tree.clone()).map_err(|error| explain_in(section, &error, &tree))?;
-            let complete = Table::try_from(&keys).expect("keys that came from TOML go back to TOML");
+            let complete = Table::try_from(&keys).map_err(|error| Explained {
+                keys: section.iter().map(|&key| key.to_owned()).collect(),
+                what: format!("the keys of `{name}` in `{}` cannot be written as TOML: {error}", section.join(".")),
+                hint: Some("its defaults are numbers, strings, booleans and lists of them that TOML has".into()),
+            })?;
             let thing = build(keys).map_err(|message| {
                 let (what, hint) = message.split_once("\nhint: ").unwrap_or((&message, ""));
                 Explained {

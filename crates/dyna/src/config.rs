@@ -192,7 +192,9 @@ impl Config {
         };
         let spec = env.spec();
         self.agent.keys = agent.resolved([spec.observation_space.dim(), spec.action_space.dim()]);
-        Ok(Setup { config: self, env, factory, agent, model, controller: Arc::clone(&parts.controller) })
+        let shipped = parts.env.is_none() && !parts.tasks.is_added(&self.env.id);
+        let controller = Arc::clone(&parts.controller);
+        Ok(Setup { config: self, env, factory, shipped, agent, model, controller })
     }
 
     /// The loss and the model in force, their keys written out.
@@ -223,7 +225,7 @@ impl Config {
         Ok((model, loss))
     }
 
-    /// What is impossible about this configuration, if anything: one message, with its hint.
+    /// What is impossible about this configuration among what is shipped, if anything: one message, with its hint.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         self.clone().open().err().map(|problem| problem.to_string())
@@ -348,6 +350,8 @@ pub struct Setup {
     pub env: Box<dyn Environment>,
     /// Makes the others.
     pub factory: EnvFactory,
+    /// Whether the task is a shipped one: the rule of its ends is then its own code.
+    pub shipped: bool,
     /// Makes the agent.
     pub agent: Arc<dyn AgentFactory>,
     /// Makes the model, and fits it, where there is one.

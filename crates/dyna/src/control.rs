@@ -14,13 +14,24 @@ use foresee_world_model::WorldModel;
 /// What the actions are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// To learn from: with exploration. The step of each environment so far addresses the draws.
-    Explore {
-        /// Steps of one environment.
-        step: u64,
-    },
+    /// To learn from: with exploration.
+    Explore,
     /// To be evaluated: the best that the controller knows.
     Evaluate,
+}
+
+/// `N` observations that ask for actions. A random draw of row `n` is addressed by `lanes[n]` and `steps[n]`, so that it
+/// depends neither on the other rows nor on how many there are.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// What the actions are for.
+    pub mode: Mode,
+    /// The number of each row's environment in training, of its episode in an evaluation, `[N]`.
+    pub lanes: &'a [usize],
+    /// Steps so far, of the environment in training and of the episode in an evaluation, `[N]`.
+    pub steps: &'a [u64],
+    /// Observations, `[N, O]`.
+    pub obs: &'a [f32],
 }
 
 /// What a controller may use.
@@ -28,7 +39,10 @@ pub enum Mode {
 pub struct Knowledge<'a> {
     /// The agent: its actor and values.
     pub agent: &'a dyn Agent,
-    /// The world model, where the run has one and the controller [needs](Controller::needs_model) it.
+    /// The world model, where the run has one, from its first training call on. [`Run::evaluate_snapshot`] loads it for a
+    /// controller that [needs](Controller::needs_model) it.
+    ///
+    /// [`Run::evaluate_snapshot`]: crate::Run::evaluate_snapshot
     pub model: Option<&'a dyn WorldModel>,
     /// When an episode ends.
     pub termination: &'a Termination,
@@ -40,12 +54,13 @@ pub struct Knowledge<'a> {
 
 /// Turns observations into actions.
 pub trait Controller: Send {
-    /// Actions `[N, A]` in [-1, 1] for observations `[N, O]` of as many environments; `envs` `[N]` are their numbers.
-    fn act(&mut self, knowledge: &Knowledge<'_>, envs: &[usize], obs: &[f32], mode: Mode) -> Vec<f32>;
+    /// Actions `[N, A]` in [-1, 1] for `N` observations.
+    fn act(&mut self, knowledge: &Knowledge<'_>, observed: &Observed<'_>) -> Vec<f32>;
 
-    /// An episode begins in environment number `env`: what is remembered of the last one is forgotten.
-    fn begin(&mut self, env: usize) {
-        let _ = env;
+    /// An episode begins in a lane: what is remembered of the last one there is forgotten. It is called before the first
+    /// action of every episode.
+    fn begin(&mut self, lane: usize) {
+        let _ = lane;
     }
 
     /// Whether it asks the world model.
@@ -67,7 +82,7 @@ pub trait Controller: Send {
     }
 }
 
-/// Makes the controllers of a run: one for training and one for evaluations, so that neither disturbs the other.
+/// Makes the controllers of a run: one for training, and a fresh one for every evaluation, which disturbs nothing.
 pub type ControllerFactory = Arc<dyn Fn() -> Box<dyn Controller> + Send + Sync>;
 
 /// The agent's actor: sampled actions to explore, its evaluated action else.
@@ -75,18 +90,19 @@ pub type ControllerFactory = Arc<dyn Fn() -> Box<dyn Controller> + Send + Sync>;
 pub struct ActorController;
 
 impl Controller for ActorController {
-    fn act(&mut self, knowledge: &Knowledge<'_>, envs: &[usize], obs: &[f32], mode: Mode) -> Vec<f32> {
+    fn act(&mut self, knowledge: &Knowledge<'_>, observed: &Observed<'_>) -> Vec<f32> {
         let Knowledge { agent, seed, device, .. } = *knowledge;
-        let (actor, n) = (agent.actor(), envs.len());
+        let Observed { mode, lanes, steps, obs } = *observed;
+        let (actor, n) = (agent.actor(), lanes.len());
         let (obs_dim, action_dim) = (obs.len() / n.max(1), actor.action_dim());
-        let Mode::Explore { step } = mode else {
+        if mode == Mode::Evaluate {
             return tensors::to_vec(actor.mean(tensors::from_vec(obs.to_vec(), [n, obs_dim], device)));
-        };
-        // One upload. Environment `i` reads lane `i`.
+        }
+        // One upload.
         let stream = Stream::new(seed, "policy/act");
         let mut rows = Vec::with_capacity(n * (obs_dim + action_dim));
-        for (&env, obs) in envs.iter().zip(obs.chunks_exact(obs_dim)) {
-            let mut draws = stream.at(step, env as u32);
+        for ((&lane, &step), obs) in lanes.iter().zip(steps).zip(obs.chunks_exact(obs_dim)) {
+            let mut draws = stream.at(step, lane as u32);
             rows.extend_from_slice(obs);
             rows.extend((0..action_dim).map(|_| draws.normal()));
         }

@@ -7,7 +7,7 @@ use foresee_core::Stream;
 use foresee_env::config::MOST_ENVIRONMENTS;
 use foresee_env::{Autoreset, EnvError, EnvFactory, VectorEnvironment, VectorStep, Work};
 
-use crate::control::{Controller, Knowledge, Mode};
+use crate::control::{Controller, Knowledge, Mode, Observed};
 
 /// Steps after which an episode is cut that neither ends nor has a limit of its own.
 pub const LONGEST: u32 = 100_000;
@@ -60,8 +60,8 @@ impl Evaluator {
         Self { factory, seed, most, envs: None }
     }
 
-    /// How many environments are worth it: all that are asked for, or, where each is a process, as many as training has,
-    /// `count`, or the machine can run at once.
+    /// The most environments to evaluate in: as many as are asked for; where each is a process, the larger of `count`, which
+    /// training has, and the machine's threads.
     #[must_use]
     pub fn most(work: Work, count: usize) -> usize {
         match work {
@@ -95,6 +95,9 @@ impl Evaluator {
         knowledge: &Knowledge<'_>,
         episodes: usize,
     ) -> Result<Option<Evaluation>, EnvError> {
+        if episodes == 0 {
+            return Ok(Some(Evaluation { returns: Vec::new(), lengths: Vec::new() }));
+        }
         let starts = Stream::new(self.seed, "eval/reset");
         let envs = self.envs(episodes)?;
         let n = envs.count();
@@ -108,7 +111,9 @@ impl Evaluator {
                 *seed = playing.map(|episode| starts.at(0, episode as u32).bits64());
             }
             let begins: Vec<bool> = seeds.iter().map(Option::is_some).collect();
-            (0..n).filter(|&i| begins[i]).for_each(|i| controller.begin(i));
+            playing.iter().zip(&begins).filter(|(_, begins)| **begins).for_each(|(playing, _)| {
+                controller.begin(playing.expect("an episode that begins"));
+            });
             for (obs, reset) in obs.iter_mut().zip(envs.reset_where(&begins, &seeds)?) {
                 *obs = reset.map_or(std::mem::take(obs), |reset| reset.obs);
             }
@@ -118,7 +123,11 @@ impl Evaluator {
                 return Ok(Some(outcome));
             }
             let states: Vec<f32> = alive.iter().flat_map(|&i| &obs[i]).copied().collect();
-            let best = controller.act(knowledge, &alive, &states, Mode::Evaluate);
+            let lanes: Vec<usize> = playing.iter().flatten().copied().collect();
+            let steps: Vec<u64> = lanes.iter().map(|&episode| u64::from(outcome.lengths[episode])).collect();
+            let observed = Observed { mode: Mode::Evaluate, lanes: &lanes, steps: &steps, obs: &states };
+            let best = controller.act(knowledge, &observed);
+            assert_eq!(best.len(), alive.len() * action_dim, "a controller gives an action for every observation");
             let mut actions = vec![0.0; n * action_dim];
             for (&i, action) in alive.iter().zip(best.chunks_exact(action_dim)) {
                 actions[i * action_dim..][..action_dim].copy_from_slice(action);

@@ -23,7 +23,7 @@ pub mod run;
 pub mod schedule;
 
 pub use config::{Algo, Config, Parts, Problem, Setup};
-pub use control::{ActorController, Controller, ControllerFactory, Knowledge, Mode};
+pub use control::{ActorController, Controller, ControllerFactory, Knowledge, Mode, Observed};
 pub use evaluate::Evaluation;
 pub use record::Record;
 pub use run::{Run, RunError, RunState};

@@ -3,16 +3,17 @@
 #[allow(dead_code)] // Every test file uses its own part of it.
 mod common;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::Tensor;
 use common::{array, differing, finish, numbers, reported, tiny, whole};
-use foresee_core::{Kind, State, StateError};
-use foresee_dyna::{Config, Controller, Knowledge, Mode, Parts, Run, metrics};
+use foresee_core::{Kind, State, StateError, Stream};
+use foresee_dyna::{Config, Controller, Knowledge, Mode, Observed, Parts, Run, metrics};
 use foresee_env::classic::Pendulum;
 use foresee_env::{EnvError, EnvFactory, Environment, Reset, Spec, Step, dress};
-use foresee_nn::{StepDraws, ValueView};
+use foresee_nn::{StepDraws, ValueHeads, ValueView, tensors};
 use foresee_world_model::loss::{LossInput, ModelLoss};
 use foresee_world_model::{
     Diverged, FitReport, FitRequest, ModelFactory, ModelRequest, ModelStep, Trainer, TrainingRows, WorldModel,
@@ -210,30 +211,40 @@ fn a_model_of_ones_own_imagines_through_tensors_what_the_fused_rollouts_imagine(
     assert_ne!(first(&whole_with(&config, &with_hidden()).0), got_reward);
 }
 
-/// Looks one step ahead in the model at a few actions of the actor, and takes the one of the best reward and value.
-struct OneStep(Arc<AtomicUsize>);
+/// Looks one step ahead in the model at a few actions of the actor, and takes the one of the best reward and value. It
+/// remembers how many actions it has chosen in each lane's episode.
+struct OneStep {
+    calls: Arc<AtomicUsize>,
+    chosen: BTreeMap<usize, u64>,
+}
 
 impl Controller for OneStep {
-    fn act(&mut self, knowledge: &Knowledge<'_>, envs: &[usize], obs: &[f32], mode: Mode) -> Vec<f32> {
-        let Knowledge { agent, model, device, .. } = *knowledge;
-        let (n, obs_dim) = (envs.len(), obs.len() / envs.len());
-        let (actor, model) = (agent.actor(), model.expect("a controller that needs a model has one"));
-        self.0.fetch_add(1, Ordering::Relaxed);
-        let states = foresee_nn::tensors::from_vec(obs.to_vec(), [n, obs_dim], device);
-        let step = if let Mode::Explore { step } = mode { step } else { 1 << 40 };
-        let view = agent.values(foresee_nn::ValueHeads::Target, false);
+    fn act(&mut self, knowledge: &Knowledge<'_>, observed: &Observed<'_>) -> Vec<f32> {
+        let Knowledge { agent, model, device, seed, .. } = *knowledge;
+        let Observed { mode, lanes, steps, obs } = *observed;
+        let (n, obs_dim) = (lanes.len(), obs.len() / lanes.len());
+        let (actor, model) = (agent.actor(), model.expect("a model that was fitted"));
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        for (lane, &step) in lanes.iter().zip(steps) {
+            let chosen = self.chosen.get_mut(lane).expect("an episode that was begun");
+            assert!(mode == Mode::Explore || *chosen == step, "lane {lane}: {chosen} actions, {step} steps");
+            *chosen += 1;
+        }
+        let states = tensors::from_vec(obs.to_vec(), [n, obs_dim], device);
+        let view = agent.values(ValueHeads::Target, false);
         let mut best: Vec<(f32, Vec<f32>)> = vec![(f32::NEG_INFINITY, vec![]); n];
         for candidate in 0..4 {
-            let normals = |name: &str, columns| {
-                let drawn = foresee_core::Stream::new(knowledge.seed, name).normals(4 * step + candidate, n, columns);
-                foresee_nn::tensors::from_vec(drawn, [n, columns], device)
-            };
-            let action = actor.sample(states.clone(), normals("test/action", actor.action_dim()));
-            let noise = normals("test/noise", model.noise_width()).mul_scalar(0.0);
+            let stream = Stream::new(seed, &format!("test/action/{candidate}"));
+            let mut normals = Vec::new();
+            for (&lane, &step) in lanes.iter().zip(steps) {
+                let mut draws = stream.at(step, lane as u32);
+                normals.extend((0..actor.action_dim()).map(|_| draws.normal()));
+            }
+            let action = actor.sample(states.clone(), tensors::from_vec(normals, [n, actor.action_dim()], device));
+            let noise = Tensor::zeros([n, model.noise_width()], device);
             let ahead = model.step(states.clone(), action.clone(), &StepDraws { words: vec![0; n], noise });
             let value = view.values(ahead.next_obs).mean_dim(0).squeeze_dim::<1>(0);
-            let worth = foresee_nn::tensors::to_vec(ahead.reward + value);
-            let actions = foresee_nn::tensors::to_vec(action);
+            let (worth, actions) = (tensors::to_vec(ahead.reward + value), tensors::to_vec(action));
             for ((best, worth), action) in best.iter_mut().zip(worth).zip(actions.chunks_exact(actor.action_dim())) {
                 if worth > best.0 {
                     *best = (worth, action.to_vec());
@@ -241,6 +252,23 @@ impl Controller for OneStep {
             }
         }
         best.into_iter().flat_map(|(_, action)| action).collect()
+    }
+
+    fn begin(&mut self, lane: usize) {
+        self.chosen.insert(lane, 0);
+    }
+
+    fn save(&self) -> State {
+        let mut state = State::new();
+        state.put("lanes", self.chosen.keys().map(|&lane| lane as u64).collect::<Vec<_>>());
+        state.put("chosen", self.chosen.values().copied().collect::<Vec<_>>());
+        state
+    }
+
+    fn load(&mut self, mut state: State) -> Result<(), StateError> {
+        let lanes = state.u64s("lanes")?.1.into_iter().map(|lane| lane as usize);
+        self.chosen = lanes.zip(state.u64s("chosen")?.1).collect();
+        state.finish()
     }
 
     fn needs_model(&self) -> bool {
@@ -252,13 +280,20 @@ impl Controller for OneStep {
 fn a_planner_acts_in_training_and_evaluation_and_eval_loads_the_model_for_it() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&calls);
-    let parts = Parts { controller: Arc::new(move || Box::new(OneStep(Arc::clone(&counter)))), ..Parts::default() };
+    let parts = Parts {
+        controller: Arc::new(move || {
+            Box::new(OneStep { calls: Arc::clone(&counter), chosen: BTreeMap::new() }) as Box<dyn Controller>
+        }),
+        ..Parts::default()
+    };
     let mut config = tiny(Some("mse"));
     config.training.eval_every = 1000;
     let (records, state) = whole_with(&config, &parts);
     // Ten real steps after the exploration, and two episodes of 200 steps side by side.
     assert_eq!(calls.swap(0, Ordering::Relaxed), 10 + 200);
     assert_eq!(cut(&config, &parts), (records.clone(), state.clone()));
+    // Ten actions after the exploration, at the time limit's reset on the way forgotten.
+    assert_eq!(numbers(&state, "controller.chosen"), [5.0]);
     calls.store(0, Ordering::Relaxed);
     let open = |parts: &Parts| config.clone().open_with(parts).expect("a possible configuration");
     let (outcome, _) = Run::evaluate_snapshot(open(&parts), state.clone(), 2).expect("its own state");

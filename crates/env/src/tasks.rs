@@ -133,6 +133,12 @@ impl Tasks {
         shipped().chain(added.filter(move |id| !shipped().any(|shipped| shipped == *id)))
     }
 
+    /// Whether a program added the task of this id.
+    #[must_use]
+    pub fn is_added(&self, id: &str) -> bool {
+        self.added.iter().any(|task| task.id == id)
+    }
+
     /// The task of `[env]` alone, and its time limit from outside.
     fn task(&self, config: &EnvConfig) -> Result<(Box<dyn Environment>, Option<u32>), EnvError> {
         let id = &config.id;

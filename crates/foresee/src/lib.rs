@@ -123,15 +123,15 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use foresee::control::{ActorController, Controller, Knowledge, Mode};
+//! use foresee::control::{ActorController, Controller, Knowledge, Observed};
 //! use foresee::{Config, Parts, Run, config};
 //!
 //! /// Half of what the actor would do.
 //! struct Careful;
 //!
 //! impl Controller for Careful {
-//!     fn act(&mut self, knowledge: &Knowledge<'_>, envs: &[usize], obs: &[f32], mode: Mode) -> Vec<f32> {
-//!         let bold = ActorController.act(knowledge, envs, obs, mode);
+//!     fn act(&mut self, knowledge: &Knowledge<'_>, observed: &Observed<'_>) -> Vec<f32> {
+//!         let bold = ActorController.act(knowledge, observed);
 //!         bold.into_iter().map(|action| 0.5 * action).collect()
 //!     }
 //! }

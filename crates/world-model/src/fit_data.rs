@@ -47,7 +47,11 @@ impl<'a> TrainingRows<'a> {
         Self { batch, weights: Some(weights), on_device: None }
     }
 
-    /// The same rows where the device has them already: what is computed there from them is not sent again.
+    /// The same rows where the device has them already, in their order, perhaps with room for more: what is computed there
+    /// from them is not sent again.
+    ///
+    /// # Panics
+    /// When a fit begins, if there are fewer of them.
     #[must_use]
     pub fn on_device(self, on_device: Option<DeviceTransitions<'a>>) -> Self {
         Self { on_device, ..self }
@@ -121,6 +125,8 @@ impl FitData {
         let normalizer = given.cloned().unwrap_or_else(|| Normalizer::from_rows(&inputs, inputs.len() / n));
         let split = Split::new(n, config.fit.holdout, config.ensemble.members, call.seed, call.call);
         let terms = loss.row_terms(&CallRows::new(batch, device).mirrored(on_device), view);
+        let (given, heads) = (terms.rows(), terms.heads());
+        assert!(heads == 0 || given == n, "{loss:?} gave terms for {given} rows of {n}");
         let diagnostics = loss.diagnostics(&terms);
         let add_mse = loss.is_value_aware() && call.real_step < config.loss.add_mse_until;
         let with = Company { needs: loss.needs(), terms: &terms, row_weights: weights, split: &split, add_mse };

@@ -57,7 +57,8 @@ pub trait WorldModel: Send {
     /// tracked; the model's parameters are constants.
     fn step(&self, obs: Tensor<2>, action: Tensor<2>, draws: &StepDraws) -> ModelStep;
 
-    /// The ensemble behind it, where there is one: opens the fused rollouts.
+    /// The ensemble behind it: opens the fused rollouts, which step it without [`WorldModel::step`]. A model that changes
+    /// the ensemble's prediction returns `None`.
     fn ensemble(&self) -> Option<&Ensemble> {
         None
     }

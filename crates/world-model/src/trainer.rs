@@ -90,9 +90,16 @@ impl Trainer {
     /// A fresh ensemble for observations and actions of `[O, A]` entries, fitted under `loss`.
     ///
     /// # Panics
-    /// If the loss fits a variance and the config's head has none, which [`ModelConfig::problem`] finds.
+    /// If the loss fits a variance and the config's head has none, which [`ModelConfig::problem`] finds; or if another loss
+    /// scores its holdout and needs to know the agent.
     #[must_use]
     pub fn new(config: &ModelConfig, loss: Arc<dyn ModelLoss>, dims: [usize; 2], seed: u64, device: &Device) -> Self {
+        let alone = loss.score().is_none_or(|score| !score.is_value_aware());
+        assert!(
+            alone,
+            "{:?} scores the holdout of {loss:?}, and asks the agent, which only the loss itself may",
+            loss.score()
+        );
         let ensemble = Ensemble::new(&config.ensemble, config.head(&*loss), dims, seed, device);
         let fit = &config.fit;
         let adam = AdamConfig { decay: fit.decay, decay_form: fit.decay_form, ..AdamConfig::new(fit.lr) };
@@ -234,8 +241,10 @@ impl Trainer {
     fn holdout_scores(&self, data: &FitData, view: &dyn ValueView) -> Vec<f64> {
         match &data.store {
             Store::Host(rows) => {
-                let score = self.loss.scoring().panel().expect("a scoring loss with a panel form");
-                self.mean_over(data, steps::scores(&self.ensemble, score, rows, &data.split.holdout, view))
+                let scoring = self.loss.scoring();
+                let score = scoring.panel().expect("a scoring loss with a panel form");
+                let add_mse = rows.add_mse && scoring.is_value_aware();
+                self.mean_over(data, steps::scores(&self.ensemble, (score, add_mse), rows, &data.split.holdout, view))
             }
             Store::Tensors(tensors) => self.mean_in_tensors(data, tensors, |rows| {
                 let predict = |inputs| self.ensemble.predict(inputs);

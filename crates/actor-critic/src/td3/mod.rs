@@ -93,8 +93,10 @@ pub struct Td3 {
     actor: Trained<DeterministicActor>,
     critic: Trained<Critic>,
     updates: u64,
-    /// Of the last update: the critics' loss, the mean target, and where it was updated the actor's loss, `[1]` each.
-    losses: Option<(Tensor<1>, Tensor<1>, Option<Tensor<1>>)>,
+    /// Of the last update: the critics' loss and the mean target, `[1]` each.
+    losses: Option<(Tensor<1>, Tensor<1>)>,
+    /// The actor's loss at its last step, `[1]`.
+    actor_loss: Option<Tensor<1>>,
 }
 
 impl Td3 {
@@ -111,6 +113,7 @@ impl Td3 {
             critic: Trained::new(critic, config.critic_lr),
             updates: 0,
             losses: None,
+            actor_loss: None,
         }
     }
 
@@ -132,7 +135,7 @@ impl Agent for Td3 {
         self.updates += 1;
         if batch.rows() == 0 {
             let zero = || Tensor::zeros([1], &self.device);
-            self.losses = Some((zero(), zero(), None));
+            self.losses = Some((zero(), zero()));
             return;
         }
         let batch = batch.tensors(self.dims, &self.device);
@@ -145,7 +148,7 @@ impl Agent for Td3 {
         });
 
         // Actor and targets.
-        let actor_loss = actors_turn.then(|| {
+        if actors_turn {
             // The critics are constants here: their weights are not tracked.
             let critic = &self.critic.net;
             let loss = self.actor.descend(|actor| {
@@ -154,9 +157,9 @@ impl Agent for Td3 {
             });
             self.actor.target.polyak(&self.actor.net, self.config.tau);
             self.critic.target.polyak(&self.critic.net, self.config.tau);
-            loss
-        });
-        self.losses = Some((critic_loss, y.mean(), actor_loss));
+            self.actor_loss = Some(loss);
+        }
+        self.losses = Some((critic_loss, y.mean()));
     }
 
     fn updates(&self) -> u64 {
@@ -164,11 +167,11 @@ impl Agent for Td3 {
     }
 
     fn report(&self) -> Vec<(&'static str, f64)> {
-        let Some((critic_loss, target_mean, actor_loss)) = &self.losses else { return vec![] };
+        let Some((critic_loss, target_mean)) = &self.losses else { return vec![] };
         let number = |tensor: &Tensor<1>| f64::from(tensors::to_f32(tensor.clone()));
         let mut values =
             vec![(metrics::CRITIC_LOSS, number(critic_loss)), (metrics::TARGET_VALUE, number(target_mean))];
-        values.extend(actor_loss.as_ref().map(|loss| (metrics::ACTOR_LOSS, number(loss))));
+        values.extend(self.actor_loss.as_ref().map(|loss| (metrics::ACTOR_LOSS, number(loss))));
         values.push((metrics::UPDATES, self.updates as f64));
         values
     }
@@ -206,7 +209,7 @@ impl Agent for Td3 {
         self.critic.target.load(state.part("target"))?;
         self.critic.adam.load(&self.critic.net, state.part("critic_adam"))?;
         self.updates = state.u64("updates")?;
-        self.losses = None;
+        (self.losses, self.actor_loss) = (None, None);
         state.finish()
     }
 }

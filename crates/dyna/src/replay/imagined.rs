@@ -76,8 +76,8 @@ impl ImaginedBuffer {
         }
     }
 
-    /// Lets `write` store rows on the device: it is given the ring and the position of the next row, goes on at 0 behind
-    /// the last one, and answers with how many rows it has written and what else it has to say.
+    /// Stores rows on the device: `write` gets the ring and the next position, wraps at the capacity, and returns the
+    /// number of rows that it wrote and a value to pass on.
     ///
     /// # Panics
     /// If the rows are in host memory.
@@ -178,7 +178,7 @@ impl ImaginedBuffer {
         let (start, stored) = (self.next, self.capacity.min(self.len() + rows));
         match &mut self.rows {
             Rows::Host(all) => {
-                self.next = (start + rows) % self.capacity;
+                self.next = (start + rows) % self.capacity.max(1);
                 set_rows(all, stored);
                 fill(Claim { batch: all, start })
             }

@@ -160,6 +160,9 @@ impl Replay {
 
     /// The batch of agent update number `update`: `rows` rows, of which a share of `real_ratio` is real. `noise_streams` are
     /// those whose normals `[B, A]` the update will ask for.
+    ///
+    /// # Panics
+    /// If nothing real is stored, or the ratio is not one of 0 to 1.
     #[must_use]
     pub fn draw(
         &mut self,
@@ -169,6 +172,8 @@ impl Replay {
         noise_streams: &'static [&'static str],
     ) -> Drawn<'_> {
         let Self { real, imagined, batch } = self;
+        assert!(real.rows().rows > 0, "a batch of a replay in which nothing real is stored");
+        assert!((0.0..=1.0).contains(&real_ratio), "a share of real rows of {real_ratio}");
         let shares = shares(rows, real_ratio, imagined.len());
         let streams = StreamNoise { seed, update };
         // The kernel fills two streams; an agent with fewer gets one that it does not ask for.

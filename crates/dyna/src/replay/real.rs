@@ -13,7 +13,7 @@ use foresee_world_model::TrainingRows;
 
 use super::{DeviceRows, Sequences};
 
-/// An append-only buffer: its saved arrays grow at their ends alone, so that a checkpoint stores only what is new.
+/// An append-only buffer: its saved rows grow at their ends alone, so that a checkpoint stores only what is new.
 #[derive(Debug, Default)]
 pub struct RealBuffer {
     rows: Batch,

@@ -29,6 +29,7 @@ use foresee_core::Stream;
 use foresee_core::termination::Bound;
 use foresee_nn::cube::{NetShape, Tile, buffer, empty, is_cube, random, tensor};
 use foresee_nn::{Mlp, Parameters as _, tensors};
+use foresee_world_model::Ensemble;
 
 use self::plan::BLOCK;
 use self::step::{Form, NowLaunch};
@@ -129,6 +130,14 @@ pub fn step_under(
         buffers.step(imagination, clock, 0, ring, position);
     }
     buffers.outcome()
+}
+
+/// Whether kernels can imagine with these networks: at most 256 elites, and a row of both fits the device's shared memory.
+#[must_use]
+pub fn takes(ensemble: &Ensemble, policy: &Policy) -> bool {
+    let shapes = [policy.net(), &ensemble.net].map(|net| NetShape::from(net.layout().as_ref()));
+    let hardware = &buffer(policy.net().slot().get().clone()).client.properties().hardware.clone();
+    (1..=BLOCK).contains(&ensemble.elites.len()) && Tile::tallest(hardware, &[&shapes[0], &shapes[1]], 0).is_some()
 }
 
 /// Where a step's actions come from.

@@ -65,7 +65,9 @@ impl Form {
     #[must_use]
     pub fn fastest(model: &dyn WorldModel, actor: &dyn Actor, device: &Device) -> Self {
         match (model.ensemble(), actor.policy()) {
-            (Some(_), Some(_)) => Self::fused(device),
+            (Some(ensemble), Some(policy)) if !runs_kernels(device) || kernels_take(ensemble, policy) => {
+                Self::fused(device)
+            }
             _ => Self::Tensors,
         }
     }
@@ -128,6 +130,17 @@ pub struct Rollout {
     reward_sum: f64,
     /// Not part of the state: buffers of the steps, and what the last one said besides.
     workspace: cpu::Workspace,
+}
+
+/// Whether the kernels have room for these networks.
+#[cfg(feature = "wgpu")]
+fn kernels_take(ensemble: &Ensemble, policy: &Policy) -> bool {
+    kernel::takes(ensemble, policy)
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn kernels_take(_: &Ensemble, _: &Policy) -> bool {
+    false
 }
 
 /// How a step's rows go on.
@@ -222,13 +235,13 @@ impl Rollout {
         self.step(&World::new(imagination), buffer)
     }
 
-    /// [`Rollout::advance`] with what it reads at hand, in host memory: rows stand in the buffer in the order of their
+    /// [`Rollout::advance`] with a [`World`] that the caller keeps, in host memory: rows stand in the buffer in the order of their
     /// lanes. After a call's first step no memory is taken.
     pub fn step(&mut self, world: &World<'_>, buffer: &mut ImaginedBuffer) -> bool {
         self.on_panels(world, None, buffer)
     }
 
-    /// The same under given actions of the live rows, `[B, A]` in the order of their lanes.
+    /// One imagined step of every live row under given actions, `[B, A]` in the order of their lanes.
     ///
     /// # Panics
     /// If there is not one action a live row.

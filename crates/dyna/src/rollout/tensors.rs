@@ -17,6 +17,9 @@ use crate::replay::{Claim, ImaginedBuffer};
 pub(super) fn step(rollout: &mut Rollout, setting: &Setting<'_>, buffer: &mut ImaginedBuffer) -> bool {
     let Setting { model, actor, termination, seed, device } = *setting;
     let (rows, clock) = (rollout.lanes.len(), (rollout.call << 16) | rollout.done as u64);
+    if rows == 0 {
+        return true;
+    }
     let obs_dim = rollout.obs.len() / rows;
     let streams = Streams::new(seed);
     let normals = |stream: Stream, columns: usize| {

@@ -16,7 +16,7 @@ impl Run {
         let turn = Turn {
             knowledge: Knowledge {
                 agent: &*self.agent,
-                model: self.model.as_deref(),
+                model: self.model.as_deref().filter(|_| self.counters.fits > 0),
                 termination: &self.termination,
                 seed: self.config.seed,
                 device: &self.device,

@@ -10,16 +10,22 @@ use super::RunError;
 /// Entries of an observation that a message shows.
 const SHOWN: usize = 16;
 
-/// Whether the rule is held against real transitions: that of a light task is the task's own code.
-pub(super) fn watched(spec: &Spec) -> bool {
-    spec.work != Work::Light && spec.termination.is_some()
+/// Whether the rule is held against real transitions: that of a shipped light task is the task's own code.
+pub(super) fn watched(spec: &Spec, shipped: bool) -> bool {
+    (spec.work != Work::Light || !shipped) && spec.termination.is_some()
 }
 
-/// Whether a real transition to `next_obs` `[O]` ended, or not, against the rule.
+/// Whether a real transition to `next_obs` `[O]` ended, or not, against a rule that is watched.
 ///
 /// # Errors
 /// If it ended and there is no rule: every imagined state would go on for ever.
-pub(super) fn mismatch(spec: &Spec, next_obs: &[f32], terminated: bool, env_step: u64) -> Result<bool, RunError> {
+pub(super) fn mismatch(
+    spec: &Spec,
+    watched: bool,
+    next_obs: &[f32],
+    terminated: bool,
+    env_step: u64,
+) -> Result<bool, RunError> {
     if terminated && spec.termination.is_none() {
         let mut shown = next_obs.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
         if next_obs.len() > SHOWN {
@@ -27,7 +33,7 @@ pub(super) fn mismatch(spec: &Spec, next_obs: &[f32], terminated: bool, env_step
         }
         return Err(RunError::NoTerminationRule { env_step, id: spec.id.clone(), obs: shown });
     }
-    Ok(watched(spec) && terminated != spec.terminates(next_obs))
+    Ok(watched && terminated != spec.terminates(next_obs))
 }
 
 #[cfg(test)]
@@ -49,8 +55,8 @@ mod tests {
     #[test]
     fn an_end_without_a_rule_ends_the_run_with_an_example_of_one_that_can_be_read() {
         let unknown = spec(Work::Outside, None);
-        assert!(!mismatch(&unknown, &[0.5], false, 7).unwrap());
-        let error = mismatch(&unknown, &[0.5, -2.0], true, 7).unwrap_err().to_string();
+        assert!(!mismatch(&unknown, true, &[0.5], false, 7).unwrap());
+        let error = mismatch(&unknown, true, &[0.5, -2.0], true, 7).unwrap_err().to_string();
         let (what, hint) = error.split_once("\nhint: ").unwrap();
         assert_eq!(
             what,
@@ -62,7 +68,7 @@ mod tests {
         assert_eq!(rule.bounds.len(), 1);
         assert!(hint.contains("`env.termination = {}`"));
 
-        let long = mismatch(&unknown, &[0.0; 348], true, 7).unwrap_err().to_string();
+        let long = mismatch(&unknown, true, &[0.0; 348], true, 7).unwrap_err().to_string();
         assert!(long.contains("0, … 348 entries]") && long.len() < 600, "{long}");
     }
 
@@ -72,9 +78,12 @@ mod tests {
             for (x, terminated, want) in
                 [(0.8, false, false), (0.6, true, false), (0.8, true, true), (0.6, false, true)]
             {
-                assert_eq!(mismatch(&spec(work, Some(upright())), &[x], terminated, 1).unwrap(), want, "{x}");
+                let spec = spec(work, Some(upright()));
+                assert_eq!(mismatch(&spec, watched(&spec, true), &[x], terminated, 1).unwrap(), want, "{x}");
             }
         }
-        assert!(!mismatch(&spec(Work::Light, Some(upright())), &[0.8], true, 1).unwrap());
+        let light = spec(Work::Light, Some(upright()));
+        assert!(!mismatch(&light, watched(&light, true), &[0.8], true, 1).unwrap());
+        assert!(mismatch(&light, watched(&light, false), &[0.8], true, 1).unwrap(), "of another crate");
     }
 }

@@ -53,7 +53,7 @@ pub enum RunError {
     },
     /// The agent's training diverged.
     #[error(
-        "at environment step {env_step}: the agent diverged: `{metric}` is {value}\nhint: lower `agent.critic_lr` or `training.updates_per_step`, or try `agent.normalized_features = true`"
+        "at environment step {env_step}: the agent diverged: `{metric}` is {value}\nhint: lower the agent's step sizes or `training.updates_per_step`; of `sac` also try `agent.normalized_features = true`"
     )]
     Agent {
         /// Real steps taken.

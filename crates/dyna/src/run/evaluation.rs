@@ -17,14 +17,14 @@ impl Run {
         let (env_step, stop) = (self.clock.now, Arc::clone(&self.stop));
         let knowledge = Knowledge {
             agent: &*self.agent,
-            model: self.model.as_deref(),
+            model: self.model.as_deref().filter(|_| self.counters.fits > 0),
             termination: &self.termination,
             seed: self.config.seed,
             device: &self.device,
         };
         let outcome = self.evaluator.evaluate_unless(
             &|| stop.load(Ordering::Relaxed),
-            &mut *self.examinee,
+            &mut *(self.controllers)(),
             &knowledge,
             self.config.training.eval_episodes,
         );
@@ -55,12 +55,12 @@ impl Run {
         let env_step = self.clock.now;
         let knowledge = Knowledge {
             agent: &*self.agent,
-            model: self.model.as_deref(),
+            model: self.model.as_deref().filter(|_| self.counters.fits > 0),
             termination: &self.termination,
             seed: self.config.seed,
             device: &self.device,
         };
-        let outcome = self.evaluator.evaluate(&mut *self.examinee, &knowledge, episodes);
+        let outcome = self.evaluator.evaluate(&mut *(self.controllers)(), &knowledge, episodes);
         outcome.map_err(|error| RunError::Env { env_step, error })
     }
 
@@ -74,7 +74,7 @@ impl Run {
         mut state: RunState,
         episodes: usize,
     ) -> Result<(Evaluation, u64), RunError> {
-        let Setup { config, env, factory, agent, model, controller } = setup;
+        let Setup { config, env, factory, agent, model, controller, .. } = setup;
         let (device, spec) = (config.device.open()?, env.spec().clone());
         let dims = [spec.observation_space.dim(), spec.action_space.dim()];
         let mut agent = agent.build(dims, config.seed, &device);

@@ -55,4 +55,9 @@ pub(super) trait Experience: Send {
     fn lost(&self) -> &[EnvError] {
         &[]
     }
+
+    /// The lanes in which episodes began anew then.
+    fn begun_anew(&self) -> &[usize] {
+        &[]
+    }
 }

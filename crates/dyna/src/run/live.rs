@@ -6,7 +6,7 @@ use foresee_env::{EnvError, Spec, VectorEnvironment, VectorStep};
 
 use super::experience::{Experience, Turn, Turned};
 use super::{RunError, ends};
-use crate::control::Mode;
+use crate::control::{Mode, Observed};
 use crate::replay::RealBuffer;
 
 /// The episode under way in one environment.
@@ -23,12 +23,16 @@ pub(super) struct Live {
     /// One an environment.
     episodes: Vec<Episode>,
     lost: Vec<EnvError>,
+    /// Whether ends are held against the rule.
+    watched: bool,
+    /// The environments that they are of.
+    begun_anew: Vec<usize>,
 }
 
 impl Live {
     /// Environments that wait for their first reset.
-    pub(super) fn new(envs: VectorEnvironment) -> Self {
-        Self { envs, episodes: Vec::new(), lost: Vec::new() }
+    pub(super) fn new(envs: VectorEnvironment, watched: bool) -> Self {
+        Self { envs, episodes: Vec::new(), lost: Vec::new(), watched, begun_anew: Vec::new() }
     }
 
     /// Begins an episode in every environment.
@@ -53,8 +57,8 @@ impl Live {
             return Stream::new(turn.knowledge.seed, "policy/explore").uniforms(step, n, actions);
         }
         let obs: Vec<f32> = self.episodes.iter().flat_map(|episode| &episode.obs).copied().collect();
-        let envs: Vec<usize> = (0..n).collect();
-        turn.controller.act(&turn.knowledge, &envs, &obs, Mode::Explore { step })
+        let (lanes, steps): (Vec<usize>, _) = ((0..n).collect(), vec![step; n]);
+        turn.controller.act(&turn.knowledge, &Observed { mode: Mode::Explore, lanes: &lanes, steps: &steps, obs: &obs })
     }
 
     /// Begins new episodes in the environments that could not be brought back.
@@ -75,6 +79,7 @@ impl Live {
                 real.cut(i);
             }
         }
+        self.begun_anew = (0..mask.len()).filter(|&i| mask[i]).collect();
         self.lost = lost.into_iter().flatten().collect();
         Ok(())
     }
@@ -101,7 +106,9 @@ impl Experience for Live {
             episode.reward_sum += step.reward;
             episode.length += 1;
             let next_obs = last.map_or_else(|| step.obs.clone(), |last| last.obs);
-            if watch_ends && ends::mismatch(self.envs.spec(), &next_obs, step.terminated, now + i as u64 + 1)? {
+            if watch_ends
+                && ends::mismatch(self.envs.spec(), self.watched, &next_obs, step.terminated, now + i as u64 + 1)?
+            {
                 turned.mismatches += 1;
             }
             real.push_from(
@@ -139,6 +146,10 @@ impl Experience for Live {
 
     fn lost(&self) -> &[EnvError] {
         &self.lost
+    }
+
+    fn begun_anew(&self) -> &[usize] {
+        &self.begun_anew
     }
 }
 

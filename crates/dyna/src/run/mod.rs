@@ -46,7 +46,7 @@ use self::clock::Clock;
 use self::experience::Experience;
 use self::live::Live;
 use crate::config::{Algo, Config, Setup};
-use crate::control::{Controller, Knowledge};
+use crate::control::{Controller, ControllerFactory, Knowledge};
 use crate::evaluate::Evaluator;
 use crate::metrics;
 use crate::record::Record;
@@ -93,13 +93,14 @@ pub struct Run {
     rollouts: rollout::Form,
     controller: Box<dyn Controller>,
     replay: Replay,
-    /// When an episode ends.
+    /// When an episode ends, and whether real ends are held against it.
     termination: Termination,
+    watched: bool,
     phase: Phase,
     counters: Counters,
     evaluator: Evaluator,
-    /// Acts in evaluations.
-    examinee: Box<dyn Controller>,
+    /// Makes who acts in an evaluation.
+    controllers: ControllerFactory,
     last_eval: Option<f64>,
     best_eval: Option<f64>,
     stop: Arc<AtomicBool>,
@@ -120,7 +121,9 @@ impl Run {
     /// As [`Run::new`].
     pub fn begin(setup: Setup) -> Result<Self, RunError> {
         let seed = setup.config.seed;
-        Self::prepare_with(setup, |live| live.reset(seed))
+        let mut run = Self::prepare_with(setup, |live| live.reset(seed))?;
+        (0..run.clock.turn as usize).for_each(|lane| run.controller.begin(lane));
+        Ok(run)
     }
 
     /// Everything but the first resets.
@@ -129,7 +132,7 @@ impl Run {
     }
 
     fn prepare_with(setup: Setup, begin: impl FnOnce(&mut Live) -> Result<(), RunError>) -> Result<Self, RunError> {
-        let Setup { config, env, factory, agent, model, controller } = setup;
+        let Setup { config, env, factory, shipped, agent, model, controller } = setup;
         let device = config.device.open()?;
         let envs = VectorEnvironment::beside(env, &factory, config.env.count, Autoreset::SameStep)
             .map_err(|error| RunError::Env { env_step: 0, error })?;
@@ -156,7 +159,8 @@ impl Run {
             Some(model) => rollout::Form::fastest(&**model, agent.actor(), &device),
             None => rollout::Form::Tensors,
         };
-        let mut live = Live::new(envs);
+        let watched = ends::watched(spec, shipped);
+        let mut live = Live::new(envs, watched);
         begin(&mut live)?;
         Ok(Self {
             clock: Clock::new(live.ticks()),
@@ -165,9 +169,10 @@ impl Run {
             model,
             rollouts,
             controller: controller(),
-            examinee: controller(),
+            controllers: controller,
             replay: Replay::new(capacity, dims, &device),
             termination,
+            watched,
             phase: Phase::Act,
             counters: Counters::default(),
             evaluator,
@@ -266,7 +271,9 @@ impl Run {
         // Steps just taken after exploration ended.
         let total = self.clock.since(training.explore_steps) * training.updates_per_step;
         let end = total.min(done + UPDATES_A_SLICE);
-        let dynamics = self.model.as_deref().map(|model| TaskDynamics { model, termination: &self.termination });
+        // A model that was never fitted is nothing to learn from.
+        let fitted = self.model.as_deref().filter(|_| self.counters.fits > 0);
+        let dynamics = fitted.map(|model| TaskDynamics { model, termination: &self.termination });
         let streams = self.agent.noise_streams();
         for _ in done..end {
             let counter = [*seed, self.agent.updates()];

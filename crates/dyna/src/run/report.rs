@@ -1,6 +1,6 @@
 //! Numbers of a run that take more than naming them.
 
-use super::{Run, RunError, ends};
+use super::{Run, RunError};
 use crate::metrics;
 use crate::record::Record;
 
@@ -9,7 +9,7 @@ impl Run {
     pub(super) fn training_record(&self) -> Result<Record, RunError> {
         let mut values = self.agent.report();
         let env_step = self.clock.now;
-        if self.model.is_some() && ends::watched(self.spec()) {
+        if self.model.is_some() && self.watched {
             values.push((metrics::TERMINATION_MISMATCH, self.counters.mismatches as f64 / env_step as f64));
         }
         match values.iter().find(|(_, value)| !value.is_finite()) {

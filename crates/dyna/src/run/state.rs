@@ -43,7 +43,8 @@ impl Run {
         state
     }
 
-    /// The run that a snapshot was taken of, under its configuration.
+    /// The run that a snapshot was taken of, under its configuration, of what is shipped; with parts of your own:
+    /// [`Run::resume`].
     ///
     /// # Errors
     /// If the configuration is impossible or the state is not one of its runs.
@@ -91,6 +92,7 @@ impl Run {
         (run.counters, run.clock.now) = Counters::restore(state.part("counters"))?;
         run.experience.restore(&mut state, run.clock.now, config.seed, &mut run.replay.real)?;
         run.controller.load(state.part("controller"))?;
+        run.experience.begun_anew().iter().for_each(|&lane| run.controller.begin(lane));
         let mut phase = state.part("phase");
         let kind = phase.u64("kind")?;
         if kind == FIT && !same_model {

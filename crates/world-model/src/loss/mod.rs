@@ -89,8 +89,8 @@ pub trait ModelLoss: Debug + Send + Sync {
         false
     }
 
-    /// What it has to know of the agent about every row of a training call; the agent stands still during the call, so
-    /// this is computed once.
+    /// What it has to know of the agent about every row of a training call, in the order of the rows; the agent stands
+    /// still during the call, so this is computed once. A number of rows other than the call's panics.
     fn row_terms(&self, rows: &CallRows<'_>, view: &dyn ValueView) -> RowTerms {
         let _ = (rows, view);
         RowTerms::default()
@@ -99,7 +99,7 @@ pub trait ModelLoss: Debug + Send + Sync {
     /// Every row's loss under every member, `[E, B]`, differentiable in the prediction.
     fn per_row(&self, input: &LossInput<'_>) -> Tensor<2>;
 
-    /// The loss that scores the holdout, where it is not this one. It has no row terms of its own.
+    /// The loss that scores the holdout, where it is not this one; it [needs](ModelLoss::needs) nothing of the agent.
     fn score(&self) -> Option<&dyn ModelLoss> {
         None
     }

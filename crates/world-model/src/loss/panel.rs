@@ -74,8 +74,23 @@ impl<'a> Panel<'a> {
     }
 }
 
-/// The panel form as a loss writes it.
+/// How a Gaussian head's likelihood joins a loss's panel form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Likelihood {
+    /// It fits the variance around a mean that the loss fits.
+    OfVariance,
+    /// It fits mean and variance, and is the loss.
+    OfBoth,
+}
+
+/// The panel form as a loss writes it. A loss that [fits the variance](ModelLoss::fits_variance) by other means than the
+/// Gaussian likelihood has no such form: it trains through tensors.
 pub trait ChannelLoss: ModelLoss {
+    /// How a Gaussian head's likelihood joins it.
+    fn likelihood(&self) -> Likelihood {
+        Likelihood::OfVariance
+    }
+
     /// Adds what channel `c` costs to `loss`, and its derivative by the channel's mean to `slope`. Channels come in order,
     /// 0 to `O`; what is no sum over channels is added at one of them.
     fn channel<S: Simd>(&self, panel: &Panel<'_>, c: usize, loss: &mut Row, slope: &mut Row);
@@ -243,7 +258,8 @@ impl<L: ChannelLoss> Task for Gradient<'_, '_, L> {
             }
         });
         if let Some(both) = panel.bounds {
-            likelihood::<S>(this.fits_variance(), panel, both, (scale, &weights), gradient, &mut loss, bounds);
+            let fits_mean = this.likelihood() == Likelihood::OfBoth;
+            likelihood::<S>(fits_mean, panel, both, (scale, &weights), gradient, &mut loss, bounds);
         }
         weighted_total(&loss, &weights, panel.rows)
     }

@@ -1,9 +1,11 @@
 //! What a loss knows of the agent, row by row of a training call.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::Batch;
+use foresee_nn::host::is_host;
 use foresee_nn::{ValueView, tensors};
 
 use crate::gather::{gather_heads, numbers};
@@ -11,12 +13,16 @@ use crate::gather::{gather_heads, numbers};
 /// Rows whose values are taken at once: bounds the memory of one pass.
 const ROWS_AT_ONCE: usize = 8192;
 
-/// Numbers of every row, `[N, rows, K]`: `N` heads with `K` columns each. A loss says what they are.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Numbers of every row, `[N, rows, K]`: `N` heads with `K` columns each. A loss says what they are. They are in host
+/// memory, or on a device until somebody looks at them.
+#[derive(Clone, Debug, Default)]
 pub struct RowTerms {
     heads: usize,
     width: usize,
-    values: Vec<f32>,
+    rows: usize,
+    /// Row-major; read back when it is first looked at.
+    host: OnceLock<Vec<f32>>,
+    on_device: Option<Tensor<3>>,
 }
 
 impl RowTerms {
@@ -27,9 +33,18 @@ impl RowTerms {
     #[track_caller]
     #[must_use]
     pub fn new(heads: usize, width: usize, values: Vec<f32>) -> Self {
-        let whole = heads * width > 0 && values.len().is_multiple_of(heads * width);
+        let size = heads * width;
+        let whole = size > 0 && values.len().is_multiple_of(size);
         assert!(whole || values.is_empty(), "{} numbers of {heads} heads with {width} columns", values.len());
-        Self { heads, width, values }
+        let rows = values.len().checked_div(size).unwrap_or(0);
+        Self { heads, width, rows, host: values.into(), on_device: None }
+    }
+
+    /// Numbers `[N, rows, K]` that stay where they are.
+    #[must_use]
+    pub fn on_device(values: Tensor<3>) -> Self {
+        let [heads, rows, width] = values.dims();
+        Self { heads, width, rows, host: OnceLock::new(), on_device: Some(values) }
     }
 
     /// Heads, `N`; 0 where a loss has no terms.
@@ -53,14 +68,19 @@ impl RowTerms {
     /// Rows.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.values.len().checked_div(self.heads * self.width).unwrap_or(0)
+        self.rows
+    }
+
+    /// All numbers, row-major.
+    fn values(&self) -> &[f32] {
+        self.host.get_or_init(|| self.on_device.clone().map(tensors::to_vec).unwrap_or_default())
     }
 
     /// One head's numbers, `[rows, K]`.
     #[must_use]
     pub fn head(&self, head: usize) -> &[f32] {
-        let size = self.rows() * self.width;
-        &self.values[head * size..][..size]
+        let size = self.rows * self.width;
+        &self.values()[head * size..][..size]
     }
 
     /// One head's numbers of one row, `[K]`.
@@ -69,10 +89,12 @@ impl RowTerms {
         &self.head(head)[row * self.width..][..self.width]
     }
 
-    /// One head's numbers, to be changed, `[rows, K]`.
+    /// One head's numbers, to be changed in host memory, `[rows, K]`.
     pub fn head_mut(&mut self, head: usize) -> &mut [f32] {
-        let size = self.rows() * self.width;
-        &mut self.values[head * size..][..size]
+        let size = self.rows * self.width;
+        self.values();
+        self.on_device = None;
+        &mut self.host.get_mut().expect("numbers that were looked at")[head * size..][..size]
     }
 
     /// The numbers of given rows, member by member: `[E, B]` indices -> `[N, E, B, K]`.
@@ -82,9 +104,12 @@ impl RowTerms {
         gather_heads(&self.tensor(device), &rows)
     }
 
-    /// All of them on a device, `[N, rows, K]`.
+    /// All of them on a device, `[N, rows, K]`: sent there if they are not on it.
     pub(crate) fn tensor(&self, device: &Device) -> Tensor<3> {
-        tensors::from_vec(self.values.clone(), [self.heads, self.rows(), self.width], device)
+        match &self.on_device {
+            Some(values) => values.clone(),
+            None => tensors::from_vec(self.values().to_vec(), [self.heads, self.rows, self.width], device),
+        }
     }
 }
 
@@ -148,24 +173,29 @@ impl<'a> CallRows<'a> {
     /// V_n at every true next state, `[N, rows, 1]`.
     #[must_use]
     pub fn values(&self, view: &dyn ValueView) -> RowTerms {
-        self.collect(view.heads(), 1, |states| tensors::to_vec(view.values(states)))
+        self.collect(view.heads(), 1, |states| view.values(states).unsqueeze_dim(2))
     }
 
     /// ∂V_n/∂s at every true next state, `[N, rows, O]`.
     #[must_use]
     pub fn value_gradients(&self, view: &dyn ValueView) -> RowTerms {
-        self.collect(view.heads(), self.obs_dim(), |states| tensors::to_vec(view.value_gradients(states)))
+        self.collect(view.heads(), self.obs_dim(), |states| view.value_gradients(states))
     }
 
-    /// Numbers `[N, rows, K]` from those of some rows at a time, `[B, O] -> [N, B, K]`.
-    fn collect(&self, heads: usize, width: usize, of: impl Fn(Tensor<2>) -> Vec<f32>) -> RowTerms {
+    /// Numbers `[N, rows, K]` from those of some rows at a time, `[B, O] -> [N, B, K]`; on a device they stay there.
+    fn collect(&self, heads: usize, width: usize, of: impl Fn(Tensor<2>) -> Tensor<3>) -> RowTerms {
         let rows = self.batch.rows;
+        let parts = (0..rows).step_by(ROWS_AT_ONCE).map(|start| start..(start + ROWS_AT_ONCE).min(rows));
+        if !is_host(self.device) {
+            let parts: Vec<Tensor<3>> = parts.map(|rows| of(self.next_obs(rows))).collect();
+            return RowTerms::on_device(Tensor::cat(parts, 1));
+        }
         let mut all = vec![0.0; heads * rows * width];
-        for start in (0..rows).step_by(ROWS_AT_ONCE) {
-            let end = (start + ROWS_AT_ONCE).min(rows);
-            let part = of(self.next_obs(start..end));
-            for (head, part) in part.chunks_exact((end - start) * width).enumerate() {
-                all[(head * rows + start) * width..][..part.len()].copy_from_slice(part);
+        for part in parts {
+            let (start, count) = (part.start, part.len());
+            let numbers = tensors::to_vec(of(self.next_obs(part)));
+            for (head, numbers) in numbers.chunks_exact(count * width).enumerate() {
+                all[(head * rows + start) * width..][..numbers.len()].copy_from_slice(numbers);
             }
         }
         RowTerms::new(heads, width, all)

@@ -1,4 +1,4 @@
-//! What gradient steps and training calls have to say.
+//! The outcome of gradient steps and training calls.
 
 use burn::tensor::Tensor;
 use foresee_nn::tensors;
@@ -27,7 +27,7 @@ impl TrainLoss {
     }
 }
 
-/// A fit that came to nothing.
+/// A fit that diverged.
 #[derive(Debug, Error)]
 #[error(
     "model training diverged: after {steps} gradient steps too few members have finite weights to fill the elites\nhint: lower `model.fit.lr`"
@@ -37,7 +37,7 @@ pub struct Diverged {
     pub steps: u64,
 }
 
-/// What a finished fit has to say.
+/// The outcome of a finished training call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FitReport {
     /// Gradient steps taken.

@@ -206,10 +206,10 @@ thread_local! {
     static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
-/// Every member's sum of a loss of the mean over replay rows, `[E]`.
+/// Every member's sum of a loss of the mean over replay rows, `[E]`, with the squared error added or not.
 pub(super) fn scores(
     ensemble: &Ensemble,
-    loss: &dyn PanelLoss,
+    loss: (&dyn PanelLoss, bool),
     data: &HostRows,
     rows: &[u32],
     view: &dyn ValueView,
@@ -228,7 +228,7 @@ fn sums(
     data: &HostRows,
     rows: &[u32],
     view: &dyn ValueView,
-    loss: Option<&dyn PanelLoss>,
+    loss: Option<(&dyn PanelLoss, bool)>,
 ) -> Vec<f64> {
     let heads = view.heads();
     let (net, channels) = (&ensemble.net, ensemble.obs_dim() + 1);
@@ -250,7 +250,7 @@ fn sums(
             own.look_ahead(output, view, false);
             let panel = own.panel(output, None, channels, heads, rows.len());
             *sum = match loss {
-                Some(loss) => loss.value(&panel, data.add_mse),
+                Some((loss, add_mse)) => loss.value(&panel, add_mse),
                 None => PanelLoss::value(&Mse {}, &panel, false),
             };
         });

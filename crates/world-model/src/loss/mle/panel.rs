@@ -3,11 +3,14 @@
 use foresee_nn::cpu::simd::Simd;
 
 use super::Mle;
-use crate::loss::panel::{ChannelLoss, Panel, Row};
+use crate::loss::panel::{ChannelLoss, Likelihood, Panel, Row};
 
 impl ChannelLoss for Mle {
-    /// Nothing: the likelihood of mean and variance together follows the channels, as for every Gaussian head; of a loss
-    /// that fits the variance it fits the mean too.
+    fn likelihood(&self) -> Likelihood {
+        Likelihood::OfBoth
+    }
+
+    /// Nothing: the likelihood of mean and variance follows the channels.
     #[inline(always)]
     fn channel<S: Simd>(&self, _: &Panel<'_>, _: usize, _: &mut Row, _: &mut Row) {}
 }
