@@ -23,7 +23,7 @@ pub enum Verb {
         /// Overrides, such as model.loss.kind=mle seed=3
         #[arg(value_name = "KEY=VALUE")]
         overrides: Vec<String>,
-        /// The run's folder [default: runs/ENV/ALGO-LOSS/SEED-TIME]
+        /// The run's folder [default: runs/ENV/NAME/SEED-TIME]
         #[arg(long, value_name = "DIR")]
         run_dir: Option<PathBuf>,
     },

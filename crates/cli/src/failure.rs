@@ -45,7 +45,9 @@ impl From<ConfigError> for Failure {
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         match error {
-            RunError::Config(_) | RunError::Device(_) | RunError::State(_) => Self::Input(error.to_string()),
+            RunError::Config(_) | RunError::Device(_) | RunError::State(_) | RunError::OtherPart { .. } => {
+                Self::Input(error.to_string())
+            }
             RunError::Env { .. }
             | RunError::NoTerminationRule { .. }
             | RunError::Model { .. }

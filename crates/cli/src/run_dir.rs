@@ -1,7 +1,7 @@
 //! A run's folder.
 //!
 //! ```text
-//! runs/<env>/<algo>-<loss>/<seed>-<time>/
+//! runs/<env>/<name>/<seed>-<time>/
 //!   config.toml             the config in force, with all defaults; never changed
 //!   config.resume-K.toml    the config in force since the K-th resume with overrides
 //!   manifest.json           program, machine, how it ended

@@ -70,7 +70,7 @@ impl<T> Kind<T> {
             let thing = build(keys).map_err(|message| {
                 let (what, hint) = message.split_once("\nhint: ").unwrap_or((&message, ""));
                 Explained {
-                    keys: section.iter().map(|&key| key.to_owned()).collect(),
+                    keys: at_fault(section, what),
                     what: what.to_owned(),
                     hint: (!hint.is_empty()).then(|| hint.to_owned()),
                 }
@@ -118,7 +118,7 @@ impl<T> Kinds<T> {
     }
 
     /// The thing that `kind` names, made from the other keys of the table at the keys `section`; and its own keys with all
-    /// defaults, without those of other kinds. `shared` are the table's keys that are no kind's own, for hints.
+    /// defaults, with those of other kinds as they were given. `shared` are the table's keys that are no kind's own, for hints.
     ///
     /// # Errors
     /// If there is no such kind, a key belongs to no kind, or a value does not fit its key.
@@ -135,9 +135,19 @@ impl<T> Kinds<T> {
             let what = format!("unknown key `{}`", path(key).join("."));
             return Err(explained(key, what, among(key, &[shared, chosen.keys].concat(), "keys")));
         }
-        let own = keys.iter().filter(|(key, _)| chosen.keys.contains(&key.as_str()));
-        (chosen.read)(section, own.map(|(key, value)| (key.clone(), value.clone())).collect())
+        let (own, others): (Vec<_>, Vec<_>) =
+            keys.clone().into_iter().partition(|(key, _)| chosen.keys.contains(&key.as_str()));
+        let (thing, mut complete) = (chosen.read)(section, own.into_iter().collect())?;
+        complete.extend(others);
+        Ok((thing, complete))
     }
+}
+
+/// The key that a message begins with, if it is one of the section; else the section.
+fn at_fault(section: &[&str], what: &str) -> Vec<String> {
+    let first: Vec<&str> = what.split('`').nth(1).unwrap_or_default().split('.').collect();
+    let keys = if what.starts_with('`') && first.starts_with(section) { &first[..] } else { section };
+    keys.iter().map(|&key| key.to_owned()).collect()
 }
 
 /// The names of a struct's fields, as serde reads them.
@@ -219,9 +229,9 @@ mod tests {
     fn a_kind_reads_its_own_keys_and_ignores_those_of_others() {
         let (thing, complete) = choose("round", "radius = 2.0\nside = 3.0").unwrap();
         assert_eq!(thing, "Round { radius: 2.0, label: None }");
-        assert_eq!(complete, "radius = 2.0".parse().unwrap());
+        assert_eq!(complete, "radius = 2.0\nside = 3.0".parse().unwrap());
         let (_, complete) = choose("square", "label = \"x\"").unwrap();
-        assert_eq!(complete, "side = 0.0\nsides = []".parse().unwrap());
+        assert_eq!(complete, "side = 0.0\nsides = []\nlabel = \"x\"".parse().unwrap(), "the other kind's key stays");
     }
 
     #[test]

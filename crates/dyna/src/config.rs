@@ -184,17 +184,30 @@ impl Config {
         }
         let model = match self.algo {
             Algo::Mbpo => Some(self.open_model(parts)?),
-            Algo::ModelFree => None,
+            Algo::ModelFree => {
+                // Not used, and still no place for a name that nothing has.
+                self.model.loss.keys = self.model.loss.choose(&parts.losses)?.1;
+                self.model.own = self.model_parts(parts)?.1;
+                None
+            }
         };
         let (env, factory) = match &parts.env {
             Some(factory) => (self.env.open_from(factory)?, factory.clone()),
             None => (self.env.open_with(&parts.tasks, self.seed)?, self.env.factory(&parts.tasks, self.seed)),
         };
         let spec = env.spec();
-        self.agent.keys = agent.resolved([spec.observation_space.dim(), spec.action_space.dim()]);
+        self.agent.keys.extend(agent.resolved([spec.observation_space.dim(), spec.action_space.dim()]));
         let shipped = parts.env.is_none() && !parts.tasks.is_added(&self.env.id);
         let controller = Arc::clone(&parts.controller);
         Ok(Setup { config: self, env, factory, shipped, agent, model, controller })
+    }
+
+    /// What makes the model, and its own keys, which stand one table below its name.
+    fn model_parts(&self, parts: &Parts) -> Result<(Arc<dyn ModelFactory>, toml::Table), Problem> {
+        let kind = &self.model.kind;
+        let known = parts.models.iter().any(|model| model.name() == kind);
+        let section: &[&str] = if known { &["model", "own"] } else { &["model"] };
+        Ok(parts.models.choose(section, &[], kind, &self.model.own)?)
     }
 
     /// The loss and the model in force, their keys written out.
@@ -205,11 +218,7 @@ impl Config {
             return Err(problem.into());
         }
         self.model.head = Some(self.model.head(&*loss));
-        let kind = &self.model.kind;
-        // A model's own keys stand one table below its name.
-        let known = parts.models.iter().any(|model| model.name() == kind);
-        let section: &[&str] = if known { &["model", "own"] } else { &["model"] };
-        let (model, own) = parts.models.choose(section, &[], kind, &self.model.own)?;
+        let (model, own) = self.model_parts(parts)?;
         self.model.own = own;
         let (t, fit_every) = (&self.training, self.model.fit.every);
         let starts = self.rollout.starts_per_step as u128 * u128::from(fit_every);

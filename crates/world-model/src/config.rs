@@ -21,7 +21,6 @@ const LARGEST_BATCH: usize = 1 << 24;
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
     /// Which model: `ensemble`, or one of another crate.
-    #[serde(skip_serializing_if = "is_ensemble")]
     pub kind: String,
     /// What a member predicts: `gaussian` (mean and log-variance) or `deterministic` (mean alone, noise-free rollouts).
     /// Unset: `gaussian` for `mle`, which needs it, and `deterministic` for every other loss.
@@ -40,10 +39,6 @@ pub struct ModelConfig {
 
 /// The name of the ensemble in a config.
 pub const ENSEMBLE: &str = "ensemble";
-
-fn is_ensemble(kind: &str) -> bool {
-    kind == ENSEMBLE
-}
 
 impl Default for ModelConfig {
     fn default() -> Self {

@@ -93,10 +93,8 @@ pub struct Td3 {
     actor: Trained<DeterministicActor>,
     critic: Trained<Critic>,
     updates: u64,
-    /// Of the last update: the critics' loss and the mean target, `[1]` each.
-    losses: Option<(Tensor<1>, Tensor<1>)>,
-    /// The actor's loss at its last step, `[1]`.
-    actor_loss: Option<Tensor<1>>,
+    /// Of the last update: the critics' loss, the mean target, and where it was updated the actor's loss, `[1]` each.
+    losses: Option<(Tensor<1>, Tensor<1>, Option<Tensor<1>>)>,
 }
 
 impl Td3 {
@@ -113,7 +111,6 @@ impl Td3 {
             critic: Trained::new(critic, config.critic_lr),
             updates: 0,
             losses: None,
-            actor_loss: None,
         }
     }
 
@@ -131,11 +128,11 @@ impl Td3 {
 
 impl Agent for Td3 {
     fn update(&mut self, Update { batch, noise, dynamics: _ }: Update<'_>) {
-        let actors_turn = self.updates.is_multiple_of(self.config.actor_every);
         self.updates += 1;
+        let actors_turn = self.updates.is_multiple_of(self.config.actor_every);
         if batch.rows() == 0 {
             let zero = || Tensor::zeros([1], &self.device);
-            self.losses = Some((zero(), zero()));
+            self.losses = Some((zero(), zero(), None));
             return;
         }
         let batch = batch.tensors(self.dims, &self.device);
@@ -148,7 +145,7 @@ impl Agent for Td3 {
         });
 
         // Actor and targets.
-        if actors_turn {
+        let actor_loss = actors_turn.then(|| {
             // The critics are constants here: their weights are not tracked.
             let critic = &self.critic.net;
             let loss = self.actor.descend(|actor| {
@@ -157,9 +154,9 @@ impl Agent for Td3 {
             });
             self.actor.target.polyak(&self.actor.net, self.config.tau);
             self.critic.target.polyak(&self.critic.net, self.config.tau);
-            self.actor_loss = Some(loss);
-        }
-        self.losses = Some((critic_loss, y.mean()));
+            loss
+        });
+        self.losses = Some((critic_loss, y.mean(), actor_loss));
     }
 
     fn updates(&self) -> u64 {
@@ -167,11 +164,11 @@ impl Agent for Td3 {
     }
 
     fn report(&self) -> Vec<(&'static str, f64)> {
-        let Some((critic_loss, target_mean)) = &self.losses else { return vec![] };
+        let Some((critic_loss, target_mean, actor_loss)) = &self.losses else { return vec![] };
         let number = |tensor: &Tensor<1>| f64::from(tensors::to_f32(tensor.clone()));
         let mut values =
             vec![(metrics::CRITIC_LOSS, number(critic_loss)), (metrics::TARGET_VALUE, number(target_mean))];
-        values.extend(self.actor_loss.as_ref().map(|loss| (metrics::ACTOR_LOSS, number(loss))));
+        values.extend(actor_loss.as_ref().map(|loss| (metrics::ACTOR_LOSS, number(loss))));
         values.push((metrics::UPDATES, self.updates as f64));
         values
     }
@@ -209,7 +206,7 @@ impl Agent for Td3 {
         self.critic.target.load(state.part("target"))?;
         self.critic.adam.load(&self.critic.net, state.part("critic_adam"))?;
         self.updates = state.u64("updates")?;
-        (self.losses, self.actor_loss) = (None, None);
+        self.losses = None;
         state.finish()
     }
 }

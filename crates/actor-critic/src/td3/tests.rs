@@ -116,7 +116,7 @@ fn the_target_is_that_of_a_scalar_program() {
 fn the_actors_gradient_is_that_of_finite_differences() {
     const STEP: f64 = 1e-6;
     // Steps below every weight's last place: the actor meets the critics as they are.
-    let mut td3 = agent(&Td3Config { critic_lr: 1e-30, ..config() });
+    let mut td3 = agent(&Td3Config { critic_lr: 1e-30, actor_every: 1, ..config() });
     let (actor, critic) = (Scalars::new(&td3.actor.net, 0), Scalars::new(&td3.critic.net, 0));
     let states = rows(&batch(0).obs, DIMS[0]);
     let loss = |actor: &Scalars| -> f64 {
@@ -152,7 +152,7 @@ fn the_actor_and_all_targets_move_at_the_actors_turns_alone() {
     for i in 0..4 {
         let before = of(&td3);
         let report = step(&mut td3, i);
-        let turn = i % 2 == 0;
+        let turn = i % 2 == 1;
         let moved = [0, 1, 2, 3].map(|n| of(&td3)[n] != before[n]);
         assert_eq!(moved, [turn, turn, turn, true], "update {i}");
         assert_eq!(report.iter().any(|(name, _)| *name == metrics::ACTOR_LOSS), turn, "update {i}");

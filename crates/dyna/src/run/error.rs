@@ -63,6 +63,16 @@ pub enum RunError {
         /// Its value.
         value: f64,
     },
+    /// A part of a saved state is another's.
+    #[error(
+        "the saved {section} is not that of `[{section}]`: {error}\nhint: a run keeps its {section}; undo the change of `{section}.…`, or start a new run"
+    )]
+    OtherPart {
+        /// `agent` or `model`.
+        section: &'static str,
+        /// What does not fit.
+        error: StateError,
+    },
     /// A saved state does not belong to this configuration or version.
     #[error("{0}\nhint: the checkpoint was made by another configuration or version; start a new run")]
     State(#[from] StateError),

@@ -82,9 +82,17 @@ impl Run {
         }
         let mut run = Self::prepare(setup)?;
         let same_model = state.u64("model_fingerprint")? == fingerprint(&config.model);
-        run.agent.load(state.part("agent"))?;
+        let begun_with = if state.iter().any(|(name, _)| name.starts_with("model.")) { "mbpo" } else { "model_free" };
+        if config.algo.name() != begun_with {
+            return Err(RunError::Config(format!(
+                "`algo` is {}, but the run began with {begun_with}\nhint: a run keeps its source of transitions; start a new run for another",
+                config.algo.name()
+            )));
+        }
+        let other = |section| move |error| RunError::OtherPart { section, error };
+        run.agent.load(state.part("agent")).map_err(other("agent"))?;
         if let Some(model) = &mut run.model {
-            model.load(state.part("model"))?;
+            model.load(state.part("model")).map_err(other("model"))?;
         }
         let dims = run.dims();
         run.replay.real = RealBuffer::restore(state.part("replay.real"), dims, config.env.count, &run.device)?;

@@ -32,8 +32,9 @@ impl Default for Huber {
 
 pub(super) fn kind() -> Kind<Arc<dyn ModelLoss>> {
     kind_of::<Huber>("huber", "squared error, linear beyond a bound: right everywhere but for outliers", |huber| {
-        let possible = huber.delta > 0.0 && huber.delta.is_finite();
-        (!possible).then(|| format!("`model.loss.delta` is {}\nhint: a positive number", huber.delta))
+        let possible = huber.delta >= f64::from(f32::MIN_POSITIVE) && huber.delta <= f64::from(f32::MAX);
+        (!possible)
+            .then(|| format!("`model.loss.delta` is {}\nhint: a positive number of single precision", huber.delta))
     })
 }
 
