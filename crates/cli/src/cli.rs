@@ -6,7 +6,12 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 /// Deep model-based reinforcement learning for continuous control.
 #[derive(Debug, Parser)]
-#[command(name = "foresee", version, about, propagate_version = true)]
+#[command(
+    name = "foresee",
+    version,
+    about = "Deep model-based reinforcement learning for continuous control",
+    propagate_version = true
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -148,7 +148,17 @@ fn an_impossible_pair_is_refused() {
             "`rollout.horizon` runs from step 100 to step 40\nhint: [from, to, start, end] with start before end",
         ),
     ] {
-        refused_override(text, &format!("tiny.toml: {message}"));
+        refused_override(text, &format!("{}: {message}", blamed(text, message)));
+    }
+}
+
+/// The override, where the message begins with its key; else the file.
+fn blamed(text: &str, message: &str) -> String {
+    let key = text.split('=').next().expect("a key");
+    if message.starts_with(&format!("`{key}`")) || message.starts_with(&format!("`{key}.")) {
+        format!("override `{text}`")
+    } else {
+        "tiny.toml".into()
     }
 }
 
@@ -184,7 +194,7 @@ fn an_impossible_value_is_refused() {
         ),
         ("agent.tau=nan", "`agent.discount` is 0.99 and `agent.tau` is NaN\nhint: discount in [0, 1], tau in (0, 1]"),
     ] {
-        refused_override(text, &format!("tiny.toml: {message}"));
+        refused_override(text, &format!("{}: {message}", blamed(text, message)));
     }
 }
 
@@ -194,7 +204,7 @@ fn an_unknown_environment_is_refused_with_the_nearest_ones() {
     let place = Place::new();
     for verb in [&["check"][..], &["train"], &["train", "--run-dir", "run"]] {
         let found = place.refuses(&[verb, &["tiny.toml", "env.id=Pendulum-v9"]].concat());
-        assert!(found.starts_with(&format!("tiny.toml: `env.id`: {message}")), "{found}");
+        assert!(found.starts_with(&format!("override `env.id=Pendulum-v9`: `env.id`: {message}")), "{found}");
     }
 }
 

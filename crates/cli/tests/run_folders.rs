@@ -132,8 +132,8 @@ fn an_override_that_the_run_cannot_take_is_refused_and_the_run_can_still_go_on()
     let place = Place::new();
     place.train("run", &["training.env_steps=20"]);
     for (text, part) in [
-        ("agent.hidden=[8]", "hint: the checkpoint was made by another configuration or version"),
-        ("algo=model_free", "hint: the checkpoint was made by another configuration or version"),
+        ("agent.hidden=[8]", "hint: a run keeps its agent; undo the change of `agent.…`, or start a new run"),
+        ("algo=model_free", "`algo` is model_free, but the run began with mbpo\nhint: "),
         ("agent.batsh=8", "hint: did you mean `batch`?"),
         ("model.ensemble.elites=9", "`model.ensemble.elites` is 9, but `model.ensemble.members` is 3"),
         ("device=tpu", "unknown device `tpu`"),

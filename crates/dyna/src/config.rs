@@ -303,8 +303,12 @@ impl fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 impl From<String> for Problem {
+    /// The key to blame is the one that the message begins with, in backticks.
     fn from(message: String) -> Self {
-        Self { keys: Vec::new(), message }
+        let first = message.strip_prefix('`').and_then(|rest| rest.split_once('`')).map_or("", |(key, _)| key);
+        let is_key = |c: char| c.is_ascii_lowercase() || c == '_' || c == '.';
+        let keys = if first.chars().all(is_key) { first } else { "" };
+        Self { keys: keys.split('.').filter(|key| !key.is_empty()).map(str::to_owned).collect(), message }
     }
 }
 

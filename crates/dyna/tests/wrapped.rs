@@ -76,7 +76,7 @@ fn a_state_of_a_run_around_which_something_else_was_laid_is_refused_with_a_hint(
     };
     let noisy = FamilyConfig { sensor_noise: Range::Fixed(0.1), ..FamilyConfig::default() };
     for error in [refusal(&|c| c.env.distractors = 9), refusal(&|c| c.env.family = noisy)] {
-        assert!(matches!(error, RunError::State(_) | RunError::Config(_)), "{error:?}");
+        assert!(matches!(error, RunError::State(_) | RunError::OtherPart { .. } | RunError::Config(_)), "{error:?}");
         assert!(error.to_string().contains("\nhint: "), "{error}");
     }
     finish(&mut Run::restore(&config, state).expect("its own state"));
