@@ -134,7 +134,8 @@ fn an_impossible_config_is_told_under_the_name_of_who_wrote_it() {
             .starts_with(&format!("override `agent.kind=sacc`: `agent.kind` cannot be `sacc`\nhint: {hint}"))
     );
     let text = "training.eval_episodes=0";
-    assert!(problem(&[text]).starts_with("config: `training.eval_episodes` is 0\nhint: give a positive number"));
+    let blamed = format!("override `{text}`: `training.eval_episodes` is 0\nhint: give a positive number");
+    assert!(problem(&[text]).starts_with(&blamed));
 }
 
 #[test]
