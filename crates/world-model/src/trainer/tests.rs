@@ -3,8 +3,10 @@
 use super::*;
 use crate::config::{EnsembleConfig, FitConfig, Head, LossConfig};
 use crate::gather::numbers;
+use crate::loss::panel::{Panel, Row};
 use crate::loss::{TensorsOnly, shipped};
 use foresee_core::{Batch, State, Stream};
+use foresee_nn::cpu::simd::Simd;
 
 mod row_weights;
 
@@ -124,5 +126,53 @@ pub(crate) fn assert_forms_agree(loss: &LossConfig) {
                 assert_close(&format!("{what}: {name}"), &got.f32s(name).unwrap().1, &want.f32s(name).unwrap().1, 1e-5);
             }
         }
+    }
+}
+
+/// A value-aware loss whose holdout the squared error scores.
+#[derive(Debug)]
+struct ScoredBySquares;
+
+impl ModelLoss for ScoredBySquares {
+    fn needs(&self) -> loss::Needs {
+        loss::Needs::NextStates
+    }
+
+    fn per_row(&self, input: &LossInput<'_>) -> Tensor<2> {
+        Mse {}.per_row(input).mul_scalar(3.0)
+    }
+
+    fn score(&self) -> Option<&dyn ModelLoss> {
+        Some(&Mse {})
+    }
+
+    fn panel(&self) -> Option<&dyn loss::PanelLoss> {
+        Some(self)
+    }
+}
+
+impl loss::ChannelLoss for ScoredBySquares {
+    fn channel<S: Simd>(&self, panel: &Panel<'_>, c: usize, loss: &mut Row, slope: &mut Row) {
+        for _ in 0..3 {
+            Mse {}.channel::<S>(panel, c, loss, slope);
+        }
+    }
+}
+
+#[test]
+fn a_scoring_loss_is_given_no_squared_error_that_the_training_loss_is_given() {
+    let config = config(&LossConfig::named("mse"), Head::Deterministic, 32);
+    let rows = rows(80, 4);
+    let scores = |loss: Arc<dyn ModelLoss>| {
+        let mut trainer = Trainer::new(&config, loss, [4, 2], 5, &Device::flex());
+        let fit = trainer.begin(&rows, &Sines, 0, 0);
+        (trainer.holdout_scores(&fit.data, &Sines), trainer.holdout_mse(&fit.data))
+    };
+    let own: Arc<dyn ModelLoss> = Arc::new(ScoredBySquares);
+    let (panels, squares) = scores(Arc::clone(&own));
+    assert_eq!(panels, squares);
+    let (tensors, _) = scores(Arc::new(TensorsOnly(own)));
+    for (panels, tensors) in panels.iter().zip(&tensors) {
+        assert!((panels - tensors).abs() <= 1e-5 * tensors, "{panels}, in tensors {tensors}");
     }
 }
