@@ -342,7 +342,7 @@ fn vagram_step(device: &Device, seconds: f64) -> anyhow::Result<Timing> {
     Ok(Timing { ms, flops: Some(model_flops(OBS + 1)), transitions: None })
 }
 
-/// The same normals at every update: their drawing is not what is timed.
+/// Fixed normals for every update, so that the timing leaves out their drawing.
 struct Drawn {
     /// By stream: on the device, and in host memory.
     normals: [(&'static str, Tensor<2>, Vec<f32>); 2],

@@ -1,4 +1,4 @@
-//! What acts.
+//! Actors: maps from observations to actions.
 
 use burn::tensor::Tensor;
 

@@ -1,4 +1,4 @@
-//! What a run asks of an agent, and how a config chooses one.
+//! The interface between a run and its agent, and an agent's choice by a config.
 //!
 //! A run draws a batch, lends it to [`Agent::update`] together with the draws of that update, and acts by
 //! [`Agent::actor`]; a model's loss that knows what the agent needs asks [`Agent::values`]. How many networks there are,
@@ -15,7 +15,7 @@ use crate::actor::Actor;
 use crate::batch::BatchRef;
 use crate::noise::Noise;
 
-/// What one update is given.
+/// The inputs of one update.
 #[derive(Clone, Copy)]
 pub struct Update<'a> {
     /// The transitions to learn from.
@@ -26,7 +26,7 @@ pub struct Update<'a> {
     pub dynamics: Option<&'a dyn Dynamics>,
 }
 
-/// What learns to act.
+/// A learner of actions: its networks, their optimisers, and one update of them all.
 pub trait Agent: Send {
     /// One update of everything that learns. A batch without rows moves nothing, and counts.
     ///
@@ -42,7 +42,7 @@ pub trait Agent: Send {
     /// none before the first. What is on a device is read back only now.
     fn report(&self) -> Vec<(&'static str, f64)>;
 
-    /// What acts.
+    /// The actor that is learned.
     fn actor(&self) -> &dyn Actor;
 
     /// The values at the actor's mean action, of these heads; critics first, then target critics. With `through_policy` a

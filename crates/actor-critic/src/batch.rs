@@ -43,7 +43,7 @@ impl TensorBatch {
         self.reward.dims()[0]
     }
 
-    /// The same in host memory.
+    /// The batch in host memory, read back where it is on a device.
     #[must_use]
     pub fn read(&self) -> Batch {
         let column = |values: &Tensor<1>| tensors::to_vec(values.clone());

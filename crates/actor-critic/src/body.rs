@@ -1,4 +1,4 @@
-//! What stands between the inputs and the outputs of an agent's networks.
+//! The hidden layers of an agent's networks.
 
 use foresee_nn::{Activation, Shape};
 

@@ -9,7 +9,7 @@ pub trait Noise {
     /// Standard normals `[rows, columns]` of the stream `name`, on `device`.
     fn normals(&self, name: &'static str, shape: [usize; 2], device: &Device) -> Tensor<2>;
 
-    /// The same numbers into a buffer in host memory, whose room is kept.
+    /// [`Noise::normals`] into a buffer in host memory, whose allocation is reused.
     fn normals_into(&self, name: &'static str, shape: [usize; 2], out: &mut Vec<f32>);
 
     /// 32 random bits a row, `[rows]`.

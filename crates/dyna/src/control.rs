@@ -11,7 +11,7 @@ use foresee_core::{State, StateError, Stream, Termination};
 use foresee_nn::tensors;
 use foresee_world_model::WorldModel;
 
-/// What the actions are for.
+/// The purpose of the actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// To learn from: with exploration.
@@ -24,7 +24,7 @@ pub enum Mode {
 /// depends neither on the other rows nor on how many there are.
 #[derive(Clone, Copy, Debug)]
 pub struct Observed<'a> {
-    /// What the actions are for.
+    /// The purpose of the actions.
     pub mode: Mode,
     /// The number of each row's environment in training, of its episode in an evaluation, `[N]`.
     pub lanes: &'a [usize],
@@ -34,7 +34,7 @@ pub struct Observed<'a> {
     pub obs: &'a [f32],
 }
 
-/// What a controller may use.
+/// The learned networks and the settings that a controller may use.
 #[derive(Clone, Copy)]
 pub struct Knowledge<'a> {
     /// The agent: its actor and values.

@@ -1,7 +1,8 @@
 //! The Dyna loop: act, learn a model, imagine in it, learn from both.
 //!
 //! In the order a reader needs it:
-//! * [`config`]: the whole configuration of a run, what is impossible about it, and the parts that it chooses among.
+//! * [`config`]: the whole configuration of a run, and the check of its keys.
+//! * [`setup`]: the parts that a configuration chooses among, and those that it chose.
 //! * [`schedule`]: numbers that change with the real steps.
 //! * [`replay`]: real and imagined transitions, and batches mixed of both.
 //! * [`rollout`]: imagined steps from real states.
@@ -21,9 +22,11 @@ pub mod replay;
 pub mod rollout;
 pub mod run;
 pub mod schedule;
+pub mod setup;
 
-pub use config::{Algo, Config, Parts, Problem, Setup};
+pub use config::{Algo, Config};
 pub use control::{ActorController, Controller, ControllerFactory, Knowledge, Mode, Observed};
 pub use evaluate::Evaluation;
 pub use record::Record;
 pub use run::{Run, RunError, RunState};
+pub use setup::{Parts, Problem, Setup};

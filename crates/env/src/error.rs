@@ -54,7 +54,7 @@ pub enum EnvError {
         index: usize,
         /// Of how many.
         count: usize,
-        /// What it says.
+        /// Its error.
         error: Box<EnvError>,
     },
     /// An action space that cannot be mapped to [-1, 1].

@@ -1,4 +1,4 @@
-//! What an update leaves to look at.
+//! The losses and estimates of an update, for the metrics.
 
 use burn::tensor::Tensor;
 use foresee_nn::tensors;

@@ -120,7 +120,7 @@ impl Form {
     }
 }
 
-/// Whose turn it is at an update, besides the critics'.
+/// The networks besides the critics that take a step at an update.
 #[derive(Clone, Copy, Debug)]
 struct Turns {
     /// The actor's and the temperature's.

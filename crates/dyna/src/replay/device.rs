@@ -68,7 +68,7 @@ impl DeviceRows {
         [self.obs.dims()[1], self.action.dims()[1]]
     }
 
-    /// The same rows for a model's fit.
+    /// The rows in the form that a model's fit takes.
     #[must_use]
     pub fn transitions(&self) -> DeviceTransitions<'_> {
         let Self { obs, action, reward, next_obs, .. } = self;

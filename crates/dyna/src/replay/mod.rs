@@ -87,9 +87,9 @@ pub fn draw(
 /// The experience of a run: real transitions and imagined ones, on the device that they were made for.
 #[derive(Debug)]
 pub struct Replay {
-    /// What really happened.
+    /// Transitions of the environment.
     pub real: RealBuffer,
-    /// What was imagined.
+    /// Transitions of imagined rollouts.
     pub imagined: ImaginedBuffer,
     /// The last batch that was mixed in host memory.
     batch: Batch,

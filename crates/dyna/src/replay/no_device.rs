@@ -48,7 +48,7 @@ impl DeviceRows {
         match *sources[0].rows {}
     }
 
-    /// The same rows for a model's fit.
+    /// The rows in the form that a model's fit takes.
     pub fn transitions(&self) -> DeviceTransitions<'_> {
         match *self {}
     }

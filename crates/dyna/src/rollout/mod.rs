@@ -34,12 +34,12 @@ use crate::replay::device::runs_kernels;
 use crate::replay::{Claim, ImaginedBuffer, RealBuffer};
 pub use world::World;
 
-/// What a run's rollouts imagine with: any model, any actor.
+/// The model, actor and rule of a run's rollouts: any model, any actor.
 #[derive(Clone, Copy)]
 pub struct Setting<'a> {
     /// The world model.
     pub model: &'a dyn WorldModel,
-    /// Whose actions are sampled.
+    /// The actor, whose actions are sampled.
     pub actor: &'a dyn Actor,
     /// When an imagined episode ends.
     pub termination: &'a Termination,
@@ -98,7 +98,7 @@ impl<'a> Setting<'a> {
     }
 }
 
-/// What a fused rollout imagines with: an ensemble under a squashed Gaussian.
+/// The inputs of a fused rollout: an ensemble under a squashed Gaussian.
 pub struct Imagination<'a> {
     /// The world model.
     pub ensemble: &'a Ensemble,

@@ -6,7 +6,7 @@ use foresee_nn::device::DeviceError;
 use foresee_world_model::Diverged;
 use thiserror::Error;
 
-use crate::config::Problem;
+use crate::setup::Problem;
 
 impl From<Problem> for RunError {
     fn from(problem: Problem) -> Self {

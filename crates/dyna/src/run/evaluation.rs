@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use foresee_world_model::ModelRequest;
 
 use super::{Counters, Knowledge, Run, RunError, RunState};
-use crate::config::Setup;
 use crate::evaluate::{Evaluation, Evaluator};
 use crate::metrics;
 use crate::record::Record;
+use crate::setup::Setup;
 
 impl Run {
     /// Whether it was not stopped.

@@ -25,7 +25,7 @@ pub(super) struct Turn<'a> {
     pub(super) real: &'a mut RealBuffer,
 }
 
-/// What a turn came to.
+/// The outcome of a turn.
 #[derive(Debug, Default)]
 pub(super) struct Turned {
     /// Undiscounted return and length of every episode that ended.

@@ -22,10 +22,11 @@ pub(super) struct Live {
     envs: VectorEnvironment,
     /// One an environment.
     episodes: Vec<Episode>,
+    /// Errors of saved environments that could not be restored.
     lost: Vec<EnvError>,
     /// Whether ends are held against the rule.
     watched: bool,
-    /// The environments that they are of.
+    /// The environments that `lost` is of.
     begun_anew: Vec<usize>,
 }
 

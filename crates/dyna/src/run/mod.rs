@@ -45,7 +45,7 @@ use foresee_world_model::{ModelRequest, WorldModel};
 use self::clock::Clock;
 use self::experience::Experience;
 use self::live::Live;
-use crate::config::{Algo, Config, Setup};
+use crate::config::{Algo, Config};
 use crate::control::{Controller, ControllerFactory, Knowledge};
 use crate::evaluate::Evaluator;
 use crate::metrics;
@@ -53,6 +53,7 @@ use crate::record::Record;
 use crate::replay::Replay;
 use crate::rollout::tensors::TaskDynamics;
 use crate::rollout::{self, Rollout, Setting};
+use crate::setup::Setup;
 
 /// Agent updates in one slice.
 const UPDATES_A_SLICE: u64 = 50;

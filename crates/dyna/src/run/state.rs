@@ -6,9 +6,10 @@ use serde::Serialize;
 use toml::Value;
 
 use super::{Counters, Phase, Run, RunError};
-use crate::config::{Config, Setup};
+use crate::config::Config;
 use crate::replay::RealBuffer;
 use crate::rollout::Rollout;
+use crate::setup::Setup;
 
 /// A run's plain host snapshot: named arrays, no device, no generator.
 pub type RunState = State;
@@ -162,7 +163,7 @@ impl Run {
     }
 }
 
-/// What a half-done fit depends on: the whole of `[model]`, as 64 bits, with the head and the loss's keys that it means.
+/// A hash of what a half-done fit depends on: the whole of `[model]`, with the head and the loss's keys in force.
 ///
 /// The text that is hashed is that of the first format, in which VaGraM's keys stood beside those of every loss, so that a
 /// run of an older version is known again.

@@ -39,6 +39,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 pub use foresee_dyna::config::*;
+pub use foresee_dyna::setup::*;
 
 use self::overrides::Override;
 
@@ -98,7 +99,7 @@ pub fn from_text<T: DeserializeOwned>(text: &str, overrides: &[&str]) -> Result<
 pub struct Source {
     /// The file's path, or what stands in its place.
     name: String,
-    /// What it says.
+    /// The tree of keys before the overrides.
     base: Value,
     overrides: Vec<Override>,
     /// Both together, in today's words.

@@ -8,7 +8,7 @@ struct Renamed {
     key: &'static [&'static str],
     old: &'static str,
     new: &'static str,
-    /// What the new name leaves to say.
+    /// The rest of the message, which the new name alone does not tell.
     note: &'static str,
 }
 

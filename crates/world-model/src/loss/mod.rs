@@ -173,7 +173,7 @@ impl LossInput<'_> {
     }
 }
 
-/// What is added to a loss's own terms.
+/// The terms that are added to a loss's own.
 #[derive(Clone, Debug, Default)]
 pub struct Extras {
     /// Whether a value-aware loss is given the mean squared error too.
