@@ -4,7 +4,7 @@
     compare_builds.py compare A.json B.json
     compare_builds.py compare --before BIN --after BIN
     compare_builds.py resume  --before BIN --after BIN [--whole A.json] [--signal]
-    compare_builds.py speed   --before BENCH --after BENCH [--rounds 20] [--seconds 0.5] [--floor 0.97]
+    compare_builds.py speed   --before BENCH --after BENCH [--device cpu] [--rounds 20] [--floor 0.97]
 
 `record` trains every run of `RUNS` and writes down, for each, the command, `metrics.jsonl` and `results.csv` with their
 SHA-256, and every array of the newest checkpoint with its type, shape and SHA-256; with them, what the program prints
@@ -568,9 +568,9 @@ def resume(
 WORKLOADS = ("model_step", "vagram_step", "sac_update", "rollout_10k_5")
 
 
-def milliseconds(bench: Path, workload: str, seconds: float, threads: int) -> float:
+def milliseconds(bench: Path, workload: str, seconds: float, threads: int, device: str) -> float:
     """Median of one process's iterations."""
-    command = [str(bench), "compute", "--json", "--workload", workload]
+    command = [str(bench), "compute", "--json", "--workload", workload, "--device", device]
     command += ["--seconds", str(seconds), "--threads", str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, env=surroundings(), cwd=REPOSITORY)
     if done.returncode != 0:
@@ -578,14 +578,16 @@ def milliseconds(bench: Path, workload: str, seconds: float, threads: int) -> fl
     return float(json.loads(done.stdout.splitlines()[-1])["median_ms"])
 
 
-def speed(benches: tuple[Path, Path], workloads: list[str], rounds: int, seconds: float, threads: int) -> Recorded:
+def speed(
+    benches: tuple[Path, Path], workloads: list[str], rounds: int, seconds: float, threads: int, device: str = "cpu"
+) -> Recorded:
     """Milliseconds of every round, `[before, after]`, by workload."""
     times: Recorded = {workload: [] for workload in workloads}
     for number in range(rounds):
         for workload in workloads:
             pair = [0.0, 0.0]
             for side in (0, 1) if number % 2 == 0 else (1, 0):
-                pair[side] = milliseconds(benches[side], workload, seconds, threads)
+                pair[side] = milliseconds(benches[side], workload, seconds, threads, device)
             times[workload].append(pair)
         note(f"round {number + 1} of {rounds}: " + ", ".join(f"{w} {t[-1][0] / t[-1][1]:.3f}" for w, t in times.items()))
     return times
@@ -662,6 +664,7 @@ def arguments() -> argparse.Namespace:
     verb.add_argument("--rounds", type=int, default=20)
     verb.add_argument("--seconds", type=float, default=0.5, help="of a workload in a round")
     verb.add_argument("--threads", type=int, default=0, help="one a core by default")
+    verb.add_argument("--device", default="cpu", help="where networks live; both builds need the device")
     verb.add_argument("--floor", type=float, default=0.97)
     verb.add_argument("--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     verb.add_argument("--out", type=Path, metavar="FILE.json", help="the times of all rounds")
@@ -702,7 +705,7 @@ def main() -> None:
         print("\n".join(RUNS))
         return
     if given.verb == "speed":
-        times = speed((given.before, given.after), given.workload, given.rounds, given.seconds, given.threads)
+        times = speed((given.before, given.after), given.workload, given.rounds, given.seconds, given.threads, given.device)
         if given.out:
             given.out.write_text(json.dumps(times) + "\n")
         sys.exit(0 if show_speed(times, given.floor) else 1)

@@ -1,6 +1,7 @@
 //! Actors: maps from observations to actions.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
+use foresee_nn::tensors;
 
 use crate::policy::Policy;
 
@@ -14,6 +15,16 @@ pub trait Actor: Send + Sync {
 
     /// The action that is evaluated, `[B, O] -> [B, A]`; differentiable in the states.
     fn mean(&self, obs: Tensor<2>) -> Tensor<2>;
+
+    /// Actions `[N, A]` at `rows` = `N` observations `[N, O]` of the host: [sampled](Actor::sample) ones from standard normals
+    /// `[N, A]`, or without them the [evaluated](Actor::mean) ones. An actor may compute them in fewer steps.
+    ///
+    /// # Panics
+    /// If the numbers do not fill their rows.
+    #[track_caller]
+    fn act(&self, obs: &[f32], rows: usize, noise: Option<&[f32]>, device: &Device) -> Vec<f32> {
+        by_tensors(self, obs, rows, noise, device)
+    }
 
     /// The squashed Gaussian behind it: opens the fused rollouts and value gradients, which sample it without
     /// [`Actor::sample`]. An actor that changes its actions returns `None`.
@@ -35,7 +46,32 @@ impl Actor for Policy {
         self.mean_action(obs)
     }
 
+    #[cfg(feature = "wgpu")]
+    fn act(&self, obs: &[f32], rows: usize, noise: Option<&[f32]>, device: &Device) -> Vec<f32> {
+        if foresee_nn::cube::is_cube(device) && self.net.is_fused() {
+            return crate::policy::device::act(self, obs, rows, noise, device);
+        }
+        by_tensors(self, obs, rows, noise, device)
+    }
+
     fn policy(&self) -> Option<&Policy> {
         Some(self)
     }
+}
+
+/// [`Actor::act`] in tensor operations, of any actor on any device: the specification.
+#[track_caller]
+pub fn by_tensors(
+    actor: &(impl Actor + ?Sized),
+    obs: &[f32],
+    rows: usize,
+    noise: Option<&[f32]>,
+    device: &Device,
+) -> Vec<f32> {
+    let send = |all: &[f32], columns| tensors::from_vec(all.to_vec(), [rows, columns], device);
+    let obs = send(obs, obs.len() / rows.max(1));
+    tensors::to_vec(match noise {
+        Some(noise) => actor.sample(obs, send(noise, actor.action_dim())),
+        None => actor.mean(obs),
+    })
 }

@@ -13,6 +13,8 @@ use foresee_nn::{Init, Mlp, Parameters};
 
 use crate::body::Body;
 
+#[cfg(feature = "wgpu")]
+pub(crate) mod device;
 pub mod lanes;
 
 /// log σ stays between these.

@@ -57,9 +57,25 @@ impl<'a> AgentValues<'a> {
         self.actor.mean(if self.through_policy { states } else { states.inner() })
     }
 
-    /// [`ValueView::value_gradients`] through autodiff, on any device.
+    /// [`ValueView::value_gradients`] through autodiff, on any device: so many rows at a time as its buffers take.
     fn by_autodiff(&self, states: Tensor<2>) -> Tensor<3> {
         let states = states.inner();
+        let rows = states.dims()[0];
+        let of_actor = self.actor.policy().filter(|_| self.through_policy).and_then(|p| p.net().rows_of_one_pass());
+        let most = self.critics.iter().filter_map(|critic| {
+            let by_actor = of_actor.map(|rows| (rows / critic.members()).max(1));
+            critic.net.rows_of_one_pass().into_iter().chain(by_actor).min()
+        });
+        let most = most.min().unwrap_or(rows).max(1);
+        if rows <= most {
+            return self.gradients_of(states);
+        }
+        let parts =
+            (0..rows).step_by(most).map(|at| self.gradients_of(states.clone().narrow(0, at, most.min(rows - at))));
+        Tensor::cat(parts.collect(), 1)
+    }
+
+    fn gradients_of(&self, states: Tensor<2>) -> Tensor<3> {
         let [rows, obs_dim] = states.dims();
         let gradients = self.critics.iter().map(|critic| {
             // One copy of the states a critic, so that no head's gradient is added to another's.

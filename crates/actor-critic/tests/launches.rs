@@ -6,10 +6,61 @@ mod random;
 
 use std::sync::{Arc, Mutex};
 
+use burn::tensor::{Device, Tensor};
 use cubecl::logging::{LaunchObservation, LaunchObserver};
-use foresee_actor_critic::{Agent, BatchRef, SacConfig, TensorBatch, Update};
+use cubecl_runtime::memory_management::MemoryScope;
+use foresee_actor_critic::{Agent, BatchRef, Noise, SacConfig, TensorBatch, Update};
 use foresee_nn::device::wgpu_of_test;
 use random::{Case, agent, batch};
+
+/// Normals that are on the device already, whatever the stream.
+struct Ready(Tensor<2>);
+
+impl Noise for Ready {
+    fn normals(&self, _: &'static str, _: [usize; 2], _: &Device) -> Tensor<2> {
+        self.0.clone()
+    }
+
+    fn normals_into(&self, _: &'static str, _: [usize; 2], _: &mut Vec<f32>) {
+        panic!("an update on a device asks for tensors");
+    }
+
+    fn words(&self, _: &'static str, _: usize) -> Vec<u32> {
+        panic!("no critic is chosen by a word");
+    }
+}
+
+/// An update sends nothing to the device: every launch finds its sizes and scalars there, and every Adam its corrections.
+fn assert_nothing_is_sent(case: &Case, device: &Device) {
+    let mut sac = agent(case, device);
+    let rows = TensorBatch::new(&batch(case.dims, case.rows, 0).0, case.dims, device);
+    let noise = Ready(Tensor::ones([case.rows, case.dims[1]], device));
+    let mut update = || sac.update(Update { batch: BatchRef::Device(&rows), noise: &noise, dynamics: None });
+    (0..4).for_each(|_| update());
+
+    // New sizes and scalars are kept on the device.
+    let client = foresee_nn::cube::tensor::client(device);
+    let kept = || {
+        device.sync().expect("a device that answers");
+        let report = client.memory_report(MemoryScope::Device);
+        let memories = report.streams.iter().flat_map(|stream| &stream.auxiliary).map(|memory| &memory.pools);
+        let pools = memories.flat_map(|pools| pools.dynamic.iter().chain([&pools.persistent, &pools.dedicated]));
+        pools.map(|pool| pool.usage.number_allocs).sum::<u64>()
+    };
+    let before = kept();
+    (0..40).for_each(|_| update());
+    assert!(before > 0);
+    assert_eq!(kept(), before, "buffers of sizes and scalars");
+
+    // While launches are recorded, the device refuses every upload and reading.
+    client.graph_prepare().expect("a device that answers");
+    (0..2).for_each(|_| update());
+    client.start_capture().expect("a device that answers");
+    (0..2).for_each(|_| update());
+    client.stop_capture().expect("launches alone");
+    update();
+    assert!(sac.report().iter().all(|(_, value)| value.is_finite()), "{:?}", sac.report());
+}
 
 /// The names of the kernels launched.
 #[derive(Default)]
@@ -38,6 +89,7 @@ fn an_update_is_two_dozen_launches() {
         let names = names.0.lock().expect("one thread");
         assert_eq!(names.len(), want, "{names:#?}");
     }
+    assert_nothing_is_sent(&case, &device);
     // A software driver that is still at work when the program ends crashes in its destructors.
     device.sync().expect("a device that answers");
 }

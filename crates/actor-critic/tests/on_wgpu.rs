@@ -3,10 +3,11 @@
 mod random;
 
 use burn::tensor::Device;
-use foresee_actor_critic::{Agent, Sac, SacConfig};
-use foresee_core::State;
+use foresee_actor_critic::{Agent, Sac, SacConfig, actor};
 use foresee_core::state::Data;
+use foresee_core::{State, Stream};
 use foresee_nn::device::wgpu_of_test;
+use foresee_nn::{ValueHeads, tensors};
 use random::{batch, update};
 
 /// Relative difference of losses, and of weights and moments by their norm, over 20 updates.
@@ -56,5 +57,48 @@ fn the_first_twenty_updates_on_a_gpu_are_those_of_the_host() {
             let (by, name) = apart(&got.1, &want.1);
             assert!(by <= APART, "{hidden:?}, {dims:?}: `{name}` is {by:e} apart");
         }
+    }
+}
+
+#[test]
+fn acting_in_kernels_is_acting_in_tensors() {
+    let Some(gpu) = wgpu_of_test("acting_in_kernels_is_acting_in_tensors") else { return };
+    for (dims, hidden) in [([3, 1], vec![16, 16]), ([17, 6], vec![33]), ([1, 5], vec![64, 64])] {
+        let sac = Sac::new(&SacConfig { hidden, ..SacConfig::default() }, dims, 3, &gpu);
+        for rows in [0, 1, 3, 300] {
+            let [obs, noise] = [("obs", dims[0]), ("noise", dims[1])]
+                .map(|(name, columns)| Stream::new(9, name).normals(0, rows, columns));
+            for noise in [Some(noise.as_slice()), None] {
+                let got = sac.actor().act(&obs, rows, noise, &gpu);
+                assert_eq!(got.len(), rows * dims[1]);
+                if rows == 0 {
+                    continue;
+                }
+                let want = actor::by_tensors(sac.actor(), &obs, rows, noise, &gpu);
+                for (got, want) in got.iter().zip(want) {
+                    assert!((got - want).abs() <= 2e-6, "{dims:?}, {rows} rows: {got}, expected {want}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn value_gradients_are_taken_whose_tape_is_no_buffer_of_the_device() {
+    let Some(gpu) = wgpu_of_test("value_gradients_are_taken_whose_tape_is_no_buffer_of_the_device") else { return };
+    // A tape of all rows and heads has 148 MB, and software drivers bound a buffer to 128 MiB.
+    let (dims, rows) = ([3, 1], 130_000);
+    let config = SacConfig { hidden: vec![16, 16], ..SacConfig::default() };
+    let states = Stream::new(9, "states").normals(0, rows, dims[0]);
+    for through_policy in [false, true] {
+        let [got, want] = [&gpu, &Device::flex()].map(|device| {
+            let sac = Sac::new(&config, dims, 3, device);
+            let view = sac.values(ValueHeads::All, through_policy);
+            tensors::to_vec(view.value_gradients(tensors::from_vec(states.clone(), [rows, dims[0]], device)))
+        });
+        assert_eq!(got.len(), 4 * rows * dims[0]);
+        let largest = want.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        let worst = got.iter().zip(&want).map(|(got, want)| (got - want).abs()).fold(0.0, f32::max);
+        assert!(worst <= 1e-4 * largest, "{worst:e} apart, {largest} the largest");
     }
 }

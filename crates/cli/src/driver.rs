@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use foresee::nn::device;
 use foresee::{Record, Run, checkpoint, metrics};
 use serde::{Deserialize, Serialize};
 
@@ -93,7 +94,11 @@ impl Driver {
     fn slices(&mut self, stop: &AtomicBool, clock: &mut Clock, progress: &mut Progress) -> Result<Ended, Failure> {
         let every = self.run.config().training.checkpoint_every;
         let mut fresh: Vec<Record> = Vec::new();
+        let mut lost_at = device_lost_at();
         while !self.run.is_done() {
+            if lost_at.is_some_and(|step| step <= self.run.env_step()) && device::lose(self.run.config().device) {
+                lost_at = None;
+            }
             self.run.advance(&mut fresh)?;
             for record in fresh.drain(..) {
                 self.records.write(&record)?;
@@ -128,7 +133,7 @@ impl Driver {
         self.records.sync()?;
         let beside = Beside { positions: self.records.positions(), wall_s };
         let beside = serde_json::to_value(beside).expect("positions are plain numbers");
-        checkpoint::save(&self.dir.checkpoints(), self.run.env_step(), &self.run.snapshot(), &beside, KEEP)?;
+        checkpoint::save(&self.dir.checkpoints(), self.run.env_step(), &self.run.snapshot()?, &beside, KEEP)?;
         self.saved = self.run.env_step();
         Ok(())
     }
@@ -162,6 +167,11 @@ impl Clock {
         self.lap = (now, real, imagined);
         (now, values)
     }
+}
+
+/// The real step from which on a test has taken the device away.
+fn device_lost_at() -> Option<u64> {
+    std::env::var("FORESEE_TEST_DEVICE_LOST_AT").ok()?.parse().ok()
 }
 
 /// Ends the process without the destructors of C++ globals, which crash where a graphics driver is still at work.

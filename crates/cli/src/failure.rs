@@ -48,7 +48,8 @@ impl From<RunError> for Failure {
             RunError::Config(_) | RunError::Device(_) | RunError::State(_) | RunError::OtherPart { .. } => {
                 Self::Input(error.to_string())
             }
-            RunError::Env { .. }
+            RunError::DeviceFailed { .. }
+            | RunError::Env { .. }
             | RunError::NoTerminationRule { .. }
             | RunError::Model { .. }
             | RunError::Agent { .. } => Self::Run(error.to_string()),

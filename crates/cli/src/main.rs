@@ -31,6 +31,7 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    foresee::nn::device::failure::report_failures_once();
     match verbs::run(cli::Cli::parse()) {
         Ok(code) => code,
         Err(failure) => {

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use foresee_actor_critic::Agent;
 use foresee_core::{State, StateError, Stream, Termination};
-use foresee_nn::tensors;
 use foresee_world_model::WorldModel;
 
 /// The purpose of the actions.
@@ -94,20 +93,15 @@ impl Controller for ActorController {
         let Knowledge { agent, seed, device, .. } = *knowledge;
         let Observed { mode, lanes, steps, obs } = *observed;
         let (actor, n) = (agent.actor(), lanes.len());
-        let (obs_dim, action_dim) = (obs.len() / n.max(1), actor.action_dim());
         if mode == Mode::Evaluate {
-            return tensors::to_vec(actor.mean(tensors::from_vec(obs.to_vec(), [n, obs_dim], device)));
+            return actor.act(obs, n, None, device);
         }
-        // One upload.
         let stream = Stream::new(seed, "policy/act");
-        let mut rows = Vec::with_capacity(n * (obs_dim + action_dim));
-        for ((&lane, &step), obs) in lanes.iter().zip(steps).zip(obs.chunks_exact(obs_dim)) {
+        let mut noise = Vec::with_capacity(n * actor.action_dim());
+        for (&lane, &step) in lanes.iter().zip(steps) {
             let mut draws = stream.at(step, lane as u32);
-            rows.extend_from_slice(obs);
-            rows.extend((0..action_dim).map(|_| draws.normal()));
+            noise.extend((0..actor.action_dim()).map(|_| draws.normal()));
         }
-        let both = tensors::from_vec(rows, [n, obs_dim + action_dim], device);
-        let (obs, noise) = (both.clone().narrow(1, 0, obs_dim), both.narrow(1, obs_dim, action_dim));
-        tensors::to_vec(actor.sample(obs, noise))
+        actor.act(obs, n, Some(&noise), device)
     }
 }

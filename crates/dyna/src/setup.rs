@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use burn::tensor::Device;
 use foresee_actor_critic::{AgentFactory, AgentKinds};
 use foresee_core::Explained;
 use foresee_env::{EnvFactory, Environment, Tasks};
+use foresee_nn::device::largest_buffer;
 use foresee_world_model::{LossKinds, ModelFactory, ModelKinds, ModelLoss};
 
 use crate::config::{Algo, Config};
@@ -69,7 +71,73 @@ pub struct Setup {
     pub controller: ControllerFactory,
 }
 
+impl Setup {
+    /// That no buffer of the run outgrows the largest that the kernels of `device` can be given, up to the last step of
+    /// the schedules. Buffers stay below it there, or the run would end in its middle.
+    ///
+    /// # Errors
+    /// The first buffer that does not fit, with the key to lower.
+    pub fn fits(&self, device: &Device) -> Result<(), Problem> {
+        let Some(largest) = largest_buffer(device) else { return Ok(()) };
+        let spec = self.env.spec();
+        let dims = [spec.observation_space.dim(), spec.action_space.dim()];
+        self.config.outgrows(dims, largest).map_or(Ok(()), |problem| Err(problem.into()))
+    }
+}
+
 impl Config {
+    /// What is wrong where kernels take buffers of at most `largest` bytes, for observations and actions of `[O, A]`
+    /// entries.
+    fn outgrows(&self, [obs_dim, action_dim]: [usize; 2], largest: u64) -> Option<String> {
+        let (t, r, every) = (&self.training, &self.rollout, self.model.fit.every);
+        let numbers = largest as usize / size_of::<f32>();
+        let bound = format!("`device={}` takes at most {} an array", self.device, megabytes(numbers));
+
+        // The mirror of the real rows doubles; a fit has arrays of inputs and targets.
+        let row = obs_dim + action_dim.max(1);
+        let real = (t.env_steps as usize).checked_next_power_of_two().unwrap_or(usize::MAX);
+        let most_real = (numbers / row).checked_ilog2().map_or(0, |power| 1_usize << power);
+        if real > most_real {
+            return Some(format!(
+                "`training.env_steps` is {}: the real transitions come to {} an array, and {bound}\nhint: at most {most_real} steps there, or `device=cpu`",
+                t.env_steps,
+                megabytes(real.saturating_mul(row)),
+            ));
+        }
+        if self.algo == Algo::ModelFree {
+            return None;
+        }
+        let capacity = |step| r.capacity(step, every, t.epoch_length);
+        let (first, last) = (capacity(0), capacity(t.env_steps));
+        let rows = first.max(last);
+        let width = obs_dim.max(action_dim);
+        if rows.saturating_mul(width) > numbers {
+            let per_start = rows / r.starts_per_step;
+            let starts = numbers / width / per_start.max(1);
+            let fewer = match starts {
+                0 => "lower `rollout.horizon` or `rollout.retain`, or raise `model.fit.every`'s share of `training.epoch_length`".into(),
+                starts => format!("at most {starts} there, or lower `rollout.horizon` or `rollout.retain`"),
+            };
+            return Some(format!(
+                "`rollout.starts_per_step` is {}: the imagined transitions come to {rows} rows, {} an array, and {bound}\nhint: {fewer}, or `device=cpu`",
+                r.starts_per_step,
+                megabytes(rows * width),
+            ));
+        }
+        // A call has its states, and a number a transition.
+        let [from, to] = [0, t.env_steps].map(|step| r.horizon.floor(step));
+        let starts = r.starts_per_step * every as usize;
+        let of_start = obs_dim.max(from).max(to).max(2);
+        (starts.saturating_mul(of_start) > numbers).then(|| {
+            format!(
+                "`rollout.starts_per_step` is {}: a call of rollouts has an array of {}, and {bound}\nhint: at most {} there, or `device=cpu`",
+                r.starts_per_step,
+                megabytes(starts * of_start),
+                numbers / of_start / every as usize,
+            )
+        })
+    }
+
     /// Checks everything, chooses among what this program ships, and makes the environment.
     ///
     /// # Errors
@@ -145,6 +213,11 @@ impl Config {
     }
 }
 
+/// So many f32 numbers in megabytes.
+fn megabytes(numbers: usize) -> String {
+    format!("{:.0} MB", numbers as f64 * 4e-6)
+}
+
 /// A fault of a configuration: the message, with its hint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -174,5 +247,57 @@ impl From<String> for Problem {
 impl From<Explained> for Problem {
     fn from(explained: Explained) -> Self {
         Self { message: explained.to_string(), keys: explained.keys }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The published configuration of Humanoid: `[O, A]` and text.
+    const HUMANOID: ([usize; 2], &str) = ([45, 17], include_str!("../../../configs/mujoco/humanoid.toml"));
+    /// What wgpu lets a kernel be given at most.
+    const LARGEST: u64 = i32::MAX as u64;
+
+    #[test]
+    fn a_buffer_that_outgrows_the_device_is_found_and_the_number_that_fits_does_fit() {
+        let (dims, text) = HUMANOID;
+        let config: Config = toml::from_str(text).unwrap();
+        let message = config.outgrows(dims, LARGEST).expect("9 GB are too many");
+        let start =
+            "`rollout.starts_per_step` is 400: the imagined transitions come to 50000000 rows, 9000 MB an array, and";
+        assert!(message.starts_with(start), "{message}");
+        let fits: usize = message.split("at most ").last().unwrap().split(' ').next().unwrap().parse().unwrap();
+        let with = |starts| {
+            let mut config = config.clone();
+            config.rollout.starts_per_step = starts;
+            config.outgrows(dims, LARGEST)
+        };
+        assert_eq!((with(fits), with(fits + 1).is_some()), (None, true), "{fits} starts");
+        assert_eq!(Problem::from(message).keys, ["rollout", "starts_per_step"]);
+    }
+
+    #[test]
+    fn a_horizon_that_shrinks_is_measured_where_it_is_longest() {
+        let mut config: Config = toml::from_str(HUMANOID.1).unwrap();
+        config.rollout.horizon = crate::schedule::Schedule::Linear([25.0, 1.0, 20_000.0, 300_000.0]);
+        assert!(config.outgrows(HUMANOID.0, LARGEST).is_some());
+        config.rollout.horizon = crate::schedule::Schedule::Linear([1.0, 25.0, 400_000.0, 500_000.0]);
+        assert_eq!(config.outgrows(HUMANOID.0, LARGEST), None, "the run ends before the horizon grows");
+    }
+
+    #[test]
+    fn real_rows_and_a_calls_own_arrays_are_bounded_too() {
+        let mut config: Config = toml::from_str(HUMANOID.1).unwrap();
+        config.algo = Algo::ModelFree;
+        assert_eq!(config.outgrows(HUMANOID.0, LARGEST), None);
+        config.training.env_steps = 20_000_000;
+        let message = config.outgrows(HUMANOID.0, LARGEST).expect("62 numbers of each");
+        assert!(message.contains("at most 8388608 steps there"), "{message}");
+
+        let mut config: Config = toml::from_str(HUMANOID.1).unwrap();
+        (config.rollout.horizon, config.rollout.retain) = (crate::schedule::Schedule::Constant(1.0), 1);
+        config.rollout.starts_per_step = 500_000;
+        assert!(config.outgrows(HUMANOID.0, LARGEST).is_some());
     }
 }

@@ -63,13 +63,13 @@ fn processes_side_by_side_train_the_run_of_the_native_environments_cut_or_not() 
     let (mut cut_records, mut slices) = (Vec::new(), 0);
     while !run.is_done() {
         if slices % 60 == 31 {
-            run = Run::restore(&config, run.snapshot()).expect("its own state");
+            run = Run::restore(&config, run.snapshot().expect("a device that answers")).expect("its own state");
         }
         run.advance(&mut cut_records).expect("a tiny run goes well");
         slices += 1;
     }
     assert_eq!(cut_records, records);
-    assert_eq!(differing(&run.snapshot(), &state), [""; 0]);
+    assert_eq!(differing(&run.snapshot().expect("a device that answers"), &state), [""; 0]);
 }
 
 #[test]
@@ -96,8 +96,10 @@ fn without_a_rule_a_run_ends_at_the_first_real_end_and_with_one_it_says_how_ofte
     config.env.termination = Some(Termination::never());
     let mut run = Run::new(&config).expect("a possible configuration");
     let shares = reported(&finish(&mut run), metrics::TERMINATION_MISMATCH);
-    let ends =
-        common::numbers(&run.snapshot(), "replay.real.not_terminated")[..60].iter().filter(|x| **x == 0.0).count();
+    let ends = common::numbers(&run.snapshot().expect("a device that answers"), "replay.real.not_terminated")[..60]
+        .iter()
+        .filter(|x| **x == 0.0)
+        .count();
     assert!(ends > 0);
     assert_eq!(shares, [(60, ends as f64 / 60.0)]);
 

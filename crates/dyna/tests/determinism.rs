@@ -65,14 +65,14 @@ fn evaluating_in_between_changes_nothing() {
             run.advance(&mut looked_at).expect("a tiny run goes well");
             slices += 1;
             if run.env_step() > 192 && slices % 5 == 0 {
-                let before = run.snapshot();
+                let before = run.snapshot().expect("a device that answers");
                 let outcome = run.evaluate(1).expect("a healthy policy");
                 assert_eq!(run.evaluate(1).expect("a healthy policy"), outcome);
-                assert_eq!(differing(&run.snapshot(), &before), [""; 0]);
+                assert_eq!(differing(&run.snapshot().expect("a device that answers"), &before), [""; 0]);
             }
         }
         assert_eq!(looked_at, records, "{kind:?}");
-        assert_eq!(differing(&run.snapshot(), &state), [""; 0], "{kind:?}");
+        assert_eq!(differing(&run.snapshot().expect("a device that answers"), &state), [""; 0], "{kind:?}");
     }
 }
 
@@ -93,13 +93,13 @@ fn an_evaluation_that_is_stopped_is_begun_anew() {
                 stops += 1;
                 assert_eq!((run.phase(), run.evaluations()), ("update", before), "{kind:?}");
                 // As a run does that was interrupted there.
-                run = Run::restore(&config, run.snapshot()).expect("its own state");
+                run = Run::restore(&config, run.snapshot().expect("a device that answers")).expect("its own state");
                 run.stop_by(Arc::clone(&stop));
             }
         }
         assert_eq!(stops, 3, "{kind:?}");
         assert_eq!(looked_at, records, "{kind:?}");
-        assert_eq!(differing(&run.snapshot(), &state), [""; 0], "{kind:?}");
+        assert_eq!(differing(&run.snapshot().expect("a device that answers"), &state), [""; 0], "{kind:?}");
     }
 }
 
@@ -139,7 +139,8 @@ fn every_evaluation_of_every_loss_begins_at_the_same_starts() {
         assert_eq!(means[0].1, means[1].1, "{kind:?}");
         assert_ne!(means[0].1, means[2].1, "{kind:?}: the policy was trained");
         // After the training too the starts are those of `eval/reset` at step 0.
-        let (outcome, state) = (run.evaluate(3).expect("a healthy policy"), run.snapshot());
+        let (outcome, state) =
+            (run.evaluate(3).expect("a healthy policy"), run.snapshot().expect("a device that answers"));
         for (lane, (&got, &length)) in (0..).zip(outcome.returns.iter().zip(&outcome.lengths)) {
             let want = return_by_hand(&config, &state, lane);
             assert!((got - want).abs() < 1e-3 * want.abs(), "{kind:?}, episode {lane}: {got}, expected {want}");
@@ -158,7 +159,7 @@ fn an_evaluation_plays_the_family_and_the_distractors_of_its_run() {
     config.env.family =
         FamilyConfig { mass: Range::Uniform([0.5, 2.0]), delay: Steps::Fixed(2), ..FamilyConfig::default() };
     let mut run = Run::new(&config).expect("a possible configuration");
-    let (outcome, state) = (run.evaluate(3).expect("a healthy policy"), run.snapshot());
+    let (outcome, state) = (run.evaluate(3).expect("a healthy policy"), run.snapshot().expect("a device that answers"));
     for (lane, got) in (0..).zip(outcome.returns) {
         let tolerance = 1e-3 * got.abs();
         let by_hand = |env_config: &Config, seed| {

@@ -1,15 +1,16 @@
-//! How many kernels are launched for what an agent update reads, for a transition that is stored, and for a gradient step
-//! of the model.
+//! How many kernels are launched for what an agent update reads, for a transition that is stored, for actions, and for a
+//! gradient step of the model under every loss.
 
 #![cfg(feature = "wgpu")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cubecl::logging::{LaunchObservation, LaunchObserver};
 use foresee_actor_critic::{Agent, Sac, SacConfig};
 use foresee_core::{Batch, Transition};
-use foresee_dyna::replay::{self, ImaginedBuffer, RealBuffer};
+use foresee_dyna::replay::{self, DrawClock, ImaginedBuffer, RealBuffer};
 use foresee_nn::ValueHeads;
 use foresee_nn::device::wgpu_of_test;
 use foresee_world_model::config::{EnsembleConfig, FitConfig};
@@ -54,14 +55,29 @@ fn a_batch_is_two_launches_a_transition_one_and_a_gradient_step_is_bounded() {
     }
     let rows = real.rows().clone();
     assert_eq!(launches(|| imagined.extend(&rows)), 1);
+    let mut clock = DrawClock::default();
     for (shares, want) in [([13, 243], 2), ([256, 0], 1), ([0, 1000], 1)] {
-        let drawn = launches(|| drop(replay::draw(&real, &imagined, shares, [0, 1], ["a", "b"])));
+        let drawn = launches(|| drop(replay::draw(&real, &imagined, shares, [0, 1], ["a", "b"], &mut clock)));
         assert_eq!(drawn, want, "{shares:?}");
     }
 
-    // The passes are 4 and Adam 1 or 2; the rest is the loss, in tensors. What it is now, and no more.
     let agent = Sac::new(&SacConfig { hidden: vec![8], ..SacConfig::default() }, dims, 0, &gpu);
-    for (kind, most) in [("vagram", 50), ("mle", 135)] {
+    for noise in [Some([0.5_f32; 4].as_slice()), None] {
+        let act = launches(|| drop(agent.actor().act(&[0.1; 12], 4, noise, &gpu)));
+        assert!((1..=3).contains(&act), "acting: {act} launches");
+    }
+
+    // The passes are 4 and Adam 1 or 2; the rest is the loss, in tensors. What it is now, and no more.
+    let most = BTreeMap::from([
+        ("huber", 38),
+        ("itervaml", 69),
+        ("mle", 126),
+        ("mse", 27),
+        ("vagram", 43),
+        ("value_weighted", 42),
+    ]);
+    let mut found = BTreeMap::new();
+    for kind in loss::shipped().iter().map(|kind| kind.name()) {
         let config = ModelConfig {
             ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![8, 8] },
             loss: LossConfig { add_mse_until: 0, ..LossConfig::named(kind) },
@@ -77,6 +93,8 @@ fn a_batch_is_two_launches_a_transition_one_and_a_gradient_step_is_bounded() {
         let mut fit = trainer.begin(&rows, &*view, 0, 0);
         drop(trainer.gradient_step(&mut fit, &*view));
         let step = launches(|| drop(trainer.gradient_step(&mut fit, &*view)));
-        assert!(step > 5 && step <= most, "{kind:?}: {step} launches");
+        found.insert(kind, step);
     }
+    assert!(found.keys().eq(most.keys()), "every shipped loss has its bound: {found:?}");
+    assert!(found.iter().all(|(kind, &step)| step > 5 && step <= most[kind]), "launches a gradient step: {found:?}");
 }

@@ -54,7 +54,7 @@ fn real_steps_count_exploration_and_each_from_its_end_on_is_followed_by_its_upda
             let mut run = Run::new(&config).expect("a possible configuration");
             while !run.is_done() {
                 run.advance(&mut Vec::new()).expect("a tiny run goes well");
-                let state = run.snapshot();
+                let state = run.snapshot().expect("a device that answers");
                 assert_eq!(array(&state, "replay.real.reward").shape[0] as u64, run.env_step());
                 if run.env_step() < explore {
                     let trained = ["agent.updates", "counters.fits", "counters.imagined_steps"];
@@ -63,7 +63,11 @@ fn real_steps_count_exploration_and_each_from_its_end_on_is_followed_by_its_upda
             }
             assert_eq!(run.env_step(), end);
             let updates = trained_after * config.training.updates_per_step;
-            assert_eq!(numbers(&run.snapshot(), "agent.updates"), [updates as f64], "explore_steps {explore}");
+            assert_eq!(
+                numbers(&run.snapshot().expect("a device that answers"), "agent.updates"),
+                [updates as f64],
+                "explore_steps {explore}"
+            );
         }
     }
 }
@@ -76,7 +80,7 @@ fn imagined_rows_are_starts_times_horizon_and_the_buffer_never_holds_more_than_i
     let (mut records, mut fullest) = (Vec::new(), 0.0);
     while !run.is_done() {
         run.advance(&mut records).expect("a tiny run goes well");
-        let state = run.snapshot();
+        let state = run.snapshot().expect("a device that answers");
         let (rows, capacity) =
             (array(&state, "replay.imagined.rows.reward").shape[0] as f64, numbers(&state, "replay.imagined.capacity"));
         assert!(rows <= capacity[0], "{rows} rows in {capacity:?}");

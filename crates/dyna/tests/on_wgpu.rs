@@ -7,7 +7,7 @@ mod common;
 use burn::tensor::Device;
 use common::{differing, finish, numbers, tiny, whole};
 use foresee_core::{Batch, Stream, Transition};
-use foresee_dyna::replay::{self, ImaginedBuffer, RealBuffer};
+use foresee_dyna::replay::{self, DrawClock, ImaginedBuffer, RealBuffer};
 use foresee_dyna::{Config, Run};
 use foresee_nn::device::{DeviceChoice, wgpu_of_test};
 use foresee_nn::tensors;
@@ -58,9 +58,10 @@ fn batches_and_noise_drawn_on_the_device_are_those_of_the_host() {
         imagined.extend(&rows("imagined", imagined_rows, dims));
 
         let (count, seed) = (shares[0] + shares[1], u64::MAX - 5);
+        let mut clock = DrawClock::default();
         for update in [0, 7, (1 << 40) + 3] {
-            let (batch, noise) =
-                replay::draw(&real, &imagined, shares, [seed, update], NOISE).expect("both buffers are on the GPU");
+            let (batch, noise) = replay::draw(&real, &imagined, shares, [seed, update], NOISE, &mut clock)
+                .expect("both buffers are on the GPU");
             let got = Batch {
                 rows: count,
                 obs: tensors::to_vec(batch.obs),
@@ -75,8 +76,8 @@ fn batches_and_noise_drawn_on_the_device_are_those_of_the_host() {
             for (name, noise) in NOISE.into_iter().zip(noise) {
                 let want = Stream::new(seed, name).normals(update, count, dims[1]);
                 for (got, want) in tensors::to_vec(noise).into_iter().zip(want) {
-                    let ulps = (got - want).abs() / (f32::EPSILON * want.abs());
-                    assert!(ulps <= 4.0, "{name}: {got}, expected {want}: {ulps} units in the last place");
+                    // What Vulkan allows of a division and a square root, through the polynomial.
+                    assert!((got - want).abs() <= 2e-6 * want.abs(), "{name}: {got}, expected {want}");
                 }
             }
         }
@@ -114,6 +115,28 @@ fn a_ring_on_the_device_is_the_hosts_ring() {
             assert_eq!(rings[0].len(), rings[1].len());
         }
     }
+}
+
+#[test]
+fn a_ring_is_restored_whose_rows_are_no_buffer_of_the_device_together() {
+    let Some(gpu) = wgpu_of_test("a_ring_is_restored_whose_rows_are_no_buffer_of_the_device_together") else { return };
+    // Each array fits even where a buffer is bounded to 128 MiB, and the records of all rows do not.
+    let (dims, count) = ([2, 1], 5_000_000);
+    let numbers = |columns: usize, by: f32| (0..count * columns).map(|i| by * (i % 1_000_003) as f32).collect();
+    let all = Batch {
+        rows: count,
+        obs: numbers(2, 1.0),
+        action: numbers(1, 2.0),
+        reward: numbers(1, 3.0),
+        next_obs: numbers(2, 4.0),
+        not_terminated: numbers(1, 0.0),
+    };
+    let mut host = ImaginedBuffer::new(count, dims[0], dims[1]);
+    host.extend(&all);
+    let mut ring = ImaginedBuffer::on(1, dims, &gpu);
+    ring.load(host.save()).expect("its own state");
+    assert!(ring.is_on_device());
+    assert!(*ring.rows() == all, "the rows that were sent");
 }
 
 #[test]
@@ -156,12 +179,12 @@ fn a_run_on_a_gpu_is_repeatable_and_goes_on_bit_for_bit_after_a_cut() {
         let mut cut_records = Vec::new();
         while !run.is_done() {
             if run.env_step() >= config.training.explore_steps {
-                run = Run::restore(&config, run.snapshot()).expect("its own state");
+                run = Run::restore(&config, run.snapshot().expect("a device that answers")).expect("its own state");
             }
             run.advance(&mut cut_records).expect("a tiny run goes well");
         }
         assert_eq!(cut_records, records, "{kind:?}, cut");
-        assert_eq!(differing(&run.snapshot(), &state), [""; 0], "{kind:?}, cut");
+        assert_eq!(differing(&run.snapshot().expect("a device that answers"), &state), [""; 0], "{kind:?}, cut");
     }
 }
 
@@ -178,11 +201,11 @@ fn a_run_begun_on_one_device_goes_on_on_another() {
             while run.phase() != phase || run.env_step() < 201 {
                 run.advance(&mut Vec::new()).expect("a tiny run goes well");
             }
-            let state = run.snapshot();
+            let state = run.snapshot().expect("a device that answers");
             let mut run = Run::restore(second, state.clone()).expect("a state of any device");
-            assert_eq!(differing(&run.snapshot(), &state), [""; 0], "in {phase}");
+            assert_eq!(differing(&run.snapshot().expect("a device that answers"), &state), [""; 0], "in {phase}");
             finish(&mut run);
-            assert_eq!(numbers(&run.snapshot(), "counters.env_step"), [205.0]);
+            assert_eq!(numbers(&run.snapshot().expect("a device that answers"), "counters.env_step"), [205.0]);
         }
     }
 }

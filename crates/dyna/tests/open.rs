@@ -25,15 +25,15 @@ fn cut(config: &Config, parts: &Parts) -> (Vec<foresee_dyna::Record>, State) {
     let open = || config.clone().open_with(parts).expect("a possible configuration");
     let (mut run, mut records) = (Run::begin(open()).expect("a run"), Vec::new());
     while !run.is_done() {
-        run = Run::resume(open(), run.snapshot()).expect("its own state");
+        run = Run::resume(open(), run.snapshot().expect("a device that answers")).expect("its own state");
         run.advance(&mut records).expect("a tiny run goes well");
     }
-    (records, run.snapshot())
+    (records, run.snapshot().expect("a device that answers"))
 }
 
 fn whole_with(config: &Config, parts: &Parts) -> (Vec<foresee_dyna::Record>, State) {
     let mut run = Run::begin(config.clone().open_with(parts).expect("a possible configuration")).expect("a run");
-    (finish(&mut run), run.snapshot())
+    (finish(&mut run), run.snapshot().expect("a device that answers"))
 }
 
 /// Pendulum under another name, with a reward of its own.

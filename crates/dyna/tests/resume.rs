@@ -24,7 +24,7 @@ fn with_cuts(
     while !run.is_done() {
         if cut(slices) {
             phases.insert(run.phase());
-            let mut state = run.snapshot();
+            let mut state = run.snapshot().expect("a device that answers");
             // A save waits for the disk: only every 29th cut goes there, which is prime to the rhythm of the phases.
             if let Some(root) = disk.filter(|_| slices.is_multiple_of(29)) {
                 checkpoint::save(root, slices, &state, &Value::Null, 1).expect("a disk with room");
@@ -35,7 +35,7 @@ fn with_cuts(
         run.advance(&mut records).expect("a tiny run goes well");
         slices += 1;
     }
-    (records, run.snapshot(), slices, phases)
+    (records, run.snapshot().expect("a device that answers"), slices, phases)
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn state_in(config: &Config, phase: &str, env_step: u64) -> State {
     while run.phase() != phase || run.env_step() < env_step {
         run.advance(&mut Vec::new()).expect("a tiny run goes well");
     }
-    run.snapshot()
+    run.snapshot().expect("a device that answers")
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn a_run_that_is_extended_is_the_long_run_except_for_the_evaluation_at_its_first
             records.extend(finish(&mut run));
             let (long_records, long_state) = whole(&long);
             assert_eq!(records, long_records, "{kind:?}, extended at {end}");
-            let (state, first) = (run.snapshot(), evaluation.values[0].1);
+            let (state, first) = (run.snapshot().expect("a device that answers"), evaluation.values[0].1);
             let only: Vec<String> = differing(&state, &long_state);
             assert!(only.is_empty() || only == ["evaluations"], "{kind:?}, extended at {end}: {only:?}");
             let [got, want] = [&state, &long_state].map(|state| numbers(state, "evaluations"));

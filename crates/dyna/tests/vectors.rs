@@ -110,17 +110,18 @@ fn a_run_of_three_environments_cut_after_every_slice_ends_bit_for_bit_like_an_un
         let mut run = Run::new(&config).expect("a possible configuration");
         let mut cut_records = Vec::new();
         while !run.is_done() {
-            run = Run::restore(&config, run.snapshot()).expect("its own state");
+            run = Run::restore(&config, run.snapshot().expect("a device that answers")).expect("its own state");
             run.advance(&mut cut_records).expect("a tiny run goes well");
         }
         assert_eq!(cut_records, records, "{kind:?}");
-        assert_eq!(differing(&run.snapshot(), &state), [""; 0], "{kind:?}");
+        assert_eq!(differing(&run.snapshot().expect("a device that answers"), &state), [""; 0], "{kind:?}");
     }
 }
 
 #[test]
 fn a_run_keeps_its_number_of_environments() {
-    let state = Run::new(&beside(None, 3)).expect("a possible configuration").snapshot();
+    let state =
+        Run::new(&beside(None, 3)).expect("a possible configuration").snapshot().expect("a device that answers");
     for count in [1, 9] {
         let error = Run::restore(&beside(None, count), state.clone()).err().expect("a refusal").to_string();
         assert!(error.starts_with(&format!("`env.count` is {count}, but the run began with 3\nhint: ")), "{error}");
@@ -176,11 +177,11 @@ fn a_run_of_hoppers_cut_after_every_slice_goes_on_bit_for_bit_and_its_rule_is_ne
     let mut run = Run::new(&config).expect("a possible configuration");
     let mut cut_records = Vec::new();
     while !run.is_done() {
-        run = Run::restore(&config, run.snapshot()).expect("its own state");
+        run = Run::restore(&config, run.snapshot().expect("a device that answers")).expect("its own state");
         run.advance(&mut cut_records).expect("a tiny run goes well");
     }
     assert_eq!(cut_records, records);
-    assert_eq!(differing(&run.snapshot(), &state), [""; 0]);
+    assert_eq!(differing(&run.snapshot().expect("a device that answers"), &state), [""; 0]);
 }
 
 #[test]

@@ -55,11 +55,11 @@ fn a_wrapped_run_cut_after_every_slice_ends_bit_for_bit_like_an_uninterrupted_on
         let mut run = Run::new(&config).expect("a possible configuration");
         let mut cut_records = Vec::new();
         while !run.is_done() {
-            run = Run::restore(&config, run.snapshot()).expect("its own state");
+            run = Run::restore(&config, run.snapshot().expect("a device that answers")).expect("its own state");
             run.advance(&mut cut_records).expect("a tiny run goes well");
         }
         assert_eq!(cut_records, records, "{kind:?}");
-        assert_eq!(differing(&run.snapshot(), &state), [""; 0], "{kind:?}");
+        assert_eq!(differing(&run.snapshot().expect("a device that answers"), &state), [""; 0], "{kind:?}");
     }
 }
 
@@ -68,7 +68,7 @@ fn a_state_of_a_run_around_which_something_else_was_laid_is_refused_with_a_hint(
     let config = distracted(None);
     let mut run = Run::new(&config).expect("a possible configuration");
     run.advance(&mut Vec::new()).expect("a tiny run goes well");
-    let state = run.snapshot();
+    let state = run.snapshot().expect("a device that answers");
     let refusal = |change: &dyn Fn(&mut Config)| {
         let mut config = config.clone();
         change(&mut config);

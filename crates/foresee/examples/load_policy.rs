@@ -31,7 +31,7 @@ pub fn train(folder: &Path) -> Result<(), Box<dyn Error>> {
     }
     std::fs::create_dir_all(folder)?;
     std::fs::write(folder.join("config.toml"), toml::to_string(run.config())?)?;
-    checkpoint::save(&folder.join("checkpoints"), run.env_step(), &run.snapshot(), &serde_json::Value::Null, 1)?;
+    checkpoint::save(&folder.join("checkpoints"), run.env_step(), &run.snapshot()?, &serde_json::Value::Null, 1)?;
     Ok(())
 }
 

@@ -74,6 +74,9 @@ pub struct Adam {
     time: u64,
     moment_1: Slot,
     moment_2: Slot,
+    /// The corrections of the next steps, on a GPU.
+    #[cfg(feature = "wgpu")]
+    ahead: crate::cube::Ahead,
 }
 
 impl Adam {
@@ -81,7 +84,14 @@ impl Adam {
     #[must_use]
     pub fn new(config: AdamConfig, parameters: &impl Parameters) -> Self {
         let zeros = || Slot::new(parameters.slot().get().zeros_like());
-        Self { config, time: 0, moment_1: zeros(), moment_2: zeros() }
+        Self {
+            config,
+            time: 0,
+            moment_1: zeros(),
+            moment_2: zeros(),
+            #[cfg(feature = "wgpu")]
+            ahead: crate::cube::Ahead::default(),
+        }
     }
 
     /// One step with a gradient `[E, 1, P]` outside autodiff. Gives back whether it was finite, where that costs
@@ -97,7 +107,8 @@ impl Adam {
         #[cfg(feature = "wgpu")]
         if crate::cube::is_cube(&gradient.device()) {
             let old = [slot.take(), self.moment_1.take(), self.moment_2.take()];
-            let [value, moment_1, moment_2] = crate::cube::adam_step(self.config.rule(self.time), old, gradient);
+            let now = (self.time, |time| self.config.rule(time));
+            let [value, moment_1, moment_2] = crate::cube::adam_step(now, &mut self.ahead, old, gradient);
             slot.put(value);
             self.moment_1.put(moment_1);
             self.moment_2.put(moment_2);

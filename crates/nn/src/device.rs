@@ -6,6 +6,7 @@
 
 #[cfg(feature = "wgpu")]
 mod adapters;
+pub mod failure;
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,6 +14,47 @@ use std::str::FromStr;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+pub use failure::{DeviceFailure, guarded};
+
+/// An adapter of a graphics API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adapter {
+    /// What it calls itself.
+    pub name: String,
+    /// `discrete GPU`, `integrated GPU`, `virtual GPU`, `software` or `kind unknown`.
+    pub kind: &'static str,
+    /// The graphics API, and the driver's name and version where it tells them.
+    pub through: String,
+    /// Whether it is the processor in software.
+    pub software: bool,
+    /// Whether OpenGL drives it.
+    pub opengl: bool,
+}
+
+impl Adapter {
+    /// What a user of `device` should know, if the adapter is not what the word promises: it is the processor in software,
+    /// or no driver of a newer graphics API was found.
+    #[must_use]
+    pub fn warning(&self, device: DeviceChoice) -> Option<String> {
+        match self {
+            _ if device == DeviceChoice::WgpuCpu => None,
+            Self { software: true, .. } => Some(format!(
+                "`device={device}` found no GPU and takes the processor in software, much slower than `device=cpu`: {self}\nhint: `foresee list devices` shows what there is; with a GPU in this machine, install its Vulkan driver"
+            )),
+            Self { opengl: true, .. } => Some(format!(
+                "`device={device}` falls back to OpenGL, since no Vulkan driver was found: {self}\nhint: install the GPU's Vulkan driver"
+            )),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Adapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}, {}", self.name, self.kind, self.through)
+    }
+}
 
 /// A device as a config names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +92,16 @@ pub enum DeviceError {
         device: DeviceChoice,
         /// The Cargo feature that brings it.
         feature: &'static str,
+    },
+    /// It is there, and lacks what the kernels need.
+    #[error("device `{device}` ({adapter}) cannot run the kernels: {lack}\nhint: use another GPU, or `device=cpu`")]
+    TooSmall {
+        /// The device asked for.
+        device: DeviceChoice,
+        /// What stands behind it.
+        adapter: String,
+        /// The first bound that is too low.
+        lack: String,
     },
     /// The machine has none.
     #[error("device `{device}` was not found on this machine: {reason}\nhint: {hint}")]
@@ -207,40 +259,107 @@ fn open_ndarray(device: DeviceChoice) -> Result<Device, DeviceError> {
 
 /// Graphics devices are set up, and adapters looked for, by one thread at a time; holds those that are set up.
 #[cfg(feature = "wgpu")]
-static OPENED: std::sync::Mutex<Vec<DeviceChoice>> = std::sync::Mutex::new(Vec::new());
+static OPENED: std::sync::Mutex<Vec<(DeviceChoice, adapters::Opened)>> = std::sync::Mutex::new(Vec::new());
 
 #[cfg(feature = "wgpu")]
 fn open_wgpu(device: DeviceChoice) -> Result<Device, DeviceError> {
     use burn::tensor::DeviceKind;
-    use burn::tensor::wgpu::WgpuInitError;
+    use burn::tensor::wgpu::WgpuBackend;
     let kind = match device {
         DeviceChoice::WgpuIndex(n) => DeviceKind::DiscreteGpu(n),
         DeviceChoice::WgpuCpu => DeviceKind::Cpu,
         _ => DeviceKind::DefaultDevice,
     };
-    let mut opened = OPENED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if !opened.contains(&device) {
-        // Left to the first tensor, the setup would panic where there is no adapter.
-        match Device::wgpu_options().device_kind(kind.clone()).init() {
-            // Somebody's tensor came first.
-            Ok(_) | Err(WgpuInitError::Registration { .. }) => opened.push(device),
-            Err(error) => {
-                adapters::Adapters::find().behind(device)?;
-                let hint = "update its driver, or use `device=cpu`".into();
-                return Err(DeviceError::NotFound { device, reason: error.to_string(), hint });
-            }
+    open_adapter(device, Device::wgpu(kind.clone()), kind, WgpuBackend::Auto)
+}
+
+/// `opened`, set up first if nobody has done so.
+#[cfg(feature = "wgpu")]
+fn open_adapter(
+    device: DeviceChoice,
+    opened: Device,
+    kind: burn::tensor::DeviceKind,
+    api: burn::tensor::wgpu::WgpuBackend,
+) -> Result<Device, DeviceError> {
+    use burn::tensor::wgpu::WgpuInitError;
+    let mut all = OPENED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some((_, known)) = all.iter().find(|(word, _)| *word == device) {
+        return known.usable(device).map(|()| opened);
+    }
+    if matches!(device, DeviceChoice::WgpuIndex(_)) {
+        // A GPU that is named is not replaced by another adapter.
+        adapters::Adapters::find().behind(device)?;
+    }
+    // Left to the first tensor, the setup would panic where there is no adapter.
+    match Device::wgpu_options().device_kind(kind).graphics_api(api).init_with_setup() {
+        Ok((_, setup)) => {
+            let known = adapters::Opened::new(setup);
+            let usable = known.usable(device);
+            all.push((device, known));
+            usable.map(|()| opened)
+        }
+        // Somebody's tensor came first.
+        Err(WgpuInitError::Registration { .. }) => Ok(opened),
+        Err(error) => {
+            adapters::Adapters::find().behind(device)?;
+            let hint = "update its driver, or use `device=cpu`".into();
+            Err(DeviceError::NotFound { device, reason: error.to_string(), hint })
         }
     }
-    Ok(Device::wgpu(kind))
+}
+
+/// What a device that was opened runs on; nothing where that is no adapter of a graphics API.
+#[cfg(feature = "wgpu")]
+#[must_use]
+pub fn adapter(device: DeviceChoice) -> Option<Adapter> {
+    let all = OPENED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    all.iter().find(|(word, _)| *word == device).map(|(_, opened)| opened.adapter().clone())
+}
+
+/// What a device that was opened runs on: in this build never an adapter of a graphics API.
+#[cfg(not(feature = "wgpu"))]
+#[must_use]
+pub fn adapter(_: DeviceChoice) -> Option<Adapter> {
+    None
+}
+
+/// The largest buffer that a kernel of this device can be given, in bytes; nothing for the processor, which has no such
+/// bound.
+#[must_use]
+pub fn largest_buffer(device: &Device) -> Option<u64> {
+    #[cfg(feature = "wgpu")]
+    if crate::cube::is_cube(device) {
+        return Some(crate::cube::tensor::client(device).properties().memory.max_page_size);
+    }
+    let _ = device;
+    None
+}
+
+/// Loses a device that was opened, as a driver that is reset does; whether there was one. For tests.
+#[doc(hidden)]
+#[must_use]
+pub fn lose(device: DeviceChoice) -> bool {
+    #[cfg(feature = "wgpu")]
+    if let Some((_, opened)) =
+        OPENED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter().find(|(word, _)| *word == device)
+    {
+        opened.lose();
+        return true;
+    }
+    let _ = device;
+    false
 }
 
 #[cfg(feature = "vulkan")]
 fn open_vulkan(device: DeviceChoice) -> Result<Device, DeviceError> {
     use burn::tensor::DeviceKind;
-    let _one_at_a_time = OPENED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    // Mesa's software driver crashes on SPIR-V with shared memory, which nobody can catch.
-    adapters::Adapters::find().hardware(device)?;
-    Ok(Device::vulkan(DeviceKind::DefaultDevice))
+    use burn::tensor::wgpu::WgpuBackend;
+    {
+        let _one_at_a_time = OPENED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Mesa's software driver crashes on SPIR-V with shared memory, which nobody can catch.
+        adapters::Adapters::find().hardware(device)?;
+    }
+    open_adapter(device, Device::vulkan(DeviceKind::DefaultDevice), DeviceKind::DefaultDevice, WgpuBackend::Vulkan)
 }
 
 #[cfg(not(feature = "vulkan"))]

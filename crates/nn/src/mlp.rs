@@ -72,6 +72,20 @@ impl Mlp {
         self.fused
     }
 
+    /// Rows of a member that a pass for gradients can have on this device, whose buffers are bounded; nothing where there is
+    /// no bound.
+    #[must_use]
+    pub fn rows_of_one_pass(&self) -> Option<usize> {
+        #[cfg(feature = "wgpu")]
+        if self.fused && crate::cube::is_plain(self.parameters.get()) {
+            return Some(crate::cube::rows_of_one_pass(
+                &crate::cube::buffer(self.parameters.get().clone()),
+                &self.layout,
+            ));
+        }
+        None
+    }
+
     /// Where every number stands.
     #[must_use]
     pub fn layout(&self) -> &Arc<Layout> {

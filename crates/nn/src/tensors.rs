@@ -2,6 +2,9 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::device::failure;
+use crate::host;
+
 /// A tensor of this shape from row-major numbers.
 #[track_caller]
 #[must_use]
@@ -12,9 +15,18 @@ pub fn from_vec<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &De
 }
 
 /// A tensor's numbers, row-major.
+///
+/// # Panics
+/// If the device failed, with a [`DeviceFailure`](crate::device::DeviceFailure) that
+/// [`guarded`](crate::device::guarded) reports.
 #[must_use]
 pub fn to_vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.inner().try_into_vec_as().expect("a float tensor reads back as f32")
+    let on_host = host::is_host(&tensor.device());
+    match tensor.inner().try_into_vec_as() {
+        Ok(values) => values,
+        Err(error) if on_host => panic!("a float tensor reads back as f32: {error}"),
+        Err(error) => failure::raise(&error),
+    }
 }
 
 /// The one number of a one-element tensor.

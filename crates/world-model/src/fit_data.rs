@@ -129,12 +129,15 @@ impl FitData {
         assert!(heads == 0 || given == n, "{loss:?} gave terms for {given} rows of {n}");
         let diagnostics = loss.diagnostics(&terms);
         let add_mse = loss.is_value_aware() && call.real_step < config.loss.add_mse_until;
-        let with = Company { needs: loss.needs(), terms: &terms, row_weights: weights, split: &split, add_mse };
-        let store = if let Some(all) = on_device.filter(|_| in_tensors) {
-            Store::Tensors(FitTensors::mirrored(all, &normalizer, n, &with, device))
-        } else if in_tensors {
-            normalizer.apply_rows(&mut inputs);
-            Store::Tensors(FitTensors::sent([&inputs, &targets(batch), &batch.obs], n, &with, device))
+        let store = if in_tensors {
+            let terms = loss.reduced_terms(terms);
+            let with = Company { needs: loss.needs(), terms: &terms, row_weights: weights, split: &split, add_mse };
+            Store::Tensors(if let Some(all) = on_device {
+                FitTensors::mirrored(all, &normalizer, n, &with, device)
+            } else {
+                normalizer.apply_rows(&mut inputs);
+                FitTensors::sent([&inputs, &targets(batch), &batch.obs], n, &with, device)
+            })
         } else {
             normalizer.apply_rows(&mut inputs);
             let panel = loss.panel().expect("steps on panels are those of a loss with a panel form");

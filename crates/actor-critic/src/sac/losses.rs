@@ -30,24 +30,28 @@ impl Losses {
     /// Of a batch without rows.
     pub(super) const NONE: Self = Self::Host { critic_loss: 0.0, target_mean: 0.0, actor: None };
 
-    /// Sum of all critics' losses, mean of the targets y, and if the actor was updated its loss and the mean entropy.
-    pub(super) fn read(&self) -> (f64, f64, Option<[f64; 2]>) {
+    /// Sum of all critics' losses, mean of the targets y, α, which is given `[1]`, and if the actor was updated its loss and
+    /// the mean entropy: one reading of a device.
+    pub(super) fn read(&self, temperature: Tensor<1>) -> ([f64; 3], Option<[f64; 2]>) {
+        let together = |mut all: Vec<Tensor<1>>| {
+            all.push(temperature.clone());
+            tensors::to_vec(Tensor::cat(all, 0)).into_iter().map(f64::from).collect::<Vec<_>>()
+        };
         match self {
-            Self::Host { critic_loss, target_mean, actor } => (*critic_loss, *target_mean, *actor),
+            Self::Host { critic_loss, target_mean, actor } => {
+                ([*critic_loss, *target_mean, f64::from(tensors::to_f32(temperature))], *actor)
+            }
             Self::Tensors { critic_loss, target_mean, actor } => {
-                let actor = actor.as_ref().map(|both| both.each_ref().map(number));
-                (number(critic_loss), number(target_mean), actor)
+                let mut all = vec![critic_loss.clone(), target_mean.clone()];
+                all.extend(actor.iter().flatten().cloned());
+                let all = together(all);
+                ([all[0], all[1], all[all.len() - 1]], actor.as_ref().map(|_| [all[2], all[3]]))
             }
             #[cfg(feature = "wgpu")]
             Self::Means { all, actor } => {
-                let all = tensors::to_vec(all.clone());
-                let entry = |i: usize| f64::from(all[i]);
-                (entry(0), entry(1), actor.then(|| [2, 3].map(entry)))
+                let all = together(vec![all.clone()]);
+                ([all[0], all[1], all[4]], actor.then(|| [all[2], all[3]]))
             }
         }
     }
-}
-
-fn number(tensor: &Tensor<1>) -> f64 {
-    f64::from(tensors::to_f32(tensor.clone()))
 }

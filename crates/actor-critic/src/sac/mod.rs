@@ -235,11 +235,11 @@ impl Agent for Sac {
 
     fn report(&self) -> Vec<(&'static str, f64)> {
         let Some(losses) = &self.losses else { return vec![] };
-        let (critic_loss, target_mean, actor) = losses.read();
+        let ([critic_loss, target_mean, temperature], actor) = losses.read(self.temperature());
         let mut values = vec![
             (metrics::CRITIC_LOSS, critic_loss),
             (metrics::TARGET_VALUE, target_mean),
-            (metrics::TEMPERATURE, f64::from(tensors::to_f32(self.temperature()))),
+            (metrics::TEMPERATURE, temperature),
         ];
         if let Some([loss, entropy]) = actor {
             values.extend([(metrics::ACTOR_LOSS, loss), (metrics::ENTROPY, entropy)]);

@@ -165,10 +165,11 @@ impl Agent for Td3 {
 
     fn report(&self) -> Vec<(&'static str, f64)> {
         let Some((critic_loss, target_mean, actor_loss)) = &self.losses else { return vec![] };
-        let number = |tensor: &Tensor<1>| f64::from(tensors::to_f32(tensor.clone()));
-        let mut values =
-            vec![(metrics::CRITIC_LOSS, number(critic_loss)), (metrics::TARGET_VALUE, number(target_mean))];
-        values.extend(actor_loss.as_ref().map(|loss| (metrics::ACTOR_LOSS, number(loss))));
+        // One reading of a device.
+        let all = [critic_loss, target_mean].into_iter().chain(actor_loss).cloned().collect();
+        let names = [metrics::CRITIC_LOSS, metrics::TARGET_VALUE, metrics::ACTOR_LOSS];
+        let numbers = tensors::to_vec(Tensor::<1>::cat(all, 0)).into_iter().map(f64::from);
+        let mut values: Vec<_> = names.into_iter().zip(numbers).collect();
         values.push((metrics::UPDATES, self.updates as f64));
         values
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use foresee::config::MOST_EPISODES;
 use foresee::{Run, checkpoint};
 
-use super::{say, set_threads};
+use super::{say, set_threads, warn_of_adapter};
 use crate::failure::Failure;
 use crate::{configs, run_dir};
 
@@ -22,8 +22,10 @@ pub fn eval(path: &Path, episodes: Option<u32>) -> Result<ExitCode, Failure> {
     set_threads(&config);
     let loaded = checkpoint::load(&path.join("checkpoints"))?;
     let id = config.env.id.clone();
+    let device = config.device;
     let setup = configs::open(&source, config)?;
     let (outcome, env_step) = Run::evaluate_snapshot(setup, loaded.state, episodes)?;
+    warn_of_adapter(device);
     say(format!("environment   {id}, {env_step} steps of training"))?;
     say(format!("mean return   {:.2}", outcome.mean()))?;
     say(format!("deviation     {:.2} over {episodes} episodes", outcome.std()))?;

@@ -9,6 +9,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use foresee::nn::device::{self, DeviceChoice};
 use foresee::{Config, Setup};
 
 use crate::cli::{Cli, Verb};
@@ -35,8 +36,16 @@ fn texts(overrides: &[String]) -> Vec<&str> {
 fn load(path: &Path, overrides: &[&str]) -> Result<Setup, Failure> {
     let (source, config) = configs::read(path, overrides)?;
     let setup = configs::open(&source, config)?;
-    setup.config.device.open().map_err(|error| Failure::Input(error.to_string()))?;
+    let device = setup.config.device.open().map_err(|error| Failure::Input(error.to_string()))?;
+    setup.fits(&device).map_err(|problem| source.blame(&problem))?;
     Ok(setup)
+}
+
+/// Says where a device is not what its word promises.
+fn warn_of_adapter(device: DeviceChoice) {
+    if let Some(warning) = device::adapter(device).and_then(|adapter| adapter.warning(device)) {
+        eprintln!("warning: {warning}");
+    }
 }
 
 fn check(path: &Path, overrides: &[&str]) -> Result<ExitCode, Failure> {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use foresee::evaluate::LONGEST;
 use foresee::{Run, checkpoint};
 
-use super::{load, say, set_threads};
+use super::{load, say, set_threads, warn_of_adapter};
 use crate::driver::{Beside, Driver, Ended, INTERRUPTED};
 use crate::failure::Failure;
 use crate::records::Records;
@@ -17,6 +17,7 @@ pub fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -> Resul
     let setup = load(path, overrides)?;
     let config = setup.config.clone();
     set_threads(&config);
+    warn_of_adapter(config.device);
     let run = Run::begin(setup)?;
     if run.spec().max_episode_steps.is_none() {
         eprintln!(
@@ -43,6 +44,7 @@ pub fn resume(path: &Path, overrides: &[&str]) -> Result<ExitCode, Failure> {
     let beside: Beside = serde_json::from_value(loaded.extra)
         .map_err(|error| Failure::Input(format!("the checkpoint `{}` says {error}", loaded.path.display())))?;
     let run = Run::resume(setup, loaded.state)?;
+    warn_of_adapter(config.device);
     if run.is_done() {
         say(format!(
             "the run is complete: {} environment steps\nhint: extend it by `foresee resume {} training.env_steps=N`",

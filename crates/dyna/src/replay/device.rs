@@ -7,23 +7,36 @@ mod kernels;
 
 use std::ops::Range;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use cubecl::client::Client;
 use cubecl::prelude::*;
 use foresee_actor_critic::TensorBatch;
 use foresee_core::{Batch, Stream};
-use foresee_nn::cube::random::counter;
+use foresee_nn::cube::Ahead;
+use foresee_nn::cube::random::key;
 use foresee_nn::cube::tensor::{buffer, empty, is_cube, tensor};
 use foresee_nn::tensors;
 use foresee_world_model::DeviceTransitions;
 
 use super::Source;
 
+/// Numbers that are sent or read back at once, at most: a buffer of the device's memory holds them meanwhile.
+const PART: usize = 4 << 20;
+
+/// Rows of `width` numbers in a part, at least one.
+fn rows_of_part(width: usize) -> usize {
+    (PART / width.max(1)).max(1)
+}
+
 /// Whether a device runs kernels, and so keeps rows.
 #[must_use]
 pub fn runs_kernels(device: &Device) -> bool {
     is_cube(device)
 }
+
+/// The numbers of the next updates on a device, where they address the draws of batches and noise.
+#[derive(Clone, Debug, Default)]
+pub struct DrawClock(Ahead);
 
 /// Rows on a device.
 #[derive(Debug)]
@@ -102,15 +115,22 @@ impl DeviceRows {
         (client.clone(), cubecl::calculate_cube_count_elemwise(&client, units, dim), dim)
     }
 
-    /// Writes some rows of the host at `at`, `at + 1`, …, going on at 0 behind the last: one upload, one launch.
+    /// Writes some rows of the host at `at`, `at + 1`, …, going on at 0 behind the last: one upload and one launch for each
+    /// [`PART`] of them.
     #[track_caller]
     pub fn write(&mut self, at: usize, rows: &Batch, range: Range<usize>) {
+        let (count, capacity) = (range.len(), self.capacity());
+        assert!(count <= capacity && at < capacity, "{count} rows at {at}, and room for {capacity}");
+        let part = rows_of_part(self.width());
+        for start in range.clone().step_by(part) {
+            self.write_part((at + start - range.start) % capacity, rows, start..range.end.min(start + part));
+        }
+    }
+
+    /// Fewer than [`PART`] of them, and at least one.
+    fn write_part(&mut self, at: usize, rows: &Batch, range: Range<usize>) {
         let [obs_dim, action_dim] = self.dims();
         let (count, capacity, width) = (range.len(), self.capacity(), self.width());
-        assert!(count <= capacity && at < capacity, "{count} rows at {at}, and room for {capacity}");
-        if count == 0 {
-            return;
-        }
         let mut records = Vec::with_capacity(count * width);
         for i in range {
             records.extend_from_slice(&rows.obs[i * obs_dim..][..obs_dim]);
@@ -140,11 +160,18 @@ impl DeviceRows {
         }
     }
 
-    /// The first `count` rows, read back to the host.
+    /// The first `count` rows, read back to the host by [`PART`].
     #[must_use]
     pub fn read(&self, count: usize) -> Batch {
-        let wide = |all: &Tensor<2>| tensors::to_vec(all.clone().narrow(0, 0, count));
-        let column = |all: &Tensor<1>| tensors::to_vec(all.clone().narrow(0, 0, count));
+        let wide = |all: &Tensor<2>| {
+            let (width, mut values) = (all.dims()[1], Vec::with_capacity(count * all.dims()[1]));
+            let part = rows_of_part(width);
+            for start in (0..count).step_by(part) {
+                values.extend(tensors::to_vec(all.clone().narrow(0, start, part.min(count - start))));
+            }
+            values
+        };
+        let column = |all: &Tensor<1>| wide(&all.clone().unsqueeze_dim(1));
         if count == 0 {
             return Batch::default();
         }
@@ -165,17 +192,19 @@ impl DeviceRows {
         sources: [Source<'_>; 2],
         [seed, update]: [u64; 2],
         noise_streams: [&str; 2],
+        clock: &mut DrawClock,
     ) -> (TensorBatch, [Tensor<2>; 2]) {
         let (dims, device) = (sources[0].rows.dims(), sources[0].rows.reward.device());
         let rows = sources[0].count + sources[1].count;
         let batch = Self::new(rows, dims, &device).expect("rows of a device that runs kernels");
         let [noise_next, noise] = [(); 2].map(|()| empty(&[rows, dims[1]], &device));
+        let step = clock.0.at(&noise, update, DType::U32, |update| [update as u32, (update >> 32) as u32]);
         let mut first = 0;
         for Source { stream, rows, stored, count } in sources {
             if count == 0 {
                 continue;
             }
-            let at = |name: &str| counter(&Stream::new(seed, name), update);
+            let of = |name: &str| key(&Stream::new(seed, name));
             let (client, grid, dim) = batch.grid(count * (batch.width() + 2 * dims[1]));
             kernels::draw_rows::launch(
                 &client,
@@ -185,9 +214,10 @@ impl DeviceRows {
                 batch.fields(),
                 noise_next.clone().into_buffer_arg(),
                 noise.clone().into_buffer_arg(),
-                at(stream),
-                at(noise_streams[0]),
-                at(noise_streams[1]),
+                step.clone().into_buffer_arg(),
+                of(stream),
+                of(noise_streams[0]),
+                of(noise_streams[1]),
                 stored as u32,
                 first as u32,
                 count as u32,

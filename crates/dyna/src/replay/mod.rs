@@ -13,7 +13,7 @@ mod imagined;
 mod real;
 mod sequences;
 
-pub use device::DeviceRows;
+pub use device::{DeviceRows, DrawClock};
 pub(crate) use imagined::Claim;
 pub use imagined::ImaginedBuffer;
 pub use real::RealBuffer;
@@ -75,13 +75,14 @@ pub fn draw(
     shares: [usize; 2],
     counter: [u64; 2],
     noise_streams: [&str; 2],
+    clock: &mut DrawClock,
 ) -> Option<(TensorBatch, [Tensor<2>; 2])> {
     let (mirror, ring) = (real.mirror()?, imagined.device_rows()?);
     let sources = [
         Source { stream: STREAMS[0], rows: mirror, stored: real.rows().rows, count: shares[0] },
         Source { stream: STREAMS[1], rows: ring, stored: imagined.len(), count: shares[1] },
     ];
-    Some(DeviceRows::draw(sources, counter, noise_streams))
+    Some(DeviceRows::draw(sources, counter, noise_streams, clock))
 }
 
 /// The experience of a run: real transitions and imagined ones, on the device that they were made for.
@@ -93,6 +94,8 @@ pub struct Replay {
     pub imagined: ImaginedBuffer,
     /// The last batch that was mixed in host memory.
     batch: Batch,
+    /// Where batches are drawn on a device.
+    clock: DrawClock,
 }
 
 /// One update's batch with its noise.
@@ -155,6 +158,7 @@ impl Replay {
             real: RealBuffer::new(dims, device),
             imagined: ImaginedBuffer::on(capacity, dims, device),
             batch: Batch::default(),
+            clock: DrawClock::default(),
         }
     }
 
@@ -171,7 +175,7 @@ impl Replay {
         [seed, update]: [u64; 2],
         noise_streams: &'static [&'static str],
     ) -> Drawn<'_> {
-        let Self { real, imagined, batch } = self;
+        let Self { real, imagined, batch, clock } = self;
         assert!(real.rows().rows > 0, "a batch of a replay in which nothing real is stored");
         assert!((0.0..=1.0).contains(&real_ratio), "a share of real rows of {real_ratio}");
         let shares = shares(rows, real_ratio, imagined.len());
@@ -179,7 +183,7 @@ impl Replay {
         // The kernel fills two streams; an agent with fewer gets one that it does not ask for.
         let first = noise_streams.first().copied().unwrap_or("agent/noise");
         let names = [first, noise_streams.get(1).copied().unwrap_or(first)];
-        if let Some((drawn, normals)) = draw(real, imagined, shares, [seed, update], names) {
+        if let Some((drawn, normals)) = draw(real, imagined, shares, [seed, update], names, clock) {
             let ready = names.into_iter().zip(normals).collect();
             return Drawn { batch: DrawnBatch::Device(drawn), noise: DrawnNoise { streams, ready } };
         }

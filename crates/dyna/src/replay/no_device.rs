@@ -13,6 +13,10 @@ pub fn runs_kernels(_: &Device) -> bool {
     false
 }
 
+/// The numbers of the next updates on a device: none.
+#[derive(Clone, Debug, Default)]
+pub struct DrawClock;
+
 /// Rows on a device: none.
 #[derive(Debug)]
 pub enum DeviceRows {}
@@ -44,7 +48,12 @@ impl DeviceRows {
     }
 
     /// A batch of both sources, and noise.
-    pub fn draw(sources: [Source<'_>; 2], _: [u64; 2], _: [&str; 2]) -> (TensorBatch, [Tensor<2>; 2]) {
+    pub fn draw(
+        sources: [Source<'_>; 2],
+        _: [u64; 2],
+        _: [&str; 2],
+        _: &mut DrawClock,
+    ) -> (TensorBatch, [Tensor<2>; 2]) {
         match *sources[0].rows {}
     }
 

@@ -28,6 +28,7 @@ use foresee_actor_critic::Policy;
 use foresee_core::Stream;
 use foresee_core::termination::Bound;
 use foresee_nn::cube::{NetShape, Tile, buffer, empty, is_cube, random, tensor};
+use foresee_nn::device::failure;
 use foresee_nn::{Mlp, Parameters as _, tensors};
 use foresee_world_model::Ensemble;
 
@@ -426,7 +427,7 @@ impl Buffers {
             self.horizon as u32,
             self.starts as u32,
         );
-        let bytes = self.client.read_one(out.handle).expect("a GPU that answers");
+        let bytes = self.client.read_one(out.handle).unwrap_or_else(|error| failure::raise(&error));
         let words: Vec<u32> =
             bytes.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().expect("four bytes"))).collect();
         let blocks = words[1..].chunks_exact(2);

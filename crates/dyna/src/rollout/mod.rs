@@ -183,22 +183,21 @@ impl Rollout {
     /// Rollouts number `call`, from `starts` real states drawn uniformly with replacement.
     #[must_use]
     pub fn new(real: &Batch, starts: usize, horizon: usize, seed: u64, call: u64) -> Self {
-        let obs_dim = real.obs.len() / real.rows;
-        let stream = Stream::new(seed, "rollout/start");
-        let mut obs = Vec::with_capacity(starts * obs_dim);
-        for panel in (0..starts).step_by(LANES) {
-            let words = random::first_words(&stream, call, &std::array::from_fn(|j| (panel + j) as u32));
-            for &word in &words[..LANES.min(starts - panel)] {
-                obs.extend_from_slice(&real.obs[below(word, real.rows) * obs_dim..][..obs_dim]);
-            }
-        }
+        let mut rollout = Self::undrawn(starts, horizon, call);
+        rollout.draw_starts(real, seed);
+        rollout
+    }
+
+    /// Rollouts number `call` whose starts [`Rollout::go_on`] draws, in host memory or on the device.
+    #[must_use]
+    pub fn undrawn(starts: usize, horizon: usize, call: u64) -> Self {
         Self {
             call,
             horizon,
             done: 0,
             starts,
-            lanes: (0..starts as u32).collect(),
-            obs,
+            lanes: Vec::new(),
+            obs: Vec::new(),
             ended: 0,
             transitions: 0,
             reward_sum: 0.0,
@@ -206,9 +205,26 @@ impl Rollout {
         }
     }
 
+    fn draw_starts(&mut self, real: &Batch, seed: u64) {
+        let obs_dim = real.obs.len() / real.rows;
+        let stream = Stream::new(seed, "rollout/start");
+        let (starts, call) = (self.starts, self.call);
+        self.lanes = (0..starts as u32).collect();
+        self.obs = Vec::with_capacity(starts * obs_dim);
+        for panel in (0..starts).step_by(LANES) {
+            let words = random::first_words(&stream, call, &std::array::from_fn(|j| (panel + j) as u32));
+            for &word in &words[..LANES.min(starts - panel)] {
+                self.obs.extend_from_slice(&real.obs[below(word, real.rows) * obs_dim..][..obs_dim]);
+            }
+        }
+    }
+
     /// Goes on by one imagined step of every live row, or by the whole call where kernels do it; whether the rollouts are
     /// over. A call that another form began is finished in host memory or tensors, whose steps can be told apart.
     pub fn go_on(&mut self, form: Form, setting: &Setting<'_>, real: &RealBuffer, buffer: &mut ImaginedBuffer) -> bool {
+        if form != Form::Kernels && self.done == 0 && self.lanes.is_empty() {
+            self.draw_starts(real.rows(), setting.seed);
+        }
         match form {
             Form::Tensors => tensors::step(self, setting, buffer),
             Form::Panels | Form::Kernels => self.go_on_fused(form, &setting.fused(), real, buffer),

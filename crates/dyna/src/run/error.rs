@@ -2,7 +2,7 @@
 
 use foresee_core::StateError;
 use foresee_env::EnvError;
-use foresee_nn::device::DeviceError;
+use foresee_nn::device::{DeviceChoice, DeviceError, DeviceFailure};
 use foresee_world_model::Diverged;
 use thiserror::Error;
 
@@ -23,6 +23,17 @@ pub enum RunError {
     /// The device cannot be had.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The device failed at work: it was lost, or its memory is full. The run is to be dropped, and goes on from a snapshot
+    /// that was taken before.
+    #[error("at environment step {env_step}: the device `{device}` failed: {failure}\nhint: {}", way_on(failure))]
+    DeviceFailed {
+        /// Real steps taken.
+        env_step: u64,
+        /// The device.
+        device: DeviceChoice,
+        /// What it said.
+        failure: DeviceFailure,
+    },
     /// The environment failed.
     #[error("at environment step {env_step}: {error}")]
     Env {
@@ -76,4 +87,13 @@ pub enum RunError {
     /// A saved state does not belong to this configuration or version.
     #[error("{0}\nhint: the checkpoint was made by another configuration or version; start a new run")]
     State(#[from] StateError),
+}
+
+/// What to do about a device that failed.
+fn way_on(failure: &DeviceFailure) -> &'static str {
+    if failure.is_out_of_memory() {
+        "other programs may hold its memory; else lower `rollout.starts_per_step` or `rollout.retain`, or go on with `device=cpu`"
+    } else {
+        "the run can go on there once its driver answers again, or with `device=cpu`"
+    }
 }

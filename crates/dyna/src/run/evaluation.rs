@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use burn::tensor::Device;
+use foresee_nn::device::guarded;
 use foresee_world_model::ModelRequest;
 
-use super::{Counters, Knowledge, Run, RunError, RunState};
+use super::{Counters, Knowledge, Run, RunError, RunState, on_device};
 use crate::evaluate::{Evaluation, Evaluator};
 use crate::metrics;
 use crate::record::Record;
@@ -50,8 +52,13 @@ impl Run {
     /// Evaluates the controller as it is; nothing of the run changes.
     ///
     /// # Errors
-    /// If an environment fails.
+    /// If an environment or the device fails.
     pub fn evaluate(&mut self, episodes: usize) -> Result<Evaluation, RunError> {
+        let device = self.device.clone();
+        guarded(&device, || self.play(episodes)).unwrap_or_else(|failure| Err(self.failed(failure)))
+    }
+
+    fn play(&mut self, episodes: usize) -> Result<Evaluation, RunError> {
         let env_step = self.clock.now;
         let knowledge = Knowledge {
             agent: &*self.agent,
@@ -68,14 +75,19 @@ impl Run {
     /// for. The model is loaded where the controller needs it; no environment is brought back to where it was.
     ///
     /// # Errors
-    /// If the state is not one of the configuration's runs, or an environment fails.
-    pub fn evaluate_snapshot(
+    /// If the state is not one of the configuration's runs, or an environment or the device fails.
+    pub fn evaluate_snapshot(setup: Setup, state: RunState, episodes: usize) -> Result<(Evaluation, u64), RunError> {
+        on_device(setup, |setup, device| Self::play_snapshot(setup, device, state, episodes))
+    }
+
+    fn play_snapshot(
         setup: Setup,
+        device: Device,
         mut state: RunState,
         episodes: usize,
     ) -> Result<(Evaluation, u64), RunError> {
         let Setup { config, env, factory, agent, model, controller, .. } = setup;
-        let (device, spec) = (config.device.open()?, env.spec().clone());
+        let spec = env.spec().clone();
         let dims = [spec.observation_space.dim(), spec.action_space.dim()];
         let mut agent = agent.build(dims, config.seed, &device);
         agent.load(state.part("agent"))?;

@@ -40,6 +40,7 @@ use foresee_actor_critic::{Agent, Update};
 use foresee_core::Termination;
 use foresee_env::{Autoreset, EnvError, Spec, VectorEnvironment};
 use foresee_nn::Dynamics;
+use foresee_nn::device::{DeviceFailure, guarded};
 use foresee_world_model::{ModelRequest, WorldModel};
 
 use self::clock::Clock;
@@ -107,6 +108,14 @@ pub struct Run {
     stop: Arc<AtomicBool>,
 }
 
+/// Work on the device of a setup, before there is a run.
+fn on_device<R>(setup: Setup, work: impl FnOnce(Setup, Device) -> Result<R, RunError>) -> Result<R, RunError> {
+    let choice = setup.config.device;
+    let device = choice.open()?;
+    guarded(&device, || work(setup, device.clone()))
+        .unwrap_or_else(|failure| Err(RunError::DeviceFailed { env_step: 0, device: choice, failure }))
+}
+
 impl Run {
     /// A fresh run of what this program ships, its environments reset.
     ///
@@ -122,19 +131,25 @@ impl Run {
     /// As [`Run::new`].
     pub fn begin(setup: Setup) -> Result<Self, RunError> {
         let seed = setup.config.seed;
-        let mut run = Self::prepare_with(setup, |live| live.reset(seed))?;
-        (0..run.clock.turn as usize).for_each(|lane| run.controller.begin(lane));
-        Ok(run)
+        on_device(setup, |setup, device| {
+            let mut run = Self::prepare_with(setup, device, |live| live.reset(seed))?;
+            (0..run.clock.turn as usize).for_each(|lane| run.controller.begin(lane));
+            Ok(run)
+        })
     }
 
     /// Everything but the first resets.
-    fn prepare(setup: Setup) -> Result<Self, RunError> {
-        Self::prepare_with(setup, |_| Ok(()))
+    fn prepare(setup: Setup, device: Device) -> Result<Self, RunError> {
+        Self::prepare_with(setup, device, |_| Ok(()))
     }
 
-    fn prepare_with(setup: Setup, begin: impl FnOnce(&mut Live) -> Result<(), RunError>) -> Result<Self, RunError> {
+    fn prepare_with(
+        setup: Setup,
+        device: Device,
+        begin: impl FnOnce(&mut Live) -> Result<(), RunError>,
+    ) -> Result<Self, RunError> {
+        setup.fits(&device)?;
         let Setup { config, env, factory, shipped, agent, model, controller } = setup;
-        let device = config.device.open()?;
         let envs = VectorEnvironment::beside(env, &factory, config.env.count, Autoreset::SameStep)
             .map_err(|error| RunError::Env { env_step: 0, error })?;
         let spec = envs.spec();
@@ -194,8 +209,18 @@ impl Run {
     /// Does one slice; reports are appended to `records`.
     ///
     /// # Errors
-    /// If the environment fails or training diverged.
+    /// If the environment fails, training diverged, or the device failed. A run whose device failed is to be dropped.
     pub fn advance(&mut self, records: &mut Vec<Record>) -> Result<(), RunError> {
+        let device = self.device.clone();
+        guarded(&device, || self.slice(records)).unwrap_or_else(|failure| Err(self.failed(failure)))
+    }
+
+    /// The failure of the run's device.
+    fn failed(&self, failure: DeviceFailure) -> RunError {
+        RunError::DeviceFailed { env_step: self.clock.now, device: self.config.device, failure }
+    }
+
+    fn slice(&mut self, records: &mut Vec<Record>) -> Result<(), RunError> {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Act) {
             Phase::Act => self.act(records)?,
             Phase::Fit => self.fit(records)?,
@@ -228,13 +253,13 @@ impl Run {
         }
         records.push(Record { env_step, values });
 
-        let Config { rollout, training, model, seed, .. } = &self.config;
+        let Config { rollout, training, model, .. } = &self.config;
         self.replay.imagined.resize(rollout.capacity(env_step, model.fit.every, training.epoch_length));
         let starts = rollout.starts_per_step * model.fit.every as usize;
         let horizon = rollout.horizon.floor(env_step);
         let call = self.counters.fits;
         self.counters.fits += 1;
-        Ok(Phase::Imagine(Rollout::new(self.replay.real.rows(), starts, horizon, *seed, call)))
+        Ok(Phase::Imagine(Rollout::undrawn(starts, horizon, call)))
     }
 
     /// One imagined step of all rollouts; on a GPU, all of them.
@@ -276,11 +301,15 @@ impl Run {
         let fitted = self.model.as_deref().filter(|_| self.counters.fits > 0);
         let dynamics = fitted.map(|model| TaskDynamics { model, termination: &self.termination });
         let streams = self.agent.noise_streams();
-        for _ in done..end {
+        for update in done..end {
             let counter = [*seed, self.agent.updates()];
             let drawn = self.replay.draw(agent.batch, rollout.real_ratio.at(env_step), counter, streams);
             let dynamics = dynamics.as_ref().map(|dynamics| dynamics as &dyn Dynamics);
             self.agent.update(Update { batch: drawn.batch(), noise: drawn.noise(), dynamics });
+            if update == done {
+                // A GPU begins with the first update while the host prepares the others. A failure shows at the next reading.
+                let _ = self.device.flush();
+            }
         }
         if end < total {
             return Ok(Phase::Update(end));

@@ -1,11 +1,13 @@
 //! A run as plain state, and back.
 
+use burn::tensor::Device;
 use foresee_core::{State, StateError};
+use foresee_nn::device::guarded;
 use foresee_world_model::{Head, ModelConfig};
 use serde::Serialize;
 use toml::Value;
 
-use super::{Counters, Phase, Run, RunError};
+use super::{Counters, Phase, Run, RunError, on_device};
 use crate::config::Config;
 use crate::replay::RealBuffer;
 use crate::rollout::Rollout;
@@ -22,8 +24,14 @@ const UPDATE: u64 = 3;
 impl Run {
     /// All that the run needs to go on bit for bit: networks and moments, buffers, environment, counters, phase.
     /// Random streams have no state.
-    #[must_use]
-    pub fn snapshot(&self) -> RunState {
+    ///
+    /// # Errors
+    /// If the device failed.
+    pub fn snapshot(&self) -> Result<RunState, RunError> {
+        guarded(&self.device, || self.save()).map_err(|failure| self.failed(failure))
+    }
+
+    fn save(&self) -> RunState {
         let mut state = State::new();
         state.nest("agent", self.agent.save());
         if let Some(model) = &self.model {
@@ -57,7 +65,11 @@ impl Run {
     ///
     /// # Errors
     /// As [`Run::restore`].
-    pub fn resume(setup: Setup, mut state: RunState) -> Result<Self, RunError> {
+    pub fn resume(setup: Setup, state: RunState) -> Result<Self, RunError> {
+        on_device(setup, |setup, device| Self::resume_on(setup, device, state))
+    }
+
+    fn resume_on(setup: Setup, device: Device, mut state: RunState) -> Result<Self, RunError> {
         let config = setup.config.clone();
         let seed = state.u64("seed")?;
         if seed != config.seed {
@@ -81,7 +93,7 @@ impl Run {
                 config.env.count
             )));
         }
-        let mut run = Self::prepare(setup)?;
+        let mut run = Self::prepare(setup, device)?;
         let same_model = state.u64("model_fingerprint")? == fingerprint(&config.model);
         let begun_with = if state.iter().any(|(name, _)| name.starts_with("model.")) { "mbpo" } else { "model_free" };
         if config.algo.name() != begun_with {

@@ -72,7 +72,7 @@ pub fn finish(run: &mut Run) -> Vec<Record> {
 /// A run from its beginning to its end: what it reported, and its last state.
 pub fn whole(config: &Config) -> (Vec<Record>, State) {
     let mut run = Run::new(config).expect("a possible configuration");
-    (finish(&mut run), run.snapshot())
+    (finish(&mut run), run.snapshot().expect("a device that answers"))
 }
 
 /// The array of this name.

@@ -1,13 +1,14 @@
 //! Adam and Polyak averaging, a launch each, in place where nobody else holds the buffer.
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::{buffer, elementwise, empty, tensor};
+use super::{Ahead, buffer, elementwise, empty, tensor};
 use crate::cpu::AdamRule;
 
-/// [`AdamRule`] of one number a thread; a `new_` buffer may be the old one.
+/// [`AdamRule`] of one number a thread; a `new_` buffer may be the old one. `now` holds the step size over the first
+/// moment's correction, and the second moment's correction, `[2]`.
 #[cube(launch_unchecked)]
 fn adam(
     w: &[f32],
@@ -17,10 +18,9 @@ fn adam(
     new_w: &mut [f32],
     new_m: &mut [f32],
     new_v: &mut [f32],
-    step: f32,
+    now: &[f32],
     beta_1: f32,
     beta_2: f32,
-    correction_2: f32,
     eps: f32,
     shrink: f32,
     coupled: f32,
@@ -30,8 +30,8 @@ fn adam(
         let g = coupled * w[i] + g[i];
         let m = flush(beta_1 * m[i] + (1.0f32 - beta_1) * g);
         let v = flush(beta_2 * v[i] + (1.0f32 - beta_2) * (g * g));
-        let root = (v * correction_2).sqrt() + eps;
-        new_w[i] = w[i] - (shrink * w[i] + step * m / root);
+        let root = (v * now[1]).sqrt() + eps;
+        new_w[i] = w[i] - (shrink * w[i] + now[0] * m / root);
         new_m[i] = m;
         new_v[i] = v;
     }
@@ -77,10 +77,20 @@ impl Replaced {
     }
 }
 
-/// One step: the new weights and moments.
-pub(crate) fn adam_step(rule: AdamRule, old: [Tensor<3>; 3], gradient: Tensor<3>) -> [Tensor<3>; 3] {
+/// Step number `time`: the new weights and moments. What `rule` says of another step differs in the corrections alone.
+pub(crate) fn adam_step(
+    (time, rule): (u64, impl Fn(u64) -> AdamRule),
+    ahead: &mut Ahead,
+    old: [Tensor<3>; 3],
+    gradient: Tensor<3>,
+) -> [Tensor<3>; 3] {
     let [w, m, v] = old.map(Replaced::new);
     let g = buffer(gradient);
+    let now = ahead.at(&g, time, DType::F32, |time| {
+        let AdamRule { step, correction_2, .. } = rule(time);
+        [step.to_bits(), correction_2.to_bits()]
+    });
+    let rule = rule(time);
     let client = g.client.clone();
     let (cubes, threads) = elementwise(g.meta.num_elements());
     let [new_w, new_m, new_v] = [(&w, 0), (&m, 1), (&v, 2)].map(|(replaced, position)| replaced.written(position));
@@ -97,10 +107,9 @@ pub(crate) fn adam_step(rule: AdamRule, old: [Tensor<3>; 3], gradient: Tensor<3>
             new_w,
             new_m,
             new_v,
-            rule.step,
+            now.into_buffer_arg(),
             rule.beta_1,
             rule.beta_2,
-            rule.correction_2,
             rule.eps,
             rule.shrink,
             rule.coupled,

@@ -1,7 +1,8 @@
 //! Elementary functions of kernels, written so that a NaN goes through and nothing overflows.
 //!
 //! A shader's `exp` is good to some units in the last place; its `log` and `tanh` are not promised to be. Errors are
-//! stated against f64 and tested on whatever GPU the tests find.
+//! stated against f64, as they follow from what Vulkan promises (`exp` 3 + 2 |x| units in the last place, a quotient 2.5,
+//! sums and products rounded or contracted), and tested on whatever GPU the tests find.
 
 #![allow(missing_docs, reason = "of what the kernel macros write")]
 
@@ -20,7 +21,7 @@ pub fn exp(x: f32) -> f32 {
     far.exp()
 }
 
-/// ln(a) for normal positive a, as `foresee_core::normal` states it. Relative error below 4e-7 over (0, 1].
+/// ln(a) for normal positive a, as `foresee_core::normal` states it. Relative error below 6e-7 over (0, 1].
 #[cube]
 pub fn ln(a: f32) -> f32 {
     let bits = u32::reinterpret(a);
@@ -34,7 +35,7 @@ pub fn ln(a: f32) -> f32 {
     f32::cast_from(exponent) * std::f32::consts::LN_2 + t * series
 }
 
-/// ln(1 + eˣ). Absolute error below 3e-7 where |x| < 1, and relative to |x| beyond.
+/// ln(1 + eˣ). Absolute error below 5e-7 where |x| < 1, and relative to |x| beyond.
 #[cube]
 pub fn softplus(x: f32) -> f32 {
     let positive = select(x > 0.0f32, x, 0.0f32);
@@ -42,13 +43,13 @@ pub fn softplus(x: f32) -> f32 {
     through(x, positive + ln(1.0f32 + exp(far)))
 }
 
-/// 1 / (1 + e⁻ˣ). Absolute error below 3e-7.
+/// 1 / (1 + e⁻ˣ). Absolute error below 5e-7.
 #[cube]
 pub fn sigmoid(x: f32) -> f32 {
     1.0f32 / (1.0f32 + exp(-x))
 }
 
-/// tanh x. Absolute error below 3e-7, relative below 1e-6.
+/// tanh x. Absolute error below 5e-7, relative below 1e-6.
 #[cube]
 pub fn tanh(x: f32) -> f32 {
     let square = x * x;
@@ -104,11 +105,11 @@ mod tests {
                 assert!((f64::from(got) - want).abs() <= bound, "{what}({y}) = {got}, expected {want} ± {bound}");
             };
             let clamped = y.clamp(-87.0, 88.0);
-            close("exp", exp, clamped.exp(), clamped.exp() * (4e-7 + 2e-7 * clamped.abs()));
-            close("softplus", softplus, y.max(0.0) + (-y.abs()).exp().ln_1p(), 3e-7 * y.abs().max(1.0));
-            close("sigmoid", sigmoid, 1.0 / (1.0 + (-y).exp()), 3e-7);
-            close("tanh", tanh, y.tanh(), 3e-7_f64.min(1e-6 * y.abs()));
-            close("ln", ln, y.abs().ln(), 4e-7 * y.abs().ln().abs().max(1.0));
+            close("exp", exp, clamped.exp(), clamped.exp() * (4e-7 + 2.4e-7 * clamped.abs()));
+            close("softplus", softplus, y.max(0.0) + (-y.abs()).exp().ln_1p(), 5e-7 * y.abs().max(1.0));
+            close("sigmoid", sigmoid, 1.0 / (1.0 + (-y).exp()), 5e-7);
+            close("tanh", tanh, y.tanh(), 5e-7_f64.min(1e-6 * y.abs()));
+            close("ln", ln, y.abs().ln(), 6e-7 * y.abs().ln().abs().max(1.0));
         }
     }
 

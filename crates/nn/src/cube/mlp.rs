@@ -247,6 +247,15 @@ pub fn backward(saved: Saved, gradient: CubeTensor, wanted: [bool; 2]) -> [Optio
     <CubeBackend as MlpGradients>::backward(saved, gradient, wanted)
 }
 
+/// Rows whose tape fits the largest buffer of the parameters' device, at least one tile.
+pub(crate) fn rows_of_one_pass(parameters: &CubeTensor, layout: &Layout) -> usize {
+    let numbers = TapeShape::new(&NetShape::from(layout)).size * layout.shape().members * size_of::<f32>();
+    let most = parameters.client.properties().memory.max_page_size as usize / numbers.max(1);
+    // The last tile of every member may be empty but for one row.
+    const TALLEST: usize = 32;
+    (most / TALLEST).max(2) * TALLEST - TALLEST
+}
+
 /// Whether the kernels take networks of this layout on this device.
 pub(crate) fn takes(buffer: &CubeTensor, layout: &Layout) -> bool {
     tile_of(buffer, &NetShape::from(layout)).is_some()

@@ -12,6 +12,7 @@
 //! * `weights`: gradients of weights.
 //! * `passes`, `mlp`: the primitive's kernels, and their launches.
 //! * `adam`: the optimiser's rule, and the averaging of targets.
+//! * [`ahead`]: numbers that change at every step, sent for many steps at once.
 //!
 //! A kernel reads the same parameters `[E, 1, P]` as the processor ([`Layout`](crate::cpu::Layout)). Nothing asks for
 //! subgroups, tensor cores or float atomics, and every sum has one order.
@@ -19,6 +20,7 @@
 #![allow(unsafe_code, reason = "kernels are launched without bound checks, each launch with its argument")]
 
 mod adam;
+pub mod ahead;
 pub mod math;
 mod mlp;
 pub mod net_shape;
@@ -35,13 +37,14 @@ use burn::tensor::DType;
 use cubecl::prelude::{CubeCount, CubeDim};
 
 pub(crate) use adam::{adam_step, polyak_step};
-pub(crate) use mlp::takes;
+pub(crate) use mlp::{rows_of_one_pass, takes};
 use tensor::rows;
 
+pub use ahead::{Ahead, send};
 pub use burn_cubecl::tensor::CubeTensor;
 pub use mlp::{Saved, backward, forward, infer};
 pub use net_shape::{LayerShape, NetShape};
-pub use tensor::{buffer, is_cube, tensor};
+pub use tensor::{buffer, is_cube, is_plain, tensor};
 pub use tile::Tile;
 
 /// A new buffer of f32 beside `like`, its numbers not set.

@@ -33,6 +33,25 @@ pub fn counter(stream: &Stream, step: u64) -> CounterLaunch {
     CounterLaunch::new(a, b, c, d, step as u32, (step >> 32) as u32)
 }
 
+/// `stream` at a step that the kernel is told of in a buffer, [low, high]: [`at_step`] puts it there.
+#[must_use]
+pub fn key(stream: &Stream) -> CounterLaunch {
+    counter(stream, 0)
+}
+
+/// The counter of a stream at the step `[low, high]`.
+#[cube]
+pub fn at_step(key: &Counter, step: &[u32]) -> Counter {
+    Counter {
+        key_0: key.key_0,
+        key_1: key.key_1,
+        key_2: key.key_2,
+        key_3: key.key_3,
+        step_low: step[0],
+        step_high: step[1],
+    }
+}
+
 #[cube]
 fn rotate_left(x: u32, #[comptime] by: u32) -> u32 {
     (x << by) | (x >> comptime!(32 - by))
@@ -166,10 +185,14 @@ mod tests {
         values.chunks_exact(3).map(|v| (((v[0] as u32) << 16) | v[1] as u32, v[2])).collect()
     }
 
+    /// Relative. The polynomial in w has a condition of about one; Vulkan allows a division 2.5 units in the last place and
+    /// a square root 3, and a shader may contract a product and a sum. Software Vulkan comes to 4 units.
+    const NORMAL: f32 = 2e-6;
+
     #[test]
     fn words_and_indices_are_those_of_the_host_and_normals_are_close() {
         let Some(device) = device::wgpu_of_test("words_and_indices_are_those_of_the_host") else { return };
-        let mut apart = 0;
+        let mut apart = 0.0_f32;
         for (seed, name, step, first, n) in [
             (0, "rollout/action", 0, 0, 0),
             (7, "rollout/noise", (5 << 16) | 3, 1000, 1),
@@ -188,12 +211,10 @@ mod tests {
                     assert_eq!(third as usize, stream.at(step, lane).below(n as usize), "below {n}, lane {lane}");
                 } else {
                     let want = on_host(want);
-                    let ulp = f32::EPSILON * want.abs().max(f32::MIN_POSITIVE);
-                    apart = apart.max(((third - want).abs() / ulp) as u32);
+                    apart = apart.max((third - want).abs() / want.abs().max(f32::MIN_POSITIVE));
                 }
             }
         }
-        // Measured on llvmpipe.
-        assert!(apart <= 4, "normals are {apart} units apart");
+        assert!(apart <= NORMAL, "normals are {apart:e} apart");
     }
 }

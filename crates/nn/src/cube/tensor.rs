@@ -4,6 +4,7 @@ use burn::backend::{BackendTensor, DispatchAutodiffContext, DispatchDevice, Disp
 use burn::tensor::{DType, Device, Shape, Tensor};
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::client::Client;
 
 /// Whether kernels can run on this device.
 #[must_use]
@@ -25,6 +26,12 @@ pub fn buffer<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
     }
 }
 
+/// Whether kernels can read a tensor: it is on their device, and outside autodiff.
+#[must_use]
+pub fn is_plain<const D: usize>(tensor: &Tensor<D>) -> bool {
+    is_cube(&tensor.device()) && matches!(tensor.clone().into_dispatch().autodiff, DispatchAutodiffContext::Disabled)
+}
+
 /// The tensor of a buffer.
 #[must_use]
 pub fn tensor<const D: usize>(buffer: CubeTensor) -> Tensor<D> {
@@ -32,6 +39,16 @@ pub fn tensor<const D: usize>(buffer: CubeTensor) -> Tensor<D> {
         kind: DispatchTensorKind::Cube(BackendTensor::Float(buffer)),
         autodiff: DispatchAutodiffContext::Disabled,
     })
+}
+
+/// The queue of a device.
+#[track_caller]
+#[must_use]
+pub fn client(device: &Device) -> Client {
+    let DispatchDevice::Cube(device) = device.clone().inner().as_dispatch().clone() else {
+        panic!("{device:?} runs no kernels");
+    };
+    device.client()
 }
 
 /// A buffer of this shape, its numbers not set.

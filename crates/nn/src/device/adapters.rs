@@ -3,61 +3,99 @@
 //! The runtime settles on the first graphics API that has a GPU, or else on the first that has any adapter. The search
 //! here goes the same way, so that it finds what `device=wgpu` gets.
 
-use std::fmt;
-
+use burn::tensor::wgpu::WgpuSetup;
 use cubecl::future::block_on;
 use cubecl::wgpu::AutoGraphicsApi;
 use cubecl::wgpu::wgpu::{
-    AdapterInfo, Backend, DeviceType, Instance, InstanceDescriptor, PowerPreference, RequestAdapterOptions,
+    AdapterInfo, Backend, DeviceType, Instance, InstanceDescriptor, Limits, PowerPreference, RequestAdapterOptions,
 };
 
-use super::{DeviceChoice, DeviceError};
+use super::{Adapter, DeviceChoice, DeviceError};
 
 const INSTALL: &str = "on Debian and Ubuntu the package `mesa-vulkan-drivers`, for AMD and Intel and for the processor in software; NVIDIA's driver brings its own";
 
-/// One adapter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Adapter {
-    name: String,
-    kind: DeviceType,
-    /// The graphics API, and the driver's name and version where it tells them.
-    through: String,
-}
+/// Storage buffers that the kernel with the most of them is given: a rollout's step, with its sizes.
+const BINDINGS: u32 = 16;
+/// Threads of a cube.
+const THREADS: u32 = 256;
+/// Bytes of shared memory: what the kernels of sums and sorts take, and every device of WebGPU has.
+const SHARED: u32 = 16 << 10;
 
-impl Adapter {
-    fn new(info: &AdapterInfo) -> Self {
-        let api = match info.backend {
-            Backend::Gl => "OpenGL".to_owned(),
-            other => format!("{other:?}"),
-        };
+impl From<&AdapterInfo> for Adapter {
+    fn from(info: &AdapterInfo) -> Self {
+        let opengl = info.backend == Backend::Gl;
+        let api = if opengl { "OpenGL".to_owned() } else { format!("{:?}", info.backend) };
         let driver = [&*info.driver, &*info.driver_info].join(" ");
         let through = match driver.trim() {
             "" => api,
             driver => format!("{api}, driver {driver}"),
         };
-        Self { name: info.name.clone(), kind: info.device_type, through }
-    }
-
-    /// `name (kind)`.
-    fn short(&self) -> String {
-        format!("`{}` ({})", self.name, kind(self.kind))
+        let software = info.device_type == DeviceType::Cpu;
+        Self { name: info.name.clone(), kind: kind(info.device_type), through, software, opengl }
     }
 }
 
-impl fmt::Display for Adapter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}, {}", self.name, kind(self.kind), self.through)
-    }
+/// `name (kind)`.
+fn short(adapter: &Adapter) -> String {
+    format!("`{}` ({})", adapter.name, adapter.kind)
 }
+
+const DISCRETE: &str = "discrete GPU";
+const SOFTWARE: &str = "software";
 
 fn kind(kind: DeviceType) -> &'static str {
     match kind {
-        DeviceType::DiscreteGpu => "discrete GPU",
+        DeviceType::DiscreteGpu => DISCRETE,
         DeviceType::IntegratedGpu => "integrated GPU",
         DeviceType::VirtualGpu => "virtual GPU",
-        DeviceType::Cpu => "software",
+        DeviceType::Cpu => SOFTWARE,
         DeviceType::Other => "kind unknown",
     }
+}
+
+/// A device that is set up.
+#[derive(Debug)]
+pub struct Opened {
+    adapter: Adapter,
+    setup: WgpuSetup,
+}
+
+impl Opened {
+    pub fn new(setup: WgpuSetup) -> Self {
+        Self { adapter: Adapter::from(&setup.adapter.get_info()), setup }
+    }
+
+    pub fn adapter(&self) -> &Adapter {
+        &self.adapter
+    }
+
+    /// That the kernels run on it.
+    ///
+    /// # Errors
+    /// If one of its bounds is too low.
+    pub fn usable(&self, device: DeviceChoice) -> Result<(), DeviceError> {
+        match lack(&self.setup.device.limits()) {
+            Some(lack) => Err(DeviceError::TooSmall { device, adapter: self.adapter.to_string(), lack }),
+            None => Ok(()),
+        }
+    }
+
+    /// Loses it.
+    pub fn lose(&self) {
+        self.setup.device.destroy();
+    }
+}
+
+/// The first bound that is too low for the kernels.
+fn lack(limits: &Limits) -> Option<String> {
+    let bounds = [
+        ("storage buffers a kernel", limits.max_storage_buffers_per_shader_stage, BINDINGS),
+        ("threads a workgroup", limits.max_compute_invocations_per_workgroup, THREADS),
+        ("threads along a workgroup's first side", limits.max_compute_workgroup_size_x, THREADS),
+        ("bytes of memory a workgroup", limits.max_compute_workgroup_storage_size, SHARED),
+    ];
+    let lacking = bounds.into_iter().find(|&(_, has, needs)| has < needs);
+    lacking.map(|(what, has, needs)| format!("it has {has} {what}, and they need {needs}"))
 }
 
 /// The adapters of the graphics API that is in force.
@@ -85,7 +123,7 @@ impl Adapters {
             };
             let default = block_on(instance.request_adapter(&request)).ok().map(|adapter| adapter.get_info());
             let found =
-                Self { all: infos.iter().map(Adapter::new).collect(), default: default.as_ref().map(Adapter::new) };
+                Self { all: infos.iter().map(Adapter::from).collect(), default: default.as_ref().map(Adapter::from) };
             if infos.iter().any(|info| info.device_type != DeviceType::Cpu) {
                 return found;
             }
@@ -96,13 +134,13 @@ impl Adapters {
         software
     }
 
-    fn of_kind(&self, kind: DeviceType) -> Vec<&Adapter> {
+    fn of_kind(&self, kind: &str) -> Vec<&Adapter> {
         self.all.iter().filter(|adapter| adapter.kind == kind).collect()
     }
 
     /// How many words `wgpu:<n>` there are.
     pub fn discrete(&self) -> usize {
-        self.of_kind(DeviceType::DiscreteGpu).len()
+        self.of_kind(DISCRETE).len()
     }
 
     /// What stands behind a device.
@@ -111,14 +149,23 @@ impl Adapters {
     /// If nothing does: what there is instead, and what to do.
     pub fn behind(&self, device: DeviceChoice) -> Result<&Adapter, DeviceError> {
         let found = match device {
-            DeviceChoice::WgpuIndex(n) => self.of_kind(DeviceType::DiscreteGpu).get(n).copied(),
-            DeviceChoice::WgpuCpu => self.of_kind(DeviceType::Cpu).first().copied(),
+            DeviceChoice::WgpuIndex(n) => self.of_kind(DISCRETE).get(n).copied(),
+            DeviceChoice::WgpuCpu => self.of_kind(SOFTWARE).first().copied(),
             _ => self.default.as_ref(),
         };
-        found.ok_or_else(|| {
-            let (reason, hint) = self.why_not(device);
-            DeviceError::NotFound { device, reason, hint }
-        })
+        match found {
+            Some(adapter) if adapter.opengl && matches!(device, DeviceChoice::WgpuIndex(_)) => {
+                let reason = format!("only OpenGL drives {}, and no Vulkan driver was found", short(adapter));
+                let hint =
+                    "install the GPU's Vulkan driver, or use `device=wgpu`, which takes OpenGL with a warning".into();
+                Err(DeviceError::NotFound { device, reason, hint })
+            }
+            Some(adapter) => Ok(adapter),
+            None => {
+                let (reason, hint) = self.why_not(device);
+                Err(DeviceError::NotFound { device, reason, hint })
+            }
+        }
     }
 
     /// That the default adapter is a GPU.
@@ -128,9 +175,9 @@ impl Adapters {
     #[cfg(any(test, feature = "vulkan"))]
     pub fn hardware(&self, device: DeviceChoice) -> Result<(), DeviceError> {
         match self.behind(device)? {
-            software if software.kind == DeviceType::Cpu => Err(DeviceError::NotFound {
+            adapter if adapter.software => Err(DeviceError::NotFound {
                 device,
-                reason: format!("it needs a GPU, and wgpu finds only {}", software.short()),
+                reason: format!("it needs a GPU, and wgpu finds only {}", short(adapter)),
                 hint: "use a build without the feature `vulkan` and `device=wgpu`, or `device=cpu`".into(),
             }),
             _ => Ok(()),
@@ -139,9 +186,9 @@ impl Adapters {
 
     /// The reason, and the hint.
     fn why_not(&self, device: DeviceChoice) -> (String, String) {
-        let list = |adapters: &[&Adapter]| adapters.iter().map(|a| a.short()).collect::<Vec<_>>().join(", ");
+        let list = |adapters: &[&Adapter]| adapters.iter().map(|a| short(a)).collect::<Vec<_>>().join(", ");
         let others = list(&self.all.iter().collect::<Vec<_>>());
-        let discrete = self.of_kind(DeviceType::DiscreteGpu);
+        let discrete = self.of_kind(DISCRETE);
         match device {
             _ if self.all.is_empty() => (
                 "wgpu finds no graphics adapter".into(),
@@ -171,7 +218,13 @@ mod tests {
     use super::*;
 
     fn adapters(kinds: &[DeviceType]) -> Adapters {
-        let adapter = |(n, &kind)| Adapter { name: format!("card {n}"), kind, through: "Vulkan".into() };
+        let adapter = |(n, &of): (usize, &DeviceType)| Adapter {
+            name: format!("card {n}"),
+            kind: kind(of),
+            through: "Vulkan".into(),
+            software: of == DeviceType::Cpu,
+            opengl: false,
+        };
         let all: Vec<_> = kinds.iter().enumerate().map(adapter).collect();
         Adapters { default: all.first().cloned(), all }
     }
@@ -215,6 +268,41 @@ mod tests {
         let message = adapters(&[Cpu]).hardware(device).unwrap_err().to_string();
         assert!(message.contains("needs a GPU") && message.contains("`card 0` (software)\nhint: "), "{message}");
         assert!(adapters(&[]).hardware(device).is_err());
+    }
+
+    #[test]
+    fn a_gpu_that_is_named_is_not_taken_through_opengl_and_the_default_is_with_a_warning() {
+        let mut found = adapters(&[DeviceType::DiscreteGpu]);
+        found.all[0].opengl = true;
+        found.default = found.all.first().cloned();
+        let message = message(&found, "wgpu:0");
+        assert!(
+            message.contains("only OpenGL drives `card 0` (discrete GPU)") && message.contains("\nhint: "),
+            "{message}"
+        );
+        let device = DeviceChoice::Wgpu;
+        let adapter = found.behind(device).expect("the default");
+        assert!(adapter.warning(device).expect("a warning").contains("falls back to OpenGL"));
+    }
+
+    #[test]
+    fn a_software_adapter_is_told_of_unless_it_was_asked_for() {
+        let found = adapters(&[DeviceType::Cpu]);
+        let warning = found.all[0].warning(DeviceChoice::Wgpu).expect("a warning");
+        assert!(warning.contains("card 0") && warning.contains("\nhint: "), "{warning}");
+        assert_eq!(found.all[0].warning(DeviceChoice::WgpuCpu), None);
+        assert_eq!(adapters(&[DeviceType::DiscreteGpu]).all[0].warning(DeviceChoice::Wgpu), None);
+    }
+
+    #[test]
+    fn the_first_bound_that_is_too_low_is_named() {
+        let enough = Limits { max_storage_buffers_per_shader_stage: BINDINGS, ..Limits::default() };
+        assert_eq!(lack(&enough), None);
+        // What WebGPU promises of every device.
+        let said = lack(&Limits::default()).expect("too few buffers");
+        assert_eq!(said, "it has 8 storage buffers a kernel, and they need 16");
+        let said = lack(&Limits { max_compute_invocations_per_workgroup: 128, ..enough }).expect("too few threads");
+        assert_eq!(said, "it has 128 threads a workgroup, and they need 256");
     }
 
     #[test]

@@ -96,6 +96,12 @@ pub trait ModelLoss: Debug + Send + Sync {
         RowTerms::default()
     }
 
+    /// Fewer numbers in place of the row terms, where [`ModelLoss::per_row`] makes the same loss of them up to rounding:
+    /// what tensor forms keep on a device, and gather for every batch.
+    fn reduced_terms(&self, terms: RowTerms) -> RowTerms {
+        terms
+    }
+
     /// Every row's loss under every member, `[E, B]`, differentiable in the prediction.
     fn per_row(&self, input: &LossInput<'_>) -> Tensor<2>;
 
@@ -241,6 +247,10 @@ impl ModelLoss for TensorsOnly {
 
     fn row_terms(&self, rows: &CallRows<'_>, view: &dyn ValueView) -> RowTerms {
         self.0.row_terms(rows, view)
+    }
+
+    fn reduced_terms(&self, terms: RowTerms) -> RowTerms {
+        self.0.reduced_terms(terms)
     }
 
     fn per_row(&self, input: &LossInput<'_>) -> Tensor<2> {

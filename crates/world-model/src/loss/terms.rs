@@ -22,7 +22,8 @@ pub struct RowTerms {
     rows: usize,
     /// Row-major; read back when it is first looked at.
     host: OnceLock<Vec<f32>>,
-    on_device: Option<Tensor<3>>,
+    /// Parts along the rows, so that none outgrows the device's largest buffer.
+    on_device: Vec<Tensor<3>>,
 }
 
 impl RowTerms {
@@ -37,14 +38,20 @@ impl RowTerms {
         let whole = size > 0 && values.len().is_multiple_of(size);
         assert!(whole || values.is_empty(), "{} numbers of {heads} heads with {width} columns", values.len());
         let rows = values.len().checked_div(size).unwrap_or(0);
-        Self { heads, width, rows, host: values.into(), on_device: None }
+        Self { heads, width, rows, host: values.into(), on_device: Vec::new() }
     }
 
     /// Numbers `[N, rows, K]` that stay where they are.
     #[must_use]
     pub fn on_device(values: Tensor<3>) -> Self {
-        let [heads, rows, width] = values.dims();
-        Self { heads, width, rows, host: OnceLock::new(), on_device: Some(values) }
+        Self::in_parts(vec![values])
+    }
+
+    /// The same in parts along the rows, at least one.
+    fn in_parts(parts: Vec<Tensor<3>>) -> Self {
+        let [heads, _, width] = parts[0].dims();
+        let rows = parts.iter().map(|part| part.dims()[1]).sum();
+        Self { heads, width, rows, host: OnceLock::new(), on_device: parts }
     }
 
     /// Heads, `N`; 0 where a loss has no terms.
@@ -73,7 +80,10 @@ impl RowTerms {
 
     /// All numbers, row-major.
     fn values(&self) -> &[f32] {
-        self.host.get_or_init(|| self.on_device.clone().map(tensors::to_vec).unwrap_or_default())
+        self.host.get_or_init(|| {
+            let parts = self.on_device.iter().map(|part| tensors::to_vec(part.clone()));
+            joined(parts, [self.heads, self.rows, self.width])
+        })
     }
 
     /// One head's numbers, `[rows, K]`.
@@ -93,7 +103,7 @@ impl RowTerms {
     pub fn head_mut(&mut self, head: usize) -> &mut [f32] {
         let size = self.rows * self.width;
         self.values();
-        self.on_device = None;
+        self.on_device.clear();
         &mut self.host.get_mut().expect("numbers that were looked at")[head * size..][..size]
     }
 
@@ -106,9 +116,10 @@ impl RowTerms {
 
     /// All of them on a device, `[N, rows, K]`: sent there if they are not on it.
     pub(crate) fn tensor(&self, device: &Device) -> Tensor<3> {
-        match &self.on_device {
-            Some(values) => values.clone(),
-            None => tensors::from_vec(self.values().to_vec(), [self.heads, self.rows, self.width], device),
+        match self.on_device.as_slice() {
+            [] => tensors::from_vec(self.values().to_vec(), [self.heads, self.rows, self.width], device),
+            [values] => values.clone(),
+            parts => Tensor::cat(parts.to_vec(), 1),
         }
     }
 }
@@ -187,17 +198,22 @@ impl<'a> CallRows<'a> {
         let rows = self.batch.rows;
         let parts = (0..rows).step_by(ROWS_AT_ONCE).map(|start| start..(start + ROWS_AT_ONCE).min(rows));
         if !is_host(self.device) {
-            let parts: Vec<Tensor<3>> = parts.map(|rows| of(self.next_obs(rows))).collect();
-            return RowTerms::on_device(Tensor::cat(parts, 1));
+            return RowTerms::in_parts(parts.map(|rows| of(self.next_obs(rows))).collect());
         }
-        let mut all = vec![0.0; heads * rows * width];
-        for part in parts {
-            let (start, count) = (part.start, part.len());
-            let numbers = tensors::to_vec(of(self.next_obs(part)));
-            for (head, numbers) in numbers.chunks_exact(count * width).enumerate() {
-                all[(head * rows + start) * width..][..numbers.len()].copy_from_slice(numbers);
-            }
-        }
+        let all = joined(parts.map(|rows| tensors::to_vec(of(self.next_obs(rows)))), [heads, rows, width]);
         RowTerms::new(heads, width, all)
     }
+}
+
+/// Numbers `[N, rows, K]` of their parts along the rows.
+fn joined(parts: impl Iterator<Item = Vec<f32>>, [heads, rows, width]: [usize; 3]) -> Vec<f32> {
+    let (mut all, mut start) = (vec![0.0; heads * rows * width], 0);
+    for part in parts {
+        let of_head = part.len() / heads.max(1);
+        for (head, numbers) in part.chunks_exact(of_head.max(1)).enumerate() {
+            all[head * rows * width + start..][..of_head].copy_from_slice(numbers);
+        }
+        start += of_head;
+    }
+    all
 }

@@ -4,24 +4,11 @@
 use cubecl::prelude::*;
 use foresee_nn::cube::math;
 
+use crate::policy::device::{before_tanh, log_std};
 use crate::policy::lanes::{HALF, LN_ROOT_2_PI, LOW};
 
 /// Threads of the cube that sums.
 pub(super) const THREADS: usize = 256;
-
-/// log σ of the network's raw output.
-#[cube]
-fn log_std(raw: f32) -> f32 {
-    HALF * (math::tanh(raw) + 1.0f32) + LOW
-}
-
-/// u = mu + σ ε of action entry `d` of a row; heads are `[B, 2A]`.
-#[cube]
-fn before_tanh(heads: &[f32], noise: &[f32], row: usize, d: usize, #[comptime] actions: usize) -> f32 {
-    let mu = heads[row * comptime!(2 * actions) + d];
-    let raw = heads[row * comptime!(2 * actions) + actions + d];
-    mu + log_std(raw).exp() * noise[row * actions + d]
-}
 
 /// log π of a row's action.
 #[cube]

@@ -1,7 +1,7 @@
 //! What runs on the device: a unit an entry of a row.
 
 use cubecl::prelude::*;
-use foresee_nn::cube::random::{Counter, below, normal};
+use foresee_nn::cube::random::{Counter, at_step, below, normal};
 
 /// The five fields of rows, with their widths.
 #[derive(CubeType, CubeLaunch)]
@@ -79,13 +79,14 @@ pub fn copy_rows(from: Fields, mut to: Fields, count: u32, start: u32, capacity:
 }
 
 /// Rows `first`, `first + 1`, … of a batch: each the row of the ring that word 0 of its own lane says, the lanes counted
-/// from 0, and the noise of the batch's rows, `[B, A]`.
+/// from 0, and the noise of the batch's rows, `[B, A]`. The streams stand at `step`, `[low, high]`.
 #[cube(launch)]
 pub fn draw_rows(
     from: Fields,
     mut to: Fields,
     noise_next: &mut [f32],
     noise: &mut [f32],
+    step: &[u32],
     rows: Counter,
     next_normals: Counter,
     normals: Counter,
@@ -102,13 +103,13 @@ pub fn draw_rows(
     let (lane, column) = (ABSOLUTE_POS / width, ABSOLUTE_POS % width);
     let row = first as usize + lane;
     if column < record {
-        let value = from.get(below(&rows, lane as u32, stored) as usize, column);
+        let value = from.get(below(&at_step(&rows, step), lane as u32, stored) as usize, column);
         to.set(row, column, value);
     } else if column < comptime!(record + a) {
         let word = column - record;
-        noise_next[row * a + word] = normal(&next_normals, row as u32, word as u32);
+        noise_next[row * a + word] = normal(&at_step(&next_normals, step), row as u32, word as u32);
     } else {
         let word = column - comptime!(record + a);
-        noise[row * a + word] = normal(&normals, row as u32, word as u32);
+        noise[row * a + word] = normal(&at_step(&normals, step), row as u32, word as u32);
     }
 }

@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             reported.push(json!([record.env_step, values]));
         }
         if run.is_due(every) || run.is_done() {
-            checkpoint::save(folder, run.env_step(), &run.snapshot(), &Value::Array(reported.clone()), 2)?;
+            checkpoint::save(folder, run.env_step(), &run.snapshot()?, &Value::Array(reported.clone()), 2)?;
         }
     }
     Ok(())

@@ -28,6 +28,15 @@ pub(super) fn mean_squares(gradients: &RowTerms) -> RowTerms {
     RowTerms::new(1, gradients.width(), squares)
 }
 
+/// √mean_n g_nd² of gradients `[N, rows, O]`, `[1, rows, O]`: one head, of which the bounded form makes the same weights.
+pub(super) fn root_mean_squares(gradients: &RowTerms) -> RowTerms {
+    let mut roots = mean_squares(gradients);
+    if gradients.heads() > 0 {
+        roots.head_mut(0).iter_mut().for_each(|square| *square = square.sqrt());
+    }
+    roots
+}
+
 /// The mean over heads and rows of the gradients' norms.
 #[must_use]
 pub fn mean_norm(gradients: &RowTerms) -> f64 {

@@ -19,6 +19,7 @@ use foresee_core::Kind;
 use foresee_nn::ValueView;
 use serde::{Deserialize, Serialize};
 
+use clip::root_mean_squares;
 pub use clip::{clip_to_quantile, clipped_gradients, mean_norm, quantile};
 
 use super::{CallRows, LossInput, ModelLoss, Needs, PanelLoss, RowTerms, errors, kind_of};
@@ -73,6 +74,13 @@ impl ModelLoss for Vagram {
         clipped_gradients(rows, view, self.clip_quantile)
     }
 
+    fn reduced_terms(&self, gradients: RowTerms) -> RowTerms {
+        match self.form {
+            Bound::Bounded => root_mean_squares(&gradients),
+            Bound::Unbounded => gradients,
+        }
+    }
+
     fn per_row(&self, input: &LossInput<'_>) -> Tensor<2> {
         let form = match self.form {
             Bound::Bounded => bounded,
@@ -97,7 +105,8 @@ pub fn bounded(mean: Tensor<3>, target: Tensor<3>, gradients: Tensor<4>) -> Tens
     let [members, rows, _] = mean.dims();
     let (err, reward) = errors(mean, target);
     // (g err)² = g² err²: the heads are averaged before the error enters, so autodiff sees one term a row.
-    let weight = gradients.square().mean_dim(0);
+    let squares = gradients.square();
+    let weight = if squares.dims()[0] == 1 { squares } else { squares.mean_dim(0) };
     (weight * err.unsqueeze_dim::<4>(0).square()).mean_dim(3).reshape([members, rows]) + reward
 }
 

@@ -1,0 +1,104 @@
+//! Numbers that change at every step, sent to a device for some hundred steps at once.
+//!
+//! A launch with a scalar that no launch had before writes a buffer of its own for it, and so does every upload. Here one
+//! upload serves [`STEPS`] steps, and a launch is given the part of the buffer that belongs to its step.
+
+use burn::tensor::DType;
+use burn_cubecl::tensor::CubeTensor;
+
+/// Steps that one upload serves.
+const STEPS: u64 = 256;
+
+/// The numbers of some steps on a device: `N` 32-bit words a step.
+#[derive(Clone, Debug, Default)]
+pub struct Ahead {
+    /// The first step.
+    first: u64,
+    /// Its part and the others', each at a distance that the device can bind.
+    table: Option<CubeTensor>,
+}
+
+impl Ahead {
+    /// The words of a step, `[N]`, beside `like`. `words` tells those of any step, and always the same.
+    pub fn at<const N: usize>(
+        &mut self,
+        like: &CubeTensor,
+        step: u64,
+        dtype: DType,
+        words: impl Fn(u64) -> [u32; N],
+    ) -> CubeTensor {
+        let bytes = N * size_of::<u32>();
+        let part = bytes.next_multiple_of((like.client.properties().memory.alignment as usize).max(size_of::<u32>()));
+        let known = self.first..self.first.saturating_add(STEPS);
+        let table = match self.table.take().filter(|_| known.contains(&step)) {
+            Some(table) => table,
+            None => {
+                self.first = step;
+                let mut all = vec![0; STEPS as usize * part];
+                for (i, part) in all.chunks_exact_mut(part).enumerate() {
+                    let words = words(step.saturating_add(i as u64));
+                    part.chunks_exact_mut(size_of::<u32>())
+                        .zip(words)
+                        .for_each(|(to, w)| to.copy_from_slice(&w.to_le_bytes()));
+                }
+                let (client, device) = (like.client.clone(), like.device.clone());
+                let (handle, shape) = (client.create_from_slice(&all), vec![all.len() / size_of::<u32>()]);
+                CubeTensor::new_contiguous(client, device, shape.into(), handle, dtype)
+            }
+        };
+        let (before, all) = ((step - self.first) as usize * part, STEPS as usize * part);
+        let handle = table.handle.clone().offset_start(before as u64).offset_end((all - before - bytes) as u64);
+        let own = CubeTensor::new_contiguous(table.client.clone(), table.device.clone(), vec![N].into(), handle, dtype);
+        self.table = Some(table);
+        own
+    }
+}
+
+/// Numbers of the host as buffers of these shapes: one upload for all.
+#[must_use]
+pub fn send<const N: usize>(parts: [(&[f32], &[usize]); N], device: &burn::tensor::Device) -> [CubeTensor; N] {
+    let one = super::tensor::empty(&[1], device);
+    let alignment = (one.client.properties().memory.alignment as usize).max(size_of::<f32>());
+    let mut all = Vec::new();
+    let ranges = parts.map(|(numbers, _)| {
+        all.resize(all.len().next_multiple_of(alignment), 0);
+        let start = all.len();
+        numbers.iter().for_each(|number| all.extend_from_slice(&number.to_le_bytes()));
+        start..all.len()
+    });
+    let (client, size) = (one.client.clone(), all.len());
+    let handle = client.create_from_slice(&all);
+    let mut shapes = parts.into_iter().map(|(_, shape)| shape);
+    ranges.map(|range| {
+        let own = handle.clone().offset_start(range.start as u64).offset_end((size - range.end) as u64);
+        let shape = shapes.next().expect("a shape a part").to_vec();
+        CubeTensor::new_contiguous(client.clone(), one.device.clone(), shape.into(), own, DType::F32)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cube::{tensor, tensor::empty};
+    use crate::{device, tensors};
+
+    #[test]
+    fn every_step_has_its_own_words_whatever_the_order() {
+        let Some(gpu) = device::wgpu_of_test("every_step_has_its_own_words_whatever_the_order") else { return };
+        let like = empty(&[1], &gpu);
+        let mut ahead = Ahead::default();
+        for step in [0, 1, 255, 256, 300, 299, 1 << 40, u64::MAX] {
+            let words = |step: u64| [(step as f32).to_bits(), 2.5_f32.to_bits()];
+            let found = tensors::to_vec(tensor::<1>(ahead.at(&like, step, DType::F32, words)));
+            assert_eq!(found, [step as f32, 2.5], "step {step}");
+        }
+    }
+
+    #[test]
+    fn parts_that_are_sent_together_stay_apart() {
+        let Some(gpu) = device::wgpu_of_test("parts_that_are_sent_together_stay_apart") else { return };
+        let [a, b] = send([(&[1.0, 2.0, 3.0], &[1, 3]), (&[4.0], &[1])], &gpu);
+        assert_eq!(tensors::to_vec(tensor::<2>(a)), [1.0, 2.0, 3.0]);
+        assert_eq!(tensors::to_vec(tensor::<1>(b)), [4.0]);
+    }
+}

@@ -1,0 +1,211 @@
+//! Failures of a device at work: it is lost, its memory is full, it refuses a buffer.
+//!
+//! Burn has no error for them: the operation that meets one panics, or a later one that reads what was never written.
+//! [`guarded`] turns such a panic into a [`DeviceFailure`] and lets every other panic through.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::fmt;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
+
+use burn::tensor::{Device, Tensor};
+use thiserror::Error;
+
+use crate::host::is_host;
+
+/// A device stopped working. What it held is gone.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{reason}")]
+pub struct DeviceFailure {
+    /// What the driver says, in one line.
+    pub reason: String,
+}
+
+impl DeviceFailure {
+    fn new(said: &dyn fmt::Display) -> Self {
+        Self { reason: one_line(&said.to_string()) }
+    }
+
+    /// Whether memory ran out.
+    #[must_use]
+    pub fn is_out_of_memory(&self) -> bool {
+        let said = self.reason.to_lowercase();
+        ["out of memory", "outofmemory", "not enough memory", "can't allocate"].iter().any(|word| said.contains(word))
+    }
+}
+
+/// Ends the work under way, which [`guarded`] reports.
+pub fn raise(error: &dyn fmt::Display) -> ! {
+    panic::panic_any(DeviceFailure::new(error))
+}
+
+/// The result of work on a device.
+///
+/// # Errors
+/// If the device fails meanwhile. What the work was changing is then in no defined state, and is to be dropped.
+///
+/// # Panics
+/// If the work panics for another reason.
+pub fn guarded<R>(device: &Device, work: impl FnOnce() -> R) -> Result<R, DeviceFailure> {
+    if is_host(device) {
+        return Ok(work());
+    }
+    let guard = Guard::new();
+    let result = panic::catch_unwind(AssertUnwindSafe(work));
+    let failure = match result {
+        Ok(result) => {
+            guard.show();
+            return Ok(result);
+        }
+        Err(payload) => failure_in(&*payload).or_else(|| failure_of(device)).ok_or(payload),
+    };
+    failure.map_or_else(
+        |payload| {
+            guard.show();
+            panic::resume_unwind(payload)
+        },
+        Err,
+    )
+}
+
+/// The failure that a panic reports.
+fn failure_in(payload: &(dyn Any + Send)) -> Option<DeviceFailure> {
+    if let Some(failure) = payload.downcast_ref::<DeviceFailure>() {
+        return Some(failure.clone());
+    }
+    let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
+    text.filter(|text| text.starts_with("wgpu error")).map(|text| DeviceFailure::new(&text))
+}
+
+/// The failure of a device that does not compute one number any more.
+fn failure_of(device: &Device) -> Option<DeviceFailure> {
+    let one = panic::catch_unwind(AssertUnwindSafe(|| Tensor::<1>::ones([1], device).try_into_vec_as::<f32>()));
+    match one {
+        Ok(Ok(one)) if one == [1.0] => None,
+        Ok(Ok(other)) => Some(DeviceFailure::new(&format!("1 was read back as {other:?}"))),
+        Ok(Err(error)) => Some(DeviceFailure::new(&error)),
+        Err(payload) => failure_in(&*payload).or(Some(DeviceFailure::new(&"it does not answer"))),
+    }
+}
+
+/// A driver's message without its layers and backtraces.
+fn one_line(said: &str) -> String {
+    const END: [&str; 3] = ["Backtrace:", "No backtrace available", "Asked at:"];
+    let lines = said.lines().map(str::trim).take_while(|line| !END.contains(line));
+    let lines =
+        lines.filter(|line| !line.is_empty() && *line != "Caused by:").map(|line| line.trim_end_matches([':', '.']));
+    lines.collect::<Vec<_>>().join(": ")
+}
+
+/// Guards under way.
+static GUARDS: AtomicUsize = AtomicUsize::new(0);
+/// Messages of panics meanwhile.
+static HELD_BACK: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Keeps panics quiet, where a program has asked for it, until it is known whether the device is to blame.
+struct Guard {
+    before: bool,
+}
+
+impl Guard {
+    fn new() -> Self {
+        GUARDS.fetch_add(1, Ordering::SeqCst);
+        Self { before: GUARDED.replace(true) }
+    }
+
+    /// Prints what was held back: nobody reports it.
+    #[allow(clippy::print_stderr, reason = "in place of the panic hook")]
+    fn show(self) {
+        let held = std::mem::take(&mut *HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner));
+        held.iter().for_each(|message| eprintln!("{message}"));
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        GUARDED.set(self.before);
+        GUARDS.fetch_sub(1, Ordering::SeqCst);
+        HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// From now on a panic under [`guarded`] prints nothing if the device is to blame: the error says it. For programs; it
+/// wraps the process's panic hook.
+pub fn report_failures_once() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let hook = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if GUARDS.load(Ordering::SeqCst) > 0 && (GUARDED.get() || is_runtimes_thread()) {
+                hold_back(info);
+            } else {
+                hook(info);
+            }
+        }));
+    });
+}
+
+fn hold_back(info: &PanicHookInfo<'_>) {
+    let trace = std::backtrace::Backtrace::capture();
+    let trace = match trace.status() {
+        std::backtrace::BacktraceStatus::Captured => format!("\n{trace}"),
+        _ => String::new(),
+    };
+    HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{info}{trace}"));
+}
+
+/// Whether this is a thread of the GPU runtime, which works through a device's queue.
+fn is_runtimes_thread() -> bool {
+    std::thread::current().name().is_some_and(|name| name.starts_with("DSD-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drivers_message_becomes_one_line() {
+        let said = "The device is poisoned\nCaused by:\n  Destroyed: \nBacktrace:\nNo backtrace available";
+        assert_eq!(one_line(said), "The device is poisoned: Destroyed");
+        assert_eq!(one_line("wgpu error: Out of Memory"), "wgpu error: Out of Memory");
+    }
+
+    #[test]
+    fn a_panic_that_reports_a_device_is_told_from_any_other() {
+        let payload = |text: &str| -> Box<dyn Any + Send> { Box::new(text.to_owned()) };
+        let failure = failure_in(&*payload("wgpu error: Out of Memory")).expect("a failure");
+        assert!(failure.is_out_of_memory());
+        assert_eq!(failure_in(&*payload("index out of bounds")), None);
+        let lost: Box<dyn Any + Send> = Box::new(DeviceFailure { reason: "lost".into() });
+        assert_eq!(failure_in(&*lost).expect("a failure").reason, "lost");
+    }
+
+    #[cfg(feature = "wgpu")]
+    #[test]
+    fn a_panic_of_the_work_itself_goes_through_on_a_device_that_answers() {
+        let Some(gpu) = crate::device::wgpu_of_test("a_panic_of_the_work_itself_goes_through") else { return };
+        assert_eq!(guarded(&gpu, || 3), Ok(3));
+        let payload = panic::catch_unwind(|| guarded(&gpu, || panic!("a mistake"))).expect_err("a panic");
+        assert_eq!(payload.downcast_ref::<&str>(), Some(&"a mistake"));
+    }
+
+    #[cfg(feature = "wgpu")]
+    #[test]
+    fn a_buffer_that_a_device_refuses_is_an_error() {
+        let Some(gpu) = crate::device::wgpu_of_test("a_buffer_that_a_device_refuses_is_an_error") else { return };
+        let most = crate::device::largest_buffer(&gpu).expect("a GPU's bound") as usize;
+        let failure = guarded(&gpu, || {
+            let large = crate::cube::tensor::<1>(crate::cube::tensor::empty(&[most / 4 + 1024], &gpu));
+            crate::tensors::to_vec(large.add_scalar(1.0).narrow(0, 0, 1))
+        });
+        let failure = failure.expect_err("a buffer beyond the device's bound");
+        assert!(failure.is_out_of_memory() && !failure.reason.contains('\n'), "{failure}");
+        assert_eq!(guarded(&gpu, || crate::tensors::to_vec(Tensor::<1>::ones([2], &gpu))), Ok(vec![1.0; 2]));
+    }
+}
