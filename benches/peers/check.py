@@ -88,6 +88,7 @@ def torch_ensemble(model: on_torch.Ensemble) -> list[np.ndarray]:
         weights, biases = (
             [np.stack(ps[n :: model.depth]) for n in range(model.depth)] for ps in (weights, biases)
         )
+        biases = [b.reshape(len(b), 1, -1) for b in biases]
     return [a for layer in zip(weights, biases) for a in layer]
 
 
@@ -140,12 +141,13 @@ def torch_actor(named: dict[str, torch.Tensor]) -> list[np.ndarray]:
     return [np.atleast_2d(p.detach().numpy().T) for p in named.values()]
 
 
-def torch_sac(form: str, whole: bool) -> Numbers:
-    """Losses and weights of the updates."""
+def torch_sac(form: str, whole: str) -> Numbers:
+    """Losses and weights of the updates, by the method `whole` of `WholeUpdate` or, without one, by `Sac`."""
     agent = on_torch.Sac(data.actor_parameters(), data.critic_parameters(), form)
     if whole:
         update = WholeUpdate(agent, compiled=False)
-        losses = [torch.stack([x.reshape(()) for x in update.update(*torch_peer.agent_batch())]) for _ in range(STEPS)]
+        one = getattr(update, whole)
+        losses = [torch.stack([x.reshape(()) for x in one(*torch_peer.agent_batch())]) for _ in range(STEPS)]
         parts = update.actor, update.critic, update.target, update.temperature["log"]
     else:
         losses = [torch.stack(agent.update(*torch_peer.agent_batch())) for _ in range(STEPS)]
@@ -183,16 +185,16 @@ def main() -> int:
     for weighted in (False, True):
         what = "vagram_step" if weighted else "model_step"
         references = {name: jax_model(layout, weighted) for name, layout in layouts.items()}
-        for form in ("baddbmm", "addmm"):
+        for form in ("baddbmm", "addmm", "linear"):
             for name, reference in references.items():
                 compare(f"{what}: torch {form}, jax {name}", torch_model(form, weighted), reference)
 
     critics = {"separate": on_jax.separate, "stacked": on_jax.batched}
     references = {name: jax_sac(layout) for name, layout in critics.items()}
     for form in ("separate", "batched"):
-        for whole in (False, True):
+        for ending, whole in {"": "", " whole": "update", " whole in place": "update_in_place"}.items():
             for name, reference in references.items():
-                what = f"sac_update: torch {form}{' whole' if whole else ''}, jax {name}"
+                what = f"sac_update: torch {form}{ending}, jax {name}"
                 compare(what, torch_sac(form, whole), reference)
 
     states = data.replay()["next_obs"]

@@ -44,6 +44,22 @@ def torch_roll(tile: int) -> list[Numbers]:
     return [{name: rows.numpy() for name, rows in fields.items()} for fields in kept]
 
 
+def torch_steps_into() -> tuple[Numbers, Numbers]:
+    """The last transitions of two rollouts with the same draws: step by step as one function, and by `roll`."""
+    starts, world = torch.tensor(data.starts(ROWS)), on_torch.World("linear")
+    one, other = on_torch.empty(starts, HORIZON), on_torch.empty(starts, HORIZON)
+    with torch.no_grad():
+        torch.manual_seed(0)
+        obs = starts
+        for fields in one:
+            on_torch.step_into(world, obs, on_torch.order_of(obs), fields)
+            obs = fields["next_obs"]
+        torch.manual_seed(0)
+        on_torch.roll(world, starts, on_torch.shuffled, other, None)
+    last, of_roll = ({name: rows.numpy() for name, rows in kept[-1].items()} for kept in (one, other))
+    return last, of_roll
+
+
 def jax_roll(layout: Callable, tile: int) -> list[Numbers]:
     """A whole rollout, step by step."""
     starts, key = jnp.array(data.starts(ROWS)), jax.random.key(1)
@@ -63,9 +79,10 @@ def steps(layouts: dict[str, Callable], compare: Callable) -> None:
     for name, layout in layouts.items():
         for tile in (None, ROWS // 4):
             reference = jax_step(layout, tile, obs, noise)
-            for form in ("baddbmm", "addmm"):
+            for form in ("baddbmm", "addmm", "linear"):
                 what = f"rollout: torch {form}, jax {name}{' in tiles' if tile else ''}"
                 compare(what, torch_step(form, tile is None, obs, noise), reference)
+    compare("rollout: torch, steps as one function", *torch_steps_into())
     rolls = {"torch": torch_roll(ROWS // 4), "jax": jax_roll(next(iter(layouts.values())), ROWS // 4)}
     for program, kept in rolls.items():
         before = [data.starts(ROWS), *(step["next_obs"] for step in kept)]

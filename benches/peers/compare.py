@@ -27,6 +27,7 @@ from report import End, Entry, Rollout, environment, markdown
 HERE = Path(__file__).resolve().parent
 PEERS = ("jax", "torch")
 WORKLOADS = ("sgemm", "model_step", "vagram_step", "sac_update", *common.ROLLOUTS)
+BY_DEFAULT = tuple(name for name in WORKLOADS if name not in common.IF_NAMED)
 #: A variant this many times slower than its program's best is not measured again.
 SLOWER = 1.5
 #: Seconds a variant at the warm-up.
@@ -245,7 +246,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=2.0, help="seconds a variant and round")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pause", type=float, default=0.3, help="seconds before a measurement, for pools to go idle")
-    parser.add_argument("--workloads", type=lambda text: text.split(","), default=list(WORKLOADS))
+    parser.add_argument("--workloads", type=lambda text: text.split(","), default=list(BY_DEFAULT))
     parser.add_argument("--end-to-end", action="store_true", help="whole runs on Pendulum too")
     parser.add_argument("--runs", type=int, default=1, help="whole runs of each program")
     parser.add_argument("--steps", type=int, help="real steps of PyTorch's whole runs, if not the workload's own")

@@ -190,7 +190,7 @@ def repeated(step: Callable[[Tree], Tree], state: Tree, steps: int, calls: int =
             held[0] = step(held[0])
         jax.block_until_ready(held[0])
 
-    return Runner(call, steps * calls)
+    return Runner(call, steps * calls, state=lambda: held[0])
 
 
 def model_jit(layout: Callable) -> Runner:
@@ -201,7 +201,7 @@ def model_jit(layout: Callable) -> Runner:
     return repeated(lambda carry: step(carry, x, y), carry, 1, calls=SCAN)
 
 
-def model_scan(layout: Callable) -> Runner:
+def model_scan(layout: Callable, unroll: int = 1) -> Runner:
     """Gradient steps in a compiled loop, each on rows gathered from the replay."""
     rows = {name: jnp.array(values) for name, values in data.replay().items()}
 
@@ -211,7 +211,7 @@ def model_scan(layout: Callable) -> Runner:
             index = jax.random.randint(key, (MEMBERS, ROWS), 0, REPLAY)
             return model_update(likelihood_loss, carry, rows["inputs"][index], rows["targets"][index])
 
-        return lax.scan(body, carry, jax.random.split(key, SCAN))[0]
+        return lax.scan(body, carry, jax.random.split(key, SCAN), unroll=unroll)[0]
 
     carry = fresh(model_parameters(data.ensemble_parameters(2 * TARGETS), layout))
     key = jax.random.key(0)
@@ -226,7 +226,7 @@ def sac_jit(layout: Callable) -> Runner:
     return repeated(lambda state: step(state, batch, *noise), agent_state(layout), 1, calls=SCAN)
 
 
-def sac_scan(layout: Callable) -> Runner:
+def sac_scan(layout: Callable, unroll: int = 1) -> Runner:
     """Updates in a compiled loop, each on rows gathered from a replay, with noise of its own."""
     replay = jax.tree.map(jnp.array, data.agent_rows(AGENT_REPLAY))
 
@@ -238,7 +238,7 @@ def sac_scan(layout: Callable) -> Runner:
             noise = [jax.random.normal(key, (ROWS, ACT)) for key in noises]
             return sac_update(state, jax.tree.map(lambda column: column[index], replay), *noise)[0], None
 
-        return lax.scan(body, state, jax.random.split(key, SCAN))[0]
+        return lax.scan(body, state, jax.random.split(key, SCAN), unroll=unroll)[0]
 
     key = jax.random.key(0)
     return repeated(lambda state: many(state, key, replay), agent_state(layout), SCAN)

@@ -81,17 +81,27 @@ def in_tiles(world: Tree, obs: jax.Array, noise: jax.Array, tile: int) -> Tree:
     return jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(*obs.shape[:2], *x.shape[3:]), steps)
 
 
-def roll(world: Tree, starts: jax.Array, key: jax.Array, *, horizon: int, assign: Callable, tile: int | None) -> Tree:
-    """All transitions, `[H, E, Q, ·]`."""
+def roll(
+    world: Tree,
+    starts: jax.Array,
+    key: jax.Array,
+    *,
+    horizon: int,
+    assign: Callable,
+    tile: int | None,
+    draw: Callable = normals,
+    unroll: int = 1,
+) -> Tree:
+    """All transitions, `[H, E, Q, ·]`, with normals by `draw`."""
     step = partial(in_tiles, tile=tile) if tile else imagine
 
     def body(obs: jax.Array, key: jax.Array) -> tuple[jax.Array, Tree]:
         order, key = jax.random.split(key)
         obs = assign(order, obs)
-        transitions = step(world, obs, normals(key, (*obs.shape[:2], ACT + TARGETS)))
+        transitions = step(world, obs, draw(key, (*obs.shape[:2], ACT + TARGETS)))
         return transitions["next_obs"], transitions
 
-    return lax.scan(body, starts, jax.random.split(key, horizon))[1]
+    return lax.scan(body, starts, jax.random.split(key, horizon), unroll=unroll)[1]
 
 
 def rollout(workload: str, layout: Callable, assign: Callable, tile: int | None) -> Runner:

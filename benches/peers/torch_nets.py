@@ -25,9 +25,10 @@ def parameter(values: np.ndarray) -> nn.Parameter:
 
 
 def adam(parameters: Iterable[Tensor], lr: float, decay: float = 0.0, form: str = "fused") -> torch.optim.Adam:
-    """Adam with coupled decay; `form` is `fused`, `foreach` or `loop`."""
+    """Adam with coupled decay; `form` is `fused`, `foreach`, `loop`, or `capturable`: fused, fit for a CUDA graph."""
+    fused, capturable = form in ("fused", "capturable"), form == "capturable"
     return torch.optim.Adam(
-        parameters, lr=lr, weight_decay=decay, fused=form == "fused", foreach=form == "foreach"
+        parameters, lr=lr, weight_decay=decay, fused=fused, foreach=form == "foreach", capturable=capturable
     )
 
 
@@ -36,6 +37,7 @@ class Ensemble(nn.Module):
 
     * `baddbmm`: one batched product a layer, weights `[E, I, O]`.
     * `addmm`: one product a member and layer, every member with weights of its own.
+    * `linear`: the same with biases `[O]`, which a GPU's library adds as it writes the product.
 
     `inplace`, for predictions alone, overwrites the activations.
     """
@@ -50,7 +52,10 @@ class Ensemble(nn.Module):
             self.biases = nn.ParameterList([parameter(b) for b in biases])
         else:
             self.weights = nn.ParameterList([parameter(w) for member in zip(*weights) for w in member])
-            self.biases = nn.ParameterList([parameter(b) for member in zip(*biases) for b in member])
+            flat = form == "linear"
+            self.biases = nn.ParameterList(
+                [parameter(b[0] if flat else b) for member in zip(*biases) for b in member]
+            )
         channels = weights[-1].shape[-1] // 2
         if gaussian:
             low, high = LOGVAR_BOUNDS

@@ -41,15 +41,29 @@ class World(nn.Module):
         return action, change[..., -1:], obs + change[..., :-1]
 
 
+def order_of(rows: Tensor) -> Tensor:
+    """A random order of all rows `[E, Q, O]`, on their device."""
+    return torch.randperm(rows.shape[0] * rows.shape[1], device=rows.device)
+
+
 def shuffled(rows: Tensor) -> Tensor:
     """`[E, Q, O]` in a random order of all rows: each row's member is uniform and new."""
-    flat = rows.flatten(0, 1)
-    return flat.index_select(0, torch.randperm(len(flat))).view_as(rows)
+    return reordered(rows, order_of(rows))
+
+
+def reordered(rows: Tensor, order: Tensor) -> Tensor:
+    """`[E, Q, O]` in the given order of all rows."""
+    return rows.flatten(0, 1).index_select(0, order).view_as(rows)
 
 
 def fixed(rows: Tensor) -> Tensor:
     """Every row keeps its member."""
     return rows
+
+
+def normals(obs: Tensor, rows: int) -> Tensor:
+    """A step's normals for so many rows of every member, `[E, rows, A + O + 1]`, on the states' device."""
+    return torch.randn(len(obs), rows, ACT + TARGETS, dtype=obs.dtype, device=obs.device)
 
 
 def roll(imagine: Callable, starts: Tensor, assign: Callable, kept: list[dict[str, Tensor]], tile: int | None) -> None:
@@ -59,10 +73,21 @@ def roll(imagine: Callable, starts: Tensor, assign: Callable, kept: list[dict[st
     for fields in kept:
         obs = fields["obs"].copy_(assign(obs))
         for at in (slice(first, first + tile) for first in range(0, rows, tile)):
-            noise = torch.randn(len(obs), tile, ACT + TARGETS, dtype=obs.dtype)
+            noise = normals(obs, tile)
             action, reward, next_obs = imagine(obs[:, at].contiguous(), noise)
             fields["action"][:, at], fields["reward"][:, at], fields["next_obs"][:, at] = action, reward, next_obs
         obs = fields["next_obs"]
+
+
+def step_into(world: Callable, obs: Tensor, order: Tensor, fields: dict[str, Tensor]) -> None:
+    """One step of all rows in the given order, normals included, written into `fields`: a step of `roll` to compile.
+
+    The order comes from outside: torch.compile (2.11) fails on a whole `torch.randperm` that rows are indexed with.
+    """
+    obs = reordered(obs, order)
+    parts = obs, *world(obs, normals(obs, obs.shape[1]))
+    for name, rows in zip(FIELDS, parts, strict=True):
+        fields[name].copy_(rows)
 
 
 def empty(starts: Tensor, horizon: int) -> list[dict[str, Tensor]]:

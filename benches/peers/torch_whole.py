@@ -38,6 +38,12 @@ def adam_step(parameters: Parameters, gradients: Parameters, moments: Moments, t
     return stepped, Moments(first, second)
 
 
+def parts(state: tuple) -> list[Parameters]:
+    """All tensors of an agent's state, structure by structure."""
+    *structures, moments, t = state
+    return [*structures, *(part for each in moments for part in (each.first, each.second)), {"t": t}]
+
+
 class WholeUpdate:
     """A SAC agent whose update is one graph."""
 
@@ -56,12 +62,25 @@ class WholeUpdate:
         """`[B, O]`, `[B, A] -> [B, A]`; without noise the mean action."""
         return functional_call(self.agent.actor, self.actor, (obs, noise))[0]
 
+    def state(self) -> tuple:
+        """All that an update changes."""
+        return self.critic, self.actor, self.temperature, self.target, self.moments, self.t
+
     def update(self, batch: dict[str, Tensor], noise_next: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
         """One update; the losses of critic, actor and temperature before it."""
         with torch.no_grad():
-            state = self.critic, self.actor, self.temperature, self.target, self.moments, self.t
-            state, losses = self.step(state, batch, noise_next, noise)
+            state, losses = self.step(self.state(), batch, noise_next, noise)
             self.critic, self.actor, self.temperature, self.target, self.moments, self.t = state
+        return losses
+
+    @torch.no_grad()
+    def update_in_place(self, batch: dict[str, Tensor], noise_next: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
+        """`update`, written over the tensors of the state: CUDA graphs know a tensor by its address."""
+        state = self.state()
+        new, losses = self._step(state, batch, noise_next, noise)
+        for old, fresh in zip(parts(state), parts(new), strict=True):
+            for name, tensor in old.items():
+                tensor.copy_(fresh[name])
         return losses
 
     def _step(self, state: tuple, batch: dict[str, Tensor], noise_next: Tensor, noise: Tensor) -> tuple:
