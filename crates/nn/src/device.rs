@@ -14,6 +14,27 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+/// An adapter of a graphics API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adapter {
+    /// What it calls itself.
+    pub name: String,
+    /// `discrete GPU`, `integrated GPU`, `virtual GPU`, `software` or `kind unknown`.
+    pub kind: &'static str,
+    /// The graphics API, and the driver's name and version where it tells them.
+    pub through: String,
+    /// Whether it is the processor in software.
+    pub software: bool,
+    /// Whether OpenGL drives it.
+    pub opengl: bool,
+}
+
+impl fmt::Display for Adapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}, {}", self.name, self.kind, self.through)
+    }
+}
+
 /// A device as a config names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -169,6 +190,23 @@ fn list_wgpu() -> Vec<(DeviceChoice, Result<String, DeviceError>)> {
     [DeviceChoice::Wgpu, DeviceChoice::WgpuIndex(0), DeviceChoice::WgpuCpu]
         .map(|device| (device, open_wgpu(device).map(|_| String::new())))
         .into()
+}
+
+/// What a device that was opened runs on; nothing where that is no adapter of a graphics API.
+#[cfg(feature = "wgpu")]
+#[must_use]
+pub fn adapter(device: DeviceChoice) -> Option<Adapter> {
+    use DeviceChoice::{Vulkan, Wgpu, WgpuCpu, WgpuIndex};
+    let _one_at_a_time = OPENED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let graphics = matches!(device, Wgpu | WgpuIndex(_) | WgpuCpu | Vulkan);
+    graphics.then(|| adapters::Adapters::find().behind(device).ok().map(adapters::Adapter::public)).flatten()
+}
+
+/// What a device that was opened runs on: in this build never an adapter of a graphics API.
+#[cfg(not(feature = "wgpu"))]
+#[must_use]
+pub fn adapter(_: DeviceChoice) -> Option<Adapter> {
+    None
 }
 
 /// The GPU that tests run on, or nothing: then one line on standard error says which test was skipped and why.

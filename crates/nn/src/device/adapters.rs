@@ -38,6 +38,17 @@ impl Adapter {
         Self { name: info.name.clone(), kind: info.device_type, through }
     }
 
+    /// The same for others.
+    pub fn public(&self) -> super::Adapter {
+        super::Adapter {
+            name: self.name.clone(),
+            kind: kind(self.kind),
+            through: self.through.clone(),
+            software: self.kind == DeviceType::Cpu,
+            opengl: self.through.starts_with("OpenGL"),
+        }
+    }
+
     /// `name (kind)`.
     fn short(&self) -> String {
         format!("`{}` ({})", self.name, kind(self.kind))
