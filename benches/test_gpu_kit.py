@@ -54,12 +54,14 @@ def recorded() -> table.Results:
     peers = [
         {"program": "torch", "version": "2.11", "about": {"card": "A Card"}},
         peer("torch", "model_step", "f32", "eager", 0.9),
-        peer("torch", "model_step", "f32", "graph", 0.5),
+        peer("torch", "model_step", "f32", "graph", 0.1),
+        peer("torch", "model_step", "f32", "graph", 0.5, **{"pass": 2}),
         peer("torch", "model_step", "tf32", "graph", 0.2),
         peer("jax", "model_step", "highest", "scan", 0.4),
         peer("jax", "sac_update", "f32", "scan", 0.3),
         {"program": "jax", "workload": "model_step", "variant": "broken", "precision": "f32", "error": "no memory"},
         peer("torch", "sgemm", "f32", "n = 4096", 2.0, gflops=50_000.0),
+        peer("torch", "launch", "none", "one after the other", 0.005),
         peer("torch", "sgemm", "tf32", "n = 4096", 0.4, gflops=400_000.0),
     ]
     return table.Results(about, own, peers)
@@ -99,6 +101,7 @@ class Table(unittest.TestCase):
         self.assertEqual(row(text, "a launch, µs")[1:], ["7.50", "", ""])
         self.assertIn("f32 50.0 TFLOP/s (PyTorch); TF32 400.0 TFLOP/s (PyTorch)", text)
         self.assertIn("`rollout_100k_5` 62.50", text)
+        self.assertIn("µs: PyTorch 5.00 (one after the other)", text)
 
     def test_what_is_not_a_gpus_is_refused_and_else_says_so(self) -> None:
         def altered(change: str) -> table.Results:
@@ -278,7 +281,9 @@ class Kept(unittest.TestCase):
         with tempfile.TemporaryDirectory() as name:
             file = Path(name, "lines.jsonl")
             file.write_text('{"a": 1}\nwhat a program printed\n{"a": 2, "b"')
-            kept.mark(file, ["rehearsal=true", "max_tasks=16", "build=wgsl"])
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                kept.mark(file, ["rehearsal=true", "max_tasks=16", "build=wgsl"])
+            self.assertEqual(said.getvalue(), "wgsl 16\n")
             self.assertEqual(kept.lines(file), [{"a": 1, "rehearsal": True, "max_tasks": 16, "build": "wgsl"}])
 
     def test_large_files_are_cut(self) -> None:

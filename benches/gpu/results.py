@@ -57,9 +57,13 @@ def adapter(path: Path) -> int:
 
 
 def mark(path: Path, words: list[str]) -> int:
-    """Adds fields to every line."""
-    more = fields(words)
-    path.write_text("".join(json.dumps(entry | more) + "\n" for entry in lines(path)))
+    """Adds fields to every line, and says what is in them."""
+    entries = [entry | fields(words) for entry in lines(path)]
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    for entry in entries:
+        shown = ("program", "workload", "variant", "precision", "build", "max_tasks", "error")
+        line = " ".join(str(entry[key]) for key in shown if key in entry)
+        print(f"{line}: {entry['median_ms']:.4f} ms" if "median_ms" in entry else line)
     return 0
 
 

@@ -42,6 +42,14 @@ class Results:
     ours: list[Entry]
     peers: list[Entry] = field(default_factory=list)
 
+    def latest(self) -> list[Entry]:
+        """The peers' measurements: of two of the same variant the later one."""
+        found: dict[tuple[Any, ...], Entry] = {}
+        for entry in self.peers:
+            if entry.get("median_ms"):
+                found[*(entry.get(key) for key in ("program", "workload", "variant")), precision(entry)] = entry
+        return list(found.values())
+
 
 def lines(path: Path) -> list[Entry]:
     """The objects of a file with one in a line; none where there is no file."""
@@ -98,23 +106,21 @@ def best(results: Results, workload: str, program: str, at: str) -> Entry | None
     """A program's fastest variant of a workload at a precision, if any was measured."""
     found = [
         entry
-        for entry in results.peers
-        if (entry.get("workload"), entry.get("program")) == (workload, program)
-        and entry.get("median_ms")
-        and precision(entry) == at
+        for entry in results.latest()
+        if (entry.get("workload"), entry.get("program")) == (workload, program) and precision(entry) == at
     ]
     return min(found, key=lambda entry: entry["median_ms"], default=None)
 
 
 def precisions(results: Results) -> list[str]:
     """Those that peers were measured in, in order; those of `ORDER` at least."""
-    seen = {precision(entry) for entry in results.peers if entry.get("median_ms") and entry.get("workload") in WORKLOADS}
+    seen = {precision(entry) for entry in results.latest() if entry.get("workload") in WORKLOADS}
     return [*ORDER, *sorted(seen - set(ORDER))]
 
 
 def peak(results: Results, at: str) -> tuple[float, str] | None:
     """GFLOP/s of the fastest square product at a precision, and whose it is."""
-    found = [e for e in results.peers if e.get("workload") == "sgemm" and e.get("gflops") and precision(e) == at]
+    found = [e for e in results.latest() if e.get("workload") == "sgemm" and e.get("gflops") and precision(e) == at]
     top = max(found, key=lambda entry: entry["gflops"], default=None)
     return top and (top["gflops"], PEERS.get(top["program"], top["program"]))
 
@@ -176,21 +182,26 @@ def heading(results: Results) -> str:
     parts.append(f"{adapter.get('api', 'unknown API')}, driver {adapter.get('driver') or 'unknown'}")
     parts.append(f"{about.get('processor', 'unknown processor')}, {about.get('cores', '?')} cores")
     parts.append(f"commit {about.get('commit', 'unknown')}")
-    versions = {e["program"]: e.get("version") or e.get("about", {}).get("version") for e in results.peers if e.get("program")}
-    parts += [f"{program} {version}" for program, version in sorted(versions.items()) if version]
+    versions = {e["program"]: e["version"] for e in results.peers if e.get("version")}
+    parts += [f"{program} {version}" for program, version in sorted(versions.items())]
     return "; ".join(parts) + "."
 
 
 def rates(results: Results) -> str:
-    """Square products, and transitions a second."""
+    """Square products, transitions a second, and the peers' launches."""
     said = []
-    for p in precisions(results):
+    measured = {precision(entry) for entry in results.latest() if entry.get("workload") == "sgemm"}
+    for p in dict.fromkeys([*precisions(results), *sorted(measured)]):
         if top := peak(results, p):
             said.append(f"{shown(p)} {top[0] / 1e3:.1f} TFLOP/s ({top[1]})")
     text = f"Fastest square products: {'; '.join(said)}. " if said else ""
     moved = [(w, e["transitions_per_s"]) for w in WORKLOADS if (e := ours(results, w)) and e.get("transitions_per_s")]
     if moved:
-        text += "Ours, million transitions a second: " + ", ".join(f"`{w}` {rate / 1e6:.2f}" for w, rate in moved) + "."
+        text += "Ours, million transitions a second: " + ", ".join(f"`{w}` {rate / 1e6:.2f}" for w, rate in moved) + ". "
+    launches = [entry for entry in results.latest() if entry.get("workload") == "launch"]
+    if launches:
+        each = (f"{PEERS.get(e['program'], e['program'])} {1e3 * e['median_ms']:.2f} ({e['variant']})" for e in launches)
+        text += "A launch by the peers, µs: " + ", ".join(each) + "."
     return text.strip()
 
 
