@@ -23,7 +23,7 @@ pub fn run(workloads: &[Workload], choice: DeviceChoice, seconds: f64) -> anyhow
     );
     let steps = if seconds > 0.0 { 20 } else { 1 };
     for &workload in workloads {
-        let watched = watched::Watched::default();
+        let watched = watched::Watched::new();
         let plain = timing(workload, choice, Repeat::For(seconds))?.ms.median;
         timing(workload, choice, Repeat::Watched(&watched, steps))?;
         println!(
@@ -103,6 +103,11 @@ mod watched {
     }
 
     impl Watched {
+        /// Nothing yet.
+        pub fn new() -> Self {
+            Self::default()
+        }
+
         /// A table of kernels, per step, the longest first.
         pub fn table(self) -> String {
             let steps = *self.steps.lock().unwrap_or_else(PoisonError::into_inner);
@@ -146,7 +151,6 @@ mod watched {
 /// Without the feature `wgpu` no GPU is opened, and nothing watched.
 #[cfg(not(feature = "wgpu"))]
 mod watched {
-    #[derive(Default)]
     pub struct Watched;
 
     impl crate::compute::Watch for Watched {
@@ -156,6 +160,10 @@ mod watched {
     }
 
     impl Watched {
+        pub fn new() -> Self {
+            Self
+        }
+
         pub fn table(self) -> String {
             String::new()
         }

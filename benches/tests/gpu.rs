@@ -35,9 +35,9 @@ mod cube {
 
 use foresee_nn::{device, tensors};
 
-#[allow(dead_code, missing_docs, reason = "for its tests alone")]
+#[allow(dead_code, reason = "for its tests alone")]
 #[path = "../../crates/nn/src/cube/math.rs"]
 mod math;
-#[allow(dead_code, missing_docs, reason = "for its tests alone")]
+#[allow(dead_code, reason = "for its tests alone")]
 #[path = "../../crates/nn/src/cube/random.rs"]
 mod random;
