@@ -9,6 +9,7 @@
 //! | `sac_update` | one update: 256 rows, 11 observations, 3 actions, actor and twin critics 2×256, temperature, targets |
 //! | `rollout_10k_5`, `rollout_100k_1` | imagined rollouts of 5 steps from 10,000 states, of 1 step from 100,000 ([`crate::rollout`]); `rollout_100k_5` if named |
 //! | `pendulum_mbpo` | a real step of a whole run, start-up included |
+//! | `launch`, `launch_scalar` | one of many launches of a tiny kernel on a GPU, its argument the same or another every time ([`crate::launch`]) |
 
 use std::time::Instant;
 
@@ -25,7 +26,7 @@ use foresee_world_model::config::{FitConfig, LossConfig};
 use foresee_world_model::{ModelConfig, Trainer, loss};
 use serde_json::json;
 
-use crate::{machine, rollout};
+use crate::{launch, machine, rollout};
 
 pub const OBS: usize = 11;
 pub const ACT: usize = 3;
@@ -62,6 +63,10 @@ pub enum Workload {
     Rollout100k5,
     /// A whole run of MBPO on Pendulum: minutes
     PendulumMbpo,
+    /// Launches of a tiny kernel: for GPUs
+    Launch,
+    /// Launches of a tiny kernel, each with an argument of its own: for GPUs
+    LaunchScalar,
 }
 
 impl Workload {
@@ -77,7 +82,8 @@ impl Workload {
         Self::Rollout100k1,
     ];
 
-    fn name(self) -> &'static str {
+    /// The word that names it.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Sgemm => "sgemm",
             Self::Layer => "layer",
@@ -89,6 +95,8 @@ impl Workload {
             Self::Rollout100k1 => "rollout_100k_1",
             Self::Rollout100k5 => "rollout_100k_5",
             Self::PendulumMbpo => "pendulum_mbpo",
+            Self::Launch => "launch",
+            Self::LaunchScalar => "launch_scalar",
         }
     }
 }
@@ -133,7 +141,12 @@ pub fn run(
     peak: Option<f64>,
 ) -> anyhow::Result<()> {
     let threads = rayon::current_num_threads();
+    choice.open()?;
+    let adapter = machine::adapter_of(choice);
     if !as_json {
+        if let Some((adapter, _)) = &adapter {
+            println!("{adapter}");
+        }
         println!("{}; commit {}; {threads} threads; {}", machine::describe(), machine::commit(), machine::simd());
         println!(
             "{:<14} {:>10} {:>10} {:>10} {:>9} {:>6}",
@@ -142,7 +155,7 @@ pub fn run(
     }
     let mut peak = peak;
     for &workload in workloads {
-        let timing = timing(workload, choice, seconds)?;
+        let timing = timing(workload, choice, Repeat::For(seconds))?;
         if workload == Workload::Sgemm {
             peak = Some(peak.unwrap_or(0.0).max(timing.best_gflops().unwrap_or(0.0)));
         }
@@ -153,7 +166,11 @@ pub fn run(
             let mut line = json!({
                 "workload": name, "median_ms": median, "p10_ms": p10, "p90_ms": p90, "min_ms": fastest,
                 "device": choice, "threads": threads, "gflops": gflops, "peak_share": share,
+                "commit": machine::commit(),
             });
+            if let Some((_, adapter)) = &adapter {
+                line["adapter"] = adapter.clone();
+            }
             if let Some(transitions) = timing.transitions {
                 line["transitions_per_s"] = json!(1e3 * transitions / median);
             }
@@ -173,33 +190,64 @@ pub fn run(
 /// Times one workload.
 ///
 /// # Errors
-/// If there is no such device, or the workload is the processor's alone.
-pub fn timing(workload: Workload, choice: DeviceChoice, seconds: f64) -> anyhow::Result<Timing> {
-    let alone = matches!(workload, Workload::Sgemm | Workload::Layer | Workload::LayerGemm | Workload::PendulumMbpo);
+/// If there is no such device, or the workload is the processor's or a GPU's alone.
+pub fn timing(workload: Workload, choice: DeviceChoice, repeat: Repeat) -> anyhow::Result<Timing> {
+    let (name, cpu) = (workload.name(), choice == DeviceChoice::Cpu);
     ensure!(
-        !alone || choice == DeviceChoice::Cpu,
-        "`{}` is timed on the processor alone\nhint: leave `--device` out, or name another workload",
-        workload.name()
+        cpu || !matches!(workload, Workload::Sgemm | Workload::Layer | Workload::LayerGemm),
+        "`{name}` is timed on the processor alone\nhint: leave `--device` out, or name another workload"
     );
     let device = choice.open()?;
+    ensure!(
+        !host::is_host(&device) || !matches!(workload, Workload::Launch | Workload::LaunchScalar),
+        "`{name}` is timed on a GPU alone, and `{choice}` is none\nhint: `--device wgpu`, or another workload"
+    );
     Ok(match workload {
-        Workload::Sgemm => sgemm(seconds),
-        Workload::Layer => layer(seconds),
-        Workload::LayerGemm => layer_gemm(seconds),
-        Workload::ModelStep => model_step(&device, seconds)?,
-        Workload::VagramStep => vagram_step(&device, seconds)?,
-        Workload::SacUpdate => sac_update(&device, seconds),
-        Workload::Rollout10k5 => rollout::run(&device, [10_000, 5], seconds),
-        Workload::Rollout100k1 => rollout::run(&device, [100_000, 1], seconds),
-        Workload::Rollout100k5 => rollout::run(&device, [100_000, 5], seconds),
-        Workload::PendulumMbpo => pendulum_mbpo()?,
+        Workload::Sgemm => sgemm(repeat),
+        Workload::Layer => layer(repeat),
+        Workload::LayerGemm => layer_gemm(repeat),
+        Workload::ModelStep => model_step(&device, repeat)?,
+        Workload::VagramStep => vagram_step(&device, repeat)?,
+        Workload::SacUpdate => sac_update(&device, repeat),
+        Workload::Rollout10k5 => rollout::run(&device, [10_000, 5], repeat),
+        Workload::Rollout100k1 => rollout::run(&device, [100_000, 1], repeat),
+        Workload::Rollout100k5 => rollout::run(&device, [100_000, 5], repeat),
+        Workload::PendulumMbpo => pendulum_mbpo(choice)?,
+        Workload::Launch => launch::run(&device, false, repeat),
+        Workload::LaunchScalar => launch::run(&device, true, repeat),
     })
 }
 
-/// Times an iteration; milliseconds are divided by `per`.
-pub fn time(seconds: f64, at_least: usize, per: f64, mut iteration: impl FnMut()) -> Milliseconds {
+/// How often an iteration is repeated.
+#[derive(Clone, Copy)]
+pub enum Repeat<'a> {
+    /// As often as so many seconds allow; for 0 just once, and cold.
+    For(f64),
+    /// Once to warm up, and once while something watches; so many steps an iteration where a device is waited for.
+    Watched(&'a dyn Watch, usize),
+}
+
+/// What watches an iteration.
+pub trait Watch {
+    /// Runs the iteration, which is so many steps.
+    fn watch(&self, steps: f64, iteration: &mut dyn FnMut());
+}
+
+/// Times an iteration; milliseconds are divided by `per`, the steps that it is.
+pub fn time(repeat: Repeat, at_least: usize, per: f64, mut iteration: impl FnMut()) -> Milliseconds {
+    let (seconds, at_least) = match repeat {
+        Repeat::For(seconds) if seconds > 0.0 => (seconds, at_least),
+        Repeat::For(_) => (0.0, 1),
+        Repeat::Watched(watch, _) => {
+            iteration();
+            let started = Instant::now();
+            watch.watch(per, &mut iteration);
+            let ms = started.elapsed().as_secs_f64() * 1e3 / per;
+            return Milliseconds { fastest: ms, p10: ms, median: ms, p90: ms };
+        }
+    };
     let warm_up = Instant::now();
-    while warm_up.elapsed().as_secs_f64() < 0.2 {
+    while seconds > 0.0 && warm_up.elapsed().as_secs_f64() < 0.2 {
         iteration();
     }
     let (started, mut times) = (Instant::now(), Vec::new());
@@ -214,12 +262,23 @@ pub fn time(seconds: f64, at_least: usize, per: f64, mut iteration: impl FnMut()
     Milliseconds { fastest, p10, median, p90 }
 }
 
-/// Iterations that are timed as one: a device that works behind the host's back is waited for at their end.
-fn together(device: &Device) -> usize {
-    if host::is_host(device) { 1 } else { 20 }
+/// Steps that are timed as one iteration: a device that works behind the host's back is waited for at their end.
+fn together(device: &Device, repeat: Repeat) -> usize {
+    match repeat {
+        _ if host::is_host(device) => 1,
+        Repeat::For(seconds) => {
+            if seconds > 0.0 {
+                20
+            } else {
+                1
+            }
+        }
+        Repeat::Watched(_, steps) => steps,
+    }
 }
 
-fn wait(device: &Device) {
+/// Waits for a device that works behind the host's back.
+pub fn wait(device: &Device) {
     if !host::is_host(device) {
         device.sync().expect("a device that answers");
     }
@@ -253,11 +312,15 @@ fn product([m, n, k]: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], parallel:
 }
 
 /// The faster of two sizes.
-fn sgemm(seconds: f64) -> Timing {
+fn sgemm(repeat: Repeat) -> Timing {
+    let half = match repeat {
+        Repeat::For(seconds) => Repeat::For(seconds / 2.0),
+        watched @ Repeat::Watched(..) => watched,
+    };
     let of_size = |n: usize| {
         let (a, b, mut c) = (normals("a", n, n), normals("b", n, n), vec![0.0_f32; n * n]);
         let parallel = gemm::Parallelism::Rayon(rayon::current_num_threads());
-        let ms = time(seconds / 2.0, 5, 1.0, || product([n; 3], &a, &b, &mut c, parallel));
+        let ms = time(half, 5, 1.0, || product([n; 3], &a, &b, &mut c, parallel));
         Timing { ms, flops: Some(2.0 * (n as f64).powi(3)), transitions: None }
     };
     let [small, large] = [1024, 2048].map(of_size);
@@ -267,7 +330,7 @@ fn sgemm(seconds: f64) -> Timing {
 /// Rows and width of the layer.
 const LAYER: [usize; 2] = [256, 200];
 
-fn layer(seconds: f64) -> Timing {
+fn layer(repeat: Repeat) -> Timing {
     let [rows, width] = LAYER;
     let shape = Shape {
         members: 1,
@@ -281,14 +344,14 @@ fn layer(seconds: f64) -> Timing {
     let layout = Layout::new(shape);
     let (weights, x) = (normals("weights", layout.parameters(), 1), normals("x", rows, width));
     let (mut y, mut scratch) = (vec![0.0; rows * width], Scratch::default());
-    let ms = time(seconds, 50, 1.0, || cpu::infer(&layout, &weights, &x, &mut y, &mut scratch));
+    let ms = time(repeat, 50, 1.0, || cpu::infer(&layout, &weights, &x, &mut y, &mut scratch));
     Timing { ms, flops: Some((2 * rows * width * width) as f64), transitions: None }
 }
 
-fn layer_gemm(seconds: f64) -> Timing {
+fn layer_gemm(repeat: Repeat) -> Timing {
     let [rows, width] = LAYER;
     let (weights, x, mut y) = (normals("weights", width, width), normals("x", rows, width), vec![0.0; rows * width]);
-    let ms = time(seconds, 50, 1.0, || product([rows, width, width], &x, &weights, &mut y, gemm::Parallelism::None));
+    let ms = time(repeat, 50, 1.0, || product([rows, width, width], &x, &weights, &mut y, gemm::Parallelism::None));
     Timing { ms, flops: Some((2 * rows * width * width) as f64), transitions: None }
 }
 
@@ -314,25 +377,25 @@ fn trainer(loss: &str, device: &Device) -> anyhow::Result<Trainer> {
     Ok(Trainer::new(&config, loss, [OBS, ACT], 0, device))
 }
 
-fn model_step(device: &Device, seconds: f64) -> anyhow::Result<Timing> {
+fn model_step(device: &Device, repeat: Repeat) -> anyhow::Result<Timing> {
     let agent = Sac::new(&SacConfig::default(), [OBS, ACT], 0, device);
     let mut trainer = trainer("mle", device)?;
     let view = agent.values(ValueHeads::All, false);
     let mut fit = trainer.begin(&batch(REPLAY), &*view, 0, 0);
-    let steps = together(device);
-    let ms = time(seconds, 50 / steps, steps as f64, || {
+    let steps = together(device, repeat);
+    let ms = time(repeat, 50 / steps, steps as f64, || {
         (0..steps).for_each(|_| drop(trainer.gradient_step(&mut fit, &*view)));
         wait(device);
     });
     Ok(Timing { ms, flops: Some(flops_of_a_model_step()), transitions: None })
 }
 
-fn vagram_step(device: &Device, seconds: f64) -> anyhow::Result<Timing> {
+fn vagram_step(device: &Device, repeat: Repeat) -> anyhow::Result<Timing> {
     let agent = Sac::new(&SacConfig::default(), [OBS, ACT], 0, device);
     let mut trainer = trainer("vagram", device)?;
     let (rows, steps) = (batch(REPLAY), EPOCHS * (REPLAY / ROWS));
     let mut call = 0;
-    let ms = time(seconds, 3, steps as f64, || {
+    let ms = time(repeat, 3, steps as f64, || {
         let view = agent.values(ValueHeads::All, false);
         let mut fit = trainer.begin(&rows, &*view, call, 0);
         (0..steps).for_each(|_| drop(trainer.gradient_step(&mut fit, &*view)));
@@ -376,18 +439,18 @@ impl Noise for Drawn {
     }
 }
 
-fn sac_update(device: &Device, seconds: f64) -> Timing {
+fn sac_update(device: &Device, repeat: Repeat) -> Timing {
     let mut agent = Sac::new(&SacConfig::default(), [OBS, ACT], 0, device);
     let (batch, noise) = (batch(ROWS), Drawn::new(agent.noise_streams(), device));
-    let updates = together(device);
-    let ms = if updates == 1 {
-        time(seconds, 50, 1.0, || {
+    let updates = together(device, repeat);
+    let ms = if host::is_host(device) {
+        time(repeat, 50, 1.0, || {
             agent.update(Update { batch: BatchRef::Host(&batch), noise: &noise, dynamics: None });
         })
     } else {
         // As in a run: the batch and its noise are on the device already.
         let batch = TensorBatch::new(&batch, [OBS, ACT], device);
-        time(seconds, 50 / updates, updates as f64, || {
+        time(repeat, 50 / updates, updates as f64, || {
             for _ in 0..updates {
                 agent.update(Update { batch: BatchRef::Device(&batch), noise: &noise, dynamics: None });
             }
@@ -401,9 +464,9 @@ fn sac_update(device: &Device, seconds: f64) -> Timing {
     Timing { ms, flops: Some(flops), transitions: None }
 }
 
-fn pendulum_mbpo() -> anyhow::Result<Timing> {
+fn pendulum_mbpo(device: DeviceChoice) -> anyhow::Result<Timing> {
     let started = Instant::now();
-    let config: Config = toml::from_str(include_str!("pendulum_mbpo.toml"))?;
+    let config = Config { device, ..toml::from_str(include_str!("pendulum_mbpo.toml"))? };
     let (mut run, mut records) = (Run::new(&config)?, Vec::new());
     while !run.is_done() {
         run.advance(&mut records)?;

@@ -2,6 +2,10 @@
 
 use std::process::Command;
 
+use anyhow::Context as _;
+use foresee_nn::device::{self, DeviceChoice};
+use serde_json::{Value, json};
+
 /// Processor and cores.
 pub fn describe() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -10,8 +14,12 @@ pub fn describe() -> String {
     format!("{}, {cores} cores", model.unwrap_or("unknown processor"))
 }
 
-/// The commit of the working tree, with `+` if it was changed since.
+/// The commit of the working tree, with `+` if it was changed since; where the environment has `FORESEE_COMMIT`, what that
+/// says, for programs that run outside their tree.
 pub fn commit() -> String {
+    if let Some(commit) = std::env::var("FORESEE_COMMIT").ok().filter(|commit| !commit.is_empty()) {
+        return commit;
+    }
     let git = |args: &[&str]| {
         let output = Command::new("git").args(args).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -31,4 +39,44 @@ pub fn peak_rss_mb() -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     Some(kib * 1024.0 / 1e6)
+}
+
+/// The graphics adapter that a device which was opened runs on: a line, and as JSON.
+pub fn adapter_of(choice: DeviceChoice) -> Option<(String, Value)> {
+    device::adapter(choice).map(|adapter| {
+        let (api, driver) = adapter.through.split_once(", driver ").unwrap_or((&adapter.through, ""));
+        let json = json!({
+            "name": adapter.name, "kind": adapter.kind, "api": api, "driver": driver, "software": adapter.software,
+        });
+        (adapter.to_string(), json)
+    })
+}
+
+/// Prints the graphics adapter behind a device and the device's limits as a JSON object.
+///
+/// # Errors
+/// If there is none.
+#[allow(clippy::print_stdout)]
+pub fn adapter(choice: DeviceChoice) -> anyhow::Result<()> {
+    let device = choice.open()?;
+    let (_, mut json) =
+        adapter_of(choice).with_context(|| format!("`{choice}` is no graphics adapter\nhint: `--device wgpu`"))?;
+    // Before the first kernel, which may be what fails.
+    println!("{json}");
+    json["limits"] = json!(limits(&device));
+    println!("{json}");
+    Ok(())
+}
+
+/// What a device says of itself.
+#[cfg(feature = "wgpu")]
+fn limits(device: &burn::tensor::Device) -> String {
+    let client = foresee_nn::cube::tensor::empty(&[1], device).client;
+    let properties = client.properties();
+    format!("{:?}; {:?}; timed by {:?}", properties.hardware, properties.memory, properties.timing_method)
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn limits(_: &burn::tensor::Device) -> String {
+    String::new()
 }

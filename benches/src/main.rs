@@ -2,11 +2,14 @@
 //!
 //! * [`compute`]: a model step, a VaGraM step, a SAC update, a real step of a whole run, timed.
 //! * [`rollout`]: imagined rollouts, timed.
+//! * [`launch`], [`kernels`]: what a launch costs on a GPU; which kernels a workload launches there.
 //! * [`profile`]: where the time of a model step goes.
 //! * [`learn`], [`report`]: shipped configs over seeds, as the tables and curves that `docs/results/` holds.
 //! * [`machine`]: what the numbers were measured on.
 
 mod compute;
+mod kernels;
+mod launch;
 mod learn;
 mod machine;
 mod profile;
@@ -41,13 +44,13 @@ enum What {
         /// One JSON object a line instead of a table
         #[arg(long)]
         json: bool,
-        /// Which; all but pendulum_mbpo if none is named
+        /// Which; if none is named, all but the whole run and those for GPUs
         #[arg(long = "workload")]
         workloads: Vec<Workload>,
-        /// Where networks live: cpu, wgpu, wgpu:<n> or wgpu:cpu
+        /// Where networks live: cpu, wgpu, wgpu:<n>, wgpu:cpu or vulkan
         #[arg(long, default_value_t)]
         device: DeviceChoice,
-        /// Seconds a workload
+        /// Seconds a workload; 0 for one iteration, cold
         #[arg(long, default_value_t = 5.0)]
         seconds: f64,
         /// Threads; one a core by default
@@ -59,6 +62,24 @@ enum What {
         /// Instructions, instead of the best that this machine has
         #[arg(long)]
         simd: Option<Instructions>,
+    },
+    /// Print the graphics adapter behind a device, as JSON: by itself, then with the device's limits
+    Adapter {
+        /// A GPU: wgpu, wgpu:<n>, wgpu:cpu or vulkan
+        #[arg(long, default_value_t = DeviceChoice::Wgpu)]
+        device: DeviceChoice,
+    },
+    /// Watch one iteration of workloads on a GPU and print the kernels that it launches, as Markdown tables
+    Kernels {
+        /// Which
+        #[arg(long = "workload", required = true)]
+        workloads: Vec<Workload>,
+        /// A GPU: wgpu, wgpu:<n>, wgpu:cpu or vulkan
+        #[arg(long, default_value_t = DeviceChoice::Wgpu)]
+        device: DeviceChoice,
+        /// Seconds that a workload is timed before it is watched; 0 for one iteration, cold
+        #[arg(long, default_value_t = 0.5)]
+        seconds: f64,
     },
     /// Time the parts of the ensemble's gradient step and print them, as a Markdown table
     Profile {
@@ -128,6 +149,8 @@ fn main() -> anyhow::Result<()> {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
             pool.install(|| compute::run(&workloads, device, json, seconds, peak))
         }
+        What::Adapter { device } => machine::adapter(device),
+        What::Kernels { workloads, device, seconds } => kernels::run(&workloads, device, seconds),
         What::Profile { seconds } => rayon::ThreadPoolBuilder::new().build()?.install(|| profile::run(seconds)),
         What::Learn { configs, methods, seeds, jobs, max_steps, results, at, plot } => {
             let groups = learn::run(&configs, &methods, &seeds, jobs, max_steps, &results)?;

@@ -9,7 +9,7 @@ use foresee_core::Stream;
 use foresee_nn::cpu::{self, Activation, AdamRule, LANES, Layout, Shape, Tape, Tapes, Weights, team};
 use foresee_nn::device::DeviceChoice;
 
-use crate::compute::{Workload, flops_of_a_model_step, time, timing};
+use crate::compute::{Repeat, Workload, flops_of_a_model_step, time, timing};
 use crate::machine;
 
 const MEMBERS: usize = 7;
@@ -108,15 +108,15 @@ impl Scene {
 pub fn run(seconds: f64) -> anyhow::Result<()> {
     let mut linear = Scene::new(Activation::Identity);
     let mut scene = Scene::new(Activation::Silu);
-    let median = |f: &mut dyn FnMut()| time(seconds, 20, 1.0, f).median;
+    let median = |f: &mut dyn FnMut()| time(Repeat::For(seconds), 20, 1.0, f).median;
 
     let products = median(&mut || linear.forward(false));
     let forward = median(&mut || scene.forward(false));
     let both = median(&mut || scene.forward(true));
     let store = median(&mut || scene.store());
     let step = median(&mut || scene.step());
-    let whole = timing(Workload::ModelStep, DeviceChoice::Cpu, seconds)?.ms.median;
-    let layer = timing(Workload::Layer, DeviceChoice::Cpu, seconds)?;
+    let whole = timing(Workload::ModelStep, DeviceChoice::Cpu, Repeat::For(seconds))?.ms.median;
+    let layer = timing(Workload::Layer, DeviceChoice::Cpu, Repeat::For(seconds))?;
     let gflops = layer.gflops().unwrap_or(0.0) * team::threads() as f64;
     let ideal = flops_of_a_model_step() / gflops / 1e6;
 

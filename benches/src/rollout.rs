@@ -9,13 +9,13 @@ use foresee_dyna::rollout::{Form, Imagination, Rollout};
 use foresee_world_model::Ensemble;
 use foresee_world_model::config::{EnsembleConfig, Head};
 
-use crate::compute::{ACT, OBS, Timing, batch, time};
+use crate::compute::{ACT, OBS, Repeat, Timing, batch, time};
 
 /// Weights of the networks that a transition passes through: the actor and one member.
 const WEIGHTS: usize = OBS * 256 + 256 * 256 + 256 * 2 * ACT + (OBS + ACT) * 200 + 3 * 200 * 200 + 200 * 2 * (OBS + 1);
 
 /// Rollouts of `horizon` steps from `starts` states.
-pub fn run(device: &Device, [starts, horizon]: [usize; 2], seconds: f64) -> Timing {
+pub fn run(device: &Device, [starts, horizon]: [usize; 2], repeat: Repeat) -> Timing {
     let real = real(starts, device);
     let agent = Sac::new(&SacConfig { hidden: vec![256, 256], ..SacConfig::default() }, [OBS, ACT], 0, device);
     let shape = EnsembleConfig { members: 7, elites: 7, hidden: vec![200; 4] };
@@ -31,7 +31,7 @@ pub fn run(device: &Device, [starts, horizon]: [usize; 2], seconds: f64) -> Timi
     let mut buffer = ImaginedBuffer::on(starts * horizon, [OBS, ACT], device);
     let form = Form::fused(device);
     let mut call = 0;
-    let ms = time(seconds, 5, 1.0, || {
+    let ms = time(repeat, 5, 1.0, || {
         let mut rollout = Rollout::new(real.rows(), starts, horizon, 0, call);
         while !rollout.go_on_fused(form, &imagination, &real, &mut buffer) {}
         call += 1;

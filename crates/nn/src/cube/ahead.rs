@@ -3,8 +3,10 @@
 //! A launch with a scalar that no launch had before writes a buffer of its own for it, and so does every upload. Here one
 //! upload serves [`STEPS`] steps, and a launch is given the part of the buffer that belongs to its step.
 
-use burn::tensor::DType;
-use burn_cubecl::tensor::CubeTensor;
+use burn::tensor::{DType, Device};
+
+use crate::cube::CubeTensor;
+use crate::cube::tensor::empty;
 
 /// Steps that one upload serves.
 const STEPS: u64 = 256;
@@ -56,8 +58,8 @@ impl Ahead {
 
 /// Numbers of the host as buffers of these shapes: one upload for all.
 #[must_use]
-pub fn send<const N: usize>(parts: [(&[f32], &[usize]); N], device: &burn::tensor::Device) -> [CubeTensor; N] {
-    let one = super::tensor::empty(&[1], device);
+pub fn send<const N: usize>(parts: [(&[f32], &[usize]); N], device: &Device) -> [CubeTensor; N] {
+    let one = empty(&[1], device);
     let alignment = (one.client.properties().memory.alignment as usize).max(size_of::<f32>());
     let mut all = Vec::new();
     let ranges = parts.map(|(numbers, _)| {
@@ -79,7 +81,7 @@ pub fn send<const N: usize>(parts: [(&[f32], &[usize]); N], device: &burn::tenso
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cube::{tensor, tensor::empty};
+    use crate::cube::tensor::tensor;
     use crate::{device, tensors};
 
     #[test]

@@ -185,27 +185,4 @@ mod tests {
         let lost: Box<dyn Any + Send> = Box::new(DeviceFailure { reason: "lost".into() });
         assert_eq!(failure_in(&*lost).expect("a failure").reason, "lost");
     }
-
-    #[cfg(feature = "wgpu")]
-    #[test]
-    fn a_panic_of_the_work_itself_goes_through_on_a_device_that_answers() {
-        let Some(gpu) = crate::device::wgpu_of_test("a_panic_of_the_work_itself_goes_through") else { return };
-        assert_eq!(guarded(&gpu, || 3), Ok(3));
-        let payload = panic::catch_unwind(|| guarded(&gpu, || panic!("a mistake"))).expect_err("a panic");
-        assert_eq!(payload.downcast_ref::<&str>(), Some(&"a mistake"));
-    }
-
-    #[cfg(feature = "wgpu")]
-    #[test]
-    fn a_buffer_that_a_device_refuses_is_an_error() {
-        let Some(gpu) = crate::device::wgpu_of_test("a_buffer_that_a_device_refuses_is_an_error") else { return };
-        let most = crate::device::largest_buffer(&gpu).expect("a GPU's bound") as usize;
-        let failure = guarded(&gpu, || {
-            let large = crate::cube::tensor::<1>(crate::cube::tensor::empty(&[most / 4 + 1024], &gpu));
-            crate::tensors::to_vec(large.add_scalar(1.0).narrow(0, 0, 1))
-        });
-        let failure = failure.expect_err("a buffer beyond the device's bound");
-        assert!(failure.is_out_of_memory() && !failure.reason.contains('\n'), "{failure}");
-        assert_eq!(guarded(&gpu, || crate::tensors::to_vec(Tensor::<1>::ones([2], &gpu))), Ok(vec![1.0; 2]));
-    }
 }

@@ -1,0 +1,254 @@
+"""Makes the GPU table of `docs/results/compute.md` from the files that `benches/gpu/run` left.
+
+    python3 benches/gpu/table.py FOLDER [--into docs/results/compute.md] [--print] [--rehearsal]
+
+The table goes between the markers `<!-- gpu: begin -->` and `<!-- gpu: end -->`. Ours is the plain build: kernels in WGSL,
+32 tasks submitted at once. A peer's time at a precision is that of its fastest variant. A ratio is the fastest peer's time
+at that precision over ours, so that above 1 we are faster. A share of the peak is the operations of a workload over its
+time and the fastest square product in f32 of any program in the same files.
+
+Exit code 2 where there are no results, or where they are not a GPU's: a rehearsal's are taken with --rehearsal alone, and
+then the heading says so.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Entry = dict[str, Any]
+
+BEGIN, END = "<!-- gpu: begin -->", "<!-- gpu: end -->"
+WORKLOADS = ("rollout_100k_5", "rollout_10k_5", "model_step", "vagram_step", "sac_update")
+PEERS = {"jax": "JAX", "torch": "PyTorch"}
+#: Words of programs for one precision.
+PRECISIONS = {"highest": "f32", "fp32": "f32", "float32": "f32", "ieee": "f32", "tensorfloat32": "tf32"}
+ORDER = ("f32", "tf32")
+#: The plain build.
+PLAIN = ("wgsl", 32)
+
+
+class Refused(Exception):
+    """Files that no table is made of: what is wrong, and what to do."""
+
+
+@dataclass
+class Results:
+    """What a folder holds."""
+
+    about: Entry
+    ours: list[Entry]
+    peers: list[Entry] = field(default_factory=list)
+
+    def latest(self) -> list[Entry]:
+        """The peers' measurements: of two of the same variant the later one."""
+        found: dict[tuple[Any, ...], Entry] = {}
+        for entry in self.peers:
+            if entry.get("median_ms"):
+                found[*(entry.get(key) for key in ("program", "workload", "variant")), precision(entry)] = entry
+        return list(found.values())
+
+
+def lines(path: Path) -> list[Entry]:
+    """The objects of a file with one in a line; none where there is no file."""
+    if not path.exists():
+        return []
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    except ValueError as error:
+        raise Refused(f"`{path}` is not one JSON object a line: {error}\nhint: take the files as they came back") from error
+
+
+def read(folder: Path) -> Results:
+    """The files of a run."""
+    about = folder / "about.json"
+    if not about.exists():
+        raise Refused(f"there is no `{about}`\nhint: name the folder that `benches/gpu/run --out` filled")
+    try:
+        head = json.loads(about.read_text())
+    except ValueError as error:
+        raise Refused(f"`{about}` is no JSON: {error}\nhint: take the files as they came back") from error
+    return Results(head, lines(folder / "compute.jsonl"), lines(folder / "peers.jsonl"))
+
+
+def rehearsed(results: Results) -> str | None:
+    """Why these are not a GPU's numbers, or nothing."""
+    adapters = [results.about.get("adapter")] + [entry.get("adapter") for entry in results.ours]
+    if results.about.get("rehearsal") or any(entry.get("rehearsal") for entry in results.ours + results.peers):
+        return "they are a rehearsal's"
+    for adapter in adapters:
+        if not adapter:
+            return "they name no adapter"
+        if adapter.get("software"):
+            return f"`{adapter['name']}` is a processor in software"
+        if adapter.get("api") != "Vulkan":
+            return f"`{adapter['name']}` was driven through {adapter.get('api')}, not Vulkan"
+    return None
+
+
+def precision(entry: Entry) -> str:
+    """`f32`, `tf32` or another word."""
+    word = str(entry.get("precision", "f32")).lower()
+    return PRECISIONS.get(word, word)
+
+
+def ours(results: Results, workload: str, build: tuple[str, int] = PLAIN) -> Entry | None:
+    """Our time of a workload in a build, if it was taken."""
+    for entry in results.ours:
+        if (entry["workload"], (entry.get("build"), entry.get("max_tasks"))) == (workload, build) and "median_ms" in entry:
+            return entry
+    return None
+
+
+def best(results: Results, workload: str, program: str, at: str) -> Entry | None:
+    """A program's fastest variant of a workload at a precision, if any was measured."""
+    found = [
+        entry
+        for entry in results.latest()
+        if (entry.get("workload"), entry.get("program")) == (workload, program) and precision(entry) == at
+    ]
+    return min(found, key=lambda entry: entry["median_ms"], default=None)
+
+
+def precisions(results: Results) -> list[str]:
+    """Those that peers were measured in, in order; those of `ORDER` at least."""
+    seen = {precision(entry) for entry in results.latest() if entry.get("workload") in WORKLOADS}
+    return [*ORDER, *sorted(seen - set(ORDER))]
+
+
+def peak(results: Results, at: str) -> tuple[float, str] | None:
+    """GFLOP/s of the fastest square product at a precision, and whose it is."""
+    found = [e for e in results.latest() if e.get("workload") == "sgemm" and e.get("gflops") and precision(e) == at]
+    top = max(found, key=lambda entry: entry["gflops"], default=None)
+    return top and (top["gflops"], PEERS.get(top["program"], top["program"]))
+
+
+def milliseconds(entry: Entry | None) -> str:
+    """`0.123`, or nothing."""
+    return f"{entry['median_ms']:.3f}" if entry else ""
+
+
+def shown(precision_word: str) -> str:
+    """As it is written."""
+    return precision_word.upper() if precision_word.startswith("tf") else precision_word
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table, numbers to the right."""
+    rule = ["---"] + ["---:"] * (len(header) - 1)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
+
+
+def main_table(results: Results) -> str:
+    """Ours beside the peers, by precision."""
+    at = precisions(results)
+    header = ["workload", "ours ms, f32"]
+    header += [f"{PEERS[program]} ms, {shown(p)} (variant)" for p in at for program in PEERS]
+    header += [f"ratio to the fastest in {shown(p)}" for p in at] + ["our share of the f32 peak"]
+    top, rows = peak(results, "f32"), []
+    for workload in WORKLOADS:
+        own = ours(results, workload)
+        row, ratios = [f"`{workload}`", milliseconds(own)], []
+        for p in at:
+            times = {program: best(results, workload, program, p) for program in PEERS}
+            row += [f"{milliseconds(entry)} ({entry['variant']})" if entry else "" for entry in times.values()]
+            fastest = min((entry["median_ms"] for entry in times.values() if entry), default=None)
+            ratios.append(f"{fastest / own['median_ms']:.2f}" if fastest and own else "")
+        share = f"{own['gflops'] / top[0]:.0%}" if own and own.get("gflops") and top else ""
+        rows.append([*row, *ratios, share])
+    return table(header, rows)
+
+
+def builds_table(results: Results) -> str:
+    """Ours, by compiler and by tasks submitted at once."""
+    seen = {(e.get("build"), e.get("max_tasks")) for e in results.ours if "median_ms" in e} - {PLAIN}
+    builds = [PLAIN, *sorted(seen, key=str)]
+    names = {"wgsl": "WGSL", "spirv": "SPIR-V"}
+    header = ["ours, ms"] + [f"{names.get(build, build)}, {tasks} tasks" for build, tasks in builds]
+    rows = [[f"`{w}`", *(milliseconds(ours(results, w, build)) for build in builds)] for w in WORKLOADS]
+    for workload, words in (("launch", "a launch, µs"), ("launch_scalar", "with an argument of its own, µs")):
+        times = [ours(results, workload, build) for build in builds]
+        rows.append([words, *(f"{1e3 * entry['median_ms']:.2f}" if entry else "" for entry in times)])
+    return table(header, rows)
+
+
+def heading(results: Results) -> str:
+    """The card, its driver, the commit, and the peers' versions."""
+    about = results.about
+    adapter = about.get("adapter") or {}
+    parts = [f"{adapter.get('name', 'no adapter')} ({adapter.get('kind', 'kind unknown')})"]
+    parts.append(f"{adapter.get('api', 'unknown API')}, driver {adapter.get('driver') or 'unknown'}")
+    parts.append(f"{about.get('processor', 'unknown processor')}, {about.get('cores', '?')} cores")
+    parts.append(f"commit {about.get('commit', 'unknown')}")
+    versions = {e["program"]: e["version"] for e in results.peers if e.get("version")}
+    parts += [f"{program} {version}" for program, version in sorted(versions.items())]
+    return "; ".join(parts) + "."
+
+
+def rates(results: Results) -> str:
+    """Square products, transitions a second, and the peers' launches."""
+    said = []
+    measured = {precision(entry) for entry in results.latest() if entry.get("workload") == "sgemm"}
+    for p in dict.fromkeys([*precisions(results), *sorted(measured)]):
+        if top := peak(results, p):
+            said.append(f"{shown(p)} {top[0] / 1e3:.1f} TFLOP/s ({top[1]})")
+    text = f"Fastest square products: {'; '.join(said)}. " if said else ""
+    moved = [(w, e["transitions_per_s"]) for w in WORKLOADS if (e := ours(results, w)) and e.get("transitions_per_s")]
+    if moved:
+        text += "Ours, million transitions a second: " + ", ".join(f"`{w}` {rate / 1e6:.2f}" for w, rate in moved) + ". "
+    launches = [entry for entry in results.latest() if entry.get("workload") == "launch"]
+    if launches:
+        each = (f"{PEERS.get(e['program'], e['program'])} {1e3 * e['median_ms']:.2f} ({e['variant']})" for e in launches)
+        text += "A launch by the peers, µs: " + ", ".join(each) + "."
+    return text.strip()
+
+
+def markdown(results: Results, rehearsal: bool) -> str:
+    """What stands between the markers. Raises `Refused` where these are not a GPU's numbers, and no rehearsal is asked for."""
+    why = rehearsed(results)
+    if why and not rehearsal:
+        raise Refused(f"these are not a GPU's numbers: {why}\nhint: run the kit on a GPU, or say --rehearsal for a look at the form")
+    parts = [f"**A rehearsal, and not a GPU's numbers: {why or '--rehearsal was said'}.**"] if rehearsal else []
+    parts += [heading(results), main_table(results)]
+    parts += [
+        "Ours is WGSL with 32 tasks submitted at once, in f32 without tensor cores. A ratio is the fastest peer's time over ours.",
+        builds_table(results),
+        rates(results),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def put(document: str, text: str) -> str:
+    """The document with the text between its markers."""
+    if document.count(BEGIN) != 1 or document.count(END) != 1 or document.index(BEGIN) > document.index(END):
+        raise Refused(f"the document has not one `{BEGIN}` and then one `{END}`\nhint: put them around the table's place")
+    before, after = document.split(BEGIN)[0], document.split(END)[1]
+    return f"{before}{BEGIN}\n{text}\n{END}{after}"
+
+
+def main() -> int:
+    """The command line."""
+    here = Path(__file__).resolve().parents[2]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--into", type=Path, default=here / "docs" / "results" / "compute.md")
+    parser.add_argument("--print", action="store_true", help="print the table and write nothing")
+    parser.add_argument("--rehearsal", action="store_true", help="take what is not a GPU's, and say so")
+    options = parser.parse_args()
+    try:
+        text = markdown(read(options.folder), options.rehearsal)
+        if options.print:
+            print(text)
+        else:
+            document = put(options.into.read_text(), text)
+            options.into.write_text(document)
+    except (Refused, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+//! Which kernels a workload launches on a GPU, how often, and how long each takes there.
+//!
+//! Every launch is bracketed by two timestamps of the device and read when the iteration is over, so kernels run one after
+//! the other as always; the launches themselves are submitted one by one, so that the iteration as a whole is slower than
+//! a timed one. Where the device has no timestamps, the host's clock around each launch stands in, and the table says so.
+
+use anyhow::ensure;
+use foresee_nn::device::DeviceChoice;
+use foresee_nn::host;
+
+use crate::compute::{Repeat, Workload, timing};
+use crate::machine;
+
+/// Watches one iteration of every workload and prints its kernels, as a Markdown table.
+///
+/// # Errors
+/// If the device is none, or no GPU.
+#[allow(clippy::print_stdout)]
+pub fn run(workloads: &[Workload], choice: DeviceChoice, seconds: f64) -> anyhow::Result<()> {
+    ensure!(
+        !host::is_host(&choice.open()?),
+        "`kernels` watches what a GPU does, and `{choice}` is none\nhint: `--device wgpu`"
+    );
+    let steps = if seconds > 0.0 { 20 } else { 1 };
+    for &workload in workloads {
+        let watched = watched::Watched::new();
+        let plain = timing(workload, choice, Repeat::For(seconds))?.ms.median;
+        timing(workload, choice, Repeat::Watched(&watched, steps))?;
+        println!(
+            "## `{}`\n\ncommit {}; {plain:.3} ms a step unwatched; {}",
+            workload.name(),
+            machine::commit(),
+            watched.table()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(feature = "wgpu")]
+mod watched {
+    use std::collections::BTreeMap;
+    use std::fmt::Write as _;
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use cubecl::config::{TypeNameFormatLevel, type_name_format};
+    use cubecl::future::block_on;
+    use cubecl::logging::{Duration, LaunchObservation, LaunchObserver, ProfileDuration, TimingMethod, TimingRequest};
+
+    use crate::compute::Watch;
+
+    /// A launch: the kernel, and its time where it is known already.
+    enum Launch {
+        Unread(&'static str, ProfileDuration),
+        Read(&'static str, Duration, TimingMethod),
+    }
+
+    /// Launches in their order.
+    #[derive(Default)]
+    struct Launches(Mutex<Vec<Launch>>);
+
+    impl Launches {
+        fn push(&self, launch: Launch) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(launch);
+        }
+    }
+
+    impl LaunchObserver for Launches {
+        fn launched(&self, _: &'static str) {}
+
+        fn timing(&self) -> TimingRequest {
+            TimingRequest::Deferred
+        }
+
+        fn profiled(&self, kernel: &'static str, profile: ProfileDuration) {
+            self.push(Launch::Unread(kernel, profile));
+        }
+
+        fn timed(&self, kernel: &'static str, duration: Duration, method: TimingMethod) {
+            self.push(Launch::Read(kernel, duration, method));
+        }
+    }
+
+    /// Of one kernel: launches, and their microseconds together.
+    #[derive(Clone, Copy, Default)]
+    struct Sum {
+        launches: f64,
+        microseconds: f64,
+    }
+
+    /// What was launched while an iteration ran.
+    #[derive(Default)]
+    pub struct Watched {
+        launches: Arc<Launches>,
+        steps: Mutex<f64>,
+    }
+
+    impl Watch for Watched {
+        fn watch(&self, steps: f64, iteration: &mut dyn FnMut()) {
+            *self.steps.lock().unwrap_or_else(PoisonError::into_inner) = steps;
+            let _watching = LaunchObservation::new(self.launches.clone());
+            iteration();
+        }
+    }
+
+    impl Watched {
+        /// Nothing yet.
+        pub fn new() -> Self {
+            Self::default()
+        }
+
+        /// A table of kernels, per step, the longest first.
+        pub fn table(self) -> String {
+            let steps = *self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+            let launches = std::mem::take(&mut *self.launches.0.lock().unwrap_or_else(PoisonError::into_inner));
+            let (mut kernels, mut all) = (BTreeMap::<String, Sum>::new(), Sum::default());
+            let (mut by_device, mut unread) = (0, 0);
+            for launch in launches {
+                let (kernel, method, duration) = match launch {
+                    Launch::Read(kernel, duration, method) => (kernel, method, Some(duration)),
+                    Launch::Unread(kernel, profile) => {
+                        let method = profile.timing_method();
+                        (kernel, method, block_on(profile.resolve()).map(|ticks| ticks.duration()))
+                    }
+                };
+                by_device += usize::from(matches!(method, TimingMethod::Device));
+                unread += usize::from(duration.is_none());
+                let microseconds = duration.map_or(0.0, |duration| duration.as_secs_f64() * 1e6);
+                let kernel = type_name_format(kernel, TypeNameFormatLevel::Balanced);
+                for sum in [kernels.entry(kernel).or_default(), &mut all] {
+                    sum.launches += 1.0 / steps;
+                    sum.microseconds += microseconds / steps;
+                }
+            }
+            let clock = if by_device > 0 { "the device's clock" } else { "the host's clock" };
+            let mut text = format!(
+                "{steps} steps watched, {clock}, {by_device} launches by the device's, {unread} without a time\n\n"
+            );
+            text += "| kernel | launches a step | us a launch | us a step | share |\n|---|---:|---:|---:|---:|\n";
+            let mut kernels: Vec<_> = kernels.into_iter().collect();
+            kernels.sort_by(|a, b| b.1.microseconds.total_cmp(&a.1.microseconds));
+            kernels.push(("all".into(), all));
+            for (kernel, Sum { launches, microseconds }) in kernels {
+                let (each, share) = (microseconds / launches, 100.0 * microseconds / all.microseconds);
+                let _ = writeln!(text, "| `{kernel}` | {launches:.2} | {each:.2} | {microseconds:.1} | {share:.0} % |");
+            }
+            text
+        }
+    }
+}
+
+/// Without the feature `wgpu` no GPU is opened, and nothing watched.
+#[cfg(not(feature = "wgpu"))]
+mod watched {
+    pub struct Watched;
+
+    impl crate::compute::Watch for Watched {
+        fn watch(&self, _: f64, iteration: &mut dyn FnMut()) {
+            iteration();
+        }
+    }
+
+    impl Watched {
+        pub fn new() -> Self {
+            Self
+        }
+
+        pub fn table(self) -> String {
+            String::new()
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What a launch costs on a GPU: thousands of launches of one thread that writes one number, and one wait at their end.
+//!
+//! A launch whose scalar argument is not that of the launch before also takes a staging buffer: what `launch_scalar` takes
+//! more than `launch`.
+
+use burn::tensor::Device;
+
+use crate::compute::{Repeat, Timing};
+
+/// Milliseconds a launch of a tiny kernel, its argument the same every time, or another one.
+#[cfg(feature = "wgpu")]
+pub fn run(device: &Device, changing: bool, repeat: Repeat) -> Timing {
+    use cubecl::prelude::{CubeCount, CubeDim};
+    use foresee_nn::cube::tensor;
+
+    /// Launches before a wait, a multiple of every number of tasks that is submitted at once.
+    const LAUNCHES: usize = 1920;
+
+    let out = tensor::empty(&[1], device);
+    let (client, mut number) = (out.client.clone(), 0_u32);
+    let ms = crate::compute::time(repeat, 5, LAUNCHES as f64, || {
+        for _ in 0..LAUNCHES {
+            number += u32::from(changing);
+            let (count, dim) = (CubeCount::Static(1, 1, 1), CubeDim::new_1d(1));
+            kernel::write::launch(&client, count, dim, out.clone().into_buffer_arg(), number as f32);
+        }
+        crate::compute::wait(device);
+    });
+    Timing { ms, flops: None, transitions: None }
+}
+
+/// Without the feature `wgpu` no GPU is opened.
+#[cfg(not(feature = "wgpu"))]
+pub fn run(_: &Device, _: bool, _: Repeat) -> Timing {
+    unreachable!("a build without GPUs opens none")
+}
+
+#[cfg(feature = "wgpu")]
+#[allow(missing_docs, reason = "of what the kernel macros write")]
+mod kernel {
+    use cubecl::prelude::*;
+
+    /// One number.
+    #[cube(launch)]
+    pub fn write(out: &mut [f32], number: f32) {
+        out[0] = number;
+    }
+}

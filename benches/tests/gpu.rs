@@ -1,0 +1,48 @@
+//! Every test that runs on a GPU, in one program, for a machine that has a GPU and no compiler (`benches/gpu`).
+//!
+//! The tests belong to their crates and are compiled from there; what starts the program `foresee`, or reads files of
+//! the repository, is left out. Where a launch is counted, every launch of the process is: tests of modules whose name
+//! ends in `_launches` each need a process of their own.
+
+#![cfg(feature = "wgpu")]
+#![allow(clippy::duplicate_mod, reason = "tests of a crate share their helpers")]
+
+#[path = "../../crates/actor-critic/tests/device_update.rs"]
+mod actor_critic_device_update;
+#[path = "../../crates/actor-critic/tests/launches.rs"]
+mod actor_critic_launches;
+#[path = "../../crates/actor-critic/tests/on_wgpu.rs"]
+mod actor_critic_on_wgpu;
+#[path = "../../crates/dyna/tests/launches.rs"]
+mod dyna_launches;
+#[path = "../../crates/dyna/tests/on_wgpu.rs"]
+mod dyna_on_wgpu;
+#[path = "../../crates/dyna/tests/rollout_kernel.rs"]
+mod dyna_rollout_kernel;
+#[path = "../../crates/nn/tests/cube.rs"]
+mod nn_cube;
+#[path = "../../crates/nn/tests/failures.rs"]
+mod nn_failures;
+#[path = "../../crates/nn/tests/launches.rs"]
+mod nn_launches;
+#[path = "../../crates/world-model/tests/on_wgpu.rs"]
+mod world_model_on_wgpu;
+
+// Tests inside `foresee_nn`, which say `crate` for it.
+
+/// What those modules find beside them.
+mod cube {
+    pub use foresee_nn::cube::{CubeTensor, tensor};
+}
+
+use foresee_nn::{device, tensors};
+
+#[allow(dead_code, reason = "for its tests alone")]
+#[path = "../../crates/nn/src/cube/ahead.rs"]
+mod ahead;
+#[allow(dead_code, reason = "for its tests alone")]
+#[path = "../../crates/nn/src/cube/math.rs"]
+mod math;
+#[allow(dead_code, reason = "for its tests alone")]
+#[path = "../../crates/nn/src/cube/random.rs"]
+mod random;
