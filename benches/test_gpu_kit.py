@@ -116,13 +116,15 @@ class Table(unittest.TestCase):
                     results.ours[2]["adapter"] = software
                 case "peer":
                     results.peers[1]["rehearsal"] = True
+                case "small":
+                    results.peers[1]["small"] = True
                 case "gl":
                     results.about["adapter"] = gl
                 case "nothing":
                     results.about["adapter"] = None
             return results
 
-        for change in ("about", "software", "line", "peer", "gl", "nothing"):
+        for change in ("about", "software", "line", "peer", "small", "gl", "nothing"):
             with self.assertRaises(table.Refused, msg=change) as refused:
                 table.markdown(altered(change), rehearsal=False)
             self.assertIn("\nhint: ", str(refused.exception))

@@ -99,6 +99,15 @@ def processor() -> str:
     return names[0] if names else platform.processor() or "unknown processor"
 
 
+def system() -> str:
+    """The distribution and its C library."""
+    try:
+        name = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    except OSError:
+        name = platform.system()
+    return f"{name}, {' '.join(platform.libc_ver())}"
+
+
 def about(folder: Path, words: list[str]) -> int:
     """The machine, the kit, and how the steps went: `manifest`, `adapter` and `steps` are files to read."""
     given = fields(words)
@@ -114,7 +123,7 @@ def about(folder: Path, words: list[str]) -> int:
         "nvidia_smi": said("nvidia-smi", f"--query-gpu={query}", "--format=csv"),
         "processor": processor(),
         "cores": os.cpu_count(),
-        "system": platform.platform(),
+        "system": system(),
         "python": platform.python_version(),
         "environment": {k: v for k, v in os.environ.items() if k.startswith(("VK_", "CUBECL_", "FORESEE_", "LD_LIBRARY"))},
         "steps": steps,

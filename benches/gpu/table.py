@@ -47,7 +47,8 @@ class Results:
         found: dict[tuple[Any, ...], Entry] = {}
         for entry in self.peers:
             if entry.get("median_ms"):
-                found[*(entry.get(key) for key in ("program", "workload", "variant")), precision(entry)] = entry
+                key = tuple(entry.get(key) for key in ("program", "workload", "variant"))
+                found[(*key, precision(entry))] = entry
         return list(found.values())
 
 
@@ -78,6 +79,8 @@ def rehearsed(results: Results) -> str | None:
     adapters = [results.about.get("adapter")] + [entry.get("adapter") for entry in results.ours]
     if results.about.get("rehearsal") or any(entry.get("rehearsal") for entry in results.ours + results.peers):
         return "they are a rehearsal's"
+    if any(entry.get("small") for entry in results.peers):
+        return "the peers ran in the small sizes of a rehearsal"
     for adapter in adapters:
         if not adapter:
             return "they name no adapter"
