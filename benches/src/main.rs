@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use anyhow::ensure;
 use clap::{Parser, Subcommand, ValueEnum};
 use foresee_nn::cpu::simd::{self, Level};
-use foresee_nn::device::DeviceChoice;
+use foresee_nn::device::{self, DeviceChoice};
 
 use compute::Workload;
 use learn::Method;
@@ -138,8 +138,18 @@ fn print(table: &str) {
     print!("{table}");
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().what {
+fn main() {
+    device::end_process(match run(Cli::parse().what) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("Error: {error:?}");
+            1
+        }
+    })
+}
+
+fn run(what: What) -> anyhow::Result<()> {
+    match what {
         What::Compute { json, workloads, device, seconds, threads, peak, simd } => {
             if let Some(Instructions(level)) = simd {
                 ensure!(level.available(), "this machine has no {}", level.name());

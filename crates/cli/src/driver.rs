@@ -17,7 +17,7 @@ use crate::run_dir::RunDir;
 const KEEP: usize = 2;
 
 /// The exit code of a run that a signal ended.
-pub const INTERRUPTED: i32 = 130;
+pub const INTERRUPTED: u8 = 130;
 
 /// How training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,16 +174,16 @@ fn device_lost_at() -> Option<u64> {
     std::env::var("FORESEE_TEST_DEVICE_LOST_AT").ok()?.parse().ok()
 }
 
-/// Ends the process without the destructors of C++ globals, which crash where a graphics driver is still at work.
-fn exit_at_once(code: i32) -> ! {
+/// Ends the process in whatever it is doing, without destructors.
+fn exit_at_once(code: u8) -> ! {
     #[cfg(unix)]
     #[allow(unsafe_code, reason = "the C library's `_exit`")]
     // SAFETY: it takes a number and does not return.
     unsafe {
-        libc::_exit(code)
+        libc::_exit(code.into())
     }
     #[cfg(not(unix))]
-    std::process::exit(code)
+    std::process::exit(code.into())
 }
 
 /// Resident memory of this process in MiB, where the system tells.

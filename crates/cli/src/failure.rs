@@ -1,7 +1,6 @@
 //! What can go wrong, sorted by whose turn it is: exit code 2 for bad input, 1 for a failed run.
 
 use std::fmt;
-use std::process::ExitCode;
 
 use foresee::RunError;
 use foresee::checkpoint::CheckpointError;
@@ -20,10 +19,10 @@ pub enum Failure {
 
 impl Failure {
     /// 2 for bad input, 1 for a failed run.
-    pub fn exit_code(&self) -> ExitCode {
+    pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Input(_) => ExitCode::from(2),
-            Self::Run(_) => ExitCode::from(1),
+            Self::Input(_) => 2,
+            Self::Run(_) => 1,
         }
     }
 }

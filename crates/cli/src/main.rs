@@ -21,22 +21,21 @@ mod records;
 mod run_dir;
 mod verbs;
 
-use std::process::ExitCode;
-
 use clap::Parser;
+use foresee::nn::device;
 
 /// Glibc gives large blocks back to the kernel at every step and asks for them again at the next
 /// (`docs/decisions/0006-mimalloc.md`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> ExitCode {
-    foresee::nn::device::failure::report_failures_once();
-    match verbs::run(cli::Cli::parse()) {
+fn main() {
+    device::failure::report_failures_once();
+    device::end_process(match verbs::run(cli::Cli::parse()) {
         Ok(code) => code,
         Err(failure) => {
             eprintln!("error: {failure}");
             failure.exit_code()
         }
-    }
+    })
 }

@@ -335,6 +335,25 @@ pub fn largest_buffer(device: &Device) -> Option<u64> {
     None
 }
 
+/// Ends the process, all of its output written. Where a graphics device was opened, destructors of the driver's own globals
+/// are left out: Mesa's crash while a queue is still at work.
+pub fn end_process(code: u8) -> ! {
+    use std::io::Write as _;
+    let _ = (std::io::stdout().flush(), std::io::stderr().flush());
+    #[cfg(all(feature = "wgpu", unix))]
+    if !OPENED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_empty() {
+        #[allow(unsafe_code, reason = "the C library's `_exit`")]
+        {
+            unsafe extern "C" {
+                fn _exit(code: std::ffi::c_int) -> !;
+            }
+            // SAFETY: it takes a number and does not return.
+            unsafe { _exit(code.into()) }
+        }
+    }
+    std::process::exit(code.into())
+}
+
 /// Loses a device that was opened, as a driver that is reset does; whether there was one. For tests.
 #[doc(hidden)]
 #[must_use]

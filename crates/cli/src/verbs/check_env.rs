@@ -2,7 +2,6 @@
 //! `check_env`.
 
 use std::fmt::Display;
-use std::process::ExitCode;
 
 use foresee::config::Source;
 use foresee::env::checker::Facts;
@@ -10,7 +9,7 @@ use foresee::env::{BoxSpace, EnvConfig, Outcome, Spec, examine};
 use serde::Deserialize;
 use toml::Table;
 
-use super::say;
+use super::{DONE, say};
 use crate::failure::Failure;
 
 /// Entries of a space that are written out.
@@ -24,7 +23,7 @@ struct EnvOnly {
 }
 
 /// Tries every rule on the environment with its own actions, as `[env]` describes it, and says what it found.
-pub fn check_env(id: &str, overrides: &[&str]) -> Result<ExitCode, Failure> {
+pub fn check_env(id: &str, overrides: &[&str]) -> Result<u8, Failure> {
     let section = Table::from_iter([("id".into(), toml::Value::from(id))]);
     let tree = Table::from_iter([("env".into(), toml::Value::from(section))]);
     let EnvOnly { env } = Source::tree("check-env", tree, overrides)?.typed()?;
@@ -50,7 +49,7 @@ pub fn check_env(id: &str, overrides: &[&str]) -> Result<ExitCode, Failure> {
     if broken > 0 {
         return Err(Failure::Run(format!("`{}` breaks {broken} of {} rules", env.id, found.outcomes.len())));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(DONE)
 }
 
 fn describe(spec: &Spec) -> Result<(), Failure> {

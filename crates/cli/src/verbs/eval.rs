@@ -1,17 +1,16 @@
 //! `eval`: what a run's policy is worth. Reads, and changes nothing.
 
 use std::path::Path;
-use std::process::ExitCode;
 
 use foresee::config::MOST_EPISODES;
 use foresee::{Run, checkpoint};
 
-use super::{say, set_threads, warn_of_adapter};
+use super::{DONE, say, set_threads, warn_of_adapter};
 use crate::failure::Failure;
 use crate::{configs, run_dir};
 
 /// Plays the newest checkpoint's policy, by its mean action, from the run's own evaluation starts.
-pub fn eval(path: &Path, episodes: Option<u32>) -> Result<ExitCode, Failure> {
+pub fn eval(path: &Path, episodes: Option<u32>) -> Result<u8, Failure> {
     let (source, config) = run_dir::read_config(path)?;
     let episodes = episodes.map_or(config.training.eval_episodes, |n| n as usize);
     if episodes > MOST_EPISODES {
@@ -30,5 +29,5 @@ pub fn eval(path: &Path, episodes: Option<u32>) -> Result<ExitCode, Failure> {
     say(format!("mean return   {:.2}", outcome.mean()))?;
     say(format!("deviation     {:.2} over {episodes} episodes", outcome.std()))?;
     say(format!("mean length   {:.1} steps", outcome.mean_length()))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(DONE)
 }

@@ -1,18 +1,16 @@
 //! `list`: what can be chosen.
 
-use std::process::ExitCode;
-
 use foresee::config::Algo;
 use foresee::env::mujoco::library;
 use foresee::nn::device;
 use foresee::{Kinds, Parts};
 
-use super::say;
+use super::{DONE, say};
 use crate::cli::Listed;
 use crate::failure::Failure;
 
 /// One line a choice: its name in a config, and what it is.
-pub fn list(what: Listed) -> Result<ExitCode, Failure> {
+pub fn list(what: Listed) -> Result<u8, Failure> {
     let parts = Parts::default();
     match what {
         Listed::Envs => {
@@ -44,7 +42,7 @@ pub fn list(what: Listed) -> Result<ExitCode, Failure> {
             }
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(DONE)
 }
 
 fn kinds<T>(kinds: &Kinds<T>) -> Result<(), Failure> {

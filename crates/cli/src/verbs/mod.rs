@@ -7,7 +7,6 @@ mod train;
 
 use std::io::{ErrorKind, Write};
 use std::path::Path;
-use std::process::ExitCode;
 
 use foresee::nn::device::{self, DeviceChoice};
 use foresee::{Config, Setup};
@@ -16,8 +15,11 @@ use crate::cli::{Cli, Verb};
 use crate::configs;
 use crate::failure::Failure;
 
-/// Does what the command line asks.
-pub fn run(cli: Cli) -> Result<ExitCode, Failure> {
+/// The exit code of what was done.
+const DONE: u8 = 0;
+
+/// Does what the command line asks; the exit code.
+pub fn run(cli: Cli) -> Result<u8, Failure> {
     match cli.verb {
         Verb::Train { config, overrides, run_dir } => train::train(&config, &texts(&overrides), run_dir),
         Verb::Resume { run, overrides } => train::resume(&run, &texts(&overrides)),
@@ -48,10 +50,10 @@ fn warn_of_adapter(device: DeviceChoice) {
     }
 }
 
-fn check(path: &Path, overrides: &[&str]) -> Result<ExitCode, Failure> {
+fn check(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
     let config = load(path, overrides)?.config;
     say(toml::to_string_pretty(&config).expect("a config that came from TOML goes back to TOML").trim_end())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(DONE)
 }
 
 /// Prints a line of data to stdout; a reader that has gone away is not an error.

@@ -1,19 +1,18 @@
 //! `train` and `resume`.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use foresee::evaluate::LONGEST;
 use foresee::{Run, checkpoint};
 
-use super::{load, say, set_threads, warn_of_adapter};
+use super::{DONE, load, say, set_threads, warn_of_adapter};
 use crate::driver::{Beside, Driver, Ended, INTERRUPTED};
 use crate::failure::Failure;
 use crate::records::Records;
 use crate::run_dir::{self, RunDir};
 
 /// Trains a new run.
-pub fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -> Result<ExitCode, Failure> {
+pub fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -> Result<u8, Failure> {
     let setup = load(path, overrides)?;
     let config = setup.config.clone();
     set_threads(&config);
@@ -33,7 +32,7 @@ pub fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -> Resul
 }
 
 /// Goes on with a run from its newest checkpoint.
-pub fn resume(path: &Path, overrides: &[&str]) -> Result<ExitCode, Failure> {
+pub fn resume(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
     let (dir, setup) = RunDir::open(path, overrides)?;
     let config = setup.config.clone();
     set_threads(&config);
@@ -51,7 +50,7 @@ pub fn resume(path: &Path, overrides: &[&str]) -> Result<ExitCode, Failure> {
             run.env_step(),
             path.display()
         ))?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(DONE);
     }
     for error in run.lost() {
         eprintln!(
@@ -74,7 +73,7 @@ pub fn resume(path: &Path, overrides: &[&str]) -> Result<ExitCode, Failure> {
     finish(Driver { run, dir, records, wall_s: beside.wall_s, saved })
 }
 
-fn finish(mut driver: Driver) -> Result<ExitCode, Failure> {
+fn finish(mut driver: Driver) -> Result<u8, Failure> {
     let ended = driver.train()?;
     let dir = driver.dir.path().display();
     if ended == Ended::Interrupted {
@@ -82,7 +81,7 @@ fn finish(mut driver: Driver) -> Result<ExitCode, Failure> {
             "interrupted at environment step {} and saved\ngo on: foresee resume {dir}",
             driver.run.env_step()
         ))?;
-        return Ok(ExitCode::from(INTERRUPTED as u8));
+        return Ok(INTERRUPTED);
     }
     let config = driver.run.config();
     if let [Some(last), Some(best)] = driver.run.evaluations() {
@@ -100,5 +99,5 @@ fn finish(mut driver: Driver) -> Result<ExitCode, Failure> {
     say(format!("run               {dir}"))?;
     say(format!("look at it        tensorboard --logdir {dir}"))?;
     say(format!("evaluate it       foresee eval {dir}"))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(DONE)
 }
