@@ -15,7 +15,7 @@ pub fn runs_kernels(_: &Device) -> bool {
 
 /// The numbers of the next updates on a device: none.
 #[derive(Clone, Debug, Default)]
-pub struct DrawClock;
+pub struct DrawClock(());
 
 /// Rows on a device: none.
 #[derive(Debug)]
