@@ -82,7 +82,7 @@ IMAGINATION = [
     "model.fit.max_steps=250",
     "model.fit.patience=2",
     "model.fit.threshold=0.5",
-    "model.loss.add_mse_until=350",
+    "model.loss.add_mse_until=150",
     "rollout.starts_per_step=40",
     "rollout.horizon=[1, 4, 200, 500]",
     "rollout.real_ratio=[1.0, 0.1, 200, 500]",
@@ -97,7 +97,7 @@ TINY = [
     "model.ensemble.hidden=[32, 32]",
 ]
 ON_WGPU = ["device=wgpu:cpu", *MODEL_BASED, *TINY, "training.env_steps=300", "training.explore_steps=100"]
-ON_WGPU += ["model.loss.add_mse_until=200", "rollout.horizon=[1, 3, 100, 300]"]
+ON_WGPU += ["model.loss.add_mse_until=100", "rollout.horizon=[1, 3, 100, 300]"]
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,14 @@ use crate::configs;
 use crate::failure::Failure;
 
 const LOCK: &str = "run.lock";
+/// The first line of a config that was written since `model.loss.add_mse_until` counts from the end of exploration.
+const FORMAT: &str = "# foresee config, format 2";
 
 /// An open, locked folder.
 pub struct RunDir {
     path: PathBuf,
+    /// Whether the config in force is on disk in an older format.
+    outdated: bool,
     _lock: File,
 }
 
@@ -50,20 +54,30 @@ impl RunDir {
         let lock = lock(&path)?;
         refuse_if_used(&path)?;
         fs::write(path.join("config.toml"), config_text(config)).map_err(|error| cannot_write(&path, &error))?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, outdated: false, _lock: lock })
     }
 
     /// Opens the folder of a run that goes on, with the config in force: the newest on disk, changed by `overrides`.
     pub fn open(path: &Path, overrides: &[&str]) -> Result<(Self, Setup), Failure> {
         let (file, _) = newest_config(path)?;
-        let (source, config) = configs::read(&file, overrides)?;
+        let (source, mut config) = configs::read(&file, overrides)?;
+        let outdated = !fs::read_to_string(&file).is_ok_and(|text| text.starts_with(FORMAT));
+        if outdated && !overrides.iter().any(|text| sets_add_mse_until(text)) {
+            let until = &mut config.model.loss.add_mse_until;
+            *until = until.saturating_sub(config.training.explore_steps);
+        }
         let setup = configs::open(&source, config)?;
         let checkpoints = path.join("checkpoints");
         if !checkpoints.is_dir() {
             return Err(CheckpointError::NoCheckpoint(checkpoints).into());
         }
         let lock = lock(path)?;
-        Ok((Self { path: path.to_owned(), _lock: lock }, setup))
+        Ok((Self { path: path.to_owned(), outdated, _lock: lock }, setup))
+    }
+
+    /// Whether the config in force is on disk in an older format, and has to be written anew.
+    pub fn is_outdated(&self) -> bool {
+        self.outdated
     }
 
     /// Makes a changed config the one in force. Only once the run is known to take it: it would bar every later resume.
@@ -201,7 +215,14 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
 }
 
 fn config_text(config: &Config) -> String {
-    toml::to_string_pretty(config).expect("a config that came from TOML goes back to TOML")
+    let text = toml::to_string_pretty(config).expect("a config that came from TOML goes back to TOML");
+    format!("{FORMAT}\n{text}")
+}
+
+/// Whether an override sets `model.loss.add_mse_until`, by itself or with its table.
+fn sets_add_mse_until(text: &str) -> bool {
+    let key = text.split('=').next().unwrap_or_default().trim();
+    ["model", "model.loss", "model.loss.add_mse_until"].contains(&key)
 }
 
 fn unix_seconds() -> u64 {
@@ -226,6 +247,13 @@ fn utc_compact(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_override_of_a_key_or_of_its_table_sets_it() {
+        let sets = ["model.loss.add_mse_until=3", "model.loss={kind='mse'}", "model = {}"];
+        assert!(sets.iter().all(|text| sets_add_mse_until(text)));
+        assert!(!["model.loss.kind=mse", "training.env_steps=3"].iter().any(|text| sets_add_mse_until(text)));
+    }
 
     #[test]
     fn an_id_names_one_folder() {

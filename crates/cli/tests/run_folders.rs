@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{Place, checkpoints};
+use common::{Place, assert_equal_outcomes, checkpoints};
 
 fn newest_state(run: &Path) -> std::path::PathBuf {
     checkpoints(run).pop().unwrap().join("state.safetensors")
@@ -162,6 +162,30 @@ fn a_run_of_an_older_version_is_understood_with_one_line_on_its_old_word() {
     assert!(place.read("run/config.resume-1.toml").contains("algo = \"model_free\""));
     let said = common::text(&place.run(&["train", "tiny.toml", "algo=sac", "training.env_steps=1"]).stderr);
     assert!(said.starts_with("note: override `algo=sac`: `algo = \"sac\"` is now "), "{said}");
+}
+
+#[test]
+fn a_run_of_an_older_version_goes_on_with_the_clock_that_it_had() {
+    let place = Place::new();
+    for run in ["run", "newer"] {
+        place.train(run, &["model.loss.kind=vagram", "training.env_steps=60"]);
+        // What the older one has to come to.
+        if run == "newer" {
+            place.succeeds(&["resume", run, "training.env_steps=120"]);
+        }
+    }
+    // As it was written when the clock of the squared error ran from the beginning of a run: 40 steps of exploration, 40 more.
+    let config = place.read("run/config.toml");
+    let (format, older) = config.split_once('\n').unwrap();
+    assert!(format.starts_with("# ") && older.contains("add_mse_until = 40\n"), "{config}");
+    place.write("run/config.toml", &older.replace("add_mse_until = 40\n", "add_mse_until = 80\n"));
+    place.succeeds(&["resume", "run", "training.env_steps=120"]);
+    assert_equal_outcomes(&place.path("newer"), &place.path("run"), "of an older version");
+    let newer = place.read("run/config.resume-1.toml");
+    assert!(newer.starts_with(format) && newer.contains("add_mse_until = 40\n"), "{newer}");
+    // Once more, and it is left alone.
+    place.succeeds(&["resume", "run", "training.env_steps=130"]);
+    assert!(place.read("run/config.resume-2.toml").contains("add_mse_until = 40\n"));
 }
 
 #[test]

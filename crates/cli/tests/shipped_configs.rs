@@ -36,6 +36,22 @@ fn every_config_fits_on_a_screen() {
     }
 }
 
+/// The critic is young for an epoch after exploration at least.
+#[test]
+fn every_config_with_values_in_its_loss_adds_the_squared_error_for_an_epoch() {
+    let mut with_values = 0;
+    for path in shipped() {
+        let config: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
+        let Some(model) = config.get("model") else { continue };
+        let number = |value: Option<&toml::Value>, default| value.map_or(default, |value| value.as_integer().unwrap());
+        let until = number(model.get("loss").and_then(|loss| loss.get("add_mse_until")), 1000);
+        let epoch = number(config["training"].get("epoch_length"), 1000);
+        assert!(until >= epoch, "{}: {until} steps of {epoch}", path.display());
+        with_values += 1;
+    }
+    assert!(with_values > 20, "{with_values}");
+}
+
 #[test]
 fn every_config_passes_check_as_it_is_and_as_it_is_printed() {
     for path in usable("every_config_passes_check") {

@@ -208,7 +208,9 @@ fn check_prints_a_config_that_check_prints_again() {
         assert_eq!(place.succeeds(&["check", "printed.toml"]), printed);
         place.train("run", &[overrides, &["training.env_steps=1"]].concat());
         let saved = printed.replace("env_steps = 120", "env_steps = 1");
-        assert_eq!(place.read("run/config.toml").trim_end(), saved.trim_end());
+        let (format, config) =
+            place.read("run/config.toml").split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        assert_eq!((format.as_str(), config.trim_end()), ("# foresee config, format 2", saved.trim_end()));
         fs::remove_dir_all(place.path("run")).unwrap();
     }
 }

@@ -44,6 +44,26 @@ fn the_model_is_fitted_at_multiples_of_fit_every_once_exploration_is_over() {
     }
 }
 
+/// VaGraM's first fit after exploration has the squared error beside it, however long the agent explored: its critic knows
+/// nothing yet.
+#[test]
+fn the_squared_error_is_added_from_the_end_of_exploration_on() {
+    for explore in [12, 24] {
+        let losses = [0, 1, 4, 1000].map(|until| {
+            let mut config = tiny(Some("vagram"));
+            (config.training.explore_steps, config.training.env_steps) = (explore, explore + 4);
+            config.model.loss.add_mse_until = until;
+            let reported = reported(&whole(&config).0, metrics::MODEL_TRAIN_LOSS);
+            assert_eq!(reported.iter().map(|fit| fit.0).collect::<Vec<_>>(), [explore, explore + 3]);
+            reported
+        });
+        let [never, first, both, always] = losses;
+        assert!(first[0] != never[0] && first[0] == both[0], "explore_steps {explore}: {first:?}, {never:?}");
+        assert!(both[1] != first[1], "explore_steps {explore}: {both:?}, {first:?}");
+        assert_eq!(both, always, "explore_steps {explore}");
+    }
+}
+
 /// The last exploring step is the first that is trained after: `explore_steps` real steps are then over.
 #[test]
 fn real_steps_count_exploration_and_each_from_its_end_on_is_followed_by_its_updates() {

@@ -122,7 +122,7 @@ fn a_half_done_fit_is_not_continued_under_another_model_section() {
     let vagram = tiny(Some("vagram"));
     let changes: [&dyn Fn(&mut Config); 4] =
         [&|c| c.model.fit.batch *= 4, &|c| c.model.fit.holdout = 0.4, &|c| c.model.loss.kind = "mse".into(), &|c| {
-            c.model.loss = LossConfig { add_mse_until: 200, ..LossConfig::named("vagram").with("clip_quantile", 0.5) }
+            c.model.loss = LossConfig { add_mse_until: 5, ..LossConfig::named("vagram").with("clip_quantile", 0.5) }
         }];
     for change in changes {
         let mut config = vagram.clone();

@@ -158,8 +158,8 @@ pub struct LossConfig {
     /// Value-aware losses: whether a value's derivative by the state goes through the policy too; without, the action is
     /// held fixed.
     pub through_policy: bool,
-    /// Value-aware losses: until this real step the mean squared error is added, because a young critic knows nothing
-    /// yet.
+    /// Value-aware losses: for so many real steps after the end of exploration the mean squared error is added, because a
+    /// young critic knows nothing yet.
     pub add_mse_until: u64,
     /// The loss's own keys.
     #[serde(flatten)]

@@ -106,10 +106,10 @@ pub(crate) struct Call<'a> {
     pub(crate) config: &'a ModelConfig,
     pub(crate) loss: &'a dyn ModelLoss,
     pub(crate) view: &'a dyn ValueView,
-    /// The run's seed, the call's number and the real steps taken.
+    /// The run's seed, the call's number and the real steps since the end of exploration.
     pub(crate) seed: u64,
     pub(crate) call: u64,
-    pub(crate) real_step: u64,
+    pub(crate) learning_step: u64,
     pub(crate) device: &'a Device,
     /// Whether steps are taken in tensor operations.
     pub(crate) in_tensors: bool,
@@ -128,7 +128,7 @@ impl FitData {
         let (given, heads) = (terms.rows(), terms.heads());
         assert!(heads == 0 || given == n, "{loss:?} gave terms for {given} rows of {n}");
         let diagnostics = loss.diagnostics(&terms);
-        let add_mse = loss.is_value_aware() && call.real_step < config.loss.add_mse_until;
+        let add_mse = loss.is_value_aware() && call.learning_step < config.loss.add_mse_until;
         let store = if in_tensors {
             let terms = loss.reduced_terms(terms);
             let with = Company { needs: loss.needs(), terms: &terms, row_weights: weights, split: &split, add_mse };

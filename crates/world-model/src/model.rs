@@ -25,8 +25,8 @@ pub struct FitRequest<'a> {
     pub view: &'a dyn ValueView,
     /// Number of the call, from 0.
     pub call: u64,
-    /// Real steps taken.
-    pub real_step: u64,
+    /// Real steps since the end of exploration.
+    pub learning_step: u64,
 }
 
 /// A model of a task's dynamics and reward.
@@ -119,8 +119,8 @@ impl ModelFactory for EnsembleFactory {
 }
 
 impl WorldModel for Trainer {
-    fn begin_fit(&mut self, rows: TrainingRows<'_>, FitRequest { view, call, real_step }: FitRequest<'_>) {
-        self.under_way = Some(Box::new(self.begin(rows, view, call, real_step)));
+    fn begin_fit(&mut self, rows: TrainingRows<'_>, FitRequest { view, call, learning_step }: FitRequest<'_>) {
+        self.under_way = Some(Box::new(self.begin(rows, view, call, learning_step)));
     }
 
     fn advance_fit(&mut self, view: &dyn ValueView, by_channel: bool) -> Result<Option<FitReport>, Diverged> {

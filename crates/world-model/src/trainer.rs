@@ -42,7 +42,7 @@ const ROWS_AT_ONCE: usize = 4096;
 #[derive(Clone, Debug)]
 pub struct Fit {
     call: u64,
-    real_step: u64,
+    learning_step: u64,
     data: FitData,
     stopping: EarlyStopping,
     /// The weights to restore at the end: under `snapshot = "member"` those before the call, until a member's own best
@@ -120,16 +120,16 @@ impl Trainer {
         }
     }
 
-    /// Begins training call number `call` on all real rows, weighted or not, at real step `real_step`.
+    /// Begins training call number `call` on all real rows, weighted or not, `learning_step` real steps after the end of exploration.
     #[must_use]
     pub fn begin<'a>(
         &mut self,
         rows: impl Into<TrainingRows<'a>>,
         view: &dyn ValueView,
         call: u64,
-        real_step: u64,
+        learning_step: u64,
     ) -> Fit {
-        let (data, normalizer) = FitData::new(&self.call(view, call, real_step), rows.into(), None);
+        let (data, normalizer) = FitData::new(&self.call(view, call, learning_step), rows.into(), None);
         self.ensemble.normalizer = normalizer;
         let fit = &self.config.fit;
         // What a warm start scores on rows that it was trained on says nothing; the reference lets it count.
@@ -143,7 +143,7 @@ impl Trainer {
         let stopping = EarlyStopping::new(fit.snapshot, fit.patience, fit.threshold, to_beat);
         Fit {
             call,
-            real_step,
+            learning_step,
             order: data.split.order(0),
             data,
             stopping,
@@ -338,14 +338,14 @@ impl Trainer {
         })
     }
 
-    fn call<'a>(&'a self, view: &'a dyn ValueView, call: u64, real_step: u64) -> Call<'a> {
+    fn call<'a>(&'a self, view: &'a dyn ValueView, call: u64, learning_step: u64) -> Call<'a> {
         Call {
             config: &self.config,
             loss: &*self.loss,
             view,
             seed: self.seed,
             call,
-            real_step,
+            learning_step,
             device: &self.device,
             in_tensors: matches!(self.form, Form::Tensors),
         }

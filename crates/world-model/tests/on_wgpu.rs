@@ -65,15 +65,15 @@ fn the_first_twenty_steps_on_a_gpu_are_those_of_the_host() {
     let (rows, view) = (rows(300), Quadratic::random(4, DIMS[0]));
     for config in configs() {
         // Before and after the squared error has left the loss.
-        for real_step in [0, config.loss.add_mse_until] {
+        for learning_step in [0, config.loss.add_mse_until] {
             let run = |device: &Device| {
                 let mut trainer = trainer(&config, device);
-                let mut fit = trainer.begin(&rows, &view, 1, real_step);
+                let mut fit = trainer.begin(&rows, &view, 1, learning_step);
                 let losses: Vec<f64> = (0..20).map(|_| trainer.gradient_step(&mut fit, &view).read()).collect();
                 (losses, trainer.save())
             };
             let (got, want) = (run(&gpu), run(&Device::flex()));
-            let what = format!("{:?} at {real_step}", config.loss);
+            let what = format!("{:?} at {learning_step}", config.loss);
             for (step, (got, want)) in got.0.iter().zip(&want.0).enumerate() {
                 let by = (got - want).abs() / want.abs();
                 assert!(by <= APART, "{what}: loss {got} at step {step}, expected {want}");

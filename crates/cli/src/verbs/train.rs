@@ -66,7 +66,7 @@ pub fn resume(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
         }
     }
     let records = Records::resume(dir.path(), &beside.positions, run.env_step())?;
-    if !overrides.is_empty() {
+    if !overrides.is_empty() || dir.is_outdated() {
         dir.write_changed_config(&config)?;
     }
     let saved = run.env_step();

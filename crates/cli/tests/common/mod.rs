@@ -40,7 +40,7 @@ elites = 2
 hidden = [16, 16]
 
 [model.loss]
-add_mse_until = 80
+add_mse_until = 40
 
 [model.fit]
 every = 20

@@ -50,7 +50,8 @@ impl Run {
             // A holdout needs two rows.
             Some(model) if explored && self.clock.is_due(fit_every) && self.replay.real.rows().rows >= 2 => {
                 let view = self.agent.values(loss.heads, loss.through_policy);
-                let request = FitRequest { view: &*view, call: self.counters.fits, real_step: self.clock.now };
+                let learning_step = self.clock.now - self.config.training.explore_steps;
+                let request = FitRequest { view: &*view, call: self.counters.fits, learning_step };
                 model.begin_fit(self.replay.real.training_rows(), request);
                 Phase::Fit
             }

@@ -46,7 +46,7 @@ impl Run {
         state.put("env_id", self.config.env.id.as_bytes().to_vec());
         state.put("seed", self.config.seed);
         state.put("count", self.clock.turn);
-        state.put("model_fingerprint", fingerprint(&self.config.model));
+        state.put("model_fingerprint", fingerprint(&self.config));
         let evals = [self.last_eval, self.best_eval];
         state.put("evaluations", evals.map(|eval| eval.unwrap_or(f64::NAN)).to_vec());
         state
@@ -94,7 +94,7 @@ impl Run {
             )));
         }
         let mut run = Self::prepare(setup, device)?;
-        let same_model = state.u64("model_fingerprint")? == fingerprint(&config.model);
+        let same_model = state.u64("model_fingerprint")? == fingerprint(&config);
         let begun_with = if state.iter().any(|(name, _)| name.starts_with("model.")) { "mbpo" } else { "model_free" };
         if config.algo.name() != begun_with {
             return Err(RunError::Config(format!(
@@ -157,7 +157,13 @@ impl Run {
             (FIT, Some(model)) => {
                 let loss = &self.config.model.loss;
                 let view = self.agent.values(loss.heads, loss.through_policy);
-                model.resume_fit(state.part("fit"), self.replay.real.training_rows(), &*view)?;
+                let mut fit = state.part("fit");
+                if fit.iter().any(|(name, _)| name == "real_step") {
+                    // Older versions counted from the beginning of the run.
+                    let real_step = fit.u64("real_step")?;
+                    fit.put("learning_step", real_step.saturating_sub(self.config.training.explore_steps));
+                }
+                model.resume_fit(fit, self.replay.real.training_rows(), &*view)?;
                 Phase::Fit
             }
             (IMAGINE, Some(_)) => Phase::Imagine(Rollout::restore(state.part("rollout"))?),
@@ -177,9 +183,9 @@ impl Run {
 
 /// A hash of what a half-done fit depends on: the whole of `[model]`, with the head and the loss's keys in force.
 ///
-/// The text that is hashed is that of the first format, in which VaGraM's keys stood beside those of every loss, so that a
-/// run of an older version is known again.
-fn fingerprint(model: &ModelConfig) -> u64 {
+/// The text that is hashed is that of the first format, in which VaGraM's keys stood beside those of every loss and
+/// `add_mse_until` counted from the beginning of the run, so that a run of an older version is known again.
+fn fingerprint(config: &Config) -> u64 {
     #[derive(Serialize)]
     struct Loss<'a> {
         kind: &'a str,
@@ -202,7 +208,7 @@ fn fingerprint(model: &ModelConfig) -> u64 {
         #[serde(skip_serializing_if = "toml::Table::is_empty")]
         own: &'a toml::Table,
     }
-    let ModelConfig { kind, head, ensemble, loss, fit, own } = model;
+    let ModelConfig { kind, head, ensemble, loss, fit, own } = &config.model;
     let mut others = loss.keys.clone();
     let mut first = |key: &str, default: Value| others.remove(key).unwrap_or(default);
     let text = serde_json::to_vec(&Model {
@@ -215,7 +221,7 @@ fn fingerprint(model: &ModelConfig) -> u64 {
             kind: &loss.kind,
             heads: loss.heads,
             through_policy: loss.through_policy,
-            add_mse_until: loss.add_mse_until,
+            add_mse_until: config.training.explore_steps.saturating_add(loss.add_mse_until),
             others,
         },
         fit,

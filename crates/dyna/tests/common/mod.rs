@@ -41,7 +41,7 @@ pub fn tiny(loss: Option<&'static str>) -> Config {
         agent: agent(&[8], 8),
         model: ModelConfig {
             ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![8, 8] },
-            loss: LossConfig { add_mse_until: 200, ..LossConfig::named(loss.unwrap_or("mse")) },
+            loss: LossConfig { add_mse_until: 5, ..LossConfig::named(loss.unwrap_or("mse")) },
             fit: FitConfig { every: 3, batch: 32, max_steps: 60, ..FitConfig::default() },
             ..ModelConfig::default()
         },

@@ -77,8 +77,8 @@ pub enum Needs {
 /// }
 /// ```
 pub trait ModelLoss: Debug + Send + Sync {
-    /// What it asks of the agent. A loss that asks for something is *value-aware*: until `model.loss.add_mse_until` the
-    /// squared error is added to it, because a young critic knows nothing yet.
+    /// What it asks of the agent. A loss that asks for something is *value-aware*: until `model.loss.add_mse_until` real
+    /// steps after exploration the squared error is added to it, because a young critic knows nothing yet.
     fn needs(&self) -> Needs {
         Needs::Nothing
     }

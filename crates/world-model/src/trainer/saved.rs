@@ -43,7 +43,7 @@ impl Trainer {
         rows: impl Into<TrainingRows<'a>>,
         view: &dyn ValueView,
     ) -> Result<Fit, StateError> {
-        let (call, real_step) = (state.u64("call")?, state.u64("real_step")?);
+        let (call, learning_step) = (state.u64("call")?, state.u64("learning_step")?);
         let fit = &self.config.fit;
         let mut stopping = EarlyStopping::new(fit.snapshot, fit.patience, fit.threshold, vec![]);
         stopping.load(state.part("stopping"))?;
@@ -59,11 +59,11 @@ impl Trainer {
             Some(kept)
         };
         let normalizer = &self.ensemble.normalizer;
-        let (data, _) = FitData::new(&self.call(view, call, real_step), rows.into(), Some(normalizer));
+        let (data, _) = FitData::new(&self.call(view, call, learning_step), rows.into(), Some(normalizer));
         let epoch = state.u64("epoch")? as u32;
         let fit = Fit {
             call,
-            real_step,
+            learning_step,
             order: data.split.order(epoch),
             data,
             stopping,
@@ -87,7 +87,7 @@ impl Fit {
     pub fn save(&self) -> State {
         let mut state = State::new();
         state.put("call", self.call);
-        state.put("real_step", self.real_step);
+        state.put("learning_step", self.learning_step);
         state.put("epoch", u64::from(self.epoch));
         state.put("batch", self.batch as u64);
         state.put("steps", self.steps);

@@ -96,12 +96,12 @@ fn assert_close(what: &str, got: &[f32], want: &[f32], tolerance: f32) {
 /// Holds the panel form of a shipped loss to its tensor form: losses, scores, first moments of every gradient.
 pub(crate) fn assert_forms_agree(loss: &LossConfig) {
     for head in heads(loss) {
-        for (batch, real_step) in [(1, 0), (33, 0), (33, 10), (70, 10)] {
+        for (batch, learning_step) in [(1, 0), (33, 0), (33, 10), (70, 10)] {
             let config = config(loss, head, batch);
             let rows = rows(80, 4);
             let run = |tensors: bool| {
                 let mut trainer = trainer(&config, tensors);
-                let fit = trainer.begin(&rows, &Sines, 0, real_step);
+                let fit = trainer.begin(&rows, &Sines, 0, learning_step);
                 let mut replay = Vec::new();
                 fit.data.split.batch(&fit.order, 0, batch, &mut replay);
                 let losses: Vec<f64> = (0..4).map(|_| step(&mut trainer, &fit, &replay)).collect();
