@@ -14,27 +14,13 @@
 use std::time::Instant;
 
 use anyhow::ensure;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use clap::ValueEnum;
-use foresee_actor_critic::{Agent, BatchRef, Noise, Sac, SacConfig, TensorBatch, Update};
-use foresee_core::{Batch, Stream};
-use foresee_dyna::{Config, Run};
-use foresee_nn::cpu::{self, Activation, Layout, Scratch, Shape};
 use foresee_nn::device::DeviceChoice;
-use foresee_nn::{ValueHeads, host, tensors};
-use foresee_world_model::config::{FitConfig, LossConfig};
-use foresee_world_model::{ModelConfig, Trainer, loss};
+use foresee_nn::host;
 use serde_json::json;
 
-use crate::{launch, machine, rollout};
-
-pub const OBS: usize = 11;
-pub const ACT: usize = 3;
-const ROWS: usize = 256;
-/// Rows of a training call; 16 of them are held out, and 39 batches of 256 are left.
-const REPLAY: usize = 10_000;
-const HOLDOUT: f64 = 0.0016;
-const EPOCHS: usize = 10;
+use crate::{launch, machine, rollout, workloads};
 
 /// What can be timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -104,10 +90,10 @@ impl Workload {
 /// Milliseconds an iteration.
 #[derive(Clone, Copy)]
 pub struct Milliseconds {
-    fastest: f64,
-    p10: f64,
+    pub fastest: f64,
+    pub p10: f64,
     pub median: f64,
-    p90: f64,
+    pub p90: f64,
 }
 
 /// Milliseconds an iteration, and what it computes.
@@ -126,7 +112,7 @@ impl Timing {
     }
 
     /// GFLOP/s of the fastest iteration: what counts for a peak.
-    fn best_gflops(&self) -> Option<f64> {
+    pub fn best_gflops(&self) -> Option<f64> {
         self.flops.map(|flops| flops / self.ms.fastest / 1e6)
     }
 }
@@ -203,16 +189,16 @@ pub fn timing(workload: Workload, choice: DeviceChoice, repeat: Repeat) -> anyho
         "`{name}` is timed on a GPU alone, and `{choice}` is none\nhint: `--device wgpu`, or another workload"
     );
     Ok(match workload {
-        Workload::Sgemm => sgemm(repeat),
-        Workload::Layer => layer(repeat),
-        Workload::LayerGemm => layer_gemm(repeat),
-        Workload::ModelStep => model_step(&device, repeat)?,
-        Workload::VagramStep => vagram_step(&device, repeat)?,
-        Workload::SacUpdate => sac_update(&device, repeat),
+        Workload::Sgemm => workloads::sgemm(repeat),
+        Workload::Layer => workloads::layer(repeat),
+        Workload::LayerGemm => workloads::layer_gemm(repeat),
+        Workload::ModelStep => workloads::model_step(&device, repeat)?,
+        Workload::VagramStep => workloads::vagram_step(&device, repeat)?,
+        Workload::SacUpdate => workloads::sac_update(&device, repeat),
         Workload::Rollout10k5 => rollout::run(&device, [10_000, 5], repeat),
         Workload::Rollout100k1 => rollout::run(&device, [100_000, 1], repeat),
         Workload::Rollout100k5 => rollout::run(&device, [100_000, 5], repeat),
-        Workload::PendulumMbpo => pendulum_mbpo(choice)?,
+        Workload::PendulumMbpo => workloads::pendulum_mbpo(choice)?,
         Workload::Launch => launch::run(&device, false, repeat),
         Workload::LaunchScalar => launch::run(&device, true, repeat),
     })
@@ -227,7 +213,7 @@ pub enum Repeat<'a> {
     Watched(&'a dyn Watch, usize),
 }
 
-/// What watches an iteration.
+/// An observer of one iteration.
 pub trait Watch {
     /// Runs the iteration, which is so many steps.
     fn watch(&self, steps: f64, iteration: &mut dyn FnMut());
@@ -263,7 +249,7 @@ pub fn time(repeat: Repeat, at_least: usize, per: f64, mut iteration: impl FnMut
 }
 
 /// Steps that are timed as one iteration: a device that works behind the host's back is waited for at their end.
-fn together(device: &Device, repeat: Repeat) -> usize {
+pub fn together(device: &Device, repeat: Repeat) -> usize {
     match repeat {
         _ if host::is_host(device) => 1,
         Repeat::For(seconds) => {
@@ -282,197 +268,4 @@ pub fn wait(device: &Device) {
     if !host::is_host(device) {
         device.sync().expect("a device that answers");
     }
-}
-
-fn normals(name: &str, rows: usize, columns: usize) -> Vec<f32> {
-    Stream::new(0, name).normals(0, rows, columns)
-}
-
-pub fn batch(rows: usize) -> Batch {
-    Batch {
-        rows,
-        obs: normals("obs", rows, OBS),
-        action: normals("action", rows, ACT).into_iter().map(f32::tanh).collect(),
-        reward: normals("reward", rows, 1),
-        next_obs: normals("next_obs", rows, OBS),
-        not_terminated: vec![1.0; rows],
-    }
-}
-
-/// C ← A B, row-major, `[m, k]` by `[k, n]`.
-fn product([m, n, k]: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], parallel: gemm::Parallelism) {
-    assert!(a.len() == m * k && b.len() == k * n && c.len() == m * n, "row-major matrices");
-    let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
-    let [of_a, of_b, of_c] = [k, n, n].map(|row| row as isize);
-    // Safety: the matrices have these sizes.
-    #[allow(unsafe_code)]
-    unsafe {
-        gemm::gemm(m, n, k, c, 1, of_c, false, a, 1, of_a, b, 1, of_b, 0.0, 1.0, false, false, false, parallel);
-    }
-}
-
-/// The faster of two sizes.
-fn sgemm(repeat: Repeat) -> Timing {
-    let half = match repeat {
-        Repeat::For(seconds) => Repeat::For(seconds / 2.0),
-        watched @ Repeat::Watched(..) => watched,
-    };
-    let of_size = |n: usize| {
-        let (a, b, mut c) = (normals("a", n, n), normals("b", n, n), vec![0.0_f32; n * n]);
-        let parallel = gemm::Parallelism::Rayon(rayon::current_num_threads());
-        let ms = time(half, 5, 1.0, || product([n; 3], &a, &b, &mut c, parallel));
-        Timing { ms, flops: Some(2.0 * (n as f64).powi(3)), transitions: None }
-    };
-    let [small, large] = [1024, 2048].map(of_size);
-    if small.best_gflops() > large.best_gflops() { small } else { large }
-}
-
-/// Rows and width of the layer.
-const LAYER: [usize; 2] = [256, 200];
-
-fn layer(repeat: Repeat) -> Timing {
-    let [rows, width] = LAYER;
-    let shape = Shape {
-        members: 1,
-        inputs: width,
-        hidden: vec![],
-        outputs: width,
-        activation: Activation::Identity,
-        layer_norm: false,
-        normalized_features: false,
-    };
-    let layout = Layout::new(shape);
-    let (weights, x) = (normals("weights", layout.parameters(), 1), normals("x", rows, width));
-    let (mut y, mut scratch) = (vec![0.0; rows * width], Scratch::default());
-    let ms = time(repeat, 50, 1.0, || cpu::infer(&layout, &weights, &x, &mut y, &mut scratch));
-    Timing { ms, flops: Some((2 * rows * width * width) as f64), transitions: None }
-}
-
-fn layer_gemm(repeat: Repeat) -> Timing {
-    let [rows, width] = LAYER;
-    let (weights, x, mut y) = (normals("weights", width, width), normals("x", rows, width), vec![0.0; rows * width]);
-    let ms = time(repeat, 50, 1.0, || product([rows, width, width], &x, &weights, &mut y, gemm::Parallelism::None));
-    Timing { ms, flops: Some((2 * rows * width * width) as f64), transitions: None }
-}
-
-/// Operations of a gradient step of the ensemble: forward, and backward less the first layer's input gradient.
-fn model_flops(outputs: usize) -> f64 {
-    let weights = (OBS + ACT) * 200 + 3 * 200 * 200 + 200 * outputs;
-    (2 * ROWS * 7 * (3 * weights - (OBS + ACT) * 200)) as f64
-}
-
-/// Operations of `model_step`.
-pub fn flops_of_a_model_step() -> f64 {
-    model_flops(2 * (OBS + 1))
-}
-
-/// A trainer under a loss, and its configuration.
-fn trainer(loss: &str, device: &Device) -> anyhow::Result<Trainer> {
-    let config = ModelConfig {
-        loss: LossConfig { add_mse_until: 0, ..LossConfig::named(loss) },
-        fit: FitConfig { holdout: HOLDOUT, batch: ROWS, decay: 1e-5, ..FitConfig::default() },
-        ..ModelConfig::default()
-    };
-    let loss = config.loss.choose(&loss::shipped())?.0;
-    Ok(Trainer::new(&config, loss, [OBS, ACT], 0, device))
-}
-
-fn model_step(device: &Device, repeat: Repeat) -> anyhow::Result<Timing> {
-    let agent = Sac::new(&SacConfig::default(), [OBS, ACT], 0, device);
-    let mut trainer = trainer("mle", device)?;
-    let view = agent.values(ValueHeads::All, false);
-    let mut fit = trainer.begin(&batch(REPLAY), &*view, 0, 0);
-    let steps = together(device, repeat);
-    let ms = time(repeat, 50 / steps, steps as f64, || {
-        (0..steps).for_each(|_| drop(trainer.gradient_step(&mut fit, &*view)));
-        wait(device);
-    });
-    Ok(Timing { ms, flops: Some(flops_of_a_model_step()), transitions: None })
-}
-
-fn vagram_step(device: &Device, repeat: Repeat) -> anyhow::Result<Timing> {
-    let agent = Sac::new(&SacConfig::default(), [OBS, ACT], 0, device);
-    let mut trainer = trainer("vagram", device)?;
-    let (rows, steps) = (batch(REPLAY), EPOCHS * (REPLAY / ROWS));
-    let mut call = 0;
-    let ms = time(repeat, 3, steps as f64, || {
-        let view = agent.values(ValueHeads::All, false);
-        let mut fit = trainer.begin(&rows, &*view, call, 0);
-        (0..steps).for_each(|_| drop(trainer.gradient_step(&mut fit, &*view)));
-        wait(device);
-        call += 1;
-    });
-    Ok(Timing { ms, flops: Some(model_flops(OBS + 1)), transitions: None })
-}
-
-/// Fixed normals for every update, so that the timing leaves out their drawing.
-struct Drawn {
-    /// By stream: on the device, and in host memory.
-    normals: [(&'static str, Tensor<2>, Vec<f32>); 2],
-}
-
-impl Drawn {
-    fn new(streams: &[&'static str], device: &Device) -> Self {
-        let of = |stream: &'static str, name: &str| {
-            let normals = normals(name, ROWS, ACT);
-            (stream, tensors::from_vec(normals.clone(), [ROWS, ACT], device), normals)
-        };
-        Self { normals: [of(streams[0], "noise_next"), of(streams[1], "noise")] }
-    }
-
-    fn of(&self, name: &str) -> &(&'static str, Tensor<2>, Vec<f32>) {
-        self.normals.iter().find(|(stream, ..)| *stream == name).expect("a stream that SAC draws")
-    }
-}
-
-impl Noise for Drawn {
-    fn normals(&self, name: &'static str, _: [usize; 2], _: &Device) -> Tensor<2> {
-        self.of(name).1.clone()
-    }
-
-    fn normals_into(&self, name: &'static str, _: [usize; 2], out: &mut Vec<f32>) {
-        out.clone_from(&self.of(name).2);
-    }
-
-    fn words(&self, _: &'static str, rows: usize) -> Vec<u32> {
-        vec![0; rows]
-    }
-}
-
-fn sac_update(device: &Device, repeat: Repeat) -> Timing {
-    let mut agent = Sac::new(&SacConfig::default(), [OBS, ACT], 0, device);
-    let (batch, noise) = (batch(ROWS), Drawn::new(agent.noise_streams(), device));
-    let updates = together(device, repeat);
-    let ms = if host::is_host(device) {
-        time(repeat, 50, 1.0, || {
-            agent.update(Update { batch: BatchRef::Host(&batch), noise: &noise, dynamics: None });
-        })
-    } else {
-        // As in a run: the batch and its noise are on the device already.
-        let batch = TensorBatch::new(&batch, [OBS, ACT], device);
-        time(repeat, 50 / updates, updates as f64, || {
-            for _ in 0..updates {
-                agent.update(Update { batch: BatchRef::Device(&batch), noise: &noise, dynamics: None });
-            }
-            wait(device);
-        })
-    };
-    let actor = OBS * 256 + 256 * 256 + 256 * 2 * ACT;
-    let critic = (OBS + ACT) * 256 + 256 * 256 + 256;
-    // The actor once at s' and trained at s; two critics at s', trained at s, and passed through.
-    let flops = (2 * ROWS * (actor * (1 + 3) + 2 * critic * (1 + 3 + 2))) as f64;
-    Timing { ms, flops: Some(flops), transitions: None }
-}
-
-fn pendulum_mbpo(device: DeviceChoice) -> anyhow::Result<Timing> {
-    let started = Instant::now();
-    let config = Config { device, ..toml::from_str(include_str!("pendulum_mbpo.toml"))? };
-    let (mut run, mut records) = (Run::new(&config)?, Vec::new());
-    while !run.is_done() {
-        run.advance(&mut records)?;
-        records.clear();
-    }
-    ensure!(run.env_step() == config.training.env_steps, "the run ended at step {}", run.env_step());
-    let ms = started.elapsed().as_secs_f64() * 1e3 / config.training.env_steps as f64;
-    Ok(Timing { ms: Milliseconds { fastest: ms, p10: ms, median: ms, p90: ms }, flops: None, transitions: None })
 }

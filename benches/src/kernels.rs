@@ -87,7 +87,7 @@ mod watched {
         microseconds: f64,
     }
 
-    /// What was launched while an iteration ran.
+    /// The launches of one iteration.
     #[derive(Default)]
     pub struct Watched {
         launches: Arc<Launches>,

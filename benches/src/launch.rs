@@ -1,4 +1,5 @@
-//! What a launch costs on a GPU: thousands of launches of one thread that writes one number, and one wait at their end.
+//! The cost of a launch on a GPU: the time of thousands of launches of a kernel with one thread, over their number. The host
+//! waits once, after the last.
 //!
 //! A launch whose scalar argument is not that of the launch before also takes a staging buffer: what `launch_scalar` takes
 //! more than `launch`.

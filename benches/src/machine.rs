@@ -68,7 +68,7 @@ pub fn adapter(choice: DeviceChoice) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a device says of itself.
+/// The bounds of a device's kernels and memory, and the clock that times it, in one line.
 #[cfg(feature = "wgpu")]
 fn limits(device: &burn::tensor::Device) -> String {
     let client = foresee_nn::cube::tensor::empty(&[1], device).client;

@@ -1,8 +1,9 @@
 //! Fixed workloads: how fast the parts are, and how well the shipped configs learn.
 //!
-//! * [`compute`]: a model step, a VaGraM step, a SAC update, a real step of a whole run, timed.
-//! * [`rollout`]: imagined rollouts, timed.
-//! * [`launch`], [`kernels`]: what a launch costs on a GPU; which kernels a workload launches there.
+//! * [`compute`]: the list of workloads, the clock, and the table.
+//! * [`workloads`]: a model step, a VaGraM step, a SAC update, a real step of a whole run.
+//! * [`rollout`]: imagined rollouts.
+//! * [`launch`], [`kernels`]: the cost of a launch on a GPU; the kernels that a workload launches there.
 //! * [`profile`]: where the time of a model step goes.
 //! * [`learn`], [`report`]: shipped configs over seeds, as the tables and curves that `docs/results/` holds.
 //! * [`machine`]: what the numbers were measured on.
@@ -15,6 +16,7 @@ mod machine;
 mod profile;
 mod report;
 mod rollout;
+mod workloads;
 
 use std::path::PathBuf;
 

@@ -9,8 +9,9 @@ use foresee_core::Stream;
 use foresee_nn::cpu::{self, Activation, AdamRule, LANES, Layout, Shape, Tape, Tapes, Weights, team};
 use foresee_nn::device::DeviceChoice;
 
-use crate::compute::{Repeat, Workload, flops_of_a_model_step, time, timing};
+use crate::compute::{Repeat, Workload, time, timing};
 use crate::machine;
+use crate::workloads::flops_of_a_model_step;
 
 const MEMBERS: usize = 7;
 const PANELS: usize = 256 / LANES;

@@ -9,7 +9,8 @@ use foresee_dyna::rollout::{Form, Imagination, Rollout};
 use foresee_world_model::Ensemble;
 use foresee_world_model::config::{EnsembleConfig, Head};
 
-use crate::compute::{ACT, OBS, Repeat, Timing, batch, time};
+use crate::compute::{Repeat, Timing, time};
+use crate::workloads::{ACT, OBS, batch};
 
 /// Weights of the networks that a transition passes through: the actor and one member.
 const WEIGHTS: usize = OBS * 256 + 256 * 256 + 256 * 2 * ACT + (OBS + ACT) * 200 + 3 * 200 * 200 + 200 * 2 * (OBS + 1);

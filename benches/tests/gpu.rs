@@ -30,7 +30,7 @@ mod world_model_on_wgpu;
 
 // Tests inside `foresee_nn`, which say `crate` for it.
 
-/// What those modules find beside them.
+/// The module that the tests inside `foresee_nn` call `crate::cube`.
 mod cube {
     pub use foresee_nn::cube::{CubeTensor, tensor};
 }

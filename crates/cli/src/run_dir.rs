@@ -32,7 +32,7 @@ const FORMAT: &str = "# foresee config, format 2";
 /// An open, locked folder.
 pub struct RunDir {
     path: PathBuf,
-    /// Whether the config in force is on disk in an older format.
+    /// The newest config file has an older format.
     outdated: bool,
     _lock: File,
 }
@@ -75,7 +75,7 @@ impl RunDir {
         Ok((Self { path: path.to_owned(), outdated, _lock: lock }, setup))
     }
 
-    /// Whether the config in force is on disk in an older format, and has to be written anew.
+    /// True if the newest config file has an older format: the caller then writes the config in force to a new file.
     pub fn is_outdated(&self) -> bool {
         self.outdated
     }
@@ -219,7 +219,7 @@ fn config_text(config: &Config) -> String {
     format!("{FORMAT}\n{text}")
 }
 
-/// Whether an override sets `model.loss.add_mse_until`, by itself or with its table.
+/// True if an override assigns `model.loss.add_mse_until`, or a table that contains it.
 fn sets_add_mse_until(text: &str) -> bool {
     let key = text.split('=').next().unwrap_or_default().trim();
     ["model", "model.loss", "model.loss.add_mse_until"].contains(&key)

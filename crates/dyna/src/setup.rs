@@ -93,15 +93,17 @@ impl Config {
         let numbers = largest as usize / size_of::<f32>();
         let bound = format!("`device={}` takes at most {} an array", self.device, megabytes(numbers));
 
-        // The mirror of the real rows doubles; a fit has arrays of inputs and targets.
-        let row = obs_dim + action_dim.max(1);
-        let real = (t.env_steps as usize).checked_next_power_of_two().unwrap_or(usize::MAX);
-        let most_real = (numbers / row).checked_ilog2().map_or(0, |power| 1_usize << power);
+        // The mirror of the real rows doubles; a fit has arrays of its inputs and targets.
+        let (width, real) = (obs_dim.max(action_dim), t.env_steps as usize);
+        let of_fit = if self.algo == Algo::ModelFree { width } else { obs_dim + action_dim.max(1) };
+        let mirrored = (numbers / width).checked_ilog2().map_or(0, |power| 1_usize << power);
+        let most_real = mirrored.min(numbers / of_fit);
         if real > most_real {
+            let mirror = real.checked_next_power_of_two().unwrap_or(usize::MAX).saturating_mul(width);
             return Some(format!(
                 "`training.env_steps` is {}: the real transitions come to {} an array, and {bound}\nhint: at most {most_real} steps there, or `device=cpu`",
                 t.env_steps,
-                megabytes(real.saturating_mul(row)),
+                megabytes(mirror.max(real.saturating_mul(of_fit))),
             ));
         }
         if self.algo == Algo::ModelFree {
@@ -110,12 +112,11 @@ impl Config {
         let capacity = |step| r.capacity(step, every, t.epoch_length);
         let (first, last) = (capacity(0), capacity(t.env_steps));
         let rows = first.max(last);
-        let width = obs_dim.max(action_dim);
         if rows.saturating_mul(width) > numbers {
             let per_start = rows / r.starts_per_step;
             let starts = numbers / width / per_start.max(1);
             let fewer = match starts {
-                0 => "lower `rollout.horizon` or `rollout.retain`, or raise `model.fit.every`'s share of `training.epoch_length`".into(),
+                0 => "lower `rollout.horizon` or `rollout.retain`".into(),
                 starts => format!("at most {starts} there, or lower `rollout.horizon` or `rollout.retain`"),
             };
             return Some(format!(
@@ -292,8 +293,10 @@ mod tests {
         config.algo = Algo::ModelFree;
         assert_eq!(config.outgrows(HUMANOID.0, LARGEST), None);
         config.training.env_steps = 20_000_000;
-        let message = config.outgrows(HUMANOID.0, LARGEST).expect("62 numbers of each");
-        assert!(message.contains("at most 8388608 steps there"), "{message}");
+        let message = config.outgrows(HUMANOID.0, LARGEST).expect("a mirror of 33554432 rows");
+        assert!(message.contains("6040 MB an array") && message.contains("at most 8388608 steps there"), "{message}");
+        config.training.env_steps = 8_388_608;
+        assert_eq!(config.outgrows(HUMANOID.0, LARGEST), None);
 
         let mut config: Config = toml::from_str(HUMANOID.1).unwrap();
         (config.rollout.horizon, config.rollout.retain) = (crate::schedule::Schedule::Constant(1.0), 1);

@@ -20,7 +20,7 @@ use foresee_world_model::DeviceTransitions;
 
 use super::Source;
 
-/// Numbers that are sent or read back at once, at most: a buffer of the device's memory holds them meanwhile.
+/// Numbers of one upload or reading, at most: 16 MB, which take a buffer of their own on the device meanwhile.
 const PART: usize = 4 << 20;
 
 /// Rows of `width` numbers in a part, at least one.
@@ -115,8 +115,8 @@ impl DeviceRows {
         (client.clone(), cubecl::calculate_cube_count_elemwise(&client, units, dim), dim)
     }
 
-    /// Writes some rows of the host at `at`, `at + 1`, …, going on at 0 behind the last: one upload and one launch for each
-    /// [`PART`] of them.
+    /// Writes some rows of the host at `at`, `at + 1`, …, going on at 0 behind the last: one upload and one launch for every
+    /// 16 MB of them.
     #[track_caller]
     pub fn write(&mut self, at: usize, rows: &Batch, range: Range<usize>) {
         let (count, capacity) = (range.len(), self.capacity());
@@ -127,7 +127,7 @@ impl DeviceRows {
         }
     }
 
-    /// Fewer than [`PART`] of them, and at least one.
+    /// At least one row, in one upload and one launch.
     fn write_part(&mut self, at: usize, rows: &Batch, range: Range<usize>) {
         let [obs_dim, action_dim] = self.dims();
         let (count, capacity, width) = (range.len(), self.capacity(), self.width());
@@ -160,7 +160,7 @@ impl DeviceRows {
         }
     }
 
-    /// The first `count` rows, read back to the host by [`PART`].
+    /// The first `count` rows, read back to the host 16 MB of a field at a time.
     #[must_use]
     pub fn read(&self, count: usize) -> Batch {
         let wide = |all: &Tensor<2>| {
