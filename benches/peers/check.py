@@ -3,7 +3,8 @@
     python check.py
 
 Every form and layout makes three steps on the same batch, in double precision: in single precision the sign of a tiny
-gradient, and with it a step of Adam, is left to rounding. Prints the largest differences and fails above 1e-8.
+gradient, and with it a step of Adam, is left to rounding. Prints the largest differences and fails above 1e-8. The
+update recorded from a reference implementation is read where `FORESEE_FIXTURES` names a folder with `agents.json`.
 """
 
 import common
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 
 import data
+import check_dh
 import check_rollout
 import jax_peer as on_jax
 import torch_nets as on_torch
@@ -204,6 +206,7 @@ def main() -> int:
 
     check_rollout.steps(layouts, compare)
     failures.extend(check_rollout.draws())
+    failures.extend(check_dh.all_checks(compare))
     return len(failures)
 
 

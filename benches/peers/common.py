@@ -37,11 +37,27 @@ AGENT_LR = 3e-4
 DISCOUNT = 0.99
 TAU = 0.005
 
+#: Of the agent that learns through the model (DHMBPO): steps of the model, critics, how many of their targets count,
+#: and the model's members, each of which moves one block of rows a step.
+HORIZON = 5
+CRITICS = 5
+TARGET_CRITICS = 2
+BLOCKS = 8
+LONG_DISCOUNT = 0.995
+LAYER_NORM_EPS = 1e-5
+#: Quantiles of the rewards that bound the critics' values, and how far the bounds move an update.
+QUANTILES = (0.01, 0.99)
+BOUNDS_RATE = 3e-4
+#: Imagined states that updates start from.
+POOL = 51_200
+
 GEMM_SIZES = (1024, 2048)
+#: A product whose matrices stay in the cache, about the size of an update's.
+GEMM_SMALL = 256
 #: Starts and horizon by workload.
 ROLLOUTS = {"rollout_10k_5": (10_000, 5), "rollout_100k_1": (100_000, 1), "rollout_100k_5": (100_000, 5)}
-#: Workloads for GPUs: on the CPU they are timed if they are named.
-IF_NAMED = ("rollout_100k_5",)
+#: Workloads that are timed if they are named: one for GPUs, and the small product.
+IF_NAMED = ("rollout_100k_5", "sgemm_256")
 #: Rows a member of rollouts that go tile by tile, for activations that stay in the cache.
 TILE = 286
 #: In the name of variants that spare themselves the draw of members: shown, but not compared.
@@ -62,6 +78,23 @@ def sac_flops() -> int:
     return 2 * ROWS * (actor * (1 + 3) + 2 * critic * (1 + 3 + 2))
 
 
+def dh_flops(critic_only: bool = False) -> int:
+    """Of one update of the agent that learns through the model.
+
+    The actor at s_0 to s_5 and one member a step, forward; two targets at s_5; the critics trained at s_0. Then the
+    critics at s_5 forward and to their inputs, and back through members and actor; the members' weights stay.
+    """
+    actor = OBS * 256 + 256 * 256 + 256 * 2 * ACT
+    critic = INPUTS * 256 + 256 * 256 + 256
+    sizes = [INPUTS, *HIDDEN, 2 * TARGETS]
+    member = sum(i * o for i, o in zip(sizes, sizes[1:]))
+    weights = (HORIZON + 1) * actor + HORIZON * member + TARGET_CRITICS * critic
+    weights += CRITICS * (3 * critic - INPUTS * 256)
+    if not critic_only:
+        weights += CRITICS * 2 * critic + HORIZON * member + (HORIZON + 1) * 2 * actor - OBS * 256
+    return 2 * ROWS * weights
+
+
 def rollout_flops(starts: int, horizon: int) -> int:
     """Of all transitions: the actor and one member forward."""
     nets = ([OBS, *AGENT_HIDDEN, 2 * ACT], [INPUTS, *HIDDEN, 2 * TARGETS])
@@ -70,6 +103,7 @@ def rollout_flops(starts: int, horizon: int) -> int:
 
 #: Floating-point operations of one iteration; `sgemm` depends on its size.
 FLOPS = {"model_step": model_flops(2 * TARGETS), "vagram_step": model_flops(TARGETS), "sac_update": sac_flops()}
+FLOPS |= {"dh_update": dh_flops(), "dh_critic_update": dh_flops(critic_only=True), "sgemm_256": 2 * GEMM_SMALL**3}
 FLOPS |= {workload: rollout_flops(*size) for workload, size in ROLLOUTS.items()}
 
 
@@ -157,8 +191,8 @@ class Worker:
             self.built[key] = runner
         runner = self.built[key]
         result = measure(runner, seconds)
-        # The rate of `sgemm` is a peak, so it is the best call's; every other rate is the median's.
-        basis = result["min_ms" if workload == "sgemm" else "median_ms"]
+        # The rate of a product is a peak, so it is the best call's; every other rate is the median's.
+        basis = result["min_ms" if workload.startswith("sgemm") else "median_ms"]
         flops = runner.flops or FLOPS[workload]
         head = {"program": self.program, "workload": workload, "variant": variant}
         return head | result | {"threads": self.threads, "gflops": flops / basis / 1e6}
@@ -174,14 +208,14 @@ class Worker:
     def table(self, workloads: list[str], seconds: float) -> None:
         """Times the named workloads and prints a table."""
         print(f"{self.program} {self.version}, {self.threads} threads")
-        print(f"{'workload':<14} {'variant':<42} {'median ms':>10} {'p10':>9} {'p90':>9} {'GFLOP/s':>8}")
+        print(f"{'workload':<16} {'variant':<42} {'median ms':>10} {'p10':>9} {'p90':>9} {'GFLOP/s':>8}")
         for workload in workloads or [name for name in self.variants if name not in IF_NAMED]:
             for variant in self.variants[workload]:
                 r = self.answer({"workload": workload, "variant": variant, "seconds": seconds})
                 numbers = r.get("error") or (
                     f"{r['median_ms']:>10.3f} {r['p10_ms']:>9.3f} {r['p90_ms']:>9.3f} {r['gflops']:>8.1f}"
                 )
-                print(f"{workload:<14} {variant:<42} {numbers}", flush=True)
+                print(f"{workload:<16} {variant:<42} {numbers}", flush=True)
 
 
 def arguments(description: str | None) -> argparse.Namespace:

@@ -1,7 +1,7 @@
 """Runs our programs and the peers' in turn on the same cores, and prints how their times compare.
 
     python benches/peers/compare.py --bench target/release/foresee-benches [--rounds 5] [--seconds 2]
-        [--workloads sgemm,model_step,vagram_step,sac_update,rollout_10k_5,rollout_100k_1]
+        [--workloads sgemm,model_step,vagram_step,sac_update,dh_update,dh_critic_update,rollout_10k_5,rollout_100k_1]
         [--end-to-end [--runs 1]] [--out results.json]
 
 Every variant of the peers is warmed up once; those more than half again as slow as their program's best are left out
@@ -26,7 +26,8 @@ from report import End, Entry, Rollout, environment, markdown
 
 HERE = Path(__file__).resolve().parent
 PEERS = ("jax", "torch")
-WORKLOADS = ("sgemm", "model_step", "vagram_step", "sac_update", *common.ROLLOUTS)
+WORKLOADS = ("sgemm", "sgemm_256", "model_step", "vagram_step", "sac_update", "dh_update", "dh_critic_update")
+WORKLOADS += tuple(common.ROLLOUTS)
 BY_DEFAULT = tuple(name for name in WORKLOADS if name not in common.IF_NAMED)
 #: A variant this many times slower than its program's best is not measured again.
 SLOWER = 1.5

@@ -7,7 +7,10 @@ import zlib
 
 import numpy as np
 
-from common import ACT, AGENT_HIDDEN, HIDDEN, INPUTS, MEMBERS, OBS, REPLAY, ROWS, STEPS_AN_EPOCH, TARGETS
+from common import (
+    ACT, AGENT_HIDDEN, BLOCKS, CRITICS, HIDDEN, HORIZON, INPUTS, LOGVAR_BOUNDS, MEMBERS, OBS, POOL, REPLAY, ROWS,
+    STEPS_AN_EPOCH, TARGET_CRITICS, TARGETS,
+)  # fmt: skip
 
 #: Of all arrays. `check.py` compares in double precision, where no rounding flips the sign of a small gradient.
 DTYPE: type = np.float32
@@ -77,6 +80,50 @@ def agent_rows(rows: int) -> dict[str, np.ndarray]:
         "reward": normals("agent/reward", rows, 1),
         "next_obs": normals("agent/next_obs", rows, OBS),
         "not_terminated": np.ones((rows, 1), DTYPE),
+    }
+
+
+# The agent that learns through the model.
+
+
+def dh_world(members: int = BLOCKS) -> dict[str, np.ndarray | Layers]:
+    """The model: members, bounds of the log-variance, and the normalisers of states and of (change, reward).
+
+    States around Hopper's upright one, some of which end by its rule, and small changes.
+    """
+    mean, std = np.zeros(OBS, DTYPE), np.ones(OBS, DTYPE)
+    mean[0], std[0], std[1] = 1.25, 0.25, 0.25
+    low, high = LOGVAR_BOUNDS
+    return {
+        "net": stacked_parameters([INPUTS, *HIDDEN, 2 * TARGETS], members, "dh/members"),
+        "min_logvar": np.full(TARGETS, low, DTYPE),
+        "max_logvar": np.full(TARGETS, high, DTYPE),
+        "obs_mean": mean,
+        "obs_std": std,
+        "target_mean": np.concatenate([np.zeros(OBS, DTYPE), np.ones(1, DTYPE)]),
+        "target_std": np.concatenate([DTYPE(0.1) * std, np.full(1, 0.5, DTYPE)]),
+    }
+
+
+def dh_starts(rows: int) -> np.ndarray:
+    """Normalised states, `[rows, O]`."""
+    return DTYPE(0.5) * normals("dh/starts", rows, OBS)
+
+
+def dh_pool() -> np.ndarray:
+    """Normalised states that updates draw their starts from."""
+    return dh_starts(POOL)
+
+
+def dh_draws(members: int = BLOCKS) -> dict[str, np.ndarray]:
+    """An update's draws: starts, normals of the actions and of the model, each block's member by step, two targets."""
+    rng = generator("dh/draws")
+    return {
+        "obs": dh_starts(ROWS),
+        "noise_action": normals("dh/action", HORIZON + 1, ROWS, ACT),
+        "noise_model": normals("dh/model", HORIZON, ROWS, OBS),
+        "members": np.stack([rng.permutation(members) for _ in range(HORIZON)]),
+        "pair": rng.permutation(CRITICS)[:TARGET_CRITICS],
     }
 
 

@@ -1,19 +1,32 @@
 """JAX's perceptrons, one or several at once, in either layout."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 import data
 
 Tree = Any
 
 
-def perceptron(layers: Tree, x: jax.Array, activation: Callable = jax.nn.relu) -> jax.Array:
+#: Of a perceptron's layer norms, for every linear layer the epsilon of the one before it, or none.
+Norms = Sequence[float | None]
+
+
+def layer_norm(x: jax.Array, eps: float) -> jax.Array:
+    """Mean 0 and variance 1 of every row, without weights."""
+    x = x - x.mean(-1, keepdims=True)
+    return x * lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + eps)
+
+
+def perceptron(layers: Tree, x: jax.Array, activation: Callable = jax.nn.relu, norms: Norms = ()) -> jax.Array:
     """Weights and biases layer by layer: `[.., I, O]` and `[.., O]`, batched where there are leading axes."""
     for n, (weight, bias) in enumerate(layers):
+        if norms and norms[n] is not None:
+            x = layer_norm(x, norms[n])
         x = jnp.matmul(x, weight) + bias
         x = activation(x) if n < len(layers) - 1 else x
     return x
@@ -31,9 +44,9 @@ def separate(layers: data.Layers) -> Tree:
     return [[(jnp.array(w[e]), jnp.array(b[e])) for w, b in zip(weights, biases)] for e in members]
 
 
-def outputs(net: Tree, x: jax.Array, activation: Callable) -> jax.Array:
+def outputs(net: Tree, x: jax.Array, activation: Callable, norms: Norms = ()) -> jax.Array:
     """`[E, B, I]`, or `[B, I]` for all, through either layout -> `[E, B, C]`."""
     if isinstance(net[0], tuple):
-        return perceptron(net, x, activation)
+        return perceptron(net, x, activation, norms)
     own = x if x.ndim == 3 else [x] * len(net)
-    return jnp.stack([perceptron(member, rows, activation) for member, rows in zip(net, own)])
+    return jnp.stack([perceptron(member, rows, activation, norms) for member, rows in zip(net, own)])

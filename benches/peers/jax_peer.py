@@ -6,7 +6,8 @@
 Layouts: `batched` (`stacked` critics), one batched product a layer; `7 dots` (`separate` critics), one product a layer
 and network, every network with parameters of its own.
 Ways: `jit`, one compiled step with donated state, dispatched ahead of its completion; `scan`, many steps in one
-compiled loop that gathers its own batches. The rollouts' ways are in `jax_rollout.py`.
+compiled loop that gathers its own batches. The rollouts' ways are in `jax_rollout.py`, those of the agent that learns
+through the model in `jax_dh.py`.
 """
 
 import os
@@ -31,10 +32,11 @@ import optax
 from jax import lax
 
 import data
+import jax_dh
 import jax_rollout
 from common import (
-    ACT, AGENT_LR, BOUNDS_WEIGHT, DISCOUNT, EPOCHS, GEMM_SIZES, LOGVAR_BOUNDS, MEMBERS, MODEL_LR, REPLAY, ROWS,
-    ROLLOUTS, STEPS_AN_EPOCH, TARGETS, TAU, WEIGHT_DECAY, Runner, Variants,
+    ACT, AGENT_LR, BOUNDS_WEIGHT, DISCOUNT, EPOCHS, GEMM_SIZES, GEMM_SMALL, LOGVAR_BOUNDS, MEMBERS, MODEL_LR, REPLAY,
+    ROWS, ROLLOUTS, STEPS_AN_EPOCH, TARGETS, TAU, WEIGHT_DECAY, Runner, Variants,
 )  # fmt: skip
 from jax_nets import Tree, batched, outputs, perceptron, separate
 
@@ -298,6 +300,9 @@ def variants() -> Variants:
             for way, scan in {"jit": False, "scan of an epoch": True}.items()
             for name, layout in layouts.items()
         },
+        "dh_update": jax_dh.variants(critic_only=False),
+        "dh_critic_update": jax_dh.variants(critic_only=True),
+        "sgemm_256": {"jit": partial(gemm, GEMM_SMALL)},
     } | {workload: jax_rollout.variants(workload, layouts) for workload in ROLLOUTS}
 
 

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 import data
+import torch_dh
 import torch_rollout
-from common import EPOCHS, GEMM_SIZES, ROLLOUTS, ROWS, STEPS_AN_EPOCH, TARGETS, Runner, Variants
+from common import EPOCHS, GEMM_SIZES, GEMM_SMALL, ROLLOUTS, ROWS, STEPS_AN_EPOCH, TARGETS, Runner, Variants
 from torch_nets import Actor, Critic, Ensemble, Sac, model_adam, value_weights
 from torch_whole import WholeUpdate
 
@@ -133,6 +134,9 @@ def variants() -> Variants:
             for way, compiled in ways.items()
             for form in ("baddbmm", "addmm")
         },
+        "dh_update": torch_dh.variants(critic_only=False),
+        "dh_critic_update": torch_dh.variants(critic_only=True),
+        "sgemm_256": {"torch": partial(gemm, GEMM_SMALL), "numpy": partial(gemm_numpy, GEMM_SMALL)},
     } | {workload: torch_rollout.variants(workload) for workload in ROLLOUTS}
 
 

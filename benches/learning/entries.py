@@ -1,0 +1,260 @@
+"""The list of wanted runs: groups of methods over seeds, and published numbers beside them.
+
+    [[group]]                       # a table and a drawing
+    name = "hopper"                 # a folder's name
+    title = "Hopper-v5"
+    at = [10000, 25000, 50000]      # steps of the table's columns
+    frames = 1                      # frames of a step: where it is more, `at` and points count frames
+
+    [[group.run]]                   # a method: a row of the table
+    method = "dhmbpo-mle"           # a folder's name
+    config = "configs/dhmbpo/hopper.toml"
+    set = ["model.loss.kind=mle"]   # overrides; the runner sets `seed` and `threads`
+    seeds = [0, 1, 2]
+    priority = 1                    # the least comes first; 5 if it is not given
+
+    [[group.anchor]]                # a row of published numbers
+    name = "DHMBPO"
+    source = "its authors' result files, 8 seeds"
+    seeds = 8
+    points = [[10000, 595, 347]]    # step, mean over seeds, their standard deviation
+    interpolated = [25000]          # steps of the points that lie between published ones
+
+A method may stand in several entries of one group, with the same config and overrides: further seeds, of another
+priority.
+"""
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PRIORITY = 5
+#: Real steps of a run whose config and overrides leave them out: the program's own default.
+ENV_STEPS = 100_000
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+#: Keys that a run's identity does not depend on: the runner sets the first two, and a longer run contains a shorter
+#: one.
+APART = ("seed", "threads", "training.env_steps")
+
+
+class Refused(Exception):
+    """A user's mistake: one message, with a hint."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One run of one seed."""
+
+    group: str
+    method: str
+    config: str
+    overrides: tuple[str, ...]
+    seed: int
+    #: Priority, then the seed's place in its entry, then the entry's place in the list.
+    rank: tuple[int, int, int]
+
+    @property
+    def name(self) -> str:
+        """`hopper/dhmbpo-mle/seed-0`: its folder under the work folder, and its file under the results."""
+        return f"{self.group}/{self.method}/seed-{self.seed}"
+
+
+@dataclass
+class Row:
+    """A method with all its seeds."""
+
+    method: str
+    config: str
+    overrides: tuple[str, ...]
+    seeds: list[int]
+
+
+@dataclass
+class Anchor:
+    """Published numbers."""
+
+    name: str
+    source: str
+    seeds: int
+    #: By step: mean over seeds, and their standard deviation where it is known.
+    points: dict[int, tuple[float, float | None]]
+    interpolated: frozenset[int] = frozenset()
+
+
+@dataclass
+class Group:
+    """Runs and published numbers of one table."""
+
+    name: str
+    title: str
+    at: list[int]
+    frames: int = 1
+    rows: list[Row] = field(default_factory=list)
+    anchors: list[Anchor] = field(default_factory=list)
+
+
+@dataclass
+class WantedList:
+    """The whole list."""
+
+    path: Path
+    groups: list[Group]
+    runs: list[Wanted]
+
+
+def key_of(override: str) -> str:
+    """The dotted name that an override assigns."""
+    return override.split("=", 1)[0].strip()
+
+
+def identity(overrides: tuple[str, ...] | list[str]) -> list[str]:
+    """The overrides that tell one experiment from another."""
+    return sorted(text for text in overrides if key_of(text) not in APART)
+
+
+def read(path: Path) -> WantedList:
+    """The list in a file; `Refused` for whatever is wrong with it."""
+    try:
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+    except FileNotFoundError:
+        raise Refused(f"there is no list `{path}`\nhint: name one by --wanted") from None
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Refused(f"cannot read the list `{path}`: {error}\nhint: benches/wanted.toml shows its form") from None
+    reader = Reader(path)
+    tables = reader.tables(content, "the list", {"group": list})
+    groups = [reader.group(table) for table in tables["group"]]
+    names = [group.name for group in groups]
+    for name in names:
+        if names.count(name) > 1:
+            raise reader.refused(f"two groups have the name `{name}`", "give one of them another name")
+    return WantedList(path, groups, sorted(reader.runs, key=lambda run: run.rank))
+
+
+class Reader:
+    """Checks tables, and collects the runs on its way."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.runs: list[Wanted] = []
+        self.entries = 0
+
+    def refused(self, what: str, hint: str) -> Refused:
+        """What is wrong, and what to do."""
+        return Refused(f"in `{self.path}`: {what}\nhint: {hint}")
+
+    def tables(
+        self, table: Any, where: str, needed: dict[str, type], optional: dict[str, type] | None = None
+    ) -> dict[str, Any]:
+        """The table, if it has these keys, with values of these types, and no others."""
+        if not isinstance(table, dict):
+            raise self.refused(f"{where} is no table", "benches/wanted.toml shows the list's form")
+        known = needed | (optional or {})
+        for key, value in table.items():
+            if key not in known:
+                raise self.refused(f"{where} has an unknown key `{key}`", f"it can have {', '.join(known)}")
+            kind = known[key]
+            if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+                raise self.refused(f"`{key}` of {where} is {value!r}", f"give a value of type {kind.__name__}")
+        for key in needed:
+            if key not in table:
+                raise self.refused(f"{where} has no `{key}`", "benches/wanted.toml shows the list's form")
+        return table
+
+    def folder(self, name: str, where: str) -> str:
+        """A name that is fit for a folder."""
+        if not NAME.fullmatch(name):
+            raise self.refused(f"`{name}` of {where} is no name of a folder", "letters, digits, dots and hyphens")
+        return name
+
+    def whole(self, values: list[Any], where: str) -> list[int]:
+        """Whole numbers, none negative."""
+        for value in values:
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise self.refused(f"{where} has {value!r}", "give whole numbers from 0 on")
+        return values
+
+    def group(self, table: Any) -> Group:
+        """A group with its rows and anchors."""
+        keys = {"run": list, "anchor": list, "title": str, "at": list, "frames": int}
+        table = self.tables(table, "a group", {"name": str}, keys)
+        name = self.folder(table["name"], "a group")
+        where = f"the group `{name}`"
+        frames = table.get("frames", 1)
+        if frames < 1:
+            raise self.refused(f"`frames` of {where} is {frames}", "give a whole number from 1 on")
+        group = Group(name, table.get("title", name), self.whole(table.get("at", []), f"`at` of {where}"), frames)
+        for entry in table.get("run", []):
+            self.row(group, entry, where)
+        group.anchors = [self.anchor(entry, where) for entry in table.get("anchor", [])]
+        return group
+
+    def row(self, group: Group, table: Any, where: str) -> None:
+        """An entry's runs, and its row, or its seeds in the row that is there."""
+        needed = {"method": str, "config": str, "seeds": list}
+        table = self.tables(table, f"a run of {where}", needed, {"set": list, "priority": int})
+        method = self.folder(table["method"], f"a run of {where}")
+        where = f"`{group.name}/{method}`"
+        seeds, overrides = self.whole(table["seeds"], f"`seeds` of {where}"), tuple(table.get("set", []))
+        for text in overrides:
+            if not isinstance(text, str) or "=" not in text or ";" in text or "\n" in text:
+                raise self.refused(f"`set` of {where} has {text!r}", "give texts KEY=VALUE without a semicolon")
+            if key_of(text) in ("seed", "threads"):
+                raise self.refused(f"`set` of {where} has `{text}`", "leave it out: seeds have a list, threads are 1")
+        row = next((row for row in group.rows if row.method == method), None)
+        if row is None:
+            row = Row(method, table["config"], overrides, [])
+            group.rows.append(row)
+        elif (row.config, row.overrides) != (table["config"], overrides):
+            raise self.refused(f"two entries of {where} differ in `config` or `set`", "give them two methods")
+        for place, seed in enumerate(seeds):
+            if seed in row.seeds:
+                raise self.refused(f"the seed {seed} of {where} stands there twice", "leave one of them out")
+            row.seeds.append(seed)
+            rank = (table.get("priority", PRIORITY), place, self.entries)
+            self.runs.append(Wanted(group.name, method, row.config, overrides, seed, rank))
+        self.entries += 1
+
+    def anchor(self, table: Any, where: str) -> Anchor:
+        """Published numbers."""
+        needed = {"name": str, "source": str, "seeds": int, "points": list}
+        table = self.tables(table, f"an anchor of {where}", needed, {"interpolated": list})
+        where = f"the anchor `{table['name']}` of {where}"
+        points: dict[int, tuple[float, float | None]] = {}
+        for point in table["points"]:
+            numbers = isinstance(point, list) and all(isinstance(x, int | float) for x in point)
+            if not numbers or len(point) not in (2, 3) or not isinstance(point[0], int):
+                raise self.refused(f"{where} has the point {point!r}", "give [step, mean] or [step, mean, deviation]")
+            points[point[0]] = (point[1], point[2] if len(point) == 3 else None)
+        interpolated = frozenset(self.whole(table.get("interpolated", []), where))
+        if not interpolated <= set(points):
+            raise self.refused(f"`interpolated` of {where} names a step without a point", "leave it out")
+        return Anchor(table["name"], table["source"], table["seeds"], points, interpolated)
+
+
+def source_of(wanted: Wanted, repository: Path) -> dict[str, Any]:
+    """The entry's config as it stands in its file; `Refused`, with the entry's name, where it cannot be read."""
+    path = repository / wanted.config
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        message = f"there is no config `{wanted.config}`\nhint: add the file, or leave the entry out of the list"
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        message = f"cannot read the config `{wanted.config}`: {error}\nhint: `foresee check {wanted.config}`"
+    raise Refused(f"{wanted.name}: {message}")
+
+
+def env_steps(wanted: Wanted, source: dict[str, Any]) -> int:
+    """The real steps that a run is to have: an override's, else the config's, else the program's default."""
+    training = source.get("training")
+    steps = training.get("env_steps", ENV_STEPS) if isinstance(training, dict) else ENV_STEPS
+    for text in wanted.overrides:
+        if key_of(text) == "training.env_steps":
+            steps = text.split("=", 1)[1].strip().replace("_", "")
+    try:
+        return int(steps)
+    except ValueError:
+        raise Refused(f"{wanted.name}: training.env_steps is `{steps}`\nhint: give a whole number") from None

@@ -1,0 +1,123 @@
+"""Runs the next missing run of the list of wanted runs, or makes the tables and curves of those that are done.
+
+    python3 benches/wanted.py [--hours H] [--jobs N] [--only PATTERN] [--retry]
+    python3 benches/wanted.py --list [--only PATTERN]
+    python3 benches/wanted.py table [--into docs/results/sample_efficiency.md]
+
+The list is `benches/wanted.toml`; `benches/learning/entries.py` has its form. A run takes one thread and the lowest
+priority. Cut runs come before new ones of the same priority. With --jobs, several run side by side; without --hours
+each job is one run. When the hours are over, or at SIGINT, SIGTERM or SIGHUP, the programs save and end, and a later
+call goes on where they were; a second signal ends them at once, as of their newest checkpoints. Runners of one work
+folder never take the same run, and what a dead one left is taken up.
+
+A finished run is a file `docs/results/runs/<group>/<method>/seed-<n>.csv`, fit to be committed: returns of all
+evaluations by steps and by seconds, and what they were made with. Its folder under `results/wanted` stays until it is
+removed. A run whose file ends before the steps that the list wants is made longer.
+
+Exit codes: 0; 1 where a run failed; 2 where nothing could be run as the list has it, or for other bad input; 130 after
+a signal. Python 3.11 or later and a Unix, standard library alone.
+"""
+
+import argparse
+import fnmatch
+import sys
+from pathlib import Path
+
+from learning import table
+from learning.entries import Refused, Wanted, WantedList, read
+from learning.runner import Runner, find_program
+from learning.work import Places, choosing, state
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"`{text}` is not above 0")
+    return value
+
+
+def whole(text: str) -> int:
+    """A whole number above 0."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"`{text}` is not above 0")
+    return value
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("verb", nargs="?", choices=("run", "table"), default="run")
+    parser.add_argument("--list", action="store_true", help="print how every run stands, and run nothing")
+    parser.add_argument(
+        "--only", action="append", metavar="PATTERN", help="runs whose name has it: `hopper`, `*/seed-0`"
+    )
+    parser.add_argument("--hours", type=positive, help="run after run for so long")
+    parser.add_argument("--jobs", type=whole, default=1, help="runs side by side")
+    parser.add_argument("--retry", action="store_true", help="take up failed runs too")
+    parser.add_argument("--foresee", metavar="PATH", help="the program; a release build's by default")
+    parser.add_argument("--wanted", type=Path, default=REPOSITORY / "benches" / "wanted.toml", help="the list")
+    parser.add_argument("--work", type=Path, default=REPOSITORY / "results" / "wanted", help="folder of cut runs")
+    parser.add_argument(
+        "--results", type=Path, default=REPOSITORY / "docs" / "results" / "runs", help="of result files"
+    )
+    parser.add_argument("--into", type=Path, default=REPOSITORY / "docs" / "results" / "sample_efficiency.md")
+    return parser.parse_args(words)
+
+
+def chosen(wanted: WantedList, patterns: list[str] | None) -> list[Wanted]:
+    """The runs that a pattern stands in the name of, in the order of their turn."""
+    if not patterns:
+        return wanted.runs
+    runs = [run for run in wanted.runs if any(fnmatch.fnmatchcase(run.name, f"*{p}*") for p in patterns)]
+    if not runs:
+        raise Refused(f"no run has `{'`, `'.join(patterns)}` in its name\nhint: --list prints all names")
+    return runs
+
+
+def show(runs: list[Wanted], places: Places) -> None:
+    """How every run stands, and how many there are of each kind."""
+    counts: dict[str, int] = {}
+    for run in runs:
+        now = state(run, places)
+        counts[now.kind] = counts.get(now.kind, 0) + 1
+        step = f"step {now.step}" if now.step else ""
+        note = now.note.removeprefix(f"{run.name}: ").split("\nhint: ")[0]
+        print(f"{now.kind:<8} {run.name:<44} {' '.join(part for part in (step, note) if part)}".rstrip())
+    print(", ".join(f"{count} {kind}" for kind, count in counts.items()))
+
+
+def forgive(runs: list[Wanted], places: Places) -> None:
+    """Makes failed runs cut ones."""
+    with choosing(places.work):
+        for run in runs:
+            if state(run, places).kind == "failed":
+                (places.of(run).folder / "failed").unlink(missing_ok=True)
+
+
+def main(words: list[str]) -> int:
+    """The exit code."""
+    given = parse(words)
+    places = Places(REPOSITORY, given.results.resolve(), given.work.resolve())
+    try:
+        wanted = read(given.wanted)
+        if given.verb == "table":
+            return table.make(wanted, places.results, given.into)
+        runs = chosen(wanted, given.only)
+        if given.list:
+            show(runs, places)
+            return 0
+        program = find_program(given.foresee, REPOSITORY)
+        if given.retry:
+            forgive(runs, places)
+        return Runner(places, program, runs, given.jobs, given.hours and given.hours * 3600).run()
+    except Refused as refused:
+        print(f"error: {refused}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
