@@ -7,6 +7,7 @@
 //! | `model_step` | gradient step of 7 members, 14→200×4→24, 256 rows each, Gaussian likelihood, Adam with decay |
 //! | `vagram_step` | gradient step of 7 deterministic members with exact value gradients of four heads: a training call of 10,000 rows and 10 epochs over its gradient steps |
 //! | `sac_update` | one update: 256 rows, 11 observations, 3 actions, actor and twin critics 2×256, temperature, targets |
+//! | `dh_update`, `dh_critic_update` | one update of DHMBPO through 5 steps of 8 Gaussian members 4×200: 256 rows, actor and 5 critics 2×256, draws included; the critics' update alone |
 //! | `rollout_10k_5`, `rollout_100k_1` | imagined rollouts of 5 steps from 10,000 states, of 1 step from 100,000 ([`crate::rollout`]); `rollout_100k_5` if named |
 //! | `pendulum_mbpo` | a real step of a whole run, start-up included |
 //! | `launch`, `launch_scalar` | one of many launches of a tiny kernel on a GPU, its argument the same or another every time ([`crate::launch`]) |
@@ -38,6 +39,10 @@ pub enum Workload {
     VagramStep,
     /// One update of SAC
     SacUpdate,
+    /// One update of DHMBPO
+    DhUpdate,
+    /// One update of DHMBPO's critics alone
+    DhCriticUpdate,
     /// Imagined rollouts, 10,000 states by 5 steps
     #[value(name = "rollout_10k_5")]
     Rollout10k5,
@@ -57,13 +62,15 @@ pub enum Workload {
 
 impl Workload {
     /// What is timed if nothing is named: all but the whole run.
-    pub const PARTS: [Self; 8] = [
+    pub const PARTS: [Self; 10] = [
         Self::Sgemm,
         Self::Layer,
         Self::LayerGemm,
         Self::ModelStep,
         Self::VagramStep,
         Self::SacUpdate,
+        Self::DhUpdate,
+        Self::DhCriticUpdate,
         Self::Rollout10k5,
         Self::Rollout100k1,
     ];
@@ -77,6 +84,8 @@ impl Workload {
             Self::ModelStep => "model_step",
             Self::VagramStep => "vagram_step",
             Self::SacUpdate => "sac_update",
+            Self::DhUpdate => "dh_update",
+            Self::DhCriticUpdate => "dh_critic_update",
             Self::Rollout10k5 => "rollout_10k_5",
             Self::Rollout100k1 => "rollout_100k_1",
             Self::Rollout100k5 => "rollout_100k_5",
@@ -195,6 +204,8 @@ pub fn timing(workload: Workload, choice: DeviceChoice, repeat: Repeat) -> anyho
         Workload::ModelStep => workloads::model_step(&device, repeat)?,
         Workload::VagramStep => workloads::vagram_step(&device, repeat)?,
         Workload::SacUpdate => workloads::sac_update(&device, repeat),
+        Workload::DhUpdate => workloads::dh_update(&device, repeat, false)?,
+        Workload::DhCriticUpdate => workloads::dh_update(&device, repeat, true)?,
         Workload::Rollout10k5 => rollout::run(&device, [10_000, 5], repeat),
         Workload::Rollout100k1 => rollout::run(&device, [100_000, 1], repeat),
         Workload::Rollout100k5 => rollout::run(&device, [100_000, 5], repeat),

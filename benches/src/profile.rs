@@ -54,6 +54,7 @@ impl Scene {
             activation,
             layer_norm: false,
             normalized_features: false,
+            hidden_norms: vec![],
         };
         let layout = Arc::new(Layout::new(shape));
         let size = MEMBERS * layout.parameters();

@@ -19,7 +19,7 @@ const WEIGHTS: usize = OBS * 256 + 256 * 256 + 256 * 2 * ACT + (OBS + ACT) * 200
 pub fn run(device: &Device, [starts, horizon]: [usize; 2], repeat: Repeat) -> Timing {
     let real = real(starts, device);
     let agent = Sac::new(&SacConfig { hidden: vec![256, 256], ..SacConfig::default() }, [OBS, ACT], 0, device);
-    let shape = EnsembleConfig { members: 7, elites: 7, hidden: vec![200; 4] };
+    let shape = EnsembleConfig { members: 7, elites: 7, hidden: vec![200; 4], ..EnsembleConfig::default() };
     let ensemble = Ensemble::new(&shape, Head::Gaussian, [OBS, ACT], 0, device);
     let imagination = Imagination {
         ensemble: &ensemble,

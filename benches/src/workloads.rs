@@ -5,13 +5,16 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use burn::tensor::{Device, Tensor};
-use foresee_actor_critic::{Agent, BatchRef, Noise, Sac, SacConfig, TensorBatch, Update};
-use foresee_core::{Batch, Stream};
+use foresee_actor_critic::{
+    Agent, BatchRef, Dhmbpo, DhmbpoConfig, Noise, Sac, SacConfig, StreamNoise, TensorBatch, Update,
+};
+use foresee_core::{Batch, Stream, Termination};
+use foresee_dyna::rollout::tensors::TaskDynamics;
 use foresee_dyna::{Config, Run};
 use foresee_nn::cpu::{self, Activation, Layout, Scratch, Shape};
 use foresee_nn::device::DeviceChoice;
 use foresee_nn::{ValueHeads, host, tensors};
-use foresee_world_model::config::{FitConfig, LossConfig};
+use foresee_world_model::config::{EnsembleConfig, FitConfig, LossConfig};
 use foresee_world_model::{ModelConfig, Trainer, loss};
 
 use crate::compute::{Milliseconds, Repeat, Timing, time, together, wait};
@@ -80,6 +83,7 @@ pub fn layer(repeat: Repeat) -> Timing {
         activation: Activation::Identity,
         layer_norm: false,
         normalized_features: false,
+        hidden_norms: vec![],
     };
     let layout = Layout::new(shape);
     let (weights, x) = (normals("weights", layout.parameters(), 1), normals("x", rows, width));
@@ -185,14 +189,19 @@ pub fn sac_update(device: &Device, repeat: Repeat) -> Timing {
     let updates = together(device, repeat);
     let ms = if host::is_host(device) {
         time(repeat, 50, 1.0, || {
-            agent.update(Update { batch: BatchRef::Host(&batch), noise: &noise, dynamics: None });
+            agent.update(Update { batch: BatchRef::Host(&batch), noise: &noise, dynamics: None, critic_only: false });
         })
     } else {
         // As in a run: the batch and its noise are on the device already.
         let batch = TensorBatch::new(&batch, [OBS, ACT], device);
         time(repeat, 50 / updates, updates as f64, || {
             for _ in 0..updates {
-                agent.update(Update { batch: BatchRef::Device(&batch), noise: &noise, dynamics: None });
+                agent.update(Update {
+                    batch: BatchRef::Device(&batch),
+                    noise: &noise,
+                    dynamics: None,
+                    critic_only: false,
+                });
             }
             wait(device);
         })
@@ -202,6 +211,42 @@ pub fn sac_update(device: &Device, repeat: Repeat) -> Timing {
     // The actor once at s' and trained at s; two critics at s', trained at s, and passed through.
     let flops = (2 * ROWS * (actor * (1 + 3) + 2 * critic * (1 + 3 + 2))) as f64;
     Timing { ms, flops: Some(flops), transitions: None }
+}
+
+/// Layers of a network, `[inputs, …, outputs]`: numbers of its weights.
+fn weights(widths: &[usize]) -> usize {
+    widths.windows(2).map(|pair| pair[0] * pair[1]).sum()
+}
+
+pub fn dh_update(device: &Device, repeat: Repeat, critic_only: bool) -> anyhow::Result<Timing> {
+    let config = DhmbpoConfig::default();
+    let mut agent = Dhmbpo::new(&config, [OBS, ACT], 0, device);
+    agent.observe(&normals("observed", 1000, OBS));
+    let ensemble = EnsembleConfig { members: 8, elites: 8, ..EnsembleConfig::default() };
+    let config_of_model = ModelConfig { ensemble, loss: LossConfig::named("mle"), ..ModelConfig::default() };
+    let loss = config_of_model.loss.choose(&loss::shipped())?.0;
+    let model = Trainer::new(&config_of_model, loss, [OBS, ACT], 0, device);
+    let termination = Termination::never();
+    let dynamics = TaskDynamics { model: &model, termination: &termination };
+    let batch = batch(ROWS);
+    let mut update = 0;
+    let ms = time(repeat, 20, 1.0, || {
+        let noise = StreamNoise { seed: 0, update };
+        let batch = BatchRef::Host(&batch);
+        agent.update(Update { batch, noise: &noise, dynamics: Some(&dynamics), critic_only });
+        wait(device);
+        update += 1;
+    });
+    let (horizon, critics) = (config.horizon, config.critics);
+    let actor = weights(&[OBS, 256, 256, 2 * ACT]);
+    let (critic, model) =
+        (weights(&[OBS + ACT, 256, 256, 1]), weights(&[OBS + ACT, 200, 200, 200, 200, 2 * (OBS + 1)]));
+    // The actor and the model forward, some targets at the end, all critics there and back at the beginning.
+    let forward = actor * (horizon + 1) + model * horizon + critic * (config.target_subset + critics * 3);
+    // The critics at the end and back to their input, the model back to its input, the actor back to weights and input.
+    let backward = critic * critics * 2 + model * horizon + actor * (horizon + 1) * 2;
+    let flops = (2 * ROWS * (forward + if critic_only { 0 } else { backward })) as f64;
+    Ok(Timing { ms, flops: Some(flops), transitions: None })
 }
 
 pub fn pendulum_mbpo(device: DeviceChoice) -> anyhow::Result<Timing> {

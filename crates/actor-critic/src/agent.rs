@@ -24,6 +24,8 @@ pub struct Update<'a> {
     pub noise: &'a dyn Noise,
     /// The model to imagine in, where the run has one.
     pub dynamics: Option<&'a dyn Dynamics>,
+    /// Whether the critics alone learn, and actor and temperature stay.
+    pub critic_only: bool,
 }
 
 /// A learner of actions: its networks, their optimisers, and one update of them all.
@@ -56,6 +58,20 @@ pub trait Agent: Send {
         &[]
     }
 
+    /// Real observations of training that its running moments hold; `None` for an agent that keeps none.
+    fn observed(&self) -> Option<u64> {
+        None
+    }
+
+    /// Takes real observations `[N, O]` of training into the running moments; from now on networks see observations
+    /// normalised by them.
+    fn observe(&mut self, obs: &[f32]) {
+        let _ = obs;
+    }
+
+    /// Forgets the moments of all optimisers.
+    fn forget_moments(&mut self) {}
+
     /// Networks, optimisers and counters as arrays.
     fn save(&self) -> State;
 
@@ -70,6 +86,11 @@ pub trait Agent: Send {
 pub trait AgentFactory: Debug + Send + Sync {
     /// A fresh agent for observations and actions of `dims` = `[O, A]` entries.
     fn build(&self, dims: [usize; 2], seed: u64, device: &Device) -> Box<dyn Agent>;
+
+    /// Whether its updates need a model to imagine in.
+    fn needs_model(&self) -> bool {
+        false
+    }
 
     /// The keys with the defaults that depend on the task written out.
     fn resolved(&self, dims: [usize; 2]) -> toml::Table;

@@ -2,8 +2,8 @@
 
 use foresee_nn::{Activation, Shape};
 
-/// Hidden layers, with a ReLU after each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Hidden layers, with an activation after each: a ReLU, unless it is said otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body {
     /// Their widths.
     pub hidden: Vec<usize>,
@@ -11,6 +11,22 @@ pub struct Body {
     pub layer_norm: bool,
     /// Whether the last activation is divided by its L2 norm.
     pub normalized_features: bool,
+    /// Between the layers.
+    pub activation: Activation,
+    /// Whether what each hidden layer gives is normalised without scale, with 1e-5 added to the variance.
+    pub hidden_norm: bool,
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self {
+            hidden: vec![],
+            layer_norm: false,
+            normalized_features: false,
+            activation: Activation::Relu,
+            hidden_norm: false,
+        }
+    }
 }
 
 impl Body {
@@ -22,9 +38,10 @@ impl Body {
             inputs,
             hidden: self.hidden.clone(),
             outputs,
-            activation: Activation::Relu,
+            activation: self.activation,
             layer_norm: self.layer_norm,
             normalized_features: self.normalized_features,
+            hidden_norms: if self.hidden_norm { vec![-5] } else { vec![] },
         }
     }
 }

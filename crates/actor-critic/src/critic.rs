@@ -2,12 +2,14 @@
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
+use foresee_core::stream::below;
 use foresee_nn::cpu::Part;
 use foresee_nn::host::Slot;
 use foresee_nn::{Init, Mlp, Parameters};
 use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
+use crate::observations::Scale;
 
 /// How the values of several critics become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,8 +44,35 @@ impl Critic {
     /// `members` fresh critics; each of them is the same, however many there are.
     #[must_use]
     pub fn new(members: usize, body: &Body, [obs_dim, action_dim]: [usize; 2], seed: u64, device: &Device) -> Self {
+        Self::drawn(members, body, [obs_dim, action_dim], Init::Orthogonal, seed, device)
+    }
+
+    /// The same with other initial weights.
+    #[must_use]
+    pub fn drawn(
+        members: usize,
+        body: &Body,
+        [obs_dim, action_dim]: [usize; 2],
+        init: Init,
+        seed: u64,
+        device: &Device,
+    ) -> Self {
         let shape = body.shape(members, obs_dim + action_dim, 1);
-        Self { net: Mlp::new(shape, Init::Orthogonal, &Stream::new(seed, "agent/critic/init"), device) }
+        Self { net: Mlp::new(shape, init, &Stream::new(seed, "agent/critic/init"), device) }
+    }
+
+    /// The critics' network.
+    #[must_use]
+    pub fn net(&self) -> &Mlp {
+        &self.net
+    }
+
+    /// Critics of the task's own observations, with values scale · Q + shift, of critics Q that see normalised ones: both maps
+    /// become part of the first and the last layer.
+    #[must_use]
+    pub fn folded(&self, scale: Option<&Scale>, [factor, shift]: [f64; 2]) -> Self {
+        let input = scale.map_or([&[][..]; 2], Scale::moments);
+        Self { net: self.net.folded(input, [&[factor], &[shift]]) }
     }
 
     /// Critics, `N`.
@@ -78,4 +107,14 @@ impl Parameters for Critic {
     fn parts(&self) -> Vec<Part> {
         self.net.parts()
     }
+}
+
+/// As many distinct numbers below `n` as there are words, every set equally likely: the first steps of Fisher and Yates.
+pub(crate) fn subset(words: &[u32], n: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n).collect();
+    for (i, &word) in words.iter().enumerate() {
+        order.swap(i, i + below(word, n - i));
+    }
+    order.truncate(words.len());
+    order
 }

@@ -4,6 +4,7 @@
 //! * [`agent`]: what a run asks of an agent, and how a config chooses one.
 //! * [`batch`], [`noise`]: what an update is given.
 //! * [`actor`]: what acts, and [`policy`], the squashed Gaussian.
+//! * [`observations`]: their running moments, and what networks see of them.
 //! * [`body`], [`critic`]: `N` action-value functions at once, and what their targets make of them.
 //! * [`values`]: an agent's values and value gradients, as decision-aware losses see them.
 //! * [`metrics`]: the names of what an update reports.
@@ -23,7 +24,9 @@ pub mod config;
 pub mod critic;
 pub mod metrics;
 pub mod noise;
+pub mod observations;
 pub mod policy;
+mod temperature;
 pub mod values;
 
 pub use actor::Actor;
@@ -32,6 +35,7 @@ pub use batch::{BatchRef, TensorBatch};
 pub use body::Body;
 pub use config::AgentConfig;
 pub use critic::{Critic, Reduction};
+pub use dhmbpo::{Dhmbpo, DhmbpoConfig};
 pub use noise::{Noise, StreamNoise};
 pub use policy::Policy;
 pub use sac::{Sac, SacConfig};
@@ -55,4 +59,5 @@ macro_rules! agents {
 agents! {
     sac,
     td3,
+    dhmbpo,
 }

@@ -10,5 +10,13 @@ pub const ACTOR_LOSS: &str = "train/actor_loss";
 pub const ENTROPY: &str = "train/entropy";
 /// Temperature α, reward units a nat.
 pub const TEMPERATURE: &str = "train/ent_coef";
+/// Lower bound of the values, reward units; `dhmbpo`.
+pub const VALUE_LOW: &str = "train/value_low";
+/// Upper bound of the values, reward units; `dhmbpo`.
+pub const VALUE_HIGH: &str = "train/value_high";
+/// Share of the differentiable rollouts that reach their horizon; `dhmbpo`.
+pub const HORIZON_ALIVE: &str = "train/horizon_alive";
+/// Mean reward of the differentiable rollouts, reward units; higher is better; `dhmbpo`.
+pub const HORIZON_REWARD: &str = "train/horizon_reward";
 /// Updates of the agent so far.
 pub const UPDATES: &str = "train/n_updates";

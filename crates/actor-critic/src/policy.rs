@@ -3,6 +3,12 @@
 //!
 //! (mu, raw) = net(s); log σ = −5 + 3.5 (tanh raw + 1); u = mu + σ ε; a = tanh u;
 //! log π(a|s) = Σ_d [ log N(u_d; mu_d, σ_d) − 2 (log 2 − u_d − softplus(−2 u_d)) ].
+//!
+//! The deviation may also be softplus(raw) + 1e-5 ([`Spread`]), and the network may be shown observations normalised by
+//! running moments ([`observations`](crate::observations)).
+
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use burn::tensor::activation::softplus;
 use burn::tensor::{Device, Tensor};
@@ -10,8 +16,10 @@ use foresee_core::Stream;
 use foresee_nn::cpu::Part;
 use foresee_nn::host::Slot;
 use foresee_nn::{Init, Mlp, Parameters};
+use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
+use crate::observations::{Scale, scaled};
 
 #[cfg(feature = "wgpu")]
 pub(crate) mod device;
@@ -29,10 +37,27 @@ pub struct Sampled {
     pub log_prob: Tensor<1>,
 }
 
+/// How the network's second output becomes the deviation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spread {
+    /// log σ = −5 + 3.5 (tanh raw + 1), between −5 and 2: `pytorch_sac`.
+    #[default]
+    Bounded,
+    /// σ = softplus(raw) + 1e-5: DHMBPO.
+    Softplus,
+}
+
+/// Added to a [softplus](Spread::Softplus).
+pub const LEAST_STD: f64 = 1e-5;
+
 /// The actor.
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub(crate) net: Mlp,
+    pub(crate) spread: Spread,
+    /// What the network sees of an observation; the observation itself where there is none.
+    pub(crate) scale: Option<Arc<Scale>>,
 }
 
 impl Policy {
@@ -40,17 +65,57 @@ impl Policy {
     #[must_use]
     pub fn new(body: &Body, [obs_dim, action_dim]: [usize; 2], seed: u64, device: &Device) -> Self {
         let shape = body.shape(1, obs_dim, 2 * action_dim);
-        Self { net: Mlp::new(shape, Init::Orthogonal, &Stream::new(seed, "agent/actor/init"), device) }
+        let net = Mlp::new(shape, Init::Orthogonal, &Stream::new(seed, "agent/actor/init"), device);
+        Self { net, spread: Spread::default(), scale: None }
+    }
+
+    /// The same with another deviation.
+    #[must_use]
+    pub fn with_spread(self, spread: Spread) -> Self {
+        Self { spread, ..self }
+    }
+
+    /// How the deviation is made.
+    #[must_use]
+    pub fn spread(&self) -> Spread {
+        self.spread
+    }
+
+    /// What the network sees of an observation, where it is not the observation itself.
+    #[must_use]
+    pub fn scale(&self) -> Option<&Scale> {
+        self.scale.as_deref()
+    }
+
+    /// Whether kernels can sample it: its deviation is bounded, and its network sees the observations themselves.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.spread == Spread::Bounded && self.scale.is_none()
+    }
+
+    /// The network of the task's own observations: normalisation is part of its first layer.
+    #[must_use]
+    pub fn folded_net(&self) -> Cow<'_, Mlp> {
+        let Some(scale) = &self.scale else { return Cow::Borrowed(&self.net) };
+        let outputs = self.net.layout().shape().outputs;
+        Cow::Owned(self.net.folded(scale.moments(), [&vec![1.0; outputs], &vec![0.0; outputs]]))
     }
 
     /// (mu, log σ) at states `[B, O]`, `[B, A]` each.
     #[must_use]
     pub fn distribution(&self, obs: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let obs = scaled(self.scale.as_ref(), obs);
         let out: Tensor<2> = self.net.forward(obs.unsqueeze_dim(0)).squeeze_dim(0);
         let actions = out.dims()[1] / 2;
         let (mu, raw) = (out.clone().narrow(1, 0, actions), out.narrow(1, actions, actions));
-        let half = 0.5 * (LOG_STD[1] - LOG_STD[0]);
-        (mu, raw.tanh().add_scalar(1.0).mul_scalar(half).add_scalar(LOG_STD[0]))
+        let log_std = match self.spread {
+            Spread::Bounded => {
+                let half = 0.5 * (LOG_STD[1] - LOG_STD[0]);
+                raw.tanh().add_scalar(1.0).mul_scalar(half).add_scalar(LOG_STD[0])
+            }
+            Spread::Softplus => softplus(raw, 1.0).add_scalar(LEAST_STD).log(),
+        };
+        (mu, log_std)
     }
 
     /// Actions from standard normal noise `[B, A]`, and their log-probabilities; differentiable in tracked weights.
@@ -70,7 +135,7 @@ impl Policy {
         self.net.layout().shape().outputs / 2
     }
 
-    /// The network: states to (mu, raw), `[1, B, O] -> [1, B, 2A]`.
+    /// The network: what it sees of states to (mu, raw), `[1, B, O] -> [1, B, 2A]`.
     #[must_use]
     pub fn net(&self) -> &Mlp {
         &self.net

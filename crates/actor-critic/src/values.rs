@@ -7,6 +7,8 @@
 //! Where the actor is a [`Policy`](crate::Policy) in host memory, gradients and panels take neither tensors nor a graph
 //! (`values/host.rs`); else they are autodiff's.
 
+use std::borrow::Cow;
+
 use burn::tensor::Tensor;
 use foresee_nn::host::is_host;
 use foresee_nn::{Parameters, ValueHeads, ValueView};
@@ -19,7 +21,7 @@ mod host;
 /// A view of an actor and some critics.
 pub struct AgentValues<'a> {
     actor: &'a dyn Actor,
-    critics: Vec<&'a Critic>,
+    critics: Vec<Cow<'a, Critic>>,
     through_policy: bool,
     /// The same networks, where the actor is a policy and memory the host's.
     host: Option<host::Networks>,
@@ -29,6 +31,12 @@ impl<'a> AgentValues<'a> {
     /// A view whose heads are the members of `critics`, in order.
     #[must_use]
     pub fn new(actor: &'a dyn Actor, critics: Vec<&'a Critic>) -> Self {
+        Self::with(actor, critics.into_iter().map(Cow::Borrowed).collect())
+    }
+
+    /// A view of critics of its own: those of an agent whose networks see something else than the task's observations.
+    #[must_use]
+    pub fn with(actor: &'a dyn Actor, critics: Vec<Cow<'a, Critic>>) -> Self {
         let policy = actor.policy().filter(|policy| is_host(&policy.slot().get().device()));
         let host = policy.map(|policy| host::Networks::new(policy, &critics));
         Self { actor, critics, through_policy: false, host }

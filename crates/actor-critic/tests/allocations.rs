@@ -24,7 +24,7 @@ fn after_some_calls_neither_an_update_nor_a_panel_of_values_allocates() {
             let before = allocations();
             for _ in 0..20 {
                 let noise = StreamNoise { seed: 0, update: sac.updates() };
-                sac.update(Update { batch: BatchRef::Host(&batch), noise: &noise, dynamics: None });
+                sac.update(Update { batch: BatchRef::Host(&batch), noise: &noise, dynamics: None, critic_only: false });
             }
             allocations() - before
         };

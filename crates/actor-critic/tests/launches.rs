@@ -35,7 +35,8 @@ fn assert_nothing_is_sent(case: &Case, device: &Device) {
     let mut sac = agent(case, device);
     let rows = TensorBatch::new(&batch(case.dims, case.rows, 0).0, case.dims, device);
     let noise = Ready(Tensor::ones([case.rows, case.dims[1]], device));
-    let mut update = || sac.update(Update { batch: BatchRef::Device(&rows), noise: &noise, dynamics: None });
+    let mut update =
+        || sac.update(Update { batch: BatchRef::Device(&rows), noise: &noise, dynamics: None, critic_only: false });
     (0..4).for_each(|_| update());
 
     // New sizes and scalars are kept on the device.
@@ -84,7 +85,7 @@ fn an_update_is_two_dozen_launches() {
         let batch = TensorBatch::new(&batch, case.dims, &device);
         let names = Arc::new(Names::default());
         let watching = LaunchObservation::new(names.clone());
-        sac.update(Update { batch: BatchRef::Device(&batch), noise: &noise, dynamics: None });
+        sac.update(Update { batch: BatchRef::Device(&batch), noise: &noise, dynamics: None, critic_only: false });
         drop(watching);
         let names = names.0.lock().expect("one thread");
         assert_eq!(names.len(), want, "{names:#?}");

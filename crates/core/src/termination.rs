@@ -62,6 +62,12 @@ impl Termination {
         Self::default()
     }
 
+    /// Whether no state ends an episode.
+    #[must_use]
+    pub fn is_never(&self) -> bool {
+        *self == Self::never()
+    }
+
     /// A rule from bounds, with non-finite observations ending the episode.
     #[must_use]
     pub fn outside(bounds: Vec<Bound>) -> Self {

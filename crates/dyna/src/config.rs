@@ -22,6 +22,9 @@ pub enum Algo {
     Mbpo,
     /// The task alone: the baseline of every model-based curve.
     ModelFree,
+    /// Blocks of acting and of training; long ordinary rollouts give the states from which short ones with gradients train
+    /// actor and critics (Kubo, Dinh, Tanaka 2025).
+    Dhmbpo,
 }
 
 impl Algo {
@@ -31,13 +34,18 @@ impl Algo {
         match self {
             Self::Mbpo => "mbpo",
             Self::ModelFree => "model_free",
+            Self::Dhmbpo => "dhmbpo",
         }
     }
 
     /// Every algorithm with a line on each, in the order `foresee list algos` prints.
-    pub const ALL: [(Self, &'static str); 2] = [
+    pub const ALL: [(Self, &'static str); 3] = [
         (Self::Mbpo, "a learned model imagines short rollouts; the agent learns from real and imagined transitions"),
         (Self::ModelFree, "the same agent without a model: the baseline"),
+        (
+            Self::Dhmbpo,
+            "long imagined rollouts give states, short ones with gradients train the agent `dhmbpo` from them",
+        ),
     ];
 }
 
@@ -54,7 +62,7 @@ pub struct Config {
     /// CPU threads; 0 for one a core. Results do not depend on it.
     #[serde(default)]
     pub threads: usize,
-    /// `mbpo` or `model_free`.
+    /// `mbpo`, `model_free` or `dhmbpo`.
     #[serde(default)]
     pub algo: Algo,
     /// `[env]`
@@ -68,9 +76,12 @@ pub struct Config {
     /// `[model]`; not used by `algo = "model_free"`.
     #[serde(default)]
     pub model: ModelConfig,
-    /// `[rollout]`; not used by `algo = "model_free"`.
+    /// `[rollout]`; used by `algo = "mbpo"`.
     #[serde(default)]
     pub rollout: RolloutConfig,
+    /// `[double_horizon]`; used by `algo = "dhmbpo"`.
+    #[serde(default, skip_serializing_if = "DoubleHorizonConfig::is_default")]
+    pub double_horizon: DoubleHorizonConfig,
 }
 
 /// `[training]`
@@ -81,8 +92,9 @@ pub struct TrainingConfig {
     pub env_steps: u64,
     /// Real steps with uniform actions at the start; nothing is trained before they are over.
     pub explore_steps: u64,
-    /// Agent updates for every real step.
-    pub updates_per_step: u64,
+    /// Agent updates for every real step; unset: 20, or 1 with `algo = "dhmbpo"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updates_per_step: Option<u64>,
     /// Real steps that `rollout.retain` counts by.
     pub epoch_length: u64,
     /// Real steps between evaluations.
@@ -100,7 +112,7 @@ impl Default for TrainingConfig {
         Self {
             env_steps: 100_000,
             explore_steps: 5000,
-            updates_per_step: 20,
+            updates_per_step: None,
             epoch_length: 1000,
             eval_every: 1000,
             eval_episodes: 20,
@@ -130,12 +142,115 @@ impl Default for RolloutConfig {
     }
 }
 
+/// `[double_horizon]`: the blocks of `algo = "dhmbpo"`. Between two blocks agent and model stand still.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DoubleHorizonConfig {
+    /// Real steps between two blocks of training; a block begins with a training call of the model.
+    pub block: u64,
+    /// The updates of the first block, as a multiple of another one's.
+    pub first_block: u64,
+    /// Updates of the critics alone at the beginning of a block.
+    pub critic_updates: u64,
+    /// Ordinary rollouts that start together from real states.
+    pub rollouts: usize,
+    /// Their imagined steps.
+    pub horizon: usize,
+    /// Updates between two calls of ordinary rollouts.
+    pub refill_every: u64,
+    /// States that such a call brings at least: rollouts go on in turns until there are so many.
+    pub refill: u64,
+    /// States of ordinary rollouts that are kept, the newest ones.
+    pub pool: usize,
+    /// Whether a block begins without the states of the block before.
+    pub empty_pool: bool,
+    /// Whether a block begins with fresh moments of all optimisers of the agent.
+    pub fresh_moments: bool,
+}
+
+impl Default for DoubleHorizonConfig {
+    /// Those of the published code (4kubo/erl_lib @ 024b0b5) on tasks of 1,000 steps. It asks for 5,120 of at most 5,376
+    /// states a call, the last of a rollout among them; here a state is one that was acted in, and the share is the same.
+    fn default() -> Self {
+        Self {
+            block: 1000,
+            first_block: 5,
+            critic_updates: 250,
+            rollouts: 256,
+            horizon: 20,
+            refill_every: 20,
+            refill: 4876,
+            pool: 51_200,
+            empty_pool: true,
+            fresh_moments: true,
+        }
+    }
+}
+
+impl DoubleHorizonConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(crate) fn problem(&self) -> Option<String> {
+        let positive = [
+            ("block", self.block),
+            ("first_block", self.first_block),
+            ("rollouts", self.rollouts as u64),
+            ("refill_every", self.refill_every),
+            ("refill", self.refill),
+            ("pool", self.pool as u64),
+        ];
+        if let Some((key, _)) = positive.into_iter().find(|&(_, value)| value == 0) {
+            return Some(format!(
+                "`double_horizon.{key}` is 0\nhint: give a positive number, or remove the key to get its default"
+            ));
+        }
+        if !(1..=1000).contains(&self.horizon) {
+            return Some(format!("`double_horizon.horizon` is {}\nhint: 1 to 1000 imagined steps", self.horizon));
+        }
+        let most = self.rollouts as u128 * self.horizon as u128;
+        if u128::from(self.refill) > 100 * most {
+            return Some(format!(
+                "`double_horizon.refill` is {}, and `rollouts` of `horizon` steps bring at most {most} states at a time\nhint: at most a hundred times as many",
+                self.refill
+            ));
+        }
+        (self.pool as u128 >= 1 << 32)
+            .then(|| format!("`double_horizon.pool` is {}\nhint: fewer than {} states", self.pool, 1_u64 << 32))
+    }
+}
+
 impl Config {
+    /// Agent updates for every real step.
+    #[must_use]
+    pub fn updates_per_step(&self) -> u64 {
+        let of_algo = if self.algo == Algo::Dhmbpo { 1 } else { 20 };
+        self.training.updates_per_step.unwrap_or(of_algo)
+    }
+
+    /// Real steps between two training calls of the model.
+    #[must_use]
+    pub fn fit_every(&self) -> u64 {
+        if self.algo == Algo::Dhmbpo { self.double_horizon.block } else { self.model.fit.every }
+    }
+
+    /// Rows that the imagined buffer holds at this real step.
+    #[must_use]
+    pub fn imagined_rows(&self, step: u64) -> usize {
+        match self.algo {
+            Algo::Mbpo => self.rollout.capacity(step, self.model.fit.every, self.training.epoch_length),
+            // Nothing is imagined, and nobody has checked `[model]` and `[rollout]`.
+            Algo::ModelFree => 0,
+            Algo::Dhmbpo => self.double_horizon.pool,
+        }
+    }
+
     /// The loss's name, or `none` without a model.
     #[must_use]
     pub fn loss_name(&self) -> &str {
         match self.algo {
-            Algo::Mbpo => &self.model.loss.kind,
+            Algo::Mbpo | Algo::Dhmbpo => &self.model.loss.kind,
             Algo::ModelFree => "none",
         }
     }
@@ -148,6 +263,7 @@ impl Config {
             Algo::Mbpo if *agent == AgentConfig::default().kind => format!("mbpo-{}", self.loss_name()),
             Algo::Mbpo => format!("mbpo-{agent}-{}", self.loss_name()),
             Algo::ModelFree => format!("{agent}-none"),
+            Algo::Dhmbpo => format!("dhmbpo-{}", self.loss_name()),
         }
     }
 
@@ -186,7 +302,7 @@ impl Config {
 
     /// What of the other keys does not go with `env.count`, whose own range `[env]` checks.
     fn problem_of_count(&self) -> Option<String> {
-        let (count, steps, every) = (self.env.count as u64, self.training.env_steps, self.model.fit.every);
+        let (count, steps, every) = (self.env.count as u64, self.training.env_steps, self.fit_every());
         if (1..=MOST_ENVIRONMENTS).contains(&self.env.count) && !steps.is_multiple_of(count) {
             let (below, above) = (steps / count * count, steps.next_multiple_of(count));
             let nearest = if below == 0 { above.to_string() } else { format!("{below} or {above}") };
@@ -194,9 +310,10 @@ impl Config {
                 "`training.env_steps` is {steps}, which {count} environments side by side do not reach together\nhint: give a multiple of `env.count`, as {nearest}"
             ));
         }
-        if self.algo == Algo::Mbpo && (1..count).contains(&every) {
+        if self.algo != Algo::ModelFree && (1..count).contains(&every) {
+            let key = if self.algo == Algo::Dhmbpo { "double_horizon.block" } else { "model.fit.every" };
             return Some(format!(
-                "`env.count` is {count}, more than the {every} real steps between fits of the model\nhint: raise `model.fit.every` to {count} or more, or lower `env.count`"
+                "`env.count` is {count}, more than the {every} real steps between fits of the model\nhint: raise `{key}` to {count} or more, or lower `env.count`"
             ));
         }
         None

@@ -109,6 +109,16 @@ impl Config {
         if self.algo == Algo::ModelFree {
             return None;
         }
+        if self.algo == Algo::Dhmbpo {
+            let most = numbers / width;
+            let pool = self.double_horizon.pool;
+            return (pool > most).then(|| {
+                format!(
+                    "`double_horizon.pool` is {pool}: that is {} an array, and {bound}\nhint: at most {most} states there, or `device=cpu`",
+                    megabytes(pool.saturating_mul(width)),
+                )
+            });
+        }
         let capacity = |step| r.capacity(step, every, t.epoch_length);
         let (first, last) = (capacity(0), capacity(t.env_steps));
         let rows = first.max(last);
@@ -161,8 +171,12 @@ impl Config {
         if let Some(problem) = self.agent.problem() {
             return Err(problem.into());
         }
+        if let Some(problem) = self.problem_of_agent(&*agent) {
+            return Err(problem.into());
+        }
+        self.training.updates_per_step = Some(self.updates_per_step());
         let model = match self.algo {
-            Algo::Mbpo => Some(self.open_model(parts)?),
+            Algo::Mbpo | Algo::Dhmbpo => Some(self.open_model(parts)?),
             Algo::ModelFree => {
                 // Not used, and still no place for a name that nothing has.
                 self.model.loss.keys = self.model.loss.choose(&parts.losses)?.1;
@@ -181,6 +195,20 @@ impl Config {
         Ok(Setup { config: self, env, factory, shipped, agent, model, controller })
     }
 
+    /// What does not go together of the algorithm and the agent.
+    fn problem_of_agent(&self, agent: &dyn AgentFactory) -> Option<String> {
+        let kind = &self.agent.kind;
+        match self.algo {
+            Algo::ModelFree if agent.needs_model() => Some(format!(
+                "`agent.kind` is `{kind}`, which learns through a model, and `algo` is `model_free`\nhint: `algo = \"dhmbpo\"`, or another agent"
+            )),
+            Algo::Dhmbpo if !agent.needs_model() => Some(format!(
+                "`agent.kind` is `{kind}`, which does not learn through a model, and `algo` is `dhmbpo`\nhint: `agent.kind = \"dhmbpo\"`, or another algorithm"
+            )),
+            _ => None,
+        }
+    }
+
     /// The model's factory, and its own keys, which stand one table below its name.
     fn model_parts(&self, parts: &Parts) -> Result<(Arc<dyn ModelFactory>, toml::Table), Problem> {
         let kind = &self.model.kind;
@@ -193,12 +221,19 @@ impl Config {
     fn open_model(&mut self, parts: &Parts) -> Result<ModelChoice, Problem> {
         let (loss, keys) = self.model.loss.choose(&parts.losses)?;
         self.model.loss.keys = keys;
-        if let Some(problem) = self.model.problem(&*loss).or_else(|| self.rollout.problem()) {
+        let of_rollouts = || match self.algo {
+            Algo::Dhmbpo => self.double_horizon.problem(),
+            _ => self.rollout.problem(),
+        };
+        if let Some(problem) = self.model.problem(&*loss).or_else(of_rollouts) {
             return Err(problem.into());
         }
         self.model.head = Some(self.model.head(&*loss));
         let (model, own) = self.model_parts(parts)?;
         self.model.own = own;
+        if self.algo == Algo::Dhmbpo {
+            return Ok((model, loss));
+        }
         let (t, fit_every) = (&self.training, self.model.fit.every);
         let starts = self.rollout.starts_per_step as u128 * u128::from(fit_every);
         let calls = u128::from(t.epoch_length.div_ceil(fit_every));

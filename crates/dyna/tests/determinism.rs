@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::scalar::{self, Net};
-use common::{KINDS, differing, finish, reported, tiny, whole};
+use common::{KINDS, WITH_BLOCKS, differing, finish, reported, tiny, tiny_of, whole};
 use foresee_core::{State, Stream};
 use foresee_dyna::{Config, Run, checkpoint, metrics};
 use foresee_env::Environment;
@@ -20,8 +20,8 @@ use serde_json::Value;
 
 #[test]
 fn the_same_seed_gives_the_same_run_and_another_seed_another() {
-    for kind in KINDS {
-        let config = tiny(kind);
+    for kind in WITH_BLOCKS {
+        let config = tiny_of(kind);
         let (records, state) = whole(&config);
         let (again, state_again) = whole(&config);
         assert_eq!(again, records, "{kind:?}");
@@ -40,8 +40,8 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
 
 #[test]
 fn clocks_that_only_look_change_nothing_but_the_evaluations() {
-    for kind in KINDS {
-        let config = tiny(kind);
+    for kind in WITH_BLOCKS {
+        let config = tiny_of(kind);
         let (_, state) = whole(&config);
         let mut looked_at = config.clone();
         looked_at.training.eval_every = 33;
@@ -204,7 +204,7 @@ fn wide() -> Config {
     let mut config = tiny(Some("vagram"));
     config.training.explore_steps = 600;
     config.training.env_steps = 603;
-    config.training.updates_per_step = 5;
+    config.training.updates_per_step = Some(5);
     config.training.eval_every = 10_000;
     config.agent = common::agent(&[192, 192], 256);
     config.model.ensemble.members = 4;
@@ -215,13 +215,29 @@ fn wide() -> Config {
     config
 }
 
+/// The same of a run in blocks: batches of three groups of panels, the last one of a part of a panel.
+fn wide_with_blocks() -> Config {
+    let mut config = wide();
+    let blocks = tiny_of(Some("dhmbpo vagram"));
+    (config.algo, config.agent) = (blocks.algo, common::agent(&[64, 64], 300));
+    config.agent.kind = "dhmbpo".into();
+    config.double_horizon = blocks.double_horizon;
+    config.double_horizon.pool = 400;
+    config.training.updates_per_step = Some(1);
+    config.training.explore_steps = 594;
+    config
+}
+
 /// Rayon reads `RAYON_NUM_THREADS` once in a process, so this test runs itself in processes of its own.
 #[test]
 fn the_number_of_threads_changes_nothing() {
     const FOLDER: &str = "FORESEE_TEST_STATE_FOLDER";
     if let Some(folder) = std::env::var_os(FOLDER) {
-        let state = whole(&wide()).1;
-        checkpoint::save(Path::new(&folder), 0, &state, &Value::Null, 1).expect("a disk with room");
+        for (i, config) in [wide(), wide_with_blocks()].iter().enumerate() {
+            let folder = Path::new(&folder).join(i.to_string());
+            std::fs::create_dir(&folder).expect("a folder to write to");
+            checkpoint::save(&folder, 0, &whole(config).1, &Value::Null, 1).expect("a disk with room");
+        }
         return;
     }
     let states = ["1", "2", "3"].map(|threads| {
@@ -232,9 +248,11 @@ fn the_number_of_threads_changes_nothing() {
         child.env(FOLDER, folder.path()).env("RAYON_NUM_THREADS", threads);
         let output = child.output().expect("this test runs");
         assert!(output.status.success(), "{threads} threads: {}", String::from_utf8_lossy(&output.stdout));
-        checkpoint::load(folder.path()).expect("the child's state").state
+        ["0", "1"].map(|run| checkpoint::load(&folder.path().join(run)).expect("the child's state").state)
     });
-    for (threads, state) in [2, 3].into_iter().zip(&states[1..]) {
-        assert_eq!(differing(state, &states[0]), [""; 0], "{threads} threads and one");
+    for (threads, own) in [2, 3].into_iter().zip(&states[1..]) {
+        for (run, (state, alone)) in own.iter().zip(&states[0]).enumerate() {
+            assert_eq!(differing(state, alone), [""; 0], "run {run}: {threads} threads and one");
+        }
     }
 }

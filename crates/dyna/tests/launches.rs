@@ -79,7 +79,7 @@ fn a_batch_is_two_launches_a_transition_one_and_a_gradient_step_is_bounded() {
     let mut found = BTreeMap::new();
     for kind in loss::shipped().iter().map(|kind| kind.name()) {
         let config = ModelConfig {
-            ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![8, 8] },
+            ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![8, 8], ..EnsembleConfig::default() },
             loss: LossConfig { add_mse_until: 0, ..LossConfig::named(kind) },
             fit: FitConfig { batch: 16, ..FitConfig::default() },
             ..ModelConfig::default()

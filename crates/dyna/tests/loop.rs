@@ -82,7 +82,7 @@ fn real_steps_count_exploration_and_each_from_its_end_on_is_followed_by_its_upda
                 }
             }
             assert_eq!(run.env_step(), end);
-            let updates = trained_after * config.training.updates_per_step;
+            let updates = trained_after * config.updates_per_step();
             assert_eq!(
                 numbers(&run.snapshot().expect("a device that answers"), "agent.updates"),
                 [updates as f64],
@@ -169,7 +169,7 @@ fn every_batch_has_its_share_of_real_rows_and_all_rows_are_drawn_equally_often()
 fn actions_of_the_exploration_are_uniform_in_the_unit_interval() {
     let mut config = tiny(None);
     (config.training.explore_steps, config.training.env_steps) = (3000, 3000);
-    (config.training.updates_per_step, config.training.eval_every) = (0, 3000);
+    (config.training.updates_per_step, config.training.eval_every) = (Some(0), 3000);
     let (_, state) = whole(&config);
     let mut actions = numbers(&state, "replay.real.action");
     assert!(actions.len() == 3000 && actions.iter().all(|a| (-1.0..=1.0).contains(a)));

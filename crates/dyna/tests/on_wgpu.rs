@@ -157,7 +157,7 @@ fn a_mirror_is_restored_with_its_rows() {
 /// A tiny run on the GPU with few updates a step.
 fn on_gpu(kind: Option<&'static str>) -> Config {
     let mut config = Config { device: DeviceChoice::Wgpu, ..tiny(kind) };
-    config.training.updates_per_step = 3;
+    config.training.updates_per_step = Some(3);
     config.training.eval_every = 1000;
     config
 }

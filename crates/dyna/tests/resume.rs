@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use common::{KINDS, differing, finish, numbers, tiny, whole};
+use common::{KINDS, WITH_BLOCKS, differing, finish, numbers, tiny, tiny_of, whole};
 use foresee_core::{State, Stream};
 use foresee_dyna::{Algo, Config, Record, Run, RunError, checkpoint, metrics};
 use foresee_world_model::LossConfig;
@@ -40,8 +40,8 @@ fn with_cuts(
 
 #[test]
 fn a_run_cut_after_every_slice_ends_bit_for_bit_like_an_uninterrupted_one() {
-    for kind in KINDS {
-        let config = tiny(kind);
+    for kind in WITH_BLOCKS {
+        let config = tiny_of(kind);
         let (records, state) = whole(&config);
         let disk = tempfile::tempdir().expect("a temporary folder");
         let (cut_records, cut_state, _, phases) = with_cuts(&config, Some(disk.path()), |_| true);
@@ -55,8 +55,8 @@ fn a_run_cut_after_every_slice_ends_bit_for_bit_like_an_uninterrupted_one() {
 
 #[test]
 fn a_run_cut_at_two_random_slices_ends_bit_for_bit_like_an_uninterrupted_one() {
-    for (lane, kind) in (0..).zip(KINDS) {
-        let config = tiny(kind);
+    for (lane, kind) in (0..).zip(WITH_BLOCKS) {
+        let config = tiny_of(kind);
         let (records, state, slices, _) = with_cuts(&config, None, |_| false);
         for pair in 0..3 {
             // The training is at the end, and so is one of the cuts.

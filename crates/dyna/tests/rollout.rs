@@ -47,7 +47,7 @@ struct Row {
 /// Five members, of which three imagine; a rule that ends some of the rollouts.
 fn world(head: Head) -> World {
     let device = Device::flex();
-    let shape = EnsembleConfig { members: 5, elites: 3, hidden: vec![16, 12] };
+    let shape = EnsembleConfig { members: 5, elites: 3, hidden: vec![16, 12], ..EnsembleConfig::default() };
     let mut ensemble = Ensemble::new(&shape, head, [OBS, ACT], SEED, &device);
     ensemble.load(shaken(&ensemble.save(), SEED, 0.2)).expect("the same shapes");
     ensemble.elites = vec![4, 1, 2];

@@ -98,7 +98,7 @@ fn clocks_ring_where_a_multiple_is_crossed_and_no_real_step_loses_its_updates() 
     assert_eq!(at(metrics::CRITIC_LOSS), [198, 201, 204]);
     assert_eq!(at(metrics::EVAL_RETURN), [72, 141, 207]);
     assert_eq!(numbers(&state, "counters.env_step"), [207.0]);
-    let updates = (207 - 197 + 1) * config.training.updates_per_step;
+    let updates = (207 - 197 + 1) * config.updates_per_step();
     assert_eq!(numbers(&state, "agent.updates"), [updates as f64]);
 }
 

@@ -119,7 +119,7 @@ impl Svg {
 }
 
 impl Agent for Svg {
-    fn update(&mut self, Update { batch, noise, dynamics }: Update<'_>) {
+    fn update(&mut self, Update { batch, noise, dynamics, .. }: Update<'_>) {
         self.updates += 1;
         let batch = batch.tensors(self.dims, &self.device);
         let rows = batch.rows();

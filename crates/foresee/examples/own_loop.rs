@@ -82,7 +82,7 @@ pub fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
         // Learn from both: of 128 rows a fifth is real.
         for _ in 0..8 {
             let drawn = replay.draw(128, 0.2, [SEED, agent.updates()], agent.noise_streams());
-            agent.update(Update { batch: drawn.batch(), noise: drawn.noise(), dynamics: None });
+            agent.update(Update { batch: drawn.batch(), noise: drawn.noise(), dynamics: None, critic_only: false });
         }
     }
     Ok(returns)

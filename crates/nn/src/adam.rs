@@ -160,6 +160,19 @@ impl Adam {
         }
     }
 
+    /// Forgets all moments and steps: a fresh optimiser of the same parameters.
+    pub fn reset(&mut self) {
+        self.time = 0;
+        for slot in [&mut self.moment_1, &mut self.moment_2] {
+            let moment = slot.take();
+            slot.put(moment.zeros_like());
+        }
+        #[cfg(feature = "wgpu")]
+        {
+            self.ahead = crate::cube::Ahead::default();
+        }
+    }
+
     /// Forgets the moments of member `member`.
     pub fn reset_member(&mut self, member: usize) {
         for slot in [&mut self.moment_1, &mut self.moment_2] {
@@ -228,11 +241,12 @@ impl FusedStep<'_> {
         cpu::step(&self.layout, tapes, self.rule, weights)
     }
 
-    /// The step of all members, a member a thread ([`cpu::train()`]).
+    /// The step of all members, a member a thread ([`cpu::train()`]), and of targets that follow at a rate.
     pub fn train<P: Piece, R: Send>(
         &mut self,
         pieces: &mut Vec<P>,
         results: &mut [R],
+        target: Option<(&mut [f32], f32)>,
         new: impl Fn() -> P,
         work: impl Fn(usize, usize, &mut P, &mut R, &[f32]) + Sync,
     ) -> bool {
@@ -240,7 +254,7 @@ impl FusedStep<'_> {
             parameters: self.parameters.get_mut(),
             moment_1: self.moment_1.get_mut(),
             moment_2: self.moment_2.get_mut(),
-            target: None,
+            target,
         };
         cpu::train(&self.layout, self.rule, weights, pieces, results, new, work)
     }

@@ -2,17 +2,36 @@
 
 use foresee_core::Stream;
 
-/// How a network's weights start; biases start at zero.
+/// How a network's weights and biases start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Init {
     /// Normal with standard deviation 1/(2√inputs), cut at two of them: the probabilistic ensemble of PETS and MBPO.
     /// (The reference code, pairlab/vagram @ cc7e2e4, means this and does not cut.)
     TruncatedNormal,
-    /// Orthogonal with gain 1: `pytorch_sac`.
+    /// Orthogonal with gain 1: `pytorch_sac`. Biases start at zero, as with the truncated normal.
     Orthogonal,
+    /// Normal with variance 2/inputs (He et al. 2015), biases normal with variance 1/(4 inputs): the critics of DHMBPO.
+    Kaiming,
 }
 
 impl Init {
+    /// One member's weight `[inputs, outputs]` and bias `[outputs]` of layer `layer`; no numbers for a bias of zeros.
+    #[must_use]
+    pub fn layer(self, stream: &Stream, layer: u64, member: u32, inputs: usize, outputs: usize) -> [Vec<f32>; 2] {
+        let weight = self.weight(stream, layer, member, inputs, outputs);
+        let bias = match self {
+            Self::TruncatedNormal | Self::Orthogonal => Vec::new(),
+            Self::Kaiming => {
+                let mut draws = stream.at(layer, member);
+                let std = 0.5 / (inputs as f32).sqrt();
+                // Behind the weights' own.
+                (0..inputs * outputs).for_each(|_| _ = draws.normal());
+                (0..outputs).map(|_| draws.normal() * std).collect()
+            }
+        };
+        [weight, bias]
+    }
+
     /// One member's weight `[inputs, outputs]` of layer `layer`.
     #[must_use]
     pub fn weight(self, stream: &Stream, layer: u64, member: u32, inputs: usize, outputs: usize) -> Vec<f32> {
@@ -27,6 +46,10 @@ impl Init {
                     }
                 };
                 std::iter::repeat_with(truncated).take(inputs * outputs).collect()
+            }
+            Self::Kaiming => {
+                let std = (2.0 / inputs as f32).sqrt();
+                (0..inputs * outputs).map(|_| draws.normal() * std).collect()
             }
             Self::Orthogonal => {
                 let (long, short) = (inputs.max(outputs), inputs.min(outputs));

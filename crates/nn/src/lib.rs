@@ -33,7 +33,7 @@ pub mod value_view;
 
 pub use adam::{Adam, AdamConfig, Decay};
 pub use cpu::{Activation, Shape};
-pub use dynamics::{Dynamics, ImaginedStep, StepDraws};
+pub use dynamics::{Dynamics, ImaginedStep, PanelDynamics, PanelStep, StepDraws};
 pub use init::Init;
 pub use mlp::Mlp;
 pub use parameters::Parameters;

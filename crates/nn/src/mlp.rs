@@ -34,7 +34,7 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// Networks with weights from `stream` (layer is the step, member the lane), biases 0, scales 1, shifts 0.
+    /// Networks with weights and biases from `stream` (layer is the step, member the lane), scales 1, shifts 0.
     #[must_use]
     pub fn new(shape: Shape, init: Init, stream: &Stream, device: &Device) -> Self {
         let layout = Layout::new(shape);
@@ -42,8 +42,9 @@ impl Mlp {
         let mut all = vec![0.0; members * width];
         for (e, row) in all.chunks_exact_mut(width).enumerate() {
             for (l, layer) in layout.layers.iter().enumerate() {
-                let weight = init.weight(stream, l as u64, e as u32, layer.inputs, layer.outputs);
+                let [weight, bias] = init.layer(stream, l as u64, e as u32, layer.inputs, layer.outputs);
                 row[layer.weight..][..weight.len()].copy_from_slice(&weight);
+                row[layer.bias..][..bias.len()].copy_from_slice(&bias);
                 if layout.has_norm(l) {
                     row[layer.scale..][..layer.outputs].fill(1.0);
                 }
@@ -52,6 +53,54 @@ impl Mlp {
         let parameters = tensors::from_vec(all, [members, 1, width], device);
         let fused = extension::takes(&parameters, &layout);
         Self { layout: Arc::new(layout), parameters: Slot::new(parameters), fused }
+    }
+
+    /// The same networks with zeros for the last layer's weights and biases: every output is 0.
+    #[must_use]
+    pub fn with_zero_output(mut self) -> Self {
+        let last = self.layout.layers[self.layout.depth() - 1];
+        let parameters = self.parameters.take();
+        let [members, rows, _] = parameters.dims();
+        let part = last.weight..last.bias + last.outputs;
+        let zeros = Tensor::zeros([members, rows, part.len()], &parameters.device());
+        self.parameters.put(parameters.slice_assign([0..members, 0..rows, part], zeros));
+        self
+    }
+
+    /// Networks that give at x what these give at (x − mean) / std in the first inputs and x in the others, with output y_o
+    /// made scale_o · y_o + shift_o: both maps enter the weights and biases of the first and the last layer. Computed on the
+    /// host, in f64.
+    ///
+    /// # Panics
+    /// If there are more means than inputs, not one deviation a mean, or not one scale and shift an output.
+    #[track_caller]
+    #[must_use]
+    pub fn folded(&self, [mean, std]: [&[f32]; 2], [scale, shift]: [&[f64]; 2]) -> Self {
+        assert!(mean.len() == std.len() && mean.len() <= self.inputs(), "moments of at most {} inputs", self.inputs());
+        let (first, last) = (self.layout.layers[0], self.layout.layers[self.layout.depth() - 1]);
+        assert_eq!([scale.len(), shift.len()], [last.outputs; 2], "a scale and a shift an output");
+        let parameters = self.parameters.get();
+        let mut all = tensors::to_vec(parameters.clone());
+        for row in all.chunks_exact_mut(self.layout.parameters()) {
+            for o in 0..first.outputs {
+                let mut bias = f64::from(row[first.bias + o]);
+                for (i, (&mean, &std)) in mean.iter().zip(std).enumerate() {
+                    let weight = &mut row[first.weight + i * first.outputs + o];
+                    let folded = f64::from(*weight) / f64::from(std);
+                    bias -= folded * f64::from(mean);
+                    *weight = folded as f32;
+                }
+                row[first.bias + o] = bias as f32;
+            }
+            for weights in row[last.weight..][..last.inputs * last.outputs].chunks_exact_mut(last.outputs) {
+                weights.iter_mut().zip(scale).for_each(|(w, scale)| *w = (scale * f64::from(*w)) as f32);
+            }
+            for (bias, (scale, shift)) in row[last.bias..].iter_mut().zip(scale.iter().zip(shift)) {
+                *bias = (scale * f64::from(*bias) + shift) as f32;
+            }
+        }
+        let parameters = tensors::from_vec(all, parameters.dims(), &parameters.device());
+        Self { layout: Arc::clone(&self.layout), parameters: Slot::new(parameters), fused: self.fused }
     }
 
     /// Members, `E`.
@@ -140,6 +189,11 @@ impl Mlp {
                     Activation::Tanh => x.tanh(),
                     Activation::Identity => x,
                 };
+            }
+            if let Some(eps) = self.layout.shape().hidden_norm(l) {
+                let centred = x.clone() - x.mean_dim(2);
+                let variance = centred.clone().square().mean_dim(2);
+                x = centred / variance.add_scalar(eps).sqrt();
             }
         }
         x

@@ -45,6 +45,7 @@ fn case(number: usize, device: &Device) -> Case {
         // One or two normalised units have a gradient that is what a cancellation leaves.
         layer_norm: number / 2 % 2 == 1 && hidden.iter().all(|&width| width > 2),
         normalized_features: number / 3 % 2 == 1,
+        hidden_norms: vec![],
     };
     let given = if number % 4 == 1 { 1 } else { members };
     Case::of(&shape, rows, given, number as u64, device)
@@ -109,6 +110,7 @@ fn a_layer_as_wide_as_the_memory_of_a_cube_agrees() {
             activation: ACTIVATIONS[0],
             layer_norm: true,
             normalized_features: true,
+            hidden_norms: vec![],
         };
         let [gpu, cpu] = [&device, &Device::flex()].map(|device| Case::of(&shape, rows, 1, 5, device).pass(true));
         for (a, b) in [(&gpu.y, &cpu.y), (&gpu.dx, &cpu.dx), (&gpu.dw, &cpu.dw)] {
@@ -133,6 +135,7 @@ fn gradients_are_those_of_central_differences() {
             activation,
             layer_norm,
             normalized_features,
+            hidden_norms: vec![],
         };
         let case = Case::of(&shape, 5, 2, 9, &device);
         let (pass, scalar) = (case.pass(true), Scalar::new(&case.net));

@@ -176,6 +176,7 @@ fn gradients_below_one_or_two_normalised_units_are_what_the_cancellation_leaves(
                     activation,
                     layer_norm: true,
                     normalized_features: false,
+                    hidden_norms: vec![],
                 };
                 let case = Case::of(&shape, rows, 2, number, &Device::flex());
                 check(case, &stream, number, &mut worst, true);

@@ -105,6 +105,7 @@ fn a_gradient_that_is_not_finite_is_reported_wherever_it_stands() {
             activation: Activation::Tanh,
             layer_norm: true,
             normalized_features: false,
+            hidden_norms: vec![],
         },
         37,
         3,

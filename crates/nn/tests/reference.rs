@@ -52,6 +52,7 @@ fn the_sizes_of_a_run_agree() {
         activation,
         layer_norm,
         normalized_features,
+        hidden_norms: vec![],
     };
     let shapes = [
         (shape(7, 23, &[200; 4], 36, Activation::Silu, false, false), 256),
@@ -113,6 +114,7 @@ fn features_with_one_active_unit_have_a_gradient_of_exactly_zero() {
             activation,
             layer_norm: false,
             normalized_features: true,
+            hidden_norms: vec![],
         };
         let case = Case::of(&shape, 200, 3, seed, &Device::flex());
         for pass in [case.pass(true), case.pass(false)] {

@@ -46,6 +46,7 @@ fn any_number_of_threads_gives_the_same_bits() {
         activation: Activation::Silu,
         layer_norm: true,
         normalized_features: true,
+        hidden_norms: vec![],
     };
     let large = Case::of(&large, 256, 3, 42, &Device::flex());
     let small = (0..80).map(|number| Case::new(&stream, number, &Device::flex()));

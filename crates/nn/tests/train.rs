@@ -51,9 +51,10 @@ fn steps(case: &Case, member_by_member: bool) -> (Vec<u32>, Vec<u32>, Vec<bool>)
         let mut net: Mlp = case.net.clone();
         let mut step = adam.fused(&mut net);
         let new = || OnePanel(Tape::new(&layout, LANES));
-        let finite = step.train(&mut pieces, &mut first, new, |member, panel, piece, first: &mut f32, weights| {
-            *first = pass(&case, member, panel, &mut piece.0, weights);
-        });
+        let finite =
+            step.train(&mut pieces, &mut first, None, new, |member, panel, piece, first: &mut f32, weights| {
+                *first = pass(&case, member, panel, &mut piece.0, weights);
+            });
         step.finish();
         let y = case.pass(true).y;
         for (i, first) in first.into_iter().enumerate() {
@@ -79,6 +80,7 @@ fn a_step_member_by_member_has_the_bits_of_a_step_from_tapes_on_any_number_of_th
         activation: Activation::Silu,
         layer_norm: false,
         normalized_features: false,
+        hidden_norms: vec![],
     };
     let large = Case::of(&large, 256, 7, 92, &Device::flex());
     let small = (0..80).map(|number| Case::new(&stream, number, &Device::flex()));

@@ -88,9 +88,13 @@ impl ModelConfig {
                 self.loss.kind
             ));
         }
-        if fit.every == 0 || fit.batch == 0 || fit.max_steps == 0 || fit.max_epochs == Some(0) {
+        if fit.every == 0
+            || fit.batch == 0
+            || fit.max_steps == 0
+            || [fit.first_max_steps, fit.max_epochs.map(u64::from)].contains(&Some(0))
+        {
             return Some(
-                "`model.fit.every`, `batch`, `max_steps` and `max_epochs` must be positive\nhint: remove the key to get its default"
+                "`model.fit.every`, `batch`, `max_steps`, `first_max_steps` and `max_epochs` must be positive\nhint: remove the key to get its default"
                     .into(),
             );
         }
@@ -137,12 +141,16 @@ pub struct EnsembleConfig {
     pub elites: usize,
     /// Widths of the hidden layers.
     pub hidden: Vec<usize>,
+    /// Whether the change of every observation entry and the reward are predicted as (x − mean) / std over all real
+    /// transitions: entries of different scale then count alike.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub normalize_targets: bool,
 }
 
 impl Default for EnsembleConfig {
     /// PETS and MBPO.
     fn default() -> Self {
-        Self { members: 7, elites: 5, hidden: vec![200; 4] }
+        Self { members: 7, elites: 5, hidden: vec![200; 4], normalize_targets: false }
     }
 }
 
@@ -240,11 +248,22 @@ pub struct FitConfig {
     pub min_steps: u64,
     /// Gradient steps at most.
     pub max_steps: u64,
+    /// Gradient steps of the first training call at most, which begins with random weights; unset: `max_steps`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_max_steps: Option<u64>,
     /// Epochs at most; unset for as many as `max_steps` allows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_epochs: Option<u32>,
     /// `member` or `shared`.
     pub snapshot: Snapshot,
+}
+
+impl FitConfig {
+    /// Gradient steps of training call number `call` at most.
+    #[must_use]
+    pub fn steps_of(&self, call: u64) -> u64 {
+        self.first_max_steps.filter(|_| call == 0).unwrap_or(self.max_steps)
+    }
 }
 
 impl Default for FitConfig {
@@ -260,6 +279,7 @@ impl Default for FitConfig {
             threshold: 0.01,
             min_steps: 0,
             max_steps: 10_000,
+            first_max_steps: None,
             max_epochs: None,
             snapshot: Snapshot::Member,
         }

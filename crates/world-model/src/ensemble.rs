@@ -49,6 +49,7 @@ impl Ensemble {
             activation: Activation::Silu,
             layer_norm: false,
             normalized_features: false,
+            hidden_norms: vec![],
         };
         let [min, max] = [MIN_LOGVAR, MAX_LOGVAR].map(|bound| vec![bound; channels]);
         Self {
@@ -76,6 +77,26 @@ impl Ensemble {
     #[must_use]
     pub fn predict(&self, inputs: Tensor<3>) -> Prediction {
         predict(&self.net, self.bounds.as_ref(), inputs, self.obs_dim + 1)
+    }
+
+    /// The ensemble that predicts (next_obs − obs, reward) themselves, of one that predicts them normalised: the map enters the
+    /// last layer, the log-variance and its bounds.
+    #[must_use]
+    pub fn in_units_of(&self, targets: &Normalizer) -> Self {
+        let [mean, std] = targets.moments();
+        let of_variance = if self.bounds.is_some() { std.len() } else { 0 };
+        let wider = std.iter().map(|&std| 2.0 * f64::from(std).ln());
+        let scale: Vec<f64> =
+            std.iter().map(|&std| f64::from(std)).chain(std::iter::repeat_n(1.0, of_variance)).collect();
+        let shift: Vec<f64> = mean.iter().map(|&m| f64::from(m)).chain(wider.clone().take(of_variance)).collect();
+        let bounds = self.bounds.as_ref().map(|bounds| {
+            let all = tensors::to_vec(bounds.slot().get().clone());
+            let wider: Vec<f32> =
+                all.iter().zip(wider.clone().chain(wider)).map(|(b, w)| (f64::from(*b) + w) as f32).collect();
+            let (low, high) = wider.split_at(std.len());
+            Bounds::new(low, high, &bounds.slot().get().device())
+        });
+        Self { net: self.net.folded([&[]; 2], [&scale, &shift]), bounds, ..self.clone() }
     }
 
     /// Columns of the noise of a step: `O + 1` with a Gaussian head, 0 without.

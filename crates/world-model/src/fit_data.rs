@@ -89,7 +89,7 @@ pub(crate) struct HostRows {
     rows: usize,
     /// Normalised model inputs, `[rows, O + A]`.
     pub(crate) inputs: Vec<f32>,
-    /// (next_obs − obs, reward), `[rows, O + 1]`.
+    /// (next_obs − obs, reward), normalised or not, `[rows, O + 1]`.
     pub(crate) targets: Vec<f32>,
     /// The terms as the loss's panel form reads them.
     pub(crate) terms: RowTerms,
@@ -98,6 +98,15 @@ pub(crate) struct HostRows {
     /// A factor on each row's loss, `[rows]`.
     pub(crate) row_weights: Option<Vec<f32>>,
     pub(crate) add_mse: bool,
+    /// Of the targets, where they are normalised.
+    pub(crate) of_targets: Option<Normalizer>,
+}
+
+impl HostRows {
+    /// What an error of 1 is in the task's own unit, `[O + 1]`, where this loss sees that unit and targets are normalised.
+    pub(crate) fn units(&self, loss: &dyn ModelLoss) -> Option<&[f32]> {
+        self.of_targets.as_ref().filter(|_| loss.is_value_aware()).map(|normalizer| normalizer.moments()[1])
+    }
 }
 
 /// What a training call's data depend on, beside its rows.
@@ -116,13 +125,17 @@ pub(crate) struct Call<'a> {
 }
 
 impl FitData {
-    /// The data of a call, and the normaliser: that of the rows, or the one that is given.
-    pub(crate) fn new(call: &Call<'_>, rows: TrainingRows<'_>, given: Option<&Normalizer>) -> (Self, Normalizer) {
+    /// The data of a call under the normalisers of inputs and, where they are normalised, targets.
+    pub(crate) fn new(
+        call: &Call<'_>,
+        rows: TrainingRows<'_>,
+        of_inputs: &Normalizer,
+        of_targets: Option<&Normalizer>,
+    ) -> Self {
         let Call { config, loss, view, device, in_tensors, .. } = *call;
         let TrainingRows { batch, weights, on_device } = rows;
         let n = batch.rows;
         let mut inputs = raw_inputs(batch);
-        let normalizer = given.cloned().unwrap_or_else(|| Normalizer::from_rows(&inputs, inputs.len() / n));
         let split = Split::new(n, config.fit.holdout, config.ensemble.members, call.seed, call.call);
         let terms = loss.row_terms(&CallRows::new(batch, device).mirrored(on_device), view);
         let (given, heads) = (terms.rows(), terms.heads());
@@ -131,27 +144,35 @@ impl FitData {
         let add_mse = loss.is_value_aware() && call.learning_step < config.loss.add_mse_until;
         let store = if in_tensors {
             let terms = loss.reduced_terms(terms);
-            let with = Company { needs: loss.needs(), terms: &terms, row_weights: weights, split: &split, add_mse };
+            let with = Company {
+                needs: loss.needs(),
+                terms: &terms,
+                row_weights: weights,
+                split: &split,
+                add_mse,
+                of_targets,
+            };
             Store::Tensors(if let Some(all) = on_device {
-                FitTensors::mirrored(all, &normalizer, n, &with, device)
+                FitTensors::mirrored(all, of_inputs, n, &with, device)
             } else {
-                normalizer.apply_rows(&mut inputs);
-                FitTensors::sent([&inputs, &targets(batch), &batch.obs], n, &with, device)
+                of_inputs.apply_rows(&mut inputs);
+                FitTensors::sent([&inputs, &normalized_targets(batch, of_targets), &batch.obs], n, &with, device)
             })
         } else {
-            normalizer.apply_rows(&mut inputs);
+            of_inputs.apply_rows(&mut inputs);
             let panel = loss.panel().expect("steps on panels are those of a loss with a panel form");
             Store::Host(HostRows {
                 rows: n,
                 inputs,
-                targets: targets(batch),
+                targets: normalized_targets(batch, of_targets),
                 terms: panel.terms(terms),
                 obs: (loss.needs() == Needs::PredictedStates).then(|| batch.obs.clone()),
                 row_weights: weights.map(<[f32]>::to_vec),
                 add_mse,
+                of_targets: of_targets.cloned(),
             })
         };
-        (Self { split, store, diagnostics }, normalizer)
+        Self { split, store, diagnostics }
     }
 
     /// Inputs `[1, B, O + A]` and targets `[1, B, O + 1]` of a part of the holdout.
@@ -168,6 +189,23 @@ impl FitData {
         };
         (gather(&data.inputs), gather(&data.targets))
     }
+}
+
+/// The normaliser of the rows' inputs and, if asked for, that of their targets.
+pub(crate) fn normalizers(rows: &Batch, of_targets: bool) -> (Normalizer, Option<Normalizer>) {
+    let (inputs, targets) = (raw_inputs(rows), of_targets.then(|| targets(rows)));
+    let width = |all: &[f32]| all.len() / rows.rows;
+    let of_targets = targets.map(|targets| Normalizer::of_any_unit(&targets, width(&targets)));
+    (Normalizer::from_rows(&inputs, width(&inputs)), of_targets)
+}
+
+/// The targets as predictions are compared with them, `[rows, O + 1]`.
+fn normalized_targets(rows: &Batch, normalizer: Option<&Normalizer>) -> Vec<f32> {
+    let mut targets = targets(rows);
+    if let Some(normalizer) = normalizer {
+        normalizer.apply_rows(&mut targets);
+    }
+    targets
 }
 
 /// (obs, action) of every row, `[rows, O + A]`, not normalised.

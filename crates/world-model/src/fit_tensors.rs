@@ -29,6 +29,8 @@ pub(crate) struct FitTensors {
     row_weights: Option<Tensor<2>>,
     holdout: Tensor<1, Int>,
     add_mse: bool,
+    /// Deviations and means of the targets, `[1, 1, O + 1]` each, where they are normalised.
+    units: Option<[Tensor<3>; 2]>,
 }
 
 /// What a call's tensors are made of, beside inputs and targets.
@@ -38,10 +40,13 @@ pub(crate) struct Company<'a> {
     pub(crate) row_weights: Option<&'a [f32]>,
     pub(crate) split: &'a Split,
     pub(crate) add_mse: bool,
+    /// Of the targets, where they are normalised.
+    pub(crate) of_targets: Option<&'a Normalizer>,
 }
 
 impl FitTensors {
-    /// From rows in host memory: normalised inputs `[rows, O + A]`, targets `[rows, O + 1]`, observations `[rows, O]`.
+    /// From rows in host memory: normalised inputs `[rows, O + A]`, targets `[rows, O + 1]` as they are compared, observations
+    /// `[rows, O]`.
     pub(crate) fn sent([inputs, targets, obs]: [&[f32]; 3], rows: usize, with: &Company<'_>, device: &Device) -> Self {
         let send = |all: &[f32]| tensors::from_vec(all.to_vec(), [rows, all.len() / rows], device);
         Self::with(send(inputs), send(targets), || send(obs), with, device)
@@ -59,7 +64,11 @@ impl FitTensors {
         let reward = all.reward.clone().narrow(0, 0, rows).unsqueeze_dim(1);
         let [mean, std] = normalizer.moments().map(|all| tensors::from_vec(all.to_vec(), [1, all.len()], device));
         let inputs = (Tensor::cat(vec![obs.clone(), action], 1) - mean) / std;
-        let targets = Tensor::cat(vec![next_obs - obs.clone(), reward], 1);
+        let mut targets = Tensor::cat(vec![next_obs - obs.clone(), reward], 1);
+        if let Some(normalizer) = with.of_targets {
+            let [mean, std] = normalizer.moments().map(|all| tensors::from_vec(all.to_vec(), [1, all.len()], device));
+            targets = (targets - mean) / std;
+        }
         Self::with(inputs, targets, || obs, with, device)
     }
 
@@ -79,6 +88,10 @@ impl FitTensors {
             row_weights: with.row_weights.map(column),
             holdout: numbers(&with.split.holdout, device),
             add_mse: with.add_mse,
+            units: with.of_targets.map(|normalizer| {
+                let [mean, std] = normalizer.moments();
+                [std, mean].map(|all| tensors::from_vec(all.to_vec(), [1, 1, all.len()], device))
+            }),
         }
     }
 
@@ -109,7 +122,7 @@ impl FitTensors {
             view,
         };
         let row_weights = self.row_weights.as_ref().map(|all| gather(all, rows).squeeze_dim(2));
-        (input, Extras { add_mse: self.add_mse, row_weights })
+        (input, Extras { add_mse: self.add_mse, row_weights, units: self.units.clone() })
     }
 
     #[cfg(test)]

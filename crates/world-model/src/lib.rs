@@ -6,6 +6,7 @@
 //! * [`prediction`]: what networks say of rows.
 //! * [`normalizer`]: inputs to zero mean and unit deviation.
 //! * [`ensemble`]: the networks, their prediction, one step under given actions, their elites.
+//! * [`panels`]: that step on panels of rows in host memory, forward and back.
 //! * [`loss`]: what a wrong prediction costs; the choice that this project is about. A folder a loss.
 //! * [`split`]: holdout, bootstrap rows and the order of batches.
 //! * [`early_stopping`]: when to stop, which weights to keep, who is elite.
@@ -23,6 +24,7 @@ mod gather;
 pub mod loss;
 pub mod model;
 pub mod normalizer;
+pub mod panels;
 pub mod prediction;
 pub mod split;
 pub mod trainer;

@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::{Kind, Kinds, State, StateError};
-use foresee_nn::{StepDraws, ValueView};
+use foresee_nn::host::is_host;
+use foresee_nn::{PanelDynamics, StepDraws, ValueView};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ENSEMBLE, ModelConfig};
 use crate::ensemble::Ensemble;
 use crate::fit_data::TrainingRows;
 use crate::loss::ModelLoss;
+use crate::panels::EnsemblePanels;
 use crate::prediction::ModelStep;
 use crate::trainer::{Diverged, FitReport, Trainer};
 
@@ -56,6 +58,11 @@ pub trait WorldModel: Send {
     /// One step from observations `[B, O]` under actions `[B, A]` and draws, differentiable in both where they are
     /// tracked; the model's parameters are constants.
     fn step(&self, obs: Tensor<2>, action: Tensor<2>, draws: &StepDraws) -> ModelStep;
+
+    /// [`WorldModel::step`] on panels of rows in host memory, forward and back, where there is that form.
+    fn on_panels(&self) -> Option<Box<dyn PanelDynamics + '_>> {
+        None
+    }
 
     /// The ensemble behind it: opens the fused rollouts, which step it without [`WorldModel::step`]. A model that changes
     /// the ensemble's prediction returns `None`.
@@ -150,11 +157,17 @@ impl WorldModel for Trainer {
     }
 
     fn step(&self, obs: Tensor<2>, action: Tensor<2>, draws: &StepDraws) -> ModelStep {
-        self.ensemble.step(obs, action, draws)
+        self.imagining().step(obs, action, draws)
+    }
+
+    fn on_panels(&self) -> Option<Box<dyn PanelDynamics + '_>> {
+        let ensemble = self.imagining();
+        let at_hand = is_host(&self.device) && ensemble.net.is_fused();
+        at_hand.then(|| Box::new(EnsemblePanels::new(ensemble)) as Box<dyn PanelDynamics>)
     }
 
     fn ensemble(&self) -> Option<&Ensemble> {
-        Some(&self.ensemble)
+        Some(self.imagining())
     }
 
     fn save(&self) -> State {

@@ -26,6 +26,19 @@ impl Normalizer {
     #[track_caller]
     #[must_use]
     pub fn from_rows(rows: &[f32], dim: usize) -> Self {
+        Self::unless_constant(rows, dim, |_, std| std < EPS)
+    }
+
+    /// [`Normalizer::from_rows`] of numbers in any unit: a dimension is taken for constant where its deviation is rounding
+    /// beside its mean.
+    #[track_caller]
+    #[must_use]
+    pub fn of_any_unit(rows: &[f32], dim: usize) -> Self {
+        Self::unless_constant(rows, dim, |mean, std| std <= f64::from(f32::EPSILON) * mean.abs())
+    }
+
+    #[track_caller]
+    fn unless_constant(rows: &[f32], dim: usize, is_constant: impl Fn(f64, f64) -> bool) -> Self {
         let n = rows.len() / dim;
         assert!(n > 0 && rows.len() == n * dim, "{} numbers are no rows of {dim}", rows.len());
         let mut mean = vec![0.0_f64; dim];
@@ -39,11 +52,12 @@ impl Normalizer {
                 *s += (f64::from(x) - m).powi(2);
             }
         }
-        let deviation = |s: f64| {
+        let deviation = |(&s, &mean): (&f64, &f64)| {
             let std = (s / (n.max(2) - 1) as f64).sqrt();
-            if std < EPS { 1.0 } else { std as f32 }
+            if is_constant(mean, std) { 1.0 } else { std as f32 }
         };
-        Self { mean: mean.iter().map(|&m| m as f32).collect(), std: squares.iter().map(|&s| deviation(s)).collect() }
+        let std = squares.iter().zip(&mean).map(deviation).collect();
+        Self { mean: mean.iter().map(|&m| m as f32).collect(), std }
     }
 
     /// Normalises rows `[N, dim]` in place, on the host.

@@ -25,11 +25,12 @@ pub use report::{Diverged, FitReport, TrainLoss};
 use crate::config::{ModelConfig, Snapshot};
 use crate::early_stopping::EarlyStopping;
 use crate::ensemble::{Bounds, Ensemble, predict};
-use crate::fit_data::{Call, FitData, HostRows, Store, TrainingRows};
+use crate::fit_data::{Call, FitData, HostRows, Store, TrainingRows, normalizers};
 use crate::fit_tensors::{EpochRows, FitTensors};
 use crate::loss::mse::Mse;
 use crate::loss::{self, LossInput, ModelLoss};
-use steps::HostSteps;
+use crate::normalizer::Normalizer;
+use steps::{Compared, HostSteps};
 
 /// Gradient steps between two holdout scores at least: with few data an epoch is cheaper than a score.
 const STEPS_BETWEEN_SCORES: u64 = 20;
@@ -77,11 +78,15 @@ pub struct Trainer {
     loss: Arc<dyn ModelLoss>,
     /// The model that is trained.
     pub ensemble: Ensemble,
+    /// Of the targets, where they are normalised and there was a training call.
+    pub(crate) of_targets: Option<Normalizer>,
+    /// The model in the task's own units, as the last training call left it, where targets are normalised.
+    pub(crate) imagining: Option<Ensemble>,
     net_adam: Adam,
     bounds_adam: Option<Adam>,
     form: Form,
     seed: u64,
-    device: Device,
+    pub(crate) device: Device,
     /// The training call under way, where it is the trainer's to keep ([`WorldModel`](crate::WorldModel)).
     pub(crate) under_way: Option<Box<Fit>>,
 }
@@ -111,6 +116,8 @@ impl Trainer {
                 Some(_) if host::is_host(device) => Form::Panels(HostSteps::new(&ensemble)),
                 _ => Form::Tensors,
             },
+            imagining: config.ensemble.normalize_targets.then(|| ensemble.clone()),
+            of_targets: None,
             ensemble,
             loss,
             config: config.clone(),
@@ -129,8 +136,12 @@ impl Trainer {
         call: u64,
         learning_step: u64,
     ) -> Fit {
-        let (data, normalizer) = FitData::new(&self.call(view, call, learning_step), rows.into(), None);
-        self.ensemble.normalizer = normalizer;
+        let rows = rows.into();
+        let (of_inputs, of_targets) = normalizers(rows.batch(), self.config.ensemble.normalize_targets);
+        let of_call = self.call(view, call, learning_step);
+        let data = FitData::new(&of_call, rows, &of_inputs, of_targets.as_ref());
+        self.ensemble.normalizer = of_inputs;
+        self.of_targets = of_targets;
         let fit = &self.config.fit;
         // What a warm start scores on rows that it was trained on says nothing; the reference lets it count.
         let (to_beat, kept) = match fit.snapshot {
@@ -167,7 +178,8 @@ impl Trainer {
         for _ in 0..STEPS_A_SLICE {
             let loss = self.gradient_step(fit, view);
             let epoch_over = fit.batch == 0;
-            let spent = fit.steps >= config.max_steps || config.max_epochs.is_some_and(|most| fit.epoch >= most);
+            let spent =
+                fit.steps >= config.steps_of(fit.call) || config.max_epochs.is_some_and(|most| fit.epoch >= most);
             if spent || (epoch_over && fit.steps >= fit.scored_at + STEPS_BETWEEN_SCORES) {
                 fit.train_loss = loss.read();
                 fit.scored_at = fit.steps;
@@ -210,7 +222,8 @@ impl Trainer {
     fn step(&mut self, data: &HostRows, rows: &[u32], view: &dyn ValueView) -> f64 {
         let Form::Panels(steps) = &mut self.form else { unreachable!("rows for panels are made where steps are") };
         let loss = self.loss.panel().expect("a loss with a panel form");
-        steps.step(loss, data, rows, view, &mut self.ensemble, (&mut self.net_adam, self.bounds_adam.as_mut()))
+        let compared = Compared { loss, add_mse: data.add_mse, units: data.units(&*self.loss) };
+        steps.step(compared, data, rows, view, &mut self.ensemble, (&mut self.net_adam, self.bounds_adam.as_mut()))
     }
 
     /// The same in ordinary tensor operations: the specification, and what runs where memory is not the host's.
@@ -244,7 +257,8 @@ impl Trainer {
                 let scoring = self.loss.scoring();
                 let score = scoring.panel().expect("a scoring loss with a panel form");
                 let add_mse = rows.add_mse && scoring.is_value_aware();
-                self.mean_over(data, steps::scores(&self.ensemble, (score, add_mse), rows, &data.split.holdout, view))
+                let compared = Compared { loss: score, add_mse, units: rows.units(scoring) };
+                self.mean_over(data, steps::scores(&self.ensemble, compared, rows, &data.split.holdout, view))
             }
             Store::Tensors(tensors) => self.mean_in_tensors(data, tensors, |rows| {
                 let predict = |inputs| self.ensemble.predict(inputs);
@@ -320,6 +334,7 @@ impl Trainer {
         let mean_over_elites = |scores: &[f64]| {
             self.ensemble.elites.iter().map(|&e| scores[e]).sum::<f64>() / self.ensemble.elites.len() as f64
         };
+        self.imagining = self.in_own_units();
         let holdout_score = mean_over_elites(fit.stopping.best());
         let holdout_mse = mean_over_elites(&self.holdout_mse(&fit.data));
         let bounds = self.ensemble.bounds.as_ref().map(Parameters::save).unwrap_or_default();
@@ -336,6 +351,19 @@ impl Trainer {
             diagnostics: fit.data.diagnostics.clone(),
             holdout_mse_by_channel: Vec::new(),
         })
+    }
+
+    /// The model in the task's own units, which imagines.
+    #[must_use]
+    pub fn imagining(&self) -> &Ensemble {
+        self.imagining.as_ref().unwrap_or(&self.ensemble)
+    }
+
+    /// The same computed, where it is not the one that is trained.
+    pub(crate) fn in_own_units(&self) -> Option<Ensemble> {
+        let normalizes = self.config.ensemble.normalize_targets;
+        normalizes
+            .then(|| self.of_targets.as_ref().map_or_else(|| self.ensemble.clone(), |t| self.ensemble.in_units_of(t)))
     }
 
     fn call<'a>(&'a self, view: &'a dyn ValueView, call: u64, learning_step: u64) -> Call<'a> {

@@ -28,7 +28,7 @@ fn after_some_steps_a_gradient_step_allocates_nothing() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("two threads");
     for kind in shipped().iter() {
         let config = ModelConfig {
-            ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![32, 32] },
+            ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![32, 32], ..EnsembleConfig::default() },
             loss: LossConfig::named(kind.name()),
             fit: FitConfig { batch: 64, ..FitConfig::default() },
             ..ModelConfig::default()

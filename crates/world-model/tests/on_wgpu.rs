@@ -27,7 +27,7 @@ fn rows(count: usize) -> Batch {
 /// Every loss that the trainer treats in its own way; batches that divide no epoch.
 fn configs() -> Vec<ModelConfig> {
     let config = |loss| ModelConfig {
-        ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![33, 16] },
+        ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![33, 16], ..EnsembleConfig::default() },
         loss,
         fit: FitConfig { batch: 48, max_steps: 60, ..FitConfig::default() },
         ..ModelConfig::default()

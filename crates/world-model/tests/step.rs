@@ -23,7 +23,7 @@ fn rows(values: Vec<f32>, columns: usize) -> Tensor<2> {
 }
 
 fn ensemble(head: Head) -> Ensemble {
-    let config = EnsembleConfig { members: 5, elites: 3, hidden: vec![9, 7] };
+    let config = EnsembleConfig { members: 5, elites: 3, hidden: vec![9, 7], ..EnsembleConfig::default() };
     let mut ensemble = Ensemble::new(&config, head, [OBS, ACT], 8, &Device::flex());
     ensemble.elites = vec![4, 0, 3];
     let data: Vec<f32> = Stream::new(8, "data").normals(0, 40, OBS + ACT).iter().map(|x| 1.5 * x - 0.2).collect();

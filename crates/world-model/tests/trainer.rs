@@ -29,7 +29,7 @@ fn linear_system(rows: usize) -> Batch {
 
 fn config(kind: &str, snapshot: Snapshot, max_steps: u64) -> ModelConfig {
     ModelConfig {
-        ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![32, 32] },
+        ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![32, 32], ..EnsembleConfig::default() },
         loss: LossConfig::named(kind),
         fit: FitConfig { batch: 64, lr: 3e-3, max_steps, snapshot, ..FitConfig::default() },
         ..ModelConfig::default()

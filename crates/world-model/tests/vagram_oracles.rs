@@ -35,7 +35,7 @@ impl Scene {
     /// `rows` random rows of 3 observation entries and 2 action entries, before an ensemble of 4 members.
     fn new(rows: usize, view: &Quadratic, clip_quantile: f64) -> Self {
         let draw = |name, columns| Stream::new(3, name).normals(0, rows, columns);
-        let config = EnsembleConfig { members: 4, elites: 1, hidden: vec![8] };
+        let config = EnsembleConfig { members: 4, elites: 1, hidden: vec![8], ..EnsembleConfig::default() };
         Self {
             ensemble: Ensemble::new(&config, Head::Deterministic, [3, 2], 3, &Device::flex()),
             weights: gradients(view, &draw("next_obs", 3), 3, clip_quantile),

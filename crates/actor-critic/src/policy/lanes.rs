@@ -1,14 +1,14 @@
 //! The policy's distribution on panels ([`foresee_nn::cpu::panels`]), and its derivatives.
 //!
-//! With ∂L/∂a, and w = ∂L/∂log π the same in all rows:
+//! With ∂L/∂a, and w = ∂L/∂log π:
 //! ∂ log π/∂u = 2 (1 − 2 σ(−2u)) = 2 tanh u = 2a, so ∂L/∂u = (1 − a²) ∂L/∂a + 2 w a;
-//! ∂L/∂mu = ∂L/∂u; ∂L/∂log σ = σ ε ∂L/∂u − w; ∂ log σ/∂raw = 3.5 (1 − tanh² raw).
+//! ∂L/∂mu = ∂L/∂u; ∂L/∂log σ = σ ε ∂L/∂u − w; ∂ log σ/∂raw = 3.5 (1 − tanh² raw), or of a softplus sigmoid(raw) / σ.
 
 use foresee_nn::cpu::LANES;
 use foresee_nn::cpu::math;
 use foresee_nn::cpu::simd::{self, Simd, Task};
 
-use super::LOG_STD;
+use super::{LEAST_STD, LOG_STD, Spread};
 
 /// One number a row of a panel.
 pub(crate) type Row = [f32; LANES];
@@ -31,6 +31,8 @@ pub(crate) const LN_ROOT_2_PI: f32 = 0.918_938_5;
 
 /// Actions of one panel.
 pub struct Sample<'a> {
+    /// How the deviation is made.
+    pub spread: Spread,
     /// The network's output (mu, raw), `[2A]`.
     pub heads: &'a [f32],
     /// Standard normals, `[A]`.
@@ -55,17 +57,33 @@ impl Task for Sample<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let Self { heads, noise, action, log_prob, mut kept } = self;
+        let Self { spread: form, heads, noise, action, log_prob, mut kept } = self;
         let actions = action.len() / LANES;
         let mut sum = [0.0; LANES];
         for d in 0..actions {
             let (mu, raw, noise) = (row(heads, d), row(heads, actions + d), row(noise, d));
             let (mut a, mut spread, mut slope) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+            let mut log_stds = [0.0; LANES];
+            match form {
+                Spread::Bounded => {
+                    for j in 0..LANES {
+                        let t = math::tanh::<S>(raw[j]);
+                        log_stds[j] = S::mul_add(HALF, t + 1.0, LOW);
+                        spread[j] = math::exp::<S>(log_stds[j]) * noise[j];
+                        slope[j] = HALF * S::mul_add(-t, t, 1.0);
+                    }
+                }
+                Spread::Softplus => {
+                    for j in 0..LANES {
+                        let std = math::softplus::<S>(raw[j]) + LEAST_STD as f32;
+                        log_stds[j] = math::ln::<S>(std);
+                        spread[j] = std * noise[j];
+                        slope[j] = math::sigmoid::<S>(raw[j]) / std;
+                    }
+                }
+            }
             for j in 0..LANES {
-                let t = math::tanh::<S>(raw[j]);
-                let log_std = S::mul_add(HALF, t + 1.0, LOW);
-                spread[j] = math::exp::<S>(log_std) * noise[j];
-                slope[j] = HALF * S::mul_add(-t, t, 1.0);
+                let log_std = log_stds[j];
                 let u = mu[j] + spread[j];
                 a[j] = math::tanh::<S>(u);
                 let gaussian = S::mul_add(-0.5 * noise[j], noise[j], -log_std) - LN_ROOT_2_PI;
@@ -82,8 +100,9 @@ impl Task for Sample<'_> {
     }
 }
 
-/// Turns what [`Sample`] kept, `[2A]`, into ∂L/∂(mu, raw), from the actions and ∂L/∂a, `[A]` each, and w = ∂L/∂log π.
-pub fn gradient(kept: &mut [f32], action: &[f32], by_action: &[f32], by_log_prob: f32) {
+/// Turns what [`Sample`] kept, `[2A]`, into ∂L/∂(mu, raw), from the actions and ∂L/∂a, `[A]` each, and w = ∂L/∂log π of every
+/// row.
+pub fn gradient(kept: &mut [f32], action: &[f32], by_action: &[f32], by_log_prob: &Row) {
     simd::dispatch(Gradient { kept, action, by_action, by_log_prob });
 }
 
@@ -91,7 +110,7 @@ struct Gradient<'a> {
     kept: &'a mut [f32],
     action: &'a [f32],
     by_action: &'a [f32],
-    by_log_prob: f32,
+    by_log_prob: &'a Row,
 }
 
 impl Task for Gradient<'_> {
@@ -106,8 +125,8 @@ impl Task for Gradient<'_> {
             let (spread, slope) = (*row(kept, d), *row(kept, actions + d));
             let (mut by_mu, mut by_raw) = ([0.0; LANES], [0.0; LANES]);
             for j in 0..LANES {
-                by_mu[j] = S::mul_add(by_action[j], S::mul_add(-a[j], a[j], 1.0), 2.0 * by_log_prob * a[j]);
-                by_raw[j] = S::mul_add(by_mu[j], spread[j], -by_log_prob) * slope[j];
+                by_mu[j] = S::mul_add(by_action[j], S::mul_add(-a[j], a[j], 1.0), 2.0 * by_log_prob[j] * a[j]);
+                by_raw[j] = S::mul_add(by_mu[j], spread[j], -by_log_prob[j]) * slope[j];
             }
             *row_mut(kept, d) = by_mu;
             *row_mut(kept, actions + d) = by_raw;

@@ -2,12 +2,12 @@
 //! are held to.
 
 use burn::tensor::Tensor;
-use foresee_core::stream::below;
 use foresee_nn::Parameters;
 
 use super::losses::Losses;
 use super::{NOISE, NOISE_NEXT, Sac, TARGET_SUBSET, Turns};
 use crate::batch::TensorBatch;
+use crate::critic::subset;
 use crate::noise::Noise;
 
 impl Sac {
@@ -71,14 +71,4 @@ impl Sac {
         }
         [loss.inner(), entropy]
     }
-}
-
-/// As many distinct numbers below `n` as there are words, every set equally likely: the first steps of Fisher and Yates.
-pub(super) fn subset(words: &[u32], n: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..n).collect();
-    for (i, &word) in words.iter().enumerate() {
-        order.swap(i, i + below(word, n - i));
-    }
-    order.truncate(words.len());
-    order
 }

@@ -125,7 +125,12 @@ impl SacConfig {
     #[must_use]
     pub fn critic_body(&self) -> Body {
         let Self { hidden, layer_norm, normalized_features, .. } = self;
-        Body { hidden: hidden.clone(), layer_norm: *layer_norm, normalized_features: *normalized_features }
+        Body {
+            hidden: hidden.clone(),
+            layer_norm: *layer_norm,
+            normalized_features: *normalized_features,
+            ..Body::default()
+        }
     }
 
     /// Target critics that a target is taken from, if they are not all.

@@ -21,6 +21,7 @@ use foresee_nn::{Mlp, Parameters};
 use super::losses::Losses;
 use super::{NOISE, NOISE_NEXT, Sac, Turns};
 use crate::noise::Noise;
+use crate::policy::Spread;
 use cell::Cell;
 use group::Group;
 
@@ -51,7 +52,8 @@ impl Sac {
             Net { layout: target.net.layout(), weights: targets.get() },
         ];
         let noise = turns.actor.then_some(&noise_now[..]);
-        let pass = Pass { batch, noise_next, noise, dims, alpha, discount: config.discount as f32 };
+        let (discount, spread) = (config.discount as f32, policy.spread);
+        let pass = Pass { batch, noise_next, noise, dims, alpha, discount, spread };
         workspace.critics(&pass, nets, |n| step.member(n));
         policy.net.slot_mut().put(own.into_tensor());
         let follow = turns.target.then(|| (targets.get_mut(), config.tau as f32));
@@ -90,6 +92,7 @@ pub(super) struct Pass<'a> {
     pub(super) dims: [usize; 2],
     pub(super) alpha: f32,
     pub(super) discount: f32,
+    pub(super) spread: Spread,
 }
 
 impl Pass<'_> {

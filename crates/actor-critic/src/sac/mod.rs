@@ -25,9 +25,8 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::{Kind, State, StateError};
-use foresee_nn::cpu::Part;
-use foresee_nn::host::{Slot, is_host};
-use foresee_nn::{Adam, AdamConfig, Parameters, ValueHeads, ValueView, tensors};
+use foresee_nn::host::is_host;
+use foresee_nn::{Adam, AdamConfig, Parameters, ValueHeads, ValueView};
 use toml::Table;
 
 use crate::actor::Actor;
@@ -35,6 +34,7 @@ use crate::agent::{Agent, AgentFactory, Update};
 use crate::critic::Critic;
 use crate::metrics;
 use crate::policy::Policy;
+use crate::temperature::LogTemperature;
 use crate::values::AgentValues;
 
 mod by_tensors;
@@ -78,24 +78,6 @@ impl AgentFactory for SacConfig {
     fn resolved(&self, [_, action_dim]: [usize; 2]) -> Table {
         let target_entropy = Some(self.target_entropy.unwrap_or(-(action_dim as f64)));
         Table::try_from(Self { target_entropy, ..self.clone() }).expect("keys that came from TOML go back to TOML")
-    }
-}
-
-/// One number, `[1, 1, 1]`: log α.
-#[derive(Clone, Debug)]
-struct LogTemperature(Slot);
-
-impl Parameters for LogTemperature {
-    fn slot(&self) -> &Slot {
-        &self.0
-    }
-
-    fn slot_mut(&mut self) -> &mut Slot {
-        &mut self.0
-    }
-
-    fn parts(&self) -> Vec<Part> {
-        vec![Part { name: "log_temperature".into(), offset: 0, shape: [1, 1] }]
     }
 }
 
@@ -156,11 +138,7 @@ impl Sac {
     pub fn new(config: &SacConfig, dims: [usize; 2], seed: u64, device: &Device) -> Self {
         let policy = Policy::new(&config.actor_body(), dims, seed, device);
         let critic = Critic::new(config.critics, &config.critic_body(), dims, seed, device);
-        let log_temperature = LogTemperature(Slot::new(tensors::from_vec(
-            vec![config.initial_temperature.ln() as f32],
-            [1, 1, 1],
-            device,
-        )));
+        let log_temperature = LogTemperature::new(config.initial_temperature, device);
         Self {
             actor_adam: Adam::new(AdamConfig::new(config.actor_lr), &policy),
             critic_adam: Adam::new(AdamConfig::new(config.critic_lr), &critic),
@@ -214,10 +192,10 @@ impl Sac {
 }
 
 impl Agent for Sac {
-    fn update(&mut self, Update { batch, noise, dynamics: _ }: Update<'_>) {
+    fn update(&mut self, Update { batch, noise, critic_only, .. }: Update<'_>) {
         let [actor, target] =
             [self.config.actor_every, self.config.target_every].map(|every| self.updates.is_multiple_of(every));
-        let turns = Turns { actor, target };
+        let turns = Turns { actor: actor && !critic_only, target };
         self.updates += 1;
         let losses = match self.form {
             _ if batch.rows() == 0 => Losses::NONE,

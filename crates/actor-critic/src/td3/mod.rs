@@ -127,9 +127,9 @@ impl Td3 {
 }
 
 impl Agent for Td3 {
-    fn update(&mut self, Update { batch, noise, dynamics: _ }: Update<'_>) {
+    fn update(&mut self, Update { batch, noise, critic_only, .. }: Update<'_>) {
         self.updates += 1;
-        let actors_turn = self.updates.is_multiple_of(self.config.actor_every);
+        let actors_turn = self.updates.is_multiple_of(self.config.actor_every) && !critic_only;
         if batch.rows() == 0 {
             let zero = || Tensor::zeros([1], &self.device);
             self.losses = Some((zero(), zero(), None));

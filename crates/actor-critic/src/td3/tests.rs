@@ -38,7 +38,7 @@ fn batch(step: u64) -> Batch {
 
 fn step(td3: &mut Td3, i: u64) -> Vec<(&'static str, f64)> {
     let noise = StreamNoise { seed: 3, update: i };
-    td3.update(Update { batch: BatchRef::Host(&batch(i)), noise: &noise, dynamics: None });
+    td3.update(Update { batch: BatchRef::Host(&batch(i)), noise: &noise, dynamics: None, critic_only: false });
     td3.report()
 }
 
@@ -195,7 +195,7 @@ fn a_batch_without_rows_moves_nothing_and_values_have_four_heads() {
     let mut td3 = agent(&config());
     let before = td3.save();
     let noise = StreamNoise { seed: 0, update: 0 };
-    td3.update(Update { batch: BatchRef::Host(&Batch::default()), noise: &noise, dynamics: None });
+    td3.update(Update { batch: BatchRef::Host(&Batch::default()), noise: &noise, dynamics: None, critic_only: false });
     let (mut before, mut after) = (before, td3.save());
     assert_eq!([&mut before, &mut after].map(|state| state.u64("updates").expect("a count")), [0, 1]);
     assert!(after == before);

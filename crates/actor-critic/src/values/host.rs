@@ -1,6 +1,7 @@
 //! Values and value gradients in host memory: panels of rows through the policy and every critic, forward and back to
 //! the states, without a graph.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -86,8 +87,9 @@ pub(super) struct Networks {
 }
 
 impl Networks {
-    pub(super) fn new(policy: &Policy, critics: &[&Critic]) -> Self {
-        Self { policy: Lent::new(policy.net()), critics: critics.iter().map(|critic| Lent::new(&critic.net)).collect() }
+    pub(super) fn new(policy: &Policy, critics: &[Cow<'_, Critic>]) -> Self {
+        let critics = critics.iter().map(|critic| Lent::new(&critic.net)).collect();
+        Self { policy: Lent::new(&policy.folded_net()), critics }
     }
 
     /// `[B, O] -> [N, B, O]`.

@@ -43,7 +43,7 @@ impl Noise for Recorded {
 
 /// One update with a batch in host memory; its losses.
 pub fn update(agent: &mut dyn Agent, batch: &Batch, noise: &dyn Noise) -> Vec<f64> {
-    agent.update(Update { batch: BatchRef::Host(batch), noise, dynamics: None });
+    agent.update(Update { batch: BatchRef::Host(batch), noise, dynamics: None, critic_only: false });
     losses(agent)
 }
 

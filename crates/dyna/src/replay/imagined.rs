@@ -106,6 +106,15 @@ impl ImaginedBuffer {
         self.len() == 0
     }
 
+    /// Forgets all rows; room and dimensions stay.
+    pub fn clear(&mut self) {
+        self.next = 0;
+        match &mut self.rows {
+            Rows::Host(rows) => rows.clear(),
+            Rows::Device { len, .. } => *len = 0,
+        }
+    }
+
     /// Rows that there is room for.
     #[must_use]
     pub fn capacity(&self) -> usize {

@@ -139,7 +139,7 @@ fn tile(world: &World<'_>, rows: Rows<'_>, member: usize, out: &mut Scattered<'_
         for ((rows_of, heads), action) in of_panels.zip(action.chunks_exact_mut(action_dim * LANES)) {
             let noise = &mut noise[..action_dim * LANES];
             random::normals(&world.streams.action, rows.clock, &lanes_of(rows_of), noise);
-            Sample { heads, noise, action, log_prob: &mut [0.0; LANES], kept: None }.fill();
+            Sample { spread: world.spread, heads, noise, action, log_prob: &mut [0.0; LANES], kept: None }.fill();
         }
     }
 

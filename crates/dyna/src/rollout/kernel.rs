@@ -138,7 +138,10 @@ pub fn step_under(
 pub fn takes(ensemble: &Ensemble, policy: &Policy) -> bool {
     let shapes = [policy.net(), &ensemble.net].map(|net| NetShape::from(net.layout().as_ref()));
     let hardware = &buffer(policy.net().slot().get().clone()).client.properties().hardware.clone();
-    (1..=BLOCK).contains(&ensemble.elites.len()) && Tile::tallest(hardware, &[&shapes[0], &shapes[1]], 0).is_some()
+    let taken = policy.is_plain() && [policy.net(), &ensemble.net].iter().all(|net| net.is_fused());
+    taken
+        && (1..=BLOCK).contains(&ensemble.elites.len())
+        && Tile::tallest(hardware, &[&shapes[0], &shapes[1]], 0).is_some()
 }
 
 /// Where a step's actions come from.

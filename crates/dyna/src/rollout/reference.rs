@@ -12,7 +12,7 @@
 //!
 //! Networks are evaluated in f64; what is stored, a, r and o', is rounded to f32, and the next step starts from there.
 
-use foresee_actor_critic::policy::LOG_STD;
+use foresee_actor_critic::policy::{LEAST_STD, LOG_STD, Spread};
 use foresee_nn::cpu::scalar;
 
 use super::World;
@@ -43,7 +43,10 @@ pub fn step(world: &World<'_>, clock: u64, lane: u32, obs: &[f32]) -> Step {
     let (mu, raw) = heads.split_at(world.action_dim());
     let mut draws = world.streams.action.at(clock, lane);
     let sample = |(mu, raw): (&f64, &f64)| {
-        let std = (LOG_STD[0] + 0.5 * (LOG_STD[1] - LOG_STD[0]) * (raw.tanh() + 1.0)).exp();
+        let std = match world.spread {
+            Spread::Bounded => (LOG_STD[0] + 0.5 * (LOG_STD[1] - LOG_STD[0]) * (raw.tanh() + 1.0)).exp(),
+            Spread::Softplus => raw.exp().ln_1p() + LEAST_STD,
+        };
         (mu + std * f64::from(draws.normal())).tanh() as f32
     };
     let action: Vec<f32> = mu.iter().zip(raw).map(sample).collect();

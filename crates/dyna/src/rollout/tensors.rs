@@ -6,7 +6,9 @@
 use burn::tensor::{Bool, Tensor};
 use foresee_core::termination::Bound;
 use foresee_core::{Stream, Termination};
-use foresee_nn::{Dynamics, ImaginedStep, StepDraws, tensors};
+use foresee_nn::cpu::{LANES, panels};
+use foresee_nn::dynamics::Lanes;
+use foresee_nn::{Dynamics, ImaginedStep, PanelDynamics, PanelStep, StepDraws, tensors};
 use foresee_world_model::{ModelStep, WorldModel};
 
 use super::world::Streams;
@@ -72,6 +74,47 @@ impl Dynamics for TaskDynamics<'_> {
         let ModelStep { next_obs, reward } = self.model.step(obs, action, draws);
         let not_terminated = not_terminated(self.termination, next_obs.clone().inner());
         ImaginedStep { next_obs, reward, not_terminated }
+    }
+
+    fn on_panels(&self) -> Option<Box<dyn PanelDynamics + '_>> {
+        let model = self.model.on_panels()?;
+        Some(Box::new(TaskPanels { model, termination: self.termination }))
+    }
+}
+
+/// [`TaskDynamics`] on panels of rows in host memory.
+struct TaskPanels<'a> {
+    model: Box<dyn PanelDynamics + 'a>,
+    termination: &'a Termination,
+}
+
+impl PanelDynamics for TaskPanels<'_> {
+    fn room(&self) -> PanelStep {
+        self.model.room()
+    }
+
+    fn step(&self, rows: usize, word: u32, obs: &[f32], action: &[f32], noise: &[f32], step: &mut PanelStep) {
+        self.model.step(rows, word, obs, action, noise, step);
+        if self.termination.is_never() {
+            return step.not_terminated.fill(1.0);
+        }
+        let PanelStep { next_obs, not_terminated, .. } = step;
+        let mut row = vec![0.0; obs.len() / LANES];
+        for (lane, goes_on) in not_terminated.iter_mut().enumerate() {
+            panels::unpack_lane(next_obs, lane, &mut row);
+            *goes_on = if self.termination.terminated(&row) { 0.0 } else { 1.0 };
+        }
+    }
+
+    fn back(
+        &self,
+        step: &mut PanelStep,
+        by_next: &[f32],
+        by_reward: &Lanes,
+        by_obs: &mut [f32],
+        by_action: &mut [f32],
+    ) {
+        self.model.back(step, by_next, by_reward, by_obs, by_action);
     }
 }
 

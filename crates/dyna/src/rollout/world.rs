@@ -1,5 +1,6 @@
 //! What imagines, as plain numbers in host memory: networks, normaliser, bounds of the log-variance, termination rule.
 
+use foresee_actor_critic::policy::Spread;
 use foresee_core::{Stream, Termination};
 use foresee_nn::cpu::Layout;
 use foresee_nn::host::Numbers;
@@ -21,7 +22,12 @@ pub struct Networks<'a> {
 
 impl<'a> Networks<'a> {
     fn of(net: &'a Mlp) -> Self {
-        Self { layout: net.layout(), weights: Numbers::read(net.slot().get().clone()) }
+        Self::with(net.layout(), net)
+    }
+
+    /// Networks of this layout with the weights of other ones.
+    fn with(layout: &'a Layout, net: &Mlp) -> Self {
+        Self { layout, weights: Numbers::read(net.slot().get().clone()) }
     }
 
     /// One member's parameters, `[P]`.
@@ -36,6 +42,8 @@ impl<'a> Networks<'a> {
 pub struct World<'a> {
     /// Observations `[O]` to (mu, raw), `[2A]`; one member. None where all actions are given.
     pub actor: Option<Networks<'a>>,
+    /// How the actor's deviation is made.
+    pub spread: Spread,
     /// Normalised (obs, action) `[O + A]` to the mean of (next_obs − obs, reward) `[O + 1]`, and to as many raw
     /// log-variances if the head is Gaussian; `E` members.
     pub model: Networks<'a>,
@@ -80,7 +88,9 @@ impl<'a> World<'a> {
     #[must_use]
     pub fn new(imagination: &Imagination<'a>) -> Self {
         let Imagination { ensemble, policy, termination, seed, measures, .. } = *imagination;
-        Self { actor: Some(Networks::of(policy.net())), measures, ..Self::of_model(ensemble, termination, seed) }
+        let actor = Networks::with(policy.net().layout(), &policy.folded_net());
+        let spread = policy.spread();
+        Self { actor: Some(actor), spread, measures, ..Self::of_model(ensemble, termination, seed) }
     }
 
     /// A model alone, for steps under given actions.
@@ -89,6 +99,7 @@ impl<'a> World<'a> {
         let obs_dim = ensemble.obs_dim();
         Self {
             actor: None,
+            spread: Spread::default(),
             model: Networks::of(&ensemble.net),
             normalizer: &ensemble.normalizer,
             logvar_bounds: ensemble.bounds.as_ref().map(|bounds| Numbers::read(bounds.slot().get().clone())),

@@ -24,7 +24,7 @@ impl Run {
             controller: &mut *self.controller,
             now: self.clock.now,
             exploring,
-            watch_ends: self.config.algo == Algo::Mbpo,
+            watch_ends: self.config.algo != Algo::ModelFree,
             real: &mut self.replay.real,
         };
         let turned = self.experience.turn(turn)?;
@@ -43,12 +43,28 @@ impl Run {
         Ok(self.after_act())
     }
 
+    /// Shows the agent the real observations that it has not seen, if it keeps their moments.
+    fn observe(&mut self) {
+        let Some(seen) = self.agent.observed() else { return };
+        let rows = self.replay.real.rows();
+        let obs_dim = rows.obs.len() / rows.rows.max(1);
+        let new = seen as usize * obs_dim..rows.rows * obs_dim;
+        if !new.is_empty() {
+            self.agent.observe(&rows.obs[new]);
+        }
+    }
+
     fn after_act(&mut self) -> Phase {
         let explored = self.clock.now >= self.config.training.explore_steps;
-        let (fit_every, loss) = (self.config.model.fit.every, &self.config.model.loss);
+        let block = explored && self.clock.is_due(self.config.fit_every());
+        // Between two blocks everything stands still.
+        if self.config.algo != Algo::Dhmbpo || block {
+            self.observe();
+        }
+        let loss = &self.config.model.loss;
         match &mut self.model {
             // A holdout needs two rows.
-            Some(model) if explored && self.clock.is_due(fit_every) && self.replay.real.rows().rows >= 2 => {
+            Some(model) if block && self.replay.real.rows().rows >= 2 => {
                 let view = self.agent.values(loss.heads, loss.through_policy);
                 let learning_step = self.clock.now - self.config.training.explore_steps;
                 let request = FitRequest { view: &*view, call: self.counters.fits, learning_step };

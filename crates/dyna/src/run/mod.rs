@@ -67,8 +67,9 @@ enum Phase {
     Act,
     /// The model is being fitted.
     Fit,
-    /// Rollouts are under way.
-    Imagine(Rollout),
+    /// Rollouts are under way; so many imagined transitions came before them in this call, and so many updates of this step
+    /// are done.
+    Imagine { rollout: Rollout, gathered: u64, done: u64 },
     /// So many of this step's agent updates are done.
     Update(u64),
 }
@@ -78,6 +79,8 @@ enum Phase {
 struct Counters {
     episodes: u64,
     fits: u64,
+    /// Calls of rollouts; those of `mbpo` are one a fit.
+    rollouts: u64,
     imagined_steps: u64,
     /// Real transitions that ended, or not, against the rule for imagined ones.
     mismatches: u64,
@@ -156,11 +159,7 @@ impl Run {
         let dims = [spec.observation_space.dim(), spec.action_space.dim()];
         let evaluator = Evaluator::new(factory, config.seed, Evaluator::most(spec.work, config.env.count));
         let termination = spec.termination.clone().unwrap_or_default();
-        let capacity = match config.algo {
-            Algo::Mbpo => config.rollout.capacity(0, config.model.fit.every, config.training.epoch_length),
-            // Nothing is imagined, and nobody has checked `[model]` and `[rollout]`.
-            Algo::ModelFree => 0,
-        };
+        let capacity = config.imagined_rows(0);
         let agent = agent.build(dims, config.seed, &device);
         let model = model.map(|(factory, loss)| {
             factory.build(&ModelRequest {
@@ -224,7 +223,7 @@ impl Run {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Act) {
             Phase::Act => self.act(records)?,
             Phase::Fit => self.fit(records)?,
-            Phase::Imagine(rollout) => self.imagine(rollout, records),
+            Phase::Imagine { rollout, gathered, done } => self.imagine(rollout, gathered, done, records),
             Phase::Update(done) => self.update(done, records)?,
         };
         Ok(())
@@ -237,6 +236,7 @@ impl Run {
         let view = self.agent.values(loss.heads, loss.through_policy);
         let model = self.model.as_mut().expect("a fit has a model");
         let report = model.advance_fit(&*view, distractors > 0);
+        drop(view);
         let Some(report) = report.map_err(|error| RunError::Model { env_step, error })? else {
             return Ok(Phase::Fit);
         };
@@ -253,17 +253,34 @@ impl Run {
         }
         records.push(Record { env_step, values });
 
-        let Config { rollout, training, model, .. } = &self.config;
-        self.replay.imagined.resize(rollout.capacity(env_step, model.fit.every, training.epoch_length));
-        let starts = rollout.starts_per_step * model.fit.every as usize;
-        let horizon = rollout.horizon.floor(env_step);
-        let call = self.counters.fits;
         self.counters.fits += 1;
-        Ok(Phase::Imagine(Rollout::undrawn(starts, horizon, call)))
+        if self.config.algo == Algo::Dhmbpo {
+            let of_blocks = &self.config.double_horizon;
+            if of_blocks.empty_pool {
+                self.replay.imagined.clear();
+            }
+            if of_blocks.fresh_moments {
+                self.agent.forget_moments();
+            }
+        }
+        self.replay.imagined.resize(self.config.imagined_rows(env_step));
+        Ok(self.begin_rollouts(0, 0))
+    }
+
+    /// Rollouts from real states, after `gathered` imagined transitions of the same call and `done` updates of this step.
+    fn begin_rollouts(&mut self, gathered: u64, done: u64) -> Phase {
+        let Config { rollout, double_horizon, model, .. } = &self.config;
+        let (starts, horizon) = match self.config.algo {
+            Algo::Dhmbpo => (double_horizon.rollouts, double_horizon.horizon),
+            _ => (rollout.starts_per_step * model.fit.every as usize, rollout.horizon.floor(self.clock.now)),
+        };
+        let call = self.counters.rollouts;
+        self.counters.rollouts += 1;
+        Phase::Imagine { rollout: Rollout::undrawn(starts, horizon, call), gathered, done }
     }
 
     /// One imagined step of all rollouts; on a GPU, all of them.
-    fn imagine(&mut self, mut rollout: Rollout, records: &mut Vec<Record>) -> Phase {
+    fn imagine(&mut self, mut rollout: Rollout, gathered: u64, done: u64, records: &mut Vec<Record>) -> Phase {
         let setting = Setting {
             model: &**self.model.as_ref().expect("a rollout has a model"),
             actor: self.agent.actor(),
@@ -275,7 +292,16 @@ impl Run {
         let over = rollout.go_on(self.rollouts, &setting, &self.replay.real, &mut self.replay.imagined);
         self.counters.imagined_steps += rollout.transitions() - before;
         if !over {
-            return Phase::Imagine(rollout);
+            return Phase::Imagine { rollout, gathered, done };
+        }
+        let blocks = self.config.algo == Algo::Dhmbpo;
+        let gathered = gathered + rollout.transitions();
+        if blocks && gathered < self.config.double_horizon.refill {
+            return self.begin_rollouts(gathered, done);
+        }
+        if blocks && done > 0 {
+            // One record a block is enough.
+            return Phase::Update(done);
         }
         let env_step = self.clock.now;
         let values = vec![
@@ -283,38 +309,74 @@ impl Run {
             (metrics::IMAGINED_REWARD, rollout.mean_reward()),
             (metrics::IMAGINED_TERMINATED, rollout.terminated_share()),
             (metrics::IMAGINED_ROWS, self.replay.imagined.len() as f64),
-            (metrics::REAL_RATIO, self.config.rollout.real_ratio.at(env_step)),
+            (metrics::REAL_RATIO, self.real_ratio()),
             (metrics::IMAGINED_STEPS, self.counters.imagined_steps as f64),
         ];
         records.push(Record { env_step, values });
         Phase::Update(0)
     }
 
+    /// Share of real rows in a batch.
+    fn real_ratio(&self) -> f64 {
+        match self.config.algo {
+            // The rollouts' first states are real.
+            Algo::Dhmbpo => 0.0,
+            _ => self.config.rollout.real_ratio.at(self.clock.now),
+        }
+    }
+
+    /// Updates of the agent that are due after the last turn, and of those the first that are of the critics alone.
+    fn updates_due(&self) -> [u64; 2] {
+        let Config { training, double_horizon: blocks, .. } = &self.config;
+        // Steps just taken after exploration ended.
+        let steps = self.clock.since(training.explore_steps);
+        let per_step = self.config.updates_per_step();
+        if self.config.algo != Algo::Dhmbpo {
+            return [steps * per_step, 0];
+        }
+        if steps == 0 || !self.clock.is_due(blocks.block) || self.counters.fits == 0 {
+            return [0, 0];
+        }
+        let times = if self.counters.fits == 1 { blocks.first_block } else { 1 };
+        [blocks.critic_updates + times * blocks.block * per_step, blocks.critic_updates]
+    }
+
     /// Some updates of the agent; after the last one, what the clock says is due.
     fn update(&mut self, done: u64, records: &mut Vec<Record>) -> Result<Phase, RunError> {
-        let Config { training, agent, rollout, seed, .. } = &self.config;
-        let env_step = self.clock.now;
-        // Steps just taken after exploration ended.
-        let total = self.clock.since(training.explore_steps) * training.updates_per_step;
-        let end = total.min(done + UPDATES_A_SLICE);
+        let (env_step, real_ratio) = (self.clock.now, self.real_ratio());
+        let [total, critic_only] = self.updates_due();
+        let mut end = total.min(done + UPDATES_A_SLICE);
+        let blocks = self.config.algo == Algo::Dhmbpo;
+        if blocks {
+            // Up to the next call of rollouts.
+            let every = self.config.double_horizon.refill_every;
+            let next =
+                if done < critic_only { critic_only } else { critic_only + ((done - critic_only) / every + 1) * every };
+            end = end.min(next);
+        }
+        let Config { agent, seed, .. } = &self.config;
         // A model that was never fitted is nothing to learn from.
         let fitted = self.model.as_deref().filter(|_| self.counters.fits > 0);
         let dynamics = fitted.map(|model| TaskDynamics { model, termination: &self.termination });
         let streams = self.agent.noise_streams();
         for update in done..end {
             let counter = [*seed, self.agent.updates()];
-            let drawn = self.replay.draw(agent.batch, rollout.real_ratio.at(env_step), counter, streams);
+            let drawn = self.replay.draw(agent.batch, real_ratio, counter, streams);
             let dynamics = dynamics.as_ref().map(|dynamics| dynamics as &dyn Dynamics);
-            self.agent.update(Update { batch: drawn.batch(), noise: drawn.noise(), dynamics });
+            let critic_only = update < critic_only;
+            self.agent.update(Update { batch: drawn.batch(), noise: drawn.noise(), dynamics, critic_only });
             if update == done {
                 // A GPU begins with the first update while the host prepares the others. A failure shows at the next reading.
                 let _ = self.device.flush();
             }
         }
         if end < total {
-            return Ok(Phase::Update(end));
+            let refill = blocks
+                && end >= critic_only
+                && (end - critic_only).is_multiple_of(self.config.double_horizon.refill_every);
+            return Ok(if refill { self.begin_rollouts(0, end) } else { Phase::Update(end) });
         }
-        if done < end && self.clock.is_due(self.config.training.log_every) {
+        if done < end && (blocks || self.clock.is_due(self.config.training.log_every)) {
             records.push(self.training_record()?);
         }
         if self.clock.is_due(self.config.training.eval_every) || env_step == self.config.training.env_steps {
@@ -395,7 +457,7 @@ impl Run {
         match self.phase {
             Phase::Act => "act",
             Phase::Fit => "fit model",
-            Phase::Imagine(_) => "imagine",
+            Phase::Imagine { .. } => "imagine",
             Phase::Update(_) => "update",
         }
     }

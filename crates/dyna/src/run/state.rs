@@ -8,7 +8,7 @@ use serde::Serialize;
 use toml::Value;
 
 use super::{Counters, Phase, Run, RunError, on_device};
-use crate::config::Config;
+use crate::config::{Algo, Config};
 use crate::replay::RealBuffer;
 use crate::rollout::Rollout;
 use crate::setup::Setup;
@@ -47,6 +47,9 @@ impl Run {
         state.put("seed", self.config.seed);
         state.put("count", self.clock.turn);
         state.put("model_fingerprint", fingerprint(&self.config));
+        if self.config.algo == Algo::Dhmbpo {
+            state.put("blocks", self.counters.fits);
+        }
         let evals = [self.last_eval, self.best_eval];
         state.put("evaluations", evals.map(|eval| eval.unwrap_or(f64::NAN)).to_vec());
         state
@@ -95,8 +98,17 @@ impl Run {
         }
         let mut run = Self::prepare(setup, device)?;
         let same_model = state.u64("model_fingerprint")? == fingerprint(&config);
-        let begun_with = if state.iter().any(|(name, _)| name.starts_with("model.")) { "mbpo" } else { "model_free" };
-        if config.algo.name() != begun_with {
+        let has = |start: &str| state.iter().any(|(name, _)| name.starts_with(start));
+        let begun_with = match (has("blocks"), has("model.")) {
+            (true, _) => Algo::Dhmbpo,
+            (false, true) => Algo::Mbpo,
+            (false, false) => Algo::ModelFree,
+        };
+        if begun_with == Algo::Dhmbpo {
+            state.u64("blocks")?;
+        }
+        if config.algo != begun_with {
+            let begun_with = begun_with.name();
             return Err(RunError::Config(format!(
                 "`algo` is {}, but the run began with {begun_with}\nhint: a run keeps its source of transitions; start a new run for another",
                 config.algo.name()
@@ -138,8 +150,12 @@ impl Run {
                 state.nest("fit", self.model.as_ref().expect("a fit has a model").save_fit());
                 FIT
             }
-            Phase::Imagine(rollout) => {
+            Phase::Imagine { rollout, gathered, done } => {
                 state.nest("rollout", rollout.save());
+                if self.config.algo == Algo::Dhmbpo {
+                    state.put("gathered", *gathered);
+                    state.put("done", *done);
+                }
                 IMAGINE
             }
             Phase::Update(done) => {
@@ -166,7 +182,14 @@ impl Run {
                 model.resume_fit(fit, self.replay.real.training_rows(), &*view)?;
                 Phase::Fit
             }
-            (IMAGINE, Some(_)) => Phase::Imagine(Rollout::restore(state.part("rollout"))?),
+            (IMAGINE, Some(_)) => {
+                let rollout = Rollout::restore(state.part("rollout"))?;
+                let [gathered, done] = match self.config.algo {
+                    Algo::Dhmbpo => [state.u64("gathered")?, state.u64("done")?],
+                    _ => [0, 0],
+                };
+                Phase::Imagine { rollout, gathered, done }
+            }
             (UPDATE, _) => Phase::Update(state.u64("done")?),
             _ => {
                 return Err(StateError::Mismatch {
@@ -239,6 +262,9 @@ impl Counters {
         state.put("env_step", now);
         state.put("episodes", self.episodes);
         state.put("fits", self.fits);
+        if self.rollouts != self.fits {
+            state.put("rollouts", self.rollouts);
+        }
         state.put("imagined_steps", self.imagined_steps);
         state.put("mismatches", self.mismatches);
         state
@@ -247,9 +273,12 @@ impl Counters {
     /// The counters and the time of the clock.
     pub(super) fn restore(mut state: State) -> Result<(Self, u64), StateError> {
         let now = state.u64("env_step")?;
+        let fits = state.u64("fits")?;
+        let many = state.iter().any(|(name, _)| name == "rollouts");
         let counters = Self {
             episodes: state.u64("episodes")?,
-            fits: state.u64("fits")?,
+            fits,
+            rollouts: if many { state.u64("rollouts")? } else { fits },
             imagined_steps: state.u64("imagined_steps")?,
             mismatches: state.u64("mismatches")?,
         };

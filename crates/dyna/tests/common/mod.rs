@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use foresee_actor_critic::AgentConfig;
 use foresee_core::State;
 use foresee_core::state::{Array, Data};
-use foresee_dyna::config::{EnvConfig, RolloutConfig, TrainingConfig};
+use foresee_dyna::config::{DoubleHorizonConfig, EnvConfig, RolloutConfig, TrainingConfig};
 use foresee_dyna::schedule::Schedule;
 use foresee_dyna::{Algo, Config, Record, Run};
 use foresee_world_model::config::{EnsembleConfig, FitConfig};
@@ -17,6 +17,43 @@ use foresee_world_model::{LossConfig, ModelConfig};
 /// Every kind of run: without a model, and with one under each loss.
 pub const KINDS: [Option<&'static str>; 6] =
     [None, Some("mle"), Some("mse"), Some("vagram"), Some("itervaml"), Some("value_weighted")];
+
+/// Runs in blocks, and every other kind.
+pub const WITH_BLOCKS: [Option<&'static str>; 8] = [
+    None,
+    Some("mle"),
+    Some("mse"),
+    Some("vagram"),
+    Some("itervaml"),
+    Some("value_weighted"),
+    Some("dhmbpo mle"),
+    Some("dhmbpo vagram"),
+];
+
+/// [`tiny`], or where a loss has `dhmbpo` before it a run of two blocks: of 2 · 9 and 9 updates after 4 of the critics, with
+/// two calls of rollouts to a refill and a pool that wraps around.
+pub fn tiny_of(kind: Option<&'static str>) -> Config {
+    let Some(loss) = kind.and_then(|kind| kind.strip_prefix("dhmbpo ")) else { return tiny(kind) };
+    let mut config = tiny(Some(loss));
+    config.algo = Algo::Dhmbpo;
+    config.agent = agent(&[8], 8);
+    config.agent.kind = "dhmbpo".into();
+    config.training.updates_per_step = Some(1);
+    config.training.explore_steps = 190;
+    config.model.ensemble.normalize_targets = true;
+    config.double_horizon = DoubleHorizonConfig {
+        block: 9,
+        first_block: 2,
+        critic_updates: 4,
+        rollouts: 4,
+        horizon: 3,
+        refill_every: 5,
+        refill: 20,
+        pool: 70,
+        ..DoubleHorizonConfig::default()
+    };
+    config
+}
 
 /// 205 real steps, of which 195 explore, past the time limit at 200. Updates and fits take more than one slice; the
 /// horizon grows from 1 to 3 and the imagined buffer with it, from 12 rows through 24, filled, to 36, wrapped around;
@@ -31,7 +68,7 @@ pub fn tiny(loss: Option<&'static str>) -> Config {
         training: TrainingConfig {
             env_steps: 205,
             explore_steps: 195,
-            updates_per_step: 60,
+            updates_per_step: Some(60),
             epoch_length: 6,
             eval_every: 70,
             eval_episodes: 2,
@@ -40,7 +77,7 @@ pub fn tiny(loss: Option<&'static str>) -> Config {
         },
         agent: agent(&[8], 8),
         model: ModelConfig {
-            ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![8, 8] },
+            ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![8, 8], ..EnsembleConfig::default() },
             loss: LossConfig { add_mse_until: 5, ..LossConfig::named(loss.unwrap_or("mse")) },
             fit: FitConfig { every: 3, batch: 32, max_steps: 60, ..FitConfig::default() },
             ..ModelConfig::default()
@@ -51,6 +88,7 @@ pub fn tiny(loss: Option<&'static str>) -> Config {
             real_ratio: Schedule::Linear([1.0, 0.5, 195.0, 204.0]),
             ..RolloutConfig::default()
         },
+        double_horizon: DoubleHorizonConfig::default(),
     }
 }
 

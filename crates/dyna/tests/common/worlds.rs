@@ -81,7 +81,7 @@ pub fn random(i: u64, sizes: &[Sizes], device: &Device) -> RandomWorld {
     let head = pick(&mut draws, &[Head::Gaussian, Head::Deterministic]);
     let elites = 1 + draws.below(members.min(5));
     let seed = draws.bits64();
-    let shape = EnsembleConfig { members, elites, hidden: model };
+    let shape = EnsembleConfig { members, elites, hidden: model, ..EnsembleConfig::default() };
     let mut ensemble = Ensemble::new(&shape, head, dims, seed, device);
     ensemble.load(shaken(&ensemble.save(), seed, 0.05)).expect("the same shapes");
     ensemble.elites = draws.permutation(members)[..elites].to_vec();

@@ -208,6 +208,81 @@ unsafe fn norm_forward<S: Simd, C: Curve>(
     }
 }
 
+/// z ← (x − mean) / √(var + eps) over features; the two may be the same.
+#[inline(always)]
+pub(super) unsafe fn hidden_norm_forward<S: Simd>(
+    features: usize,
+    eps: f32,
+    x: *mut f32,
+    inverse_std: *mut f32,
+    z: *mut f32,
+) {
+    let n = features as f32;
+    let (mut mean, mut variance) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+    unsafe {
+        for i in 0..features {
+            let x = row(x, i);
+            for j in 0..LANES {
+                mean[j] += x[j];
+            }
+        }
+        for mean in &mut mean {
+            *mean /= n;
+        }
+        for i in 0..features {
+            let x = row(x, i);
+            for j in 0..LANES {
+                let centred = x[j] - mean[j];
+                variance[j] = S::mul_add(centred, centred, variance[j]);
+            }
+        }
+        let inverse = row(inverse_std, 0);
+        for j in 0..LANES {
+            inverse[j] = 1.0 / (variance[j] / n + eps).sqrt();
+        }
+        for i in 0..features {
+            let mut x = *row(x, i);
+            for j in 0..LANES {
+                x[j] = (x[j] - mean[j]) * inverse[j];
+            }
+            *row(z, i) = x;
+        }
+    }
+}
+
+/// With z the normalised outputs and g the gradient there: to ← (g − mean(g) − z mean(z·g)) / σ · slope.
+#[inline(always)]
+pub(super) unsafe fn hidden_norm_backward<S: Simd>(
+    features: usize,
+    z: *mut f32,
+    inverse_std: *mut f32,
+    g: *mut f32,
+    slope: *mut f32,
+) {
+    let n = features as f32;
+    let (mut mean, mut along) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+    unsafe {
+        for i in 0..features {
+            let (g, z) = (row(g, i), row(z, i));
+            for j in 0..LANES {
+                mean[j] += g[j];
+                along[j] = S::mul_add(g[j], z[j], along[j]);
+            }
+        }
+        for j in 0..LANES {
+            mean[j] /= n;
+            along[j] /= n;
+        }
+        let inverse = row(inverse_std, 0);
+        for i in 0..features {
+            let (g, z, slope) = (row(g, i), row(z, i), row(slope, i));
+            for j in 0..LANES {
+                slope[j] *= (g[j] - mean[j] - z[j] * along[j]) * inverse[j];
+            }
+        }
+    }
+}
+
 #[inline(always)]
 pub(super) unsafe fn norm<S: Simd>(
     activation: Activation,

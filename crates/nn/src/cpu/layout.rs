@@ -38,6 +38,19 @@ pub struct Shape {
     /// Whether the last hidden activation is divided by its L2 norm (Bjorck, Gomes, Weinberger, "Is High Variance
     /// Unavoidable in RL?", ICLR 2022).
     pub normalized_features: bool,
+    /// Normalisation of what each hidden layer gives, after its activation and without scale: (h − mean) / √(var + 10ᵏ).
+    /// The powers `k`, layer by layer; the last one stands for the layers after it, and none for no normalisation. Not
+    /// together with the two above.
+    pub hidden_norms: Vec<i8>,
+}
+
+impl Shape {
+    /// What is added to the variance where the output of hidden layer `layer` is normalised.
+    #[must_use]
+    pub fn hidden_norm(&self, layer: usize) -> Option<f32> {
+        let power = self.hidden_norms.get(layer).or(self.hidden_norms.last()).filter(|_| layer < self.hidden.len())?;
+        Some(10.0_f32.powi(i32::from(*power)))
+    }
 }
 
 /// One part of the parameters.
@@ -68,7 +81,8 @@ pub(crate) struct Layer {
     /// backward pass, `[O, LANES]`.
     pub(crate) gradient: usize,
     /// With layer normalisation: the normalised sums `[O, LANES]`, their inverse deviations `[LANES]`, and the loss's
-    /// gradient before scale and shift, `[O, LANES]`.
+    /// gradient before scale and shift, `[O, LANES]`. With normalised outputs: those, their inverse deviations, and the
+    /// loss's gradient there.
     pub(crate) normalized: usize,
     pub(crate) inverse_std: usize,
     pub(crate) before_scale: usize,
@@ -97,11 +111,18 @@ pub struct Layout {
 
 impl Layout {
     /// The offsets of a shape.
+    ///
+    /// # Panics
+    /// If the shape has normalisations that exclude each other.
     #[must_use]
     pub fn new(shape: Shape) -> Self {
         let widths: Vec<usize> =
             [shape.inputs].into_iter().chain(shape.hidden.iter().copied()).chain([shape.outputs]).collect();
         let last = widths.len() - 2;
+        assert!(
+            shape.hidden_norms.is_empty() || !(shape.layer_norm || shape.normalized_features),
+            "one normalisation at most: {shape:?}"
+        );
         let mut parameters = 0;
         // The network's input stands first on a tape.
         let mut panel = shape.inputs * LANES;
@@ -116,6 +137,7 @@ impl Layout {
             .map(|(l, pair)| {
                 let [inputs, outputs] = [pair[0], pair[1]];
                 let normed = shape.layer_norm && l < last;
+                let kept = normed || shape.hidden_norm(l).is_some();
                 let one = |is: bool, size: usize| if is { size } else { 0 };
                 Layer {
                     inputs,
@@ -126,9 +148,9 @@ impl Layout {
                     shift: take(one(normed, outputs), &mut parameters),
                     output: take(outputs * LANES, &mut panel),
                     gradient: take(outputs * LANES, &mut panel),
-                    normalized: take(one(normed, outputs * LANES), &mut panel),
-                    inverse_std: take(one(normed, LANES), &mut panel),
-                    before_scale: take(one(normed, outputs * LANES), &mut panel),
+                    normalized: take(one(kept, outputs * LANES), &mut panel),
+                    inverse_std: take(one(kept, LANES), &mut panel),
+                    before_scale: take(one(kept, outputs * LANES), &mut panel),
                 }
             })
             .collect::<Vec<Layer>>();
@@ -200,6 +222,8 @@ impl Layout {
             0
         } else if layer + 1 == self.depth() && self.shape.normalized_features {
             self.features
+        } else if self.shape.hidden_norm(layer - 1).is_some() {
+            self.layers[layer - 1].normalized
         } else {
             self.layers[layer - 1].output
         }

@@ -50,6 +50,12 @@ pub fn unpack(panel: &[f32], width: usize, rows: &mut [f32]) {
     }
 }
 
+/// One lane of a panel, `[width]`.
+#[inline]
+pub fn unpack_lane(panel: &[f32], lane: usize, row: &mut [f32]) {
+    row.iter_mut().zip(panel.chunks_exact(LANES)).for_each(|(x, column)| *x = column[lane]);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -30,6 +30,12 @@ pub fn forward(layout: &Layout, parameters: &[f32], x: &[f64]) -> Vec<f64> {
         if l < last {
             y.iter_mut().for_each(|y| *y = activate(shape.activation, *y));
         }
+        if let Some(eps) = shape.hidden_norm(l) {
+            let n = y.len() as f64;
+            let mean = y.iter().sum::<f64>() / n;
+            let variance = y.iter().map(|y| (y - mean).powi(2)).sum::<f64>() / n;
+            y.iter_mut().for_each(|y| *y = (*y - mean) / (variance + f64::from(eps)).sqrt());
+        }
         x = y;
     }
     x

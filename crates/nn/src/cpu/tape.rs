@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::LANES;
 use super::gemm::{self, Left, MOST_ROWS, Tile};
-use super::layer::{Element, Panels, copy, layer_forward, norm, norm_backward, times, unit_backward, unit_forward};
+use super::layer::{
+    Element, Panels, copy, hidden_norm_backward, hidden_norm_forward, layer_forward, norm, norm_backward, times,
+    unit_backward, unit_forward,
+};
 use super::layout::Layout;
 use super::panels;
 use super::simd::{self, Simd, Task};
@@ -171,6 +174,11 @@ impl Task for Forward<'_> {
                         let parts = [layer.normalized, layer.inverse_std, layer.output, layer.gradient];
                         norm::<S>(element.activation, layer, parameters, parts.map(|part| at(part).at(panel, 0)));
                     }
+                    if let Some(eps) = layout.shape().hidden_norm(l) {
+                        let [x, inverse, z] =
+                            [layer.output, layer.inverse_std, layer.normalized].map(|part| at(part).at(panel, 0));
+                        hidden_norm_forward::<S>(layer.outputs, eps, x, inverse, z);
+                    }
                     if l + 2 == layout.depth() && layout.shape().normalized_features {
                         let [x, inverse, z] =
                             [layer.output, layout.inverse_norm, layout.features].map(|part| at(part).at(panel, 0));
@@ -206,6 +214,7 @@ impl Task for Backward<'_> {
                 // Layer l's input is the output of `below`, through a normalisation of the features or not.
                 let below = l.checked_sub(1).map(|b| (layout.layers[b], layout.has_norm(b)));
                 let unit = l > 0 && l + 1 == layout.depth() && layout.shape().normalized_features;
+                let hidden_norm = l > 0 && layout.shape().hidden_norm(l - 1).is_some();
                 let mut first = 0;
                 while first < layer.inputs {
                     let height = S::ROWS.min(layer.inputs - first);
@@ -217,6 +226,9 @@ impl Task for Backward<'_> {
                         match &below {
                             None => copy(&tile, height, at(layout.input_gradient + start, panel)),
                             Some(_) if unit => copy(&tile, height, at(layout.features_gradient + start, panel)),
+                            Some((below, _)) if hidden_norm => {
+                                copy(&tile, height, at(below.before_scale + start, panel));
+                            }
                             Some((below, normed)) => {
                                 let to = if *normed { below.before_scale } else { below.gradient };
                                 times(&tile, height, at(below.gradient + start, panel), at(to + start, panel));
@@ -227,6 +239,12 @@ impl Task for Backward<'_> {
                 }
                 let Some((below, normed)) = below else { continue };
                 for panel in 0..count {
+                    if hidden_norm {
+                        let [z, inverse, g, slope] =
+                            [below.normalized, below.inverse_std, below.before_scale, below.gradient]
+                                .map(|part| at(part, panel));
+                        hidden_norm_backward::<S>(below.outputs, z, inverse, g, slope);
+                    }
                     if unit {
                         let to = if normed { below.before_scale } else { below.gradient };
                         let [g, z, inverse, slope, to] =
@@ -302,6 +320,9 @@ impl Task for Infer<'_> {
                     let z = to.at(panel, 0);
                     if element.to_norm {
                         norm::<S>(element.activation, layer, parameters, [z, inverse, z, std::ptr::null_mut()]);
+                    }
+                    if let Some(eps) = layout.shape().hidden_norm(l) {
+                        hidden_norm_forward::<S>(layer.outputs, eps, z, inverse, z);
                     }
                     if l + 2 == layout.depth() && layout.shape().normalized_features {
                         unit_forward::<S>(layer.outputs, z, inverse, z);

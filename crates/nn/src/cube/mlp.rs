@@ -258,5 +258,5 @@ pub(crate) fn rows_of_one_pass(parameters: &CubeTensor, layout: &Layout) -> usiz
 
 /// Whether the kernels take networks of this layout on this device.
 pub(crate) fn takes(buffer: &CubeTensor, layout: &Layout) -> bool {
-    tile_of(buffer, &NetShape::from(layout)).is_some()
+    layout.shape().hidden_norms.is_empty() && tile_of(buffer, &NetShape::from(layout)).is_some()
 }

@@ -11,6 +11,7 @@ fn network(members: usize, normalized_features: bool) -> Mlp {
         activation: Activation::Silu,
         layer_norm: false,
         normalized_features,
+        hidden_norms: vec![],
     };
     Mlp::new(shape, Init::TruncatedNormal, &Stream::new(1, "test/mlp"), &Device::flex())
 }

@@ -34,7 +34,13 @@ pub fn one_of<T: Copy>(draws: &mut Draws, of: &[T]) -> T {
 /// what is left of a cancellation, and has no scale of its own. They have a test of their own.
 pub fn shape(case: usize, draws: &mut Draws) -> Shape {
     let layer_norm = case / 4 % 2 == 1;
+    let hidden_norms = match case {
+        _ if case / 4 % 4 != 0 => vec![],
+        _ if case / 16 % 2 == 0 => vec![-5],
+        _ => vec![0, -1, -2],
+    };
     let width = |draws: &mut Draws| match one_of(draws, &WIDTHS) {
+        1 | 2 if !hidden_norms.is_empty() => 3,
         2 if layer_norm => 3,
         width => width,
     };
@@ -46,6 +52,7 @@ pub fn shape(case: usize, draws: &mut Draws) -> Shape {
         activation: ACTIVATIONS[case % 4],
         layer_norm,
         normalized_features: case / 8 % 2 == 1,
+        hidden_norms,
     }
 }
 

@@ -102,7 +102,9 @@ pub trait ModelLoss: Debug + Send + Sync {
         terms
     }
 
-    /// Every row's loss under every member, `[E, B]`, differentiable in the prediction.
+    /// Every row's loss under every member, `[E, B]`, differentiable in the prediction. Where targets are normalised, a
+    /// value-aware loss sees predictions and targets in the task's own units, those of the agent's values, and any other loss
+    /// sees them normalised.
     fn per_row(&self, input: &LossInput<'_>) -> Tensor<2>;
 
     /// The loss that scores the holdout, where it is not this one; it [needs](ModelLoss::needs) nothing of the agent.
@@ -186,6 +188,9 @@ pub struct Extras {
     pub add_mse: bool,
     /// A factor on each row's loss, `[E, B]` or `[1, B]`; 1 where there are none.
     pub row_weights: Option<Tensor<2>>,
+    /// Deviations and means of normalised targets, `[1, 1, O + 1]` each: a value-aware loss is then given predictions and
+    /// targets in the task's own units.
+    pub units: Option<[Tensor<3>; 2]>,
 }
 
 /// Every row's training loss under every member, `[E, B]`: the loss with all that is added to it.
@@ -217,7 +222,20 @@ pub fn score_per_row(loss: &dyn ModelLoss, input: &LossInput<'_>, extras: &Extra
 }
 
 fn of_mean(loss: &dyn ModelLoss, input: &LossInput<'_>, extras: &Extras) -> Tensor<2> {
-    let own = loss.per_row(input);
+    let own = match &extras.units {
+        Some([std, mean]) if loss.is_value_aware() => {
+            let in_units = |x: &Tensor<3>| x.clone() * std.clone() + mean.clone();
+            let Prediction { mean, logvar } = &input.prediction;
+            loss.per_row(&LossInput {
+                prediction: Prediction { mean: in_units(mean), logvar: logvar.clone() },
+                target: in_units(&input.target),
+                terms: input.terms.clone(),
+                obs: input.obs.clone(),
+                view: input.view,
+            })
+        }
+        _ => loss.per_row(input),
+    };
     if extras.add_mse && loss.is_value_aware() {
         own + mse::per_row(input.prediction.mean.clone(), input.target.clone())
     } else {

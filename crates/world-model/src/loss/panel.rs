@@ -28,6 +28,8 @@ pub struct Panel<'a> {
     pub predicted: [&'a [f32]; 2],
     /// A factor on each row's loss, `[1]`; 1 where there are none.
     pub row_weights: Option<&'a [f32]>,
+    /// What an error of 1 is in the task's own unit, `[C]`: where targets are normalised and the loss is value-aware.
+    pub units: Option<&'a [f32]>,
     /// Bounds of the log-variance, low and high, `[C]` numbers each, where the head is Gaussian.
     pub bounds: Option<[&'a [f32]; 2]>,
     /// Channels, `C = O + 1`: observation entries, then the reward.
@@ -39,10 +41,20 @@ pub struct Panel<'a> {
 }
 
 impl<'a> Panel<'a> {
-    /// The error of one channel.
+    /// The error of one channel, in the task's own unit where the loss is value-aware.
     #[inline(always)]
     #[must_use]
     pub fn error(&self, c: usize) -> Row {
+        let mut err = self.error_of_target(c);
+        if let Some(units) = self.units {
+            err.iter_mut().for_each(|err| *err *= units[c]);
+        }
+        err
+    }
+
+    /// The error of one channel in the unit of the target.
+    #[inline(always)]
+    fn error_of_target(&self, c: usize) -> Row {
         let (mean, target) = (row(self.output, c), row(self.target, c));
         let mut err = [0.0; LANES];
         for j in 0..LANES {
@@ -91,7 +103,7 @@ pub trait ChannelLoss: ModelLoss {
         Likelihood::OfVariance
     }
 
-    /// Adds what channel `c` costs to `loss`, and its derivative by the channel's mean to `slope`. Channels come in order,
+    /// Adds what channel `c` costs to `loss`, and its derivative by [the channel's error](Panel::error) to `slope`. Channels come in order,
     /// 0 to `O`; what is no sum over channels is added at one of them.
     fn channel<S: Simd>(&self, panel: &Panel<'_>, c: usize, loss: &mut Row, slope: &mut Row);
 
@@ -191,12 +203,20 @@ fn of_mean<S: Simd>(
     let (square, slope_of) = if add_mse { (all, 2.0 * all) } else { (0.0, 0.0) };
     let mut slope = [0.0_f32; LANES];
     for c in 0..panel.channels {
-        let err = panel.error(c);
+        let err = panel.error_of_target(c);
         for j in 0..LANES {
             loss[j] = S::mul_add(square, err[j] * err[j], loss[j]);
             slope[j] = slope_of * err[j];
         }
-        this.channel::<S>(panel, c, loss, &mut slope);
+        if let Some(units) = panel.units {
+            let mut own = [0.0; LANES];
+            this.channel::<S>(panel, c, loss, &mut own);
+            for j in 0..LANES {
+                slope[j] = S::mul_add(units[c], own[j], slope[j]);
+            }
+        } else {
+            this.channel::<S>(panel, c, loss, &mut slope);
+        }
         at(c, &slope);
     }
 }
@@ -318,7 +338,7 @@ fn likelihood<S: Simd>(
 
 /// softplus(x) and its derivative σ(x), with one exponential.
 #[inline(always)]
-fn softplus_and_slope<S: Simd>(x: f32) -> (f32, f32) {
+pub(crate) fn softplus_and_slope<S: Simd>(x: f32) -> (f32, f32) {
     let e = math::exp::<S>(-x.abs());
     let far = 1.0 / (1.0 + e);
     let positive = if x > 0.0 { x } else { 0.0 };

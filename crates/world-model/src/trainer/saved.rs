@@ -6,6 +6,7 @@ use foresee_nn::{Parameters, ValueView};
 use super::{Fit, Trainer};
 use crate::early_stopping::EarlyStopping;
 use crate::fit_data::{FitData, TrainingRows};
+use crate::normalizer::Normalizer;
 
 impl Trainer {
     /// The ensemble and its optimisers as arrays.
@@ -13,6 +14,13 @@ impl Trainer {
     pub fn save(&self) -> State {
         let mut state = State::new();
         state.nest("ensemble", self.ensemble.save());
+        if let Some(of_targets) = &self.of_targets {
+            state.nest("targets", of_targets.save());
+        }
+        if let Some(imagining) = self.imagining.as_ref().filter(|_| self.under_way.is_some()) {
+            // A training call under way changes the other one.
+            state.nest("imagining", imagining.save());
+        }
         state.nest("net_adam", self.net_adam.save(&self.ensemble.net));
         if let (Some(adam), Some(bounds)) = (&self.bounds_adam, &self.ensemble.bounds) {
             state.nest("bounds_adam", adam.save(bounds));
@@ -29,6 +37,13 @@ impl Trainer {
         self.net_adam.load(&self.ensemble.net, state.part("net_adam"))?;
         if let (Some(adam), Some(bounds)) = (&mut self.bounds_adam, &self.ensemble.bounds) {
             adam.load(bounds, state.part("bounds_adam"))?;
+        }
+        let of_targets = state.part("targets");
+        self.of_targets = if of_targets.is_empty() { None } else { Some(Normalizer::restore(of_targets)?) };
+        self.imagining = self.in_own_units();
+        let imagining = state.part("imagining");
+        if let Some(own) = self.imagining.as_mut().filter(|_| !imagining.is_empty()) {
+            own.load(imagining)?;
         }
         state.finish()
     }
@@ -58,8 +73,8 @@ impl Trainer {
             }
             Some(kept)
         };
-        let normalizer = &self.ensemble.normalizer;
-        let (data, _) = FitData::new(&self.call(view, call, learning_step), rows.into(), Some(normalizer));
+        let (of_call, of_targets) = (self.call(view, call, learning_step), self.of_targets.as_ref());
+        let data = FitData::new(&of_call, rows.into(), &self.ensemble.normalizer, of_targets);
         let epoch = state.u64("epoch")? as u32;
         let fit = Fit {
             call,

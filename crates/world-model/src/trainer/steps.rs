@@ -30,6 +30,17 @@ pub(super) struct HostSteps {
     of_bounds: Vec<f32>,
 }
 
+/// What predictions and targets are compared by.
+#[derive(Clone, Copy)]
+pub(super) struct Compared<'a> {
+    /// The loss.
+    pub(super) loss: &'a dyn PanelLoss,
+    /// Whether the squared error is added.
+    pub(super) add_mse: bool,
+    /// What an error of 1 is in the task's own unit, `[O + 1]`, where the loss sees that unit and targets are normalised.
+    pub(super) units: Option<&'a [f32]>,
+}
+
 /// One panel of one member.
 #[derive(Clone, Debug)]
 struct PanelWork {
@@ -94,9 +105,17 @@ impl PanelData {
     }
 
     /// Asks about the states that an output predicts, if the loss needs them: values, and gradients where they are wanted.
-    fn look_ahead(&mut self, output: &[f32], view: &dyn ValueView, gradients: bool) {
+    fn look_ahead(&mut self, output: &[f32], data: &HostRows, view: &dyn ValueView, gradients: bool) {
         if !self.states.is_empty() {
-            self.states.iter_mut().zip(output).for_each(|(state, change)| *state += change);
+            if let Some(of_targets) = &data.of_targets {
+                let [mean, std] = of_targets.moments();
+                let columns = self.states.chunks_exact_mut(LANES).zip(output.chunks_exact(LANES));
+                for ((states, output), (mean, std)) in columns.zip(mean.iter().zip(std)) {
+                    states.iter_mut().zip(output).for_each(|(state, x)| *state += x * std + mean);
+                }
+            } else {
+                self.states.iter_mut().zip(output).for_each(|(state, change)| *state += change);
+            }
             view.of_panel(&self.states, &mut self.values, gradients.then_some(self.gradients.as_mut_slice()));
         }
     }
@@ -105,9 +124,8 @@ impl PanelData {
         &'a self,
         output: &'a [f32],
         bounds: Option<[&'a [f32]; 2]>,
-        channels: usize,
-        heads: usize,
-        rows: usize,
+        units: Option<&'a [f32]>,
+        [channels, heads, rows]: [usize; 3],
     ) -> Panel<'a> {
         Panel {
             output,
@@ -116,6 +134,7 @@ impl PanelData {
             predicted: [&self.values, &self.gradients],
             row_weights: (!self.row_weights.is_empty()).then_some(self.row_weights.as_slice()),
             bounds,
+            units,
             channels,
             heads,
             rows,
@@ -134,7 +153,7 @@ impl HostSteps {
     /// member that is not finite shows in its score.
     pub(super) fn step(
         &mut self,
-        loss: &dyn PanelLoss,
+        Compared { loss, add_mse, units }: Compared<'_>,
         data: &HostRows,
         rows: &[u32],
         view: &dyn ValueView,
@@ -166,13 +185,13 @@ impl HostSteps {
             sums.of_bounds.clear();
             sums.of_bounds.resize(split.map_or(0, |_| 2 * channels), 0.0);
             let (output, gradient) = tape.output_gradient_mut(0);
-            own.look_ahead(output, view, true);
-            let panel = own.panel(output, split, channels, heads, rows.len());
-            sums.loss = loss.gradient(&panel, data.add_mse, 1.0 / batch as f32, gradient, &mut sums.of_bounds);
+            own.look_ahead(output, data, view, true);
+            let panel = own.panel(output, split, units, [channels, heads, rows.len()]);
+            sums.loss = loss.gradient(&panel, add_mse, 1.0 / batch as f32, gradient, &mut sums.of_bounds);
             tape.backward(parameters);
         };
         let mut step = net_adam.fused(&mut ensemble.net);
-        step.train(pieces, sums, new, work);
+        step.train(pieces, sums, None, new, work);
         step.finish();
 
         let mut sum = 0.0;
@@ -206,10 +225,10 @@ thread_local! {
     static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
-/// Every member's sum of a loss of the mean over replay rows, `[E]`, with the squared error added or not.
+/// Every member's sum of a loss of the mean over replay rows, `[E]`.
 pub(super) fn scores(
     ensemble: &Ensemble,
-    loss: (&dyn PanelLoss, bool),
+    loss: Compared<'_>,
     data: &HostRows,
     rows: &[u32],
     view: &dyn ValueView,
@@ -228,9 +247,10 @@ fn sums(
     data: &HostRows,
     rows: &[u32],
     view: &dyn ValueView,
-    loss: Option<(&dyn PanelLoss, bool)>,
+    loss: Option<Compared<'_>>,
 ) -> Vec<f64> {
     let heads = view.heads();
+    let units = loss.and_then(|loss| loss.units);
     let (net, channels) = (&ensemble.net, ensemble.obs_dim() + 1);
     let (layout, members) = (net.layout(), net.members());
     let shape = layout.shape();
@@ -247,10 +267,10 @@ fn sums(
             own.fetch(data, channels, heads, rows, loss.is_none());
             let parameters = &parameters.get()[member * layout.parameters()..][..layout.parameters()];
             cpu::infer(layout, parameters, input, output, scratch);
-            own.look_ahead(output, view, false);
-            let panel = own.panel(output, None, channels, heads, rows.len());
+            own.look_ahead(output, data, view, false);
+            let panel = own.panel(output, None, units, [channels, heads, rows.len()]);
             *sum = match loss {
-                Some((loss, add_mse)) => loss.value(&panel, add_mse),
+                Some(Compared { loss, add_mse, .. }) => loss.value(&panel, add_mse),
                 None => PanelLoss::value(&Mse {}, &panel, false),
             };
         });

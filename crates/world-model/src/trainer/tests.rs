@@ -9,6 +9,7 @@ use foresee_core::{Batch, State, Stream};
 use foresee_nn::cpu::simd::Simd;
 
 mod row_weights;
+mod units;
 
 /// Values and gradients that differ from row to row: V_n(s) = Σ_d sin(n + 1 + s_d).
 struct Sines;
@@ -59,7 +60,7 @@ fn built(loss: &LossConfig) -> Arc<dyn ModelLoss> {
 fn config(loss: &LossConfig, head: Head, batch: usize) -> ModelConfig {
     ModelConfig {
         head: Some(head),
-        ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![17, 9] },
+        ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![17, 9], ..EnsembleConfig::default() },
         loss: LossConfig { add_mse_until: 10, ..loss.clone() },
         fit: FitConfig { batch, lr: 1e-2, ..FitConfig::default() },
         ..ModelConfig::default()
@@ -96,9 +97,12 @@ fn assert_close(what: &str, got: &[f32], want: &[f32], tolerance: f32) {
 /// Holds the panel form of a shipped loss to its tensor form: losses, scores, first moments of every gradient.
 pub(crate) fn assert_forms_agree(loss: &LossConfig) {
     for head in heads(loss) {
-        for (batch, learning_step) in [(1, 0), (33, 0), (33, 10), (70, 10)] {
-            let config = config(loss, head, batch);
-            let rows = rows(80, 4);
+        for (batch, learning_step, normalize_targets) in
+            [(1, 0, false), (33, 0, false), (33, 10, false), (70, 10, false), (33, 0, true), (70, 10, true)]
+        {
+            let mut config = config(loss, head, batch);
+            config.ensemble.normalize_targets = normalize_targets;
+            let rows = if normalize_targets { units::of_several_scales(80) } else { rows(80, 4) };
             let run = |tensors: bool| {
                 let mut trainer = trainer(&config, tensors);
                 let fit = trainer.begin(&rows, &Sines, 0, learning_step);
@@ -110,7 +114,7 @@ pub(crate) fn assert_forms_agree(loss: &LossConfig) {
                 (losses, scores, trainer.ensemble.save(), moments)
             };
             let (host, tensor) = (run(false), run(true));
-            let what = format!("{loss:?}, {head:?}, batch {batch}");
+            let what = format!("{loss:?}, {head:?}, batch {batch}, normalised {normalize_targets}");
             for (got, want) in host.0.iter().chain(&host.1).zip(tensor.0.iter().chain(&tensor.1)) {
                 assert!((got - want).abs() <= 1e-5 * (1.0 + want.abs()), "{what}: {got}, expected {want}");
             }

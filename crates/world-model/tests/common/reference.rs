@@ -89,6 +89,7 @@ impl Agent {
                 activation: Activation::Relu,
                 layer_norm: false,
                 normalized_features: false,
+                hidden_norms: vec![],
             };
             let mut net = Mlp::new(shape, Init::Orthogonal, &Stream::new(0, "agent"), &Device::flex());
             let layers: Vec<&Value> = names.iter().map(|name| &file["sac_nets"][name]).collect();

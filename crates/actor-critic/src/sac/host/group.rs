@@ -90,7 +90,7 @@ impl Group {
             state.copy_from_slice(of_panel(&self.next, panel, obs));
             let heads = of_panel(&self.heads, panel, 2 * actions);
             let log_prob = row_mut(&mut self.next_log_prob, panel);
-            Sample { heads, noise: &self.noise, action, log_prob, kept: None }.fill();
+            Sample { spread: pass.spread, heads, noise: &self.noise, action, log_prob, kept: None }.fill();
         }
     }
 
@@ -108,7 +108,7 @@ impl Group {
             let (heads, kept) = self.policy.output_gradient_mut(panel);
             let action = of_panel_mut(&mut self.actions, panel, actions);
             let log_prob = row_mut(&mut self.log_prob, panel);
-            Sample { heads, noise: &self.noise, action, log_prob, kept: Some(kept) }.fill();
+            Sample { spread: pass.spread, heads, noise: &self.noise, action, log_prob, kept: Some(kept) }.fill();
         }
     }
 
@@ -136,7 +136,7 @@ impl Group {
             }
             let action = of_panel(&self.actions, panel, actions);
             let (_, kept) = self.policy.output_gradient_mut(panel);
-            gradient(kept, action, by_action, alpha * pass.share());
+            gradient(kept, action, by_action, &[alpha * pass.share(); LANES]);
         }
         self.policy.backward(policy);
     }

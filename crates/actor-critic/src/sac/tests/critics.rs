@@ -8,9 +8,9 @@ use foresee_nn::tensors;
 use super::random::batch;
 use crate::agent::{Agent, Update};
 use crate::batch::{BatchRef, TensorBatch};
+use crate::critic::subset;
 use crate::critic::{Critic, Reduction};
 use crate::noise::{Noise, StreamNoise};
-use crate::sac::by_tensors::subset;
 use crate::sac::{NOISE, NOISE_NEXT, Sac, SacConfig, TARGET_SUBSET};
 
 const DIMS: [usize; 2] = [5, 2];
@@ -118,7 +118,7 @@ fn the_actors_loss_is_what_scalars_make_of_all_critics() {
         };
         let losses = tensors::to_vec(own.log_prob).into_iter().enumerate().map(of_row);
         let want = losses.sum::<f64>() / ROWS as f64;
-        sac.update(Update { batch: BatchRef::Host(&rows), noise: &noise, dynamics: None });
+        sac.update(Update { batch: BatchRef::Host(&rows), noise: &noise, dynamics: None, critic_only: false });
         let report = sac.report();
         let got = report.iter().find(|(name, _)| *name == crate::metrics::ACTOR_LOSS).expect("the actor's turn").1;
         assert!((got - want).abs() < 1e-5 * (1.0 + want.abs()), "{config:?}: {got}, expected {want}");
@@ -162,7 +162,7 @@ fn an_agent_of_many_critics_goes_on_as_it_was_saved() {
     let step = |sac: &mut Sac, i| {
         let (batch, _) = batch(DIMS, ROWS, i);
         let noise = StreamNoise { seed: 1, update: sac.updates() };
-        sac.update(Update { batch: BatchRef::Host(&batch), noise: &noise, dynamics: None });
+        sac.update(Update { batch: BatchRef::Host(&batch), noise: &noise, dynamics: None, critic_only: false });
         sac.report()
     };
     (0..3).for_each(|i| drop(step(&mut kept, i)));

@@ -78,7 +78,7 @@ fn a_batch_is_the_same_wherever_it_lives() {
         let [host, device] = [BatchRef::Host(&rows), BatchRef::Device(&sent)].map(|batch| {
             let mut sac = agent(case, &Device::flex());
             sac.form = form;
-            sac.update(Update { batch, noise: &noise, dynamics: None });
+            sac.update(Update { batch, noise: &noise, dynamics: None, critic_only: false });
             (losses(&sac), sac.save())
         });
         assert!(host == device, "{form:?}");

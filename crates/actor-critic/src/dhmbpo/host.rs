@@ -1,0 +1,230 @@
+//! The update in host memory: from states to new weights without a tensor between.
+//!
+//! Rows are cut into groups of whole panels. A group's rollout needs nobody else, so an update is three passes with two
+//! waits between them:
+//!
+//! 1. by group: the rollout forward, on tapes, and the chosen target critics at its end; then the bounds of all rows.
+//! 2. by critic: value and gradient at s_0, the step of Adam, the target ([`foresee_nn::cpu::train()`]).
+//! 3. by group: the updated critics at the end of the rollout, and from there back through policy and model to s_0; then
+//!    the actor's weight gradients over all tapes, and its step.
+//!
+//! No result depends on how rows are grouped: groups share no sum, and all sums are taken in the order of the rows.
+
+mod group;
+
+use std::ops::Range;
+
+use foresee_nn::cpu::{LANES, Layout, Piece, Tape, Tapes, panels, team};
+use foresee_nn::host::Numbers;
+use foresee_nn::{PanelDynamics, Parameters};
+
+use super::draws::{Draws, Sizes};
+use super::{Dhmbpo, Losses};
+use crate::observations::Scale;
+use crate::policy::Spread;
+use group::Group;
+
+/// Panels of a group, at most: their weights are read once for all of them.
+const GROUP: usize = 4;
+
+/// What an update reads, besides the weights.
+pub(super) struct Pass<'a> {
+    /// s_0, `[B, O]`.
+    starts: &'a [f32],
+    draws: &'a Draws,
+    sizes: Sizes,
+    obs_dim: usize,
+    scale: Option<&'a Scale>,
+    spread: Spread,
+    alpha: f32,
+    discount: f32,
+    /// Whether tapes are kept for a way back.
+    actor: bool,
+}
+
+impl Pass<'_> {
+    /// γᵏ.
+    fn weight(&self, k: usize) -> f32 {
+        self.discount.powi(k as i32)
+    }
+}
+
+/// Weights `[E, P]` of networks of one layout.
+#[derive(Clone, Copy)]
+pub(super) struct Net<'a> {
+    layout: &'a Layout,
+    weights: &'a [f32],
+}
+
+impl<'a> Net<'a> {
+    fn member(&self, member: usize) -> &'a [f32] {
+        &self.weights[member * self.layout.parameters()..][..self.layout.parameters()]
+    }
+}
+
+/// The buffers of an agent's updates.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Workspace {
+    groups: Vec<Group>,
+    pieces: Vec<CriticPiece>,
+    /// Squared errors of a panel of a critic, `[N, panels]`.
+    squares: Vec<f64>,
+    /// r_k − α l_k of all rows and steps.
+    values: Vec<f32>,
+    /// y, `[panels, LANES]`.
+    targets: Vec<f32>,
+}
+
+/// One panel of one critic.
+#[derive(Clone, Debug)]
+struct CriticPiece(Tape);
+
+impl Piece for CriticPiece {
+    fn tape(&self) -> &Tape {
+        &self.0
+    }
+}
+
+impl Dhmbpo {
+    /// One update from states `[B, O]` of an agent in host memory.
+    #[track_caller]
+    pub(super) fn update_host(
+        &mut self,
+        starts: &[f32],
+        draws: &Draws,
+        sizes: Sizes,
+        dynamics: &dyn PanelDynamics,
+        critic_only: bool,
+    ) -> Losses {
+        let ([obs_dim, _], rows) = (self.dims(), sizes.rows);
+        assert_eq!(starts.len(), rows * obs_dim, "numbers of {rows} states");
+        let alpha = self.alpha();
+        let scale = self.policy.scale.clone();
+        let pass = Pass {
+            starts,
+            draws,
+            sizes,
+            obs_dim,
+            scale: scale.as_deref(),
+            spread: self.policy.spread,
+            alpha: alpha as f32,
+            discount: self.config.discount as f32,
+            actor: !critic_only,
+        };
+        let Self { config, policy, critic, target, bounds, workspace, actor_adam, critic_adam, .. } = self;
+        workspace.fit(rows);
+        let Workspace { groups, pieces, squares, values, targets } = workspace;
+        let own = Numbers::of(policy.net.slot_mut().take());
+        let mut of_target = Numbers::of(target.net.slot_mut().take());
+        let actor = Net { layout: policy.net.layout(), weights: own.get() };
+
+        // Rollouts.
+        let (policy_layout, critic_layout) = (policy.net.layout(), critic.net.layout().clone());
+        {
+            let target = Net { layout: &critic_layout, weights: of_target.get() };
+            team::for_each_mut(groups, |_, group| {
+                group.roll_out(&pass, policy_layout, actor, dynamics);
+                group.continue_by(&pass, target);
+            });
+        }
+        values.clear();
+        groups.iter().for_each(|group| group.soft_rewards(&pass, values));
+        bounds.follow(values, config.bound_quantiles, config.bound_rate, config.discount);
+        let [ends, [width, centre]] = [bounds.ends(), bounds.scale_and_shift()].map(|pair| pair.map(|x| x as f32));
+
+        // Critics and targets.
+        targets.clear();
+        groups.iter().for_each(|group| group.targets(&pass, ends, [width, centre], targets));
+        let count = panels::count(rows);
+        squares.clear();
+        squares.resize(sizes.critics * count, 0.0);
+        let mut step = critic_adam.fused(&mut critic.net);
+        let new = || CriticPiece(Tape::new(&critic_layout, LANES));
+        let follow = Some((of_target.get_mut(), config.tau as f32));
+        let share = 2.0 * width / rows as f32;
+        {
+            let (groups, targets) = (&*groups, &*targets);
+            step.train(pieces, squares, follow, new, |_, panel, CriticPiece(tape), squares, critic| {
+                let in_panel = LANES.min(rows - panel * LANES);
+                tape.resize(in_panel);
+                groups[panel / GROUP].first_pair(panel % GROUP, &pass, tape.input_mut(0));
+                tape.forward(critic);
+                let (net, gradient) = tape.output_gradient_mut(0);
+                *squares = 0.0;
+                for j in 0..in_panel {
+                    let apart = width * net[j] + centre - targets[panel * LANES + j];
+                    gradient[j] = share * apart;
+                    *squares += f64::from(apart * apart);
+                }
+                tape.backward(critic);
+            });
+        }
+
+        // Actor.
+        let mean = |sum: f64| sum / rows as f64;
+        let actor_loss = pass.actor.then(|| {
+            let critic = |n: usize| step.member(n);
+            team::for_each_mut(groups, |_, group| {
+                group.critics_at_the_end(&pass, &critic_layout, critic, [width, centre]);
+                group.back(&pass, actor, dynamics);
+            });
+            -mean(groups.iter().map(|group| group.objective(&pass)).sum())
+        });
+        step.finish();
+        policy.net.slot_mut().put(own.into_tensor());
+        target.net.slot_mut().put(of_target.into_tensor());
+        if pass.actor {
+            let mut step = actor_adam.fused(&mut policy.net);
+            step.apply(&OfActor { groups, steps: sizes.horizon + 1 }, None);
+            step.finish();
+        }
+
+        let sums = groups.iter().map(|group| group.sums(&pass));
+        let [alive, reward, log_prob] =
+            sums.fold([0.0; 3], |all, own| std::array::from_fn(|i| all[i] + own[i])).map(mean);
+        let losses = Losses {
+            critic_loss: mean(squares.iter().sum()),
+            target_mean: mean((0..rows).map(|row| f64::from(targets[row])).sum()),
+            alive,
+            reward: reward / sizes.horizon as f64,
+            entropy: -log_prob,
+            actor_loss,
+        };
+        if !critic_only {
+            self.update_temperature(alpha, -log_prob);
+        }
+        losses
+    }
+}
+
+impl Workspace {
+    /// Cuts rows into groups.
+    fn fit(&mut self, rows: usize) {
+        let count = panels::count(rows).div_ceil(GROUP);
+        self.groups.resize_with(count, Group::default);
+        for (i, group) in self.groups.iter_mut().enumerate() {
+            group.rows = i * GROUP * LANES..((i + 1) * GROUP * LANES).min(rows);
+        }
+    }
+}
+
+/// The actor's tapes, group by group and step by step.
+struct OfActor<'a> {
+    groups: &'a [Group],
+    /// `H + 1`
+    steps: usize,
+}
+
+impl Tapes for OfActor<'_> {
+    fn members(&self) -> Range<usize> {
+        0..1
+    }
+
+    fn parts(&self) -> usize {
+        self.groups.len() * self.steps
+    }
+
+    fn tape(&self, _: usize, part: usize) -> &Tape {
+        self.groups[part / self.steps].policy_tape(part % self.steps)
+    }
+}

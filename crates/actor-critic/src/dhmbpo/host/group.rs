@@ -1,0 +1,353 @@
+//! Some panels of rows, their rollout and the way back through it.
+//!
+//! Panels are `[features][LANES]`; `C` panels of a group lie one after another.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use foresee_nn::cpu::{self, LANES, Layout, Scratch, Tape, panels};
+use foresee_nn::{PanelDynamics, PanelStep};
+
+use super::{Net, Pass};
+use crate::policy::lanes::{Row, Sample, gradient, row, row_mut};
+
+/// The policy at one step of the rollout.
+#[derive(Clone, Debug)]
+struct Acted {
+    tape: Tape,
+    /// s_k, `[C, O, LANES]`.
+    obs: Vec<f32>,
+    /// a_k, `[C, A, LANES]`.
+    action: Vec<f32>,
+    /// l_k, `[C, LANES]`.
+    log_prob: Vec<f32>,
+    /// m_k, `[C, LANES]`; 0 in lanes beyond the last row.
+    mask: Vec<f32>,
+}
+
+/// Some panels of rows.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Group {
+    /// Rows of the batch.
+    pub(super) rows: Range<usize>,
+    /// `[H + 1]`
+    acted: Vec<Acted>,
+    /// `[H, C]`
+    imagined: Vec<PanelStep>,
+    /// Q̄ before the bounds, of the lowest of the chosen critics, `[C, LANES]`.
+    lowest: Vec<f32>,
+    /// mean_n Q_n(s_H, a_H), `[C, LANES]`.
+    values: Vec<f32>,
+    /// (what a critic sees of s_H, a_H), `[C, O + A, LANES]`.
+    pairs: Vec<f32>,
+    /// The loss's gradient at the states of a step and at its actions, `[C, O, LANES]` and `[C, A, LANES]`.
+    by_obs: Vec<f32>,
+    by_action: Vec<f32>,
+    /// One panel's noise, or gradient at its states.
+    noise: Vec<f32>,
+    critic: Option<Tape>,
+    scratch: Scratch,
+}
+
+/// Panel `panel` of panels of `width` features.
+fn of(all: &[f32], panel: usize, width: usize) -> &[f32] {
+    &all[panel * width * LANES..][..width * LANES]
+}
+
+fn of_mut(all: &mut [f32], panel: usize, width: usize) -> &mut [f32] {
+    &mut all[panel * width * LANES..][..width * LANES]
+}
+
+/// Columns from `from` on of rows `rows` of numbers `[B, total]`, as a panel `[width][LANES]`.
+fn columns(all: &[f32], total: usize, rows: Range<usize>, from: usize, panel: &mut [f32]) {
+    if rows.len() < LANES {
+        panel.fill(0.0);
+    }
+    for (lane, row) in rows.enumerate() {
+        let numbers = &all[row * total + from..];
+        for (column, &x) in panel.chunks_exact_mut(LANES).zip(numbers) {
+            column[lane] = x;
+        }
+    }
+}
+
+/// What the networks see of states `[O, LANES]`.
+fn seen(pass: &Pass<'_>, obs: &[f32], to: &mut [f32]) {
+    let Some(scale) = pass.scale else { return to.copy_from_slice(obs) };
+    let all = to.chunks_exact_mut(LANES).zip(obs.chunks_exact(LANES));
+    for ((to, obs), (mean, std)) in all.zip(scale.mean.iter().zip(&scale.std)) {
+        to.iter_mut().zip(obs).for_each(|(to, x)| *to = (x - mean) / std);
+    }
+}
+
+/// Adds a gradient at what the networks see, `[O, LANES]`, to that at the states.
+fn add_seen(pass: &Pass<'_>, by_seen: &[f32], by_obs: &mut [f32]) {
+    let all = by_obs.chunks_exact_mut(LANES).zip(by_seen.chunks_exact(LANES));
+    for (d, (to, from)) in all.enumerate() {
+        let std = pass.scale.map_or(1.0, |scale| scale.std[d]);
+        to.iter_mut().zip(from).for_each(|(to, from)| *to += from / std);
+    }
+}
+
+impl Group {
+    /// Panels, `C`.
+    fn count(&self) -> usize {
+        panels::count(self.rows.len())
+    }
+
+    /// The rows of a panel.
+    fn rows_of(&self, panel: usize) -> Range<usize> {
+        let start = self.rows.start + panel * LANES;
+        start..(start + LANES).min(self.rows.end)
+    }
+
+    fn fit(&mut self, pass: &Pass<'_>, policy: &Arc<Layout>, dynamics: &dyn PanelDynamics) {
+        let (count, rows) = (self.count(), self.rows.len());
+        let (obs, sizes) = (pass.obs_dim, pass.sizes);
+        let new = || Acted { tape: Tape::new(policy, 0), obs: vec![], action: vec![], log_prob: vec![], mask: vec![] };
+        self.acted.resize_with(sizes.horizon + 1, new);
+        for acted in &mut self.acted {
+            acted.tape.resize(rows);
+            acted.obs.resize(count * obs * LANES, 0.0);
+            acted.action.resize(count * sizes.action_dim * LANES, 0.0);
+            acted.log_prob.resize(count * LANES, 0.0);
+            acted.mask.resize(count * LANES, 0.0);
+        }
+        if self.imagined.len() != sizes.horizon * count {
+            let room = dynamics.room();
+            self.imagined.resize_with(sizes.horizon * count, || room.clone());
+        }
+        self.lowest.resize(count * LANES, 0.0);
+        self.values.resize(count * LANES, 0.0);
+        self.pairs.resize(count * (obs + sizes.action_dim) * LANES, 0.0);
+        self.by_obs.resize(count * obs * LANES, 0.0);
+        self.by_action.resize(count * sizes.action_dim * LANES, 0.0);
+        self.noise.resize(sizes.action_dim.max(sizes.noise_width).max(obs) * LANES, 0.0);
+    }
+
+    /// The rollout: s_0 … s_H with actions, log-probabilities, rewards and masks.
+    pub(super) fn roll_out(
+        &mut self,
+        pass: &Pass<'_>,
+        layout: &Arc<Layout>,
+        policy: Net<'_>,
+        dynamics: &dyn PanelDynamics,
+    ) {
+        self.fit(pass, layout, dynamics);
+        let (obs, sizes, count) = (pass.obs_dim, pass.sizes, self.count());
+        let (actions, width) = (sizes.action_dim, sizes.noise_width);
+        for panel in 0..count {
+            let rows = self.rows_of(panel);
+            let Acted { obs: states, mask, .. } = &mut self.acted[0];
+            panels::pack(&pass.starts[rows.start * obs..rows.end * obs], obs, of_mut(states, panel, obs));
+            let mask = row_mut(mask, panel);
+            (0..LANES).for_each(|j| mask[j] = if j < rows.len() { 1.0 } else { 0.0 });
+        }
+        for k in 0..=sizes.horizon {
+            let (before, after) = self.acted.split_at_mut(k + 1);
+            let Acted { tape, obs: states, action, log_prob, mask } = &mut before[k];
+            for panel in 0..count {
+                seen(pass, of(states, panel, obs), tape.input_mut(panel));
+            }
+            tape.forward(policy.member(0));
+            for panel in 0..count {
+                let start = self.rows.start + panel * LANES;
+                let rows = start..(start + LANES).min(self.rows.end);
+                let noise = &mut self.noise[..actions * LANES];
+                columns(&pass.draws.action, (sizes.horizon + 1) * actions, rows.clone(), k * actions, noise);
+                let (heads, kept) = tape.output_gradient_mut(panel);
+                let action = of_mut(action, panel, actions);
+                let log_prob = row_mut(log_prob, panel);
+                Sample { spread: pass.spread, heads, noise, action, log_prob, kept: Some(kept) }.fill();
+                let Some(next) = after.first_mut() else { continue };
+                let noise = &mut self.noise[..width * LANES];
+                columns(&pass.draws.model, sizes.horizon * width, rows.clone(), k * width, noise);
+                let step = &mut self.imagined[k * count + panel];
+                let word = pass.draws.words[k * sizes.rows + rows.start];
+                dynamics.step(rows.len(), word, of(states, panel, obs), of(action, 0, actions), noise, step);
+                of_mut(&mut next.obs, panel, obs).copy_from_slice(&step.next_obs);
+                let (mask, next) = (row(mask, panel), row_mut(&mut next.mask, panel));
+                (0..LANES).for_each(|j| next[j] = mask[j] * step.not_terminated[j]);
+            }
+        }
+    }
+
+    /// The lowest of the chosen target critics at the end of the rollout.
+    pub(super) fn continue_by(&mut self, pass: &Pass<'_>, target: Net<'_>) {
+        let (obs, actions, count) = (pass.obs_dim, pass.sizes.action_dim, self.count());
+        let last = &self.acted[pass.sizes.horizon];
+        for panel in 0..count {
+            let (state, action) = of_mut(&mut self.pairs, panel, obs + actions).split_at_mut(obs * LANES);
+            seen(pass, of(&last.obs, panel, obs), state);
+            action.copy_from_slice(of(&last.action, panel, actions));
+        }
+        for (i, &n) in pass.draws.subset.iter().enumerate() {
+            cpu::infer(target.layout, target.member(n), &self.pairs, &mut self.values, &mut self.scratch);
+            if i == 0 {
+                self.lowest.copy_from_slice(&self.values);
+            } else {
+                self.lowest.iter_mut().zip(&self.values).for_each(|(low, &q)| *low = if q < *low { q } else { *low });
+            }
+        }
+    }
+
+    /// r_k − α l_k of a panel at a step.
+    fn soft_reward(&self, pass: &Pass<'_>, k: usize, panel: usize) -> Row {
+        let (step, log_prob) = (&self.imagined[k * self.count() + panel], row(&self.acted[k].log_prob, panel));
+        std::array::from_fn(|j| step.reward[j] - pass.alpha * log_prob[j])
+    }
+
+    /// Appends r_k − α l_k of all rows and steps.
+    pub(super) fn soft_rewards(&self, pass: &Pass<'_>, values: &mut Vec<f32>) {
+        for k in 0..pass.sizes.horizon {
+            for panel in 0..self.count() {
+                values.extend_from_slice(&self.soft_reward(pass, k, panel)[..self.rows_of(panel).len()]);
+            }
+        }
+    }
+
+    /// Σ_k γᵏ m_k (r_k − α l_k) + γᴴ m_H (value − α l_H) of a panel, without the entropy of k = 0 or with it.
+    fn soft_return(&self, pass: &Pass<'_>, panel: usize, value: &Row, first_entropy: bool) -> Row {
+        let horizon = pass.sizes.horizon;
+        let mut sum = [0.0; LANES];
+        for k in 0..horizon {
+            let (values, mask, weight) =
+                (self.soft_reward(pass, k, panel), row(&self.acted[k].mask, panel), pass.weight(k));
+            (0..LANES).for_each(|j| sum[j] += weight * mask[j] * values[j]);
+        }
+        let Acted { log_prob, mask, .. } = &self.acted[horizon];
+        let (log_prob, mask, weight) = (row(log_prob, panel), row(mask, panel), pass.weight(horizon));
+        (0..LANES).for_each(|j| sum[j] += weight * mask[j] * (value[j] - pass.alpha * log_prob[j]));
+        if !first_entropy {
+            let log_prob = row(&self.acted[0].log_prob, panel);
+            (0..LANES).for_each(|j| sum[j] += pass.alpha * log_prob[j]);
+        }
+        sum
+    }
+
+    /// Appends y, `[C, LANES]`; `ends` are the bounds, and critics' outputs are scaled by `width` around `centre`.
+    pub(super) fn targets(
+        &self,
+        pass: &Pass<'_>,
+        [low, high]: [f32; 2],
+        [width, centre]: [f32; 2],
+        targets: &mut Vec<f32>,
+    ) {
+        for panel in 0..self.count() {
+            let net = row(&self.lowest, panel);
+            let value = std::array::from_fn(|j| (width * net[j] + centre).min(high).max(low));
+            targets.extend_from_slice(&self.soft_return(pass, panel, &value, false));
+        }
+    }
+
+    /// (what a critic sees of s_0, a_0) of a panel, `[O + A, LANES]`.
+    pub(super) fn first_pair(&self, panel: usize, pass: &Pass<'_>, input: &mut [f32]) {
+        let (state, action) = input.split_at_mut(pass.obs_dim * LANES);
+        seen(pass, of(&self.acted[0].obs, panel, pass.obs_dim), state);
+        action.copy_from_slice(of(&self.acted[0].action, panel, pass.sizes.action_dim));
+    }
+
+    /// mean_n Q_n(s_H, a_H), and the gradient of its part of the loss, −γᴴ m_H / B of it, at s_H and a_H. `critic` lends a
+    /// critic's weights.
+    pub(super) fn critics_at_the_end<'w>(
+        &mut self,
+        pass: &Pass<'_>,
+        layout: &Arc<Layout>,
+        critic: impl Fn(usize) -> &'w [f32],
+        [width, centre]: [f32; 2],
+    ) {
+        let (obs, actions, count) = (pass.obs_dim, pass.sizes.action_dim, self.count());
+        let critics = pass.sizes.critics as f32;
+        let share = -pass.weight(pass.sizes.horizon) / pass.sizes.rows as f32;
+        self.by_obs.fill(0.0);
+        self.by_action.fill(0.0);
+        self.values.fill(centre);
+        let tape = self.critic.get_or_insert_with(|| Tape::new(layout, 0));
+        tape.resize(self.rows.len());
+        for n in 0..pass.sizes.critics {
+            for panel in 0..count {
+                tape.input_mut(panel).copy_from_slice(of(&self.pairs, panel, obs + actions));
+            }
+            tape.forward(critic(n));
+            for panel in 0..count {
+                let mask = row(&self.acted[pass.sizes.horizon].mask, panel);
+                let (net, gradient) = tape.output_gradient_mut(panel);
+                let values = row_mut(&mut self.values, panel);
+                for j in 0..LANES {
+                    values[j] += width * net[j] / critics;
+                    gradient[j] = share * mask[j] * width / critics;
+                }
+            }
+            tape.backward_to_input(critic(n));
+            for panel in 0..count {
+                let (by_seen, by_action) = tape.input_gradient(panel).split_at(obs * LANES);
+                add_seen(pass, by_seen, of_mut(&mut self.by_obs, panel, obs));
+                let to = of_mut(&mut self.by_action, panel, actions);
+                to.iter_mut().zip(by_action).for_each(|(to, from)| *to += from);
+            }
+        }
+    }
+
+    /// From the gradient at s_H and a_H back to s_0, through policy and model. What the actor's weight gradients are made of
+    /// stays on the policy's tapes.
+    pub(super) fn back(&mut self, pass: &Pass<'_>, policy: Net<'_>, dynamics: &dyn PanelDynamics) {
+        let (obs, actions, count) = (pass.obs_dim, pass.sizes.action_dim, self.count());
+        let share = 1.0 / pass.sizes.rows as f32;
+        let Self { acted, imagined, by_obs, by_action, noise, .. } = self;
+        for k in (0..=pass.sizes.horizon).rev() {
+            let Acted { tape, action, mask, .. } = &mut acted[k];
+            let weight = pass.weight(k) * share;
+            for panel in 0..count {
+                let mask = row(mask, panel);
+                let to_action = of_mut(by_action, panel, actions);
+                if k < pass.sizes.horizon {
+                    let by_reward = std::array::from_fn(|j| -weight * mask[j]);
+                    let (by_next, to_obs) = (&mut noise[..obs * LANES], of_mut(by_obs, panel, obs));
+                    by_next.copy_from_slice(to_obs);
+                    dynamics.back(&mut imagined[k * count + panel], by_next, &by_reward, to_obs, to_action);
+                }
+                let by_log_prob = std::array::from_fn(|j| weight * pass.alpha * mask[j]);
+                let (_, kept) = tape.output_gradient_mut(panel);
+                gradient(kept, of(action, panel, actions), to_action, &by_log_prob);
+            }
+            if k == 0 {
+                tape.backward(policy.member(0));
+                continue;
+            }
+            tape.backward_to_input(policy.member(0));
+            for panel in 0..count {
+                add_seen(pass, tape.input_gradient(panel), of_mut(by_obs, panel, obs));
+            }
+        }
+    }
+
+    /// Σ over rows of what the actor climbs.
+    pub(super) fn objective(&self, pass: &Pass<'_>) -> f64 {
+        let of_panel = |panel: usize| {
+            let sums = self.soft_return(pass, panel, row(&self.values, panel), true);
+            sums[..self.rows_of(panel).len()].iter().map(|&x| f64::from(x)).sum::<f64>()
+        };
+        (0..self.count()).map(of_panel).sum()
+    }
+
+    /// Σ over rows of m_H, of all rewards, and of l_0.
+    pub(super) fn sums(&self, pass: &Pass<'_>) -> [f64; 3] {
+        let horizon = pass.sizes.horizon;
+        let mut sums = [0.0; 3];
+        for panel in 0..self.count() {
+            let rows = self.rows_of(panel).len();
+            let total = |lanes: &[f32]| lanes[..rows].iter().map(|&x| f64::from(x)).sum::<f64>();
+            sums[0] += total(row(&self.acted[horizon].mask, panel));
+            for k in 0..horizon {
+                sums[1] += total(&self.imagined[k * self.count() + panel].reward);
+            }
+            sums[2] += total(row(&self.acted[0].log_prob, panel));
+        }
+        sums
+    }
+
+    /// The policy's tape of a step.
+    pub(super) fn policy_tape(&self, step: usize) -> &Tape {
+        &self.acted[step].tape
+    }
+}

@@ -1,0 +1,310 @@
+//! The agent of DHMBPO (Kubo, Dinh, Tanaka, "Double Horizon Model-Based Policy Optimization", TMLR 2025): actor and
+//! critics are trained through the model, on short rollouts with gradients from states that longer ordinary rollouts
+//! visited.
+//!
+//! | symbol | shape | meaning |
+//! |---|---|---|
+//! | s_0 | `[B, O]` | observations of the batch; nothing else of it is used |
+//! | a_k, l_k | `[B, A]`, `[B]` | the policy's sampled action at s_k and log π(a_k\|s_k), k = 0 … H |
+//! | s_{k+1}, r_k | `[B, O]`, `[B]` | what the model imagines of (s_k, a_k), k = 0 … H − 1 |
+//! | m_k | `[B]` | 1 while the imagined episode goes on: m_0 = 1, m_{k+1} = m_k not_terminated(s_{k+1}) |
+//!
+//! Bounds of the values follow the quantiles of all r_k − α l_k over 1 − γ ([`bounds`]), and with half their distance w
+//! and their middle c: Q = c + w net.
+//!
+//! y = r_0 + Σ_{k=1}^{H−1} γᵏ m_k (r_k − α l_k) + γᴴ m_H (Q̄(s_H, a_H) − α l_H), with Q̄ the lowest of some of the target
+//! critics, kept between the bounds. Critics: Σ_n mean (Q_n(s_0, a_0) − y)², then a step of Adam; the targets follow.
+//!
+//! Actor: −mean( Σ_{k=0}^{H−1} γᵏ m_k (r_k − α l_k) + γᴴ m_H (mean_n Q_n(s_H, a_H) − α l_H) ), with the critics after
+//! their step and its gradient through actions, log-probabilities, rewards and next states; masks and α are constants.
+//! Temperature: mean(α (−l_0 − H̄)).
+//!
+//! An update may be of the critics alone. Two forms: `by_tensors.rs`, with autodiff, is the specification and serves every
+//! device and every model; `host.rs` has its derivatives by hand, on panels in host memory, for a model that has that form
+//! too. Where the published code (4kubo/erl_lib @ 024b0b5) is wrong, this is not: mean and noise of a prediction are of one
+//! member.
+
+mod bounds;
+mod by_tensors;
+mod config;
+mod draws;
+mod host;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use foresee_core::{Kind, State, StateError};
+use foresee_nn::host::is_host;
+use foresee_nn::{Adam, AdamConfig, Init, Parameters, ValueHeads, ValueView, tensors};
+use toml::Table;
+
+pub use bounds::ValueBounds;
+pub use config::DhmbpoConfig;
+pub use draws::{Draws, Sizes};
+use host::Workspace;
+
+use crate::actor::Actor;
+use crate::agent::{Agent, AgentFactory, Update};
+use crate::critic::Critic;
+use crate::metrics;
+use crate::observations::RunningMoments;
+use crate::policy::Policy;
+use crate::temperature::LogTemperature;
+use crate::values::AgentValues;
+
+/// The agent in a config.
+#[must_use]
+pub fn kind() -> Kind<Arc<dyn AgentFactory>> {
+    let line = "actor and critics trained through the model, over short rollouts with gradients (DHMBPO)";
+    Kind::new("dhmbpo", line, |config: DhmbpoConfig| match config.problem() {
+        Some(problem) => Err(problem),
+        None => Ok(Arc::new(config) as Arc<dyn AgentFactory>),
+    })
+}
+
+impl AgentFactory for DhmbpoConfig {
+    fn build(&self, dims: [usize; 2], seed: u64, device: &Device) -> Box<dyn Agent> {
+        Box::new(Dhmbpo::new(self, dims, seed, device))
+    }
+
+    fn resolved(&self, [_, action_dim]: [usize; 2]) -> Table {
+        let target_entropy = Some(self.target_entropy.unwrap_or(-(action_dim as f64)));
+        Table::try_from(Self { target_entropy, ..self.clone() }).expect("keys that came from TOML go back to TOML")
+    }
+
+    fn needs_model(&self) -> bool {
+        true
+    }
+}
+
+/// The agent with its optimisers.
+#[derive(Clone, Debug)]
+pub struct Dhmbpo {
+    config: DhmbpoConfig,
+    policy: Policy,
+    /// Of normalised observations; their output is scaled by the bounds.
+    critic: Critic,
+    target: Critic,
+    log_temperature: LogTemperature,
+    actor_adam: Adam,
+    critic_adam: Adam,
+    temperature_adam: Adam,
+    target_entropy: f64,
+    bounds: ValueBounds,
+    moments: RunningMoments,
+    updates: u64,
+    /// Of the last update.
+    losses: Option<Losses>,
+    draws: Draws,
+    workspace: Workspace,
+}
+
+/// Means over an update, before its steps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Losses {
+    /// Σ_n mean (Q_n − y)².
+    critic_loss: f64,
+    target_mean: f64,
+    /// mean m_H.
+    alive: f64,
+    /// mean r_k over all rows and steps.
+    reward: f64,
+    /// −mean l_0, nats.
+    entropy: f64,
+    /// The actor's loss, where it took a step.
+    actor_loss: Option<f64>,
+}
+
+impl Dhmbpo {
+    /// A fresh agent for observations and actions of `[O, A]` entries. Every value is the middle of the bounds at first.
+    #[must_use]
+    pub fn new(config: &DhmbpoConfig, dims: [usize; 2], seed: u64, device: &Device) -> Self {
+        let policy = Policy::new(&config.actor_body(), dims, seed, device).with_spread(config.spread);
+        let critic = Critic::drawn(config.critics, &config.critic_body(), dims, Init::Kaiming, seed, device);
+        let critic = Critic { net: critic.net.with_zero_output() };
+        let log_temperature = LogTemperature::new(config.initial_temperature, device);
+        Self {
+            actor_adam: Adam::new(AdamConfig::new(config.actor_lr), &policy),
+            critic_adam: Adam::new(AdamConfig::new(config.critic_lr), &critic),
+            temperature_adam: Adam::new(AdamConfig::new(config.temperature_lr), &log_temperature),
+            target_entropy: config.target_entropy.unwrap_or(-(dims[1] as f64)),
+            target: critic.clone(),
+            config: config.clone(),
+            policy,
+            critic,
+            log_temperature,
+            bounds: ValueBounds::default(),
+            moments: RunningMoments::new(dims[0]),
+            updates: 0,
+            losses: None,
+            draws: Draws::default(),
+            workspace: Workspace::default(),
+        }
+    }
+
+    /// The actor.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The online critics, of normalised observations, before the bounds scale them.
+    #[must_use]
+    pub fn critic(&self) -> &Critic {
+        &self.critic
+    }
+
+    /// The bounds of the values.
+    #[must_use]
+    pub fn bounds(&self) -> ValueBounds {
+        self.bounds
+    }
+
+    /// Entries of observations and actions, `[O, A]`.
+    fn dims(&self) -> [usize; 2] {
+        [self.policy.net().inputs(), self.policy.action_dim()]
+    }
+
+    fn device(&self) -> Device {
+        self.log_temperature.0.get().device()
+    }
+
+    /// α.
+    fn alpha(&self) -> f64 {
+        f64::from(tensors::to_f32(self.log_temperature.0.get().clone().reshape([1]))).exp()
+    }
+
+    /// What the networks see of observations follows the moments.
+    fn rescale(&mut self) {
+        self.policy.scale = self.config.normalize_observations.then(|| Arc::new(self.moments.scale()));
+    }
+
+    /// The temperature's step, where it is learned: d/d(log α) of α (entropy − H̄) is the loss itself.
+    fn update_temperature(&mut self, alpha: f64, entropy: f64) {
+        if self.config.learn_temperature {
+            let gradient = (alpha * (entropy - self.target_entropy)) as f32;
+            let gradient = tensors::from_vec(vec![gradient], [1, 1, 1], &self.device());
+            self.temperature_adam.step(&mut self.log_temperature, gradient);
+        }
+    }
+}
+
+impl Agent for Dhmbpo {
+    /// # Panics
+    /// If there are rows and no model to imagine in.
+    fn update(&mut self, Update { batch, noise, dynamics, critic_only }: Update<'_>) {
+        self.updates += 1;
+        let rows = batch.rows();
+        if rows == 0 {
+            return;
+        }
+        let dynamics = dynamics.expect("an agent that learns through a model has one");
+        let sizes = Sizes {
+            rows,
+            horizon: self.config.horizon,
+            action_dim: self.dims()[1],
+            noise_width: dynamics.noise_width(),
+            critics: self.config.critics,
+            subset: self.config.target_subset,
+        };
+        let mut draws = std::mem::take(&mut self.draws);
+        draws.fill(noise, sizes);
+        let fused = is_host(&self.device()) && self.policy.net.is_fused() && self.critic.net.is_fused();
+        let losses = match dynamics.on_panels().filter(|_| fused) {
+            Some(panels) => self.update_host(&batch.host().obs, &draws, sizes, &*panels, critic_only),
+            None => {
+                let starts = batch.tensors(self.dims(), &self.device()).obs;
+                self.update_tensors(starts, &draws, dynamics, critic_only)
+            }
+        };
+        self.draws = draws;
+        self.losses = Some(losses);
+    }
+
+    fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    fn report(&self) -> Vec<(&'static str, f64)> {
+        let Some(losses) = &self.losses else { return vec![] };
+        let [low, high] = self.bounds.ends();
+        let mut values = vec![
+            (metrics::CRITIC_LOSS, losses.critic_loss),
+            (metrics::TARGET_VALUE, losses.target_mean),
+            (metrics::TEMPERATURE, self.alpha()),
+        ];
+        values.extend(losses.actor_loss.map(|loss| (metrics::ACTOR_LOSS, loss)));
+        values.extend([
+            (metrics::ENTROPY, losses.entropy),
+            (metrics::VALUE_LOW, low),
+            (metrics::VALUE_HIGH, high),
+            (metrics::HORIZON_ALIVE, losses.alive),
+            (metrics::HORIZON_REWARD, losses.reward),
+            (metrics::UPDATES, self.updates as f64),
+        ]);
+        values
+    }
+
+    fn actor(&self) -> &dyn Actor {
+        &self.policy
+    }
+
+    fn values(&self, heads: ValueHeads, through_policy: bool) -> Box<dyn ValueView + '_> {
+        let fold = |critic: &Critic| {
+            std::borrow::Cow::Owned(critic.folded(self.policy.scale(), self.bounds.scale_and_shift()))
+        };
+        let critics = match heads {
+            ValueHeads::All => vec![fold(&self.critic), fold(&self.target)],
+            ValueHeads::Target => vec![fold(&self.target)],
+        };
+        Box::new(AgentValues::with(&self.policy, critics).through_policy(through_policy))
+    }
+
+    fn observed(&self) -> Option<u64> {
+        self.config.normalize_observations.then(|| self.moments.count())
+    }
+
+    fn observe(&mut self, obs: &[f32]) {
+        self.moments.observe(obs);
+        self.rescale();
+    }
+
+    fn forget_moments(&mut self) {
+        for adam in [&mut self.actor_adam, &mut self.critic_adam, &mut self.temperature_adam] {
+            adam.reset();
+        }
+    }
+
+    fn save(&self) -> State {
+        let mut state = State::new();
+        state.nest("actor", self.policy.save());
+        state.nest("critic", self.critic.save());
+        state.nest("target", self.target.save());
+        state.nest("temperature", self.log_temperature.save());
+        state.nest("actor_adam", self.actor_adam.save(&self.policy));
+        state.nest("critic_adam", self.critic_adam.save(&self.critic));
+        state.nest("temperature_adam", self.temperature_adam.save(&self.log_temperature));
+        state.nest("bounds", self.bounds.save());
+        state.nest("observations", self.moments.save());
+        state.put("updates", self.updates);
+        state
+    }
+
+    fn load(&mut self, mut state: State) -> Result<(), StateError> {
+        self.policy.load(state.part("actor"))?;
+        self.critic.load(state.part("critic"))?;
+        self.target.load(state.part("target"))?;
+        self.log_temperature.load(state.part("temperature"))?;
+        self.actor_adam.load(&self.policy, state.part("actor_adam"))?;
+        self.critic_adam.load(&self.critic, state.part("critic_adam"))?;
+        self.temperature_adam.load(&self.log_temperature, state.part("temperature_adam"))?;
+        self.bounds = ValueBounds::restore(state.part("bounds"))?;
+        self.moments.load(state.part("observations"))?;
+        self.rescale();
+        self.updates = state.u64("updates")?;
+        self.losses = None;
+        state.finish()
+    }
+}

@@ -1,0 +1,160 @@
+//! One imagined step of the ensemble on panels of rows in host memory, forward and back to observations and actions.
+//!
+//! With x = (s, a) normalised, (mean, raw) = net(x), lv = clamp(raw) and noise ε:
+//! (s' − s, r) = mean + exp(lv / 2) ε. Its way back, with g the loss's gradient at (s', r):
+//! ∂L/∂mean = g; ∂L/∂raw = g ε exp(lv / 2) / 2 · ∂lv/∂raw; through the net to x; ∂L/∂s = g over the state + ∂L/∂x / std.
+//!
+//! [`Ensemble::step`] is the specification.
+
+use foresee_core::stream::below;
+use foresee_nn::cpu::simd::{self, Simd, Task};
+use foresee_nn::cpu::{LANES, Tape, math};
+use foresee_nn::dynamics::Lanes;
+use foresee_nn::host::Numbers;
+use foresee_nn::{PanelDynamics, PanelStep, Parameters};
+
+use crate::ensemble::Ensemble;
+use crate::loss::panel::softplus_and_slope;
+
+/// An ensemble whose numbers are at hand.
+#[derive(Debug)]
+pub struct EnsemblePanels<'a> {
+    ensemble: &'a Ensemble,
+    /// `[E, P]`
+    weights: Numbers,
+    /// Bounds of the log-variance, low then high, `[2 (O + 1)]`, if the head is Gaussian.
+    bounds: Option<Numbers>,
+}
+
+impl<'a> EnsemblePanels<'a> {
+    /// Of an ensemble in host memory.
+    #[must_use]
+    pub fn new(ensemble: &'a Ensemble) -> Self {
+        let weights = Numbers::of(ensemble.net.slot().get().clone());
+        let bounds = ensemble.bounds.as_ref().map(|bounds| Numbers::of(bounds.slot().get().clone()));
+        Self { ensemble, weights, bounds }
+    }
+
+    fn member(&self, member: usize) -> &[f32] {
+        let width = self.ensemble.net.layout().parameters();
+        &self.weights.get()[member * width..][..width]
+    }
+}
+
+impl PanelDynamics for EnsemblePanels<'_> {
+    fn room(&self) -> PanelStep {
+        let (obs, channels) = (self.ensemble.obs_dim(), self.ensemble.obs_dim() + 1);
+        PanelStep {
+            tape: Tape::new(self.ensemble.net.layout(), LANES),
+            member: 0,
+            next_obs: vec![0.0; obs * LANES],
+            reward: [0.0; LANES],
+            not_terminated: [1.0; LANES],
+            kept: vec![0.0; if self.bounds.is_some() { channels * LANES } else { 0 }],
+        }
+    }
+
+    fn step(&self, rows: usize, word: u32, obs: &[f32], action: &[f32], noise: &[f32], step: &mut PanelStep) {
+        let elites = &self.ensemble.elites;
+        step.member = elites[below(word, elites.len())];
+        step.tape.resize(rows);
+        let moments = self.ensemble.normalizer.moments();
+        simd::dispatch(Normalize { obs, action, moments, input: step.tape.input_mut(0) });
+        step.tape.forward(self.member(step.member));
+        simd::dispatch(Outcome { obs, bounds: self.bounds.as_ref().map(Numbers::get), noise, step });
+    }
+
+    fn back(
+        &self,
+        step: &mut PanelStep,
+        by_next: &[f32],
+        by_reward: &Lanes,
+        by_obs: &mut [f32],
+        by_action: &mut [f32],
+    ) {
+        let PanelStep { tape, member, kept, .. } = step;
+        let obs = by_next.len();
+        let (_, gradient) = tape.output_gradient_mut(0);
+        gradient[..obs].copy_from_slice(by_next);
+        gradient[obs..obs + LANES].copy_from_slice(by_reward);
+        if !kept.is_empty() {
+            let (of_mean, of_raw) = gradient.split_at_mut(obs + LANES);
+            for ((of_raw, of_mean), kept) in of_raw.iter_mut().zip(of_mean).zip(kept) {
+                *of_raw = *of_mean * *kept;
+            }
+        }
+        tape.backward_to_input(self.member(*member));
+        let [_, stds] = self.ensemble.normalizer.moments();
+        let (of_obs, of_action) = tape.input_gradient(0).split_at(obs);
+        let scaled = |to: &mut [f32], from: &[f32], std: f32| {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to += from / std);
+        };
+        by_obs.copy_from_slice(by_next);
+        by_action.fill(0.0);
+        let columns = by_obs.chunks_exact_mut(LANES).chain(by_action.chunks_exact_mut(LANES));
+        let found = of_obs.chunks_exact(LANES).chain(of_action.chunks_exact(LANES));
+        for ((to, from), &std) in columns.zip(found).zip(stds) {
+            scaled(to, from, std);
+        }
+    }
+}
+
+/// (obs, action) normalised, `[O + A]`.
+struct Normalize<'a> {
+    obs: &'a [f32],
+    action: &'a [f32],
+    moments: [&'a [f32]; 2],
+    input: &'a mut [f32],
+}
+
+impl Task for Normalize<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let [means, stds] = self.moments;
+        let from = self.obs.chunks_exact(LANES).chain(self.action.chunks_exact(LANES));
+        for ((from, to), (mean, std)) in from.zip(self.input.chunks_exact_mut(LANES)).zip(means.iter().zip(stds)) {
+            to.iter_mut().zip(from).for_each(|(to, x)| *to = (x - mean) / std);
+        }
+    }
+}
+
+/// The network's output to the next observation and the reward, and ∂(change)/∂raw into what is kept.
+struct Outcome<'a> {
+    obs: &'a [f32],
+    bounds: Option<&'a [f32]>,
+    noise: &'a [f32],
+    step: &'a mut PanelStep,
+}
+
+impl Task for Outcome<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Self { obs, bounds, noise, step: PanelStep { tape, next_obs, reward, kept, .. } } = self;
+        let output = tape.output(0);
+        let channels = obs.len() / LANES + 1;
+        for c in 0..channels {
+            let mean = &output[c * LANES..][..LANES];
+            let mut change = [0.0; LANES];
+            change.copy_from_slice(mean);
+            if let Some(bounds) = bounds {
+                let (low, high) = (bounds[c], bounds[channels + c]);
+                let raw = &output[(channels + c) * LANES..][..LANES];
+                let (noise, kept) = (&noise[c * LANES..][..LANES], &mut kept[c * LANES..][..LANES]);
+                for j in 0..LANES {
+                    let (from_high, of_high) = softplus_and_slope::<S>(high - raw[j]);
+                    let (above_low, of_low) = softplus_and_slope::<S>(high - from_high - low);
+                    let spread = math::exp::<S>(0.5 * (low + above_low)) * noise[j];
+                    change[j] += spread;
+                    kept[j] = 0.5 * spread * of_high * of_low;
+                }
+            }
+            let to = if c + 1 == channels { &mut reward[..] } else { &mut next_obs[c * LANES..][..LANES] };
+            to.copy_from_slice(&change);
+        }
+        next_obs.iter_mut().zip(obs).for_each(|(change, x)| *change += x);
+    }
+}

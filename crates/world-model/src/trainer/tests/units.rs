@@ -1,0 +1,114 @@
+//! Targets that are normalised: the same losses in the task's own units, and their gradients.
+
+use super::*;
+use foresee_nn::StepDraws;
+
+/// Rows whose entries change by amounts of very different size, with a large reward.
+pub(super) fn of_several_scales(n: usize) -> Batch {
+    let mut rows = rows(n, 4);
+    let sizes = [0.02, 0.3, 1.0, 5.0];
+    for (i, (next, obs)) in rows.next_obs.iter_mut().zip(&rows.obs).enumerate() {
+        *next = obs + sizes[i % 4] * (*next - 0.4);
+    }
+    rows.reward.iter_mut().for_each(|r| *r = 7.0 * *r + 20.0);
+    rows
+}
+
+fn normalizing(loss: &LossConfig, head: Head) -> ModelConfig {
+    let mut config = config(loss, head, 33);
+    config.ensemble.normalize_targets = true;
+    config
+}
+
+fn value_aware() -> Vec<LossConfig> {
+    let named = LossConfig::named;
+    vec![named("vagram"), named("vagram").with("form", "unbounded"), named("itervaml"), named("value_weighted")]
+}
+
+#[test]
+fn a_value_aware_loss_is_the_same_number_in_whatever_unit_the_model_predicts() {
+    let rows = of_several_scales(80);
+    for loss in value_aware() {
+        let mut normalized = trainer(&normalizing(&loss, Head::Deterministic), false);
+        let fit = normalized.begin(&rows, &Sines, 0, 10);
+        let got = normalized.holdout_scores(&fit.data, &Sines);
+        let mut plain = trainer(&config(&loss, Head::Deterministic, 33), false);
+        plain.ensemble = normalized.ensemble.in_units_of(normalized.of_targets.as_ref().unwrap());
+        let fit = plain.begin(&rows, &Sines, 0, 10);
+        let want = plain.holdout_scores(&fit.data, &Sines);
+        for (got, want) in got.iter().zip(&want) {
+            assert!((got - want).abs() <= 1e-4 * want, "{loss:?}: {got}, in the task's units {want}");
+        }
+    }
+}
+
+#[test]
+fn gradients_of_value_aware_losses_through_both_normalisers_are_finite_differences() {
+    let rows = of_several_scales(80);
+    for loss in value_aware() {
+        for tensors in [false, true] {
+            let mut before = trainer(&normalizing(&loss, Head::Deterministic), tensors);
+            let fit = before.begin(&rows, &Sines, 0, 10);
+            let replay: Vec<u32> = (0..3).flat_map(|member| (0..33).map(move |i| member + 2 * i)).collect();
+            let net = before.ensemble.net.clone();
+            let parts = net.parts();
+            let bias = parts.iter().find(|part| part.name == "bias.2").expect("the last layer's");
+            let mut after = before.clone();
+            step(&mut after, &fit, &replay);
+            let moments = after.net_adam.save(&net).f32s("bias.2.moment_1").unwrap().1;
+            for (i, &moment) in moments.iter().enumerate() {
+                let (member, channel) = (i / 5, i % 5);
+                let at = member * net.layout().parameters() + bias.offset + channel;
+                let h = 2.0_f32.powi(-6);
+                let [up, down] = [h, -h].map(|h| {
+                    let mut moved = before.clone();
+                    moved.ensemble.net.slot_mut().lend(|all| all[at] += h);
+                    step(&mut moved, &fit, &replay)
+                });
+                let (got, want) = (10.0 * f64::from(moment), (up - down) / (2.0 * f64::from(h)));
+                let scale = up.abs().max(1.0);
+                assert!((got - want).abs() <= 2e-3 * scale, "{loss:?}, tensors {tensors}, {i}: {got}, expected {want}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_imagines_is_the_fitted_model_in_the_tasks_own_units() {
+    let rows = of_several_scales(80);
+    for (loss, head) in [("mle", Head::Gaussian), ("mse", Head::Deterministic)] {
+        let mut trainer = trainer(&normalizing(&LossConfig::named(loss), head), false);
+        trainer.config.fit.max_steps = 30;
+        let mut fit = trainer.begin(&rows, &Sines, 0, 0);
+        while trainer.advance(&mut fit, &Sines).expect("a sound fit").is_none() {}
+        let (of_targets, ensemble) = (trainer.of_targets.clone().unwrap(), &trainer.ensemble);
+        let [mean, std] = of_targets.moments();
+        // One row by hand: the prediction of one elite, scaled.
+        let device = Device::flex();
+        let (obs, action) = (rows.obs[..4].to_vec(), rows.action[..2].to_vec());
+        let mut input = [obs.clone(), action.clone()].concat();
+        ensemble.normalizer.apply_rows(&mut input);
+        let prediction = ensemble.predict(tensors::from_vec(input, [1, 1, 6], &device));
+        let elite = ensemble.elites[0];
+        let of_elite = |all: Tensor<3>| tensors::to_vec(all.narrow(0, elite, 1));
+        let own_mean = of_elite(prediction.mean);
+        let spread: Vec<f32> = prediction.logvar.map_or(vec![0.0; 5], |lv| of_elite(lv.mul_scalar(0.5).exp()));
+        let noise = [0.5, -1.0, 0.0, 2.0, -0.3];
+        let step = trainer.imagining().step(
+            tensors::from_vec(obs.clone(), [1, 4], &device),
+            tensors::from_vec(action, [1, 2], &device),
+            &StepDraws { words: vec![0], noise: tensors::from_vec(noise.to_vec(), [1, 5], &device) },
+        );
+        let got = [tensors::to_vec(step.next_obs), tensors::to_vec(step.reward)].concat();
+        for c in 0..5 {
+            let change = (own_mean[c] + spread[c] * noise[c]) * std[c] + mean[c];
+            let want = if c < 4 { obs[c] + change } else { change };
+            assert!((got[c] - want).abs() <= 1e-4 * (1.0 + want.abs()), "{loss}, channel {c}: {}, {want}", got[c]);
+        }
+        // Saved and loaded, it imagines the same.
+        let mut again = trainer.clone();
+        again.imagining = None;
+        again.load(trainer.save()).expect("its own state");
+        assert_eq!(again.imagining().save(), trainer.imagining().save());
+    }
+}
