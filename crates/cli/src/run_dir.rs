@@ -257,7 +257,11 @@ mod tests {
 
     #[test]
     fn an_id_names_one_folder() {
-        for (id, folder) in [("Pendulum-v1", "Pendulum-v1"), ("gym:my_module:ns/Env-v0", "gym-my_module-ns-Env-v0")] {
+        for (id, folder) in [
+            ("Pendulum-v1", "Pendulum-v1"),
+            ("gym:my_module:ns/Env-v0", "gym-my_module-ns-Env-v0"),
+            ("dmc:walker-run", "dmc-walker-run"),
+        ] {
             assert_eq!(folder_of(id), folder);
         }
     }

@@ -40,19 +40,6 @@ fn a_run_on_mujoco_or_on_python_goes_on_bit_for_bit_and_says_what_it_ran_on() {
 }
 
 #[test]
-fn the_bridge_and_the_native_task_are_one_task() {
-    if !mujoco_of_test("the_bridge_and_the_native_task_are_one_task") {
-        return;
-    }
-    let place = Place::new();
-    place.train("native", &[HOPPER]);
-    place.train("bridge", &["env.id=gym:Hopper-v5"]);
-    for file in ["metrics.jsonl", "results.csv"] {
-        assert_eq!(place.read(&format!("native/{file}")), place.read(&format!("bridge/{file}")));
-    }
-}
-
-#[test]
 fn a_run_that_goes_on_with_another_version_says_so() {
     if !mujoco_of_test("a_run_that_goes_on_with_another_version_says_so") {
         return;

@@ -37,7 +37,7 @@ pub struct EnvConfig {
     /// `gym:Humanoid-v5` are MBPO's truncated observations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_entries: Option<usize>,
-    /// When an imagined state has terminated, of a `gym:` environment or of a task of the program's own without a rule of
+    /// When an imagined state has terminated, of an environment of Python or of a task of the program's own without a rule of
     /// its own; those known here bring theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub termination: Option<Termination>,
@@ -68,14 +68,15 @@ pub struct MujocoConfig {
     pub assets: Option<PathBuf>,
 }
 
-/// `[env.gym]`: how an environment of Python's Gymnasium is run.
+/// `[env.gym]`: how an environment of Python, `gym:ID` or `dmc:DOMAIN-TASK`, is run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GymConfig {
-    /// The interpreter; if it is not given, `$VIRTUAL_ENV/bin/python`, or else `python3`.
+    /// The interpreter; if it is not given, `$VIRTUAL_ENV/bin/python`, or else `python3`. One of another virtual
+    /// environment, `dmc-venv/bin/python`, brings that environment's packages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub python: Option<PathBuf>,
-    /// Keyword arguments of `gymnasium.make`.
+    /// Keyword arguments of `gymnasium.make`, or of `dm_control.suite.load`.
     pub kwargs: Kwargs,
     /// Seconds without an answer after which the environment counts as hung.
     pub timeout: f64,
@@ -208,14 +209,14 @@ impl EnvConfig {
         Ok(())
     }
 
-    /// Checks the keys that are for `gym:` environments.
+    /// Checks the keys that are for environments of Python.
     ///
     /// # Errors
     /// If one is given for another environment, or is none that can be used.
     pub(crate) fn check_gym(&self) -> Result<(), EnvError> {
         let Self { id, termination, gym, .. } = self;
         let refused = |message: String| Err(EnvError::Config(message));
-        if !id.starts_with("gym:") {
+        if !crate::gym::is_python(id) {
             let given = [("termination", termination.is_some()), ("gym", *gym != GymConfig::default())];
             return given.into_iter().find(|(_, given)| *given).map_or(Ok(()), |(key, _)| {
                 refused(format!(

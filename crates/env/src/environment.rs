@@ -100,7 +100,8 @@ pub trait Environment: Send {
 
     /// Begins an episode. A seed restarts the environment's own generator; `None` goes on with it.
     ///
-    /// A fresh environment's generator is that of seed 0: nothing here asks the operating system for randomness.
+    /// A fresh environment's generator is that of seed 0: nothing here asks the operating system for randomness. Every
+    /// seed is taken, those of a run have 64 bits; what can use fewer, as Python, takes the lowest of them.
     ///
     /// # Errors
     /// Only where something outside the process can fail, as in a bridge.
