@@ -99,7 +99,7 @@ impl RunDir {
     /// Writes down what ran where, and how it stands.
     pub fn write_manifest(&self, run: &Run, status: &str) -> Result<(), Failure> {
         let config = run.config();
-        let manifest = json!({
+        let mut manifest = json!({
             "program": "foresee",
             "version": env!("CARGO_PKG_VERSION"),
             "os": std::env::consts::OS,
@@ -116,6 +116,9 @@ impl RunDir {
             "env_step": run.env_step(),
             "written_unix_s": unix_seconds(),
         });
+        if run.spec().action_repeat > 1 {
+            manifest["frames"] = run.spec().frames(run.env_step()).into();
+        }
         let text = format!("{manifest:#}\n");
         let (temporary, path) = (self.path.join("manifest.json.tmp"), self.path.join("manifest.json"));
         fs::write(&temporary, text)

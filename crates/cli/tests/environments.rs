@@ -40,6 +40,37 @@ fn a_run_on_mujoco_or_on_python_goes_on_bit_for_bit_and_says_what_it_ran_on() {
 }
 
 #[test]
+fn a_run_of_held_actions_counts_frames_beside_its_steps_and_goes_on_bit_for_bit() {
+    let place = Place::new();
+    let held = "env.action_repeat=3";
+    place.train("whole", &[held]);
+    place.train("cut", &[held, "training.env_steps=60"]);
+    let message = place.refuses(&["resume", "cut", "training.env_steps=120", "env.action_repeat=4"]);
+    assert!(message.starts_with("`env.action_repeat` is 4, and the saved state is of one with 3\nhint: "), "{message}");
+    place.succeeds(&["resume", "cut", "training.env_steps=120"]);
+    for file in ["metrics.jsonl", "results.csv"] {
+        assert_eq!(place.read(&format!("whole/{file}")), place.read(&format!("cut/{file}")), "{file}");
+    }
+    let results = place.read("whole/results.csv");
+    let mut lines = results.lines();
+    assert_eq!(lines.next(), Some("env_step,episode_reward,episode_reward_std,episode_length,episodes,frames"));
+    // 200 frames are 67 steps.
+    let last: Vec<_> = lines.last().unwrap().split(',').collect();
+    assert_eq!((last[0], last[3], last[5]), ("120", "67.0", "360.0"));
+    let manifest: Value = serde_json::from_str(&place.read("whole/manifest.json")).unwrap();
+    assert_eq!((&manifest["env_step"], &manifest["frames"]), (&120.into(), &360.into()));
+    assert!(place.read("whole/config.toml").contains("\naction_repeat = 3\n"));
+    assert!(place.succeeds(&["check-env", "Pendulum-v1", held]).contains("\nframes a step 3\n"));
+
+    place.train("plain", &["env.action_repeat=1"]);
+    assert!(!place.read("plain/config.toml").contains("action_repeat"));
+    assert!(
+        !place.read("plain/metrics.jsonl").contains("frames") && !place.read("plain/results.csv").contains("frames")
+    );
+    assert!(!place.read("plain/manifest.json").contains("frames"));
+}
+
+#[test]
 fn a_run_that_goes_on_with_another_version_says_so() {
     if !mujoco_of_test("a_run_that_goes_on_with_another_version_says_so") {
         return;

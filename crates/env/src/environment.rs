@@ -177,6 +177,9 @@ pub struct Spec {
     pub action_space: BoxSpace,
     /// After how many steps an episode is truncated; `None` for never.
     pub max_episode_steps: Option<u32>,
+    /// How many frames, steps of the task itself, one step here has: 1, or `env.action_repeat`. An episode's last step may
+    /// have fewer.
+    pub action_repeat: u32,
     /// When an episode terminates, as a rule on the observation after the step, before any sensor noise; `None` where
     /// nobody has said, as of a bridged environment.
     pub termination: Option<Termination>,
@@ -206,6 +209,7 @@ impl Spec {
             observation_space,
             action_space,
             max_episode_steps: None,
+            action_repeat: 1,
             termination: Some(termination),
             work: Work::Light,
             versions: BTreeMap::new(),
@@ -235,6 +239,12 @@ impl Spec {
         }
         let hint = "1 or more steps, or `None` for no limit";
         (self.max_episode_steps == Some(0)).then(|| ["a time limit of no steps".into(), hint.into()])
+    }
+
+    /// The frames of so many steps, each counted whole: what the field calls environment frames.
+    #[must_use]
+    pub fn frames(&self, steps: u64) -> u64 {
+        steps * u64::from(self.action_repeat)
     }
 
     /// Whether an episode has terminated at this observation `[O]`; `false` where there is no rule.

@@ -6,7 +6,9 @@
 //! 2. the first entries of its observation: no layer further out sees the others;
 //! 3. the family, next to the task because it turns its physics and stands between its motors and sensors and the rest;
 //! 4. the distractors: no sensor of the task, so no sensor noise;
-//! 5. time limit, order of calls and the agent's [-1, 1], as around every task.
+//! 5. time limit and order of calls, as around every task;
+//! 6. the action repeat: whatever is further in counts frames, whatever is further out the agent's steps;
+//! 7. the agent's [-1, 1], as around every task.
 //!
 //! A layer is there only where `[env]` asks for it.
 
@@ -19,7 +21,9 @@ use crate::error::EnvError;
 use crate::gym;
 use crate::registry::{NO_MUJOCO, list};
 use crate::space::BoxSpace;
-use crate::wrappers::{Distractors, EnforceOrder, Family, FirstEntries, RescaleAction, TimeLimit, WithRule};
+use crate::wrappers::{
+    ActionRepeat, Distractors, EnforceOrder, Family, FirstEntries, RescaleAction, TimeLimit, WithRule,
+};
 
 /// The source of a run's environments: those that are trained in side by side, and those that are evaluated in.
 ///
@@ -283,6 +287,7 @@ impl EnvConfig {
 
     fn unscaled(&self, tasks: &Tasks, seed: u64) -> Result<Box<dyn Environment>, EnvError> {
         self.check_distractors()?;
+        self.check_repeat()?;
         let (mut env, max_episode_steps) = tasks.task(self)?;
         if let Some(entries) = self.first_entries {
             env = Box::new(FirstEntries::new(env, entries)?);
@@ -293,7 +298,11 @@ impl EnvConfig {
         if self.distractors > 0 {
             env = Box::new(Distractors::new(env, self.distractors, seed));
         }
-        Ok(limited(env, max_episode_steps))
+        env = limited(env, max_episode_steps);
+        if self.action_repeat > 1 {
+            env = Box::new(ActionRepeat::new(env, self.action_repeat));
+        }
+        Ok(env)
     }
 
     /// [`EnvConfig::make`] from values that a user gave, all of them checked.

@@ -95,6 +95,7 @@ impl GymEnvironment {
             observation_space: narrowed(&hello.observations),
             action_space: narrowed(&hello.actions),
             max_episode_steps: hello.limit,
+            action_repeat: 1,
             termination,
             work: Work::Outside,
             versions: hello.versions,

@@ -14,7 +14,7 @@ use thiserror::Error;
 const SET_UP: &str = "pip install \"gymnasium[mujoco]==1.4.0\" mujoco==3.17.0";
 
 /// The same of dm_control. It may live in a virtual environment of its own.
-const SUITE_SET_UP: &str = "pip install dm_control==1.0.50 into it, or name the interpreter of another virtual environment by `env.gym.python`";
+const SUITE_SET_UP: &str = "`pip install dm_control==1.0.50 mujoco==3.17.0`; if it is in another virtual environment, name that one's interpreter by `env.gym.python`";
 
 /// An environment in Python that cannot go on.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -52,14 +52,14 @@ pub enum BridgeError {
         /// Python's last line.
         reason: String,
     },
-    /// Python has no dm_control.
-    #[error("`{id}` needs dm_control, which `{}` cannot import: {reason}\nhint: {SUITE_SET_UP}", .python.display())]
+    /// Python has no dm_control, or one that does not go with its MuJoCo.
+    #[error("`{id}` needs dm_control, which `{}` cannot use: {reason}\nhint: {SUITE_SET_UP}", .python.display())]
     NoDmControl {
         /// The environment.
         id: String,
         /// The interpreter.
         python: PathBuf,
-        /// Python's last line.
+        /// Python's last line, or the versions.
         reason: String,
     },
     /// The suite has no such task.

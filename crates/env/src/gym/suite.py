@@ -49,7 +49,14 @@ def load_of_suite(suite, name, kwargs):
         raise Refused("task", f"dm_control's suite has no task `{name}`", ", ".join(f"`dmc:{task}`" for task in near))
     # Without it two processes of a task whose model is drawn, as `lqr-lqr_2_1`, would have two models.
     task_kwargs = {"random": 0} | kwargs.get("task_kwargs", {})
-    return suite.load(*tasks[name], **kwargs | {"task_kwargs": task_kwargs})
+    try:
+        return suite.load(*tasks[name], **kwargs | {"task_kwargs": task_kwargs})
+    except AttributeError as error:
+        # dm_control reads all fields of MuJoCo's structs by their names, of which another version has others.
+        if not str(error).startswith("'Mj"):
+            raise
+        versions = [f"{package} {version_of(package)}" for package in ("dm_control", "mujoco")]
+        raise Refused("dm_control", f"{versions[0]} does not go with {versions[1]}: {error}") from None
 
 
 class SuiteTask:

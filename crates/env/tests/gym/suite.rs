@@ -1,6 +1,8 @@
 //! The tasks of dm_control's suite, held against dm_control itself: a program in Python plays it with the same actions
 //! and prints what it gave, and the bridge gives that bit for bit.
 
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::Command;
 
 use foresee_core::Termination;
@@ -43,9 +45,8 @@ type Episode = (Vec<Vec<f64>>, Vec<f64>, bool, Option<f64>);
 
 /// What dm_control gives under these actions, an episode each of `[T, A]`.
 fn oracle(task: &str, seed: u64, episodes: &[Vec<Vec<f32>>]) -> Vec<Episode> {
-    use std::io::Write as _;
-    let python = std::env::var("VIRTUAL_ENV").map_or("python3".into(), |folder| format!("{folder}/bin/python"));
-    let mut child = Command::new(python)
+    let folder = std::env::var_os("VIRTUAL_ENV").map(PathBuf::from);
+    let mut child = Command::new(folder.map_or("python3".into(), |folder| folder.join("bin/python")))
         .args(["-c", ORACLE, task, &seed.to_string()])
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
@@ -128,6 +129,57 @@ fn tasks_of_the_suite_keep_what_an_environment_promises() {
 }
 
 #[test]
+fn two_frames_of_the_suite_are_one_step_of_the_agent() {
+    let task = "cartpole-swingup";
+    if !python_runs("held actions in the suite", &id(task)) {
+        return;
+    }
+    let config = EnvConfig { action_repeat: 2, ..EnvConfig::new(&id(task)) };
+    let mut env = built(&config);
+    assert_eq!((env.spec().max_episode_steps, env.spec().action_repeat), (Some(500), 2));
+    let held: Vec<_> = (0..500).map(|t| action(env.as_ref(), t)).collect();
+    let frames = held.iter().flat_map(|action| [action.clone(), action.clone()]).collect();
+    let given = oracle(task, 5, &[frames]);
+    let (observations, rewards, ..) = &given[0];
+    let first = env.reset(Some(5)).unwrap().obs;
+    assert_eq!(first, observations[0].iter().map(|&x| x as f32).collect::<Vec<_>>());
+    for (t, action) in held.iter().enumerate() {
+        let step = env.step(action).unwrap();
+        assert_eq!(step.obs, observations[2 * t + 2].iter().map(|&x| x as f32).collect::<Vec<_>>(), "step {t}");
+        assert_eq!(step.reward, rewards[2 * t] + rewards[2 * t + 1], "step {t}");
+        assert_eq!((step.terminated, step.truncated), (false, t == 499), "step {t}");
+        if t == 250 {
+            // In another process, from the saved state.
+            let saved = env.save();
+            env = built(&config);
+            env.restore(saved).unwrap();
+        }
+    }
+}
+
+/// In a virtual environment of its own, that of `env.gym.python`; pip takes the two together.
+#[test]
+fn a_mujoco_that_dm_control_does_not_know_is_answered_with_the_versions() {
+    let (test, variable) = ("a MuJoCo that dm_control does not know", "FORESEE_TEST_MUJOCO_4");
+    let Some(folder) = std::env::var_os(variable).filter(|folder| !folder.is_empty()).map(PathBuf::from) else {
+        let required = std::env::var_os("FORESEE_REQUIRE_MUJOCO").is_some_and(|value| value == "1");
+        assert!(!required, "{test} needs {variable}, and FORESEE_REQUIRE_MUJOCO=1");
+        let _ = writeln!(std::io::stderr(), "skipped {test}: {variable} is not set");
+        return;
+    };
+    let python = folder.join("bin/python");
+    let mut config = EnvConfig::new("dmc:reacher-easy");
+    config.gym.python = Some(python.clone());
+    let message = config.make(0).err().unwrap().to_string();
+    let begins = format!(
+        "`dmc:reacher-easy` needs dm_control, which `{}` cannot use: dm_control 1.0.50 does not go with mujoco 4.0.0: ",
+        python.display()
+    );
+    assert!(message.starts_with(&begins), "{message}");
+    assert!(message.contains("\nhint: `pip install dm_control==1.0.50 mujoco==3.17.0`; "), "{message}");
+}
+
+#[test]
 fn shimmys_wrapper_of_a_task_gives_what_the_task_gives() {
     let (ours, shimmys) = ("dmc:cartpole-swingup", "gym:shimmy:dm_control/cartpole-swingup-v0");
     if !(python_runs("Shimmy's wrapper", ours) && python_runs("Shimmy's wrapper", shimmys)) {
@@ -193,7 +245,7 @@ fn a_python_without_dm_control_is_answered_with_how_it_comes_there() {
     config.gym.python = Some(bare.clone());
     let message = config.make(0).err().unwrap().to_string();
     let begins = format!(
-        "`dmc:cartpole-swingup` needs dm_control, which `{}` cannot import: ModuleNotFoundError: ",
+        "`dmc:cartpole-swingup` needs dm_control, which `{}` cannot use: ModuleNotFoundError: ",
         bare.display()
     );
     assert!(message.starts_with(&begins), "{message}");
