@@ -61,6 +61,7 @@ impl RunDir {
     pub fn open(path: &Path, overrides: &[&str]) -> Result<(Self, Setup), Failure> {
         let (file, _) = newest_config(path)?;
         let (source, mut config) = configs::read(&file, overrides)?;
+        refuse_other_frames(&configs::read(&file, &[])?.1, &config)?;
         let outdated = !fs::read_to_string(&file).is_ok_and(|text| text.starts_with(FORMAT));
         if outdated && !overrides.iter().any(|text| sets_add_mse_until(text)) {
             let until = &mut config.model.loss.add_mse_until;
@@ -125,6 +126,17 @@ impl RunDir {
             .and_then(|()| fs::rename(&temporary, &path))
             .map_err(|error| Failure::Run(format!("writing `{}`: {error}", path.display())))
     }
+}
+
+/// Refuses to go on with steps of another number of frames: a run's transitions are all of one length.
+fn refuse_other_frames(before: &Config, config: &Config) -> Result<(), Failure> {
+    let [before, now] = [before, config].map(|config| config.env.action_repeat);
+    if before == now {
+        return Ok(());
+    }
+    Err(Failure::Input(format!(
+        "`env.action_repeat` is {now}, but the run began with {before}\nhint: its transitions are all of as many frames: leave the key out, or begin another run"
+    )))
 }
 
 /// What an environment runs on, by name, with its version.

@@ -71,6 +71,14 @@ fn is_task(name: &str) -> bool {
     name.split_once('-').is_some_and(|(domain, task)| is_word(domain, "_") && is_word(task, "_"))
 }
 
+/// The suite's own id for a task that Gymnasium calls `dm_control/DOMAIN-TASK-v0`, as Shimmy does.
+#[cfg(unix)]
+pub(super) fn of_shimmys(name: &str) -> Option<String> {
+    let (_, task) = name.split_once("dm_control/")?;
+    let task = task.strip_suffix("-v0")?;
+    is_task(task).then(|| format!("{SUITE_PREFIX}{task}"))
+}
+
 /// An ID is as in `gymnasium.envs.registration`: `[namespace/]name[-vN]`.
 fn check_gymnasium(id: &str, name: &str) -> Result<(), EnvError> {
     let parts: Vec<&str> = name.split(':').collect();
@@ -177,6 +185,17 @@ mod tests {
             let problem = EnvConfig::new(id).problem().expect(id);
             let hint = format!("hint: a domain, a dash and a task of dm_control's suite, such as `{instead}`");
             assert_eq!(problem, format!("`env.id` is `{id}`, which is not `dmc:DOMAIN-TASK`\n{hint}"));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn shimmys_names_of_tasks_lead_to_the_suites() {
+        for name in ["dm_control/walker-run-v0", "shimmy:dm_control/walker-run-v0"] {
+            assert_eq!(of_shimmys(name).as_deref(), Some("dmc:walker-run"));
+        }
+        for name in ["Hopper-v5", "dm_control/compat_env-v0", "dm_control/walker-run"] {
+            assert_eq!(of_shimmys(name), None, "{name}");
         }
     }
 

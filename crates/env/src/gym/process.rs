@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::error::BridgeError;
-use super::id::Package;
+use super::id::{Package, of_shimmys};
 use super::kwargs::Kwargs;
 use super::protocol::{Answer, Begin, Failure, HEAD, Hello, LONGEST};
 use super::protocol::{make_request, reset_request, step_request};
@@ -187,7 +187,11 @@ impl Process {
         match kind.as_str() {
             "gymnasium" => BridgeError::NoGymnasium { id, python, reason },
             "dm_control" => BridgeError::NoDmControl { id, python, reason },
-            "make" => BridgeError::Make { id, reason },
+            "make" => {
+                let instead =
+                    of_shimmys(&self.launch.name).map(|instead| format!(" (without Shimmy it is `{instead}`)"));
+                BridgeError::Make { id, reason: reason + &instead.unwrap_or_default() }
+            }
             "task" => BridgeError::NoTask { id, reason, nearest: detail },
             "module" => BridgeError::NoModule { id, python, module: detail, reason },
             "space" => BridgeError::Space { id, reason },

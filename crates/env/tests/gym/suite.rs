@@ -229,6 +229,8 @@ fn what_the_suite_does_not_have_is_answered_with_what_it_has() {
         ),
         "{error}"
     );
+    let named = make("gym:dm_control/walker-run-v0").err().unwrap().to_string();
+    assert!(named.contains(" (without Shimmy it is `dmc:walker-run`)\nhint: "), "{named}");
     // The one domain that terminates by itself, and has no time limit.
     let lqr = make("dmc:lqr-lqr_2_1").unwrap();
     assert_eq!((&lqr.spec().termination, lqr.spec().max_episode_steps), (&None, None));
