@@ -61,8 +61,9 @@ impl RunDir {
     pub fn open(path: &Path, overrides: &[&str]) -> Result<(Self, Setup), Failure> {
         let (file, _) = newest_config(path)?;
         let (source, mut config) = configs::read(&file, overrides)?;
-        refuse_other_frames(&configs::read(&file, &[])?.1, &config)?;
-        let outdated = !fs::read_to_string(&file).is_ok_and(|text| text.starts_with(FORMAT));
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        refuse_other_frames(&text, &config)?;
+        let outdated = !text.starts_with(FORMAT);
         if outdated && !overrides.iter().any(|text| sets_add_mse_until(text)) {
             let until = &mut config.model.loss.add_mse_until;
             *until = until.saturating_sub(config.training.explore_steps);
@@ -128,10 +129,13 @@ impl RunDir {
     }
 }
 
-/// Refuses to go on with steps of another number of frames: a run's transitions are all of one length.
-fn refuse_other_frames(before: &Config, config: &Config) -> Result<(), Failure> {
-    let [before, now] = [before, config].map(|config| config.env.action_repeat);
-    if before == now {
+/// Refuses to go on with steps of another number of frames than those of the config before: a run's transitions are all
+/// of one length.
+fn refuse_other_frames(before: &str, config: &Config) -> Result<(), Failure> {
+    let before: toml::Table = before.parse().unwrap_or_default();
+    let before = before.get("env").and_then(|env| env.get("action_repeat")?.as_integer()).unwrap_or(1);
+    let now = config.env.action_repeat;
+    if before == i64::from(now) {
         return Ok(());
     }
     Err(Failure::Input(format!(
