@@ -17,14 +17,18 @@ fn a_run_on_mujoco_or_on_python_goes_on_bit_for_bit_and_says_what_it_ran_on() {
     if !mujoco_of_test("a_run_on_mujoco_or_on_python_goes_on_bit_for_bit") {
         return;
     }
-    for (id, versions) in [
-        (HOPPER, &["mujoco"][..]),
-        ("env.id=gym:Hopper-v5", &["gymnasium", "mujoco", "numpy", "python"]),
-        ("env.id=gym:Pendulum-v1", &["gymnasium", "numpy", "python"]),
+    // Episodes of 15 steps: a run goes on behind resets without a seed.
+    let suite = ["env.id=dmc:pendulum-swingup", "env.action_repeat=2", "env.gym.kwargs={task_kwargs={time_limit=0.6}}"];
+    for (of_env, versions) in [
+        (&[HOPPER][..], &["mujoco"][..]),
+        (&["env.id=gym:Hopper-v5"], &["gymnasium", "mujoco", "numpy", "python"]),
+        (&["env.id=gym:Pendulum-v1"], &["gymnasium", "numpy", "python"]),
+        (&suite, &["dm_control", "mujoco", "numpy", "python"]),
     ] {
         let place = Place::new();
-        place.train("whole", &[id, "env.count=2"]);
-        place.train("cut", &[id, "env.count=2", "training.env_steps=60"]);
+        let (id, of_env) = (of_env[0], [of_env, &["env.count=2"]].concat());
+        place.train("whole", &of_env);
+        place.train("cut", &[&of_env[..], &["training.env_steps=60"]].concat());
         place.succeeds(&["resume", "cut", "training.env_steps=120"]);
         let line = |run: &str| place.read(&format!("{run}/results.csv")).lines().last().unwrap().to_owned();
         assert_eq!(line("whole"), line("cut"), "{id}");
@@ -32,7 +36,7 @@ fn a_run_on_mujoco_or_on_python_goes_on_bit_for_bit_and_says_what_it_ran_on() {
         let names: Vec<_> = manifest["env_versions"].as_object().unwrap().keys().collect();
         assert_eq!(names, versions, "{id}");
 
-        let interrupted = place.started("stopped", &[id, "env.count=2"]).signal("INT");
+        let interrupted = place.started("stopped", &of_env).signal("INT");
         assert_eq!(interrupted.status.code(), Some(130), "{}", text(&interrupted.stderr));
         place.succeeds(&["resume", "stopped"]);
         assert_equal_outcomes(&place.path("whole"), &place.path("stopped"), id);
