@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `metrics.jsonl` | every record, one JSON object a line; no wall-clock values, so that equal runs give equal files | cut |
 //! | `timing.jsonl` | what depends on the clock: seconds since the start of the run, speeds | cut |
-//! | `results.csv` | one line an evaluation, in mbrl-lib's columns and three more | cut |
+//! | `results.csv` | one line an evaluation, in mbrl-lib's columns and three more; `frames` beside them where actions are held | cut |
 //! | `events.out.tfevents.*` | all of it for TensorBoard | a new file |
 //!
 //! Numbers are written with the fewest digits that read back as the same `f64`; JSON has no others, so those that are
@@ -32,6 +32,9 @@ const RESULTS: [(&str, &str); 4] = [
     ("episode_length", metrics::EVAL_LENGTH),
     ("episodes", metrics::EVAL_EPISODES),
 ];
+
+/// One more, where a step has several frames.
+const FRAMES: (&str, &str) = ("frames", metrics::FRAMES);
 
 /// What can go wrong with record files.
 #[derive(Debug, Error)]
@@ -74,22 +77,25 @@ pub struct Records {
     timing: Lines,
     results: Lines,
     events: EventFile,
+    /// Frames of an environment step.
+    action_repeat: u32,
 }
 
 impl Records {
-    /// Opens the files of a new run. A run's folder is never written over.
+    /// Opens the files of a new run whose steps have so many frames. A run's folder is never written over.
     ///
     /// # Errors
     /// If the folder already holds records, or the disk refuses.
-    pub fn create(directory: &Path) -> Result<Self, RecordsError> {
+    pub fn create(directory: &Path, action_repeat: u32) -> Result<Self, RecordsError> {
         fs::create_dir_all(directory).map_err(at("creating", directory))?;
         let mut records = Self {
             metrics: Lines::create(directory.join("metrics.jsonl"))?,
             timing: Lines::create(directory.join("timing.jsonl"))?,
             results: Lines::create(directory.join("results.csv"))?,
             events: EventFile::create(directory, now()).map_err(at("creating an event file in", directory))?,
+            action_repeat,
         };
-        let columns = RESULTS.map(|(column, _)| column).join(",");
+        let columns = columns(action_repeat).map(|(column, _)| column).collect::<Vec<_>>().join(",");
         records.results.append(&format!("env_step,{columns}\n"))?;
         Ok(records)
     }
@@ -98,7 +104,12 @@ impl Records {
     ///
     /// # Errors
     /// If a file is missing, shorter than that, or not cut at the end of a line there; then none is changed.
-    pub fn resume(directory: &Path, positions: &Positions, step: u64) -> Result<Self, RecordsError> {
+    pub fn resume(
+        directory: &Path,
+        positions: &Positions,
+        step: u64,
+        action_repeat: u32,
+    ) -> Result<Self, RecordsError> {
         let mut metrics = Lines::open(directory.join("metrics.jsonl"), positions.metrics)?;
         let mut timing = Lines::open(directory.join("timing.jsonl"), positions.timing)?;
         let mut results = Lines::open(directory.join("results.csv"), positions.results)?;
@@ -107,7 +118,7 @@ impl Records {
         }
         let mut events = EventFile::create(directory, now()).map_err(at("creating an event file in", directory))?;
         events.restarted(step).map_err(at("writing", events.path()))?;
-        Ok(Self { metrics, timing, results, events })
+        Ok(Self { metrics, timing, results, events, action_repeat })
     }
 
     /// Writes a record, and its evaluation, if it holds one, to `results.csv`.
@@ -115,12 +126,15 @@ impl Records {
     /// # Errors
     /// If the disk refuses.
     pub fn write(&mut self, record: &Record) -> Result<(), RecordsError> {
-        let values = record.values.iter().map(|&(name, value)| (name, value));
-        self.metrics.append(&json_line(record.env_step, None, values))?;
-        if let Some(line) = results_line(record) {
+        let mut values = record.values.clone();
+        if self.action_repeat > 1 {
+            values.insert(0, (metrics::FRAMES, (record.env_step * u64::from(self.action_repeat)) as f64));
+        }
+        self.metrics.append(&json_line(record.env_step, None, values.iter().copied()))?;
+        if let Some(line) = results_line(record.env_step, &values, self.action_repeat) {
             self.results.append(&line)?;
         }
-        self.show(record.env_step, &record.values)
+        self.show(record.env_step, &values)
     }
 
     /// Writes what depends on the clock; `wall_s` counts seconds since the start of the run.
@@ -222,12 +236,17 @@ fn json_line<'a>(env_step: u64, wall_s: Option<f64>, values: impl Iterator<Item 
     line
 }
 
+/// The columns of `results.csv` after `env_step`, for steps of so many frames.
+fn columns(action_repeat: u32) -> impl Iterator<Item = (&'static str, &'static str)> {
+    RESULTS.into_iter().chain((action_repeat > 1).then_some(FRAMES))
+}
+
 /// The line of a record that holds an evaluation; what the record lacks stays empty.
-fn results_line(record: &Record) -> Option<String> {
-    let value = |metric: &str| record.values.iter().find(|(name, _)| *name == metric).map(|(_, value)| number(*value));
+fn results_line(env_step: u64, values: &[(&str, f64)], action_repeat: u32) -> Option<String> {
+    let value = |metric: &str| values.iter().find(|(name, _)| *name == metric).map(|(_, value)| number(*value));
     value(RESULTS[0].1)?;
-    let cells = RESULTS.map(|(_, metric)| value(metric).unwrap_or_default());
-    Some(format!("{},{}\n", record.env_step, cells.join(",")))
+    let cells = columns(action_repeat).map(|(_, metric)| value(metric).unwrap_or_default());
+    Some(format!("{env_step},{}\n", cells.collect::<Vec<_>>().join(",")))
 }
 
 /// The shortest text that reads back as this number.

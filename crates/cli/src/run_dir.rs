@@ -61,7 +61,9 @@ impl RunDir {
     pub fn open(path: &Path, overrides: &[&str]) -> Result<(Self, Setup), Failure> {
         let (file, _) = newest_config(path)?;
         let (source, mut config) = configs::read(&file, overrides)?;
-        let outdated = !fs::read_to_string(&file).is_ok_and(|text| text.starts_with(FORMAT));
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        refuse_other_frames(&text, &config)?;
+        let outdated = !text.starts_with(FORMAT);
         if outdated && !overrides.iter().any(|text| sets_add_mse_until(text)) {
             let until = &mut config.model.loss.add_mse_until;
             *until = until.saturating_sub(config.training.explore_steps);
@@ -99,7 +101,7 @@ impl RunDir {
     /// Writes down what ran where, and how it stands.
     pub fn write_manifest(&self, run: &Run, status: &str) -> Result<(), Failure> {
         let config = run.config();
-        let manifest = json!({
+        let mut manifest = json!({
             "program": "foresee",
             "version": env!("CARGO_PKG_VERSION"),
             "os": std::env::consts::OS,
@@ -116,12 +118,29 @@ impl RunDir {
             "env_step": run.env_step(),
             "written_unix_s": unix_seconds(),
         });
+        if run.spec().action_repeat > 1 {
+            manifest["frames"] = run.spec().frames(run.env_step()).into();
+        }
         let text = format!("{manifest:#}\n");
         let (temporary, path) = (self.path.join("manifest.json.tmp"), self.path.join("manifest.json"));
         fs::write(&temporary, text)
             .and_then(|()| fs::rename(&temporary, &path))
             .map_err(|error| Failure::Run(format!("writing `{}`: {error}", path.display())))
     }
+}
+
+/// Refuses to go on with steps of another number of frames than those of the config before: a run's transitions are all
+/// of one length.
+fn refuse_other_frames(before: &str, config: &Config) -> Result<(), Failure> {
+    let before: toml::Table = before.parse().unwrap_or_default();
+    let before = before.get("env").and_then(|env| env.get("action_repeat")?.as_integer()).unwrap_or(1);
+    let now = config.env.action_repeat;
+    if before == i64::from(now) {
+        return Ok(());
+    }
+    Err(Failure::Input(format!(
+        "`env.action_repeat` is {now}, but the run began with {before}\nhint: its transitions are all of as many frames: leave the key out, or begin another run"
+    )))
 }
 
 /// What an environment runs on, by name, with its version.
@@ -257,7 +276,11 @@ mod tests {
 
     #[test]
     fn an_id_names_one_folder() {
-        for (id, folder) in [("Pendulum-v1", "Pendulum-v1"), ("gym:my_module:ns/Env-v0", "gym-my_module-ns-Env-v0")] {
+        for (id, folder) in [
+            ("Pendulum-v1", "Pendulum-v1"),
+            ("gym:my_module:ns/Env-v0", "gym-my_module-ns-Env-v0"),
+            ("dmc:walker-run", "dmc-walker-run"),
+        ] {
             assert_eq!(folder_of(id), folder);
         }
     }

@@ -17,14 +17,18 @@ fn a_run_on_mujoco_or_on_python_goes_on_bit_for_bit_and_says_what_it_ran_on() {
     if !mujoco_of_test("a_run_on_mujoco_or_on_python_goes_on_bit_for_bit") {
         return;
     }
-    for (id, versions) in [
-        (HOPPER, &["mujoco"][..]),
-        ("env.id=gym:Hopper-v5", &["gymnasium", "mujoco", "numpy", "python"]),
-        ("env.id=gym:Pendulum-v1", &["gymnasium", "numpy", "python"]),
+    // Episodes of 15 steps: a run goes on behind resets without a seed.
+    let suite = ["env.id=dmc:pendulum-swingup", "env.action_repeat=2", "env.gym.kwargs={task_kwargs={time_limit=0.6}}"];
+    for (of_env, versions) in [
+        (&[HOPPER][..], &["mujoco"][..]),
+        (&["env.id=gym:Hopper-v5"], &["gymnasium", "mujoco", "numpy", "python"]),
+        (&["env.id=gym:Pendulum-v1"], &["gymnasium", "numpy", "python"]),
+        (&suite, &["dm_control", "mujoco", "numpy", "python"]),
     ] {
         let place = Place::new();
-        place.train("whole", &[id, "env.count=2"]);
-        place.train("cut", &[id, "env.count=2", "training.env_steps=60"]);
+        let (id, of_env) = (of_env[0], [of_env, &["env.count=2"]].concat());
+        place.train("whole", &of_env);
+        place.train("cut", &[&of_env[..], &["training.env_steps=60"]].concat());
         place.succeeds(&["resume", "cut", "training.env_steps=120"]);
         let line = |run: &str| place.read(&format!("{run}/results.csv")).lines().last().unwrap().to_owned();
         assert_eq!(line("whole"), line("cut"), "{id}");
@@ -32,7 +36,7 @@ fn a_run_on_mujoco_or_on_python_goes_on_bit_for_bit_and_says_what_it_ran_on() {
         let names: Vec<_> = manifest["env_versions"].as_object().unwrap().keys().collect();
         assert_eq!(names, versions, "{id}");
 
-        let interrupted = place.started("stopped", &[id, "env.count=2"]).signal("INT");
+        let interrupted = place.started("stopped", &of_env).signal("INT");
         assert_eq!(interrupted.status.code(), Some(130), "{}", text(&interrupted.stderr));
         place.succeeds(&["resume", "stopped"]);
         assert_equal_outcomes(&place.path("whole"), &place.path("stopped"), id);
@@ -40,16 +44,39 @@ fn a_run_on_mujoco_or_on_python_goes_on_bit_for_bit_and_says_what_it_ran_on() {
 }
 
 #[test]
-fn the_bridge_and_the_native_task_are_one_task() {
-    if !mujoco_of_test("the_bridge_and_the_native_task_are_one_task") {
-        return;
-    }
+fn a_run_of_held_actions_counts_frames_beside_its_steps_and_goes_on_bit_for_bit() {
     let place = Place::new();
-    place.train("native", &[HOPPER]);
-    place.train("bridge", &["env.id=gym:Hopper-v5"]);
-    for file in ["metrics.jsonl", "results.csv"] {
-        assert_eq!(place.read(&format!("native/{file}")), place.read(&format!("bridge/{file}")));
+    let held = "env.action_repeat=3";
+    place.train("whole", &[held]);
+    place.train("cut", &[held, "training.env_steps=60"]);
+    for other in [1, 4] {
+        let message = place.refuses(&["resume", "cut", &format!("env.action_repeat={other}")]);
+        let begins = format!("`env.action_repeat` is {other}, but the run began with 3\nhint: ");
+        assert!(message.starts_with(&begins), "{message}");
     }
+    place.succeeds(&["resume", "cut", "training.env_steps=120"]);
+    // The run that was cut has an evaluation more, at its first end.
+    let lines = |run: &str| place.read(&format!("{run}/metrics.jsonl")).lines().map(str::to_owned).collect::<Vec<_>>();
+    let of_60 = |line: &String| line.starts_with("{\"env_step\":60,") && line.contains("\"eval/");
+    let cut: Vec<_> = lines("cut").into_iter().filter(|line| !of_60(line)).collect();
+    assert_eq!(lines("whole"), cut);
+    let results = place.read("whole/results.csv");
+    let mut lines = results.lines();
+    assert_eq!(lines.next(), Some("env_step,episode_reward,episode_reward_std,episode_length,episodes,frames"));
+    // 200 frames are 67 steps.
+    let last: Vec<_> = lines.last().unwrap().split(',').collect();
+    assert_eq!((last[0], last[3], last[5]), ("120", "67.0", "360.0"));
+    let manifest: Value = serde_json::from_str(&place.read("whole/manifest.json")).unwrap();
+    assert_eq!((&manifest["env_step"], &manifest["frames"]), (&120.into(), &360.into()));
+    assert!(place.read("whole/config.toml").contains("\naction_repeat = 3\n"));
+    assert!(place.succeeds(&["check-env", "Pendulum-v1", held]).contains("\nframes a step 3\n"));
+
+    place.train("plain", &["env.action_repeat=1"]);
+    assert!(!place.read("plain/config.toml").contains("action_repeat"));
+    assert!(
+        !place.read("plain/metrics.jsonl").contains("frames") && !place.read("plain/results.csv").contains("frames")
+    );
+    assert!(!place.read("plain/manifest.json").contains("frames"));
 }
 
 #[test]

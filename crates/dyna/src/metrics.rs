@@ -1,5 +1,8 @@
 //! Names of everything a run reports. One place, each with its unit and which way is better.
 
+/// Environment frames so far: real steps times `env.action_repeat`, steps of the task itself. Only where an action is held
+/// for more than one of them; every other count and length is in real steps.
+pub const FRAMES: &str = "env/frames";
 /// Return of the episode that just ended under exploring actions, reward units; higher is better. Of several that ended
 /// at once, the mean.
 pub const EPISODE_RETURN: &str = "rollout/ep_rew_mean";

@@ -17,8 +17,10 @@ const MOST_DISTRACTORS: usize = 256;
 pub const MOST_ENVIRONMENTS: usize = 1024;
 /// Beyond them nothing is left of a task.
 const FACTORS: [f64; 2] = [1e-3, 1e3];
-/// Control steps.
+/// Frames.
 const LONGEST_DELAY: u32 = 1000;
+/// Frames a step: longer than whole episodes of most tasks.
+const LONGEST_REPEAT: u32 = 1000;
 /// In seconds: a day.
 const LONGEST_TIMEOUT: f64 = 86_400.0;
 /// In units of the observation.
@@ -37,7 +39,12 @@ pub struct EnvConfig {
     /// `gym:Humanoid-v5` are MBPO's truncated observations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_entries: Option<usize>,
-    /// When an imagined state has terminated, of a `gym:` environment or of a task of the program's own without a rule of
+    /// How many frames, steps of the task itself, an action is held for; their rewards are added. Everything else counts
+    /// steps of the agent: `training.env_steps`, intervals, lengths of episodes. 2 is usual for `dmc:` tasks, whose 1,000
+    /// frames are 500 steps then.
+    #[serde(default = "one_frame", skip_serializing_if = "is_one_frame")]
+    pub action_repeat: u32,
+    /// When an imagined state has terminated, of an environment of Python or of a task of the program's own without a rule of
     /// its own; those known here bring theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub termination: Option<Termination>,
@@ -68,14 +75,15 @@ pub struct MujocoConfig {
     pub assets: Option<PathBuf>,
 }
 
-/// `[env.gym]`: how an environment of Python's Gymnasium is run.
+/// `[env.gym]`: how an environment of Python, `gym:ID` or `dmc:DOMAIN-TASK`, is run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GymConfig {
-    /// The interpreter; if it is not given, `$VIRTUAL_ENV/bin/python`, or else `python3`.
+    /// The interpreter; if it is not given, `$VIRTUAL_ENV/bin/python`, or else `python3`. One of another virtual
+    /// environment, `dmc-venv/bin/python`, brings that environment's packages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub python: Option<PathBuf>,
-    /// Keyword arguments of `gymnasium.make`.
+    /// Keyword arguments of `gymnasium.make`, or of `dm_control.suite.load`.
     pub kwargs: Kwargs,
     /// Seconds without an answer after which the environment counts as hung.
     pub timeout: f64,
@@ -98,6 +106,15 @@ fn is_one(count: &usize) -> bool {
     *count == 1
 }
 
+fn one_frame() -> u32 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_one_frame(repeat: &u32) -> bool {
+    *repeat == 1
+}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -113,7 +130,7 @@ pub struct FamilyConfig {
     pub length: Range,
     /// Factor on the acceleration of gravity.
     pub gravity: Range,
-    /// Steps until an action acts; no action acts before the first one does.
+    /// Frames, steps of the task itself, until an action acts; no action acts before the first one does.
     pub delay: Steps,
     /// Standard deviation of the Gaussian noise on every observation entry, in the entry's unit.
     pub sensor_noise: Range,
@@ -176,6 +193,7 @@ impl EnvConfig {
             id: id.into(),
             distractors: 0,
             first_entries: None,
+            action_repeat: 1,
             termination: None,
             count: 1,
             family: FamilyConfig::default(),
@@ -196,6 +214,18 @@ impl EnvConfig {
         Ok(())
     }
 
+    /// Checks that an action is held for some frames, and not for too many.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub(crate) fn check_repeat(&self) -> Result<(), EnvError> {
+        if !(1..=LONGEST_REPEAT).contains(&self.action_repeat) {
+            let hint = format!("hint: an action is held for 1 to {LONGEST_REPEAT} frames");
+            return Err(EnvError::Config(format!("`env.action_repeat` is {}\n{hint}", self.action_repeat)));
+        }
+        Ok(())
+    }
+
     /// Checks that a number of environments can stand side by side.
     ///
     /// # Errors
@@ -208,14 +238,14 @@ impl EnvConfig {
         Ok(())
     }
 
-    /// Checks the keys that are for `gym:` environments.
+    /// Checks the keys that are for environments of Python.
     ///
     /// # Errors
     /// If one is given for another environment, or is none that can be used.
     pub(crate) fn check_gym(&self) -> Result<(), EnvError> {
         let Self { id, termination, gym, .. } = self;
         let refused = |message: String| Err(EnvError::Config(message));
-        if !id.starts_with("gym:") {
+        if !crate::gym::is_python(id) {
             let given = [("termination", termination.is_some()), ("gym", *gym != GymConfig::default())];
             return given.into_iter().find(|(_, given)| *given).map_or(Ok(()), |(key, _)| {
                 refused(format!(
@@ -255,10 +285,12 @@ impl EnvConfig {
     /// # Errors
     /// If it is.
     pub(crate) fn check_made(&self) -> Result<(), EnvError> {
-        let Self { id: _, count: _, distractors, first_entries, termination, family, mujoco, gym } = self;
+        let Self { id: _, count: _, distractors, first_entries, action_repeat, termination, family, mujoco, gym } =
+            self;
         let given = [
             ("distractors", *distractors != 0),
             ("first_entries", first_entries.is_some()),
+            ("action_repeat", *action_repeat != 1),
             ("termination", termination.is_some()),
             ("family", *family != FamilyConfig::default()),
             ("mujoco", *mujoco != MujocoConfig::default()),
@@ -400,6 +432,13 @@ mod tests {
         for count in [0, 1025] {
             let problem = EnvConfig { count, ..EnvConfig::new("Pendulum-v1") }.problem().unwrap();
             assert_eq!(problem, format!("`env.count` is {count}\nhint: 1 to 1024 environments side by side"));
+        }
+        for action_repeat in [0, 1001] {
+            let problem = EnvConfig { action_repeat, ..EnvConfig::new("Pendulum-v1") }.problem().unwrap();
+            assert_eq!(
+                problem,
+                format!("`env.action_repeat` is {action_repeat}\nhint: an action is held for 1 to 1000 frames")
+            );
         }
         let problem = EnvConfig { distractors: 257, ..EnvConfig::new("Pendulum-v1") }.problem().unwrap();
         assert_eq!(problem, "`env.distractors` is 257\nhint: at most 256");

@@ -100,7 +100,8 @@ pub trait Environment: Send {
 
     /// Begins an episode. A seed restarts the environment's own generator; `None` goes on with it.
     ///
-    /// A fresh environment's generator is that of seed 0: nothing here asks the operating system for randomness.
+    /// A fresh environment's generator is that of seed 0: nothing here asks the operating system for randomness. Every
+    /// seed is taken, those of a run have 64 bits; what can use fewer, as Python, takes the lowest of them.
     ///
     /// # Errors
     /// Only where something outside the process can fail, as in a bridge.
@@ -176,6 +177,9 @@ pub struct Spec {
     pub action_space: BoxSpace,
     /// After how many steps an episode is truncated; `None` for never.
     pub max_episode_steps: Option<u32>,
+    /// How many frames, steps of the task itself, one step here has: 1, or `env.action_repeat`. An episode's last step may
+    /// have fewer.
+    pub action_repeat: u32,
     /// When an episode terminates, as a rule on the observation after the step, before any sensor noise; `None` where
     /// nobody has said, as of a bridged environment.
     pub termination: Option<Termination>,
@@ -205,6 +209,7 @@ impl Spec {
             observation_space,
             action_space,
             max_episode_steps: None,
+            action_repeat: 1,
             termination: Some(termination),
             work: Work::Light,
             versions: BTreeMap::new(),
@@ -234,6 +239,12 @@ impl Spec {
         }
         let hint = "1 or more steps, or `None` for no limit";
         (self.max_episode_steps == Some(0)).then(|| ["a time limit of no steps".into(), hint.into()])
+    }
+
+    /// The frames of so many steps, each counted whole: what the field calls environment frames.
+    #[must_use]
+    pub fn frames(&self, steps: u64) -> u64 {
+        steps * u64::from(self.action_repeat)
     }
 
     /// Whether an episode has terminated at this observation `[O]`; `false` where there is no rule.

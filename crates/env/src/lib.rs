@@ -7,10 +7,10 @@
 //!   run's environments, [`EnvFactory`].
 //! * [`registry`]: the tasks that are shipped; new ones are one entry there.
 //! * [`classic`]: the classic control tasks and kin of them; those with Gymnasium's ids are bit-equal to its own.
-//! * [`gym`]: any environment of Python's Gymnasium, in a child process.
+//! * [`gym`]: any environment of Python's Gymnasium, and dm_control's suite, in a child process.
 //! * [`mujoco`]: the tasks of MuJoCo, whose library is found at run time.
-//! * [`wrappers`]: the order of calls, the time limit and the agent's [-1, 1] actions, each from outside; families of a
-//!   task and distracting observations.
+//! * [`wrappers`]: the order of calls, the time limit, held actions and the agent's [-1, 1], each from outside; families
+//!   of a task and distracting observations.
 //! * [`vector`]: environments side by side.
 //! * [`config`]: the keys of `[env]`.
 //! * [`error`]: the errors, with their hints.

@@ -1,12 +1,14 @@
 //! Environments by id, and the layers around them. An id names a task that is shipped ([`registry`](crate::registry)),
-//! one of Python's Gymnasium (`gym:ID`), or one that the program adds ([`Tasks::add`]); all get the same layers.
+//! one of Python's (`gym:ID`, `dmc:DOMAIN-TASK`), or one that the program adds ([`Tasks::add`]); all get the same layers.
 //!
 //! Around the task go, from the inside out:
 //! 1. the rule of `env.termination`, for a task that says nothing of its own end;
 //! 2. the first entries of its observation: no layer further out sees the others;
 //! 3. the family, next to the task because it turns its physics and stands between its motors and sensors and the rest;
 //! 4. the distractors: no sensor of the task, so no sensor noise;
-//! 5. time limit, order of calls and the agent's [-1, 1], as around every task.
+//! 5. time limit and order of calls, as around every task;
+//! 6. the action repeat: whatever is further in counts frames, whatever is further out the agent's steps;
+//! 7. the agent's [-1, 1], as around every task.
 //!
 //! A layer is there only where `[env]` asks for it.
 
@@ -19,7 +21,9 @@ use crate::error::EnvError;
 use crate::gym;
 use crate::registry::{NO_MUJOCO, list};
 use crate::space::BoxSpace;
-use crate::wrappers::{Distractors, EnforceOrder, Family, FirstEntries, RescaleAction, TimeLimit, WithRule};
+use crate::wrappers::{
+    ActionRepeat, Distractors, EnforceOrder, Family, FirstEntries, RescaleAction, TimeLimit, WithRule,
+};
 
 /// The source of a run's environments: those that are trained in side by side, and those that are evaluated in.
 ///
@@ -48,8 +52,8 @@ use crate::wrappers::{Distractors, EnforceOrder, Family, FirstEntries, RescaleAc
 /// ```
 pub type EnvFactory = Arc<dyn Fn() -> Result<Box<dyn Environment>, EnvError> + Send + Sync>;
 
-/// The tasks that `env.id` can name: those that are shipped, and those that a program adds. Environments of Python's
-/// Gymnasium, `gym:ID`, are always there.
+/// The tasks that `env.id` can name: those that are shipped, and those that a program adds. Environments of Python,
+/// `gym:ID` and `dmc:DOMAIN-TASK`, are always there.
 #[derive(Clone, Default)]
 pub struct Tasks {
     added: Vec<Added>,
@@ -126,7 +130,7 @@ impl Tasks {
         self.added.push(Added { id: id.into(), max_episode_steps, build: Arc::new(build) });
     }
 
-    /// All ids, `gym:` aside, each once: the shipped ones in the order of [`list`], then the added ones.
+    /// All ids, those of Python aside, each once: the shipped ones in the order of [`list`], then the added ones.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         let shipped = || list().iter().map(|info| info.id);
         let added = self.added.iter().map(|task| task.id.as_str());
@@ -146,7 +150,7 @@ impl Tasks {
             return Ok((added.task(config)?, added.max_episode_steps));
         }
         config.check_gym()?;
-        if id.starts_with(gym::PREFIX) {
+        if gym::is_python(id) {
             config.refuse_mujoco(NO_MUJOCO)?;
             return Ok((gym::make(config)?, None));
         }
@@ -168,11 +172,11 @@ impl Added {
     fn task(&self, config: &EnvConfig) -> Result<Box<dyn Environment>, EnvError> {
         let Self { id, max_episode_steps, build } = self;
         config.check_added()?;
-        if id.starts_with(gym::PREFIX) {
+        if gym::is_python(id) {
             return Err(unusable(
                 id,
                 "its id is that of an environment of Python",
-                "add it under an id without `gym:`",
+                "add it under an id without `gym:` or `dmc:`",
             ));
         }
         let task = build()?;
@@ -228,7 +232,7 @@ fn limited(mut env: Box<dyn Environment>, max_episode_steps: Option<u32>) -> Box
     Box::new(EnforceOrder::new(env))
 }
 
-/// The environment with this id, of the shipped tasks or `gym:...`, as an agent sees it: actions in [-1, 1], time limit,
+/// The environment with this id, of the shipped tasks or of Python, as an agent sees it: actions in [-1, 1], time limit,
 /// order of calls enforced.
 ///
 /// # Errors
@@ -283,6 +287,7 @@ impl EnvConfig {
 
     fn unscaled(&self, tasks: &Tasks, seed: u64) -> Result<Box<dyn Environment>, EnvError> {
         self.check_distractors()?;
+        self.check_repeat()?;
         let (mut env, max_episode_steps) = tasks.task(self)?;
         if let Some(entries) = self.first_entries {
             env = Box::new(FirstEntries::new(env, entries)?);
@@ -293,7 +298,11 @@ impl EnvConfig {
         if self.distractors > 0 {
             env = Box::new(Distractors::new(env, self.distractors, seed));
         }
-        Ok(limited(env, max_episode_steps))
+        env = limited(env, max_episode_steps);
+        if self.action_repeat > 1 {
+            env = Box::new(ActionRepeat::new(env, self.action_repeat));
+        }
+        Ok(env)
     }
 
     /// [`EnvConfig::make`] from values that a user gave, all of them checked.

@@ -118,6 +118,17 @@ rejects! {
             env.reset(seed.map(|_| CALLS.fetch_add(1, core::sync::atomic::Ordering::Relaxed)))
         }
     }
+    a_reset_that_takes_small_seeds_alone_is_found: Seeding, "a reset with 18446744073709551615 failed: ", {
+        fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
+            if seed > Some(u32::MAX.into()) { return Err(EnvError::Config("no such seed".into())); }
+            env.reset(seed)
+        }
+    }
+    a_large_seed_that_fixes_nothing_is_found: Seeding, "differs after the same seed 18446744073709551615", {
+        fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
+            env.reset(seed.filter(|seed| *seed < 1 << 53))
+        }
+    }
     a_reset_without_a_seed_that_repeats_itself_is_found: Seeding, "repeats the one before", {
         fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
             env.reset(Some(seed.unwrap_or(0)))

@@ -59,6 +59,9 @@ fn every_wrapped_task_keeps_what_an_environment_promises() {
         family(FamilyConfig { sensor_noise: Range::Fixed(0.2), ..FamilyConfig::default() }),
         family(wide()),
         EnvConfig { distractors: 7, ..family(wide()) },
+        EnvConfig { action_repeat: 2, ..pendulum() },
+        EnvConfig { action_repeat: 7, distractors: 3, ..family(wide()) },
+        EnvConfig { action_repeat: 300, ..pendulum() },
     ] {
         check_environment(|| config.make(3)).unwrap_or_else(|failure| panic!("{config:?}: {failure}"));
     }
@@ -70,6 +73,32 @@ fn every_environment_of_the_registry_can_be_distracted_and_delayed() {
         let delayed = FamilyConfig { delay: Steps::Uniform([0, 3]), ..FamilyConfig::default() };
         let config = EnvConfig { distractors: 3, family: delayed, ..EnvConfig::new(info.id) };
         check_environment(|| config.make(3)).unwrap_or_else(|failure| panic!("{}: {failure}", info.id));
+    }
+}
+
+#[test]
+fn every_environment_of_the_registry_can_have_its_actions_held() {
+    for info in environments_of_test("every_environment_of_the_registry_can_have_its_actions_held") {
+        let config = EnvConfig { action_repeat: 4, ..EnvConfig::new(info.id) };
+        check_environment(|| config.make(3)).unwrap_or_else(|failure| panic!("{}: {failure}", info.id));
+        let env = built(&config, 3);
+        assert_eq!(env.spec().max_episode_steps, info.max_episode_steps.map(|frames| frames.div_ceil(4)));
+        assert_eq!((env.spec().action_repeat, env.spec().frames(25)), (4, 100));
+    }
+}
+
+#[test]
+fn a_delay_and_the_time_limit_are_in_frames_and_the_agent_counts_its_own_steps() {
+    let delayed = FamilyConfig { delay: Steps::Fixed(3), ..FamilyConfig::default() };
+    let mut frames = built(&family(delayed), 0);
+    let mut held = built(&EnvConfig { action_repeat: 2, ..family(delayed) }, 0);
+    assert_eq!(frames.reset(Some(9)), held.reset(Some(9)));
+    for t in 0..100 {
+        let action = action(0, t);
+        let [first, second] = [(); 2].map(|()| frames.step(&action).unwrap());
+        let step = held.step(&action).unwrap();
+        assert_eq!((step.obs, step.reward), (second.obs, first.reward + second.reward));
+        assert_eq!(step.truncated, t == 99);
     }
 }
 

@@ -41,10 +41,31 @@ fn events(directory: &Path) -> Vec<Vec<(i64, String, f32)>> {
 }
 
 #[test]
+fn where_a_step_has_several_frames_they_are_counted_beside_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut records = Records::create(directory.path(), 2).unwrap();
+    records.write(&Record { env_step: 200, values: vec![("x", 0.5)] }).unwrap();
+    records.write(&Record { env_step: 400, values: vec![("eval/mean_reward", 7.0)] }).unwrap();
+    let [metrics, _, results] = contents(directory.path());
+    assert_eq!(
+        metrics,
+        "{\"env_step\":200,\"env/frames\":400.0,\"x\":0.5}\n\
+         {\"env_step\":400,\"env/frames\":800.0,\"eval/mean_reward\":7.0}\n"
+    );
+    assert_eq!(
+        results,
+        "env_step,episode_reward,episode_reward_std,episode_length,episodes,frames\n\
+         400,7.0,,,,800.0\n"
+    );
+    let tags: Vec<_> = events(directory.path()).concat().into_iter().map(|(step, tag, _)| (step, tag)).collect();
+    assert_eq!(tags[..2], [(200, "env/frames".into()), (200, "x".into())]);
+}
+
+#[test]
 fn the_files_read_as_documented() {
     let directory = tempfile::tempdir().unwrap();
     let run = directory.path().join("runs/a");
-    let mut records = Records::create(&run).unwrap();
+    let mut records = Records::create(&run, 1).unwrap();
     let values = vec![("b", -1204.5), ("a", f64::NAN), ("c", f64::INFINITY), ("d", f64::NEG_INFINITY), ("e", 1e-300)];
     records.write(&Record { env_step: 200, values }).unwrap();
     let values = vec![("eval/mean_ep_length", 200.0), ("x", 0.1), ("eval/mean_reward", f64::NAN)];
@@ -86,8 +107,8 @@ fn every_number_reads_back_as_itself() {
 #[test]
 fn a_run_cut_and_resumed_has_the_files_of_one_that_was_not() {
     let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    advance(&mut Records::create(whole.path()).unwrap(), (200..=2000).step_by(200));
-    let mut records = Records::create(cut.path()).unwrap();
+    advance(&mut Records::create(whole.path(), 1).unwrap(), (200..=2000).step_by(200));
+    let mut records = Records::create(cut.path(), 1).unwrap();
     advance(&mut records, (200..=800).step_by(200));
     records.sync().unwrap();
     let positions = records.positions();
@@ -99,7 +120,7 @@ fn a_run_cut_and_resumed_has_the_files_of_one_that_was_not() {
         let half = b"{\"env_step\":1600,\"rollo";
         OpenOptions::new().append(true).open(cut.path().join(file)).unwrap().write_all(half).unwrap();
     }
-    let mut records = Records::resume(cut.path(), &serde_json::from_str(&json).unwrap(), 800).unwrap();
+    let mut records = Records::resume(cut.path(), &serde_json::from_str(&json).unwrap(), 800, 1).unwrap();
     assert_eq!(records.positions(), positions);
     advance(&mut records, (1000..=2000).step_by(200));
     assert_eq!(contents(cut.path()), contents(whole.path()));
@@ -112,22 +133,22 @@ fn a_run_cut_and_resumed_has_the_files_of_one_that_was_not() {
 #[test]
 fn a_run_killed_at_once_resumes_from_its_header() {
     let directory = tempfile::tempdir().unwrap();
-    let positions = Records::create(directory.path()).unwrap().positions();
+    let positions = Records::create(directory.path(), 1).unwrap().positions();
     assert_eq!((positions.metrics, positions.timing), (0, 0));
     let before = contents(directory.path());
-    drop(Records::resume(directory.path(), &positions, 0).unwrap());
+    drop(Records::resume(directory.path(), &positions, 0, 1).unwrap());
     assert_eq!(contents(directory.path()), before);
 }
 
 #[test]
 fn files_that_do_not_fit_the_checkpoint_are_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
-    let mut records = Records::create(directory.path()).unwrap();
+    let mut records = Records::create(directory.path(), 1).unwrap();
     advance(&mut records, (200..=800).step_by(200));
     let positions = records.positions();
     let before = contents(directory.path());
     let results = directory.path().join("results.csv");
-    let refusal = |positions| Records::resume(directory.path(), &positions, 800).unwrap_err().to_string();
+    let refusal = |positions| Records::resume(directory.path(), &positions, 800, 1).unwrap_err().to_string();
     assert_eq!(
         refusal(Positions { metrics: 0, results: positions.results + 1, ..positions }),
         format!(
@@ -148,8 +169,8 @@ fn files_that_do_not_fit_the_checkpoint_are_refused_and_left_alone() {
 #[test]
 fn a_folder_with_records_is_not_written_over() {
     let directory = tempfile::tempdir().unwrap();
-    advance(&mut Records::create(directory.path()).unwrap(), 200..201);
+    advance(&mut Records::create(directory.path(), 1).unwrap(), 200..201);
     let before = contents(directory.path());
-    assert!(Records::create(directory.path()).unwrap_err().to_string().starts_with("creating `"));
+    assert!(Records::create(directory.path(), 1).unwrap_err().to_string().starts_with("creating `"));
     assert_eq!(contents(directory.path()), before);
 }

@@ -58,6 +58,9 @@ fn describe(spec: &Spec) -> Result<(), Failure> {
     row("observations", &space(&spec.observation_space))?;
     row("actions", &space(&spec.action_space))?;
     row("step limit", &spec.max_episode_steps.map_or("none".into(), |steps| steps.to_string()))?;
+    if spec.action_repeat > 1 {
+        row("frames a step", &spec.action_repeat)?;
+    }
     let rule = spec.termination.as_ref().map(ToString::to_string);
     row("terminates", &rule.unwrap_or_else(|| "by no rule that is known here".into()))?;
     spec.versions.iter().try_for_each(|(name, version)| row(name, version))

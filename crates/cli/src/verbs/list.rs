@@ -21,6 +21,7 @@ pub fn list(what: Listed) -> Result<u8, Failure> {
                 "{:<24} any environment of Python's Gymnasium whose spaces are boxes, as gym:Ant-v5",
                 "gym:ID"
             ))?;
+            say(format!("{:<24} a task of dm_control's suite, as dmc:cartpole-swingup", "dmc:DOMAIN-TASK"))?;
             say(match library::found() {
                 Ok(found) => format!("\nsimulated by {found}"),
                 Err(error) => format!("\nMuJoCo's tasks cannot run here: {error}"),

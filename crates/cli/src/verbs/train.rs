@@ -25,7 +25,7 @@ pub fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -> Resul
         );
     }
     let dir = RunDir::create(run_dir, &config)?;
-    let mut records = Records::create(dir.path())?;
+    let mut records = Records::create(dir.path(), run.spec().action_repeat)?;
     let text = toml::to_string_pretty(&config).expect("a config that came from TOML goes back to TOML");
     records.write_text("config", &format!("```toml\n{text}```"))?;
     finish(Driver { run, dir, records, wall_s: 0.0, saved: 0 })
@@ -65,7 +65,7 @@ pub fn resume(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
             );
         }
     }
-    let records = Records::resume(dir.path(), &beside.positions, run.env_step())?;
+    let records = Records::resume(dir.path(), &beside.positions, run.env_step(), run.spec().action_repeat)?;
     if !overrides.is_empty() || dir.is_outdated() {
         dir.write_changed_config(&config)?;
     }
@@ -90,9 +90,10 @@ fn finish(mut driver: Driver) -> Result<u8, Failure> {
             config.training.eval_episodes
         ))?;
     }
+    let (step, spec) = (driver.run.env_step(), driver.run.spec());
+    let frames = if spec.action_repeat > 1 { format!(", {} frames,", spec.frames(step)) } else { String::new() };
     say(format!(
-        "real steps        {} in {:.0} s; {} imagined",
-        driver.run.env_step(),
+        "real steps        {step}{frames} in {:.0} s; {} imagined",
         driver.wall_s,
         driver.run.imagined_steps()
     ))?;

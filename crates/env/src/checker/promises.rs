@@ -16,6 +16,8 @@ const FUTURE: u64 = 10;
 /// Resets of which one must differ from the first, where starts are drawn: as many agree by chance once in 30,000 where
 /// there are two starts.
 pub(super) const RESETS: u64 = 16;
+/// Seeds as a run gives them, of 64 bits: the largest, and one with high and low bits.
+const LARGE_SEEDS: [u64; 2] = [u64::MAX, 0x9e37_79b9_7f4a_7c15];
 
 /// Which promise, and how.
 pub(super) struct Broken(pub(super) Check, pub(super) String);
@@ -118,7 +120,16 @@ impl Checker<'_> {
         env.reset(Some(7))?;
         let without = self.differ(env.as_mut(), (0..RESETS).map(|_| None))?;
         same(with_seeds || !without, "all seeds give the same reset, and resets without a seed differ")?;
-        same(without || !with_seeds, "a reset without a seed repeats the one before")
+        same(without || !with_seeds, "a reset without a seed repeats the one before")?;
+        for seed in LARGE_SEEDS {
+            let refused = |error: EnvError| {
+                Broken(Check::Seeding, format!("a run's seeds have 64 bits, and a reset with {seed} failed: {error}"))
+            };
+            let first = Bits::from(env.reset(Some(seed)).map_err(refused)?);
+            let again = Bits::from(env.reset(Some(seed)).map_err(refused)?);
+            ensure(first == again, Check::Seeding, || format!("an environment differs after the same seed {seed}"))?;
+        }
+        Ok(())
     }
 
     /// Whether one of these resets differs from the first.

@@ -1,6 +1,6 @@
-"""One Gymnasium environment, played for the process that started this one.
+"""One environment of Gymnasium, or one task of dm_control's suite, played for the process that started this one.
 
-The conversation goes over the socket that this process finds as its standard input; `protocol.rs` is its other end.
+What dm_control needs is in `suite.py`, which stands before this text. The conversation goes over the socket that this process finds as its standard input; `protocol.rs` is its other end.
 Every request gets one answer. A frame is its length (u32), one byte for its kind, and the body; all little-endian.
 
 Requests: M make (JSON), R reset, S step (the action, f32 [A]).
@@ -23,8 +23,10 @@ PROTOCOL = 1
 HEAD = struct.Struct("<IB")
 # Reward, flags, number of info scalars, length of their names' JSON text (0: the names are those of the last answer).
 FIXED = struct.Struct("<dBHI")
-TERMINATED, TRUNCATED, GENERATOR = 1, 2, 4
+TERMINATED, TRUNCATED, PCG64, MT19937 = 1, 2, 4, 8
 LOW_WORD = 2**64 - 1
+# Of a PCG64 and of a MT19937: in a request their number says whose they are.
+PCG64_WORDS, MT19937_WORDS = 6, 315
 # Seconds.
 LOOKING = 200e-6
 # Of info scalars in one answer; of characters and lines in an error.
@@ -128,19 +130,33 @@ def step_limit(env, wrapper, time_limit):
     return min(limits, default=None)
 
 
-def generator_words(generator):
-    """State and increment of a PCG64, high word first, and its half word left over; nothing for other generators."""
+def generator_words(np, generator):
+    """A flag for its kind, and its words; no flag and no words for other generators.
+
+    Of a PCG64: state and increment, high word first, whether half a word is left over, and that half word. Of a
+    `RandomState` with a MT19937: its key, two numbers a word, its position, whether a Gaussian is left over, and that.
+    """
+    if isinstance(generator, np.random.RandomState):
+        state = generator.get_state(legacy=False)
+        if state["bit_generator"] != "MT19937":
+            return 0, b""
+        key, position = state["state"]["key"], state["state"]["pos"]
+        return MT19937, key.astype("<u4").tobytes() + struct.pack("<QQd", position, state["has_gauss"], state["gauss"])
     state = getattr(getattr(generator, "bit_generator", None), "state", {})
     if state.get("bit_generator") != "PCG64":
-        return b""
+        return 0, b""
     wide = [state["state"][name] for name in ("state", "inc")]
     words = [word for x in wide for word in (x >> 64, x & LOW_WORD)]
-    return struct.pack("<6Q", *words, state["has_uint32"], state["uinteger"])
+    return PCG64, struct.pack("<6Q", *words, state["has_uint32"], state["uinteger"])
 
 
-def set_generator(generator, words):
+def set_generator(np, generator, words):
     """In place, for the environment may hold the generator under other names too."""
-    high, low, inc_high, inc_low, has_uint32, uinteger = words
+    if len(words) == 8 * MT19937_WORDS:
+        key, rest = words[:-24], struct.unpack("<QQd", words[-24:])
+        generator.set_state(("MT19937", np.frombuffer(key, "<u4"), *rest))
+        return
+    high, low, inc_high, inc_low, has_uint32, uinteger = struct.unpack(f"<{PCG64_WORDS}Q", words)
     generator.bit_generator.state = {
         "bit_generator": "PCG64",
         "state": {"state": high << 64 | low, "inc": inc_high << 64 | inc_low},
@@ -153,14 +169,33 @@ def checked_box(space, box, what):
     if not isinstance(space, box):
         hint = "only tasks with a Box of continuous actions can be learnt here"
         if what == "observation":
-            hint = "register it with a wrapper that gives a Box, such as gymnasium.wrappers.FlattenObservation"
+            hint = "register it with a wrapper that gives a Box; a Dict or Tuple of Boxes becomes one by itself"
         raise Refused("space", f"its {what} space is {str(space)[:200]}, which is no Box\nhint: {hint}")
     if what == "action" and space.dtype.kind != "f":
         hint = "only tasks with continuous actions can be learnt here"
         raise Refused("space", f"its actions are whole numbers, {str(space)[:200]}\nhint: {hint}")
+    return checked_ends(space, what)
+
+
+def checked_ends(space, what):
     if space.low.size == 0 or not (space.low <= space.high).all():
         raise Refused("space", f"its {what} space is {str(space)[:200]}\nhint: a box has entries, low <= high in each")
     return space
+
+
+def flat(gymnasium, env):
+    """With one Box for a Dict or a Tuple of Boxes: their entries one after the other, in Gymnasium's order."""
+    spaces = gymnasium.spaces
+
+    def parts(space):
+        if isinstance(space, spaces.Dict):
+            space = spaces.Tuple(space.values())
+        return [leaf for part in space for leaf in parts(part)] if isinstance(space, spaces.Tuple) else [space]
+
+    nested = isinstance(env.observation_space, (spaces.Dict, spaces.Tuple))
+    if nested and all(isinstance(leaf, spaces.Box) for leaf in parts(env.observation_space)):
+        return gymnasium.wrappers.FlattenObservation(env)
+    return env
 
 
 class Player:
@@ -173,55 +208,76 @@ class Player:
     def make(self, body):
         """JSON (protocol, limit, versions, dimensions), its length before it (u32); the ends of both boxes, f64."""
         request = json.loads(body)
-        try:
-            import gymnasium
-            import numpy
-        except ImportError as error:
-            raise Refused("gymnasium", f"{type(error).__name__}: {error}") from None
-        self.np = numpy
-        self.scalar = (int, float, numpy.integer, numpy.floating, numpy.bool_)
-        keep_mujoco_quiet(gymnasium, request["name"])
-        try:
-            self.env = gymnasium.make(request["name"], disable_env_checker=True, **request["kwargs"])
-        except (gymnasium.error.Error, ModuleNotFoundError) as error:
-            text = f"{type(error).__name__}: {error}"
-            if (module := missing_module(error, request["name"])) is not None:
-                raise Refused("module", text, module) from None
-            raise Refused("make", text) from None
-
-        box = gymnasium.spaces.Box
-        actions = self.action_space = checked_box(self.env.action_space, box, "action")
-        observations = checked_box(self.env.observation_space, box, "observation")
+        make = {"gymnasium": self.make_of_gymnasium, "dm_control": self.make_of_suite}[request["from"]]
+        limit, packages = make(request["name"], request["kwargs"])
+        observations, actions = self.observation_space, self.action_space
         self.obs_shape = observations.shape
-        versions = {"python": platform.python_version(), "gymnasium": gymnasium.__version__}
+        versions = {"python": platform.python_version()} | packages
         for module in (sys.modules.get("numpy"), sys.modules.get("mujoco")):
             if module is not None:
                 versions[module.__name__] = getattr(module, "__version__", "unknown")
         hello = {
             "protocol": PROTOCOL,
-            "limit": step_limit(self.env, gymnasium.Wrapper, gymnasium.wrappers.TimeLimit),
+            "limit": limit,
             "versions": versions,
-            "obs_dim": int(numpy.prod(observations.shape)),
-            "action_dim": int(numpy.prod(actions.shape)),
+            "obs_dim": int(self.np.prod(observations.shape)),
+            "action_dim": int(self.np.prod(actions.shape)),
         }
         text = packed(hello)
         ends = [observations.low, observations.high, actions.low, actions.high]
         return struct.pack("<I", len(text)) + text + b"".join(end.astype("<f8").tobytes() for end in ends)
 
+    def make_of_gymnasium(self, name, kwargs):
+        """The step limit, and versions."""
+        try:
+            import gymnasium
+            import numpy
+        except ImportError as error:
+            raise Refused("gymnasium", f"{type(error).__name__}: {error}") from None
+        self.of_numpy(numpy)
+        keep_mujoco_quiet(gymnasium, name)
+        try:
+            env = gymnasium.make(name, disable_env_checker=True, **kwargs)
+        except (gymnasium.error.Error, ModuleNotFoundError) as error:
+            text = f"{type(error).__name__}: {error}"
+            if (module := missing_module(error, name)) is not None:
+                raise Refused("module", text, module) from None
+            raise Refused("make", text) from None
+        self.env = flat(gymnasium, env)
+
+        box = gymnasium.spaces.Box
+        self.action_space = checked_box(self.env.action_space, box, "action")
+        self.observation_space = checked_box(self.env.observation_space, box, "observation")
+        limit = step_limit(self.env, gymnasium.Wrapper, gymnasium.wrappers.TimeLimit)
+        return limit, {"gymnasium": gymnasium.__version__}
+
+    def make_of_suite(self, name, kwargs):
+        """As of Gymnasium."""
+        suite, numpy = suite_of_dm_control()
+        self.of_numpy(numpy)
+        self.env = SuiteTask(numpy, load_of_suite(suite, name, kwargs))
+        self.action_space = checked_ends(self.env.action_space, "action")
+        self.observation_space = checked_ends(self.env.observation_space, "observation")
+        return self.env.limit, {"dm_control": version_of("dm_control")}
+
+    def of_numpy(self, numpy):
+        self.np = numpy
+        self.scalar = (int, float, numpy.integer, numpy.floating, numpy.bool_)
+
     def reset(self, body):
-        """After s and a seed (u64), with it; after g and six words (u64), from that generator; else as it is."""
+        """After s and a seed (u64), with it; after g and words (u64), from that generator; else as it is."""
         kind, body = body[:1], body[1:]
-        words = b""
+        flag, words = 0, b""
         if kind == b"s":
             result = self.env.reset(seed=struct.unpack("<Q", body)[0])
         else:
             generator = self.env.unwrapped.np_random
             if kind == b"g":
-                set_generator(generator, struct.unpack("<6Q", body))
-            words = generator_words(generator)
+                set_generator(self.np, generator, body)
+            flag, words = generator_words(self.np, generator)
             result = self.env.reset()
         obs, info = self.parts(result, 2, "reset")
-        return self.answer(obs, 0.0, GENERATOR if words else 0, words, info)
+        return self.answer(obs, 0.0, flag, words, info)
 
     def step(self, body):
         np, space = self.np, self.action_space

@@ -5,6 +5,10 @@
 //! process or in another one, and must find the last observation bit for bit. That is also how a process that died or
 //! hung is replaced in the middle of an episode. The way is as long as the episode: a task without a time limit gives
 //! long ones.
+//!
+//! A run's seeds have 64 bits. numpy's older generators take 32, and a simulator in C often a signed number of 32, so
+//! Python is given the lowest [`SEED_BITS`] of a seed. A state holds the seed as Python had it: one that was saved when
+//! seeds went there whole leads where it led.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,9 +16,10 @@ use std::time::Duration;
 use foresee_core::{Array, State, StateError, state::Data};
 
 use super::error::BridgeError;
+use super::id::Package;
 use super::known;
 use super::process::{Launch, Process};
-use super::protocol::{Answer, Begin, Generator, Hello};
+use super::protocol::{Answer, Begin, Generator, Hello, MT19937, PCG64};
 use crate::config::EnvConfig;
 use crate::environment::{Environment, Reset, Spec, Step, Work};
 use crate::error::EnvError;
@@ -22,6 +27,9 @@ use crate::space::{BoxSpace, Few};
 
 /// What `info` calls the number of processes started in place of lost ones, in an answer that needed one.
 pub const RESTARTS: &str = "restarts";
+
+/// The bits of a seed that go to Python; a smaller seed is itself there.
+pub const SEED_BITS: u32 = 31;
 
 /// Below it a socket's time limit is none.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -42,7 +50,7 @@ pub struct GymEnvironment {
 /// The way to a state.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Way {
-    /// The last seed that a reset was given; `None` before the first reset.
+    /// The last seed that Python was given; `None` before the first reset.
     seed: Option<u64>,
     start: Start,
     /// Since the last reset, `[T, A]`.
@@ -52,12 +60,12 @@ struct Way {
 }
 
 /// What the last reset began with.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 enum Start {
     #[default]
     Seed,
     Generator(Generator),
-    /// A generator that is not numpy's PCG64: no way back.
+    /// A generator that is neither numpy's PCG64 nor its `RandomState`: no way back.
     Unknown,
 }
 
@@ -69,12 +77,15 @@ impl GymEnvironment {
     pub fn new(config: &EnvConfig) -> Result<Self, EnvError> {
         config.check_gym()?;
         let timeout = Duration::from_secs_f64(config.gym.timeout).max(SHORTEST);
-        let name = config.id.strip_prefix(super::PREFIX).unwrap_or(&config.id).to_owned();
-        let kwargs = config.gym.kwargs.clone();
-        let launch = Launch { id: config.id.clone(), name, python: python(config), kwargs, timeout };
+        let (package, name) = Package::of(&config.id).unwrap_or((Package::Gymnasium, &config.id));
+        let (name, kwargs) = (name.to_owned(), config.gym.kwargs.clone());
+        let launch = Launch { id: config.id.clone(), package, name, python: python(config), kwargs, timeout };
         let (process, hello) = Process::start(&launch)?;
 
-        let known = || known::termination(&launch.name).filter(|_| launch.kwargs.is_empty());
+        let known = || match package {
+            Package::Gymnasium => known::termination(&launch.name).filter(|_| launch.kwargs.is_empty()),
+            Package::DmControl => known::termination_of_suite(&launch.name),
+        };
         let termination = config.termination.clone().or_else(known);
         if let Some(rule) = &termination {
             config.check_termination(rule, hello.observations[0].len())?;
@@ -84,6 +95,7 @@ impl GymEnvironment {
             observation_space: narrowed(&hello.observations),
             action_space: narrowed(&hello.actions),
             max_episode_steps: hello.limit,
+            action_repeat: 1,
             termination,
             work: Work::Outside,
             versions: hello.versions,
@@ -174,8 +186,14 @@ impl GymEnvironment {
         let start = match state.u64s("generator")?.1[..] {
             [] => Start::Seed,
             [_] => Start::Unknown,
-            [a, b, c, d, e, f] => Start::Generator([a, b, c, d, e, f]),
-            ref found => return mismatch("generator", Few(found).to_string(), "six words, one, or none"),
+            ref words if [PCG64, MT19937].contains(&words.len()) => Start::Generator(words.to_vec()),
+            ref found => {
+                return mismatch(
+                    "generator",
+                    Few(found).to_string(),
+                    "six words, one, or none, or those of an older one",
+                );
+            }
         };
         let (shape, actions) = state.f32s("actions")?;
         if shape.len() != 2 || shape[1] != self.spec.action_space.dim() || actions.iter().any(|x| !x.is_finite()) {
@@ -197,10 +215,12 @@ impl Way {
         let Some(seed) = self.seed else { return Ok(()) };
         // Also before a reset without a seed: an environment may draw things with the seed that it keeps since.
         let mut answer = process.reset(Begin::Seed(seed))?;
-        match self.start {
+        match &self.start {
             Start::Seed => {}
-            Start::Generator(words) => answer = process.reset(Begin::From(words))?,
-            Start::Unknown => return Err(not_repeatable("its `np_random` is not numpy's PCG64".into())),
+            Start::Generator(words) => answer = process.reset(Begin::From(words.clone()))?,
+            Start::Unknown => {
+                return Err(not_repeatable("its `np_random` is neither numpy's PCG64 nor its `RandomState`".into()));
+            }
         }
         for action in self.actions.chunks_exact(spec.action_space.dim()) {
             answer = process.step(action)?;
@@ -223,9 +243,9 @@ impl Environment for GymEnvironment {
 
     fn reset(&mut self, seed: Option<u64>) -> Result<Reset, EnvError> {
         // Gymnasium seeds a fresh environment from the operating system; here it is one whose seed is 0.
-        let seed = seed.or(if self.way.seed.is_none() { Some(0) } else { None });
+        let seed = seed.map(of_python).or(if self.way.seed.is_none() { Some(0) } else { None });
         let begin = seed.map_or(Begin::GoOn, Begin::Seed);
-        let answer = self.answer(seed.is_some(), |process| process.reset(begin))?;
+        let answer = self.answer(seed.is_some(), |process| process.reset(begin.clone()))?;
         let start = match (seed, answer.generator) {
             (Some(_), _) => Start::Seed,
             (None, Some(words)) => Start::Generator(words),
@@ -250,8 +270,8 @@ impl Environment for GymEnvironment {
         Ok(step)
     }
 
-    /// `seed` u64, `[1]`, or `[0]` before the first reset; `generator` u64, `[6]` if the last reset had no seed, `[0]`
-    /// if it had one, `[1]` if the generator is not numpy's PCG64; `actions` f32 `[T, A]` since; `obs` f64, the last.
+    /// `seed` u64, `[1]`, as Python had it, or `[0]` before the first reset; `generator` u64, `[6]` if the last reset had no seed, `[0]`
+    /// if it had one, `[315]` of a `RandomState`, `[1]` of another generator than that and numpy's PCG64; `actions` f32 `[T, A]` since; `obs` f64, the last.
     fn save(&self) -> State {
         let Way { seed, start, actions, obs } = &self.way;
         let dim = self.spec.action_space.dim();
@@ -281,6 +301,11 @@ impl Environment for GymEnvironment {
         }
         Ok(outcome?)
     }
+}
+
+/// A seed as Python gets it.
+fn of_python(seed: u64) -> u64 {
+    seed & ((1 << SEED_BITS) - 1)
 }
 
 /// The interpreter of the config, of the virtual environment, or of the path.

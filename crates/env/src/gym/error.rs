@@ -13,6 +13,9 @@ use thiserror::Error;
 /// The pip line of the set-up that the tests run with.
 const SET_UP: &str = "pip install \"gymnasium[mujoco]==1.4.0\" mujoco==3.17.0";
 
+/// The same of dm_control. It may live in a virtual environment of its own.
+const SUITE_SET_UP: &str = "`pip install dm_control==1.0.50 mujoco==3.17.0`; if it is in another virtual environment, name that one's interpreter by `env.gym.python`";
+
 /// An environment in Python that cannot go on.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum BridgeError {
@@ -48,6 +51,28 @@ pub enum BridgeError {
         python: PathBuf,
         /// Python's last line.
         reason: String,
+    },
+    /// Python has no dm_control, or one that does not go with its MuJoCo.
+    #[error("`{id}` needs dm_control, which `{}` cannot use: {reason}\nhint: {SUITE_SET_UP}", .python.display())]
+    NoDmControl {
+        /// The environment.
+        id: String,
+        /// The interpreter.
+        python: PathBuf,
+        /// Python's last line, or the versions.
+        reason: String,
+    },
+    /// The suite has no such task.
+    #[error(
+        "`{id}` cannot be made: {reason}\nhint: the nearest are {nearest}; `python -c \"from dm_control import suite; print(suite.ALL_TASKS)\"` lists them all"
+    )]
+    NoTask {
+        /// The environment.
+        id: String,
+        /// What is missing.
+        reason: String,
+        /// The ids that are most like it.
+        nearest: String,
     },
     /// Gymnasium does not make it: an unknown id, a missing package.
     #[error(

@@ -1,4 +1,5 @@
-//! The form of ids of environments in Python: `gym:ID` or `gym:MODULE:ID`.
+//! The form of ids of environments in Python: `gym:ID` or `gym:MODULE:ID` for Gymnasium's, `dmc:DOMAIN-TASK` for the
+//! tasks of dm_control's suite.
 //!
 //! `gymnasium.make` splits an id of another form, or imports a part of it, with exceptions that look like those of an
 //! environment.
@@ -7,12 +8,80 @@ use std::path::Path;
 
 use crate::error::EnvError;
 
-/// What ids of environments in Python begin with.
-pub const PREFIX: &str = "gym:";
+/// What ids of Gymnasium's environments begin with.
+const PREFIX: &str = "gym:";
+/// What ids of the tasks of dm_control's suite begin with.
+const SUITE_PREFIX: &str = "dmc:";
 
-/// Checks that an id has one of the two forms. An ID is as in `gymnasium.envs.registration`: `[namespace/]name[-vN]`.
+/// Who makes an environment in Python.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Package {
+    /// `gymnasium.make`.
+    Gymnasium,
+    /// `dm_control.suite.load`.
+    DmControl,
+}
+
+impl Package {
+    /// Who makes the environment of this id, and what it is called there; `None` for an environment that is not Python's.
+    pub(crate) fn of(id: &str) -> Option<(Self, &str)> {
+        let gymnasium = id.strip_prefix(PREFIX).map(|name| (Self::Gymnasium, name));
+        gymnasium.or_else(|| Some((Self::DmControl, id.strip_prefix(SUITE_PREFIX)?)))
+    }
+
+    /// Its name as a package.
+    #[cfg(unix)]
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Gymnasium => "gymnasium",
+            Self::DmControl => "dm_control",
+        }
+    }
+}
+
+/// Whether an id is that of an environment in Python.
+#[must_use]
+pub fn is_python(id: &str) -> bool {
+    Package::of(id).is_some()
+}
+
+/// Checks that an id has one of the forms.
 pub(crate) fn check(id: &str) -> Result<(), EnvError> {
-    let parts: Vec<&str> = id.strip_prefix(PREFIX).unwrap_or(id).split(':').collect();
+    match Package::of(id) {
+        Some((Package::DmControl, name)) => check_suite(id, name),
+        Some((Package::Gymnasium, name)) => check_gymnasium(id, name),
+        None => check_gymnasium(id, id),
+    }
+}
+
+fn check_suite(id: &str, name: &str) -> Result<(), EnvError> {
+    if is_task(name) {
+        return Ok(());
+    }
+    // As in Shimmy's ids, and in the names that other programs give them.
+    let name = name.trim_start_matches("dm_control/").trim_end_matches("-v0");
+    let likely = if name.contains('-') { name.into() } else { name.replacen(['_', '/', ' ', ':'], "-", 1) };
+    let instead = if is_task(&likely) { &likely } else { "cartpole-swingup" };
+    let hint = format!("hint: a domain, a dash and a task of dm_control's suite, such as `{SUITE_PREFIX}{instead}`");
+    Err(EnvError::Config(format!("`env.id` is `{id}`, which is not `dmc:DOMAIN-TASK`\n{hint}")))
+}
+
+/// A task of the suite is DOMAIN-TASK, each a Python name: `ball_in_cup-catch`.
+fn is_task(name: &str) -> bool {
+    name.split_once('-').is_some_and(|(domain, task)| is_word(domain, "_") && is_word(task, "_"))
+}
+
+/// The suite's own id for a task that Gymnasium calls `dm_control/DOMAIN-TASK-v0`, as Shimmy does.
+#[cfg(unix)]
+pub(super) fn of_shimmys(name: &str) -> Option<String> {
+    let (_, task) = name.split_once("dm_control/")?;
+    let task = task.strip_suffix("-v0")?;
+    is_task(task).then(|| format!("{SUITE_PREFIX}{task}"))
+}
+
+/// An ID is as in `gymnasium.envs.registration`: `[namespace/]name[-vN]`.
+fn check_gymnasium(id: &str, name: &str) -> Result<(), EnvError> {
+    let parts: Vec<&str> = name.split(':').collect();
     let well_formed = match parts[..] {
         [name] => is_name(name) && !is_file(name),
         [module, name] => is_module(module) && !is_file(module) && is_name(name),
@@ -94,6 +163,39 @@ mod tests {
             let problem = EnvConfig::new(id).problem().expect(id);
             let first = format!("`env.id` is `{id}`, which is neither `gym:ID` nor `gym:MODULE:ID`\nhint: such as ");
             assert!(problem.starts_with(&first), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_task_of_the_suite_is_a_domain_and_a_task() {
+        for id in ["dmc:cartpole-swingup", "dmc:ball_in_cup-catch", "dmc:humanoid_CMU-run", "dmc:lqr-lqr_2_1"] {
+            assert!(check(id).is_ok(), "{id}");
+        }
+        for (id, instead) in [
+            ("dmc:cartpole_swingup", "dmc:cartpole-swingup"),
+            ("dmc:cartpole/swingup_sparse", "dmc:cartpole-swingup_sparse"),
+            ("dmc:dm_control/walker-run-v0", "dmc:walker-run"),
+            ("dmc:walker-run-v0", "dmc:walker-run"),
+            ("dmc:", "dmc:cartpole-swingup"),
+            ("dmc:-", "dmc:cartpole-swingup"),
+            ("dmc:walker", "dmc:cartpole-swingup"),
+            ("dmc:walker-run\n", "dmc:cartpole-swingup"),
+            ("dmc:a-b-c", "dmc:cartpole-swingup"),
+        ] {
+            let problem = EnvConfig::new(id).problem().expect(id);
+            let hint = format!("hint: a domain, a dash and a task of dm_control's suite, such as `{instead}`");
+            assert_eq!(problem, format!("`env.id` is `{id}`, which is not `dmc:DOMAIN-TASK`\n{hint}"));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn shimmys_names_of_tasks_lead_to_the_suites() {
+        for name in ["dm_control/walker-run-v0", "shimmy:dm_control/walker-run-v0"] {
+            assert_eq!(of_shimmys(name).as_deref(), Some("dmc:walker-run"));
+        }
+        for name in ["Hopper-v5", "dm_control/compat_env-v0", "dm_control/walker-run"] {
+            assert_eq!(of_shimmys(name), None, "{name}");
         }
     }
 

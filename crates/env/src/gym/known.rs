@@ -1,5 +1,5 @@
-//! When imagined states of Gymnasium's own tasks have terminated: the rules of the tasks that are also native here, and of
-//! Ant and Humanoid.
+//! When imagined states have terminated, of tasks in Python: Gymnasium's own, by the rules of the tasks that are also
+//! native here and of Ant and Humanoid, and those of dm_control's suite.
 //!
 //! `InvertedDoublePendulum-v5` ends by the height of its tip, which is no bound on single entries.
 
@@ -21,6 +21,12 @@ pub(super) fn termination(name: &str) -> Option<Termination> {
         "Humanoid-v5" => Some(rules::humanoid()),
         _ => None,
     }
+}
+
+/// The rule of a task of the suite, DOMAIN-TASK. They never terminate, but for `lqr`, whose end is at rest: a bound on
+/// the norm of all entries, which is none on single ones.
+pub(super) fn termination_of_suite(name: &str) -> Option<Termination> {
+    (!name.starts_with("lqr-")).then(Termination::never)
 }
 
 #[cfg(test)]

@@ -19,12 +19,13 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::error::BridgeError;
+use super::id::{Package, of_shimmys};
 use super::kwargs::Kwargs;
 use super::protocol::{Answer, Begin, Failure, HEAD, Hello, LONGEST};
 use super::protocol::{make_request, reset_request, step_request};
 
 /// The other end, in Python.
-const CODE: &str = include_str!("child.py");
+const CODE: &str = concat!(include_str!("suite.py"), include_str!("child.py"));
 /// For the answer to `make`, however short the time limit: an interpreter starts, packages are read from a cold disk.
 const START: Duration = Duration::from_secs(60);
 /// Looks for an answer this long before the thread sleeps: to wake it can take longer than many a step.
@@ -40,7 +41,9 @@ const LINES: usize = 10;
 pub(super) struct Launch {
     /// The id in the config.
     pub(super) id: String,
-    /// The id for `gymnasium.make`.
+    /// Who makes it.
+    pub(super) package: Package,
+    /// What it is called there: the id for `gymnasium.make`, or domain and task of the suite.
     pub(super) name: String,
     pub(super) python: PathBuf,
     pub(super) kwargs: Kwargs,
@@ -70,7 +73,7 @@ impl Process {
         let started = spawned(launch).map_err(|error| BridgeError::unstarted(&launch.id, &launch.python, &error));
         let (child, channel, words) = started?;
         let buffer = vec![0; 1 << 16];
-        let request = make_request(&launch.name, &launch.kwargs);
+        let request = make_request(launch.package, &launch.name, &launch.kwargs);
         let (launch, names, limit) = (launch.clone(), Vec::new(), Duration::ZERO);
         let mut process = Self { launch, child, status: None, channel, words, limit, buffer, names, obs_dim: 0 };
         process.answer_within(process.launch.timeout.max(START))?;
@@ -183,7 +186,13 @@ impl Process {
         let (id, python) = (self.launch.id.clone(), self.launch.python.clone());
         match kind.as_str() {
             "gymnasium" => BridgeError::NoGymnasium { id, python, reason },
-            "make" => BridgeError::Make { id, reason },
+            "dm_control" => BridgeError::NoDmControl { id, python, reason },
+            "make" => {
+                let instead =
+                    of_shimmys(&self.launch.name).map(|instead| format!(" (without Shimmy it is `{instead}`)"));
+                BridgeError::Make { id, reason: reason + &instead.unwrap_or_default() }
+            }
+            "task" => BridgeError::NoTask { id, reason, nearest: detail },
             "module" => BridgeError::NoModule { id, python, module: detail, reason },
             "space" => BridgeError::Space { id, reason },
             "interface" => BridgeError::Interface { id, call, reason },

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::id::Package;
 use super::kwargs::Kwargs;
 use crate::environment::Info;
 
@@ -20,13 +21,22 @@ pub(super) const LONGEST: usize = 1 << 28;
 
 const TERMINATED: u8 = 1;
 const TRUNCATED: u8 = 2;
-const GENERATOR: u8 = 4;
+/// Which generator's words are in an answer, and how many.
+const GENERATORS: [(u8, usize); 2] = [(OF_PCG64, PCG64), (OF_MT19937, MT19937)];
+const OF_PCG64: u8 = 4;
+const OF_MT19937: u8 = 8;
 
-/// A numpy PCG64: state and increment, high word first, whether half a word is left over, and that half word.
-pub(super) type Generator = [u64; 6];
+/// Words of a numpy PCG64: state and increment, high word first, whether half a word is left over, and that half word.
+pub(super) const PCG64: usize = 6;
+/// Words of a `RandomState`, numpy's older generator, which is a MT19937: its key of 624 half words, its position,
+/// whether a Gaussian is left over, and that.
+pub(super) const MT19937: usize = 315;
+
+/// The state of a generator: the number of its words says whose it is.
+pub(super) type Generator = Vec<u64>;
 
 /// How an episode begins.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Begin {
     /// With this seed.
     Seed(u64),
@@ -57,7 +67,7 @@ pub(super) struct Answer {
     pub(super) terminated: bool,
     pub(super) truncated: bool,
     pub(super) info: Info,
-    /// As it was before a reset without a seed; `None` if it is no PCG64.
+    /// As it was before a reset without a seed; `None` if it is of another kind.
     pub(super) generator: Option<Generator>,
 }
 
@@ -72,15 +82,16 @@ pub(super) struct Failure {
 /// Why a body cannot be read.
 pub(super) type Unreadable = String;
 
-pub(super) fn make_request(name: &str, kwargs: &Kwargs) -> Vec<u8> {
-    frame(b'M', format!("{{\"name\":{},\"kwargs\":{}}}", json!(name), kwargs.to_json()).as_bytes())
+pub(super) fn make_request(from: Package, name: &str, kwargs: &Kwargs) -> Vec<u8> {
+    let (from, name) = (json!(from.name()), json!(name));
+    frame(b'M', format!("{{\"from\":{from},\"name\":{name},\"kwargs\":{}}}", kwargs.to_json()).as_bytes())
 }
 
 pub(super) fn reset_request(begin: Begin) -> Vec<u8> {
     let (kind, words) = match begin {
         Begin::Seed(seed) => (b's', vec![seed]),
         Begin::GoOn => (b'-', Vec::new()),
-        Begin::From(words) => (b'g', words.to_vec()),
+        Begin::From(words) => (b'g', words),
     };
     let body: Vec<u8> = [kind].into_iter().chain(words.into_iter().flat_map(u64::to_le_bytes)).collect();
     frame(b'R', &body)
@@ -139,14 +150,8 @@ impl Answer {
             return Err(format!("{scalars} scalars with {} names", names.len()));
         }
         let values = body.f64s(names.len())?;
-        let mut generator = None;
-        if flags & GENERATOR != 0 {
-            let mut words = Generator::default();
-            for word in &mut words {
-                *word = u64::from_le_bytes(body.array()?);
-            }
-            generator = Some(words);
-        }
+        let words = GENERATORS.iter().find(|(flag, _)| flags & flag != 0).map(|(_, words)| body.u64s(*words));
+        let generator = words.transpose()?;
         let obs = body.f64s(dim)?;
         body.finish()?;
         let info = names.iter().cloned().zip(values).collect();
@@ -185,10 +190,14 @@ impl<'a> Body<'a> {
         self.array().map(u32::from_le_bytes)
     }
 
-    fn f64s(&mut self, count: usize) -> Result<Vec<f64>, Unreadable> {
+    fn u64s(&mut self, count: usize) -> Result<Vec<u64>, Unreadable> {
         let bytes = self.bytes(count.checked_mul(8).ok_or("it ends too early")?)?;
-        let (numbers, _) = bytes.as_chunks();
-        Ok(numbers.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect())
+        let (words, _) = bytes.as_chunks();
+        Ok(words.iter().map(|&bytes| u64::from_le_bytes(bytes)).collect())
+    }
+
+    fn f64s(&mut self, count: usize) -> Result<Vec<f64>, Unreadable> {
+        Ok(self.u64s(count)?.into_iter().map(f64::from_bits).collect())
     }
 
     fn finish(self) -> Result<(), Unreadable> {
@@ -222,17 +231,17 @@ mod tests {
         assert_eq!((answer.reward, answer.terminated, answer.truncated), (0.1, true, false));
         assert_eq!((answer.obs, answer.generator), (vec![3.0, f64::MIN_POSITIVE], None));
 
-        let second = packed("", &[5.0, 6.0], TRUNCATED | GENERATOR, &[1, 2, 3, 4, 5, 6], &[0.0]);
+        let second = packed("", &[5.0, 6.0], TRUNCATED | OF_PCG64, &[1, 2, 3, 4, 5, 6], &[0.0]);
         let answer = Answer::read(&second, 1, &mut names).unwrap();
         assert_eq!(answer.info, Info::from([("x".into(), 5.0), ("y".into(), 6.0)]));
         assert_eq!((answer.terminated, answer.truncated), (false, true));
-        assert_eq!(answer.generator, Some([1, 2, 3, 4, 5, 6]));
+        assert_eq!(answer.generator, Some(vec![1, 2, 3, 4, 5, 6]));
         assert_eq!(Answer::read(&packed("", &[], 0, &[], &[]), 0, &mut names).unwrap_err(), "0 scalars with 2 names");
     }
 
     #[test]
     fn a_body_of_another_length_is_no_answer() {
-        let whole = packed(r#"["x"]"#, &[1.0], GENERATOR, &[0; 6], &[3.0]);
+        let whole = packed(r#"["x"]"#, &[1.0], OF_PCG64, &[0; 6], &[3.0]);
         for length in 0..whole.len() {
             assert!(Answer::read(&whole[..length], 1, &mut Vec::new()).is_err(), "{length}");
         }
@@ -262,6 +271,6 @@ mod tests {
         assert_eq!(step_request(&[1.0]), [4, 0, 0, 0, b'S', 0, 0, 128, 63]);
         assert_eq!(reset_request(Begin::GoOn), [1, 0, 0, 0, b'R', b'-']);
         assert_eq!(reset_request(Begin::Seed(258)), [9, 0, 0, 0, b'R', b's', 2, 1, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(reset_request(Begin::From([0; 6])).len(), HEAD + 1 + 48);
+        assert_eq!(reset_request(Begin::From(vec![0; 6])).len(), HEAD + 1 + 48);
     }
 }

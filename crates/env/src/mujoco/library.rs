@@ -70,7 +70,7 @@ pub(super) struct FromText {
     pub(super) delete: unsafe extern "C" fn(*mut MjSpec),
 }
 
-/// The functions that are used. Signatures are those of `mujoco.h`, the same in all versions from 3.1.
+/// The functions that are used. Signatures are those of `mujoco.h`, the same in all versions from 3.1 to 4.0.
 pub(super) struct Library {
     /// The file, or its name on the loader's path.
     pub(super) path: PathBuf,
@@ -277,8 +277,14 @@ mod tests {
     #[test]
     fn a_version_reads_as_in_its_release() {
         // From `mj_version()` of the PyPI wheels of these names.
-        for (raw, want) in [(237, "2.3.7"), (316, "3.1.6"), (340, "3.4.0"), (3_005_000, "3.5.0"), (3_017_000, "3.17.0")]
-        {
+        for (raw, want) in [
+            (237, "2.3.7"),
+            (316, "3.1.6"),
+            (340, "3.4.0"),
+            (3_005_000, "3.5.0"),
+            (3_017_000, "3.17.0"),
+            (4_000_000, "4.0.0"),
+        ] {
             assert_eq!(in_words(raw), want);
         }
     }
@@ -286,7 +292,7 @@ mod tests {
     #[test]
     fn a_library_before_3_1_is_refused() {
         let outcome = |version| check_version(Path::new("lib/libmujoco.so"), None, version);
-        assert!([310, 340, 3_005_000].into_iter().all(|version| outcome(version).is_ok()));
+        assert!([310, 340, 3_005_000, 4_000_000].into_iter().all(|version| outcome(version).is_ok()));
         let message = outcome(237).unwrap_err().to_string();
         assert!(
             message.starts_with("MuJoCo 2.3.7 of lib/libmujoco.so is too old\nhint: 3.1.0 or later; in a"),
@@ -298,5 +304,7 @@ mod tests {
     fn the_state_bits_moved_with_3_5() {
         let bits = |version| (StateBits::of(version).warmstart, StateBits::of(version).ctrl);
         assert_eq!((bits(340), bits(3_005_000)), ((1 << 4, 1 << 5), (1 << 5, 1 << 6)));
+        // 4.0 adds PLASTIC above all others.
+        assert_eq!(bits(3_005_000), bits(4_000_000));
     }
 }

@@ -4,10 +4,12 @@
 //! * [`first_entries`]: the observation's first entries alone.
 //! * [`distractors`]: observation entries that have nothing to do with the task.
 //! * [`time_limit`]: truncates after so many steps.
+//! * [`action_repeat`]: an action for several steps of the task.
 //! * [`rule`]: says when a task terminates that does not say so itself.
 //! * [`order`]: refuses a step where a reset is due.
 //! * [`rescale_action`]: the agent's [-1, 1] to the task's own range.
 
+pub mod action_repeat;
 pub mod distractors;
 pub mod family;
 pub mod first_entries;
@@ -17,6 +19,7 @@ mod resets;
 pub mod rule;
 pub mod time_limit;
 
+pub use action_repeat::ActionRepeat;
 pub use distractors::Distractors;
 pub use family::Family;
 pub use first_entries::FirstEntries;

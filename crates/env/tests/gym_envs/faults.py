@@ -8,6 +8,7 @@ import ctypes
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -34,7 +35,7 @@ class Faulty(gymnasium.Env):
         if fault == "whole actions":
             self.action_space = Box(0, 9, (2,), np.int64)
         if fault == "dict observations":
-            self.observation_space = Dict(x=Box(-1, 1, (1,)))
+            self.observation_space = Dict(x=Box(-1, 1, (1,)), way=Discrete(2))
         if fault == "make":
             raise ValueError("no such track")
 
@@ -43,6 +44,10 @@ class Faulty(gymnasium.Env):
         if seed is not None:
             if self.fault == "another generator":
                 self.np_random = np.random.Generator(np.random.MT19937(seed))
+            if self.fault == "older generator":
+                self.np_random = np.random.RandomState(seed)
+            if self.fault == "signed seeds":
+                struct.pack("<i", seed)
             # Kept over resets without a seed.
             self.wind = self.np_random.normal()
         self.x = self.np_random.normal(size=self.observation_space.shape)

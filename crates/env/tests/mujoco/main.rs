@@ -6,6 +6,7 @@
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod replay;
 mod resets;
+mod versions;
 
 use std::io::Write as _;
 
