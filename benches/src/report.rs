@@ -56,7 +56,10 @@ impl Curve {
             bail!("`{head}` does not end with the config and the seconds it took");
         };
         let points = lines.skip(1).map(|line| {
-            let (step, value) = line.split_once(',').with_context(|| format!("`{line}` is not two numbers"))?;
+            // Files of `wanted.py` have more columns.
+            let mut columns = line.split(',');
+            let pair = columns.next().zip(columns.next());
+            let (step, value) = pair.with_context(|| format!("`{line}` is not two numbers"))?;
             Ok((step.parse()?, value.parse()?))
         });
         Ok(Self { seed, config: config.into(), seconds, points: points.collect::<anyhow::Result<_>>()? })

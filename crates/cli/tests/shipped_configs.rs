@@ -79,11 +79,15 @@ fn every_config_trains() {
             "training.log_every=1",
             "model.fit.every=2",
             "model.fit.max_steps=3",
+            "model.fit.first_max_steps=3",
+            "model.fit.min_steps=0",
+            "double_horizon.block=2",
+            "double_horizon.critic_updates=1",
         ]);
         assert_eq!(place.read("run/results.csv").lines().count(), 2, "{}", path.display());
         let metrics = place.read("run/metrics.jsonl");
-        let mbpo = place.read("run/config.toml").contains("algo = \"mbpo\"");
-        assert_eq!(metrics.contains("imagination/steps"), mbpo, "{}: {metrics}", path.display());
+        let imagines = !place.read("run/config.toml").contains("algo = \"model_free\"");
+        assert_eq!(metrics.contains("imagination/steps"), imagines, "{}: {metrics}", path.display());
         assert!(metrics.contains("train/critic_loss"), "{}: {metrics}", path.display());
     }
 }

@@ -216,6 +216,12 @@ impl DoubleHorizonConfig {
                 self.refill
             ));
         }
+        if self.pool < self.rollouts {
+            return Some(format!(
+                "`double_horizon.pool` is {}, fewer than the {} states of one step of `rollouts`\nhint: raise it, or lower `double_horizon.rollouts`",
+                self.pool, self.rollouts
+            ));
+        }
         (self.pool as u128 >= 1 << 32)
             .then(|| format!("`double_horizon.pool` is {}\nhint: fewer than {} states", self.pool, 1_u64 << 32))
     }

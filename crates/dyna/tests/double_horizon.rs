@@ -14,6 +14,7 @@ use foresee_core::termination::Bound;
 use foresee_core::{Batch, State, Stream, Termination};
 use foresee_dyna::rollout::tensors::TaskDynamics;
 use foresee_nn::cpu::scalar;
+use foresee_nn::device::wgpu_of_test;
 use foresee_nn::{Dynamics, ImaginedStep, Mlp, Parameters, StepDraws, tensors};
 use foresee_world_model::config::EnsembleConfig;
 use foresee_world_model::normalizer::Normalizer;
@@ -47,12 +48,23 @@ fn shaken(state: &State, seed: u64, width: f32) -> State {
 
 impl Case {
     fn new(seed: u64, head: Head, dims: [usize; 2], hidden: [&[usize]; 2], rows: usize, config: DhmbpoConfig) -> Self {
-        let device = Device::flex();
+        Self::on(&Device::flex(), seed, head, dims, hidden, rows, config)
+    }
+
+    fn on(
+        device: &Device,
+        seed: u64,
+        head: Head,
+        dims: [usize; 2],
+        hidden: [&[usize]; 2],
+        rows: usize,
+        config: DhmbpoConfig,
+    ) -> Self {
         let ensemble =
             EnsembleConfig { members: 4, elites: 3, hidden: hidden[1].to_vec(), ..EnsembleConfig::default() };
         let of_model = ModelConfig { head: Some(head), ensemble, ..ModelConfig::default() };
         let loss: Arc<dyn ModelLoss> = Arc::new(loss::mse::Mse {});
-        let mut model = Trainer::new(&of_model, loss, dims, seed, &device);
+        let mut model = Trainer::new(&of_model, loss, dims, seed, device);
         let moved = shaken(&model.ensemble.net.save(), seed, 0.2);
         model.ensemble.net.load(moved).expect("the same shapes");
         let width = dims[0] + dims[1];
@@ -62,7 +74,7 @@ impl Case {
         model.ensemble.elites = vec![2, 0, 3];
 
         let config = DhmbpoConfig { hidden: hidden[0].to_vec(), ..config };
-        let mut agent = Dhmbpo::new(&config, dims, seed, &device);
+        let mut agent = Dhmbpo::new(&config, dims, seed, device);
         let moments = Stream::new(seed, "test/observed").normals(0, 50, dims[0]);
         agent.observe(&moments.iter().map(|x| 2.0 * x - 0.3).collect::<Vec<f32>>());
         let mut state = agent.save();
@@ -125,7 +137,8 @@ fn floats(array: &Array) -> &[f32] {
 
 #[test]
 fn the_form_in_host_memory_is_the_form_in_tensors() {
-    let sizes: [([usize; 2], [&[usize]; 2], usize); 4] = [
+    type Sized = ([usize; 2], [&'static [usize]; 2], usize);
+    let sizes: [Sized; 4] = [
         ([3, 1], [&[16, 16], &[24, 17]], 8),
         ([11, 3], [&[33, 20], &[40, 40, 40]], 300),
         ([1, 1], [&[5], &[7]], 1),
@@ -175,6 +188,30 @@ fn the_form_in_host_memory_is_the_form_in_tensors() {
                     assert!(apart <= tolerance, "{what}: {name} is {apart:.1e} apart");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn the_first_updates_on_a_gpu_are_those_of_the_processor() {
+    let Some(gpu) = wgpu_of_test("the_first_updates_on_a_gpu_are_those_of_the_processor") else { return };
+    let config = DhmbpoConfig::default();
+    let [mut here, mut there] = [Device::flex(), gpu]
+        .map(|device| Case::on(&device, 1, Head::Gaussian, [11, 3], [&[32, 32], &[24, 24]], 64, config.clone()));
+    for update in 0..20 {
+        let noise = StreamNoise { seed: 4, update };
+        for case in [&mut here, &mut there] {
+            let batch = case.batch(update);
+            let dynamics = TaskDynamics { model: &case.model, termination: &case.termination };
+            case.agent.update(Update {
+                batch: BatchRef::Host(&batch),
+                noise: &noise,
+                dynamics: Some(&dynamics),
+                critic_only: false,
+            });
+        }
+        for ((name, got), (_, want)) in there.agent.report().iter().zip(here.agent.report()) {
+            assert!((got - want).abs() <= 1e-4 * (0.1 + want.abs()), "update {update}: {name} {got}, expected {want}");
         }
     }
 }

@@ -5,7 +5,7 @@
 mod common;
 
 use burn::tensor::Device;
-use common::{differing, finish, numbers, tiny, whole};
+use common::{differing, finish, numbers, tiny_of, whole};
 use foresee_core::{Batch, Stream, Transition};
 use foresee_dyna::replay::{self, DrawClock, ImaginedBuffer, RealBuffer};
 use foresee_dyna::{Config, Run};
@@ -156,7 +156,7 @@ fn a_mirror_is_restored_with_its_rows() {
 
 /// A tiny run on the GPU with few updates a step.
 fn on_gpu(kind: Option<&'static str>) -> Config {
-    let mut config = Config { device: DeviceChoice::Wgpu, ..tiny(kind) };
+    let mut config = Config { device: DeviceChoice::Wgpu, ..tiny_of(kind) };
     config.training.updates_per_step = Some(3);
     config.training.eval_every = 1000;
     config
@@ -167,7 +167,7 @@ fn a_run_on_a_gpu_is_repeatable_and_goes_on_bit_for_bit_after_a_cut() {
     if wgpu_of_test("a_run_on_a_gpu_is_repeatable_and_goes_on_bit_for_bit_after_a_cut").is_none() {
         return;
     }
-    for kind in [None, Some("mle"), Some("vagram")] {
+    for kind in [None, Some("mle"), Some("vagram"), Some("dhmbpo mle")] {
         let config = on_gpu(kind);
         let (records, state) = whole(&config);
         let again = whole(&config);

@@ -35,8 +35,8 @@ pub fn one_of<T: Copy>(draws: &mut Draws, of: &[T]) -> T {
 pub fn shape(case: usize, draws: &mut Draws) -> Shape {
     let layer_norm = case / 4 % 2 == 1;
     let hidden_norms = match case {
-        _ if case / 4 % 4 != 0 => vec![],
-        _ if case / 16 % 2 == 0 => vec![-5],
+        _ if !(case / 4).is_multiple_of(4) => vec![],
+        _ if (case / 16).is_multiple_of(2) => vec![-5],
         _ => vec![0, -1, -2],
     };
     let width = |draws: &mut Draws| match one_of(draws, &WIDTHS) {

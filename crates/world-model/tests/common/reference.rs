@@ -20,6 +20,7 @@ pub fn ensemble(file: &Value, head: Head) -> Ensemble {
         members: count(&meta["ensemble_size"]),
         elites: 1,
         hidden: vec![count(&meta["hidden"]); count(&meta["hidden_layers"])],
+        ..EnsembleConfig::default()
     };
     let dims = [count(&meta["obs_dim"]), count(&meta["act_dim"])];
     let mut ensemble = Ensemble::new(&config, head, dims, 0, &Device::flex());
@@ -169,7 +170,7 @@ pub fn loss_and_gradients(
     let Asked { terms, view } = asked;
     let obs = Some(tensor(&file["inputs"]["obs"]));
     let input = LossInput { prediction, target: tensor(&file["target"]), terms, obs, view };
-    let per_row = loss::training_per_row(loss, &input, &Extras { add_mse, row_weights: None });
+    let per_row = loss::training_per_row(loss, &input, &Extras { add_mse, ..Extras::default() });
     let loss = reference_reduction(loss, per_row, bounds.as_ref(), channels);
     drop(input);
     let mut gradients = loss.backward();
