@@ -56,7 +56,7 @@ impl Run {
 
     fn after_act(&mut self) -> Phase {
         let explored = self.clock.now >= self.config.training.explore_steps;
-        let block = explored && self.clock.is_due(self.config.fit_every());
+        let block = self.model.is_some() && explored && self.clock.is_due(self.config.fit_every());
         // Between two blocks everything stands still.
         if self.config.algo != Algo::Dhmbpo || block {
             self.observe();

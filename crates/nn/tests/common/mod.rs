@@ -40,7 +40,7 @@ pub fn shape(case: usize, draws: &mut Draws) -> Shape {
         _ => vec![0, -1, -2],
     };
     let width = |draws: &mut Draws| match one_of(draws, &WIDTHS) {
-        1 | 2 if !hidden_norms.is_empty() => 3,
+        1..5 if !hidden_norms.is_empty() => 5,
         2 if layer_norm => 3,
         width => width,
     };
@@ -139,6 +139,12 @@ impl Scalar {
             x = z.iter().map(|&z| activation(self.shape.activation, z)).collect();
             if self.shape.activation == Activation::Relu {
                 margin = z.iter().fold(margin, |margin, z| margin.min(z.abs()));
+            }
+            if let Some(power) = self.shape.hidden_norms.get(l).or(self.shape.hidden_norms.last()) {
+                let mean = x.iter().sum::<f64>() / width as f64;
+                let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / width as f64;
+                margin = margin.min(variance.sqrt());
+                x.iter_mut().for_each(|x| *x = (*x - mean) / (variance + 10.0_f64.powi(i32::from(*power))).sqrt());
             }
             if l + 1 == last && self.shape.normalized_features {
                 let norm = x.iter().map(|x| x * x).sum::<f64>().sqrt();
