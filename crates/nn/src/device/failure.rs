@@ -7,7 +7,6 @@ use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 
 use burn::tensor::{Device, Tensor};
@@ -56,17 +55,21 @@ pub fn guarded<R>(device: &Device, work: impl FnOnce() -> R) -> Result<R, Device
     let result = panic::catch_unwind(AssertUnwindSafe(work));
     let failure = match result {
         Ok(result) => {
-            guard.show();
+            // What a thread of the runtime said shows at a later operation, which fails.
+            guard.show(|of_runtime| !of_runtime);
             return Ok(result);
         }
         Err(payload) => failure_in(&*payload).or_else(|| failure_of(device)).ok_or(payload),
     };
     failure.map_or_else(
         |payload| {
-            guard.show();
+            guard.show(|_| true);
             panic::resume_unwind(payload)
         },
-        Err,
+        |failure| {
+            guard.forget();
+            Err(failure)
+        },
     )
 }
 
@@ -99,10 +102,8 @@ fn one_line(said: &str) -> String {
     lines.collect::<Vec<_>>().join(": ")
 }
 
-/// Guards under way.
-static GUARDS: AtomicUsize = AtomicUsize::new(0);
-/// Messages of panics meanwhile.
-static HELD_BACK: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// Messages of panics meanwhile, and whether they are of the runtime's threads.
+static HELD_BACK: Mutex<Vec<(bool, String)>> = Mutex::new(Vec::new());
 
 thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
@@ -115,23 +116,26 @@ struct Guard {
 
 impl Guard {
     fn new() -> Self {
-        GUARDS.fetch_add(1, Ordering::SeqCst);
         Self { before: GUARDED.replace(true) }
     }
 
-    /// Prints what was held back: nobody reports it.
+    /// Prints what was held back, of the runtime's threads or of others: nobody reports it.
     #[allow(clippy::print_stderr, reason = "in place of the panic hook")]
-    fn show(self) {
-        let held = std::mem::take(&mut *HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner));
-        held.iter().for_each(|message| eprintln!("{message}"));
+    fn show(&self, which: impl Fn(bool) -> bool) {
+        let mut held = HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner);
+        held.iter().filter(|(of_runtime, _)| which(*of_runtime)).for_each(|(_, message)| eprintln!("{message}"));
+        held.retain(|(of_runtime, _)| !which(*of_runtime));
+    }
+
+    /// Drops what was held back: an error says it.
+    fn forget(&self) {
+        HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         GUARDED.set(self.before);
-        GUARDS.fetch_sub(1, Ordering::SeqCst);
-        HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -142,7 +146,8 @@ pub fn report_failures_once() {
     INSTALLED.call_once(|| {
         let hook = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if GUARDS.load(Ordering::SeqCst) > 0 && (GUARDED.get() || is_runtimes_thread()) {
+            // A thread of the runtime works on after the guard that gave it its work, and fails when it comes to it.
+            if is_runtimes_thread() || GUARDED.get() {
                 hold_back(info);
             } else {
                 hook(info);
@@ -157,7 +162,8 @@ fn hold_back(info: &PanicHookInfo<'_>) {
         std::backtrace::BacktraceStatus::Captured => format!("\n{trace}"),
         _ => String::new(),
     };
-    HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{info}{trace}"));
+    let message = format!("{info}{trace}");
+    HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner).push((is_runtimes_thread(), message));
 }
 
 /// Whether this is a thread of the GPU runtime, which works through a device's queue.
