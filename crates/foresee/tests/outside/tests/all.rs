@@ -102,6 +102,7 @@ fn the_panel_form_agrees_with_the_tensor_form() {
             predicted: [&[], &[]],
             row_weights: None,
             bounds: None,
+            units: None,
             channels: C,
             heads: 0,
             rows: B,
