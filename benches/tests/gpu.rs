@@ -13,6 +13,8 @@ mod actor_critic_device_update;
 mod actor_critic_launches;
 #[path = "../../crates/actor-critic/tests/on_wgpu.rs"]
 mod actor_critic_on_wgpu;
+#[path = "../../crates/dyna/tests/double_horizon.rs"]
+mod dyna_double_horizon;
 #[path = "../../crates/dyna/tests/launches.rs"]
 mod dyna_launches;
 #[path = "../../crates/dyna/tests/on_wgpu.rs"]
