@@ -37,6 +37,14 @@ def say(message: str) -> None:
     print(f"{now()} {message}", file=sys.stderr, flush=True)
 
 
+def yield_to_others(pid: int) -> None:
+    """Gives a session of its own the lowest weight too, where the kernel shares the processor among sessions first."""
+    try:
+        Path(f"/proc/{pid}/autogroup").write_text("19")
+    except OSError:
+        pass
+
+
 def find_program(given: str | None, repository: Path) -> Path:
     """The program: the one given, or a release build's."""
     targets = [os.environ.get("CARGO_TARGET_DIR"), str(repository / "target")]
@@ -248,6 +256,7 @@ class Runner:
         except OSError as error:
             os.close(log)
             raise Refused(f"cannot start `{self.program}`: {error}\nhint: give another --foresee") from None
+        yield_to_others(process.pid)
         # The program is waited for by its number, for the processor's time it took.
         process.returncode = 0
         work.name_program(process.pid)

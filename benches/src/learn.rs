@@ -47,7 +47,9 @@ impl Method {
             Self::AsItIs => {}
             Self::Sac => config.algo = Algo::ModelFree,
             Self::Loss(loss) => {
-                config.algo = Algo::Mbpo;
+                if config.algo == Algo::ModelFree {
+                    config.algo = Algo::Mbpo;
+                }
                 config.model.loss.kind.clone_from(loss);
             }
         }
@@ -77,7 +79,7 @@ pub fn run(
         for method in methods {
             let config = method.of(read(path, max_steps)?);
             let method =
-                if config.algo == Algo::ModelFree { &*config.agent.kind } else { config.loss_name() }.to_owned();
+                if config.algo == Algo::ModelFree { config.agent.kind() } else { config.loss_name() }.to_owned();
             learners.push(Learner { config, name: name(path), method });
         }
     }
@@ -111,7 +113,7 @@ impl Learner {
 
     /// What a run's numbers depend on, its seed and its length apart, as hexadecimal digits.
     fn fingerprint(&self) -> anyhow::Result<String> {
-        let (mut config, parts) = (self.config.clone(), Parts::default());
+        let (mut config, parts) = (self.config.clone().with_defaults_of_algo(), Parts::default());
         // Keys that are not given count with their defaults.
         config.agent.keys = config.agent.choose(&parts.agents)?.1;
         config.model.loss.keys = config.model.loss.choose(&parts.losses)?.1;

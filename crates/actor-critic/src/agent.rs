@@ -24,7 +24,7 @@ pub struct Update<'a> {
     pub noise: &'a dyn Noise,
     /// The model to imagine in, where the run has one.
     pub dynamics: Option<&'a dyn Dynamics>,
-    /// Whether the critics alone learn, and actor and temperature stay.
+    /// True for an update of the critics and their targets alone: actor and temperature keep their values.
     pub critic_only: bool,
 }
 
@@ -87,7 +87,7 @@ pub trait AgentFactory: Debug + Send + Sync {
     /// A fresh agent for observations and actions of `dims` = `[O, A]` entries.
     fn build(&self, dims: [usize; 2], seed: u64, device: &Device) -> Box<dyn Agent>;
 
-    /// Whether its updates need a model to imagine in.
+    /// True for agents that learn from imagined steps alone, so that an update without a model changes nothing.
     fn needs_model(&self) -> bool {
         false
     }

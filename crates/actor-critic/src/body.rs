@@ -13,7 +13,7 @@ pub struct Body {
     pub normalized_features: bool,
     /// Between the layers.
     pub activation: Activation,
-    /// Whether what each hidden layer gives is normalised without scale, with 1e-5 added to the variance.
+    /// Layer normalisation of every hidden activation h: (h − mean) / √(var + 1e-5), without learned scale and shift.
     pub hidden_norm: bool,
 }
 

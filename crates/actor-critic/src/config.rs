@@ -17,8 +17,10 @@ const LARGEST_BATCH: usize = 1 << 24;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AgentConfig {
-    /// Which agent, by its name in a list such as [`agents`](crate::agents).
-    pub kind: String,
+    /// Which agent, by its name in a list such as [`agents`](crate::agents); unset: `dhmbpo` with the algorithm of that name,
+    /// else `sac`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// Rows in a batch, real and imagined together.
     pub batch: usize,
     /// The agent's own keys, such as [`SacConfig`](crate::SacConfig)'s.
@@ -28,11 +30,26 @@ pub struct AgentConfig {
 
 impl Default for AgentConfig {
     fn default() -> Self {
-        Self { kind: "sac".into(), batch: 256, keys: Table::new() }
+        Self { kind: None, batch: 256, keys: Table::new() }
     }
 }
 
+/// The agent that is meant where none is named.
+const DEFAULT: &str = "sac";
+
 impl AgentConfig {
+    /// The agent's name.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.kind.as_deref().unwrap_or(DEFAULT)
+    }
+
+    /// Whether the agent is the one that is meant where none is named.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.kind() == DEFAULT
+    }
+
     /// What is impossible about the batch, if anything: the message, with its hint.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
@@ -47,7 +64,7 @@ impl AgentConfig {
     /// # Errors
     /// If there is no such agent, or its keys do not fit.
     pub fn choose(&self, agents: &AgentKinds) -> Result<(Arc<dyn AgentFactory>, Table), Explained> {
-        agents.choose(&["agent"], &["kind", "batch"], &self.kind, &self.keys)
+        agents.choose(&["agent"], &["kind", "batch"], self.kind(), &self.keys)
     }
 }
 

@@ -47,7 +47,7 @@ impl Critic {
         Self::drawn(members, body, [obs_dim, action_dim], Init::Orthogonal, seed, device)
     }
 
-    /// The same with other initial weights.
+    /// Fresh critics whose initial weights follow `init`.
     #[must_use]
     pub fn drawn(
         members: usize,

@@ -25,6 +25,7 @@ pub mod critic;
 pub mod metrics;
 pub mod noise;
 pub mod observations;
+mod panels;
 pub mod policy;
 mod temperature;
 pub mod values;

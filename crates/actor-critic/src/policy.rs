@@ -69,7 +69,7 @@ impl Policy {
         Self { net, spread: Spread::default(), scale: None }
     }
 
-    /// The same with another deviation.
+    /// This actor with a standard deviation of the given form.
     #[must_use]
     pub fn with_spread(self, spread: Spread) -> Self {
         Self { spread, ..self }
@@ -87,7 +87,8 @@ impl Policy {
         self.scale.as_deref()
     }
 
-    /// Whether kernels can sample it: its deviation is bounded, and its network sees the observations themselves.
+    /// True for actors that the GPU kernels sample: log σ is bounded by a tanh, and observations enter the network as they
+    /// are.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.spread == Spread::Bounded && self.scale.is_none()

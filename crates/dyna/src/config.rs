@@ -7,7 +7,11 @@ use foresee_nn::device::DeviceChoice;
 use foresee_world_model::ModelConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::schedule::Schedule;
+mod double_horizon;
+mod rollout;
+
+pub use double_horizon::DoubleHorizonConfig;
+pub use rollout::RolloutConfig;
 
 /// Episodes of an evaluation.
 pub const MOST_EPISODES: usize = 100_000;
@@ -122,112 +126,17 @@ impl Default for TrainingConfig {
     }
 }
 
-/// `[rollout]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RolloutConfig {
-    /// Imagined rollouts a real step; they start together after every training call of the model.
-    pub starts_per_step: usize,
-    /// Imagined steps of a rollout: a number, or `[from, to, start, end]` over real steps.
-    pub horizon: Schedule,
-    /// Share of real rows inside every batch: a number, or `[from, to, start, end]` over real steps.
-    pub real_ratio: Schedule,
-    /// Epochs of imagined transitions that the buffer holds.
-    pub retain: usize,
-}
-
-impl Default for RolloutConfig {
-    fn default() -> Self {
-        Self { starts_per_step: 400, horizon: Schedule::Constant(1.0), real_ratio: Schedule::Constant(0.05), retain: 1 }
-    }
-}
-
-/// `[double_horizon]`: the blocks of `algo = "dhmbpo"`. Between two blocks agent and model stand still.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DoubleHorizonConfig {
-    /// Real steps between two blocks of training; a block begins with a training call of the model.
-    pub block: u64,
-    /// The updates of the first block, as a multiple of another one's.
-    pub first_block: u64,
-    /// Updates of the critics alone at the beginning of a block.
-    pub critic_updates: u64,
-    /// Ordinary rollouts that start together from real states.
-    pub rollouts: usize,
-    /// Their imagined steps.
-    pub horizon: usize,
-    /// Updates between two calls of ordinary rollouts.
-    pub refill_every: u64,
-    /// States that such a call brings at least: rollouts go on in turns until there are so many.
-    pub refill: u64,
-    /// States of ordinary rollouts that are kept, the newest ones.
-    pub pool: usize,
-    /// Whether a block begins without the states of the block before.
-    pub empty_pool: bool,
-    /// Whether a block begins with fresh moments of all optimisers of the agent.
-    pub fresh_moments: bool,
-}
-
-impl Default for DoubleHorizonConfig {
-    /// Those of the published code (4kubo/erl_lib @ 024b0b5) on tasks of 1,000 steps. It asks for 5,120 of at most 5,376
-    /// states a call, the last of a rollout among them; here a state is one that was acted in, and the share is the same.
-    fn default() -> Self {
-        Self {
-            block: 1000,
-            first_block: 5,
-            critic_updates: 250,
-            rollouts: 256,
-            horizon: 20,
-            refill_every: 20,
-            refill: 4876,
-            pool: 51_200,
-            empty_pool: true,
-            fresh_moments: true,
-        }
-    }
-}
-
-impl DoubleHorizonConfig {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-
-    pub(crate) fn problem(&self) -> Option<String> {
-        let positive = [
-            ("block", self.block),
-            ("first_block", self.first_block),
-            ("rollouts", self.rollouts as u64),
-            ("refill_every", self.refill_every),
-            ("refill", self.refill),
-            ("pool", self.pool as u64),
-        ];
-        if let Some((key, _)) = positive.into_iter().find(|&(_, value)| value == 0) {
-            return Some(format!(
-                "`double_horizon.{key}` is 0\nhint: give a positive number, or remove the key to get its default"
-            ));
-        }
-        if !(1..=1000).contains(&self.horizon) {
-            return Some(format!("`double_horizon.horizon` is {}\nhint: 1 to 1000 imagined steps", self.horizon));
-        }
-        let most = self.rollouts as u128 * self.horizon as u128;
-        if u128::from(self.refill) > 100 * most {
-            return Some(format!(
-                "`double_horizon.refill` is {}, and `rollouts` of `horizon` steps bring at most {most} states at a time\nhint: at most a hundred times as many",
-                self.refill
-            ));
-        }
-        if self.pool < self.rollouts {
-            return Some(format!(
-                "`double_horizon.pool` is {}, fewer than the {} states of one step of `rollouts`\nhint: raise it, or lower `double_horizon.rollouts`",
-                self.pool, self.rollouts
-            ));
-        }
-        (self.pool as u128 >= 1 << 32)
-            .then(|| format!("`double_horizon.pool` is {}\nhint: fewer than {} states", self.pool, 1_u64 << 32))
-    }
-}
-
 impl Config {
+    /// This configuration with the defaults that depend on the algorithm written out: the agent's name, and the updates a
+    /// real step.
+    #[must_use]
+    pub fn with_defaults_of_algo(mut self) -> Self {
+        self.training.updates_per_step = Some(self.updates_per_step());
+        let of_algo = (self.algo == Algo::Dhmbpo).then(|| Algo::Dhmbpo.name().to_owned());
+        self.agent.kind = self.agent.kind.or(of_algo).or_else(|| Some(AgentConfig::default().kind().to_owned()));
+        self
+    }
+
     /// Agent updates for every real step.
     #[must_use]
     pub fn updates_per_step(&self) -> u64 {
@@ -264,9 +173,9 @@ impl Config {
     /// How runs of this configuration are called: `mbpo-vagram`, `mbpo-td3-vagram`, `sac-none`.
     #[must_use]
     pub fn name(&self) -> String {
-        let agent = &self.agent.kind;
+        let agent = self.agent.kind();
         match self.algo {
-            Algo::Mbpo if *agent == AgentConfig::default().kind => format!("mbpo-{}", self.loss_name()),
+            Algo::Mbpo if self.agent.is_default() => format!("mbpo-{}", self.loss_name()),
             Algo::Mbpo => format!("mbpo-{agent}-{}", self.loss_name()),
             Algo::ModelFree => format!("{agent}-none"),
             Algo::Dhmbpo => format!("dhmbpo-{}", self.loss_name()),
@@ -326,43 +235,10 @@ impl Config {
     }
 }
 
-impl RolloutConfig {
-    pub(crate) fn problem(&self) -> Option<String> {
-        if self.starts_per_step == 0 || self.retain == 0 {
-            return Some(
-                "`rollout.starts_per_step` and `rollout.retain` must be positive\nhint: use `algo = \"model_free\"` to train without imagination"
-                    .into(),
-            );
-        }
-        if let Some(bad) = self.horizon.ends().into_iter().find(|h| !(1.0..=1000.0).contains(h)) {
-            return Some(format!("`rollout.horizon` reaches {bad}\nhint: 1 to 1000 imagined steps"));
-        }
-        if let Some(bad) = self.real_ratio.ends().into_iter().find(|r| !(0.0..=1.0).contains(r)) {
-            return Some(format!("`rollout.real_ratio` reaches {bad}\nhint: a share of the batch, 0 to 1"));
-        }
-        for (key, schedule) in [("horizon", &self.horizon), ("real_ratio", &self.real_ratio)] {
-            if let Schedule::Linear([_, _, start, end]) = schedule
-                && !(start.is_finite() && end.is_finite() && start <= end)
-            {
-                return Some(format!(
-                    "`rollout.{key}` runs from step {start} to step {end}\nhint: [from, to, start, end] with start before end"
-                ));
-            }
-        }
-        None
-    }
-
-    /// Rows the imagined buffer holds at this real step, counted as MBPO does.
-    #[must_use]
-    pub fn capacity(&self, step: u64, fit_every: u64, epoch_length: u64) -> usize {
-        let calls = epoch_length.div_ceil(fit_every) as usize;
-        self.horizon.floor(step) * self.starts_per_step * fit_every as usize * calls * self.retain
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schedule::Schedule;
     use foresee_env::config::Range;
 
     #[test]

@@ -163,6 +163,7 @@ impl Config {
     /// # Errors
     /// As [`Config::open`].
     pub fn open_with(mut self, parts: &Parts) -> Result<Setup, Problem> {
+        self = self.with_defaults_of_algo();
         if let Some(problem) = self.problem_beside_env() {
             return Err(problem.into());
         }
@@ -174,7 +175,6 @@ impl Config {
         if let Some(problem) = self.problem_of_agent(&*agent) {
             return Err(problem.into());
         }
-        self.training.updates_per_step = Some(self.updates_per_step());
         let model = match self.algo {
             Algo::Mbpo | Algo::Dhmbpo => Some(self.open_model(parts)?),
             Algo::ModelFree => {
@@ -197,7 +197,7 @@ impl Config {
 
     /// What does not go together of the algorithm and the agent.
     fn problem_of_agent(&self, agent: &dyn AgentFactory) -> Option<String> {
-        let kind = &self.agent.kind;
+        let kind = self.agent.kind();
         match self.algo {
             Algo::ModelFree if agent.needs_model() => Some(format!(
                 "`agent.kind` is `{kind}`, which learns through a model, and `algo` is `model_free`\nhint: `algo = \"dhmbpo\"`, or another agent"

@@ -220,7 +220,6 @@ fn wide_with_blocks() -> Config {
     let mut config = wide();
     let blocks = tiny_of(Some("dhmbpo vagram"));
     (config.algo, config.agent) = (blocks.algo, common::agent(&[64, 64], 300));
-    config.agent.kind = "dhmbpo".into();
     config.double_horizon = blocks.double_horizon;
     config.double_horizon.pool = 400;
     config.training.updates_per_step = Some(1);

@@ -247,3 +247,18 @@ fn a_run_without_a_model_does_not_look_at_the_model_keys() {
     assert_eq!(Run::new(&config).expect("a possible configuration").phase(), "act");
     assert_eq!(numbers(&whole(&config).1, "agent.updates"), [180.0]);
 }
+
+#[test]
+fn an_agent_that_learns_through_the_model_waits_for_the_first_fit_in_whatever_loop() {
+    let mut config = tiny(Some("mle"));
+    (config.agent.kind, config.training.updates_per_step) = (Some("dhmbpo".into()), Some(2));
+    // Exploration ends at 195; the first multiple of 7 after it is 196.
+    (config.model.fit.every, config.training.env_steps) = (7, 195);
+    let before = whole(&config).1;
+    assert_eq!(numbers(&before, "agent.updates"), [2.0]);
+    assert_eq!(numbers(&before, "agent.actor_adam.time"), [0.0]);
+    config.training.env_steps = 196;
+    let after = whole(&config).1;
+    assert_eq!(numbers(&after, "agent.updates"), [4.0]);
+    assert_eq!(numbers(&after, "agent.actor_adam.time"), [2.0]);
+}

@@ -141,8 +141,8 @@ pub struct EnsembleConfig {
     pub elites: usize,
     /// Widths of the hidden layers.
     pub hidden: Vec<usize>,
-    /// Whether the change of every observation entry and the reward are predicted as (x − mean) / std over all real
-    /// transitions: entries of different scale then count alike.
+    /// `true` trains members on (x − mean) / std of every change and of the reward, with the moments of all real
+    /// transitions: entries of different scale count alike, in the loss and in the holdout score.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub normalize_targets: bool,
 }

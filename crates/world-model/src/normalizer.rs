@@ -4,6 +4,7 @@
 //! (as mbrl-lib does). A dimension that does not vary gets deviation 1: the reference divides by zero there.
 
 use foresee_core::{State, StateError};
+use foresee_nn::cpu::LANES;
 
 /// A deviation below this is taken for none.
 const EPS: f64 = 1e-5;
@@ -66,6 +67,14 @@ impl Normalizer {
             for ((x, m), s) in row.iter_mut().zip(&self.mean).zip(&self.std) {
                 *x = (*x - m) / s;
             }
+        }
+    }
+
+    /// A panel of inputs `[dim][LANES]`, normalised, from panels of its parts one after the other.
+    pub fn apply_panel<'a>(&self, parts: impl IntoIterator<Item = &'a [f32]>, to: &mut [f32]) {
+        let from = parts.into_iter().flat_map(|part| part.chunks_exact(LANES));
+        for ((from, to), (mean, std)) in from.zip(to.chunks_exact_mut(LANES)).zip(self.mean.iter().zip(&self.std)) {
+            to.iter_mut().zip(from).for_each(|(to, x)| *to = (x - mean) / std);
         }
     }
 

@@ -58,8 +58,7 @@ impl PanelDynamics for EnsemblePanels<'_> {
         let elites = &self.ensemble.elites;
         step.member = elites[below(word, elites.len())];
         step.tape.resize(rows);
-        let moments = self.ensemble.normalizer.moments();
-        simd::dispatch(Normalize { obs, action, moments, input: step.tape.input_mut(0) });
+        self.ensemble.normalizer.apply_panel([obs, action], step.tape.input_mut(0));
         step.tape.forward(self.member(step.member));
         simd::dispatch(Outcome { obs, bounds: self.bounds.as_ref().map(Numbers::get), noise, step });
     }
@@ -95,27 +94,6 @@ impl PanelDynamics for EnsemblePanels<'_> {
         let found = of_obs.chunks_exact(LANES).chain(of_action.chunks_exact(LANES));
         for ((to, from), &std) in columns.zip(found).zip(stds) {
             scaled(to, from, std);
-        }
-    }
-}
-
-/// (obs, action) normalised, `[O + A]`.
-struct Normalize<'a> {
-    obs: &'a [f32],
-    action: &'a [f32],
-    moments: [&'a [f32]; 2],
-    input: &'a mut [f32],
-}
-
-impl Task for Normalize<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self) {
-        let [means, stds] = self.moments;
-        let from = self.obs.chunks_exact(LANES).chain(self.action.chunks_exact(LANES));
-        for ((from, to), (mean, std)) in from.zip(self.input.chunks_exact_mut(LANES)).zip(means.iter().zip(stds)) {
-            to.iter_mut().zip(from).for_each(|(to, x)| *to = (x - mean) / std);
         }
     }
 }

@@ -11,7 +11,7 @@ use foresee_core::{State, StateError};
 pub struct ValueBounds {
     low: f64,
     high: f64,
-    /// Whether there were any values yet.
+    /// False before the first update: the bounds of a first update replace these ones.
     set: bool,
 }
 

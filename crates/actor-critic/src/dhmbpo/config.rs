@@ -32,7 +32,7 @@ pub struct DhmbpoConfig {
     pub temperature_lr: f64,
     /// The temperature at the start; for ever, if it is not learned.
     pub initial_temperature: f64,
-    /// Whether the temperature is learned.
+    /// `true` adapts the temperature to the target entropy; `false` keeps the initial one.
     pub learn_temperature: bool,
     /// Entropy that a learned temperature aims for, in nats; unset: −A.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,11 +41,11 @@ pub struct DhmbpoConfig {
     pub critics: usize,
     /// Target critics, drawn anew for every update, whose lowest value continues a rollout.
     pub target_subset: usize,
-    /// Whether what each hidden layer of the critics gives is normalised without scale.
+    /// Layer normalisation of the critics' hidden activations, without learned scale and shift.
     pub layer_norm: bool,
     /// How the actor's deviation is made: `softplus` or `bounded`.
     pub spread: Spread,
-    /// Whether actor and critics see observations normalised by running moments.
+    /// Actor and critics see (obs − mean) / std, with mean and deviation of all real observations up to the last block.
     pub normalize_observations: bool,
     /// Quantiles of imagined r − α log π that bound the values.
     pub bound_quantiles: [f64; 2],

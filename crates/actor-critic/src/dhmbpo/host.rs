@@ -14,13 +14,14 @@ mod group;
 
 use std::ops::Range;
 
-use foresee_nn::cpu::{LANES, Layout, Piece, Tape, Tapes, panels, team};
+use foresee_nn::cpu::{LANES, Piece, Tape, Tapes, panels, team};
 use foresee_nn::host::Numbers;
 use foresee_nn::{PanelDynamics, Parameters};
 
 use super::draws::{Draws, Sizes};
 use super::{Dhmbpo, Losses};
 use crate::observations::Scale;
+use crate::panels::Net;
 use crate::policy::Spread;
 use group::Group;
 
@@ -46,19 +47,6 @@ impl Pass<'_> {
     /// γᵏ.
     fn weight(&self, k: usize) -> f32 {
         self.discount.powi(k as i32)
-    }
-}
-
-/// Weights `[E, P]` of networks of one layout.
-#[derive(Clone, Copy)]
-pub(super) struct Net<'a> {
-    layout: &'a Layout,
-    weights: &'a [f32],
-}
-
-impl<'a> Net<'a> {
-    fn member(&self, member: usize) -> &'a [f32] {
-        &self.weights[member * self.layout.parameters()..][..self.layout.parameters()]
     }
 }
 

@@ -192,15 +192,11 @@ impl Dhmbpo {
 }
 
 impl Agent for Dhmbpo {
-    /// # Panics
-    /// If there are rows and no model to imagine in.
+    /// Without a model to imagine in nothing moves, as without rows.
     fn update(&mut self, Update { batch, noise, dynamics, critic_only }: Update<'_>) {
         self.updates += 1;
+        let Some(dynamics) = dynamics.filter(|_| batch.rows() > 0) else { return };
         let rows = batch.rows();
-        if rows == 0 {
-            return;
-        }
-        let dynamics = dynamics.expect("an agent that learns through a model has one");
         let sizes = Sizes {
             rows,
             horizon: self.config.horizon,

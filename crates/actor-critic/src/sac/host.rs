@@ -14,13 +14,14 @@ mod group;
 use std::ops::Range;
 
 use foresee_core::Batch;
-use foresee_nn::cpu::{LANES, Layout, Tape, Tapes, panels, team};
+use foresee_nn::cpu::{LANES, Tape, Tapes, panels, team};
 use foresee_nn::host::Numbers;
 use foresee_nn::{Mlp, Parameters};
 
 use super::losses::Losses;
 use super::{NOISE, NOISE_NEXT, Sac, Turns};
 use crate::noise::Noise;
+use crate::panels::Net;
 use crate::policy::Spread;
 use cell::Cell;
 use group::Group;
@@ -99,19 +100,6 @@ impl Pass<'_> {
     /// 1/B.
     fn share(&self) -> f32 {
         1.0 / self.batch.rows as f32
-    }
-}
-
-/// A network's layout and weights `[E, P]`.
-#[derive(Clone, Copy)]
-pub(super) struct Net<'a> {
-    pub(super) layout: &'a Layout,
-    pub(super) weights: &'a [f32],
-}
-
-impl<'a> Net<'a> {
-    fn member(&self, member: usize) -> &'a [f32] {
-        &self.weights[member * self.layout.parameters()..][..self.layout.parameters()]
     }
 }
 
@@ -264,13 +252,4 @@ impl Tapes for OfActor<'_> {
     fn tape(&self, _: usize, part: usize) -> &Tape {
         &self.0[part].policy
     }
-}
-
-/// Panel `panel` of panels of `width` features.
-fn of_panel(all: &[f32], panel: usize, width: usize) -> &[f32] {
-    &all[panel * width * LANES..][..width * LANES]
-}
-
-fn of_panel_mut(all: &mut [f32], panel: usize, width: usize) -> &mut [f32] {
-    &mut all[panel * width * LANES..][..width * LANES]
 }

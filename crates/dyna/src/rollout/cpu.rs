@@ -146,8 +146,7 @@ fn tile(world: &World<'_>, rows: Rows<'_>, member: usize, out: &mut Scattered<'_
     // Prediction.
     let pairs = obs.chunks_exact(obs_dim * LANES).zip(action.chunks_exact(action_dim * LANES));
     for ((obs, action), input) in pairs.zip(input.chunks_exact_mut((obs_dim + action_dim) * LANES)) {
-        let moments = world.normalizer.moments();
-        simd::dispatch(Normalize { obs, action, moments, input });
+        world.normalizer.apply_panel([obs, action], input);
     }
     cpu::infer(world.model.layout, world.model.member(member), input, output, scratch);
 
@@ -207,27 +206,6 @@ fn tile(world: &World<'_>, rows: Rows<'_>, member: usize, out: &mut Scattered<'_
         let logvar = logvars.get(own.clone());
         let said = world.measures.iter().map(|measure| measure.of(&means[own.clone()], logvar, channels));
         out.row(UNCERTAINTY, k).iter_mut().zip(said).for_each(|(x, said)| *x = said);
-    }
-}
-
-/// (obs, action) normalised, `[O + A]`.
-struct Normalize<'a> {
-    obs: &'a [f32],
-    action: &'a [f32],
-    moments: [&'a [f32]; 2],
-    input: &'a mut [f32],
-}
-
-impl Task for Normalize<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self) {
-        let [means, stds] = self.moments;
-        let from = self.obs.chunks_exact(LANES).chain(self.action.chunks_exact(LANES));
-        for ((from, to), (mean, std)) in from.zip(self.input.chunks_exact_mut(LANES)).zip(means.iter().zip(stds)) {
-            to.iter_mut().zip(from).for_each(|(to, x)| *to = (x - mean) / std);
-        }
     }
 }
 

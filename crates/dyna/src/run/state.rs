@@ -48,7 +48,7 @@ impl Run {
         state.put("count", self.clock.turn);
         state.put("model_fingerprint", fingerprint(&self.config));
         if self.config.algo == Algo::Dhmbpo {
-            state.put("blocks", self.counters.fits);
+            state.put("algo", self.config.algo.name().as_bytes().to_vec());
         }
         let evals = [self.last_eval, self.best_eval];
         state.put("evaluations", evals.map(|eval| eval.unwrap_or(f64::NAN)).to_vec());
@@ -99,14 +99,15 @@ impl Run {
         let mut run = Self::prepare(setup, device)?;
         let same_model = state.u64("model_fingerprint")? == fingerprint(&config);
         let has = |start: &str| state.iter().any(|(name, _)| name.starts_with(start));
-        let begun_with = match (has("blocks"), has("model.")) {
-            (true, _) => Algo::Dhmbpo,
+        // States of the first two algorithms do not name theirs.
+        let begun_with = match (has("algo"), has("model.")) {
+            (true, _) => {
+                state.u8s("algo")?;
+                Algo::Dhmbpo
+            }
             (false, true) => Algo::Mbpo,
             (false, false) => Algo::ModelFree,
         };
-        if begun_with == Algo::Dhmbpo {
-            state.u64("blocks")?;
-        }
         if config.algo != begun_with {
             let begun_with = begun_with.name();
             return Err(RunError::Config(format!(

@@ -1,5 +1,6 @@
 //! Tiny runs of every kind, and what their saved state holds.
 
+pub mod double_horizon;
 pub mod scalar;
 pub mod worlds;
 
@@ -37,7 +38,6 @@ pub fn tiny_of(kind: Option<&'static str>) -> Config {
     let mut config = tiny(Some(loss));
     config.algo = Algo::Dhmbpo;
     config.agent = agent(&[8], 8);
-    config.agent.kind = "dhmbpo".into();
     config.training.updates_per_step = Some(1);
     config.training.explore_steps = 190;
     config.model.ensemble.normalize_targets = true;

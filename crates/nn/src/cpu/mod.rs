@@ -7,6 +7,7 @@
 //! * [`panels`]: 32 rows at a time with features outermost, so that vectors run over rows.
 //! * `gemm`: register tiles of matrix products.
 //! * `layer`: the parts of a pass over one layer.
+//! * `norms`: its normalisations.
 //! * [`tape`]: one member's forward and backward pass over some panels.
 //! * [`update`]: weight gradients, stored or fed to an optimiser step while they are in registers.
 //! * [`train`]: a whole step of an ensemble, a member a thread.
@@ -27,6 +28,7 @@ pub mod grouping;
 mod layer;
 pub mod layout;
 pub mod math;
+mod norms;
 pub mod panels;
 pub mod random;
 pub mod scalar;

@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use super::LANES;
 use super::gemm::{self, Left, MOST_ROWS, Tile};
-use super::layer::{
-    Element, Panels, copy, hidden_norm_backward, hidden_norm_forward, layer_forward, norm, norm_backward, times,
-    unit_backward, unit_forward,
-};
+use super::layer::{Element, Panels, copy, layer_forward, times};
 use super::layout::Layout;
+use super::norms::{hidden_norm_backward, hidden_norm_forward, norm, norm_backward, unit_backward, unit_forward};
 use super::panels;
 use super::simd::{self, Simd, Task};
 

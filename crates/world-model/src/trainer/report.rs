@@ -48,7 +48,8 @@ pub struct FitReport {
     pub train_loss: f64,
     /// Best holdout score, the loss's own, mean over elites.
     pub holdout_score: f64,
-    /// Squared error of the kept weights on the holdout, mean over elites: comparable across losses.
+    /// Squared error of the kept weights on the holdout, mean over channels, rows and elites: comparable across losses. Where
+    /// targets are normalised it is in units of their variances, so that 1 is the error of a constant.
     pub holdout_mse: f64,
     /// Numbers that the loss reports about the call, by metric name ([`ModelLoss::diagnostics`](crate::ModelLoss)).
     pub diagnostics: Vec<(&'static str, f64)>,

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use foresee_nn::cpu::{self, LANES, Layout, Scratch, Tape, panels};
 use foresee_nn::{PanelDynamics, PanelStep};
 
-use super::{Net, Pass};
+use super::Pass;
+use crate::panels::{Net, of_panel, of_panel_mut};
 use crate::policy::lanes::{Row, Sample, gradient, row, row_mut};
 
 /// The policy at one step of the rollout.
@@ -47,15 +48,6 @@ pub(super) struct Group {
     noise: Vec<f32>,
     critic: Option<Tape>,
     scratch: Scratch,
-}
-
-/// Panel `panel` of panels of `width` features.
-fn of(all: &[f32], panel: usize, width: usize) -> &[f32] {
-    &all[panel * width * LANES..][..width * LANES]
-}
-
-fn of_mut(all: &mut [f32], panel: usize, width: usize) -> &mut [f32] {
-    &mut all[panel * width * LANES..][..width * LANES]
 }
 
 /// Columns from `from` on of rows `rows` of numbers `[B, total]`, as a panel `[width][LANES]`.
@@ -139,7 +131,7 @@ impl Group {
         for panel in 0..count {
             let rows = self.rows_of(panel);
             let Acted { obs: states, mask, .. } = &mut self.acted[0];
-            panels::pack(&pass.starts[rows.start * obs..rows.end * obs], obs, of_mut(states, panel, obs));
+            panels::pack(&pass.starts[rows.start * obs..rows.end * obs], obs, of_panel_mut(states, panel, obs));
             let mask = row_mut(mask, panel);
             (0..LANES).for_each(|j| mask[j] = if j < rows.len() { 1.0 } else { 0.0 });
         }
@@ -147,7 +139,7 @@ impl Group {
             let (before, after) = self.acted.split_at_mut(k + 1);
             let Acted { tape, obs: states, action, log_prob, mask } = &mut before[k];
             for panel in 0..count {
-                seen(pass, of(states, panel, obs), tape.input_mut(panel));
+                seen(pass, of_panel(states, panel, obs), tape.input_mut(panel));
             }
             tape.forward(policy.member(0));
             for panel in 0..count {
@@ -156,7 +148,7 @@ impl Group {
                 let noise = &mut self.noise[..actions * LANES];
                 columns(&pass.draws.action, (sizes.horizon + 1) * actions, rows.clone(), k * actions, noise);
                 let (heads, kept) = tape.output_gradient_mut(panel);
-                let action = of_mut(action, panel, actions);
+                let action = of_panel_mut(action, panel, actions);
                 let log_prob = row_mut(log_prob, panel);
                 Sample { spread: pass.spread, heads, noise, action, log_prob, kept: Some(kept) }.fill();
                 let Some(next) = after.first_mut() else { continue };
@@ -164,8 +156,15 @@ impl Group {
                 columns(&pass.draws.model, sizes.horizon * width, rows.clone(), k * width, noise);
                 let step = &mut self.imagined[k * count + panel];
                 let word = pass.draws.words[k * sizes.rows + rows.start];
-                dynamics.step(rows.len(), word, of(states, panel, obs), of(action, 0, actions), noise, step);
-                of_mut(&mut next.obs, panel, obs).copy_from_slice(&step.next_obs);
+                dynamics.step(
+                    rows.len(),
+                    word,
+                    of_panel(states, panel, obs),
+                    of_panel(action, 0, actions),
+                    noise,
+                    step,
+                );
+                of_panel_mut(&mut next.obs, panel, obs).copy_from_slice(&step.next_obs);
                 let (mask, next) = (row(mask, panel), row_mut(&mut next.mask, panel));
                 (0..LANES).for_each(|j| next[j] = mask[j] * step.not_terminated[j]);
             }
@@ -177,9 +176,9 @@ impl Group {
         let (obs, actions, count) = (pass.obs_dim, pass.sizes.action_dim, self.count());
         let last = &self.acted[pass.sizes.horizon];
         for panel in 0..count {
-            let (state, action) = of_mut(&mut self.pairs, panel, obs + actions).split_at_mut(obs * LANES);
-            seen(pass, of(&last.obs, panel, obs), state);
-            action.copy_from_slice(of(&last.action, panel, actions));
+            let (state, action) = of_panel_mut(&mut self.pairs, panel, obs + actions).split_at_mut(obs * LANES);
+            seen(pass, of_panel(&last.obs, panel, obs), state);
+            action.copy_from_slice(of_panel(&last.action, panel, actions));
         }
         for (i, &n) in pass.draws.subset.iter().enumerate() {
             cpu::infer(target.layout, target.member(n), &self.pairs, &mut self.values, &mut self.scratch);
@@ -243,8 +242,8 @@ impl Group {
     /// (what a critic sees of s_0, a_0) of a panel, `[O + A, LANES]`.
     pub(super) fn first_pair(&self, panel: usize, pass: &Pass<'_>, input: &mut [f32]) {
         let (state, action) = input.split_at_mut(pass.obs_dim * LANES);
-        seen(pass, of(&self.acted[0].obs, panel, pass.obs_dim), state);
-        action.copy_from_slice(of(&self.acted[0].action, panel, pass.sizes.action_dim));
+        seen(pass, of_panel(&self.acted[0].obs, panel, pass.obs_dim), state);
+        action.copy_from_slice(of_panel(&self.acted[0].action, panel, pass.sizes.action_dim));
     }
 
     /// mean_n Q_n(s_H, a_H), and the gradient of its part of the loss, −γᴴ m_H / B of it, at s_H and a_H. `critic` lends a
@@ -266,7 +265,7 @@ impl Group {
         tape.resize(self.rows.len());
         for n in 0..pass.sizes.critics {
             for panel in 0..count {
-                tape.input_mut(panel).copy_from_slice(of(&self.pairs, panel, obs + actions));
+                tape.input_mut(panel).copy_from_slice(of_panel(&self.pairs, panel, obs + actions));
             }
             tape.forward(critic(n));
             for panel in 0..count {
@@ -281,8 +280,8 @@ impl Group {
             tape.backward_to_input(critic(n));
             for panel in 0..count {
                 let (by_seen, by_action) = tape.input_gradient(panel).split_at(obs * LANES);
-                add_seen(pass, by_seen, of_mut(&mut self.by_obs, panel, obs));
-                let to = of_mut(&mut self.by_action, panel, actions);
+                add_seen(pass, by_seen, of_panel_mut(&mut self.by_obs, panel, obs));
+                let to = of_panel_mut(&mut self.by_action, panel, actions);
                 to.iter_mut().zip(by_action).for_each(|(to, from)| *to += from);
             }
         }
@@ -299,16 +298,16 @@ impl Group {
             let weight = pass.weight(k) * share;
             for panel in 0..count {
                 let mask = row(mask, panel);
-                let to_action = of_mut(by_action, panel, actions);
+                let to_action = of_panel_mut(by_action, panel, actions);
                 if k < pass.sizes.horizon {
                     let by_reward = std::array::from_fn(|j| -weight * mask[j]);
-                    let (by_next, to_obs) = (&mut noise[..obs * LANES], of_mut(by_obs, panel, obs));
+                    let (by_next, to_obs) = (&mut noise[..obs * LANES], of_panel_mut(by_obs, panel, obs));
                     by_next.copy_from_slice(to_obs);
                     dynamics.back(&mut imagined[k * count + panel], by_next, &by_reward, to_obs, to_action);
                 }
                 let by_log_prob = std::array::from_fn(|j| weight * pass.alpha * mask[j]);
                 let (_, kept) = tape.output_gradient_mut(panel);
-                gradient(kept, of(action, panel, actions), to_action, &by_log_prob);
+                gradient(kept, of_panel(action, panel, actions), to_action, &by_log_prob);
             }
             if k == 0 {
                 tape.backward(policy.member(0));
@@ -316,7 +315,7 @@ impl Group {
             }
             tape.backward_to_input(policy.member(0));
             for panel in 0..count {
-                add_seen(pass, tape.input_gradient(panel), of_mut(by_obs, panel, obs));
+                add_seen(pass, tape.input_gradient(panel), of_panel_mut(by_obs, panel, obs));
             }
         }
     }

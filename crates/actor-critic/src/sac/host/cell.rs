@@ -6,8 +6,9 @@ use foresee_nn::Mlp;
 use foresee_nn::cpu::panels::{self, pack};
 use foresee_nn::cpu::{self, LANES, Scratch, Tape};
 
+use super::Pass;
 use super::group::Group;
-use super::{Net, Pass, of_panel};
+use crate::panels::{Net, of_panel};
 use crate::policy::lanes::{row, row_mut};
 use crate::sac::lanes::{Choice, Target, residual, total};
 

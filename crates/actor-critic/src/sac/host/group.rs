@@ -6,8 +6,9 @@ use foresee_nn::Mlp;
 use foresee_nn::cpu::panels::{self, pack};
 use foresee_nn::cpu::{self, LANES, Scratch, Tape};
 
+use super::Pass;
 use super::cell::Cell;
-use super::{Net, Pass, of_panel, of_panel_mut};
+use crate::panels::{Net, of_panel, of_panel_mut};
 use crate::policy::lanes::{Row, Sample, gradient, row, row_mut};
 use crate::sac::lanes::{ActorLoss, total};
 

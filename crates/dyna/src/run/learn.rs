@@ -1,0 +1,176 @@
+//! What follows a turn: the model is fitted, rollouts are imagined, the agent is updated.
+//!
+//! Of `mbpo` a step's updates come one after the other; of `dhmbpo` a block's begin with those of the critics alone, and
+//! rollouts refill the pool between the others.
+
+use foresee_actor_critic::Update;
+use foresee_nn::Dynamics;
+
+use super::{Phase, Run, RunError, report};
+use crate::config::{Algo, Config};
+use crate::metrics;
+use crate::record::Record;
+use crate::rollout::tensors::TaskDynamics;
+use crate::rollout::{Rollout, Setting};
+
+/// Agent updates in one slice.
+const UPDATES_A_SLICE: u64 = 50;
+
+impl Run {
+    /// Some gradient steps of the model.
+    pub(super) fn fit(&mut self, records: &mut Vec<Record>) -> Result<Phase, RunError> {
+        let env_step = self.clock.now;
+        let (loss, distractors) = (&self.config.model.loss, self.config.env.distractors);
+        let view = self.agent.values(loss.heads, loss.through_policy);
+        let model = self.model.as_mut().expect("a fit has a model");
+        let report = model.advance_fit(&*view, distractors > 0);
+        drop(view);
+        let Some(report) = report.map_err(|error| RunError::Model { env_step, error })? else {
+            return Ok(Phase::Fit);
+        };
+        let mut values = vec![
+            (metrics::MODEL_TRAIN_LOSS, report.train_loss),
+            (metrics::MODEL_HOLDOUT_SCORE, report.holdout_score),
+            (metrics::MODEL_HOLDOUT_MSE, report.holdout_mse),
+            (metrics::MODEL_STEPS, report.steps as f64),
+            (metrics::MODEL_EPOCHS, f64::from(report.epochs)),
+        ];
+        values.extend(report.diagnostics);
+        if distractors > 0 && !report.holdout_mse_by_channel.is_empty() {
+            values.extend(report::holdout_mse_apart(&report.holdout_mse_by_channel, distractors));
+        }
+        records.push(Record { env_step, values });
+
+        self.counters.fits += 1;
+        if self.config.algo == Algo::Dhmbpo {
+            let of_blocks = &self.config.double_horizon;
+            if of_blocks.empty_pool {
+                self.replay.imagined.clear();
+            }
+            if of_blocks.fresh_moments {
+                self.agent.forget_moments();
+            }
+        }
+        self.replay.imagined.resize(self.config.imagined_rows(env_step));
+        Ok(self.begin_rollouts(0, 0))
+    }
+
+    /// Rollouts from real states, after `gathered` imagined transitions of the same call and `done` updates of this step.
+    fn begin_rollouts(&mut self, gathered: u64, done: u64) -> Phase {
+        let Config { rollout, double_horizon, model, .. } = &self.config;
+        let (starts, horizon) = match self.config.algo {
+            Algo::Dhmbpo => (double_horizon.rollouts, double_horizon.horizon),
+            _ => (rollout.starts_per_step * model.fit.every as usize, rollout.horizon.floor(self.clock.now)),
+        };
+        let call = self.counters.rollouts;
+        self.counters.rollouts += 1;
+        Phase::Imagine { rollout: Rollout::undrawn(starts, horizon, call), gathered, done }
+    }
+
+    /// One imagined step of all rollouts; on a GPU, all of them.
+    pub(super) fn imagine(
+        &mut self,
+        mut rollout: Rollout,
+        gathered: u64,
+        done: u64,
+        records: &mut Vec<Record>,
+    ) -> Phase {
+        let setting = Setting {
+            model: &**self.model.as_ref().expect("a rollout has a model"),
+            actor: self.agent.actor(),
+            termination: &self.termination,
+            seed: self.config.seed,
+            device: &self.device,
+        };
+        let before = rollout.transitions();
+        let over = rollout.go_on(self.rollouts, &setting, &self.replay.real, &mut self.replay.imagined);
+        self.counters.imagined_steps += rollout.transitions() - before;
+        if !over {
+            return Phase::Imagine { rollout, gathered, done };
+        }
+        let blocks = self.config.algo == Algo::Dhmbpo;
+        let gathered = gathered + rollout.transitions();
+        if blocks && gathered < self.config.double_horizon.refill {
+            return self.begin_rollouts(gathered, done);
+        }
+        if blocks && done > 0 {
+            // One record a block is enough.
+            return Phase::Update(done);
+        }
+        let env_step = self.clock.now;
+        let values = vec![
+            (metrics::IMAGINED_HORIZON, rollout.horizon() as f64),
+            (metrics::IMAGINED_REWARD, rollout.mean_reward()),
+            (metrics::IMAGINED_TERMINATED, rollout.terminated_share()),
+            (metrics::IMAGINED_ROWS, self.replay.imagined.len() as f64),
+            (metrics::REAL_RATIO, self.real_ratio()),
+            (metrics::IMAGINED_STEPS, self.counters.imagined_steps as f64),
+        ];
+        records.push(Record { env_step, values });
+        Phase::Update(0)
+    }
+
+    /// Share of real rows in a batch.
+    fn real_ratio(&self) -> f64 {
+        match self.config.algo {
+            // The rollouts' first states are real.
+            Algo::Dhmbpo => 0.0,
+            _ => self.config.rollout.real_ratio.at(self.clock.now),
+        }
+    }
+
+    /// Updates of the agent that are due after the last turn, and of those the first that are of the critics alone.
+    fn updates_due(&self) -> [u64; 2] {
+        let Config { training, double_horizon: blocks, .. } = &self.config;
+        // Steps just taken after exploration ended.
+        let steps = self.clock.since(training.explore_steps);
+        let per_step = self.config.updates_per_step();
+        if self.config.algo != Algo::Dhmbpo {
+            return [steps * per_step, 0];
+        }
+        if steps == 0 || !self.clock.is_due(blocks.block) || self.counters.fits == 0 {
+            return [0, 0];
+        }
+        let times = if self.counters.fits == 1 { blocks.first_block } else { 1 };
+        [blocks.critic_updates + times * blocks.block * per_step, blocks.critic_updates]
+    }
+
+    /// Some updates of the agent; after the last one, what the clock says is due.
+    pub(super) fn update(&mut self, done: u64, records: &mut Vec<Record>) -> Result<Phase, RunError> {
+        let (env_step, real_ratio) = (self.clock.now, self.real_ratio());
+        let [total, of_critics] = self.updates_due();
+        let mut end = total.min(done + UPDATES_A_SLICE);
+        let blocks = (self.config.algo == Algo::Dhmbpo).then_some(&self.config.double_horizon);
+        if let Some(blocks) = blocks {
+            end = end.min(blocks.next_refill(done));
+        }
+        let Config { agent, seed, .. } = &self.config;
+        // A model that was never fitted is nothing to learn from.
+        let fitted = self.model.as_deref().filter(|_| self.counters.fits > 0);
+        let dynamics = fitted.map(|model| TaskDynamics { model, termination: &self.termination });
+        let streams = self.agent.noise_streams();
+        for update in done..end {
+            let counter = [*seed, self.agent.updates()];
+            let drawn = self.replay.draw(agent.batch, real_ratio, counter, streams);
+            let dynamics = dynamics.as_ref().map(|dynamics| dynamics as &dyn Dynamics);
+            let critic_only = update < of_critics;
+            self.agent.update(Update { batch: drawn.batch(), noise: drawn.noise(), dynamics, critic_only });
+            if update == done {
+                // A GPU begins with the first update while the host prepares the others. A failure shows at the next reading.
+                let _ = self.device.flush();
+            }
+        }
+        if end < total {
+            let refill = blocks.is_some_and(|blocks| blocks.refills_at(end));
+            return Ok(if refill { self.begin_rollouts(0, end) } else { Phase::Update(end) });
+        }
+        if done < end && (blocks.is_some() || self.clock.is_due(self.config.training.log_every)) {
+            records.push(self.training_record()?);
+        }
+        if self.clock.is_due(self.config.training.eval_every) || env_step == self.config.training.env_steps {
+            // An evaluation that was stopped is begun anew, from here.
+            return Ok(if self.evaluate_now(records)? { Phase::Act } else { Phase::Update(total) });
+        }
+        Ok(Phase::Act)
+    }
+}

@@ -1,0 +1,252 @@
+//! Normalisations of a panel over its features, and their backward forms: of sums before the activation, of hidden
+//! outputs, and of features to a norm of 1.
+
+use super::LANES;
+use super::layer::{Curve, IdentityCurve, ReluCurve, Row, SiluCurve, TanhCurve, row};
+use super::layout::{Activation, Layer};
+use super::simd::Simd;
+
+/// Added to the variance in layer normalisation.
+const NORM_EPS: f32 = 1e-5;
+
+/// The least norm that features are divided by.
+const LEAST_NORM: f32 = 1e-12;
+
+/// The mean over features; 1 / √(var + eps) goes to `inverse_std`.
+#[inline(always)]
+unsafe fn moments<S: Simd>(features: usize, eps: f32, x: *mut f32, inverse_std: *mut f32) -> Row {
+    let n = features as f32;
+    let (mut mean, mut variance) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+    unsafe {
+        for i in 0..features {
+            let x = row(x, i);
+            for j in 0..LANES {
+                mean[j] += x[j];
+            }
+        }
+        for mean in &mut mean {
+            *mean /= n;
+        }
+        for i in 0..features {
+            let x = row(x, i);
+            for j in 0..LANES {
+                let centred = x[j] - mean[j];
+                variance[j] = S::mul_add(centred, centred, variance[j]);
+            }
+        }
+        let inverse = row(inverse_std, 0);
+        for j in 0..LANES {
+            inverse[j] = 1.0 / (variance[j] / n + eps).sqrt();
+        }
+    }
+    mean
+}
+
+/// Layer normalisation of the sums at `z`, in place, then scale, shift and activation into `y`, which may be `z`.
+#[inline(always)]
+unsafe fn norm_forward<S: Simd, C: Curve>(
+    layer: &Layer,
+    parameters: *const f32,
+    z: *mut f32,
+    inverse_std: *mut f32,
+    y: *mut f32,
+    slope: *mut f32,
+) {
+    unsafe {
+        let mean = moments::<S>(layer.outputs, NORM_EPS, z, inverse_std);
+        let inverse = row(inverse_std, 0);
+        for i in 0..layer.outputs {
+            let (scale, shift) = (*parameters.add(layer.scale + i), *parameters.add(layer.shift + i));
+            let mut x = *row(z, i);
+            for j in 0..LANES {
+                x[j] = (x[j] - mean[j]) * inverse[j];
+            }
+            *row(z, i) = x;
+            if slope.is_null() {
+                for x in &mut x {
+                    *x = C::at::<S>(S::mul_add(*x, scale, shift)).0;
+                }
+            } else {
+                let slope = row(slope, i);
+                for j in 0..LANES {
+                    (x[j], slope[j]) = C::at::<S>(S::mul_add(x[j], scale, shift));
+                }
+            }
+            *row(y, i) = x;
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) unsafe fn norm<S: Simd>(
+    activation: Activation,
+    layer: &Layer,
+    parameters: *const f32,
+    [z, inverse_std, y, slope]: [*mut f32; 4],
+) {
+    unsafe {
+        match activation {
+            Activation::Silu => norm_forward::<S, SiluCurve>(layer, parameters, z, inverse_std, y, slope),
+            Activation::Relu => norm_forward::<S, ReluCurve>(layer, parameters, z, inverse_std, y, slope),
+            Activation::Tanh => norm_forward::<S, TanhCurve>(layer, parameters, z, inverse_std, y, slope),
+            Activation::Identity => norm_forward::<S, IdentityCurve>(layer, parameters, z, inverse_std, y, slope),
+        }
+    }
+}
+
+/// Through a normalisation with the normalised numbers z: gives `to(i, (s g − mean(s g) − z mean(z·s g)) / σ)` of every
+/// feature, where g is the gradient at s·z + shift.
+#[inline(always)]
+unsafe fn through<S: Simd>(
+    features: usize,
+    z: *mut f32,
+    inverse_std: *mut f32,
+    g: *mut f32,
+    scale: impl Fn(usize) -> f32,
+    mut to: impl FnMut(usize, Row),
+) {
+    let n = features as f32;
+    let (mut mean, mut along) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+    unsafe {
+        for i in 0..features {
+            let (g, z, scale) = (row(g, i), row(z, i), scale(i));
+            for j in 0..LANES {
+                let scaled = g[j] * scale;
+                mean[j] += scaled;
+                along[j] = S::mul_add(scaled, z[j], along[j]);
+            }
+        }
+        for j in 0..LANES {
+            mean[j] /= n;
+            along[j] /= n;
+        }
+        let inverse = row(inverse_std, 0);
+        for i in 0..features {
+            let (g, z, scale) = (row(g, i), row(z, i), scale(i));
+            let mut found = [0.0; LANES];
+            for j in 0..LANES {
+                found[j] = (g[j] * scale - mean[j] - z[j] * along[j]) * inverse[j];
+            }
+            to(i, found);
+        }
+    }
+}
+
+/// Layer normalisation back to the sums, from the gradient `g` before scale and shift.
+#[inline(always)]
+pub(super) unsafe fn norm_backward<S: Simd>(
+    layer: &Layer,
+    parameters: *const f32,
+    z: *mut f32,
+    inverse: *mut f32,
+    g: *mut f32,
+    to: *mut f32,
+) {
+    unsafe {
+        let scale = |i: usize| *parameters.add(layer.scale + i);
+        through::<S>(layer.outputs, z, inverse, g, scale, |i, found| *row(to, i) = found);
+    }
+}
+
+/// z ← (x − mean) / √(var + eps) over features; the two may be the same.
+#[inline(always)]
+pub(super) unsafe fn hidden_norm_forward<S: Simd>(
+    features: usize,
+    eps: f32,
+    x: *mut f32,
+    inverse_std: *mut f32,
+    z: *mut f32,
+) {
+    unsafe {
+        let mean = moments::<S>(features, eps, x, inverse_std);
+        let inverse = row(inverse_std, 0);
+        for i in 0..features {
+            let mut x = *row(x, i);
+            for j in 0..LANES {
+                x[j] = (x[j] - mean[j]) * inverse[j];
+            }
+            *row(z, i) = x;
+        }
+    }
+}
+
+/// The same back, from the gradient `g` at the normalised outputs, and times the activation's slope in place of it.
+#[inline(always)]
+pub(super) unsafe fn hidden_norm_backward<S: Simd>(
+    features: usize,
+    z: *mut f32,
+    inverse: *mut f32,
+    g: *mut f32,
+    slope: *mut f32,
+) {
+    unsafe {
+        through::<S>(
+            features,
+            z,
+            inverse,
+            g,
+            |_| 1.0,
+            |i, found| {
+                row(slope, i).iter_mut().zip(found).for_each(|(slope, found)| *slope *= found);
+            },
+        );
+    }
+}
+
+/// z ← x / max(‖x‖, 1e-12) over features; the two may be the same.
+#[inline(always)]
+pub(super) unsafe fn unit_forward<S: Simd>(features: usize, x: *mut f32, inverse_norm: *mut f32, z: *mut f32) {
+    let mut squares = [0.0_f32; LANES];
+    unsafe {
+        for i in 0..features {
+            let x = row(x, i);
+            for j in 0..LANES {
+                squares[j] = S::mul_add(x[j], x[j], squares[j]);
+            }
+        }
+        // Divided, not multiplied by the inverse: the one active unit of a row is then exactly 1.
+        let (mut norm, inverse) = (squares, row(inverse_norm, 0));
+        for j in 0..LANES {
+            norm[j] = squares[j].sqrt();
+            norm[j] = if norm[j] < LEAST_NORM { LEAST_NORM } else { norm[j] };
+            inverse[j] = 1.0 / norm[j];
+        }
+        for i in 0..features {
+            let mut x = *row(x, i);
+            for j in 0..LANES {
+                x[j] /= norm[j];
+            }
+            *row(z, i) = x;
+        }
+    }
+}
+
+/// With z = x / ‖x‖: the gradient at x is (g − z (g·z)) / ‖x‖, exactly 0 where one unit of a row is active; then times
+/// the activation's slope.
+#[inline(always)]
+pub(super) unsafe fn unit_backward<S: Simd>(
+    features: usize,
+    g: *mut f32,
+    z: *mut f32,
+    inverse: *mut f32,
+    slope: *mut f32,
+    to: *mut f32,
+) {
+    let mut dot = [0.0_f32; LANES];
+    unsafe {
+        for i in 0..features {
+            let (g, z) = (row(g, i), row(z, i));
+            for j in 0..LANES {
+                dot[j] = S::mul_add(g[j], z[j], dot[j]);
+            }
+        }
+        let inverse = row(inverse, 0);
+        for i in 0..features {
+            let (g, z, slope) = (row(g, i), row(z, i), *row(slope, i));
+            let to = row(to, i);
+            for j in 0..LANES {
+                to[j] = (g[j] - z[j] * dot[j]) * inverse[j] * slope[j];
+            }
+        }
+    }
+}
