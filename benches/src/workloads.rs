@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use burn::tensor::{Device, Tensor};
+use foresee_actor_critic::preparation::Experienced;
 use foresee_actor_critic::{
     Agent, BatchRef, Dhmbpo, DhmbpoConfig, Noise, Sac, SacConfig, StreamNoise, TensorBatch, Update,
 };
@@ -221,7 +222,7 @@ fn weights(widths: &[usize]) -> usize {
 pub fn dh_update(device: &Device, repeat: Repeat, critic_only: bool) -> anyhow::Result<Timing> {
     let config = DhmbpoConfig::default();
     let mut agent = Dhmbpo::new(&config, [OBS, ACT], 0, device);
-    agent.observe(&normals("observed", 1000, OBS));
+    agent.observe(Experienced { obs: &normals("observed", 1000, OBS), ..Experienced::default() });
     let ensemble = EnsembleConfig { members: 8, elites: 8, ..EnsembleConfig::default() };
     let config_of_model = ModelConfig { ensemble, loss: LossConfig::named("mle"), ..ModelConfig::default() };
     let loss = config_of_model.loss.choose(&loss::shipped())?.0;

@@ -14,6 +14,7 @@ use foresee_nn::{Dynamics, ValueHeads, ValueView};
 use crate::actor::Actor;
 use crate::batch::BatchRef;
 use crate::noise::Noise;
+use crate::preparation::Experienced;
 
 /// The inputs of one update.
 #[derive(Clone, Copy)]
@@ -26,6 +27,15 @@ pub struct Update<'a> {
     pub dynamics: Option<&'a dyn Dynamics>,
     /// True for an update of the critics and their targets alone: actor and temperature keep their values.
     pub critic_only: bool,
+}
+
+/// What an agent's values count: Σ γᵏ (r_k + α entropy_k), without the entropy of k = 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Counted {
+    /// Discount of a step's future, γ.
+    pub discount: f64,
+    /// Temperature α, reward units a nat; 0 where entropy counts nothing.
+    pub temperature: f64,
 }
 
 /// A learner of actions: its networks, their optimisers, and one update of them all.
@@ -52,21 +62,27 @@ pub trait Agent: Send {
     /// returns [`NoValues`](foresee_nn::NoValues).
     fn values(&self, heads: ValueHeads, through_policy: bool) -> Box<dyn ValueView + '_>;
 
+    /// What the values count, so that they can be held against the returns of real episodes; `None` for an agent whose values
+    /// are of another kind, or that has none.
+    fn counted(&self) -> Option<Counted> {
+        None
+    }
+
     /// Streams of standard normals `[B, A]` that an update may draw at every row of its batch, so that a device can fill
     /// them together with the batch. A hint: an update asks its [`Noise`] for whatever it wants.
     fn noise_streams(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Real observations of training that its running moments hold; `None` for an agent that keeps none.
+    /// Real transitions of training that its running statistics hold; `None` for an agent that keeps none.
     fn observed(&self) -> Option<u64> {
         None
     }
 
-    /// Takes real observations `[N, O]` of training into the running moments; from now on networks see observations
-    /// normalised by them.
-    fn observe(&mut self, obs: &[f32]) {
-        let _ = obs;
+    /// Takes real transitions of training into the running statistics; from now on networks see observations and rewards
+    /// scaled by them.
+    fn observe(&mut self, seen: Experienced<'_>) {
+        let _ = seen;
     }
 
     /// Forgets the moments of all optimisers.

@@ -27,11 +27,12 @@ pub mod noise;
 pub mod observations;
 mod panels;
 pub mod policy;
+pub mod preparation;
 mod temperature;
 pub mod values;
 
 pub use actor::Actor;
-pub use agent::{Agent, AgentFactory, AgentKinds, Update};
+pub use agent::{Agent, AgentFactory, AgentKinds, Counted, Update};
 pub use batch::{BatchRef, TensorBatch};
 pub use body::Body;
 pub use config::AgentConfig;

@@ -18,5 +18,9 @@ pub const VALUE_HIGH: &str = "train/value_high";
 pub const HORIZON_ALIVE: &str = "train/horizon_alive";
 /// Mean reward of the differentiable rollouts, reward units; higher is better; `dhmbpo`.
 pub const HORIZON_REWARD: &str = "train/horizon_reward";
+/// `train/horizon_gradient/K`: norm of the gradient of a rollout's soft return at the state that its step K ≥ 1 reaches,
+/// mean over the batch, reward units a deviation of an observation. It should neither vanish nor explode towards step 1;
+/// `dhmbpo`.
+pub const HORIZON_GRADIENT: &str = "train/horizon_gradient";
 /// Updates of the agent so far.
 pub const UPDATES: &str = "train/n_updates";

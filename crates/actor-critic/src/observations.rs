@@ -54,6 +54,14 @@ pub fn scaled<const D: usize>(scale: Option<&Arc<Scale>>, obs: Tensor<D>) -> Ten
     }
 }
 
+/// A gradient at observations `[B, O]` as one by their deviations, where there is a scale.
+#[must_use]
+pub fn in_deviations(scale: Option<&Arc<Scale>>, gradient: Tensor<2>) -> Tensor<2> {
+    let Some(scale) = scale else { return gradient };
+    let std = tensors::from_vec(scale.std.clone(), [1, scale.std.len()], &gradient.device());
+    gradient * std
+}
+
 /// Running moments of observations of `O` entries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunningMoments {
@@ -88,13 +96,22 @@ impl RunningMoments {
     /// Takes observations `[N, O]` in.
     pub fn observe(&mut self, obs: &[f32]) {
         for row in obs.chunks_exact(self.mean.len()) {
-            self.count += 1;
-            let n = self.prior + self.count as f64;
-            for ((mean, squares), &x) in self.mean.iter_mut().zip(&mut self.squares).zip(row) {
-                let apart = f64::from(x) - *mean;
-                *mean += apart / n;
-                *squares += apart * (f64::from(x) - *mean);
-            }
+            self.take(row.iter().map(|&x| f64::from(x)));
+        }
+    }
+
+    /// Takes one observation `[O]` in.
+    pub fn observe_exactly(&mut self, obs: &[f64]) {
+        self.take(obs.iter().copied());
+    }
+
+    fn take(&mut self, obs: impl Iterator<Item = f64>) {
+        self.count += 1;
+        let n = self.prior + self.count as f64;
+        for ((mean, squares), x) in self.mean.iter_mut().zip(&mut self.squares).zip(obs) {
+            let apart = x - *mean;
+            *mean += apart / n;
+            *squares += apart * (x - *mean);
         }
     }
 

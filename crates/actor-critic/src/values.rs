@@ -15,6 +15,7 @@ use foresee_nn::{Parameters, ValueHeads, ValueView};
 
 use crate::actor::Actor;
 use crate::critic::Critic;
+use crate::preparation::Preparation;
 
 mod host;
 
@@ -52,6 +53,27 @@ impl<'a> AgentValues<'a> {
                 ValueHeads::Target => vec![target],
             },
         )
+    }
+
+    /// The same of an agent whose critics see prepared observations and rewards: values of the task's own observations, in its
+    /// own reward units.
+    #[must_use]
+    pub fn prepared(
+        heads: ValueHeads,
+        actor: &'a dyn Actor,
+        critic: &'a Critic,
+        target: &'a Critic,
+        preparation: &Preparation,
+    ) -> Self {
+        if preparation.is_none() {
+            return Self::of(heads, actor, critic, target);
+        }
+        let (scale, unit) = (preparation.scale().map(|scale| &**scale), preparation.unit());
+        let critics = match heads {
+            ValueHeads::All => vec![critic, target],
+            ValueHeads::Target => vec![target],
+        };
+        Self::with(actor, critics.into_iter().map(|critic| Cow::Owned(critic.folded(scale, [unit, 0.0]))).collect())
     }
 
     /// Whether a derivative by the state includes what the policy's action does: dQ/ds = ∂Q/∂s + ∂Q/∂a ∂a/∂s.

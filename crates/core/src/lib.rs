@@ -8,10 +8,12 @@
 //! * [`termination`]: termination rules as data, for real and imagined states alike.
 //! * [`state`]: saved state as named arrays; what a checkpoint is made of.
 //! * [`kinds`]: open choices of a config, such as a loss by its name, with its own keys.
+//! * [`names`]: names of numbers that come one a channel or one a step.
 //! * [`explain`]: why a config cannot be read, in the words of its writer.
 
 pub mod explain;
 pub mod kinds;
+pub mod names;
 pub mod normal;
 pub mod state;
 pub mod stream;

@@ -21,6 +21,13 @@ pub const EVAL_LENGTH: &str = "eval/mean_ep_length";
 /// Episodes of the evaluation.
 pub const EVAL_EPISODES: &str = "eval/episodes";
 
+/// Mean value at states of the last ten real episodes under the agent, reward units.
+pub const VALUE_PREDICTED: &str = "train/value_predicted";
+/// Mean discounted soft return that followed those states, reward units.
+pub const VALUE_RETURNED: &str = "train/value_returned";
+/// Their difference: 0 is right, positive too hopeful.
+pub const VALUE_BIAS: &str = "train/value_bias";
+
 pub use foresee_actor_critic::metrics::*;
 pub use foresee_world_model::loss::vagram::GRADIENT_NORM as VALUE_GRADIENT_NORM;
 
@@ -34,6 +41,15 @@ pub const MODEL_HOLDOUT_MSE: &str = "model/holdout_mse";
 pub const MODEL_HOLDOUT_MSE_TASK: &str = "model/holdout_mse_task";
 /// The same over the distracting observation entries; nothing of the return depends on it.
 pub const MODEL_HOLDOUT_MSE_DISTRACTORS: &str = "model/holdout_mse_distractors";
+/// Share of the holdout's variance that the elites explain, mean over the channels that vary: 1 is perfect, 0 is no better
+/// than a constant. `model/explained_variance/obs_I` and `model/explained_variance/reward` are those of one channel, where there
+/// are at most 65.
+pub const MODEL_EXPLAINED: &str = "model/explained_variance";
+/// The least of the channels.
+pub const MODEL_LEAST_EXPLAINED: &str = "model/explained_variance_min";
+/// Squared error of the elites beside that of the forecast that nothing changes, mean over observation entries; 0 is perfect,
+/// 1 no better.
+pub const MODEL_AGAINST_NO_CHANGE: &str = "model/error_over_no_change";
 /// Gradient steps of the training call.
 pub const MODEL_STEPS: &str = "model/gradient_steps";
 /// Epochs of the training call.
@@ -44,6 +60,9 @@ pub const IMAGINED_HORIZON: &str = "imagination/horizon";
 pub const IMAGINED_REWARD: &str = "imagination/reward_mean";
 /// Share of this call's rollouts that terminated.
 pub const IMAGINED_TERMINATED: &str = "imagination/terminated_share";
+/// Share of this call's imagined states with an entry below or above that of every real state; 0 is inside the data. Only where
+/// they are in host memory.
+pub const IMAGINED_OUTSIDE: &str = "imagination/outside_share";
 /// Rows in the imagined buffer.
 pub const IMAGINED_ROWS: &str = "imagination/buffer_rows";
 /// Share of real rows in a batch.

@@ -144,8 +144,8 @@ impl WorldModel for Hidden {
         self.0.begin_fit(rows, request);
     }
 
-    fn advance_fit(&mut self, view: &dyn ValueView, by_channel: bool) -> Result<Option<FitReport>, Diverged> {
-        self.0.advance_fit(view, by_channel)
+    fn advance_fit(&mut self, view: &dyn ValueView) -> Result<Option<FitReport>, Diverged> {
+        self.0.advance_fit(view)
     }
 
     fn save_fit(&self) -> State {

@@ -131,6 +131,23 @@ pub enum Head {
     Deterministic,
 }
 
+/// What a network's outputs say of the next observation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Predicted {
+    /// next_obs − obs: an error of the network is an error of what happens in one step.
+    #[default]
+    Change,
+    /// next_obs.
+    NextObs,
+}
+
+impl Predicted {
+    fn is_change(&self) -> bool {
+        *self == Self::Change
+    }
+}
+
 /// `[model.ensemble]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -145,12 +162,26 @@ pub struct EnsembleConfig {
     /// transitions: entries of different scale count alike, in the loss and in the holdout score.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub normalize_targets: bool,
+    /// Which numbers a network predicts, beside the reward: `change` (next_obs − obs) or `next_obs`, the next observation itself.
+    #[serde(skip_serializing_if = "Predicted::is_change")]
+    pub predict: Predicted,
+    /// Layer normalisation of the hidden activations, without learned scale and shift; ε is 1 in the first layer, 0.1 in the
+    /// second, 0.01 in all that follow (4kubo/erl_lib).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub layer_norm: bool,
 }
 
 impl Default for EnsembleConfig {
     /// PETS and MBPO.
     fn default() -> Self {
-        Self { members: 7, elites: 5, hidden: vec![200; 4], normalize_targets: false }
+        Self {
+            members: 7,
+            elites: 5,
+            hidden: vec![200; 4],
+            normalize_targets: false,
+            predict: Predicted::Change,
+            layer_norm: false,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The ensemble: `E` networks that predict (next_obs − obs, reward), reward last, from (obs, action).
+//! The ensemble: `E` networks that predict (next_obs − obs, reward), or (next_obs, reward), reward last, from (obs, action).
 //!
 //! With a Gaussian head a member also predicts a log-variance, softly clamped between learned bounds that all members
 //! share ([`prediction`](crate::prediction)).
@@ -8,7 +8,7 @@ use foresee_core::stream::below;
 use foresee_core::{State, StateError, Stream};
 use foresee_nn::{Activation, Init, Mlp, Parameters, Shape, StepDraws, tensors};
 
-use crate::config::{EnsembleConfig, Head};
+use crate::config::{EnsembleConfig, Head, Predicted};
 use crate::normalizer::Normalizer;
 pub use crate::prediction::{Bounds, ModelStep, Prediction, predict};
 
@@ -27,6 +27,8 @@ pub struct Ensemble {
     pub normalizer: Normalizer,
     /// Members that imagine, best first.
     pub elites: Vec<usize>,
+    /// What the outputs say of the next observation.
+    predicted: Predicted,
     obs_dim: usize,
 }
 
@@ -49,7 +51,7 @@ impl Ensemble {
             activation: Activation::Silu,
             layer_norm: false,
             normalized_features: false,
-            hidden_norms: vec![],
+            hidden_norms: if config.layer_norm { vec![0, -1, -2] } else { vec![] },
         };
         let [min, max] = [MIN_LOGVAR, MAX_LOGVAR].map(|bound| vec![bound; channels]);
         Self {
@@ -57,6 +59,7 @@ impl Ensemble {
             bounds: (head == Head::Gaussian).then(|| Bounds::new(&min, &max, device)),
             normalizer: Normalizer::identity(obs_dim + action_dim),
             elites: (0..config.elites).collect(),
+            predicted: config.predict,
             obs_dim,
         }
     }
@@ -65,6 +68,12 @@ impl Ensemble {
     #[must_use]
     pub fn members(&self) -> usize {
         self.net.members()
+    }
+
+    /// What the outputs say of the next observation.
+    #[must_use]
+    pub fn predicted(&self) -> Predicted {
+        self.predicted
     }
 
     /// Observation entries, `O`.
@@ -79,7 +88,7 @@ impl Ensemble {
         predict(&self.net, self.bounds.as_ref(), inputs, self.obs_dim + 1)
     }
 
-    /// The ensemble that predicts (next_obs − obs, reward) themselves, of one that predicts them normalised: the map enters the
+    /// The ensemble that predicts its targets themselves, of one that predicts them normalised: the map enters the
     /// last layer, the log-variance and its bounds.
     #[must_use]
     pub fn in_units_of(&self, targets: &Normalizer) -> Self {
@@ -112,13 +121,17 @@ impl Ensemble {
     pub fn step(&self, obs: Tensor<2>, action: Tensor<2>, draws: &StepDraws) -> ModelStep {
         let members: Vec<usize> = draws.words.iter().map(|&word| self.elites[below(word, self.elites.len())]).collect();
         let Prediction { mean, logvar } = self.predict_rows(obs.clone(), action, &members);
-        let mut change: Tensor<2> = mean.squeeze_dim(0);
+        let mut outcome: Tensor<2> = mean.squeeze_dim(0);
         if let Some(logvar) = logvar {
-            change = change + logvar.squeeze_dim::<2>(0).mul_scalar(0.5).exp() * draws.noise.clone();
+            outcome = outcome + logvar.squeeze_dim::<2>(0).mul_scalar(0.5).exp() * draws.noise.clone();
         }
+        let of_obs = outcome.clone().narrow(1, 0, self.obs_dim);
         ModelStep {
-            next_obs: obs + change.clone().narrow(1, 0, self.obs_dim),
-            reward: change.narrow(1, self.obs_dim, 1).squeeze_dim(1),
+            next_obs: match self.predicted {
+                Predicted::Change => obs + of_obs,
+                Predicted::NextObs => of_obs,
+            },
+            reward: outcome.narrow(1, self.obs_dim, 1).squeeze_dim(1),
         }
     }
 

@@ -10,7 +10,7 @@ use foresee_core::Batch;
 use foresee_nn::{ValueView, tensors};
 
 use crate::DeviceTransitions;
-use crate::config::ModelConfig;
+use crate::config::{EnsembleConfig, ModelConfig, Predicted};
 use crate::fit_tensors::{Company, FitTensors};
 use crate::loss::{CallRows, ModelLoss, Needs, RowTerms};
 use crate::normalizer::Normalizer;
@@ -71,6 +71,8 @@ pub(crate) struct FitData {
     pub(crate) store: Store,
     /// Numbers about the call that are reported with the fit.
     pub(crate) diagnostics: Vec<(&'static str, f64)>,
+    /// Mean square over the holdout of every entry's change and of the reward, in the targets' units, `[O + 1]`.
+    pub(crate) of_no_change: Vec<f64>,
 }
 
 /// Where the rows are, for the form in which steps are taken.
@@ -89,12 +91,13 @@ pub(crate) struct HostRows {
     rows: usize,
     /// Normalised model inputs, `[rows, O + A]`.
     pub(crate) inputs: Vec<f32>,
-    /// (next_obs − obs, reward), normalised or not, `[rows, O + 1]`.
+    /// What predictions are compared with, normalised or not, `[rows, O + 1]`.
     pub(crate) targets: Vec<f32>,
     /// The terms as the loss's panel form reads them.
     pub(crate) terms: RowTerms,
-    /// Observations `[rows, O]`, for a loss that needs predicted states.
-    pub(crate) obs: Option<Vec<f32>>,
+    /// What a predicted state is added to, `[rows, O]`: observations, or zeros where next observations themselves are predicted;
+    /// for a loss that needs predicted states.
+    pub(crate) base: Option<Vec<f32>>,
     /// A factor on each row's loss, `[rows]`.
     pub(crate) row_weights: Option<Vec<f32>>,
     pub(crate) add_mse: bool,
@@ -141,6 +144,12 @@ impl FitData {
         let (given, heads) = (terms.rows(), terms.heads());
         assert!(heads == 0 || given == n, "{loss:?} gave terms for {given} rows of {n}");
         let diagnostics = loss.diagnostics(&terms);
+        let predicted = config.ensemble.predict;
+        let targets = normalized_targets(batch, predicted, of_targets);
+        let base = match predicted {
+            Predicted::Change => &batch.obs,
+            Predicted::NextObs => &vec![0.0; batch.obs.len()],
+        };
         let add_mse = loss.is_value_aware() && call.learning_step < config.loss.add_mse_until;
         let store = if in_tensors {
             let terms = loss.reduced_terms(terms);
@@ -153,10 +162,10 @@ impl FitData {
                 of_targets,
             };
             Store::Tensors(if let Some(all) = on_device {
-                FitTensors::mirrored(all, of_inputs, n, &with, device)
+                FitTensors::mirrored(all, predicted, of_inputs, n, &with, device)
             } else {
                 of_inputs.apply_rows(&mut inputs);
-                FitTensors::sent([&inputs, &normalized_targets(batch, of_targets), &batch.obs], n, &with, device)
+                FitTensors::sent([&inputs, &targets, base], n, &with, device)
             })
         } else {
             of_inputs.apply_rows(&mut inputs);
@@ -164,15 +173,16 @@ impl FitData {
             Store::Host(HostRows {
                 rows: n,
                 inputs,
-                targets: normalized_targets(batch, of_targets),
+                targets,
                 terms: panel.terms(terms),
-                obs: (loss.needs() == Needs::PredictedStates).then(|| batch.obs.clone()),
+                base: (loss.needs() == Needs::PredictedStates).then(|| base.clone()),
                 row_weights: weights.map(<[f32]>::to_vec),
                 add_mse,
                 of_targets: of_targets.cloned(),
             })
         };
-        Self { split, store, diagnostics }
+        let of_no_change = mean_squares_of_change(batch, &split.holdout, of_targets);
+        Self { split, store, diagnostics, of_no_change }
     }
 
     /// Inputs `[1, B, O + A]` and targets `[1, B, O + 1]` of a part of the holdout.
@@ -192,20 +202,43 @@ impl FitData {
 }
 
 /// The normaliser of the rows' inputs and, if asked for, that of their targets.
-pub(crate) fn normalizers(rows: &Batch, of_targets: bool) -> (Normalizer, Option<Normalizer>) {
-    let (inputs, targets) = (raw_inputs(rows), of_targets.then(|| targets(rows)));
+pub(crate) fn normalizers(rows: &Batch, config: &EnsembleConfig) -> (Normalizer, Option<Normalizer>) {
+    let targets = config.normalize_targets.then(|| targets(rows, config.predict));
+    let inputs = raw_inputs(rows);
     let width = |all: &[f32]| all.len() / rows.rows;
     let of_targets = targets.map(|targets| Normalizer::of_any_unit(&targets, width(&targets)));
     (Normalizer::from_rows(&inputs, width(&inputs)), of_targets)
 }
 
 /// The targets as predictions are compared with them, `[rows, O + 1]`.
-fn normalized_targets(rows: &Batch, normalizer: Option<&Normalizer>) -> Vec<f32> {
-    let mut targets = targets(rows);
+fn normalized_targets(rows: &Batch, predicted: Predicted, normalizer: Option<&Normalizer>) -> Vec<f32> {
+    let mut targets = targets(rows, predicted);
     if let Some(normalizer) = normalizer {
         normalizer.apply_rows(&mut targets);
     }
     targets
+}
+
+/// Mean square over the holdout of every entry's change and of the reward, in units of the targets' deviations, `[O + 1]`: the
+/// errors of the forecast that nothing changes, and that there is no reward.
+fn mean_squares_of_change(rows: &Batch, holdout: &[u32], of_targets: Option<&Normalizer>) -> Vec<f64> {
+    let obs_dim = rows.obs.len() / rows.rows;
+    let mut squares = vec![0.0; obs_dim + 1];
+    for &row in holdout {
+        let row = row as usize;
+        let of_row = |all: &'_ [f32]| -> Vec<f64> {
+            all[row * obs_dim..(row + 1) * obs_dim].iter().map(|&x| f64::from(x)).collect()
+        };
+        let changes = of_row(&rows.next_obs).into_iter().zip(of_row(&rows.obs)).map(|(next, obs)| next - obs);
+        for (square, x) in squares.iter_mut().zip(changes.chain([f64::from(rows.reward[row])])) {
+            *square += x * x;
+        }
+    }
+    for (c, square) in squares.iter_mut().enumerate() {
+        let std = of_targets.map_or(1.0, |of_targets| f64::from(of_targets.moments()[1][c]));
+        *square /= holdout.len() as f64 * std * std;
+    }
+    squares
 }
 
 /// (obs, action) of every row, `[rows, O + A]`, not normalised.
@@ -215,13 +248,16 @@ fn raw_inputs(rows: &Batch) -> Vec<f32> {
     pairs.flat_map(|(obs, action)| obs.iter().chain(action).copied()).collect()
 }
 
-/// (next_obs − obs, reward) of every row, `[rows, O + 1]`.
-fn targets(rows: &Batch) -> Vec<f32> {
+/// (next_obs − obs, reward) or (next_obs, reward) of every row, `[rows, O + 1]`.
+fn targets(rows: &Batch, predicted: Predicted) -> Vec<f32> {
     let obs_dim = rows.obs.len() / rows.rows;
     let mut targets = Vec::with_capacity(rows.rows * (obs_dim + 1));
     let steps = rows.obs.chunks_exact(obs_dim).zip(rows.next_obs.chunks_exact(obs_dim)).zip(&rows.reward);
     for ((obs, next), &reward) in steps {
-        targets.extend(next.iter().zip(obs).map(|(next, obs)| next - obs));
+        match predicted {
+            Predicted::Change => targets.extend(next.iter().zip(obs).map(|(next, obs)| next - obs)),
+            Predicted::NextObs => targets.extend(next),
+        }
         targets.push(reward);
     }
     targets

@@ -8,6 +8,7 @@ use burn::tensor::{Device, Int, Tensor};
 use foresee_nn::{ValueView, tensors};
 
 use crate::DeviceTransitions;
+use crate::config::Predicted;
 use crate::gather::{gather, gather_heads, numbers};
 use crate::loss::{Extras, LossInput, Needs, RowTerms};
 use crate::normalizer::Normalizer;
@@ -19,12 +20,12 @@ use crate::split::Split;
 pub(crate) struct FitTensors {
     /// Normalised model inputs, `[rows, O + A]`.
     inputs: Tensor<2>,
-    /// (next_obs − obs, reward), `[rows, O + 1]`.
+    /// What predictions are compared with, `[rows, O + 1]`.
     targets: Tensor<2>,
     /// The loss's terms, `[N, rows, K]`.
     terms: Option<Tensor<3>>,
-    /// Observations `[rows, O]`, for a loss that needs predicted states.
-    obs: Option<Tensor<2>>,
+    /// What a predicted state is added to, `[rows, O]`, for a loss that needs predicted states.
+    base: Option<Tensor<2>>,
     /// `[rows, 1]`
     row_weights: Option<Tensor<2>>,
     holdout: Tensor<1, Int>,
@@ -45,16 +46,17 @@ pub(crate) struct Company<'a> {
 }
 
 impl FitTensors {
-    /// From rows in host memory: normalised inputs `[rows, O + A]`, targets `[rows, O + 1]` as they are compared, observations
-    /// `[rows, O]`.
-    pub(crate) fn sent([inputs, targets, obs]: [&[f32]; 3], rows: usize, with: &Company<'_>, device: &Device) -> Self {
+    /// From rows in host memory: normalised inputs `[rows, O + A]`, targets `[rows, O + 1]` as they are compared, and what a
+    /// predicted state is added to, `[rows, O]`.
+    pub(crate) fn sent([inputs, targets, base]: [&[f32]; 3], rows: usize, with: &Company<'_>, device: &Device) -> Self {
         let send = |all: &[f32]| tensors::from_vec(all.to_vec(), [rows, all.len() / rows], device);
-        Self::with(send(inputs), send(targets), || send(obs), with, device)
+        Self::with(send(inputs), send(targets), || send(base), with, device)
     }
 
     /// From `rows` transitions that are on the device.
     pub(crate) fn mirrored(
         all: DeviceTransitions<'_>,
+        predicted: Predicted,
         normalizer: &Normalizer,
         rows: usize,
         with: &Company<'_>,
@@ -64,18 +66,22 @@ impl FitTensors {
         let reward = all.reward.clone().narrow(0, 0, rows).unsqueeze_dim(1);
         let [mean, std] = normalizer.moments().map(|all| tensors::from_vec(all.to_vec(), [1, all.len()], device));
         let inputs = (Tensor::cat(vec![obs.clone(), action], 1) - mean) / std;
-        let mut targets = Tensor::cat(vec![next_obs - obs.clone(), reward], 1);
+        let base = match predicted {
+            Predicted::Change => obs,
+            Predicted::NextObs => obs.zeros_like(),
+        };
+        let mut targets = Tensor::cat(vec![next_obs - base.clone(), reward], 1);
         if let Some(normalizer) = with.of_targets {
             let [mean, std] = normalizer.moments().map(|all| tensors::from_vec(all.to_vec(), [1, all.len()], device));
             targets = (targets - mean) / std;
         }
-        Self::with(inputs, targets, || obs, with, device)
+        Self::with(inputs, targets, || base, with, device)
     }
 
     fn with(
         inputs: Tensor<2>,
         targets: Tensor<2>,
-        obs: impl FnOnce() -> Tensor<2>,
+        base: impl FnOnce() -> Tensor<2>,
         with: &Company<'_>,
         device: &Device,
     ) -> Self {
@@ -84,7 +90,7 @@ impl FitTensors {
             inputs,
             targets,
             terms: (!with.terms.is_empty()).then(|| with.terms.tensor(device)),
-            obs: (with.needs == Needs::PredictedStates).then(obs),
+            base: (with.needs == Needs::PredictedStates).then(base),
             row_weights: with.row_weights.map(column),
             holdout: numbers(&with.split.holdout, device),
             add_mse: with.add_mse,
@@ -118,7 +124,7 @@ impl FitTensors {
             prediction: predict(inputs),
             target,
             terms: self.terms.as_ref().map(|all| gather_heads(all, rows)),
-            obs: self.obs.as_ref().map(|all| gather(all, rows)),
+            base: self.base.as_ref().map(|all| gather(all, rows)),
             view,
         };
         let row_weights = self.row_weights.as_ref().map(|all| gather(all, rows).squeeze_dim(2));

@@ -36,5 +36,5 @@ pub use fit_data::TrainingRows;
 pub use loss::{DeviceTransitions, LossKinds, ModelLoss};
 pub use model::{FitRequest, ModelFactory, ModelKinds, ModelRequest, WorldModel};
 pub use prediction::{ModelStep, Prediction};
-pub use trainer::{Diverged, Fit, FitReport, Trainer};
+pub use trainer::{ChannelError, Diverged, Fit, FitReport, Trainer};
 pub use uncertainty::Measure;

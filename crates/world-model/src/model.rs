@@ -36,12 +36,11 @@ pub trait WorldModel: Send {
     /// Begins a training call on all real rows.
     fn begin_fit(&mut self, rows: TrainingRows<'_>, request: FitRequest<'_>);
 
-    /// One slice of the training call, of a second at most; a report once it is over. `by_channel` asks for the holdout
-    /// error of every channel in that report.
+    /// One slice of the training call, of a second at most; a report once it is over.
     ///
     /// # Errors
     /// If training diverged.
-    fn advance_fit(&mut self, view: &dyn ValueView, by_channel: bool) -> Result<Option<FitReport>, Diverged>;
+    fn advance_fit(&mut self, view: &dyn ValueView) -> Result<Option<FitReport>, Diverged>;
 
     /// Where the training call stands, as arrays; what it derives from rows and agent is derived again.
     fn save_fit(&self) -> State;
@@ -130,17 +129,13 @@ impl WorldModel for Trainer {
         self.under_way = Some(Box::new(self.begin(rows, view, call, learning_step)));
     }
 
-    fn advance_fit(&mut self, view: &dyn ValueView, by_channel: bool) -> Result<Option<FitReport>, Diverged> {
+    fn advance_fit(&mut self, view: &dyn ValueView) -> Result<Option<FitReport>, Diverged> {
         let mut fit = self.under_way.take().expect("a fit under way");
         let report = self.advance(&mut fit, view)?;
-        let Some(mut report) = report else {
+        if report.is_none() {
             self.under_way = Some(fit);
-            return Ok(None);
-        };
-        if by_channel {
-            report.holdout_mse_by_channel = self.holdout_mse_by_channel(&fit);
         }
-        Ok(Some(report))
+        Ok(report)
     }
 
     fn save_fit(&self) -> State {

@@ -1,8 +1,10 @@
 //! One imagined step of the ensemble on panels of rows in host memory, forward and back to observations and actions.
 //!
 //! With x = (s, a) normalised, (mean, raw) = net(x), lv = clamp(raw) and noise ε:
-//! (s' − s, r) = mean + exp(lv / 2) ε. Its way back, with g the loss's gradient at (s', r):
-//! ∂L/∂mean = g; ∂L/∂raw = g ε exp(lv / 2) / 2 · ∂lv/∂raw; through the net to x; ∂L/∂s = g over the state + ∂L/∂x / std.
+//! (s' − s, r) = mean + exp(lv / 2) ε, or (s', r) where the model predicts s' itself. Its way back, with g the loss's gradient at
+//! (s', r):
+//! ∂L/∂mean = g; ∂L/∂raw = g ε exp(lv / 2) / 2 · ∂lv/∂raw; through the net to x; ∂L/∂s = g over the state + ∂L/∂x / std, without
+//! g where the model predicts s'.
 //!
 //! [`Ensemble::step`] is the specification.
 
@@ -13,6 +15,7 @@ use foresee_nn::dynamics::Lanes;
 use foresee_nn::host::Numbers;
 use foresee_nn::{PanelDynamics, PanelStep, Parameters};
 
+use crate::config::Predicted;
 use crate::ensemble::Ensemble;
 use crate::loss::panel::softplus_and_slope;
 
@@ -60,7 +63,10 @@ impl PanelDynamics for EnsemblePanels<'_> {
         step.tape.resize(rows);
         self.ensemble.normalizer.apply_panel([obs, action], step.tape.input_mut(0));
         step.tape.forward(self.member(step.member));
-        simd::dispatch(Outcome { obs, bounds: self.bounds.as_ref().map(Numbers::get), noise, step });
+        simd::dispatch(Outcome { bounds: self.bounds.as_ref().map(Numbers::get), noise, step });
+        if self.ensemble.predicted() == Predicted::Change {
+            step.next_obs.iter_mut().zip(obs).for_each(|(change, x)| *change += x);
+        }
     }
 
     fn back(
@@ -88,7 +94,10 @@ impl PanelDynamics for EnsemblePanels<'_> {
         let scaled = |to: &mut [f32], from: &[f32], std: f32| {
             to.iter_mut().zip(from).for_each(|(to, from)| *to += from / std);
         };
-        by_obs.copy_from_slice(by_next);
+        match self.ensemble.predicted() {
+            Predicted::Change => by_obs.copy_from_slice(by_next),
+            Predicted::NextObs => by_obs.fill(0.0),
+        }
         by_action.fill(0.0);
         let columns = by_obs.chunks_exact_mut(LANES).chain(by_action.chunks_exact_mut(LANES));
         let found = of_obs.chunks_exact(LANES).chain(of_action.chunks_exact(LANES));
@@ -98,9 +107,8 @@ impl PanelDynamics for EnsemblePanels<'_> {
     }
 }
 
-/// The network's output to the next observation and the reward, and ∂(change)/∂raw into what is kept.
+/// The network's output to what it says of the next observation and to the reward, and their ∂/∂raw into what is kept.
 struct Outcome<'a> {
-    obs: &'a [f32],
     bounds: Option<&'a [f32]>,
     noise: &'a [f32],
     step: &'a mut PanelStep,
@@ -111,9 +119,9 @@ impl Task for Outcome<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let Self { obs, bounds, noise, step: PanelStep { tape, next_obs, reward, kept, .. } } = self;
+        let Self { bounds, noise, step: PanelStep { tape, next_obs, reward, kept, .. } } = self;
         let output = tape.output(0);
-        let channels = obs.len() / LANES + 1;
+        let channels = next_obs.len() / LANES + 1;
         for c in 0..channels {
             let mean = &output[c * LANES..][..LANES];
             let mut change = [0.0; LANES];
@@ -133,6 +141,5 @@ impl Task for Outcome<'_> {
             let to = if c + 1 == channels { &mut reward[..] } else { &mut next_obs[c * LANES..][..LANES] };
             to.copy_from_slice(&change);
         }
-        next_obs.iter_mut().zip(obs).for_each(|(change, x)| *change += x);
     }
 }

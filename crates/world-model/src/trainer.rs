@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor};
 use foresee_nn::host;
-use foresee_nn::{Adam, AdamConfig, Mlp, NoValues, Parameters, ValueView, tensors};
+use foresee_nn::{Adam, AdamConfig, Mlp, Parameters, ValueView, tensors};
 
 mod report;
 mod saved;
@@ -20,15 +20,14 @@ mod steps;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use report::{Diverged, FitReport, TrainLoss};
+pub use report::{ChannelError, Diverged, FitReport, TrainLoss};
 
 use crate::config::{ModelConfig, Snapshot};
 use crate::early_stopping::EarlyStopping;
 use crate::ensemble::{Bounds, Ensemble, predict};
 use crate::fit_data::{Call, FitData, HostRows, Store, TrainingRows, normalizers};
 use crate::fit_tensors::{EpochRows, FitTensors};
-use crate::loss::mse::Mse;
-use crate::loss::{self, LossInput, ModelLoss};
+use crate::loss::{self, ModelLoss};
 use crate::normalizer::Normalizer;
 use steps::{Compared, HostSteps};
 
@@ -137,7 +136,7 @@ impl Trainer {
         learning_step: u64,
     ) -> Fit {
         let rows = rows.into();
-        let (of_inputs, of_targets) = normalizers(rows.batch(), self.config.ensemble.normalize_targets);
+        let (of_inputs, of_targets) = normalizers(rows.batch(), &self.config.ensemble);
         let of_call = self.call(view, call, learning_step);
         let data = FitData::new(&of_call, rows, &of_inputs, of_targets.as_ref());
         self.ensemble.normalizer = of_inputs;
@@ -268,18 +267,6 @@ impl Trainer {
         }
     }
 
-    /// Every member's mean squared error on the holdout, every row counted once, `[E]`.
-    fn holdout_mse(&self, data: &FitData) -> Vec<f64> {
-        match &data.store {
-            Store::Host(rows) => self.mean_over(data, steps::squares(&self.ensemble, rows, &data.split.holdout)),
-            Store::Tensors(tensors) => self.mean_in_tensors(data, tensors, |rows| {
-                let (inputs, target) = tensors.gather(rows);
-                let prediction = self.ensemble.predict(inputs);
-                Mse {}.per_row(&LossInput { prediction, target, terms: None, obs: None, view: &NoValues })
-            }),
-        }
-    }
-
     /// Every member's mean of a function of replay rows over the holdout, `[E]`, in tensor operations. From a device it is
     /// read back once.
     fn mean_in_tensors(
@@ -336,7 +323,8 @@ impl Trainer {
         };
         self.imagining = self.in_own_units();
         let holdout_score = mean_over_elites(fit.stopping.best());
-        let holdout_mse = mean_over_elites(&self.holdout_mse(&fit.data));
+        let channels = self.channel_errors(&fit.data);
+        let holdout_mse = channels.iter().map(|channel| channel.mse).sum::<f64>() / channels.len() as f64;
         let bounds = self.ensemble.bounds.as_ref().map(Parameters::save).unwrap_or_default();
         let sound = bounds.iter().all(|(_, bound)| bound.is_finite());
         if !(holdout_score.is_finite() && holdout_mse.is_finite() && sound) {
@@ -349,7 +337,7 @@ impl Trainer {
             holdout_score,
             holdout_mse,
             diagnostics: fit.data.diagnostics.clone(),
-            holdout_mse_by_channel: Vec::new(),
+            channels,
         })
     }
 

@@ -90,7 +90,7 @@ fn the_holdout_score_of_a_likelihood_is_the_squared_error_of_the_fixtures() {
     let shared = |value: &Value| tensor::<3>(value).narrow(0, 0, 1);
     let prediction = ensemble(&file, Head::Gaussian).predict(shared(&file["normalizer"]["normalized_model_in"]));
     let target = shared(&file["target"]);
-    let input = LossInput { prediction, target, terms: None, obs: None, view: &NoValues };
+    let input = LossInput { prediction, target, terms: None, base: None, view: &NoValues };
     let scores = loss::score_per_row(&Mle {}, &input, &Extras::default()).mean_dim(1);
     assert_tensor("eval_score_mse", scores, &file["losses"]["eval_score_mse"]["per_member"]);
 }

@@ -6,7 +6,7 @@ use foresee_core::stream::below;
 use foresee_nn::cpu::scalar;
 use foresee_nn::host::Numbers;
 use foresee_nn::{Parameters, StepDraws, tensors};
-use foresee_world_model::config::EnsembleConfig;
+use foresee_world_model::config::{EnsembleConfig, Predicted};
 use foresee_world_model::normalizer::Normalizer;
 use foresee_world_model::{Ensemble, Head, ModelStep};
 
@@ -22,8 +22,17 @@ fn rows(values: Vec<f32>, columns: usize) -> Tensor<2> {
     tensors::from_vec(values, [ROWS, columns], &Device::flex())
 }
 
-fn ensemble(head: Head) -> Ensemble {
-    let config = EnsembleConfig { members: 5, elites: 3, hidden: vec![9, 7], ..EnsembleConfig::default() };
+/// Heads, and what is predicted of the next observation by plain layers or by normalised ones.
+const KINDS: [(Head, Predicted, bool); 4] = [
+    (Head::Deterministic, Predicted::Change, false),
+    (Head::Gaussian, Predicted::Change, true),
+    (Head::Deterministic, Predicted::NextObs, true),
+    (Head::Gaussian, Predicted::NextObs, false),
+];
+
+fn ensemble((head, predict, layer_norm): (Head, Predicted, bool)) -> Ensemble {
+    let hidden = vec![9, 7];
+    let config = EnsembleConfig { members: 5, elites: 3, hidden, predict, layer_norm, ..EnsembleConfig::default() };
     let mut ensemble = Ensemble::new(&config, head, [OBS, ACT], 8, &Device::flex());
     ensemble.elites = vec![4, 0, 3];
     let data: Vec<f32> = Stream::new(8, "data").normals(0, 40, OBS + ACT).iter().map(|x| 1.5 * x - 0.2).collect();
@@ -56,14 +65,16 @@ fn reference(ensemble: &Ensemble, member: usize, obs: &[f64], action: &[f64], no
             out[c] += (0.5 * logvar).exp() * f64::from(noise[c]);
         }
     }
-    out.iter_mut().zip(obs).for_each(|(change, x)| *change += x);
+    if ensemble.predicted() == Predicted::Change {
+        out.iter_mut().zip(obs).for_each(|(change, x)| *change += x);
+    }
     out
 }
 
 #[test]
 fn a_step_under_given_actions_is_that_of_each_rows_own_member_with_its_own_noise() {
-    for head in [Head::Deterministic, Head::Gaussian] {
-        let ensemble = ensemble(head);
+    for kind in KINDS {
+        let ensemble = ensemble(kind);
         let (obs, action, draws) = (draw("obs", OBS), draw("action", ACT), draws(&ensemble));
         let noise = tensors::to_vec(draws.noise.clone());
         let ModelStep { next_obs, reward } = ensemble.step(rows(obs.clone(), OBS), rows(action.clone(), ACT), &draws);
@@ -81,7 +92,7 @@ fn a_step_under_given_actions_is_that_of_each_rows_own_member_with_its_own_noise
             let got = next_obs[row * OBS..][..OBS].iter().chain([&reward[row]]);
             for (got, want) in got.zip(want) {
                 let apart = (f64::from(*got) - want).abs();
-                assert!(apart <= 1e-5 * (1.0 + want.abs()), "{head:?}, row {row}: {got}, expected {want}");
+                assert!(apart <= 1e-5 * (1.0 + want.abs()), "{kind:?}, row {row}: {got}, expected {want}");
             }
         }
         assert_eq!(seen.len(), 3, "every elite imagines");
@@ -91,8 +102,8 @@ fn a_step_under_given_actions_is_that_of_each_rows_own_member_with_its_own_noise
 /// The derivative of Σ_d c_d next_obs_d + reward by every observation and action entry.
 #[test]
 fn a_step_is_differentiable_in_observations_and_actions() {
-    for head in [Head::Deterministic, Head::Gaussian] {
-        let ensemble = ensemble(head);
+    for kind in KINDS {
+        let ensemble = ensemble(kind);
         let (obs, action, draws) = (draw("obs", OBS), draw("action", ACT), draws(&ensemble));
         let noise = tensors::to_vec(draws.noise.clone());
         let of = [0.3, -1.2, 0.7];
@@ -120,7 +131,7 @@ fn a_step_is_differentiable_in_observations_and_actions() {
                 let apart = (f64::from(got) - want).abs();
                 assert!(
                     apart <= 1e-4 * (1.0 + want.abs()),
-                    "{head:?}, row {row}, entry {moved}: {got}, expected {want}"
+                    "{kind:?}, row {row}, entry {moved}: {got}, expected {want}"
                 );
             }
         }

@@ -102,7 +102,7 @@ fn the_holdout_error_by_channel_tells_what_is_learnt_from_what_is_not_and_its_me
                 break report;
             }
         };
-        let errors = trainer.holdout_mse_by_channel(&fit);
+        let errors: Vec<f64> = report.channels.iter().map(|channel| channel.mse).collect();
         let mean = errors.iter().sum::<f64>() / 3.0;
         assert_eq!(errors.len(), 3);
         assert!((mean - report.holdout_mse).abs() < 1e-5 * mean, "{kind:?}: {errors:?}, {}", report.holdout_mse);

@@ -55,7 +55,7 @@ impl Scene {
             prediction: self.ensemble.predict(Self::gather(&self.inputs, 5, indices, members)),
             target: Self::gather(&self.targets, 4, indices, members),
             terms: Some(self.weights.gather(indices, members, &Device::flex())),
-            obs: None,
+            base: None,
             view: &NoValues,
         }
     }

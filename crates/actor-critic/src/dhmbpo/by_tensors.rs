@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use foresee_nn::{Dynamics, Parameters, StepDraws, tensors};
 
 use super::{Dhmbpo, Draws, Losses};
-use crate::observations::scaled;
+use crate::observations::{in_deviations, scaled};
 
 impl Dhmbpo {
     /// One update from states `[B, O]`.
@@ -30,6 +30,8 @@ impl Dhmbpo {
         let mut obs = starts.clone();
         let mut mask = Tensor::<1>::ones([rows], &device);
         let (mut soft_rewards, mut rewards, mut first) = (Vec::new(), Vec::new(), None);
+        // Zeros added to s_1 … s_H: their gradients are those at the states.
+        let mut at_states = Vec::new();
         let mut gain = Tensor::<1>::zeros([rows], &device);
         for k in 0..horizon {
             let sampled = policy.sample(obs.clone(), columns(&draws.action, horizon + 1, k));
@@ -43,6 +45,11 @@ impl Dhmbpo {
             rewards.push(step.reward.inner());
             first.get_or_insert((sampled.action.inner(), sampled.log_prob.inner()));
             obs = step.next_obs;
+            if !critic_only {
+                let zeros = Tensor::zeros(obs.dims(), &device).autodiff().require_grad();
+                obs = obs + zeros.clone();
+                at_states.push(zeros);
+            }
         }
         let last = policy.sample(obs.clone(), columns(&draws.action, horizon + 1, horizon));
         let (first_action, first_log_prob) = first.expect("a horizon of at least one step");
@@ -76,7 +83,9 @@ impl Dhmbpo {
 
         // Actor and temperature.
         let entropy = f64::from(tensors::to_f32(first_log_prob.mean().neg()));
-        let actor_loss = (!critic_only).then(|| {
+        let (actor_loss, gradients) = if critic_only {
+            (None, Vec::new())
+        } else {
             let q = bounded(self.critic.values(scaled(scale.as_ref(), obs), last.action)).mean_dim(0);
             let continued = q.squeeze_dim::<1>(0) - last.log_prob.mul_scalar(alpha);
             let loss = (gain + tail * continued).mean().neg();
@@ -85,8 +94,13 @@ impl Dhmbpo {
             drop(policy);
             self.actor_adam.step(&mut self.policy, gradient);
             self.update_temperature(alpha, entropy);
-            f64::from(tensors::to_f32(loss.inner()))
-        });
+            let norm = |zeros: Tensor<2>| {
+                let Some(gradient) = zeros.grad_remove(&mut gradients) else { return 0.0 };
+                f64::from(tensors::to_f32(in_deviations(scale.as_ref(), gradient).square().sum_dim(1).sqrt().sum()))
+            };
+            let norms = at_states.into_iter().map(norm).collect();
+            (Some(f64::from(tensors::to_f32(loss.inner()))), norms)
+        };
 
         let number = |x: Tensor<1>| f64::from(tensors::to_f32(x));
         Losses {
@@ -96,6 +110,7 @@ impl Dhmbpo {
             reward: number(Tensor::cat(rewards, 0).mean()),
             entropy,
             actor_loss,
+            gradients,
         }
     }
 }

@@ -43,6 +43,9 @@ pub struct DhmbpoConfig {
     pub target_subset: usize,
     /// Layer normalisation of the critics' hidden activations, without learned scale and shift.
     pub layer_norm: bool,
+    /// The same of the actor's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub actor_layer_norm: bool,
     /// How the actor's deviation is made: `softplus` or `bounded`.
     pub spread: Spread,
     /// Actor and critics see (obs − mean) / std, with mean and deviation of all real observations up to the last block.
@@ -69,6 +72,7 @@ impl Default for DhmbpoConfig {
             critics: 5,
             target_subset: 2,
             layer_norm: true,
+            actor_layer_norm: false,
             spread: Spread::Softplus,
             normalize_observations: true,
             bound_quantiles: [0.01, 0.99],
@@ -131,7 +135,12 @@ impl DhmbpoConfig {
     /// The actor's hidden layers.
     #[must_use]
     pub fn actor_body(&self) -> Body {
-        Body { hidden: self.hidden.clone(), activation: Activation::Silu, ..Body::default() }
+        Body {
+            hidden: self.hidden.clone(),
+            activation: Activation::Silu,
+            hidden_norm: self.actor_layer_norm,
+            ..Body::default()
+        }
     }
 
     /// The critics' hidden layers.

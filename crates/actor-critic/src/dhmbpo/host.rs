@@ -177,12 +177,19 @@ impl Dhmbpo {
             reward: reward / sizes.horizon as f64,
             entropy: -log_prob,
             actor_loss,
+            gradients: if pass.actor { of_steps(groups, sizes.horizon) } else { Vec::new() },
         };
         if !critic_only {
             self.update_temperature(alpha, -log_prob);
         }
         losses
     }
+}
+
+/// Σ over rows of the norms of the loss's gradient at s_1 … s_H: the loss is a mean over rows, so that these are means of
+/// the rows' own.
+fn of_steps(groups: &[Group], horizon: usize) -> Vec<f64> {
+    (0..horizon).map(|k| groups.iter().map(|group| group.norms[k]).sum()).collect()
 }
 
 impl Workspace {

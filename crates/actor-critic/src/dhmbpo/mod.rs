@@ -35,6 +35,7 @@ mod tests;
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use foresee_core::names::of_part;
 use foresee_core::{Kind, State, StateError};
 use foresee_nn::host::is_host;
 use foresee_nn::{Adam, AdamConfig, Init, Parameters, ValueHeads, ValueView, tensors};
@@ -46,11 +47,12 @@ pub use draws::{Draws, Sizes};
 use host::Workspace;
 
 use crate::actor::Actor;
-use crate::agent::{Agent, AgentFactory, Update};
+use crate::agent::{Agent, AgentFactory, Counted, Update};
 use crate::critic::Critic;
 use crate::metrics;
 use crate::observations::RunningMoments;
 use crate::policy::Policy;
+use crate::preparation::Experienced;
 use crate::temperature::LogTemperature;
 use crate::values::AgentValues;
 
@@ -102,7 +104,7 @@ pub struct Dhmbpo {
 }
 
 /// Means over an update, before its steps.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Losses {
     /// Σ_n mean (Q_n − y)².
     critic_loss: f64,
@@ -115,6 +117,9 @@ struct Losses {
     entropy: f64,
     /// The actor's loss, where it took a step.
     actor_loss: Option<f64>,
+    /// Norm of the gradient of a row's soft return at s_k, k = 1 … H, in deviations of the observations, mean over rows;
+    /// empty without an actor's step.
+    gradients: Vec<f64>,
 }
 
 impl Dhmbpo {
@@ -238,8 +243,10 @@ impl Agent for Dhmbpo {
             (metrics::VALUE_HIGH, high),
             (metrics::HORIZON_ALIVE, losses.alive),
             (metrics::HORIZON_REWARD, losses.reward),
-            (metrics::UPDATES, self.updates as f64),
         ]);
+        let of_step = |(k, &norm): (usize, &f64)| (of_part(metrics::HORIZON_GRADIENT, k + 1), norm);
+        values.extend(losses.gradients.iter().enumerate().map(of_step));
+        values.push((metrics::UPDATES, self.updates as f64));
         values
     }
 
@@ -258,12 +265,16 @@ impl Agent for Dhmbpo {
         Box::new(AgentValues::with(&self.policy, critics).through_policy(through_policy))
     }
 
+    fn counted(&self) -> Option<Counted> {
+        Some(Counted { discount: self.config.discount, temperature: self.alpha() })
+    }
+
     fn observed(&self) -> Option<u64> {
         self.config.normalize_observations.then(|| self.moments.count())
     }
 
-    fn observe(&mut self, obs: &[f32]) {
-        self.moments.observe(obs);
+    fn observe(&mut self, seen: Experienced<'_>) {
+        self.moments.observe(seen.obs);
         self.rescale();
     }
 

@@ -40,6 +40,15 @@ pub struct SacConfig {
     pub normalized_features: bool,
     /// Whether the critics' hidden layers are normalised before their activation.
     pub layer_norm: bool,
+    /// Whether the actor's are.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub actor_layer_norm: bool,
+    /// Actor and critics see (obs − mean) / std, with mean and deviation of all real observations of training.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub normalize_observations: bool,
+    /// Rewards are divided by max(√(var G + 1e-8), max |G| / 5), with G the discounted sums of the real rewards (SimbaV2).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub scale_rewards: bool,
     /// Critics, `N`.
     pub critics: usize,
     /// Target critics that an update's target is taken from, drawn anew for every update; unset: all.
@@ -67,6 +76,9 @@ impl Default for SacConfig {
             target_every: 1,
             normalized_features: false,
             layer_norm: false,
+            actor_layer_norm: false,
+            normalize_observations: false,
+            scale_rewards: false,
             critics: 2,
             target_subset: None,
             target_reduction: Reduction::Min,
@@ -118,7 +130,7 @@ impl SacConfig {
     /// The actor's hidden layers.
     #[must_use]
     pub fn actor_body(&self) -> Body {
-        Body { layer_norm: false, ..self.critic_body() }
+        Body { layer_norm: self.actor_layer_norm, ..self.critic_body() }
     }
 
     /// The critics' hidden layers.

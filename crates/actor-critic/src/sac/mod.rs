@@ -26,14 +26,15 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 use foresee_core::{Kind, State, StateError};
 use foresee_nn::host::is_host;
-use foresee_nn::{Adam, AdamConfig, Parameters, ValueHeads, ValueView};
+use foresee_nn::{Adam, AdamConfig, Parameters, ValueHeads, ValueView, tensors};
 use toml::Table;
 
 use crate::actor::Actor;
-use crate::agent::{Agent, AgentFactory, Update};
+use crate::agent::{Agent, AgentFactory, Counted, Update};
 use crate::critic::Critic;
 use crate::metrics;
 use crate::policy::Policy;
+use crate::preparation::{Experienced, Preparation};
 use crate::temperature::LogTemperature;
 use crate::values::AgentValues;
 
@@ -122,6 +123,7 @@ pub struct Sac {
     critic_adam: Adam,
     temperature_adam: Adam,
     target_entropy: f64,
+    preparation: Preparation,
     updates: u64,
     /// Of the last update.
     losses: Option<Losses>,
@@ -150,6 +152,11 @@ impl Sac {
             policy,
             critic,
             log_temperature,
+            preparation: Preparation::new(
+                dims[0],
+                config.normalize_observations,
+                config.scale_rewards.then_some(config.discount),
+            ),
             updates: 0,
             losses: None,
             workspace: Workspace::default(),
@@ -197,13 +204,21 @@ impl Agent for Sac {
             [self.config.actor_every, self.config.target_every].map(|every| self.updates.is_multiple_of(every));
         let turns = Turns { actor: actor && !critic_only, target };
         self.updates += 1;
+        if batch.rows() == 0 {
+            self.losses = Some(Losses::NONE);
+            return;
+        }
+        // The batch is what the networks see already.
+        self.policy.scale = None;
+        let in_tensors = |agent: &Self| agent.preparation.of_tensors(batch.tensors(agent.dims(), &agent.device()));
         let losses = match self.form {
-            _ if batch.rows() == 0 => Losses::NONE,
-            Form::Host => self.update_host(&batch.host(), noise, turns),
+            Form::Host if self.preparation.is_none() => self.update_host(&batch.host(), noise, turns),
+            Form::Host => self.update_host(&self.preparation.of_host(&batch.host()), noise, turns),
             #[cfg(feature = "wgpu")]
-            Form::Kernels => self.update_device(&batch.tensors(self.dims(), &self.device()), noise, turns),
-            Form::Tensors => self.update_tensors(&batch.tensors(self.dims(), &self.device()), noise, turns),
+            Form::Kernels => self.update_device(&in_tensors(self), noise, turns),
+            Form::Tensors => self.update_tensors(&in_tensors(self), noise, turns),
         };
+        self.policy.scale = self.preparation.scale().cloned();
         self.losses = Some(losses);
     }
 
@@ -214,13 +229,15 @@ impl Agent for Sac {
     fn report(&self) -> Vec<(&'static str, f64)> {
         let Some(losses) = &self.losses else { return vec![] };
         let ([critic_loss, target_mean, temperature], actor) = losses.read(self.temperature());
+        // In the task's own reward units.
+        let unit = self.preparation.unit();
         let mut values = vec![
-            (metrics::CRITIC_LOSS, critic_loss),
-            (metrics::TARGET_VALUE, target_mean),
-            (metrics::TEMPERATURE, temperature),
+            (metrics::CRITIC_LOSS, critic_loss * unit * unit),
+            (metrics::TARGET_VALUE, target_mean * unit),
+            (metrics::TEMPERATURE, temperature * unit),
         ];
         if let Some([loss, entropy]) = actor {
-            values.extend([(metrics::ACTOR_LOSS, loss), (metrics::ENTROPY, entropy)]);
+            values.extend([(metrics::ACTOR_LOSS, loss * unit), (metrics::ENTROPY, entropy)]);
         }
         values.push((metrics::UPDATES, self.updates as f64));
         values
@@ -231,8 +248,24 @@ impl Agent for Sac {
     }
 
     fn values(&self, heads: ValueHeads, through_policy: bool) -> Box<dyn ValueView + '_> {
-        let view = AgentValues::of(heads, &self.policy, &self.critic, &self.target);
+        let view = AgentValues::prepared(heads, &self.policy, &self.critic, &self.target, &self.preparation);
         Box::new(view.through_policy(through_policy))
+    }
+
+    fn counted(&self) -> Option<Counted> {
+        Some(Counted {
+            discount: self.config.discount,
+            temperature: f64::from(tensors::to_f32(self.temperature())) * self.preparation.unit(),
+        })
+    }
+
+    fn observed(&self) -> Option<u64> {
+        self.preparation.seen()
+    }
+
+    fn observe(&mut self, seen: Experienced<'_>) {
+        self.preparation.observe(seen);
+        self.policy.scale = self.preparation.scale().cloned();
     }
 
     fn noise_streams(&self) -> &'static [&'static str] {
@@ -248,6 +281,7 @@ impl Agent for Sac {
         state.nest("actor_adam", self.actor_adam.save(&self.policy));
         state.nest("critic_adam", self.critic_adam.save(&self.critic));
         state.nest("temperature_adam", self.temperature_adam.save(&self.log_temperature));
+        state.nest("preparation", self.preparation.save());
         state.put("updates", self.updates);
         state
     }
@@ -260,6 +294,8 @@ impl Agent for Sac {
         self.actor_adam.load(&self.policy, state.part("actor_adam"))?;
         self.critic_adam.load(&self.critic, state.part("critic_adam"))?;
         self.temperature_adam.load(&self.log_temperature, state.part("temperature_adam"))?;
+        self.preparation.load(state.part("preparation"))?;
+        self.policy.scale = self.preparation.scale().cloned();
         self.updates = state.u64("updates")?;
         self.losses = None;
         state.finish()

@@ -1,5 +1,7 @@
 //! A deterministic policy, mu(s) = tanh net(s), with Gaussian noise to explore.
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
 use foresee_nn::cpu::Part;
@@ -8,11 +10,14 @@ use foresee_nn::{Init, Mlp, Parameters};
 
 use super::Td3Config;
 use crate::actor::Actor;
+use crate::observations::{Scale, scaled};
 
 /// The actor.
 #[derive(Clone, Debug)]
 pub struct DeterministicActor {
     net: Mlp,
+    /// What the network sees of an observation; the observation itself where there is none.
+    pub(super) scale: Option<Arc<Scale>>,
     /// Deviation of the noise on exploring actions.
     exploration_noise: f64,
 }
@@ -21,9 +26,9 @@ impl DeterministicActor {
     /// A fresh one for observations and actions of `[O, A]` entries.
     #[must_use]
     pub fn new(config: &Td3Config, [obs_dim, action_dim]: [usize; 2], seed: u64, device: &Device) -> Self {
-        let shape = config.body().shape(1, obs_dim, action_dim);
+        let shape = config.actor_body().shape(1, obs_dim, action_dim);
         let net = Mlp::new(shape, Init::Orthogonal, &Stream::new(seed, "agent/actor/init"), device);
-        Self { net, exploration_noise: config.exploration_noise }
+        Self { net, scale: None, exploration_noise: config.exploration_noise }
     }
 }
 
@@ -37,7 +42,7 @@ impl Actor for DeterministicActor {
     }
 
     fn mean(&self, obs: Tensor<2>) -> Tensor<2> {
-        self.net.forward(obs.unsqueeze_dim(0)).squeeze_dim::<2>(0).tanh()
+        self.net.forward(scaled(self.scale.as_ref(), obs).unsqueeze_dim(0)).squeeze_dim::<2>(0).tanh()
     }
 }
 

@@ -27,6 +27,18 @@ pub struct Td3Config {
     pub exploration_noise: f64,
     /// Updates between two steps of the actor and of all targets.
     pub actor_every: u64,
+    /// Whether the critics' hidden layers are normalised before their activation.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub layer_norm: bool,
+    /// Whether the actor's are.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub actor_layer_norm: bool,
+    /// Actor and critics see (obs − mean) / std, with mean and deviation of all real observations of training.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub normalize_observations: bool,
+    /// Rewards are divided by max(√(var G + 1e-8), max |G| / 5), with G the discounted sums of the real rewards (SimbaV2).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub scale_rewards: bool,
 }
 
 impl Default for Td3Config {
@@ -41,6 +53,10 @@ impl Default for Td3Config {
             noise_clip: 0.5,
             exploration_noise: 0.1,
             actor_every: 2,
+            layer_norm: false,
+            actor_layer_norm: false,
+            normalize_observations: false,
+            scale_rewards: false,
         }
     }
 }
@@ -65,9 +81,15 @@ impl Td3Config {
         })
     }
 
-    /// The hidden layers of actor and critics.
+    /// The actor's hidden layers.
     #[must_use]
-    pub fn body(&self) -> Body {
-        Body { hidden: self.hidden.clone(), ..Body::default() }
+    pub fn actor_body(&self) -> Body {
+        Body { hidden: self.hidden.clone(), layer_norm: self.actor_layer_norm, ..Body::default() }
+    }
+
+    /// The critics' hidden layers.
+    #[must_use]
+    pub fn critic_body(&self) -> Body {
+        Body { layer_norm: self.layer_norm, ..self.actor_body() }
     }
 }

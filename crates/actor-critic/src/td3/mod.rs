@@ -20,11 +20,13 @@ use foresee_nn::{Adam, AdamConfig, Parameters, ValueHeads, ValueView, tensors};
 use toml::Table;
 
 use crate::actor::Actor;
-use crate::agent::{Agent, AgentFactory, Update};
+use crate::agent::{Agent, AgentFactory, Counted, Update};
 use crate::batch::TensorBatch;
 use crate::critic::{Critic, Reduction};
 use crate::metrics;
 use crate::noise::Noise;
+use crate::observations::Scale;
+use crate::preparation::{Experienced, Preparation};
 use crate::values::AgentValues;
 
 mod actor;
@@ -92,6 +94,7 @@ pub struct Td3 {
     device: Device,
     actor: Trained<DeterministicActor>,
     critic: Trained<Critic>,
+    preparation: Preparation,
     updates: u64,
     /// Of the last update: the critics' loss, the mean target, and where it was updated the actor's loss, `[1]` each.
     losses: Option<(Tensor<1>, Tensor<1>, Option<Tensor<1>>)>,
@@ -102,19 +105,30 @@ impl Td3 {
     #[must_use]
     pub fn new(config: &Td3Config, dims: [usize; 2], seed: u64, device: &Device) -> Self {
         let actor = DeterministicActor::new(config, dims, seed, device);
-        let critic = Critic::new(CRITICS, &config.body(), dims, seed, device);
+        let critic = Critic::new(CRITICS, &config.critic_body(), dims, seed, device);
         Self {
             config: config.clone(),
             dims,
             device: device.clone(),
             actor: Trained::new(actor, config.actor_lr),
             critic: Trained::new(critic, config.critic_lr),
+            preparation: Preparation::new(
+                dims[0],
+                config.normalize_observations,
+                config.scale_rewards.then_some(config.discount),
+            ),
             updates: 0,
             losses: None,
         }
     }
 
-    /// The regression target y of the critics, `[B]`.
+    /// What the actors see of the task's own observations.
+    fn set_scale(&mut self, scale: Option<Arc<Scale>>) {
+        self.actor.net.scale.clone_from(&scale);
+        self.actor.target.scale = scale;
+    }
+
+    /// The regression target y of the critics, `[B]`, for a batch as the networks see it.
     #[must_use]
     pub fn critic_target(&self, batch: &TensorBatch, noise: &dyn Noise) -> Tensor<1> {
         let Td3Config { policy_noise, noise_clip, discount, .. } = self.config;
@@ -135,7 +149,9 @@ impl Agent for Td3 {
             self.losses = Some((zero(), zero(), None));
             return;
         }
-        let batch = batch.tensors(self.dims, &self.device);
+        let batch = self.preparation.of_tensors(batch.tensors(self.dims, &self.device));
+        // The batch is what the networks see already.
+        self.set_scale(None);
 
         // Critic.
         let y = self.critic_target(&batch, noise);
@@ -156,7 +172,13 @@ impl Agent for Td3 {
             self.critic.target.polyak(&self.critic.net, self.config.tau);
             loss
         });
-        self.losses = Some((critic_loss, y.mean(), actor_loss));
+        self.set_scale(self.preparation.scale().cloned());
+        let unit = self.preparation.unit();
+        self.losses = Some((
+            critic_loss.mul_scalar(unit * unit),
+            y.mean().mul_scalar(unit),
+            actor_loss.map(|loss| loss.mul_scalar(unit)),
+        ));
     }
 
     fn updates(&self) -> u64 {
@@ -179,8 +201,22 @@ impl Agent for Td3 {
     }
 
     fn values(&self, heads: ValueHeads, through_policy: bool) -> Box<dyn ValueView + '_> {
-        let view = AgentValues::of(heads, &self.actor.net, &self.critic.net, &self.critic.target);
+        let view =
+            AgentValues::prepared(heads, &self.actor.net, &self.critic.net, &self.critic.target, &self.preparation);
         Box::new(view.through_policy(through_policy))
+    }
+
+    fn counted(&self) -> Option<Counted> {
+        Some(Counted { discount: self.config.discount, temperature: 0.0 })
+    }
+
+    fn observed(&self) -> Option<u64> {
+        self.preparation.seen()
+    }
+
+    fn observe(&mut self, seen: Experienced<'_>) {
+        self.preparation.observe(seen);
+        self.set_scale(self.preparation.scale().cloned());
     }
 
     fn noise_streams(&self) -> &'static [&'static str] {
@@ -195,6 +231,7 @@ impl Agent for Td3 {
         state.nest("critic", self.critic.net.save());
         state.nest("target", self.critic.target.save());
         state.nest("critic_adam", self.critic.adam.save(&self.critic.net));
+        state.nest("preparation", self.preparation.save());
         state.put("updates", self.updates);
         state
     }
@@ -206,6 +243,8 @@ impl Agent for Td3 {
         self.critic.net.load(state.part("critic"))?;
         self.critic.target.load(state.part("target"))?;
         self.critic.adam.load(&self.critic.net, state.part("critic_adam"))?;
+        self.preparation.load(state.part("preparation"))?;
+        self.set_scale(self.preparation.scale().cloned());
         self.updates = state.u64("updates")?;
         self.losses = None;
         state.finish()

@@ -20,7 +20,7 @@ fn agent(config: &Td3Config) -> Td3 {
     let device = Device::flex();
     let mut td3 = Td3::new(config, DIMS, 1, &device);
     td3.actor.target = DeterministicActor::new(config, DIMS, 2, &device);
-    td3.critic.target = Critic::new(CRITICS, &config.body(), DIMS, 2, &device);
+    td3.critic.target = Critic::new(CRITICS, &config.critic_body(), DIMS, 2, &device);
     td3
 }
 

@@ -78,6 +78,12 @@ impl RealBuffer {
         self.open.remove(&(env as u64));
     }
 
+    /// Whether an episode ended with this row, by the task or by a time limit.
+    #[must_use]
+    pub fn ends(&self, row: usize) -> bool {
+        self.rows.not_terminated[row] == 0.0 || self.truncated[row] != 0
+    }
+
     /// The environment of each row, `[rows]`.
     #[must_use]
     pub fn envs(&self) -> &[u64] {
@@ -94,6 +100,21 @@ impl RealBuffer {
     #[must_use]
     pub fn sequences(&self) -> Sequences {
         Sequences::new(&self.episode)
+    }
+
+    /// Rows of the last episodes that ended, at most `count` of them, the latest first, each in its order; of each, the rows
+    /// from number `from` on.
+    #[must_use]
+    pub fn last_episodes(&self, count: usize, from: usize) -> Vec<Vec<usize>> {
+        let last: Vec<usize> = (from..self.rows.rows).rev().filter(|&row| self.ends(row)).take(count).collect();
+        let place: BTreeMap<u64, usize> = last.iter().enumerate().map(|(i, &row)| (self.episode[row], i)).collect();
+        let mut episodes = vec![Vec::new(); last.len()];
+        for row in from..self.rows.rows {
+            if let Some(&i) = place.get(&self.episode[row]) {
+                episodes[i].push(row);
+            }
+        }
+        episodes
     }
 
     /// All rows, for a model's fit.
@@ -264,7 +285,7 @@ mod tests {
         let buffer = interleaved(8);
         let sequences = buffer.sequences();
         // Brute force: a row is followed by the same environment's next one, unless an episode ended between them.
-        let ends = |row: usize| buffer.rows.not_terminated[row] == 0.0 || buffer.truncated[row] != 0;
+        let ends = |row: usize| buffer.ends(row);
         for length in 1..=6 {
             let chain = |start: usize| -> Option<Vec<usize>> {
                 let rows: Vec<usize> = (0..length).map(|k| start + 3 * k).collect();
@@ -277,6 +298,15 @@ mod tests {
             }
         }
         assert_eq!(sequences.rows(0, 100).count(), 3, "an episode's end ends its sequence");
+    }
+
+    #[test]
+    fn the_last_episodes_are_those_that_ended_and_only_rows_that_are_asked_for() {
+        let buffer = interleaved(8);
+        // Rows of environment 0: 0, 3, …, 21, in episodes of 3; of environment 1: 1, 4, …, 22, the first 5 an episode.
+        assert_eq!(buffer.last_episodes(5, 0), [vec![9, 12, 15], vec![1, 4, 7, 10, 13], vec![0, 3, 6]]);
+        assert_eq!(buffer.last_episodes(2, 5), [vec![9, 12, 15], vec![7, 10, 13]]);
+        assert_eq!(buffer.last_episodes(2, 16), Vec::<Vec<usize>>::new());
     }
 
     #[test]

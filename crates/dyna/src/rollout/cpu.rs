@@ -12,6 +12,7 @@ use foresee_core::stream::below;
 use foresee_nn::cpu::panels::gather;
 use foresee_nn::cpu::simd::{self, Simd, Task};
 use foresee_nn::cpu::{self, Column, Grouping, LANES, Scattered, Scratch, math, panels, random, team};
+use foresee_world_model::config::Predicted;
 
 use super::World;
 use crate::replay::Claim;
@@ -160,7 +161,8 @@ fn tile(world: &World<'_>, rows: Rows<'_>, member: usize, out: &mut Scattered<'_
         if bounds.is_some() {
             random::normals(&world.streams.noise, rows.clock, &lanes_of(&out.rows()[in_panel.clone()]), noise);
         }
-        simd::dispatch(Outcome { obs, bounds, noise, output });
+        let base = (world.predicted == Predicted::Change).then_some(obs);
+        simd::dispatch(Outcome { base, bounds, noise, output });
         let action = &action[p * action_dim * LANES..];
         for (j, k) in in_panel.enumerate() {
             let from = |panel: &[f32], row: &mut [f32]| {
@@ -235,7 +237,8 @@ impl Task for Clamp<'_> {
 
 /// The network's output to the next observation `[O]` and the reward, in place of the mean.
 struct Outcome<'a> {
-    obs: &'a [f32],
+    /// What the output is added to, if anything.
+    base: Option<&'a [f32]>,
     bounds: Option<[&'a [f32]; 2]>,
     /// Standard normals `[O + 1]`, if there are bounds.
     noise: &'a [f32],
@@ -247,7 +250,7 @@ impl Task for Outcome<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let Self { obs, bounds, noise, output } = self;
+        let Self { base, bounds, noise, output } = self;
         if let Some([low, high]) = bounds {
             let (mean, raw) = output.split_at_mut(low.len() * LANES);
             let rows = mean.chunks_exact_mut(LANES).zip(raw.chunks_exact(LANES)).zip(noise.chunks_exact(LANES));
@@ -258,6 +261,8 @@ impl Task for Outcome<'_> {
                 }
             }
         }
-        output.iter_mut().zip(obs).for_each(|(delta, x)| *delta += x);
+        if let Some(base) = base {
+            output.iter_mut().zip(base).for_each(|(delta, x)| *delta += x);
+        }
     }
 }

@@ -31,6 +31,7 @@ use foresee_nn::cube::{NetShape, Tile, buffer, empty, is_cube, random, tensor};
 use foresee_nn::device::failure;
 use foresee_nn::{Mlp, Parameters as _, tensors};
 use foresee_world_model::Ensemble;
+use foresee_world_model::config::Predicted;
 
 use self::plan::BLOCK;
 use self::step::{Form, NowLaunch};
@@ -138,7 +139,9 @@ pub fn step_under(
 pub fn takes(ensemble: &Ensemble, policy: &Policy) -> bool {
     let shapes = [policy.net(), &ensemble.net].map(|net| NetShape::from(net.layout().as_ref()));
     let hardware = &buffer(policy.net().slot().get().clone()).client.properties().hardware.clone();
-    let taken = policy.is_plain() && [policy.net(), &ensemble.net].iter().all(|net| net.is_fused());
+    let taken = policy.is_plain()
+        && ensemble.predicted() == Predicted::Change
+        && [policy.net(), &ensemble.net].iter().all(|net| net.is_fused());
     taken
         && (1..=BLOCK).contains(&ensemble.elites.len())
         && Tile::tallest(hardware, &[&shapes[0], &shapes[1]], 0).is_some()

@@ -14,6 +14,7 @@
 
 use foresee_actor_critic::policy::{LEAST_STD, LOG_STD, Spread};
 use foresee_nn::cpu::scalar;
+use foresee_world_model::config::Predicted;
 
 use super::World;
 
@@ -75,7 +76,8 @@ pub fn step_under(world: &World<'_>, clock: u64, lane: u32, obs: &[f32], action:
     }
 
     // Next state, reward, termination.
-    let next_obs: Vec<f32> = obs.iter().zip(&delta).map(|(x, d)| (x + d) as f32).collect();
+    let base = |x: &f64| if world.predicted == Predicted::Change { *x } else { 0.0 };
+    let next_obs: Vec<f32> = obs.iter().zip(&delta).map(|(x, d)| (base(x) + d) as f32).collect();
     Step {
         reward: delta[channels - 1] as f32,
         terminated: world.termination.terminated(&next_obs),

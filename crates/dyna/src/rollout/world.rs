@@ -6,6 +6,7 @@ use foresee_nn::cpu::Layout;
 use foresee_nn::host::Numbers;
 use foresee_nn::{Mlp, Parameters};
 use foresee_world_model::Ensemble;
+use foresee_world_model::config::Predicted;
 use foresee_world_model::normalizer::Normalizer;
 use foresee_world_model::uncertainty::Measure;
 
@@ -47,6 +48,8 @@ pub struct World<'a> {
     /// Normalised (obs, action) `[O + A]` to the mean of (next_obs − obs, reward) `[O + 1]`, and to as many raw
     /// log-variances if the head is Gaussian; `E` members.
     pub model: Networks<'a>,
+    /// What the model's outputs say of the next observation.
+    pub predicted: Predicted,
     /// Of the model's inputs.
     pub normalizer: &'a Normalizer,
     /// Bounds of the log-variance, low then high, `[2 (O + 1)]`, if the head is Gaussian.
@@ -101,6 +104,7 @@ impl<'a> World<'a> {
             actor: None,
             spread: Spread::default(),
             model: Networks::of(&ensemble.net),
+            predicted: ensemble.predicted(),
             normalizer: &ensemble.normalizer,
             logvar_bounds: ensemble.bounds.as_ref().map(|bounds| Numbers::read(bounds.slot().get().clone())),
             elites: &ensemble.elites,

@@ -1,5 +1,6 @@
 //! A turn of the loop: new experience, and what follows it.
 
+use foresee_actor_critic::preparation::Experienced;
 use foresee_world_model::FitRequest;
 
 use super::experience::Turn;
@@ -40,23 +41,37 @@ impl Run {
             ];
             records.push(Record { env_step: self.clock.now, values });
         }
-        Ok(self.after_act())
+        Ok(self.after_act(records))
     }
 
-    /// Shows the agent the real observations that it has not seen, if it keeps their moments.
+    /// Shows the agent the real transitions that it has not seen, if it keeps statistics of them.
     fn observe(&mut self) {
         let Some(seen) = self.agent.observed() else { return };
-        let rows = self.replay.real.rows();
-        let obs_dim = rows.obs.len() / rows.rows.max(1);
-        let new = seen as usize * obs_dim..rows.rows * obs_dim;
-        if !new.is_empty() {
-            self.agent.observe(&rows.obs[new]);
+        let real = &self.replay.real;
+        let (rows, from) = (real.rows(), seen as usize);
+        if from == rows.rows {
+            return;
         }
+        let obs_dim = rows.obs.len() / rows.rows;
+        let ended: Vec<bool> = (from..rows.rows).map(|row| real.ends(row)).collect();
+        self.agent.observe(Experienced {
+            obs: &rows.obs[from * obs_dim..],
+            reward: &rows.reward[from..],
+            ended: &ended,
+            env: &real.envs()[from..],
+        });
     }
 
-    fn after_act(&mut self) -> Phase {
+    fn after_act(&mut self, records: &mut Vec<Record>) -> Phase {
         let explored = self.clock.now >= self.config.training.explore_steps;
         let block = self.model.is_some() && explored && self.clock.is_due(self.config.fit_every());
+        if self.config.algo == Algo::Dhmbpo && block {
+            // The episodes since the last block are of the policy that it left, whose values are still in force.
+            let values = self.values_against_returns();
+            if !values.is_empty() {
+                records.push(Record { env_step: self.clock.now, values });
+            }
+        }
         // Between two blocks everything stands still.
         if self.config.algo != Algo::Dhmbpo || block {
             self.observe();

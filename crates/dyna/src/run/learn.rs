@@ -6,7 +6,7 @@
 use foresee_actor_critic::Update;
 use foresee_nn::Dynamics;
 
-use super::{Phase, Run, RunError, report};
+use super::{Phase, Run, RunError, diagnosis, report};
 use crate::config::{Algo, Config};
 use crate::metrics;
 use crate::record::Record;
@@ -23,7 +23,7 @@ impl Run {
         let (loss, distractors) = (&self.config.model.loss, self.config.env.distractors);
         let view = self.agent.values(loss.heads, loss.through_policy);
         let model = self.model.as_mut().expect("a fit has a model");
-        let report = model.advance_fit(&*view, distractors > 0);
+        let report = model.advance_fit(&*view);
         drop(view);
         let Some(report) = report.map_err(|error| RunError::Model { env_step, error })? else {
             return Ok(Phase::Fit);
@@ -36,9 +36,11 @@ impl Run {
             (metrics::MODEL_EPOCHS, f64::from(report.epochs)),
         ];
         values.extend(report.diagnostics);
-        if distractors > 0 && !report.holdout_mse_by_channel.is_empty() {
-            values.extend(report::holdout_mse_apart(&report.holdout_mse_by_channel, distractors));
+        if distractors > 0 && !report.channels.is_empty() {
+            let errors: Vec<f64> = report.channels.iter().map(|channel| channel.mse).collect();
+            values.extend(report::holdout_mse_apart(&errors, distractors));
         }
+        values.extend(diagnosis::of_channels(&report.channels));
         records.push(Record { env_step, values });
 
         self.counters.fits += 1;
@@ -98,7 +100,7 @@ impl Run {
             return Phase::Update(done);
         }
         let env_step = self.clock.now;
-        let values = vec![
+        let mut values = vec![
             (metrics::IMAGINED_HORIZON, rollout.horizon() as f64),
             (metrics::IMAGINED_REWARD, rollout.mean_reward()),
             (metrics::IMAGINED_TERMINATED, rollout.terminated_share()),
@@ -106,6 +108,7 @@ impl Run {
             (metrics::REAL_RATIO, self.real_ratio()),
             (metrics::IMAGINED_STEPS, self.counters.imagined_steps as f64),
         ];
+        values.extend(self.share_outside(&rollout).map(|share| (metrics::IMAGINED_OUTSIDE, share)));
         records.push(Record { env_step, values });
         Phase::Update(0)
     }

@@ -21,6 +21,7 @@
 
 mod act;
 mod clock;
+mod diagnosis;
 mod ends;
 mod error;
 mod evaluation;

@@ -1,6 +1,7 @@
 //! Numbers of a run that take more than naming them.
 
 use super::{Run, RunError};
+use crate::config::Algo;
 use crate::metrics;
 use crate::record::Record;
 
@@ -11,6 +12,9 @@ impl Run {
         let env_step = self.clock.now;
         if self.model.is_some() && self.watched {
             values.push((metrics::TERMINATION_MISMATCH, self.counters.mismatches as f64 / env_step as f64));
+        }
+        if self.config.algo != Algo::Dhmbpo {
+            values.extend(self.values_against_returns());
         }
         match values.iter().find(|(_, value)| !value.is_finite()) {
             Some(&(metric, value)) => Err(RunError::Agent { env_step, metric, value }),

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use foresee_actor_critic::dhmbpo::Sizes;
+use foresee_actor_critic::preparation::Experienced;
 use foresee_actor_critic::{Agent, Dhmbpo, DhmbpoConfig};
 use foresee_core::state::{Array, Data};
 use foresee_core::termination::Bound;
 use foresee_core::{Batch, State, Stream, Termination};
 use foresee_nn::Parameters;
-use foresee_world_model::config::EnsembleConfig;
+use foresee_world_model::config::{EnsembleConfig, Predicted};
 use foresee_world_model::normalizer::Normalizer;
 use foresee_world_model::{Head, ModelConfig, ModelLoss, Trainer, loss};
 
@@ -62,8 +63,14 @@ impl Case {
         rows: usize,
         config: DhmbpoConfig,
     ) -> Self {
-        let ensemble =
-            EnsembleConfig { members: 4, elites: 3, hidden: hidden[1].to_vec(), ..EnsembleConfig::default() };
+        let ensemble = EnsembleConfig {
+            members: 4,
+            elites: 3,
+            hidden: hidden[1].to_vec(),
+            predict: if seed % 4 == 3 { Predicted::NextObs } else { Predicted::Change },
+            layer_norm: seed % 4 == 2,
+            ..EnsembleConfig::default()
+        };
         let of_model = ModelConfig { head: Some(head), ensemble, ..ModelConfig::default() };
         let loss: Arc<dyn ModelLoss> = Arc::new(loss::mse::Mse {});
         let mut model = Trainer::new(&of_model, loss, dims, seed, device);
@@ -78,7 +85,8 @@ impl Case {
         let config = DhmbpoConfig { hidden: hidden[0].to_vec(), ..config };
         let mut agent = Dhmbpo::new(&config, dims, seed, device);
         let moments = Stream::new(seed, "test/observed").normals(0, 50, dims[0]);
-        agent.observe(&moments.iter().map(|x| 2.0 * x - 0.3).collect::<Vec<f32>>());
+        let obs: Vec<f32> = moments.iter().map(|x| 2.0 * x - 0.3).collect();
+        agent.observe(Experienced { obs: &obs, ..Experienced::default() });
         let mut state = agent.save();
         for part in ["actor", "critic", "target"] {
             let own = state.part(part);

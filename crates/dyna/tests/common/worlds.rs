@@ -8,8 +8,9 @@ use foresee_core::termination::Bound;
 use foresee_core::{Batch, State, Stream, Termination};
 use foresee_dyna::rollout::Imagination;
 use foresee_nn::Parameters;
+use foresee_nn::host::is_host;
 use foresee_world_model::Ensemble;
-use foresee_world_model::config::{EnsembleConfig, Head};
+use foresee_world_model::config::{EnsembleConfig, Head, Predicted};
 use foresee_world_model::normalizer::Normalizer;
 use foresee_world_model::uncertainty::Measure;
 
@@ -81,7 +82,11 @@ pub fn random(i: u64, sizes: &[Sizes], device: &Device) -> RandomWorld {
     let head = pick(&mut draws, &[Head::Gaussian, Head::Deterministic]);
     let elites = 1 + draws.below(members.min(5));
     let seed = draws.bits64();
-    let shape = EnsembleConfig { members, elites, hidden: model, ..EnsembleConfig::default() };
+    // Kernels know changes and plain layers alone.
+    let mut variants = Stream::new(78, "test/world").at(i, 0);
+    let [direct, layer_norm] = [0; 2].map(|_| is_host(device) && variants.below(3) == 0);
+    let predict = if direct { Predicted::NextObs } else { Predicted::Change };
+    let shape = EnsembleConfig { members, elites, hidden: model, predict, layer_norm, ..EnsembleConfig::default() };
     let mut ensemble = Ensemble::new(&shape, head, dims, seed, device);
     ensemble.load(shaken(&ensemble.save(), seed, 0.05)).expect("the same shapes");
     ensemble.elites = draws.permutation(members)[..elites].to_vec();

@@ -146,8 +146,9 @@ pub struct LossInput<'a> {
     pub target: Tensor<3>,
     /// The rows' terms, `[N, E, B, K]` or `[N, 1, B, K]`, where the loss has any.
     pub terms: Option<Tensor<4>>,
-    /// Observations, `[E, B, O]` or `[1, B, O]`, for a loss that needs [predicted states](Needs::PredictedStates).
-    pub obs: Option<Tensor<3>>,
+    /// What a prediction is added to for the predicted state, `[E, B, O]` or `[1, B, O]`, for a loss that needs [predicted
+    /// states](Needs::PredictedStates): the observations, or zeros where the model predicts next observations themselves.
+    pub base: Option<Tensor<3>>,
     /// The agent's values.
     pub view: &'a dyn ValueView,
 }
@@ -176,8 +177,8 @@ impl LossInput<'_> {
     #[track_caller]
     #[must_use]
     pub fn predicted_values(&self) -> Tensor<3> {
-        let obs = self.obs.clone().expect("a loss that needs predicted states");
-        itervaml::predicted_values(self.view, obs, self.prediction.mean.clone())
+        let base = self.base.clone().expect("a loss that needs predicted states");
+        itervaml::predicted_values(self.view, base, self.prediction.mean.clone())
     }
 }
 
@@ -230,7 +231,7 @@ fn of_mean(loss: &dyn ModelLoss, input: &LossInput<'_>, extras: &Extras) -> Tens
                 prediction: Prediction { mean: in_units(mean), logvar: logvar.clone() },
                 target: in_units(&input.target),
                 terms: input.terms.clone(),
-                obs: input.obs.clone(),
+                base: input.base.clone(),
                 view: input.view,
             })
         }

@@ -4,7 +4,8 @@ use burn::tensor::Tensor;
 use foresee_nn::tensors;
 use thiserror::Error;
 
-use super::{Fit, ROWS_AT_ONCE, Trainer};
+use super::{ROWS_AT_ONCE, Trainer};
+use crate::fit_data::FitData;
 
 /// The training loss of one gradient step, summed over members. It is not read back from a device until asked.
 #[derive(Clone, Debug)]
@@ -37,6 +38,33 @@ pub struct Diverged {
     pub steps: u64,
 }
 
+/// How well one channel is predicted on the holdout, mean over rows and elites. Where targets are normalised, in units of
+/// their variances; ratios do not depend on it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ChannelError {
+    /// Mean squared error.
+    pub mse: f64,
+    /// The channel's variance over the holdout: the error of the best constant.
+    pub variance: f64,
+    /// Mean square of the entry's change: the error of the forecast that nothing changes; of the reward, its own mean square.
+    pub square: f64,
+}
+
+impl ChannelError {
+    /// 1 − mse / variance: 1 is perfect, 0 no better than a constant; `None` for a channel that does not vary.
+    #[must_use]
+    pub fn explained_variance(&self) -> Option<f64> {
+        (self.variance > 0.0).then(|| 1.0 - self.mse / self.variance)
+    }
+
+    /// mse / square: 0 is perfect, 1 no better than the forecast that nothing changes; `None` for a channel that never
+    /// changes.
+    #[must_use]
+    pub fn against_no_change(&self) -> Option<f64> {
+        (self.square > 0.0).then(|| self.mse / self.square)
+    }
+}
+
 /// The outcome of a finished training call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FitReport {
@@ -53,28 +81,46 @@ pub struct FitReport {
     pub holdout_mse: f64,
     /// Numbers that the loss reports about the call, by metric name ([`ModelLoss::diagnostics`](crate::ModelLoss)).
     pub diagnostics: Vec<(&'static str, f64)>,
-    /// Every channel's mean squared error on the holdout, `[O + 1]`, mean over elites; empty where it was not asked for.
-    pub holdout_mse_by_channel: Vec<f64>,
+    /// Every channel on the holdout, `[O + 1]`, the reward last; empty from a model that does not tell.
+    pub channels: Vec<ChannelError>,
+}
+
+/// A difference of numbers as large as `scale`, or 0 where it is rounding.
+fn above_rounding(difference: f64, scale: f64) -> f64 {
+    if difference > 1e-12 * scale { difference } else { 0.0 }
 }
 
 impl Trainer {
-    /// Every channel's mean squared error on a fit's holdout, `[O + 1]`, mean over elites. After the fit's report their mean
-    /// is its `holdout_mse`.
-    #[must_use]
-    pub fn holdout_mse_by_channel(&self, fit: &Fit) -> Vec<f64> {
-        let (holdout, elites) = (&fit.data.split.holdout, &self.ensemble.elites);
+    /// Every channel on a fit's holdout, `[O + 1]`, mean over elites.
+    pub(super) fn channel_errors(&self, data: &FitData) -> Vec<ChannelError> {
+        let (holdout, elites) = (&data.split.holdout, &self.ensemble.elites);
         let channels = self.ensemble.obs_dim() + 1;
-        let mut sums = vec![0.0; channels];
+        // Sums of squared errors, of targets, and of their squares.
+        let mut sums = vec![[0.0_f64; 3]; channels];
         for start in (0..holdout.len()).step_by(ROWS_AT_ONCE) {
             let part = start..holdout.len().min(start + ROWS_AT_ONCE);
-            let (inputs, target) = fit.data.of_holdout(part, &self.device);
+            let (inputs, target) = data.of_holdout(part, &self.device);
+            for row in tensors::to_vec(target.clone()).chunks_exact(channels) {
+                for (sums, &target) in sums.iter_mut().zip(row) {
+                    sums[1] += f64::from(target);
+                    sums[2] += f64::from(target).powi(2);
+                }
+            }
             let errors = tensors::to_vec((self.ensemble.predict(inputs).mean - target).square().sum_dim(1));
             for &elite in elites {
                 let of_elite = &errors[elite * channels..(elite + 1) * channels];
-                sums.iter_mut().zip(of_elite).for_each(|(sum, &error)| *sum += f64::from(error));
+                sums.iter_mut().zip(of_elite).for_each(|(sums, &error)| sums[0] += f64::from(error));
             }
         }
-        let count = (holdout.len() * elites.len()) as f64;
-        sums.into_iter().map(|sum| sum / count).collect()
+        let rows = holdout.len() as f64;
+        let of_channel = |(channel, [error, sum, square]): (usize, [f64; 3])| {
+            let (mean, square) = (sum / rows, square / rows);
+            ChannelError {
+                mse: error / (rows * elites.len() as f64),
+                variance: above_rounding(square - mean * mean, square),
+                square: data.of_no_change[channel],
+            }
+        };
+        sums.into_iter().enumerate().map(of_channel).collect()
     }
 }

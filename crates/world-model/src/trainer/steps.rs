@@ -9,11 +9,10 @@ use std::sync::Arc;
 use foresee_nn::cpu::panels::{self, gather};
 use foresee_nn::cpu::{self, LANES, Layout, Piece, Scratch, Tape, team};
 use foresee_nn::host::Numbers;
-use foresee_nn::{Adam, NoValues, Parameters, ValueView};
+use foresee_nn::{Adam, Parameters, ValueView};
 
 use crate::ensemble::Ensemble;
 use crate::fit_data::HostRows;
-use crate::loss::mse::Mse;
 use crate::loss::panel::Panel;
 use crate::loss::{BOUNDS_WEIGHT, PanelLoss};
 
@@ -68,15 +67,15 @@ struct PanelData {
     target: Vec<f32>,
     terms: Vec<f32>,
     row_weights: Vec<f32>,
-    /// For a loss that looks ahead: observations, then predicted states, `[O]`, their values `[N]` and gradients `[N, O]`.
+    /// For a loss that looks ahead: what predictions are added to, then predicted states, `[O]`, their values `[N]` and gradients `[N, O]`.
     states: Vec<f32>,
     values: Vec<f32>,
     gradients: Vec<f32>,
 }
 
 impl PanelData {
-    /// Gathers the panel's rows; of a score of plain squared errors the targets alone.
-    fn fetch(&mut self, data: &HostRows, channels: usize, heads: usize, rows: &[u32], plain: bool) {
+    /// Gathers the panel's rows.
+    fn fetch(&mut self, data: &HostRows, channels: usize, heads: usize, rows: &[u32]) {
         let Self { target, terms, row_weights, states, values, gradients } = self;
         let obs = channels - 1;
         target.resize(channels * LANES, 0.0);
@@ -84,9 +83,6 @@ impl PanelData {
         row_weights.clear();
         terms.clear();
         states.clear();
-        if plain {
-            return;
-        }
         if let Some(all) = &data.row_weights {
             row_weights.resize(LANES, 0.0);
             gather(all, 1, rows, row_weights);
@@ -96,7 +92,7 @@ impl PanelData {
         for (n, terms) in terms.chunks_exact_mut((width * LANES).max(1)).enumerate() {
             gather(data.terms.head(n), width, rows, terms);
         }
-        if let Some(all) = &data.obs {
+        if let Some(all) = &data.base {
             states.resize(obs * LANES, 0.0);
             values.resize(heads * LANES, 0.0);
             gradients.resize(heads * obs * LANES, 0.0);
@@ -180,7 +176,7 @@ impl HostSteps {
             let rows = &rows[member * batch + panel * LANES..member * batch + batch.min((panel + 1) * LANES)];
             tape.resize(rows.len());
             gather(&data.inputs, layout.shape().inputs, rows, tape.input_mut(0));
-            own.fetch(data, channels, heads, rows, false);
+            own.fetch(data, channels, heads, rows);
             tape.forward(parameters);
             sums.of_bounds.clear();
             sums.of_bounds.resize(split.map_or(0, |_| 2 * channels), 0.0);
@@ -228,29 +224,12 @@ thread_local! {
 /// Every member's sum of a loss of the mean over replay rows, `[E]`.
 pub(super) fn scores(
     ensemble: &Ensemble,
-    loss: Compared<'_>,
+    Compared { loss, add_mse, units }: Compared<'_>,
     data: &HostRows,
     rows: &[u32],
     view: &dyn ValueView,
-) -> Vec<f64> {
-    sums(ensemble, data, rows, view, Some(loss))
-}
-
-/// Every member's sum of squared errors over replay rows, every row counted once, `[E]`.
-pub(super) fn squares(ensemble: &Ensemble, data: &HostRows, rows: &[u32]) -> Vec<f64> {
-    sums(ensemble, data, rows, &NoValues, None)
-}
-
-/// Sums of a loss of the mean, or of plain squared errors.
-fn sums(
-    ensemble: &Ensemble,
-    data: &HostRows,
-    rows: &[u32],
-    view: &dyn ValueView,
-    loss: Option<Compared<'_>>,
 ) -> Vec<f64> {
     let heads = view.heads();
-    let units = loss.and_then(|loss| loss.units);
     let (net, channels) = (&ensemble.net, ensemble.obs_dim() + 1);
     let (layout, members) = (net.layout(), net.members());
     let shape = layout.shape();
@@ -264,15 +243,12 @@ fn sums(
             input.resize(shape.inputs * LANES, 0.0);
             output.resize(shape.outputs * LANES, 0.0);
             gather(&data.inputs, shape.inputs, rows, input);
-            own.fetch(data, channels, heads, rows, loss.is_none());
+            own.fetch(data, channels, heads, rows);
             let parameters = &parameters.get()[member * layout.parameters()..][..layout.parameters()];
             cpu::infer(layout, parameters, input, output, scratch);
             own.look_ahead(output, data, view, false);
             let panel = own.panel(output, None, units, [channels, heads, rows.len()]);
-            *sum = match loss {
-                Some(Compared { loss, add_mse, .. }) => loss.value(&panel, add_mse),
-                None => PanelLoss::value(&Mse {}, &panel, false),
-            };
+            *sum = loss.value(&panel, add_mse);
         });
     });
     let member = |sums: &[f32]| sums.iter().map(|&sum| f64::from(sum)).sum();

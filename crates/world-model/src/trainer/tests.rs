@@ -1,10 +1,11 @@
 //! Gradient steps and scores on panels against those in tensor operations.
 
 use super::*;
-use crate::config::{EnsembleConfig, FitConfig, Head, LossConfig};
+use crate::config::{EnsembleConfig, FitConfig, Head, LossConfig, Predicted};
 use crate::gather::numbers;
+use crate::loss::mse::Mse;
 use crate::loss::panel::{Panel, Row};
-use crate::loss::{TensorsOnly, shipped};
+use crate::loss::{LossInput, TensorsOnly, shipped};
 use foresee_core::{Batch, State, Stream};
 use foresee_nn::cpu::simd::Simd;
 
@@ -97,11 +98,19 @@ fn assert_close(what: &str, got: &[f32], want: &[f32], tolerance: f32) {
 /// Holds the panel form of a shipped loss to its tensor form: losses, scores, first moments of every gradient.
 pub(crate) fn assert_forms_agree(loss: &LossConfig) {
     for head in heads(loss) {
-        for (batch, learning_step, normalize_targets) in
-            [(1, 0, false), (33, 0, false), (33, 10, false), (70, 10, false), (33, 0, true), (70, 10, true)]
-        {
+        let [change, direct] = [Predicted::Change, Predicted::NextObs];
+        for (batch, learning_step, normalize_targets, predict, layer_norm) in [
+            (1, 0, false, change, false),
+            (33, 0, false, change, false),
+            (33, 10, false, change, false),
+            (70, 10, false, change, false),
+            (33, 0, true, change, false),
+            (70, 10, true, change, true),
+            (33, 10, true, direct, false),
+            (33, 0, false, direct, true),
+        ] {
             let mut config = config(loss, head, batch);
-            config.ensemble.normalize_targets = normalize_targets;
+            config.ensemble = EnsembleConfig { normalize_targets, predict, layer_norm, ..config.ensemble };
             let rows = if normalize_targets { units::of_several_scales(80) } else { rows(80, 4) };
             let run = |tensors: bool| {
                 let mut trainer = trainer(&config, tensors);
@@ -114,7 +123,7 @@ pub(crate) fn assert_forms_agree(loss: &LossConfig) {
                 (losses, scores, trainer.ensemble.save(), moments)
             };
             let (host, tensor) = (run(false), run(true));
-            let what = format!("{loss:?}, {head:?}, batch {batch}, normalised {normalize_targets}");
+            let what = format!("{loss:?}, {head:?}, batch {batch}, normalised {normalize_targets}, {predict:?}");
             for (got, want) in host.0.iter().chain(&host.1).zip(tensor.0.iter().chain(&tensor.1)) {
                 assert!((got - want).abs() <= 1e-5 * (1.0 + want.abs()), "{what}: {got}, expected {want}");
             }
@@ -170,12 +179,17 @@ fn a_scoring_loss_is_given_no_squared_error_that_the_training_loss_is_given() {
     let scores = |loss: Arc<dyn ModelLoss>| {
         let mut trainer = Trainer::new(&config, loss, [4, 2], 5, &Device::flex());
         let fit = trainer.begin(&rows, &Sines, 0, 0);
-        (trainer.holdout_scores(&fit.data, &Sines), trainer.holdout_mse(&fit.data))
+        let scores = trainer.holdout_scores(&fit.data, &Sines);
+        let channels = trainer.channel_errors(&fit.data);
+        let squares = channels.iter().map(|channel| channel.mse).sum::<f64>() / channels.len() as f64;
+        let elites = &trainer.ensemble.elites;
+        let of_elites = elites.iter().map(|&elite| scores[elite]).sum::<f64>() / elites.len() as f64;
+        (scores, of_elites, squares)
     };
     let own: Arc<dyn ModelLoss> = Arc::new(ScoredBySquares);
-    let (panels, squares) = scores(Arc::clone(&own));
-    assert_eq!(panels, squares);
-    let (tensors, _) = scores(Arc::new(TensorsOnly(own)));
+    let (panels, of_elites, squares) = scores(Arc::clone(&own));
+    assert!((of_elites - squares).abs() <= 1e-6 * squares, "{of_elites}, of squared errors {squares}");
+    let (tensors, ..) = scores(Arc::new(TensorsOnly(own)));
     for (panels, tensors) in panels.iter().zip(&tensors) {
         assert!((panels - tensors).abs() <= 1e-5 * tensors, "{panels}, in tensors {tensors}");
     }

@@ -169,7 +169,7 @@ pub fn loss_and_gradients(
     let prediction = predict(&net, bounds.as_ref(), tensor(&file["normalizer"]["normalized_model_in"]), channels);
     let Asked { terms, view } = asked;
     let obs = Some(tensor(&file["inputs"]["obs"]));
-    let input = LossInput { prediction, target: tensor(&file["target"]), terms, obs, view };
+    let input = LossInput { prediction, target: tensor(&file["target"]), terms, base: obs, view };
     let per_row = loss::training_per_row(loss, &input, &Extras { add_mse, ..Extras::default() });
     let loss = reference_reduction(loss, per_row, bounds.as_ref(), channels);
     drop(input);

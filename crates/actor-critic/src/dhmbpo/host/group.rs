@@ -44,6 +44,8 @@ pub(super) struct Group {
     /// The loss's gradient at the states of a step and at its actions, `[C, O, LANES]` and `[C, A, LANES]`.
     by_obs: Vec<f32>,
     by_action: Vec<f32>,
+    /// Σ over rows of the norm of the loss's gradient at s_1 … s_H, in deviations of the observations, `[H]`.
+    pub(super) norms: Vec<f64>,
     /// One panel's noise, or gradient at its states.
     noise: Vec<f32>,
     critic: Option<Tape>,
@@ -79,6 +81,16 @@ fn add_seen(pass: &Pass<'_>, by_seen: &[f32], by_obs: &mut [f32]) {
         let std = pass.scale.map_or(1.0, |scale| scale.std[d]);
         to.iter_mut().zip(from).for_each(|(to, from)| *to += from / std);
     }
+}
+
+/// Σ over the first `rows` lanes of the norm of a gradient at states, `[O, LANES]`, in deviations of the observations.
+fn sum_of_norms(pass: &Pass<'_>, by_obs: &[f32], rows: usize) -> f64 {
+    let mut squares = [0.0_f32; LANES];
+    for (d, of_entry) in by_obs.chunks_exact(LANES).enumerate() {
+        let std = pass.scale.map_or(1.0, |scale| scale.std[d]);
+        squares.iter_mut().zip(of_entry).for_each(|(square, g)| *square += (g * std).powi(2));
+    }
+    squares[..rows].iter().map(|&square| f64::from(square.sqrt())).sum()
 }
 
 impl Group {
@@ -292,7 +304,10 @@ impl Group {
     pub(super) fn back(&mut self, pass: &Pass<'_>, policy: Net<'_>, dynamics: &dyn PanelDynamics) {
         let (obs, actions, count) = (pass.obs_dim, pass.sizes.action_dim, self.count());
         let share = 1.0 / pass.sizes.rows as f32;
-        let Self { acted, imagined, by_obs, by_action, noise, .. } = self;
+        let in_panels: Vec<usize> = (0..count).map(|panel| self.rows_of(panel).len()).collect();
+        let Self { acted, imagined, by_obs, by_action, norms, noise, .. } = self;
+        norms.clear();
+        norms.resize(pass.sizes.horizon, 0.0);
         for k in (0..=pass.sizes.horizon).rev() {
             let Acted { tape, action, mask, .. } = &mut acted[k];
             let weight = pass.weight(k) * share;
@@ -314,8 +329,10 @@ impl Group {
                 continue;
             }
             tape.backward_to_input(policy.member(0));
-            for panel in 0..count {
-                add_seen(pass, tape.input_gradient(panel), of_panel_mut(by_obs, panel, obs));
+            for (panel, &rows) in in_panels.iter().enumerate() {
+                let by_obs = of_panel_mut(by_obs, panel, obs);
+                add_seen(pass, tape.input_gradient(panel), by_obs);
+                norms[k - 1] += sum_of_norms(pass, by_obs, rows);
             }
         }
     }

@@ -95,7 +95,7 @@ fn the_holdout_score_counts_rows_by_their_weights_and_the_squared_error_beside_i
                 }
             }
             let scores = trainer.holdout_scores(&fit.data, &Sines);
-            (scores, trainer.holdout_mse(&fit.data), fit.data.split.holdout)
+            (scores, trainer.channel_errors(&fit.data), fit.data.split.holdout)
         };
         let (plain, mse, holdout) = scores(None, None);
         let (row, n) = (holdout[2], holdout.len() as f64);

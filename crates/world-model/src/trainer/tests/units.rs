@@ -112,3 +112,54 @@ fn what_imagines_is_the_fitted_model_in_the_tasks_own_units() {
         assert_eq!(again.imagining().save(), trainer.imagining().save());
     }
 }
+
+#[test]
+fn channels_are_told_beside_a_constant_and_beside_no_change_in_any_unit() {
+    let rows = of_several_scales(200);
+    for (normalize_targets, predict, tensors) in [
+        (false, Predicted::Change, false),
+        (true, Predicted::Change, false),
+        (false, Predicted::NextObs, true),
+        (true, Predicted::NextObs, false),
+    ] {
+        let mut config = config(&LossConfig::named("mse"), Head::Deterministic, 32);
+        config.ensemble = EnsembleConfig { normalize_targets, predict, ..config.ensemble };
+        let mut trainer = trainer(&config, tensors);
+        let fit = trainer.begin(&rows, &Sines, 0, 0);
+        let got = trainer.channel_errors(&fit.data);
+        let holdout: Vec<usize> = fit.data.split.holdout.iter().map(|&row| row as usize).collect();
+        for c in 0..5 {
+            let std = trainer.of_targets.as_ref().map_or(1.0, |targets| f64::from(targets.moments()[1][c]));
+            let next = |row: usize| f64::from(rows.next_obs[row * 4 + c]);
+            let change = |row: usize| match c {
+                4 => f64::from(rows.reward[row]),
+                _ => next(row) - f64::from(rows.obs[row * 4 + c]),
+            };
+            let target = |row: usize| if predict == Predicted::NextObs && c < 4 { next(row) } else { change(row) };
+            let mean = |of: &dyn Fn(usize) -> f64| {
+                holdout.iter().map(|&row| of(row)).sum::<f64>() / holdout.len() as f64 / std / std
+            };
+            let centre = mean(&target) * std * std;
+            let variance = mean(&|row| (target(row) - centre).powi(2));
+            let square = mean(&|row| change(row).powi(2));
+            let what = format!("{normalize_targets} {predict:?} {c}");
+            let near =
+                |got: f64, want: f64| assert!((got - want).abs() <= 1e-4 * want, "{what}: {got}, expected {want}");
+            near(got[c].variance, variance);
+            near(got[c].square, square);
+            // The mean over elites of what each of them predicts.
+            let of_elite = |elite: usize| {
+                let part = 0..holdout.len();
+                let (inputs, targets) = fit.data.of_holdout(part, &trainer.device);
+                let mean = trainer.ensemble.predict(inputs).mean.narrow(0, elite, 1).narrow(2, c, 1);
+                f64::from(tensors::to_f32((mean - targets.narrow(2, c, 1)).square().mean()))
+            };
+            let elites = &trainer.ensemble.elites;
+            near(got[c].mse, elites.iter().map(|&elite| of_elite(elite)).sum::<f64>() / elites.len() as f64);
+            assert_eq!(got[c].explained_variance(), Some(1.0 - got[c].mse / got[c].variance));
+            assert_eq!(got[c].against_no_change(), Some(got[c].mse / got[c].square));
+        }
+    }
+    let still = ChannelError { mse: 1.0, variance: 0.0, square: 0.0 };
+    assert_eq!((still.explained_variance(), still.against_no_change()), (None, None));
+}

@@ -1,0 +1,289 @@
+//! What an agent makes of observations and rewards before its networks see them.
+//!
+//! Observations: (obs − mean) / std of all real ones ([`RunningMoments`]). Rewards: r / σ with σ = max(√(var G + 1e-8),
+//! max |G| / 5) over the real steps' discounted sums G ← γ (1 − ended) G + r, whose moments begin as 1e-4 observations of mean
+//! 0 and variance 1 (Lee et al., "Hyperspherical Normalization for Scalable Deep Reinforcement Learning", 2025, as its code
+//! SimbaV2 @ 86899c2 does it: a step that ends an episode keeps its own reward). Both are scaled by today's statistics whenever
+//! a batch is used; buffers keep the task's own numbers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use foresee_core::{Batch, State, StateError};
+
+use crate::batch::TensorBatch;
+use crate::observations::{RunningMoments, Scale};
+
+/// What stands for observations of mean 0 and variance 1 before the first G.
+const PRIOR: f64 = 1e-4;
+/// The largest |G| is at most this many units after scaling.
+const LARGEST: f64 = 5.0;
+
+/// Real transitions of training in the order in which they happened, `N` of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Experienced<'a> {
+    /// `[N, O]`
+    pub obs: &'a [f32],
+    /// `[N]`
+    pub reward: &'a [f32],
+    /// Whether an episode ended with the transition, by the task or by a time limit, `[N]`.
+    pub ended: &'a [bool],
+    /// The environment of each, `[N]`.
+    pub env: &'a [u64],
+}
+
+/// Running moments of discounted sums of rewards.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReturnScale {
+    discount: f64,
+    moments: RunningMoments,
+    /// max |G|.
+    largest: f64,
+    /// G of every environment.
+    sums: BTreeMap<u64, f64>,
+}
+
+impl ReturnScale {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(discount: f64) -> Self {
+        Self { discount, moments: RunningMoments::with_prior(1, PRIOR), largest: 0.0, sums: BTreeMap::new() }
+    }
+
+    /// Takes the rewards of transitions in.
+    pub fn observe(&mut self, seen: Experienced<'_>) {
+        for ((&reward, &ended), &env) in seen.reward.iter().zip(seen.ended).zip(seen.env) {
+            let sum = self.sums.entry(env).or_default();
+            *sum = self.discount * if ended { 0.0 } else { *sum } + f64::from(reward);
+            self.moments.observe_exactly(&[*sum]);
+            self.largest = self.largest.max(sum.abs());
+        }
+    }
+
+    /// σ, reward units; 1 before the first reward.
+    #[must_use]
+    pub fn unit(&self) -> f64 {
+        if self.moments.count() == 0 {
+            return 1.0;
+        }
+        let [_, variance] = self.moments.moments();
+        (variance[0] + 1e-8).sqrt().max(self.largest / LARGEST)
+    }
+
+    fn save(&self) -> State {
+        let mut state = State::new();
+        state.nest("moments", self.moments.save());
+        state.put("largest", vec![self.largest]);
+        state.put("env", self.sums.keys().copied().collect::<Vec<_>>());
+        state.put("sum", self.sums.values().copied().collect::<Vec<_>>());
+        state
+    }
+
+    fn load(&mut self, mut state: State) -> Result<(), StateError> {
+        self.moments.load(state.part("moments"))?;
+        self.largest = state.f64s("largest")?.1.first().copied().unwrap_or(0.0);
+        let envs = state.u64s("env")?.1;
+        self.sums = envs.into_iter().zip(state.f64s("sum")?.1).collect();
+        state.finish()
+    }
+}
+
+/// Both, each where an agent's config asks for it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Preparation {
+    moments: Option<RunningMoments>,
+    returns: Option<ReturnScale>,
+    scale: Option<Arc<Scale>>,
+    /// Transitions seen.
+    seen: u64,
+}
+
+impl Preparation {
+    /// For observations of `O` entries; a reward is scaled where there is a discount to add rewards up by.
+    #[must_use]
+    pub fn new(obs_dim: usize, observations: bool, rewards: Option<f64>) -> Self {
+        let moments = observations.then(|| RunningMoments::new(obs_dim));
+        let scale = moments.as_ref().map(|moments| Arc::new(moments.scale()));
+        Self { moments, scale, returns: rewards.map(ReturnScale::new), seen: 0 }
+    }
+
+    /// Whether nothing is prepared.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.moments.is_none() && self.returns.is_none()
+    }
+
+    /// Transitions seen, where something is prepared.
+    #[must_use]
+    pub fn seen(&self) -> Option<u64> {
+        (!self.is_none()).then_some(self.seen)
+    }
+
+    /// Takes real transitions of training in.
+    pub fn observe(&mut self, seen: Experienced<'_>) {
+        self.seen += seen.reward.len() as u64;
+        if let Some(moments) = &mut self.moments {
+            moments.observe(seen.obs);
+            self.scale = Some(Arc::new(moments.scale()));
+        }
+        if let Some(returns) = &mut self.returns {
+            returns.observe(seen);
+        }
+    }
+
+    /// What the networks see of observations, where it is not the observations themselves.
+    #[must_use]
+    pub fn scale(&self) -> Option<&Arc<Scale>> {
+        self.scale.as_ref()
+    }
+
+    /// What a value of 1 of the networks is worth in the task's own reward units.
+    #[must_use]
+    pub fn unit(&self) -> f64 {
+        self.returns.as_ref().map_or(1.0, ReturnScale::unit)
+    }
+
+    /// A batch as the networks see it.
+    #[must_use]
+    pub fn of_host(&self, batch: &Batch) -> Batch {
+        let mut batch = batch.clone();
+        if let Some(scale) = &self.scale {
+            scale.apply_rows(&mut batch.obs);
+            scale.apply_rows(&mut batch.next_obs);
+        }
+        if self.returns.is_some() {
+            let factor = (1.0 / self.unit()) as f32;
+            batch.reward.iter_mut().for_each(|reward| *reward *= factor);
+        }
+        batch
+    }
+
+    /// The same on a device.
+    #[must_use]
+    pub fn of_tensors(&self, batch: TensorBatch) -> TensorBatch {
+        let TensorBatch { mut obs, action, mut reward, mut next_obs, not_terminated } = batch;
+        if let Some(scale) = &self.scale {
+            (obs, next_obs) = (scale.apply(obs), scale.apply(next_obs));
+        }
+        if self.returns.is_some() {
+            reward = reward.mul_scalar((1.0 / self.unit()) as f32);
+        }
+        TensorBatch { obs, action, reward, next_obs, not_terminated }
+    }
+
+    /// As arrays; none where nothing is prepared.
+    #[must_use]
+    pub fn save(&self) -> State {
+        let mut state = State::new();
+        if let Some(moments) = &self.moments {
+            state.nest("observations", moments.save());
+        }
+        if let Some(returns) = &self.returns {
+            state.nest("returns", returns.save());
+        }
+        if !self.is_none() {
+            state.put("seen", self.seen);
+        }
+        state
+    }
+
+    /// Reads them back.
+    ///
+    /// # Errors
+    /// If an array is missing, of another shape, or left over.
+    pub fn load(&mut self, mut state: State) -> Result<(), StateError> {
+        if let Some(moments) = &mut self.moments {
+            moments.load(state.part("observations"))?;
+            self.scale = Some(Arc::new(moments.scale()));
+        }
+        if let Some(returns) = &mut self.returns {
+            returns.load(state.part("returns"))?;
+        }
+        if !self.is_none() {
+            self.seen = state.u64("seen")?;
+        }
+        state.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::BatchRef;
+    use burn::tensor::Device;
+
+    fn entry() -> serde_json::Value {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/fixtures/agents.json");
+        let all: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(path).expect("the fixture")).expect("JSON");
+        all["entries"]["reward_scaling"].clone()
+    }
+
+    #[test]
+    fn rewards_are_scaled_as_the_published_code_scales_them() {
+        let entry = entry();
+        let inputs = &entry["inputs"];
+        let numbers = |value: &serde_json::Value| -> Vec<f64> {
+            value.as_array().expect("numbers").iter().map(|x| x.as_f64().expect("a number")).collect()
+        };
+        let rewards = numbers(&inputs["rewards"]["data"]);
+        let ends = [numbers(&inputs["terminated"]), numbers(&inputs["truncated"])];
+        let mut returns = ReturnScale::new(inputs["gamma"].as_f64().expect("a discount"));
+        let wants = entry["outputs"]["simbaV2"].as_array().expect("a row a reward");
+        for (i, (&reward, want)) in rewards.iter().zip(wants).enumerate() {
+            let ended = [ends.iter().any(|ends| ends[i] == 1.0)];
+            returns.observe(Experienced { obs: &[], reward: &[reward as f32], ended: &ended, env: &[7] });
+            let want = |name: &str| want[name].as_f64().expect("a number");
+            // The file's rewards are no f32 numbers.
+            for (name, got) in [
+                ("G", returns.sums[&7]),
+                ("var", returns.moments.moments()[1][0]),
+                ("g_abs_max", returns.largest),
+                ("scaled_of_1", 1.0 / returns.unit()),
+            ] {
+                assert!(
+                    (got - want(name)).abs() <= 5e-7 * (1.0 + want(name).abs()),
+                    "{i}: {name} {got}, {}",
+                    want(name)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_environment_has_its_own_sum_and_a_saved_state_goes_on() {
+        let mut both = Preparation::new(1, true, Some(0.5));
+        both.observe(Experienced {
+            obs: &[1.0, 3.0, 5.0],
+            reward: &[1.0, 10.0, 2.0],
+            ended: &[false; 3],
+            env: &[0, 1, 0],
+        });
+        let returns = both.returns.as_ref().expect("rewards are scaled");
+        assert_eq!(returns.sums, BTreeMap::from([(0, 2.5), (1, 10.0)]));
+        let mut again = Preparation::new(1, true, Some(0.5));
+        again.load(both.save()).expect("its own state");
+        assert_eq!(again, both);
+        assert_eq!((again.seen(), Preparation::default().seen()), (Some(3), None));
+        assert!(Preparation::default().save().iter().next().is_none());
+        // Of two units of the same rewards the scaled ones are the same, as far as the prior is small.
+        let mut larger = ReturnScale::new(0.5);
+        larger.observe(Experienced { obs: &[], reward: &[1e3, 1e4, 2e3], ended: &[false; 3], env: &[0, 1, 0] });
+        assert!((larger.unit() / returns.unit() - 1e3).abs() < 1e-1, "{}", larger.unit());
+    }
+
+    #[test]
+    fn a_batch_is_prepared_alike_in_host_memory_and_in_tensors() {
+        let mut batch = Batch::default();
+        batch.push(&[1.0, 2.0], &[0.5], 3.0, &[4.0, 5.0], false);
+        batch.push(&[6.0, 7.0], &[-0.5], 8.0, &[9.0, 10.0], true);
+        let mut preparation = Preparation::new(2, true, Some(0.9));
+        let (env, ended) = ([0, 0], [false; 2]);
+        preparation.observe(Experienced { obs: &batch.obs, reward: &batch.reward, ended: &ended, env: &env });
+        let host = preparation.of_host(&batch);
+        let device = preparation.of_tensors(BatchRef::Host(&batch).tensors([2, 1], &Device::flex()));
+        assert_eq!(device.read(), host);
+        assert_eq!((host.obs[0], host.obs[2], host.action), (-1.0, 1.0, batch.action));
+        assert!((f64::from(host.reward[0]) * preparation.unit() - 3.0).abs() < 1e-6 && preparation.unit() > 1.5);
+    }
+}

@@ -1,0 +1,33 @@
+//! Names of numbers that come one a part: a channel of the model, a step of the horizon.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+/// Every such name that was asked for.
+static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+
+/// `base/part`. The text is made once and kept while the program runs, so a name may be asked for at every report.
+#[must_use]
+pub fn of_part(base: &str, part: impl std::fmt::Display) -> &'static str {
+    let name = format!("{base}/{part}");
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.get(name.as_str()) {
+        return known;
+    }
+    let kept: &'static str = name.leak();
+    names.insert(kept);
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_made_once() {
+        let [first, again] = [0; 2].map(|_| of_part("model/explained_variance", "reward"));
+        assert_eq!(first, "model/explained_variance/reward");
+        assert!(std::ptr::eq(first, again));
+        assert_eq!(of_part("model/explained_variance", 3), "model/explained_variance/3");
+    }
+}

@@ -1,0 +1,165 @@
+//! Is the model good, are the values right? Numbers that say so, from what a run has anyway; nothing of the run depends on
+//! them.
+
+use foresee_core::names::of_part;
+use foresee_core::{Batch, Stream};
+use foresee_nn::{ValueHeads, tensors};
+use foresee_world_model::ChannelError;
+
+use super::Run;
+use crate::metrics;
+use crate::rollout::Rollout;
+
+/// Channels that are reported one by one, at most.
+const MOST_CHANNELS: usize = 65;
+/// Episodes whose returns the values are held against.
+const EPISODES: usize = 10;
+/// States of them at which the values are asked, at most.
+const STATES: usize = 512;
+
+type Values = Vec<(&'static str, f64)>;
+
+/// How well a fitted model predicts each of its channels, `[O + 1]`, the reward last.
+pub(super) fn of_channels(channels: &[ChannelError]) -> Values {
+    let mut values = Vec::new();
+    let Some((_, of_obs)) = channels.split_last() else { return values };
+    let explained: Vec<(usize, f64)> = channels
+        .iter()
+        .enumerate()
+        .filter_map(|(channel, error)| error.explained_variance().map(|explained| (channel, explained)))
+        .collect();
+    if !explained.is_empty() {
+        let (count, all) = (explained.len() as f64, explained.iter().map(|&(_, explained)| explained));
+        values.push((metrics::MODEL_EXPLAINED, all.clone().sum::<f64>() / count));
+        values.push((metrics::MODEL_LEAST_EXPLAINED, all.fold(f64::INFINITY, f64::min)));
+    }
+    let ratios: Vec<f64> = of_obs.iter().filter_map(ChannelError::against_no_change).collect();
+    if !ratios.is_empty() {
+        values.push((metrics::MODEL_AGAINST_NO_CHANGE, ratios.iter().sum::<f64>() / ratios.len() as f64));
+    }
+    if channels.len() <= MOST_CHANNELS {
+        values.extend(explained.into_iter().map(|(channel, explained)| {
+            let name = match channel == of_obs.len() {
+                true => of_part(metrics::MODEL_EXPLAINED, "reward"),
+                false => of_part(metrics::MODEL_EXPLAINED, format_args!("obs_{channel}")),
+            };
+            (name, explained)
+        }));
+    }
+    values
+}
+
+impl Run {
+    /// The values at states of the last real episodes, and the discounted soft returns that followed: G = r + γ m (α H + G′),
+    /// with H the policy's mean entropy at these states. Where a time limit cut an episode its last state's value stands for
+    /// what would have followed. Nothing before an episode has ended under the agent.
+    pub(super) fn values_against_returns(&self) -> Values {
+        let Some(counted) = self.agent.counted() else { return Vec::new() };
+        let episodes = self.replay.real.last_episodes(EPISODES, self.config.training.explore_steps as usize);
+        let view = self.agent.values(ValueHeads::Target, false);
+        if episodes.is_empty() || view.heads() == 0 {
+            return Vec::new();
+        }
+        let rows = self.replay.real.rows();
+        let [obs_dim, _] = self.dims();
+        let total: usize = episodes.iter().map(Vec::len).sum();
+        let every = total.div_ceil(STATES);
+        let asked: Vec<usize> = episodes.iter().flatten().copied().step_by(every).collect();
+        let ends: Vec<usize> = episodes.iter().filter_map(|rows| rows.last().copied()).collect();
+        let mut states: Vec<f32> = asked.iter().flat_map(|&row| row_of(&rows.obs, obs_dim, row)).copied().collect();
+        states.extend(ends.iter().flat_map(|&row| row_of(&rows.next_obs, obs_dim, row)));
+        let count = asked.len() + ends.len();
+        let states = tensors::from_vec(states, [count, obs_dim], &self.device);
+
+        let of_heads = tensors::to_vec(view.values(states.clone()));
+        let heads = of_heads.len() / count;
+        let value =
+            |state: usize| (0..heads).map(|head| f64::from(of_heads[head * count + state])).sum::<f64>() / heads as f64;
+        let bonus = match self.agent.actor().policy().filter(|_| counted.temperature > 0.0) {
+            Some(policy) => {
+                let noise = Stream::new(self.config.seed, "diagnosis/entropy").normals(0, count, policy.action_dim());
+                let noise = tensors::from_vec(noise, [count, policy.action_dim()], &self.device);
+                let log_prob = policy.sample(states, noise).log_prob.mean();
+                -counted.temperature * f64::from(tensors::to_f32(log_prob))
+            }
+            None => 0.0,
+        };
+
+        let (mut returned, mut place) = (Vec::with_capacity(total), asked.len());
+        for of_episode in &episodes {
+            let mut future = value(place);
+            place += 1;
+            let start = returned.len();
+            for &row in of_episode.iter().rev() {
+                let goes_on = f64::from(rows.not_terminated[row]);
+                future = f64::from(rows.reward[row]) + counted.discount * goes_on * (bonus + future);
+                returned.push(future);
+            }
+            returned[start..].reverse();
+        }
+        let mean = |sum: f64| sum / asked.len() as f64;
+        let predicted = mean((0..asked.len()).map(value).sum());
+        let returned = mean(returned.iter().step_by(every).sum());
+        vec![
+            (metrics::VALUE_PREDICTED, predicted),
+            (metrics::VALUE_RETURNED, returned),
+            (metrics::VALUE_BIAS, predicted - returned),
+        ]
+    }
+
+    /// The share of a rollout's imagined states of which some entry is below or above that of every real state; `None` where
+    /// imagined states are not in host memory.
+    pub(super) fn share_outside(&self, rollout: &Rollout) -> Option<f64> {
+        let imagined = &self.replay.imagined;
+        if imagined.is_on_device() {
+            return None;
+        }
+        let new = (rollout.transitions() as usize).min(imagined.len());
+        let first = imagined.position() + imagined.len() - new;
+        let rows = imagined.rows();
+        let [obs_dim, _] = self.dims();
+        let range = range(self.replay.real.rows(), obs_dim);
+        let outside = |state: &[f32]| state.iter().zip(&range).any(|(x, [low, high])| !(low..=high).contains(&x));
+        let count = (first..first + new)
+            .filter(|place| outside(row_of(&rows.next_obs, obs_dim, place % imagined.len())))
+            .count();
+        (new > 0).then(|| count as f64 / new as f64)
+    }
+}
+
+fn row_of(all: &[f32], width: usize, row: usize) -> &[f32] {
+    &all[row * width..(row + 1) * width]
+}
+
+/// The least and the greatest of every entry of the states that rows visit, `[O]`.
+fn range(rows: &Batch, obs_dim: usize) -> Vec<[f32; 2]> {
+    let mut range = vec![[f32::INFINITY, f32::NEG_INFINITY]; obs_dim];
+    for state in rows.obs.chunks_exact(obs_dim).chain(rows.next_obs.chunks_exact(obs_dim)) {
+        for ([low, high], &x) in range.iter_mut().zip(state) {
+            *low = low.min(x);
+            *high = high.max(x);
+        }
+    }
+    range
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_is_told_by_its_error_beside_that_of_a_constant_and_of_no_change() {
+        let channel = |mse, variance, square| ChannelError { mse, variance, square };
+        let channels = [channel(0.1, 0.4, 2.0), channel(0.0, 0.0, 0.0), channel(3.0, 2.0, 6.0), channel(0.5, 1.0, 9.0)];
+        let want = [
+            (metrics::MODEL_EXPLAINED, (0.75 - 0.5 + 0.5) / 3.0),
+            (metrics::MODEL_LEAST_EXPLAINED, -0.5),
+            (metrics::MODEL_AGAINST_NO_CHANGE, (0.05 + 0.5) / 2.0),
+            ("model/explained_variance/obs_0", 0.75),
+            ("model/explained_variance/obs_2", -0.5),
+            ("model/explained_variance/reward", 0.5),
+        ];
+        assert_eq!(of_channels(&channels), want);
+        assert_eq!(of_channels(&[]), []);
+    }
+}
