@@ -15,6 +15,7 @@ use foresee_dyna::rollout::tensors::TaskDynamics;
 use foresee_nn::cpu::scalar;
 use foresee_nn::{Mlp, Parameters, tensors};
 use foresee_world_model::Head;
+use foresee_world_model::config::Predicted;
 
 /// One network's output for one input, from parameters `[E, P]`.
 fn forward(net: &Mlp, all: &[f32], member: usize, x: &[f64]) -> Vec<f64> {
@@ -36,6 +37,8 @@ struct Second<'a> {
     scale: Option<(Vec<f64>, Vec<f64>)>,
     weights: Vec<f32>,
     bounds: Vec<f32>,
+    /// Added to an entry of the state that a step reaches, of all rows: (k, entry, by), the first step being 1.
+    moved: Option<(usize, usize, f64)>,
 }
 
 /// A rollout of one row: its discounted soft rewards with masks, y without what continues it, the pair at its end with
@@ -102,7 +105,13 @@ impl Second<'_> {
                 }
             }
             gain += config.discount.powi(k as i32) * mask * (change[channels - 1] - self.alpha * log_prob);
-            obs.iter_mut().zip(&change).for_each(|(x, change)| *x += change);
+            match ensemble.predicted() {
+                Predicted::Change => obs.iter_mut().zip(&change).for_each(|(x, change)| *x += change),
+                Predicted::NextObs => obs = change[..*obs_dim].to_vec(),
+            }
+            if let Some((_, entry, by)) = self.moved.filter(|moved| moved.0 == k + 1) {
+                obs[entry] += by;
+            }
             let rounded: Vec<f32> = obs.iter().map(|&x| x as f32).collect();
             mask *= if termination.terminated(&rounded) { 0.0 } else { 1.0 };
             first.get_or_insert((action, log_prob));
@@ -117,16 +126,43 @@ impl Second<'_> {
         scale * forward(self.case.agent.critic().net(), critics, n, pair)[0] + shift
     }
 
-    /// The actor's loss of its parameters, under the critics after their step.
-    fn actor_loss(&self, policy: &[f32], critics: &[f32], bounds: [f64; 2]) -> f64 {
+    /// What the actor climbs in a row, under the critics after their step.
+    fn objective(&self, policy: &[f32], critics: &[f32], bounds: [f64; 2], row: usize) -> f64 {
         let config = &self.case.config;
-        let objective = |row| {
-            let Rolled { gain, last, last_log_prob, mask, .. } = self.roll(policy, row);
-            let values = (0..config.critics).map(|n| self.value(critics, n, &last, bounds));
-            let value = values.sum::<f64>() / config.critics as f64;
-            gain + config.discount.powi(config.horizon as i32) * mask * (value - self.alpha * last_log_prob)
+        let Rolled { gain, last, last_log_prob, mask, .. } = self.roll(policy, row);
+        let values = (0..config.critics).map(|n| self.value(critics, n, &last, bounds));
+        let value = values.sum::<f64>() / config.critics as f64;
+        gain + config.discount.powi(config.horizon as i32) * mask * (value - self.alpha * last_log_prob)
+    }
+
+    /// The actor's loss of its parameters.
+    fn actor_loss(&self, policy: &[f32], critics: &[f32], bounds: [f64; 2]) -> f64 {
+        let objectives = (0..self.case.rows).map(|row| self.objective(policy, critics, bounds, row));
+        -objectives.sum::<f64>() / self.case.rows as f64
+    }
+
+    /// Mean over rows of the norm of the objective's gradient at the state that step `k` reaches, in deviations of the
+    /// observations.
+    fn norm_at(&self, k: usize, policy: &[f32], critics: &[f32], bounds: [f64; 2]) -> f64 {
+        let by = 1e-5;
+        let slope = |row: usize, entry: usize| {
+            let [up, down] = [by, -by].map(|by| {
+                let moved = Second {
+                    moved: Some((k, entry, by)),
+                    draws: self.draws.clone(),
+                    starts: self.starts.clone(),
+                    scale: self.scale.clone(),
+                    weights: self.weights.clone(),
+                    bounds: self.bounds.clone(),
+                    ..*self
+                };
+                moved.objective(policy, critics, bounds, row)
+            });
+            let std = self.scale.as_ref().map_or(1.0, |(_, std)| std[entry]);
+            (up - down) / (2.0 * by) * std
         };
-        -(0..self.case.rows).map(objective).sum::<f64>() / self.case.rows as f64
+        let norm = |row| (0..self.case.dims[0]).map(|entry| slope(row, entry).powi(2)).sum::<f64>().sqrt();
+        (0..self.case.rows).map(norm).sum::<f64>() / self.case.rows as f64
     }
 
     /// The regression targets.
@@ -222,6 +258,7 @@ fn gradients_through_one_to_five_model_steps_are_finite_differences_in_f64() {
                 scale: before.policy().scale().map(|scale| (f64s(&scale.mean), f64s(&scale.std))),
                 weights: parameters(&ensemble.net),
                 bounds: ensemble.bounds.as_ref().map_or(vec![], |b| tensors::to_vec(b.slot().get().clone())),
+                moved: None,
             };
             let (policy, critics) = (parameters(before.policy().net()), parameters(before.critic().net()));
             let bounds = after.bounds().scale_and_shift();
@@ -243,6 +280,16 @@ fn gradients_through_one_to_five_model_steps_are_finite_differences_in_f64() {
             let updated = parameters(after.critic().net());
             let want = differences(&policy, 1, |policy| second.actor_loss(policy, &updated, bounds));
             check("actor", &gradient(&state, "actor_adam", before.policy().net()), &want);
+            let norms: Vec<(usize, f64)> =
+                (0..horizon).map(|k| (k, second.norm_at(k + 1, &policy, &updated, bounds))).collect();
+            let report = after.report();
+            let reported: Vec<f32> = report
+                .iter()
+                .filter(|(name, _)| name.starts_with("train/horizon_gradient/"))
+                .map(|&(_, norm)| norm as f32)
+                .collect();
+            assert_eq!(reported.len(), horizon);
+            check("gradient at the states", &reported, &norms);
 
             let target = saved(&before.save(), "target", before.critic().net(), "");
             let targets = second.targets(&policy, &target, bounds);

@@ -67,6 +67,22 @@ impl Mlp {
         self
     }
 
+    /// The same networks with zeros for the last layer's weights of some outputs: they are their biases.
+    #[must_use]
+    pub fn with_zero_weights_of(mut self, outputs: std::ops::Range<usize>) -> Self {
+        let last = self.layout.layers[self.layout.depth() - 1];
+        let parameters = self.parameters.take();
+        let members = parameters.dims()[0];
+        let part = last.weight..last.weight + last.inputs * last.outputs;
+        let weights =
+            parameters.clone().narrow(2, part.start, part.len()).reshape([members, last.inputs, last.outputs]);
+        let zeros = Tensor::zeros([members, last.inputs, outputs.len()], &parameters.device());
+        let weights = weights.slice_assign([0..members, 0..last.inputs, outputs], zeros);
+        let weights = weights.reshape([members, 1, part.len()]);
+        self.parameters.put(parameters.slice_assign([0..members, 0..1, part], weights));
+        self
+    }
+
     /// Networks that give at x what these give at (x − mean) / std in the first inputs and x in the others, with output y_o
     /// made scale_o · y_o + shift_o: both maps enter the weights and biases of the first and the last layer. Computed on the
     /// host, in f64.

@@ -22,7 +22,8 @@ const LARGEST_BATCH: usize = 1 << 24;
 pub struct ModelConfig {
     /// Which model: `ensemble`, or one of another crate.
     pub kind: String,
-    /// What a member predicts: `gaussian` (mean and log-variance) or `deterministic` (mean alone, noise-free rollouts).
+    /// What a member predicts: `gaussian` (mean and log-variance), `homoscedastic` (the mean, and one log-variance a channel for
+    /// all inputs) or `deterministic` (the mean alone, noise-free rollouts).
     /// Unset: `gaussian` for `mle`, which needs it, and `deterministic` for every other loss.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head: Option<Head>,
@@ -121,12 +122,23 @@ impl ModelConfig {
     }
 }
 
+impl Head {
+    /// Whether there is a variance.
+    #[must_use]
+    pub fn has_variance(self) -> bool {
+        self != Self::Deterministic
+    }
+}
+
 /// What a member predicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Head {
     /// Mean and log-variance of a diagonal Gaussian; imagined transitions are sampled.
     Gaussian,
+    /// The mean, and one learned log-variance a channel and member, which does not depend on the input; imagined transitions are
+    /// sampled. The likelihood's weight of a row does not depend on the row then, as that of a squared error.
+    Homoscedastic,
     /// The mean; imagined transitions are noise-free.
     Deterministic,
 }

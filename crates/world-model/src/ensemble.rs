@@ -21,7 +21,7 @@ const MAX_LOGVAR: f32 = 0.5;
 pub struct Ensemble {
     /// The networks, `[E, B, O + A] -> [E, B, O + 1]`, or twice as many outputs with a Gaussian head.
     pub net: Mlp,
-    /// Bounds of the log-variance, where the head is Gaussian.
+    /// Bounds of the log-variance, where there is one.
     pub bounds: Option<Bounds>,
     /// Of the inputs.
     pub normalizer: Normalizer,
@@ -47,16 +47,17 @@ impl Ensemble {
             members: config.members,
             inputs: obs_dim + action_dim,
             hidden: config.hidden.clone(),
-            outputs: if head == Head::Gaussian { 2 * channels } else { channels },
+            outputs: if head.has_variance() { 2 * channels } else { channels },
             activation: Activation::Silu,
             layer_norm: false,
             normalized_features: false,
             hidden_norms: if config.layer_norm { vec![0, -1, -2] } else { vec![] },
         };
         let [min, max] = [MIN_LOGVAR, MAX_LOGVAR].map(|bound| vec![bound; channels]);
+        let net = Mlp::new(shape, Init::TruncatedNormal, &Stream::new(seed, "model/init"), device);
         Self {
-            net: Mlp::new(shape, Init::TruncatedNormal, &Stream::new(seed, "model/init"), device),
-            bounds: (head == Head::Gaussian).then(|| Bounds::new(&min, &max, device)),
+            net: if head == Head::Homoscedastic { net.with_zero_weights_of(channels..2 * channels) } else { net },
+            bounds: head.has_variance().then(|| Bounds::new(&min, &max, device)),
             normalizer: Normalizer::identity(obs_dim + action_dim),
             elites: (0..config.elites).collect(),
             predicted: config.predict,

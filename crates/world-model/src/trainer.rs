@@ -14,6 +14,7 @@ use burn::tensor::{Device, Int, Tensor};
 use foresee_nn::host;
 use foresee_nn::{Adam, AdamConfig, Mlp, Parameters, ValueView, tensors};
 
+mod noise;
 mod report;
 mod saved;
 mod steps;
@@ -22,13 +23,14 @@ pub(crate) mod tests;
 
 pub use report::{ChannelError, Diverged, FitReport, TrainLoss};
 
-use crate::config::{ModelConfig, Snapshot};
+use crate::config::{Head, ModelConfig, Snapshot};
 use crate::early_stopping::EarlyStopping;
 use crate::ensemble::{Bounds, Ensemble, predict};
 use crate::fit_data::{Call, FitData, HostRows, Store, TrainingRows, normalizers};
 use crate::fit_tensors::{EpochRows, FitTensors};
 use crate::loss::{self, ModelLoss};
 use crate::normalizer::Normalizer;
+use noise::LearnedNoise;
 use steps::{Compared, HostSteps};
 
 /// Gradient steps between two holdout scores at least: with few data an epoch is cheaper than a score.
@@ -84,6 +86,8 @@ pub struct Trainer {
     net_adam: Adam,
     bounds_adam: Option<Adam>,
     form: Form,
+    /// What keeps the log-variance from depending on the input, where it may not.
+    noise: Option<LearnedNoise>,
     seed: u64,
     pub(crate) device: Device,
     /// The training call under way, where it is the trainer's to keep ([`WorldModel`](crate::WorldModel)).
@@ -115,6 +119,7 @@ impl Trainer {
                 Some(_) if host::is_host(device) => Form::Panels(HostSteps::new(&ensemble)),
                 _ => Form::Tensors,
             },
+            noise: (config.head(&*loss) == Head::Homoscedastic).then(|| LearnedNoise::new(&ensemble.net)),
             imagining: config.ensemble.normalize_targets.then(|| ensemble.clone()),
             of_targets: None,
             ensemble,
@@ -196,6 +201,7 @@ impl Trainer {
     /// The fit's next gradient step; the loss before it. The agent is the one that the fit began with.
     pub fn gradient_step(&mut self, fit: &mut Fit, view: &dyn ValueView) -> TrainLoss {
         let batch = self.config.fit.batch;
+        let before = self.noise.as_ref().map(|noise| noise.before(&mut self.ensemble.net));
         let loss = match &fit.data.store {
             Store::Tensors(data) => {
                 let new = || EpochRows::new(&fit.data.split, &fit.order, batch, &self.device);
@@ -207,6 +213,9 @@ impl Trainer {
                 TrainLoss::Host(self.step(data, &fit.rows, view))
             }
         };
+        if let (Some(noise), Some(before)) = (&self.noise, before) {
+            noise.after(&mut self.ensemble.net, before);
+        }
         fit.steps += 1;
         fit.batch += 1;
         if fit.batch == fit.data.split.batches(batch) {

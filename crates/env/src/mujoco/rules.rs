@@ -50,3 +50,41 @@ pub fn ant() -> Termination {
 pub fn humanoid() -> Termination {
     Termination { bounds: vec![closed(0, 1.0, 2.0)], ..Termination::never() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    /// Rows (z, angle, two velocities) and what 4kubo/erl_lib says of them for `name`.
+    fn published(name: &str) -> Vec<(Vec<f32>, bool)> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/fixtures/agents.json");
+        let file: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("the fixtures")).expect("JSON");
+        let entry = &file["entries"]["termination"];
+        let number = |x: &Value| match x {
+            Value::Null => f32::NAN,
+            Value::String(_) => f32::INFINITY,
+            other => other.as_f64().expect("a number") as f32,
+        };
+        let rows = entry["inputs"]["rows"].as_array().expect("rows").iter();
+        let ends = entry["outputs"][name].as_array().expect("ends").iter().map(|end| end.as_u64() == Some(1));
+        rows.map(|row| row.as_array().expect("numbers").iter().map(number).collect()).zip(ends).collect()
+    }
+
+    #[test]
+    fn episodes_end_where_the_published_rule_says_so() {
+        let rows = published("hopper");
+        assert!(rows.len() > 10);
+        for (mut obs, ends) in rows {
+            obs.resize(11, 0.0);
+            assert_eq!(hopper().terminated(&obs), ends, "{obs:?}");
+        }
+        // Their Walker2d has bounds on velocities besides, which v5 has not.
+        for (mut obs, ends) in
+            published("walker2d").into_iter().filter(|(obs, _)| obs[2..].iter().all(|x| x.abs() < 100.0))
+        {
+            obs.resize(17, 0.0);
+            assert_eq!(walker2d().terminated(&obs), ends, "{obs:?}");
+        }
+    }
+}

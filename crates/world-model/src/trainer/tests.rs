@@ -7,6 +7,7 @@ use crate::loss::mse::Mse;
 use crate::loss::panel::{Panel, Row};
 use crate::loss::{LossInput, TensorsOnly, shipped};
 use foresee_core::{Batch, State, Stream};
+use foresee_nn::NoValues;
 use foresee_nn::cpu::simd::Simd;
 
 mod row_weights;
@@ -51,7 +52,8 @@ fn cases() -> Vec<(LossConfig, Head)> {
 /// The heads that a loss can have.
 fn heads(loss: &LossConfig) -> Vec<Head> {
     let fits_variance = built(loss).fits_variance();
-    [Head::Deterministic, Head::Gaussian].into_iter().skip(usize::from(fits_variance)).collect()
+    let all = [Head::Deterministic, Head::Gaussian, Head::Homoscedastic];
+    all.into_iter().skip(usize::from(fits_variance)).collect()
 }
 
 fn built(loss: &LossConfig) -> Arc<dyn ModelLoss> {
@@ -192,5 +194,70 @@ fn a_scoring_loss_is_given_no_squared_error_that_the_training_loss_is_given() {
     let (tensors, ..) = scores(Arc::new(TensorsOnly(own)));
     for (panels, tensors) in panels.iter().zip(&tensors) {
         assert!((panels - tensors).abs() <= 1e-5 * tensors, "{panels}, in tensors {tensors}");
+    }
+}
+
+/// One observation entry with noise of deviation 0.5, another with 0.05: the best one log-variance a channel is the logarithm
+/// of the mean squared error.
+#[test]
+fn one_learned_noise_a_channel_is_the_errors_own_and_does_not_depend_on_the_input() {
+    let n = 600;
+    let stream = |name: &str, columns| Stream::new(4, name).normals(0, n, columns);
+    let (obs, noise, action) = (stream("obs", 2), stream("noise", 2), stream("action", 1));
+    let mut batch = Batch::with_capacity(n, 2, 1);
+    for ((obs, noise), action) in obs.chunks_exact(2).zip(noise.chunks_exact(2)).zip(action) {
+        let next_obs = [obs[0] + 0.5 * noise[0], obs[1] + 0.3 * action + 0.05 * noise[1]];
+        batch.push(obs, &[action], obs[0], &next_obs, false);
+    }
+    let mut config = config(&LossConfig::named("mle"), Head::Homoscedastic, 128);
+    config.ensemble.normalize_targets = true;
+    config.fit = FitConfig { max_steps: 800, min_steps: 800, ..config.fit };
+    let first_steps = [false, true].map(|tensors| {
+        let loss: Arc<dyn ModelLoss> = Arc::new(loss::mle::Mle {});
+        let loss = if tensors { Arc::new(TensorsOnly(loss)) } else { loss };
+        let mut trainer = Trainer::new(&config, loss, [2, 1], 5, &Device::flex());
+        let mut fit = trainer.begin(&batch, &NoValues, 0, 0);
+        let mut steps = |trainer: &mut Trainer, count: usize| {
+            (0..count).for_each(|_| drop(trainer.gradient_step(&mut fit, &NoValues)));
+        };
+        steps(&mut trainer, 5);
+        let first = trainer.ensemble.save();
+        steps(&mut trainer, 795);
+        // Rows that were trained on, so that the errors are those that the noise follows.
+        let holdout = &fit.data.split.holdout;
+        fit.data.split.holdout = (0..n as u32).filter(|row| !holdout.contains(row)).collect();
+        if let Store::Tensors(data) = &mut fit.data.store {
+            data.hold_out(&fit.data.split.holdout.clone());
+        }
+        let (inputs, targets) = fit.data.of_holdout(0..fit.data.split.holdout.len(), &trainer.device);
+        let prediction = trainer.ensemble.predict(inputs);
+        let logvar = prediction.logvar.expect("a variance");
+        let [members, rows, channels] = logvar.dims();
+        let all = tensors::to_vec(logvar);
+        let errors = tensors::to_vec((prediction.mean - targets).square().mean_dim(1));
+        for member in 0..members {
+            for c in 0..2 {
+                let of_row = |row: usize| all[(member * rows + row) * channels + c];
+                assert!((0..rows).all(|row| of_row(row) == of_row(0)), "member {member}, channel {c}");
+                let (got, want) = (of_row(0), errors[member * channels + c].ln());
+                assert!(
+                    (got - want).abs() < 0.25,
+                    "member {member}, channel {c}: ln variance {got}, of the errors {want}"
+                );
+            }
+        }
+        first
+    });
+    let [mut host, mut in_tensors] = first_steps;
+    for name in ["net.weight.2", "net.bias.2"] {
+        let [host, in_tensors] = [&mut host, &mut in_tensors].map(|state| state.f32s(name).expect("a part").1);
+        assert_close(name, &host, &in_tensors, 1e-4);
+        if name.contains("weight") {
+            assert!(host.chunks_exact(6).all(|row| row[..3] != [0.0; 3] && row[3..] == [0.0; 3]), "{host:?}");
+        } else {
+            // Five steps of 1e-2, ten times as far.
+            let moved = host.chunks_exact(6).flat_map(|row| &row[3..]).all(|x| (0.3..0.51).contains(&x.abs()));
+            assert!(moved, "{host:?}");
+        }
     }
 }

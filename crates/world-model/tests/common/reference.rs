@@ -25,7 +25,7 @@ pub fn ensemble(file: &Value, head: Head) -> Ensemble {
     let dims = [count(&meta["obs_dim"]), count(&meta["act_dim"])];
     let mut ensemble = Ensemble::new(&config, head, dims, 0, &Device::flex());
     let layers = match head {
-        Head::Gaussian => &file["ensemble"]["gaussian"],
+        Head::Gaussian | Head::Homoscedastic => &file["ensemble"]["gaussian"],
         Head::Deterministic => &file["ensemble"]["deterministic"],
     };
     ensemble.net.load(weights(layers)).expect("weights of the file's shapes");

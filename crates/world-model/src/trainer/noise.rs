@@ -1,0 +1,92 @@
+//! One learned noise a channel: of a homoscedastic head the log-variance is a bias of the last layer, without weights.
+//!
+//! A gradient step moves all parameters of the network; this puts the weights of the log-variance back to zero, and moves its
+//! biases [`FASTER`] times as far. (With the network's step size of 1e-3 a log-variance would take thousands of steps to
+//! settle, and a training call has hundreds.)
+
+use burn::tensor::Tensor;
+use foresee_nn::host::is_host;
+use foresee_nn::{Mlp, Parameters};
+
+/// How many times as far as a weight a log-variance moves.
+const FASTER: f32 = 10.0;
+
+/// Where the log-variance's numbers stand in a member's row of parameters.
+#[derive(Clone, Debug)]
+pub(super) struct LearnedNoise {
+    /// The last layer's weight `[I, 2C]` and bias `[2C]`: where they begin, and I.
+    weight: usize,
+    bias: usize,
+    inputs: usize,
+    /// `C`
+    channels: usize,
+    /// `P`
+    row: usize,
+}
+
+/// The biases before a step.
+pub(super) enum Before {
+    /// `[E, C]`, in host memory.
+    Host(Vec<f32>),
+    /// `[E, 1, C]`
+    Device(Tensor<3>),
+}
+
+impl LearnedNoise {
+    /// Of a network with an output and a log-variance a channel.
+    pub(super) fn new(net: &Mlp) -> Self {
+        let parts = net.parts();
+        let last = |name: &str| parts.iter().rfind(|part| part.name.starts_with(name)).expect("a last layer");
+        let (weight, bias) = (last("weight"), last("bias"));
+        Self {
+            weight: weight.offset,
+            bias: bias.offset,
+            inputs: weight.shape[0],
+            channels: bias.shape[1] / 2,
+            row: net.layout().parameters(),
+        }
+    }
+
+    /// The biases of the log-variance.
+    pub(super) fn before(&self, net: &mut Mlp) -> Before {
+        let of_bias = self.bias + self.channels;
+        if is_host(&net.slot().get().device()) {
+            return Before::Host(net.slot_mut().lend(|all| {
+                all.chunks_exact(self.row).flat_map(|row| &row[of_bias..of_bias + self.channels]).copied().collect()
+            }));
+        }
+        Before::Device(net.slot().get().clone().narrow(2, of_bias, self.channels))
+    }
+
+    /// What a step is made to, once it is taken.
+    pub(super) fn after(&self, net: &mut Mlp, before: Before) {
+        let Self { weight, bias, inputs, channels, row } = *self;
+        let of_bias = bias + channels;
+        match before {
+            Before::Host(before) => net.slot_mut().lend(|all| {
+                for (row, before) in all.chunks_exact_mut(row).zip(before.chunks_exact(channels)) {
+                    for (bias, before) in row[of_bias..of_bias + channels].iter_mut().zip(before) {
+                        *bias = before + FASTER * (*bias - before);
+                    }
+                    for weights in row[weight..weight + 2 * inputs * channels].chunks_exact_mut(2 * channels) {
+                        weights[channels..].fill(0.0);
+                    }
+                }
+            }),
+            Before::Device(before) => {
+                let all = net.slot_mut().take();
+                let members = all.dims()[0];
+                let moved = all.clone().narrow(2, of_bias, channels);
+                let further = before.clone() + (moved - before).mul_scalar(FASTER);
+                let weights = all.clone().narrow(2, weight, 2 * inputs * channels);
+                let weights = weights.reshape([members, inputs, 2 * channels]);
+                let zeros = Tensor::zeros([members, inputs, channels], &weights.device());
+                let weights = weights.slice_assign([0..members, 0..inputs, channels..2 * channels], zeros);
+                let weights = weights.reshape([members, 1, 2 * inputs * channels]);
+                let all = all.slice_assign([0..members, 0..1, of_bias..of_bias + channels], further);
+                let of_weight = weight..weight + 2 * inputs * channels;
+                net.slot_mut().put(all.slice_assign([0..members, 0..1, of_weight], weights));
+            }
+        }
+    }
+}
