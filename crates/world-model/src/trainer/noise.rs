@@ -25,6 +25,7 @@ pub(super) struct LearnedNoise {
 }
 
 /// The biases before a step.
+#[allow(clippy::large_enum_variant, reason = "one a step, on the stack")]
 pub(super) enum Before {
     /// `[E, C]`, in host memory.
     Host(Vec<f32>),
