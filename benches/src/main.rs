@@ -6,9 +6,11 @@
 //! * [`launch`], [`kernels`]: the cost of a launch on a GPU; the kernels that a workload launches there.
 //! * [`profile`]: where the time of a model step goes.
 //! * [`learn`], [`report`]: shipped configs over seeds, as the tables and curves that `docs/results/` holds.
+//! * [`imagination`]: what a run's model promises, beside real episodes.
 //! * [`machine`]: what the numbers were measured on.
 
 mod compute;
+mod imagination;
 mod kernels;
 mod launch;
 mod learn;
@@ -89,6 +91,20 @@ enum What {
         #[arg(long, default_value_t = 2.0)]
         seconds: f64,
     },
+    /// Play real episodes of a run's policy, imagine from their states in the run's model, and print both, as Markdown
+    Imagination {
+        /// The run's folder, with a checkpoint
+        run: PathBuf,
+        /// Real episodes
+        #[arg(long, default_value_t = 20)]
+        episodes: usize,
+        /// States to imagine from, at most
+        #[arg(long, default_value_t = 1000)]
+        starts: usize,
+        /// Imagined steps
+        #[arg(long, default_value_t = 200)]
+        horizon: usize,
+    },
     /// Train configs over seeds and print the returns at every evaluation, as a Markdown table; runs whose results are
     /// there are not run again
     Learn {
@@ -164,6 +180,10 @@ fn run(what: What) -> anyhow::Result<()> {
         What::Adapter { device } => machine::adapter(device),
         What::Kernels { workloads, device, seconds } => kernels::run(&workloads, device, seconds),
         What::Profile { seconds } => rayon::ThreadPoolBuilder::new().build()?.install(|| profile::run(seconds)),
+        What::Imagination { run, episodes, starts, horizon } => {
+            print(&imagination::table(&run, episodes, starts, horizon)?);
+            Ok(())
+        }
         What::Learn { configs, methods, seeds, jobs, max_steps, results, at, plot } => {
             let groups = learn::run(&configs, &methods, &seeds, jobs, max_steps, &results)?;
             print(&report::table(&groups, &at));

@@ -82,7 +82,7 @@ impl Group {
     }
 }
 
-fn interval(values: &[f64]) -> Option<(f64, Option<f64>)> {
+pub fn interval(values: &[f64]) -> Option<(f64, Option<f64>)> {
     let n = values.len() as f64;
     if values.is_empty() {
         return None;
