@@ -46,7 +46,18 @@ pub enum Spread {
     Bounded,
     /// σ = softplus(raw) + 1e-5: DHMBPO.
     Softplus,
+    /// log σ = raw, cut at −20 and 2: the original SAC, MBPO and REDQ.
+    Clipped,
 }
+
+impl Spread {
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Ends of a [clipped](Spread::Clipped) log σ.
+pub const CLIPPED: [f64; 2] = [-20.0, 2.0];
 
 /// Added to a [softplus](Spread::Softplus).
 pub const LEAST_STD: f64 = 1e-5;
@@ -115,6 +126,7 @@ impl Policy {
                 raw.tanh().add_scalar(1.0).mul_scalar(half).add_scalar(LOG_STD[0])
             }
             Spread::Softplus => softplus(raw, 1.0).add_scalar(LEAST_STD).log(),
+            Spread::Clipped => raw.clamp(CLIPPED[0], CLIPPED[1]),
         };
         (mu, log_std)
     }

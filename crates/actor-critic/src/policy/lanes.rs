@@ -2,13 +2,14 @@
 //!
 //! With ∂L/∂a, and w = ∂L/∂log π:
 //! ∂ log π/∂u = 2 (1 − 2 σ(−2u)) = 2 tanh u = 2a, so ∂L/∂u = (1 − a²) ∂L/∂a + 2 w a;
-//! ∂L/∂mu = ∂L/∂u; ∂L/∂log σ = σ ε ∂L/∂u − w; ∂ log σ/∂raw = 3.5 (1 − tanh² raw), or of a softplus sigmoid(raw) / σ.
+//! ∂L/∂mu = ∂L/∂u; ∂L/∂log σ = σ ε ∂L/∂u − w; ∂ log σ/∂raw = 3.5 (1 − tanh² raw), of a softplus sigmoid(raw) / σ, of a clipped log σ
+//! 1 between its ends.
 
 use foresee_nn::cpu::LANES;
 use foresee_nn::cpu::math;
 use foresee_nn::cpu::simd::{self, Simd, Task};
 
-use super::{LEAST_STD, LOG_STD, Spread};
+use super::{CLIPPED, LEAST_STD, LOG_STD, Spread};
 
 /// One number a row of a panel.
 pub(crate) type Row = [f32; LANES];
@@ -79,6 +80,14 @@ impl Task for Sample<'_> {
                         log_stds[j] = math::ln::<S>(std);
                         spread[j] = std * noise[j];
                         slope[j] = math::sigmoid::<S>(raw[j]) / std;
+                    }
+                }
+                Spread::Clipped => {
+                    let [low, high] = CLIPPED.map(|end| end as f32);
+                    for j in 0..LANES {
+                        log_stds[j] = raw[j].max(low).min(high);
+                        spread[j] = math::exp::<S>(log_stds[j]) * noise[j];
+                        slope[j] = if low < raw[j] && raw[j] < high { 1.0 } else { 0.0 };
                     }
                 }
             }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::body::Body;
 use crate::config::{is_positive, problem_of_hidden, problem_of_target};
 use crate::critic::Reduction;
+use crate::policy::Spread;
 
 /// More critics are a slip of the finger.
 const MOST_CRITICS: usize = 64;
@@ -38,6 +39,9 @@ pub struct SacConfig {
     pub target_every: u64,
     /// Whether the last hidden activation is divided by its L2 norm, in actor and critics.
     pub normalized_features: bool,
+    /// How the actor's deviation is made: `bounded`, `softplus` or `clipped`.
+    #[serde(skip_serializing_if = "Spread::is_default")]
+    pub spread: Spread,
     /// Whether the critics' hidden layers are normalised before their activation.
     pub layer_norm: bool,
     /// Whether the actor's are.
@@ -75,6 +79,7 @@ impl Default for SacConfig {
             actor_every: 1,
             target_every: 1,
             normalized_features: false,
+            spread: Spread::Bounded,
             layer_norm: false,
             actor_layer_norm: false,
             normalize_observations: false,

@@ -33,7 +33,7 @@ use crate::actor::Actor;
 use crate::agent::{Agent, AgentFactory, Counted, Update};
 use crate::critic::Critic;
 use crate::metrics;
-use crate::policy::Policy;
+use crate::policy::{Policy, Spread};
 use crate::preparation::{Experienced, Preparation};
 use crate::temperature::LogTemperature;
 use crate::values::AgentValues;
@@ -96,7 +96,7 @@ impl Form {
     fn of(config: &SacConfig, policy: &Policy, critic: &Critic, device: &Device) -> Self {
         let fused = config.is_lowest_of_all() && policy.net.is_fused() && critic.net.is_fused();
         #[cfg(feature = "wgpu")]
-        if fused && foresee_nn::cube::is_cube(device) {
+        if fused && config.spread == Spread::Bounded && foresee_nn::cube::is_cube(device) {
             return Self::Kernels;
         }
         if fused && is_host(device) { Self::Host } else { Self::Tensors }
@@ -138,7 +138,7 @@ impl Sac {
     /// A fresh agent for observations and actions of `[O, A]` entries.
     #[must_use]
     pub fn new(config: &SacConfig, dims: [usize; 2], seed: u64, device: &Device) -> Self {
-        let policy = Policy::new(&config.actor_body(), dims, seed, device);
+        let policy = Policy::new(&config.actor_body(), dims, seed, device).with_spread(config.spread);
         let critic = Critic::new(config.critics, &config.critic_body(), dims, seed, device);
         let log_temperature = LogTemperature::new(config.initial_temperature, device);
         Self {

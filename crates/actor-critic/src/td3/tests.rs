@@ -306,7 +306,12 @@ fn an_update_is_that_of_the_published_code() {
         }
     };
     let on_device = BatchRef::Host(&batch).tensors(DIMS, &Device::flex());
-    close("target", &tensors::to_vec(td3.critic_target(&on_device, &noise)), &floats(&entry["outputs"]["target"]), 1e-5);
+    close(
+        "target",
+        &tensors::to_vec(td3.critic_target(&on_device, &noise)),
+        &floats(&entry["outputs"]["target"]),
+        1e-5,
+    );
     let old = td3.clone();
     td3.update(Update { batch: BatchRef::Host(&batch), noise: &noise, dynamics: None, critic_only: false });
 

@@ -12,7 +12,7 @@
 //!
 //! Networks are evaluated in f64; what is stored, a, r and o', is rounded to f32, and the next step starts from there.
 
-use foresee_actor_critic::policy::{LEAST_STD, LOG_STD, Spread};
+use foresee_actor_critic::policy::{CLIPPED, LEAST_STD, LOG_STD, Spread};
 use foresee_nn::cpu::scalar;
 use foresee_world_model::config::Predicted;
 
@@ -47,6 +47,7 @@ pub fn step(world: &World<'_>, clock: u64, lane: u32, obs: &[f32]) -> Step {
         let std = match world.spread {
             Spread::Bounded => (LOG_STD[0] + 0.5 * (LOG_STD[1] - LOG_STD[0]) * (raw.tanh() + 1.0)).exp(),
             Spread::Softplus => raw.exp().ln_1p() + LEAST_STD,
+            Spread::Clipped => raw.clamp(CLIPPED[0], CLIPPED[1]).exp(),
         };
         (mu + std * f64::from(draws.normal())).tanh() as f32
     };

@@ -1,6 +1,7 @@
 //! Random worlds to imagine in.
 
 use burn::tensor::Device;
+use foresee_actor_critic::policy::Spread;
 use foresee_actor_critic::{Body, Policy};
 use foresee_core::state::Data;
 use foresee_core::stream::Draws;
@@ -97,7 +98,9 @@ pub fn random(i: u64, sizes: &[Sizes], device: &Device) -> RandomWorld {
 
     let normalized_features = draws.below(3) == 0;
     let agent = Body { hidden: actor, normalized_features, ..Body::default() };
-    let mut policy = Policy::new(&agent, dims, seed, device);
+    let spread = if is_host(device) { variants.below(3) } else { 0 };
+    let spread = [Spread::Bounded, Spread::Softplus, Spread::Clipped][spread];
+    let mut policy = Policy::new(&agent, dims, seed, device).with_spread(spread);
     policy.load(shaken(&policy.save(), seed, 0.05)).expect("the same shapes");
 
     let mut real = Batch::with_capacity(60, obs_dim, action_dim);

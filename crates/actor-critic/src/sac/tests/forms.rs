@@ -9,6 +9,7 @@ use super::random::{Case, Recorded, agent, assert_agree, batch, cases, losses, u
 use crate::agent::{Agent, Update};
 use crate::batch::{BatchRef, TensorBatch};
 use crate::critic::Reduction;
+use crate::policy::Spread;
 use crate::sac::{Form, SacConfig};
 
 /// Largest difference of a weight or moment, relative to the largest number of its array; measured: 6e-6, in weights
@@ -41,10 +42,15 @@ fn an_update_agrees_with_the_update_through_tensors() {
 }
 
 #[test]
-fn the_forms_agree_on_any_number_of_critics_and_on_normalised_layers() {
-    for (critics, layer_norm) in [(1, false), (3, false), (2, true), (5, true)] {
+fn the_forms_agree_on_any_number_of_critics_on_normalised_layers_and_on_every_deviation() {
+    for (critics, layer_norm, actor_layer_norm, spread) in [
+        (1, false, false, Spread::Clipped),
+        (3, false, true, Spread::Bounded),
+        (2, true, false, Spread::Softplus),
+        (5, true, true, Spread::Clipped),
+    ] {
         for mut case in cases().into_iter().skip(critics).step_by(9) {
-            case.config = SacConfig { critics, layer_norm, ..case.config };
+            case.config = SacConfig { critics, layer_norm, actor_layer_norm, spread, ..case.config };
             assert_forms_agree(&case);
         }
     }

@@ -7,3 +7,4 @@ mod critics;
 mod files;
 mod fixtures;
 mod forms;
+mod redq;
