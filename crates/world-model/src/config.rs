@@ -111,6 +111,12 @@ impl ModelConfig {
                 fit.holdout
             ));
         }
+        if fit.stopping == Stopping::Paired && !(self.head(loss).has_variance() && ensemble.members > 1) {
+            return Some(
+                "`model.fit.stopping` is paired, which scores the variance of an ensemble's prediction\nhint: set `model.head = \"homoscedastic\"` or `\"gaussian\"` and two or more `model.ensemble.members`, or leave `stopping` out"
+                    .into(),
+            );
+        }
         let not_negative = |x: f64| x >= 0.0 && x.is_finite();
         if !(fit.lr > 0.0 && [fit.lr, fit.decay, fit.threshold].into_iter().all(not_negative)) {
             return Some(format!(
@@ -266,6 +272,24 @@ pub enum Snapshot {
     Shared,
 }
 
+/// How a fit notices that it gets no better.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stopping {
+    /// A member's mean score has to improve by a share of it (MBPO, mbrl-lib).
+    #[default]
+    Relative,
+    /// The rows' scores under the whole ensemble have to be lower by a paired test (DHMBPO); the ensemble's weights are kept
+    /// together.
+    Paired,
+}
+
+impl Stopping {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// `[model.fit]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -282,6 +306,9 @@ pub struct FitConfig {
     pub decay_form: Decay,
     /// Share of the rows kept for early stopping and elites.
     pub holdout: f64,
+    /// How a fit notices that it gets no better: `relative` or `paired`.
+    #[serde(skip_serializing_if = "Stopping::is_default")]
+    pub stopping: Stopping,
     /// Holdout scores in a row without improvement before stopping.
     pub patience: u32,
     /// The least relative improvement that counts.
@@ -318,6 +345,7 @@ impl Default for FitConfig {
             decay: 5e-5,
             decay_form: Decay::Decoupled,
             holdout: 0.2,
+            stopping: Stopping::Relative,
             patience: 5,
             threshold: 0.01,
             min_steps: 0,

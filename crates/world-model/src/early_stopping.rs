@@ -5,6 +5,7 @@
 //! epoch on: what a warm start scores on rows that it was trained on says nothing.
 
 use foresee_core::{State, StateError};
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 use crate::config::Snapshot;
 
@@ -73,6 +74,11 @@ impl EarlyStopping {
         order
     }
 
+    /// Takes scores `[E]` for the best ones: those of weights that were kept for another reason.
+    pub fn set_best(&mut self, scores: &[f64]) {
+        self.best = scores.to_vec();
+    }
+
     /// As arrays.
     #[must_use]
     pub fn save(&self) -> State {
@@ -93,9 +99,124 @@ impl EarlyStopping {
     }
 }
 
+/// Rows from which on the t distribution is taken for the normal one.
+const MANY_ROWS: usize = 1000;
+/// Probabilities below which weights are kept, and below which patience is not spent.
+const KEEPS: f64 = 0.1;
+const GOES_ON: f64 = 0.5;
+
+/// Early stopping by a paired test of rows' scores (4kubo/erl_lib @ 024b0b5): `p` is the probability, were the scores as good as
+/// the best ones, of a mean difference so low. Below 0.1 the weights are kept and their scores are the best ones; below 0.5
+/// patience begins anew; else it is spent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PairedTest {
+    patience: u32,
+    /// `[N]`
+    best: Vec<f64>,
+    waited: u32,
+}
+
+impl PairedTest {
+    /// Starts from the rows' scores before the first gradient step, `[N]`.
+    #[must_use]
+    pub fn new(patience: u32, before: Vec<f64>) -> Self {
+        Self { patience, best: before, waited: 0 }
+    }
+
+    /// Takes the scores `[N]` of a round: whether the weights are to be kept, and whether patience has run out. A NaN never
+    /// improves.
+    #[track_caller]
+    pub fn update(&mut self, scores: &[f64]) -> (bool, bool) {
+        let p = probability(scores, &self.best);
+        let keep = p < KEEPS;
+        if keep {
+            self.best = scores.to_vec();
+        }
+        self.waited = if p < GOES_ON { 0 } else { self.waited + 1 };
+        (keep, self.waited > self.patience)
+    }
+
+    /// As arrays.
+    #[must_use]
+    pub fn save(&self) -> State {
+        let mut state = State::new();
+        state.put("best", self.best.clone());
+        state.put("waited", u64::from(self.waited));
+        state
+    }
+
+    /// Reads the running part back.
+    ///
+    /// # Errors
+    /// If an array is missing or left over.
+    pub fn load(&mut self, mut state: State) -> Result<(), StateError> {
+        self.best = state.f64s("best")?.1;
+        self.waited = state.u64("waited")? as u32;
+        state.finish()
+    }
+}
+
+/// The one-sided probability of a paired test that `scores` are lower than `best`; 1 where there is none.
+#[track_caller]
+fn probability(scores: &[f64], best: &[f64]) -> f64 {
+    assert_eq!(scores.len(), best.len(), "one score a row");
+    let n = scores.len() as f64;
+    let apart: Vec<f64> = scores.iter().zip(best).map(|(score, best)| score - best).collect();
+    let mean = apart.iter().sum::<f64>() / n;
+    let variance = apart.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let t = mean / (variance / n).sqrt();
+    if !t.is_finite() || scores.len() < 2 {
+        // Rows that differ by one number all, or a score that is none.
+        return if mean < 0.0 { 0.0 } else { 1.0 };
+    }
+    if scores.len() < MANY_ROWS {
+        StudentsT::new(0.0, 1.0, n - 1.0).expect("two rows or more").cdf(t)
+    } else {
+        Normal::standard().cdf(t)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_paired_test_decides_as_the_published_code_does() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/fixtures/agents.json");
+        let file: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(path).expect("the fixtures")).expect("JSON");
+        let entry = &file["entries"]["early_stop"];
+        let number = |value: &serde_json::Value| value.as_f64().expect("a number");
+        let shifts: Vec<f64> = entry["inputs"]["c"].as_array().expect("shifts").iter().map(number).collect();
+        for case in entry["outputs"]["cases"].as_array().expect("cases") {
+            let n = case["n"].as_u64().expect("a count") as usize;
+            let scores = |k: usize| -> Vec<f64> {
+                let row = |i: usize| {
+                    let (i, k) = (i as f64, k as f64);
+                    (0.7 * i).sin()
+                        + 0.8 * (1.3 * i * (1.0 + 0.37 * k)).cos()
+                        + shifts[k as usize] * (40.0 / n as f64).sqrt()
+                };
+                (0..n).map(row).collect()
+            };
+            let mut test = PairedTest::new(entry["inputs"]["patience"].as_u64().expect("a count") as u32, scores(0));
+            let (mut kept, mut stopped) = (0, false);
+            for (k, want) in (1..).zip(case["steps"].as_array().expect("steps")) {
+                assert!(!stopped, "n {n}, round {k}: after the end");
+                let p = probability(&scores(k), &test.best);
+                assert!((p - number(&want["p"])).abs() < 1e-9, "n {n}, round {k}: {p}, expected {}", want["p"]);
+                let (keep, stop) = test.update(&scores(k));
+                kept = if keep { k } else { kept };
+                let got = (kept as u64, stop, u64::from(test.waited));
+                let want = (want["best_epoch"].as_u64(), want["stop"].as_bool(), want["wait"].as_u64());
+                assert_eq!((Some(got.0), Some(got.1), Some(got.2)), want, "n {n}, round {k}");
+                stopped = stop;
+            }
+        }
+        assert_eq!(probability(&[1.0, f64::NAN], &[2.0, 2.0]), 1.0);
+        assert_eq!((probability(&[1.0], &[2.0]), probability(&[3.0], &[2.0]), probability(&[], &[])), (0.0, 1.0, 1.0));
+        assert_eq!((probability(&[1.0, 1.0], &[2.0, 2.0]), probability(&[2.0, 2.0], &[2.0, 2.0])), (0.0, 1.0));
+    }
 
     #[test]
     fn a_member_keeps_its_own_best_and_only_that() {

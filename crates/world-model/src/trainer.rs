@@ -23,8 +23,8 @@ pub(crate) mod tests;
 
 pub use report::{ChannelError, Diverged, FitReport, TrainLoss};
 
-use crate::config::{Head, ModelConfig, Snapshot};
-use crate::early_stopping::EarlyStopping;
+use crate::config::{Head, ModelConfig, Snapshot, Stopping};
+use crate::early_stopping::{EarlyStopping, PairedTest};
 use crate::ensemble::{Bounds, Ensemble, predict};
 use crate::fit_data::{Call, FitData, HostRows, Store, TrainingRows, normalizers};
 use crate::fit_tensors::{EpochRows, FitTensors};
@@ -50,6 +50,8 @@ pub struct Fit {
     /// The weights to restore at the end: under `snapshot = "member"` those before the call, until a member's own best
     /// replaces them. Bounds are shared by all members and follow under `snapshot = "shared"` only.
     kept: Option<(Mlp, Option<Bounds>)>,
+    /// Of a fit that stops by a paired test of the holdout's rows.
+    paired: Option<PairedTest>,
     epoch: u32,
     /// The order of this epoch; derived, never saved.
     order: Vec<usize>,
@@ -148,7 +150,12 @@ impl Trainer {
         self.of_targets = of_targets;
         let fit = &self.config.fit;
         // What a warm start scores on rows that it was trained on says nothing; the reference lets it count.
+        let paired = (fit.stopping == Stopping::Paired).then(|| PairedTest::new(fit.patience, self.row_scores(&data)));
         let (to_beat, kept) = match fit.snapshot {
+            _ if paired.is_some() => {
+                let before = (self.ensemble.net.clone(), self.ensemble.bounds.clone());
+                (self.holdout_scores(&data, view), Some(before))
+            }
             Snapshot::Shared => (self.holdout_scores(&data, view), None),
             Snapshot::Member => {
                 let before = (self.ensemble.net.clone(), self.ensemble.bounds.clone());
@@ -163,6 +170,7 @@ impl Trainer {
             data,
             stopping,
             kept,
+            paired,
             epoch: 0,
             batch: 0,
             rows: Vec::new(),
@@ -188,9 +196,8 @@ impl Trainer {
                 fit.train_loss = loss.read();
                 fit.scored_at = fit.steps;
                 let scores = self.holdout_scores(&fit.data, view);
-                let verdict = fit.stopping.update(&scores);
-                self.keep(fit, &verdict.keep);
-                if spent || (verdict.stop && fit.steps >= config.min_steps) {
+                let stop = self.judge(fit, &scores);
+                if spent || (stop && fit.steps >= config.min_steps) {
                     return self.finish(fit, &scores).map(Some);
                 }
             }
@@ -301,6 +308,21 @@ impl Trainer {
         sums.into_iter().map(|sum| sum / holdout as f64).collect()
     }
 
+    /// Keeps weights that are better than before; whether patience has run out.
+    fn judge(&self, fit: &mut Fit, scores: &[f64]) -> bool {
+        let Some(paired) = &mut fit.paired else {
+            let verdict = fit.stopping.update(scores);
+            self.keep(fit, &verdict.keep);
+            return verdict.stop;
+        };
+        let (keep, stop) = paired.update(&self.row_scores(&fit.data));
+        if keep {
+            fit.kept = Some((self.ensemble.net.clone(), self.ensemble.bounds.clone()));
+            fit.stopping.set_best(scores);
+        }
+        stop
+    }
+
     fn keep(&self, fit: &mut Fit, members: &[usize]) {
         if members.is_empty() {
             return;
@@ -322,7 +344,7 @@ impl Trainer {
         }
         if let Some((net, bounds)) = fit.kept.take() {
             self.ensemble.net = net;
-            if self.config.fit.snapshot == Snapshot::Shared {
+            if self.config.fit.snapshot == Snapshot::Shared || fit.paired.is_some() {
                 self.ensemble.bounds = bounds;
             }
         }

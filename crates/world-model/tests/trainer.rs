@@ -5,7 +5,7 @@ mod toys;
 use burn::tensor::Device;
 use foresee_core::state::Data;
 use foresee_core::{Batch, State, Stream};
-use foresee_world_model::config::{EnsembleConfig, FitConfig, Snapshot};
+use foresee_world_model::config::{EnsembleConfig, FitConfig, Head, Snapshot, Stopping};
 use foresee_world_model::loss::{shipped, vagram};
 use foresee_world_model::{FitReport, LossConfig, ModelConfig, Trainer};
 use toys::Quadratic;
@@ -118,7 +118,13 @@ fn the_holdout_error_by_channel_tells_what_is_learnt_from_what_is_not_and_its_me
 fn a_fit_cut_after_every_slice_ends_bit_for_bit_like_an_uninterrupted_one() {
     for kind in KINDS {
         for snapshot in [Snapshot::Member, Snapshot::Shared] {
-            let config = config(kind, snapshot, 130);
+            let mut config = config(kind, snapshot, 130);
+            if (kind, snapshot) == ("mle", Snapshot::Shared) {
+                // The model of DHMBPO.
+                config.head = Some(Head::Homoscedastic);
+                config.fit.stopping = Stopping::Paired;
+                config.ensemble = EnsembleConfig { normalize_targets: true, layer_norm: true, ..config.ensemble };
+            }
             let run = |cut: bool| {
                 let mut trainer = trainer(&config);
                 // Two calls, so that the second starts from carried-over weights and moments.
@@ -130,6 +136,23 @@ fn a_fit_cut_after_every_slice_ends_bit_for_bit_like_an_uninterrupted_one() {
             assert_eq!(run(true), (reports, elites, weights), "{kind:?}, {snapshot:?}");
         }
     }
+}
+
+/// What a paired test keeps is the whole ensemble as it was at one of the scores, and that is better than before.
+#[test]
+fn a_fit_that_stops_by_a_paired_test_learns_and_ends_by_itself() {
+    let mut config = config("mle", Snapshot::Member, 20_000);
+    config.head = Some(Head::Homoscedastic);
+    config.ensemble.normalize_targets = true;
+    config.fit = FitConfig { stopping: Stopping::Paired, patience: 5, ..config.fit };
+    assert!(config.problem(&foresee_world_model::loss::mle::Mle {}).is_none());
+    let mut trainer = trainer(&config);
+    let report = fit(&mut trainer, &config, 0, false);
+    assert!(report.steps < 20_000 && report.steps > 100, "{report:?}");
+    assert!(report.holdout_mse < 0.01, "of normalised targets, 1 is a constant's: {report:?}");
+    config.head = Some(Head::Deterministic);
+    let problem = config.problem(&foresee_world_model::loss::mse::Mse {}).expect("no variance");
+    assert!(problem.starts_with("`model.fit.stopping` is paired, which scores the variance"), "{problem}");
 }
 
 #[test]

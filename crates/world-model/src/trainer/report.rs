@@ -85,12 +85,36 @@ pub struct FitReport {
     pub channels: Vec<ChannelError>,
 }
 
+/// Σ_c ½ (t − m)² / v + ½ ln v of every row, `[N]`, with mean m and variance v of the ensemble's mixture: m the mean of the
+/// members' means `[E, N, C]`, v their variance (ddof 1) plus the exponential of their mean log-variance `[E, N, C]`; targets
+/// t `[1, N, C]`. (4kubo/erl_lib @ 024b0b5.)
+#[must_use]
+pub fn mixture_scores(mean: Tensor<3>, logvar: Tensor<3>, target: Tensor<3>) -> Vec<f64> {
+    let members = mean.dims()[0];
+    let centre = mean.clone().mean_dim(0);
+    let spread = (mean - centre.clone()).square().sum_dim(0).div_scalar((members.max(2) - 1) as f32);
+    let variance = spread + logvar.mean_dim(0).exp();
+    let score = (target - centre).square() / variance.clone() + variance.log();
+    tensors::to_vec(score.mul_scalar(0.5).sum_dim(2)).into_iter().map(f64::from).collect()
+}
+
 /// A difference of numbers as large as `scale`, or 0 where it is rounding.
 fn above_rounding(difference: f64, scale: f64) -> f64 {
     if difference > 1e-12 * scale { difference } else { 0.0 }
 }
 
 impl Trainer {
+    /// [`mixture_scores`] of a fit's holdout.
+    pub(super) fn row_scores(&self, data: &FitData) -> Vec<f64> {
+        let holdout = data.split.holdout.len();
+        let part = |start: usize| {
+            let (inputs, target) = data.of_holdout(start..holdout.min(start + ROWS_AT_ONCE), &self.device);
+            let prediction = self.ensemble.predict(inputs);
+            mixture_scores(prediction.mean, prediction.logvar.expect("a head with a variance"), target)
+        };
+        (0..holdout).step_by(ROWS_AT_ONCE).flat_map(part).collect()
+    }
+
     /// Every channel on a fit's holdout, `[O + 1]`, mean over elites.
     pub(super) fn channel_errors(&self, data: &FitData) -> Vec<ChannelError> {
         let (holdout, elites) = (&data.split.holdout, &self.ensemble.elites);
@@ -122,5 +146,46 @@ impl Trainer {
             }
         };
         sums.into_iter().enumerate().map(of_channel).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn a_rows_score_under_the_mixture_is_that_of_the_published_code() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/fixtures/agents.json");
+        let file: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("the fixtures")).expect("JSON");
+        let (nets, entry) = (&file["entries"]["nets"]["inputs"], &file["entries"]["model_eval_score"]);
+        let numbers = |value: &Value| -> Vec<f64> {
+            value["data"].as_array().expect("numbers").iter().map(|x| x.as_f64().expect("a number")).collect()
+        };
+        let tensor = |all: Vec<f64>, shape: [usize; 3]| {
+            tensors::from_vec(all.into_iter().map(|x| x as f32).collect(), shape, &Device::flex())
+        };
+        let inputs = &entry["inputs"];
+        let [obs, next, reward] = ["obs", "next_obs", "reward"].map(|name| numbers(&inputs[name]));
+        let [mean, std] = ["target_mean", "target_std"].map(|name| numbers(&nets[name]));
+        // The reward comes first in the file.
+        let target = (0..7).flat_map(|row| {
+            let change = (0..3).map(move |d| row * 3 + d).map(|i| next[i] - obs[i]).collect::<Vec<_>>();
+            let raw = [vec![reward[row]], change].concat();
+            raw.into_iter().enumerate().map(|(c, x)| (x - mean[c]) / std[c]).collect::<Vec<_>>()
+        });
+        let target = tensor(target.collect(), [1, 7, 4]);
+        let log_noise = numbers(&inputs["log_noise"]);
+        let logvar = log_noise.chunks(4).flat_map(|member| member.repeat(7)).map(|log| 2.0 * log);
+        let logvar = tensor(logvar.collect(), [4, 7, 4]);
+        let outputs = &entry["outputs"];
+        let got = mixture_scores(tensor(numbers(&outputs["member_means"]), [4, 7, 4]), logvar, target);
+        let want = numbers(&outputs["score"]);
+        assert_eq!(got.len(), want.len());
+        for (got, want) in got.iter().zip(&want) {
+            assert!((got - want).abs() <= 1e-5 * (1.0 + want.abs()), "{got}, expected {want}");
+        }
     }
 }

@@ -4,7 +4,8 @@ use foresee_core::{State, StateError};
 use foresee_nn::{Parameters, ValueView};
 
 use super::{Fit, Trainer};
-use crate::early_stopping::EarlyStopping;
+use crate::config::Stopping;
+use crate::early_stopping::{EarlyStopping, PairedTest};
 use crate::fit_data::{FitData, TrainingRows};
 use crate::normalizer::Normalizer;
 
@@ -73,6 +74,11 @@ impl Trainer {
             }
             Some(kept)
         };
+        let paired_state = state.part("paired");
+        let mut paired = (fit.stopping == Stopping::Paired).then(|| PairedTest::new(fit.patience, vec![]));
+        if let Some(paired) = &mut paired {
+            paired.load(paired_state)?;
+        }
         let (of_call, of_targets) = (self.call(view, call, learning_step), self.of_targets.as_ref());
         let data = FitData::new(&of_call, rows.into(), &self.ensemble.normalizer, of_targets);
         let epoch = state.u64("epoch")? as u32;
@@ -83,6 +89,7 @@ impl Trainer {
             data,
             stopping,
             kept,
+            paired,
             epoch,
             batch: state.u64("batch")? as usize,
             rows: Vec::new(),
@@ -109,6 +116,9 @@ impl Fit {
         state.put("scored_at", self.scored_at);
         state.put("train_loss", self.train_loss);
         state.nest("stopping", self.stopping.save());
+        if let Some(paired) = &self.paired {
+            state.nest("paired", paired.save());
+        }
         if let Some((net, bounds)) = &self.kept {
             state.nest("kept.net", net.save());
             if let Some(bounds) = bounds {
