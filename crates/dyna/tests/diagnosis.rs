@@ -220,3 +220,38 @@ fn every_channel_of_the_model_is_reported_after_a_fit() {
         }
     }
 }
+
+/// The shipped settings of the double-horizon agent with smaller networks: after its first training call, on random
+/// experience, the model explains something of every channel under every loss.
+#[test]
+fn after_the_first_fit_on_random_hops_every_channel_is_explained_under_every_loss() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/dhmbpo/hopper.toml");
+    let text = std::fs::read_to_string(path).expect("the config");
+    for kind in common::KINDS.into_iter().flatten() {
+        let mut config: Config = toml::from_str(&text).expect("a config");
+        config.model.loss.kind = kind.into();
+        config.training.explore_steps = 2000;
+        config.training.env_steps = 2000;
+        config.training.eval_every = 100_000;
+        config.agent.keys.insert("hidden".into(), vec![16_i64, 16].into());
+        config.model.ensemble.members = 2;
+        config.model.ensemble.elites = 2;
+        config.model.ensemble.hidden = vec![64, 64];
+        config.model.fit.first_max_steps = Some(400);
+        let mut run = match Run::new(&config) {
+            Ok(run) => run,
+            Err(error) => {
+                assert!(std::env::var_os("FORESEE_REQUIRE_MUJOCO").is_none(), "{error}");
+                eprintln!("skipped: {error}");
+                return;
+            }
+        };
+        let mut records = Vec::new();
+        while !records.iter().any(|record| reported(record, metrics::MODEL_HOLDOUT_MSE).is_some()) {
+            records.clear();
+            run.advance(&mut records).expect("a run goes well");
+        }
+        let least = records.iter().find_map(|record| reported(record, metrics::MODEL_LEAST_EXPLAINED)).expect("a fit");
+        assert!(least > 0.3, "{kind}: {least}");
+    }
+}

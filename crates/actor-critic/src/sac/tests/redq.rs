@@ -127,7 +127,7 @@ fn an_update_with_random_subsets_of_critics_is_that_of_redq() {
         ("critic", nets(&before["q"])),
         ("target", nets(&before["q_target"])),
     ] {
-        state.part(name);
+        let _ = state.part(name);
         state.nest(name, part);
     }
     sac.load(state).expect("the file's shapes");
