@@ -99,7 +99,9 @@ impl Driver {
             if lost_at.is_some_and(|step| step <= self.run.env_step()) && device::lose(self.run.config().device) {
                 lost_at = None;
             }
+            let (phase, begun) = (self.run.phase(), Instant::now());
             self.run.advance(&mut fresh)?;
+            clock.took(phase, &fresh, begun.elapsed().as_secs_f64());
             for record in fresh.drain(..) {
                 self.records.write(&record)?;
             }
@@ -144,18 +146,44 @@ struct Clock {
     started: Instant,
     before: f64,
     lap: (f64, u64, u64),
+    /// Seconds of this lap, a metric a phase.
+    phases: [(&'static str, f64); 5],
 }
+
+/// The phases of a run, each with the seconds that it took.
+const PHASES: [(&str, f64); 5] = [
+    (metrics::TIME_ACT, 0.0),
+    (metrics::TIME_FIT, 0.0),
+    (metrics::TIME_IMAGINE, 0.0),
+    (metrics::TIME_UPDATE, 0.0),
+    (metrics::TIME_EVALUATE, 0.0),
+];
 
 impl Clock {
     fn new(run: &Run, before: f64) -> Self {
-        Self { started: Instant::now(), before, lap: (before, run.env_step(), run.imagined_steps()) }
+        let lap = (before, run.env_step(), run.imagined_steps());
+        Self { started: Instant::now(), before, lap, phases: PHASES }
     }
 
     fn wall_s(&self) -> f64 {
         self.before + self.started.elapsed().as_secs_f64()
     }
 
-    /// Seconds since the start of the run, and speeds since the last lap.
+    /// A slice of a phase took so many seconds, and reported these records.
+    fn took(&mut self, phase: &str, records: &[Record], seconds: f64) {
+        let evaluated =
+            records.iter().any(|record| record.values.iter().any(|(name, _)| *name == metrics::EVAL_RETURN));
+        let metric = match phase {
+            _ if evaluated => metrics::TIME_EVALUATE,
+            "act" => metrics::TIME_ACT,
+            "fit model" => metrics::TIME_FIT,
+            "imagine" => metrics::TIME_IMAGINE,
+            _ => metrics::TIME_UPDATE,
+        };
+        self.phases.iter_mut().filter(|(name, _)| *name == metric).for_each(|(_, sum)| *sum += seconds);
+    }
+
+    /// Seconds since the start of the run; speeds, and seconds of every phase, since the last lap.
     fn lap(&mut self, run: &Run) -> (f64, Vec<(&'static str, f64)>) {
         let (now, real, imagined) = (self.wall_s(), run.env_step(), run.imagined_steps());
         let seconds = (now - self.lap.0).max(1e-9);
@@ -163,6 +191,7 @@ impl Clock {
             (metrics::FPS, (real - self.lap.1) as f64 / seconds),
             (metrics::IMAGINED_FPS, (imagined - self.lap.2) as f64 / seconds),
         ];
+        values.extend(std::mem::replace(&mut self.phases, PHASES).into_iter().filter(|&(_, seconds)| seconds > 0.0));
         values.extend(resident_mib().map(|mib| (metrics::RESIDENT_MIB, mib)));
         self.lap = (now, real, imagined);
         (now, values)

@@ -88,7 +88,7 @@ fn a_missing_key_is_refused_with_where_to_add_it() {
 
 #[test]
 fn an_unknown_key_is_refused_with_the_nearest_one() {
-    let keys = "`every`, `batch`, `lr`, `decay`, `decay_form`, `holdout`, `patience`, `threshold`, `min_steps`, \
+    let keys = "`every`, `batch`, `lr`, `decay`, `decay_form`, `holdout`, `stopping`, `patience`, `threshold`, `min_steps`, \
                 `max_steps`, `first_max_steps`, `max_epochs`, `snapshot`";
     let hint = format!("hint: did you mean `max_steps`? valid keys here: {keys}");
     refused_line("max_steps = 30", "max_step = 30", &format!("unknown key `model.fit.max_step`\n{hint}"));

@@ -99,6 +99,15 @@ fn wall_clock_values_are_in_the_timing_file_alone() {
     let (metrics, timing) = (keys("run/metrics.jsonl"), keys("run/timing.jsonl"));
     assert!(timing.contains("wall_s") && timing.contains("time/fps"), "{timing:?}");
     assert!(metrics.intersection(&timing).eq(["env_step"]), "{metrics:?}");
+    // Every phase of the run took its share of the seconds between two lines, and together they took no more.
+    let lines = place.read("run/timing.jsonl");
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let phases = ["act", "fit", "imagine", "update", "evaluate"].map(|phase| format!("time/{phase}_s"));
+    let sum = |name: &String| lines.iter().filter_map(|line| line[name].as_f64()).sum::<f64>();
+    let (sums, whole) = (phases.each_ref().map(sum), lines.last().unwrap()["wall_s"].as_f64().unwrap());
+    assert!(sums.iter().take(4).all(|&seconds| seconds > 0.0), "{sums:?}");
+    let all: f64 = sums.iter().sum();
+    assert!(all <= whole + 1e-6, "{sums:?} of {whole}");
     assert!(!metrics.iter().any(|key| key.starts_with("time") || key.contains("wall")), "{metrics:?}");
 }
 

@@ -71,6 +71,16 @@ pub const REAL_RATIO: &str = "imagination/real_ratio";
 pub const FPS: &str = "time/fps";
 /// Imagined transitions a second of wall clock; higher is better.
 pub const IMAGINED_FPS: &str = "time/imagined_per_s";
+/// Seconds since the last line of this kind that went into real steps.
+pub const TIME_ACT: &str = "time/act_s";
+/// Into fits of the model.
+pub const TIME_FIT: &str = "time/fit_s";
+/// Into imagined rollouts.
+pub const TIME_IMAGINE: &str = "time/imagine_s";
+/// Into updates of the agent.
+pub const TIME_UPDATE: &str = "time/update_s";
+/// Into evaluations, with the few updates of the agent that are of the same slice.
+pub const TIME_EVALUATE: &str = "time/evaluate_s";
 /// Memory of the process, MiB; flat is well.
 pub const RESIDENT_MIB: &str = "time/resident_mib";
 
