@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
+use foresee_nn::cpu::{LANES, random};
 use foresee_nn::tensors;
 
 /// Where an update's random draws come from. The same name gives the same numbers, however often it is asked.
@@ -32,7 +33,19 @@ impl Noise for StreamNoise {
     }
 
     fn normals_into(&self, name: &'static str, [rows, columns]: [usize; 2], out: &mut Vec<f32>) {
-        Stream::new(self.seed, name).normals_into(self.update, rows, columns, out);
+        // Panel by panel, many lanes at once: the same numbers.
+        let stream = Stream::new(self.seed, name);
+        let (count, panel) = (rows * columns, columns * LANES);
+        out.resize(count + panel, 0.0);
+        let (all, panel) = out.split_at_mut(count);
+        for (i, rows) in all.chunks_mut(panel.len().max(1)).enumerate() {
+            let lanes = std::array::from_fn(|j| u32::try_from(i * LANES + j).expect("a stream has 2^32 lanes"));
+            random::normals(&stream, self.update, &lanes, panel);
+            for (j, row) in rows.chunks_exact_mut(columns).enumerate() {
+                row.iter_mut().enumerate().for_each(|(c, x)| *x = panel[c * LANES + j]);
+            }
+        }
+        out.truncate(count);
     }
 
     fn words(&self, name: &'static str, rows: usize) -> Vec<u32> {
@@ -55,6 +68,10 @@ mod tests {
         noise.normals_into("a", [4, 2], &mut got);
         assert_eq!(got, want);
         assert_eq!(tensors::to_vec(noise.normals("a", [4, 2], &Device::flex())), want);
+        for (rows, columns) in [(1, 1), (31, 5), (32, 3), (33, 2), (100, 60), (0, 3)] {
+            noise.normals_into("b", [rows, columns], &mut got);
+            assert_eq!(got, Stream::new(3, "b").normals(7, rows, columns), "{rows} rows of {columns}");
+        }
         let words = noise.words("a", 2);
         assert_eq!(words, [stream.at(7, 0).bits(), stream.at(7, 1).bits()]);
     }
