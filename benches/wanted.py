@@ -20,6 +20,7 @@ a signal. Python 3.11 or later and a Unix, standard library alone.
 
 import argparse
 import fnmatch
+import os
 import sys
 from pathlib import Path
 
@@ -117,6 +118,10 @@ def main(words: list[str]) -> int:
     except Refused as refused:
         print(f"error: {refused}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # The reader of a list or a table has gone.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+        return 0
 
 
 if __name__ == "__main__":
