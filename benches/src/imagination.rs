@@ -1,19 +1,18 @@
-//! What a run's model promises, beside what happens: real episodes under the run's exploring policy, and rollouts of the model
-//! under the same policy from the states of those episodes.
+//! Real episodes beside imagined ones, of a run's newest checkpoint: the exploring policy plays real episodes, and the model
+//! imagines rollouts under the same policy from states of those episodes.
 //!
-//! Everything is that of the run's newest checkpoint. Of a state, the real continuation is the rest of its episode, so only
-//! states count whose episode goes on for the whole horizon or ends by termination. Rewards after an end are 0. The model's
-//! difference of a discounted return is a mean an episode, and the interval is over episodes: states of one episode say much
-//! the same.
+//! The real continuation of a state is the rest of its episode. A state counts if its episode goes on for the whole horizon or
+//! ends by termination; rewards after an end are 0. The interval of the difference of discounted returns is over means of
+//! episodes, because the states of one episode are much alike.
 
 use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
 use burn::tensor::Device;
-use foresee_core::{Batch, Stream};
+use foresee_core::Stream;
 use foresee_dyna::rollout::tensors::TaskDynamics;
-use foresee_dyna::{Config, Run, checkpoint};
+use foresee_dyna::{Config, Run, checkpoint, evaluate};
 use foresee_env::Tasks;
 use foresee_nn::{Dynamics, ImaginedStep, StepDraws, ValueHeads, tensors};
 
@@ -37,7 +36,7 @@ struct Start {
     step: usize,
 }
 
-/// What a step brings on average over all starts.
+/// Means over all starts at one step.
 #[derive(Clone, Copy, Default)]
 struct Step {
     reward: f64,
@@ -98,7 +97,9 @@ pub fn table(run: &Path, episodes: usize, starts: usize, horizon: usize) -> anyh
         "* imagined − real, mean over {} episodes with its 95 % interval: {difference:.2}{width}",
         apart.len()
     )?;
-    writeln!(out, "* value of the target critics: {:.2}", mean(&values(&run, &played, &starts, &device)))?;
+    if let Some(values) = values(&run, &played, &starts, &device) {
+        writeln!(out, "* value of the target critics: {:.2}", mean(&values))?;
+    }
     Ok(out)
 }
 
@@ -129,7 +130,7 @@ fn play(run: &Run, config: &Config, episodes: usize, device: &Device) -> anyhow:
             let step = env.step(&actor.act(&state, 1, Some(&normals), device))?;
             episode.obs.extend_from_slice(&state);
             episode.reward.push(step.reward as f32);
-            if step.terminated || step.truncated {
+            if step.terminated || step.truncated || episode.steps() == evaluate::LONGEST as usize {
                 episode.terminated = step.terminated;
                 break;
             }
@@ -140,7 +141,7 @@ fn play(run: &Run, config: &Config, episodes: usize, device: &Device) -> anyhow:
     Ok(played)
 }
 
-/// What followed the starts: means by step, and every start's discounted return.
+/// Means of the real continuations by step, and the discounted return of every start, `[starts]`.
 fn continued(played: &[Episode], starts: &[Start], horizon: usize, discount: f64) -> (Vec<Step>, Vec<f64>) {
     let (mut steps, mut returns) = (vec![Step::default(); horizon], vec![0.0; starts.len()]);
     let share = 1.0 / starts.len() as f64;
@@ -166,7 +167,7 @@ fn states(played: &[Episode], starts: &[Start]) -> Vec<f32> {
     starts.iter().flat_map(of_start).copied().collect()
 }
 
-/// What the model promises from the starts.
+/// Means of the imagined continuations by step, and the discounted return of every start, `[starts]`.
 fn imagine(
     run: &Run,
     played: &[Episode],
@@ -181,7 +182,7 @@ fn imagine(
     let (rows, seed) = (starts.len(), run.config().seed);
     let mut obs = states(played, starts);
     let width = obs.len() / rows;
-    let range = range(run.replay().real.rows(), width);
+    let range = run.replay().real.rows().range();
     let [action, noise, member] = ["action", "noise", "member"].map(|name| Stream::new(seed, &format!("bench/{name}")));
     let (mut steps, mut returns, mut alive) = (Vec::new(), vec![0.0; rows], vec![1.0_f32; rows]);
     for k in 0..horizon as u64 {
@@ -214,27 +215,17 @@ fn imagine(
     (steps, returns)
 }
 
-/// The least and the greatest of every entry of real states, `[O]`.
-fn range(real: &Batch, width: usize) -> Vec<[f32; 2]> {
-    let mut range = vec![[f32::INFINITY, f32::NEG_INFINITY]; width];
-    for state in real.obs.chunks_exact(width).chain(real.next_obs.chunks_exact(width)) {
-        for ([low, high], &x) in range.iter_mut().zip(state) {
-            (*low, *high) = (low.min(x), high.max(x));
-        }
+/// Mean value of the target critics at every start, `[starts]`, of an agent that has some.
+fn values(run: &Run, played: &[Episode], starts: &[Start], device: &Device) -> Option<Vec<f64>> {
+    let view = run.agent().values(ValueHeads::Target, false);
+    if view.heads() == 0 {
+        return None;
     }
-    range
-}
-
-/// Mean value of the target critics at the starts.
-fn values(run: &Run, played: &[Episode], starts: &[Start], device: &Device) -> Vec<f64> {
     let states = states(played, starts);
     let width = states.len() / starts.len();
-    let view = run.agent().values(ValueHeads::Target, false);
-    let all = tensors::to_vec(view.values(tensors::from_vec(states, [starts.len(), width], device)));
-    let heads = view.heads().max(1);
-    (0..starts.len())
-        .map(|row| (0..heads).map(|head| f64::from(all[head * starts.len() + row])).sum::<f64>() / heads as f64)
-        .collect()
+    let states = tensors::from_vec(states, [starts.len(), width], device);
+    let means = tensors::to_vec(view.values(states).mean_dim(0));
+    Some(means.into_iter().map(f64::from).collect())
 }
 
 #[cfg(test)]

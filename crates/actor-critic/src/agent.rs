@@ -29,7 +29,7 @@ pub struct Update<'a> {
     pub critic_only: bool,
 }
 
-/// What an agent's values count: Σ γᵏ (r_k + α entropy_k), without the entropy of k = 0.
+/// Discount and temperature of an agent's values Σ γᵏ (r_k + α entropy_k), in which the entropy of k = 0 is left out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Counted {
     /// Discount of a step's future, γ.
@@ -62,8 +62,8 @@ pub trait Agent: Send {
     /// returns [`NoValues`](foresee_nn::NoValues).
     fn values(&self, heads: ValueHeads, through_policy: bool) -> Box<dyn ValueView + '_>;
 
-    /// What the values count, so that they can be held against the returns of real episodes; `None` for an agent whose values
-    /// are of another kind, or that has none.
+    /// Discount and temperature of the agent's values; a run compares them with the returns of real episodes. `None` for an
+    /// agent without values, or with values of another kind.
     fn counted(&self) -> Option<Counted> {
         None
     }

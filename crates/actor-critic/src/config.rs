@@ -44,7 +44,7 @@ impl AgentConfig {
         self.kind.as_deref().unwrap_or(DEFAULT)
     }
 
-    /// Whether the agent is the one that is meant where none is named.
+    /// True for `sac`, the agent of a config that names none.
     #[must_use]
     pub fn is_default(&self) -> bool {
         self.kind() == DEFAULT

@@ -28,6 +28,8 @@ pub mod observations;
 mod panels;
 pub mod policy;
 pub mod preparation;
+#[cfg(test)]
+mod published;
 mod temperature;
 pub mod values;
 

@@ -1,4 +1,4 @@
-//! What an agent makes of observations and rewards before its networks see them.
+//! Observations and rewards as an agent's networks see them: scaled by running statistics of the real transitions.
 //!
 //! Observations: (obs − mean) / std of all real ones ([`RunningMoments`]). Rewards: r / σ with σ = max(√(var G + 1e-8),
 //! max |G| / 5) over the real steps' discounted sums G ← γ (1 − ended) G + r, whose moments begin as 1e-4 observations of mean
@@ -14,7 +14,7 @@ use foresee_core::{Batch, State, StateError};
 use crate::batch::TensorBatch;
 use crate::observations::{RunningMoments, Scale};
 
-/// What stands for observations of mean 0 and variance 1 before the first G.
+/// The weight of a mean of 0 and a variance of 1 before the first G, in observations.
 const PRIOR: f64 = 1e-4;
 /// The largest |G| is at most this many units after scaling.
 const LARGEST: f64 = 5.0;
@@ -73,7 +73,7 @@ impl ReturnScale {
     fn save(&self) -> State {
         let mut state = State::new();
         state.nest("moments", self.moments.save());
-        state.put("largest", vec![self.largest]);
+        state.put("largest", self.largest);
         state.put("env", self.sums.keys().copied().collect::<Vec<_>>());
         state.put("sum", self.sums.values().copied().collect::<Vec<_>>());
         state
@@ -81,9 +81,16 @@ impl ReturnScale {
 
     fn load(&mut self, mut state: State) -> Result<(), StateError> {
         self.moments.load(state.part("moments"))?;
-        self.largest = state.f64s("largest")?.1.first().copied().unwrap_or(0.0);
-        let envs = state.u64s("env")?.1;
-        self.sums = envs.into_iter().zip(state.f64s("sum")?.1).collect();
+        self.largest = state.f64("largest")?;
+        let (envs, sums) = (state.u64s("env")?.1, state.f64s("sum")?.1);
+        if envs.len() != sums.len() {
+            return Err(StateError::Mismatch {
+                path: "sum".into(),
+                found: format!("{} numbers", sums.len()),
+                expected: format!("{} environments", envs.len()),
+            });
+        }
+        self.sums = envs.into_iter().zip(sums).collect();
         state.finish()
     }
 }
@@ -94,8 +101,6 @@ pub struct Preparation {
     moments: Option<RunningMoments>,
     returns: Option<ReturnScale>,
     scale: Option<Arc<Scale>>,
-    /// Transitions seen.
-    seen: u64,
 }
 
 impl Preparation {
@@ -104,7 +109,7 @@ impl Preparation {
     pub fn new(obs_dim: usize, observations: bool, rewards: Option<f64>) -> Self {
         let moments = observations.then(|| RunningMoments::new(obs_dim));
         let scale = moments.as_ref().map(|moments| Arc::new(moments.scale()));
-        Self { moments, scale, returns: rewards.map(ReturnScale::new), seen: 0 }
+        Self { moments, scale, returns: rewards.map(ReturnScale::new) }
     }
 
     /// Whether nothing is prepared.
@@ -116,12 +121,12 @@ impl Preparation {
     /// Transitions seen, where something is prepared.
     #[must_use]
     pub fn seen(&self) -> Option<u64> {
-        (!self.is_none()).then_some(self.seen)
+        let of_rewards = self.returns.as_ref().map(|returns| returns.moments.count());
+        self.moments.as_ref().map(RunningMoments::count).or(of_rewards)
     }
 
     /// Takes real transitions of training in.
     pub fn observe(&mut self, seen: Experienced<'_>) {
-        self.seen += seen.reward.len() as u64;
         if let Some(moments) = &mut self.moments {
             moments.observe(seen.obs);
             self.scale = Some(Arc::new(moments.scale()));
@@ -131,13 +136,13 @@ impl Preparation {
         }
     }
 
-    /// What the networks see of observations, where it is not the observations themselves.
+    /// The map from the task's observations to those that the networks see; `None` for the identity.
     #[must_use]
     pub fn scale(&self) -> Option<&Arc<Scale>> {
         self.scale.as_ref()
     }
 
-    /// What a value of 1 of the networks is worth in the task's own reward units.
+    /// The networks' unit of reward, in the task's own reward units.
     #[must_use]
     pub fn unit(&self) -> f64 {
         self.returns.as_ref().map_or(1.0, ReturnScale::unit)
@@ -181,9 +186,6 @@ impl Preparation {
         if let Some(returns) = &self.returns {
             state.nest("returns", returns.save());
         }
-        if !self.is_none() {
-            state.put("seen", self.seen);
-        }
         state
     }
 
@@ -199,9 +201,6 @@ impl Preparation {
         if let Some(returns) = &mut self.returns {
             returns.load(state.part("returns"))?;
         }
-        if !self.is_none() {
-            self.seen = state.u64("seen")?;
-        }
         state.finish()
     }
 }
@@ -210,23 +209,14 @@ impl Preparation {
 mod tests {
     use super::*;
     use crate::batch::BatchRef;
+    use crate::published::{entries, numbers};
     use burn::tensor::Device;
-
-    fn entry() -> serde_json::Value {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/fixtures/agents.json");
-        let all: serde_json::Value =
-            serde_json::from_str(&std::fs::read_to_string(path).expect("the fixture")).expect("JSON");
-        all["entries"]["reward_scaling"].clone()
-    }
 
     #[test]
     fn rewards_are_scaled_as_the_published_code_scales_them() {
-        let entry = entry();
+        let entry = &entries()["reward_scaling"];
         let inputs = &entry["inputs"];
-        let numbers = |value: &serde_json::Value| -> Vec<f64> {
-            value.as_array().expect("numbers").iter().map(|x| x.as_f64().expect("a number")).collect()
-        };
-        let rewards = numbers(&inputs["rewards"]["data"]);
+        let rewards = numbers(&inputs["rewards"]);
         let ends = [numbers(&inputs["terminated"]), numbers(&inputs["truncated"])];
         let mut returns = ReturnScale::new(inputs["gamma"].as_f64().expect("a discount"));
         let wants = entry["outputs"]["simbaV2"].as_array().expect("a row a reward");

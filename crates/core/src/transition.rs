@@ -60,6 +60,19 @@ impl Batch {
         }
     }
 
+    /// The least and the greatest of every entry of all observations, before and after a step, `[O]`; empty without rows.
+    #[must_use]
+    pub fn range(&self) -> Vec<[f32; 2]> {
+        let width = self.obs.len().checked_div(self.rows).unwrap_or(0);
+        let mut range = vec![[f32::INFINITY, f32::NEG_INFINITY]; width];
+        for state in self.obs.chunks_exact(width.max(1)).chain(self.next_obs.chunks_exact(width.max(1))) {
+            for ([low, high], &x) in range.iter_mut().zip(state) {
+                (*low, *high) = (low.min(x), high.max(x));
+            }
+        }
+        range
+    }
+
     /// Appends one row.
     pub fn push(&mut self, obs: &[f32], action: &[f32], reward: f32, next_obs: &[f32], terminated: bool) {
         self.rows += 1;

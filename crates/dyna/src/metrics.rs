@@ -41,7 +41,7 @@ pub const MODEL_HOLDOUT_MSE: &str = "model/holdout_mse";
 pub const MODEL_HOLDOUT_MSE_TASK: &str = "model/holdout_mse_task";
 /// The same over the distracting observation entries; nothing of the return depends on it.
 pub const MODEL_HOLDOUT_MSE_DISTRACTORS: &str = "model/holdout_mse_distractors";
-/// Share of the holdout's variance that the elites explain, mean over the channels that vary: 1 is perfect, 0 is no better
+/// Share of the holdout targets' variance that the elites explain, mean over the channels that vary: 1 is perfect, 0 is no better
 /// than a constant. `model/explained_variance/obs_I` and `model/explained_variance/reward` are those of one channel, where there
 /// are at most 65.
 pub const MODEL_EXPLAINED: &str = "model/explained_variance";

@@ -149,7 +149,7 @@ pub enum Head {
     Deterministic,
 }
 
-/// What a network's outputs say of the next observation.
+/// The numbers that a network predicts of the next observation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Predicted {

@@ -82,21 +82,31 @@ impl EarlyStopping {
     /// As arrays.
     #[must_use]
     pub fn save(&self) -> State {
-        let mut state = State::new();
-        state.put("best", self.best.clone());
-        state.put("waited", u64::from(self.waited));
-        state
+        save(&self.best, self.waited)
     }
 
     /// Reads the running part back.
     ///
     /// # Errors
     /// If an array is missing or left over.
-    pub fn load(&mut self, mut state: State) -> Result<(), StateError> {
-        self.best = state.f64s("best")?.1;
-        self.waited = state.u64("waited")? as u32;
-        state.finish()
+    pub fn load(&mut self, state: State) -> Result<(), StateError> {
+        (self.best, self.waited) = load(state)?;
+        Ok(())
     }
+}
+
+/// The best scores and the rounds since, as arrays.
+fn save(best: &[f64], waited: u32) -> State {
+    let mut state = State::new();
+    state.put("best", best.to_vec());
+    state.put("waited", u64::from(waited));
+    state
+}
+
+fn load(mut state: State) -> Result<(Vec<f64>, u32), StateError> {
+    let (best, waited) = (state.f64s("best")?.1, state.u64("waited")? as u32);
+    state.finish()?;
+    Ok((best, waited))
 }
 
 /// Rows from which on the t distribution is taken for the normal one.
@@ -139,20 +149,16 @@ impl PairedTest {
     /// As arrays.
     #[must_use]
     pub fn save(&self) -> State {
-        let mut state = State::new();
-        state.put("best", self.best.clone());
-        state.put("waited", u64::from(self.waited));
-        state
+        save(&self.best, self.waited)
     }
 
     /// Reads the running part back.
     ///
     /// # Errors
     /// If an array is missing or left over.
-    pub fn load(&mut self, mut state: State) -> Result<(), StateError> {
-        self.best = state.f64s("best")?.1;
-        self.waited = state.u64("waited")? as u32;
-        state.finish()
+    pub fn load(&mut self, state: State) -> Result<(), StateError> {
+        (self.best, self.waited) = load(state)?;
+        Ok(())
     }
 }
 

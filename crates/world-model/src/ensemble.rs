@@ -27,7 +27,7 @@ pub struct Ensemble {
     pub normalizer: Normalizer,
     /// Members that imagine, best first.
     pub elites: Vec<usize>,
-    /// What the outputs say of the next observation.
+    /// Whether the outputs are changes or next observations.
     predicted: Predicted,
     obs_dim: usize,
 }
@@ -71,7 +71,7 @@ impl Ensemble {
         self.net.members()
     }
 
-    /// What the outputs say of the next observation.
+    /// Whether the outputs are changes or next observations.
     #[must_use]
     pub fn predicted(&self) -> Predicted {
         self.predicted

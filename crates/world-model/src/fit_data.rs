@@ -145,10 +145,10 @@ impl FitData {
         assert!(heads == 0 || given == n, "{loss:?} gave terms for {given} rows of {n}");
         let diagnostics = loss.diagnostics(&terms);
         let predicted = config.ensemble.predict;
-        let targets = normalized_targets(batch, predicted, of_targets);
-        let base = match predicted {
-            Predicted::Change => &batch.obs,
-            Predicted::NextObs => &vec![0.0; batch.obs.len()],
+        let targets = || normalized_targets(batch, predicted, of_targets);
+        let base = || match predicted {
+            Predicted::Change => batch.obs.clone(),
+            Predicted::NextObs => vec![0.0; batch.obs.len()],
         };
         let add_mse = loss.is_value_aware() && call.learning_step < config.loss.add_mse_until;
         let store = if in_tensors {
@@ -165,7 +165,7 @@ impl FitData {
                 FitTensors::mirrored(all, predicted, of_inputs, n, &with, device)
             } else {
                 of_inputs.apply_rows(&mut inputs);
-                FitTensors::sent([&inputs, &targets, base], n, &with, device)
+                FitTensors::sent([&inputs, &targets(), &base()], n, &with, device)
             })
         } else {
             of_inputs.apply_rows(&mut inputs);
@@ -173,9 +173,9 @@ impl FitData {
             Store::Host(HostRows {
                 rows: n,
                 inputs,
-                targets,
+                targets: targets(),
                 terms: panel.terms(terms),
-                base: (loss.needs() == Needs::PredictedStates).then(|| base.clone()),
+                base: (loss.needs() == Needs::PredictedStates).then(base),
                 row_weights: weights.map(<[f32]>::to_vec),
                 add_mse,
                 of_targets: of_targets.cloned(),

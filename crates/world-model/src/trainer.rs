@@ -88,7 +88,7 @@ pub struct Trainer {
     net_adam: Adam,
     bounds_adam: Option<Adam>,
     form: Form,
-    /// What keeps the log-variance from depending on the input, where it may not.
+    /// Keeps the log-variance of a homoscedastic head independent of the input; `None` for other heads.
     noise: Option<LearnedNoise>,
     seed: u64,
     pub(crate) device: Device,

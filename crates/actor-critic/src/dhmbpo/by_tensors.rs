@@ -95,10 +95,11 @@ impl Dhmbpo {
             self.actor_adam.step(&mut self.policy, gradient);
             self.update_temperature(alpha, entropy);
             let norm = |zeros: Tensor<2>| {
-                let Some(gradient) = zeros.grad_remove(&mut gradients) else { return 0.0 };
-                f64::from(tensors::to_f32(in_deviations(scale.as_ref(), gradient).square().sum_dim(1).sqrt().sum()))
+                let gradient = zeros.grad_remove(&mut gradients).unwrap_or_else(|| zeros.clone().inner());
+                in_deviations(scale.as_ref(), gradient).square().sum_dim(1).sqrt().sum()
             };
-            let norms = at_states.into_iter().map(norm).collect();
+            let norms: Vec<Tensor<1>> = at_states.into_iter().map(norm).collect();
+            let norms = tensors::to_vec(Tensor::cat(norms, 0)).into_iter().map(f64::from).collect();
             (Some(f64::from(tensors::to_f32(loss.inner()))), norms)
         };
 

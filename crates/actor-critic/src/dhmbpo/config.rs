@@ -43,7 +43,7 @@ pub struct DhmbpoConfig {
     pub target_subset: usize,
     /// Layer normalisation of the critics' hidden activations, without learned scale and shift.
     pub layer_norm: bool,
-    /// The same of the actor's.
+    /// Layer normalisation of the actor's hidden activations, without learned scale and shift.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub actor_layer_norm: bool,
     /// How the actor's deviation is made: `softplus` or `bounded`.

@@ -16,7 +16,7 @@ use crate::observations::{Scale, scaled};
 #[derive(Clone, Debug)]
 pub struct DeterministicActor {
     net: Mlp,
-    /// What the network sees of an observation; the observation itself where there is none.
+    /// The map from an observation to the network's input; `None` for the identity.
     pub(super) scale: Option<Arc<Scale>>,
     /// Deviation of the noise on exploring actions.
     exploration_noise: f64,

@@ -30,7 +30,7 @@ pub struct Td3Config {
     /// Whether the critics' hidden layers are normalised before their activation.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub layer_norm: bool,
-    /// Whether the actor's are.
+    /// Whether the actor's hidden layers are normalised before their activation.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub actor_layer_norm: bool,
     /// Actor and critics see (obs − mean) / std, with mean and deviation of all real observations of training.

@@ -122,7 +122,7 @@ impl Td3 {
         }
     }
 
-    /// What the actors see of the task's own observations.
+    /// Sets the map from the task's observations to the actors' inputs.
     fn set_scale(&mut self, scale: Option<Arc<Scale>>) {
         self.actor.net.scale.clone_from(&scale);
         self.actor.target.scale = scale;

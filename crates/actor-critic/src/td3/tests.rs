@@ -228,37 +228,20 @@ fn what_cannot_be_says_so_with_a_hint() {
 /// same, because a first step of Adam has the size of its step size whatever the gradient's.
 #[test]
 fn an_update_is_that_of_the_published_code() {
-    use foresee_core::state::Array;
+    use crate::published::{assert_close, assert_stepped, entries, floats, part, stacked};
     use serde_json::Value;
 
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/fixtures/agents.json");
-    let file: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("the fixtures")).expect("JSON");
-    let entry = &file["entries"]["td3_update"];
-    let inputs = &entry["inputs"];
-    let floats = |value: &Value| -> Vec<f32> {
-        value["data"].as_array().expect("numbers").iter().map(|x| x.as_f64().expect("a number") as f32).collect()
-    };
+    let entry = &entries()["td3_update"];
+    let (inputs, outputs) = (&entry["inputs"], &entry["outputs"]);
     let number = |name: &str| inputs[name].as_f64().expect("a number");
     let wide = number("max_action") as f32;
-    // Layers `at` + 3 n of the file are those of network n; actions are the last two inputs of a critic's first layer.
-    let network = |layers: &Value, networks: usize, of_critic: bool| {
-        let mut state = State::new();
-        for l in 0..3 {
-            let of = |key: &str| -> Vec<f32> { (0..networks).flat_map(|n| floats(&layers[l + 3 * n][key])).collect() };
-            let (mut weight, bias) = (of("W"), of("b"));
-            let outputs = bias.len() / networks;
-            let rows = weight.len() / networks / outputs;
-            if of_critic && l == 0 {
-                for (i, w) in weight.iter_mut().enumerate() {
-                    if i / outputs % rows >= DIMS[0] {
-                        *w *= wide;
-                    }
-                }
-            }
-            state.put(&format!("weight.{l}"), Array::new(vec![networks, rows, outputs], Data::F32(weight)));
-            state.put(&format!("bias.{l}"), Array::new(vec![networks, 1, outputs], Data::F32(bias)));
-        }
-        state
+    // A network has three layers; critics stand one behind the other.
+    let layers = |value: &'_ Value| -> Vec<Vec<Value>> {
+        value.as_array().expect("layers").chunks(3).map(<[Value]>::to_vec).collect()
+    };
+    let network = |value: &Value| {
+        let layers = layers(value);
+        stacked(&layers.iter().map(Vec::as_slice).collect::<Vec<_>>(), DIMS[0], wide)
     };
     let config = Td3Config {
         hidden: vec![6, 6],
@@ -271,10 +254,10 @@ fn an_update_is_that_of_the_published_code() {
     };
     let mut td3 = Td3::new(&config, DIMS, 0, &Device::flex());
     let before = &inputs["before"];
-    td3.actor.net.load(network(&before["actor"], 1, false)).expect("weights");
-    td3.actor.target.load(network(&before["actor_target"], 1, false)).expect("weights");
-    td3.critic.net.load(network(&before["critic"], 2, true)).expect("weights");
-    td3.critic.target.load(network(&before["critic_target"], 2, true)).expect("weights");
+    td3.actor.net.load(network(&before["actor"])).expect("weights");
+    td3.actor.target.load(network(&before["actor_target"])).expect("weights");
+    td3.critic.net.load(network(&before["critic"])).expect("weights");
+    td3.critic.target.load(network(&before["critic_target"])).expect("weights");
     let batch = Batch {
         rows: 6,
         obs: floats(&inputs["obs"]),
@@ -298,47 +281,18 @@ fn an_update_is_that_of_the_published_code() {
         }
     }
     let noise = Recorded(floats(&inputs["eps"]));
-    let close = |what: &str, got: &[f32], want: &[f32], tolerance: f32| {
-        assert_eq!(got.len(), want.len(), "{what}");
-        let largest = want.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
-        for (i, (got, want)) in got.iter().zip(want).enumerate() {
-            assert!((got - want).abs() <= tolerance * largest, "{what}[{i}]: {got}, expected {want}");
-        }
-    };
     let on_device = BatchRef::Host(&batch).tensors(DIMS, &Device::flex());
-    close(
-        "target",
-        &tensors::to_vec(td3.critic_target(&on_device, &noise)),
-        &floats(&entry["outputs"]["target"]),
-        1e-5,
-    );
-    let old = td3.clone();
+    let target = tensors::to_vec(td3.critic_target(&on_device, &noise));
+    assert_close("target", &target, &floats(&outputs["target"]), 1e-5);
+    let was = td3.critic.net.save();
     td3.update(Update { batch: BatchRef::Host(&batch), noise: &noise, dynamics: None, critic_only: false });
 
-    let outputs = &entry["outputs"];
-    let same = |what: &str, net: State, old: State, want: &Value, was: &Value, networks: usize, of_critic: bool| {
-        let (want, was) = (network(want, networks, false), network(was, networks, false));
-        for (name, array) in want.iter() {
-            let of = |state: &State| -> Vec<f32> {
-                let mut state = state.clone();
-                state.f32s(name).expect("a part").1
-            };
-            let (new, old, want, was) = (of(&net), of(&old), of(&want), of(&was));
-            let steps = |new: &[f32], old: &[f32]| new.iter().zip(old).map(|(new, old)| new - old).collect::<Vec<_>>();
-            if of_critic && name == "weight.0" {
-                assert_eq!(array.shape[0], networks);
-                // A step of 3e-4 beside weights of 1: rounding of the weights.
-                close(&format!("{what}: steps of {name}"), &steps(&new, &old), &steps(&want, &was), 2e-3);
-            } else {
-                close(&format!("{what}: {name}"), &new, &want, 1e-5);
-            }
-        }
-    };
-    let (critic, critic_was) = (&outputs["critic_after"], &before["critic"]);
-    same("critic", td3.critic.net.save(), old.critic.net.save(), critic, critic_was, 2, true);
-    let (actor, actor_was) = (&outputs["actor_after"], &before["actor"]);
-    same("actor", td3.actor.net.save(), old.actor.net.save(), actor, actor_was, 1, false);
-    let (target, target_was) = (&outputs["actor_target_after"], &before["actor_target"]);
-    same("target", td3.actor.target.save(), old.actor.target.save(), target, target_was, 1, false);
-    assert_eq!(td3.actor.net.action_dim(), 2);
+    let [after, before] = [&outputs["critic_after"], &before["critic"]].map(layers);
+    let [after, before] = [&after, &before].map(|nets| nets.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    assert_stepped("", &td3.critic.net.save(), &was, [&after, &before], DIMS[0]);
+    for (net, name) in [(&td3.actor.net, "actor_after"), (&td3.actor.target, "actor_target_after")] {
+        let (got, want) = (net.save(), network(&outputs[name]));
+        want.iter()
+            .for_each(|(path, _)| assert_close(&format!("{name} {path}"), &part(&got, path), &part(&want, path), 1e-5));
+    }
 }

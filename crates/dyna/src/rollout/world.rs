@@ -48,7 +48,7 @@ pub struct World<'a> {
     /// Normalised (obs, action) `[O + A]` to the mean of (next_obs − obs, reward) `[O + 1]`, and to as many raw
     /// log-variances if the head is Gaussian; `E` members.
     pub model: Networks<'a>,
-    /// What the model's outputs say of the next observation.
+    /// Whether the model's outputs are changes or next observations.
     pub predicted: Predicted,
     /// Of the model's inputs.
     pub normalizer: &'a Normalizer,

@@ -1,8 +1,8 @@
 //! Is the model good, are the values right? Numbers that say so, from what a run has anyway; nothing of the run depends on
 //! them.
 
+use foresee_core::Stream;
 use foresee_core::names::of_part;
-use foresee_core::{Batch, Stream};
 use foresee_nn::{ValueHeads, tensors};
 use foresee_world_model::ChannelError;
 
@@ -118,7 +118,7 @@ impl Run {
         let first = imagined.position() + imagined.len() - new;
         let rows = imagined.rows();
         let [obs_dim, _] = self.dims();
-        let range = range(self.replay.real.rows(), obs_dim);
+        let range = self.replay.real.rows().range();
         let outside = |state: &[f32]| state.iter().zip(&range).any(|(x, [low, high])| !(low..=high).contains(&x));
         let count = (first..first + new)
             .filter(|place| outside(row_of(&rows.next_obs, obs_dim, place % imagined.len())))
@@ -129,18 +129,6 @@ impl Run {
 
 fn row_of(all: &[f32], width: usize, row: usize) -> &[f32] {
     &all[row * width..(row + 1) * width]
-}
-
-/// The least and the greatest of every entry of the states that rows visit, `[O]`.
-fn range(rows: &Batch, obs_dim: usize) -> Vec<[f32; 2]> {
-    let mut range = vec![[f32::INFINITY, f32::NEG_INFINITY]; obs_dim];
-    for state in rows.obs.chunks_exact(obs_dim).chain(rows.next_obs.chunks_exact(obs_dim)) {
-        for ([low, high], &x) in range.iter_mut().zip(state) {
-            *low = low.min(x);
-            *high = high.max(x);
-        }
-    }
-    range
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ impl LearnedNoise {
         Before::Device(net.slot().get().clone().narrow(2, of_bias, self.channels))
     }
 
-    /// What a step is made to, once it is taken.
+    /// Corrects a step that was taken: log-variances move further, and their weights are 0 again.
     pub(super) fn after(&self, net: &mut Mlp, before: Before) {
         let Self { weight, bias, inputs, channels, row } = *self;
         let of_bias = bias + channels;

@@ -9,31 +9,9 @@ use serde_json::Value;
 
 use crate::dhmbpo::{Dhmbpo, DhmbpoConfig, Draws, ValueBounds};
 use crate::observations::{RunningMoments, Scale};
+use crate::published::{entries, floats, numbers};
 
 const RELATIVE: f64 = 1e-5;
-
-/// The entries of the file.
-fn entries() -> Value {
-    let folder = std::env::var_os("FORESEE_FIXTURES").map_or_else(
-        || std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/fixtures")),
-        std::path::PathBuf::from,
-    );
-    let text = std::fs::read_to_string(folder.join("agents.json")).expect("the fixture file");
-    let mut file: Value = serde_json::from_str(&text).expect("a JSON file");
-    file["entries"].take()
-}
-
-/// Row-major numbers of a tensor of the file, or of one number.
-fn numbers(value: &Value) -> Vec<f64> {
-    match value.get("data") {
-        Some(data) => data.as_array().expect("numbers").iter().map(|x| x.as_f64().expect("a number")).collect(),
-        None => vec![value.as_f64().expect("a number")],
-    }
-}
-
-fn floats(value: &Value) -> Vec<f32> {
-    numbers(value).into_iter().map(|x| x as f32).collect()
-}
 
 fn shape(value: &Value) -> Vec<usize> {
     value["shape"].as_array().expect("a shape").iter().map(|x| x.as_u64().unwrap() as usize).collect()

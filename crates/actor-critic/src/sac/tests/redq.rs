@@ -11,43 +11,26 @@ use foresee_core::{Batch, State};
 use foresee_nn::tensors;
 use serde_json::Value;
 
-use super::files::{fixture, number};
+use super::files::{list, number};
 use crate::agent::{Agent, Update};
 use crate::batch::BatchRef;
 use crate::critic::Reduction;
 use crate::noise::Noise;
 use crate::policy::Spread;
+use crate::published::{assert_close, assert_stepped, entries, floats, part, stacked};
 use crate::sac::{Sac, SacConfig};
 
 const DIMS: [usize; 2] = [3, 2];
 const CRITICS: usize = 5;
 
-fn floats(value: &Value) -> Vec<f32> {
-    value["data"].as_array().expect("numbers").iter().map(|x| number(x) as f32).collect()
-}
-
-/// Layers `W` `[I, O]` and `b` `[O]` of several networks as the members of one, weights of actions in a first layer times a
-/// factor.
-fn stacked(nets: &[&Value], of_actions: f32) -> State {
-    let mut state = State::new();
-    for l in 0..3 {
-        let of = |key: &str| -> Vec<f32> { nets.iter().flat_map(|net| floats(&net[l][key])).collect() };
-        let (mut weight, bias) = (of("W"), of("b"));
-        let outputs = bias.len() / nets.len();
-        let inputs = weight.len() / nets.len() / outputs;
-        if l == 0 && inputs == DIMS[0] + DIMS[1] {
-            let of_actions_only = |(i, _): &(usize, &mut f32)| i / outputs % inputs >= DIMS[0];
-            weight.iter_mut().enumerate().filter(of_actions_only).for_each(|(_, w)| *w *= of_actions);
-        }
-        state.put(&format!("weight.{l}"), Array::new(vec![nets.len(), inputs, outputs], Data::F32(weight)));
-        state.put(&format!("bias.{l}"), Array::new(vec![nets.len(), 1, outputs], Data::F32(bias)));
-    }
-    state
+/// The layers of each of the file's networks.
+fn layers(nets: &Value) -> Vec<&[Value]> {
+    list(nets).iter().map(|net| list(net)).collect()
 }
 
 /// The file's actor: its last layers of mean and log σ beside each other.
 fn actor(policy: &Value, log_std: &Value) -> State {
-    let mut state = stacked(&[policy], 1.0);
+    let mut state = stacked(&[list(policy)], DIMS[0], 1.0);
     for (name, key, rows) in [("weight.2", "W", 6), ("bias.2", "b", 1)] {
         let (mean, log_std) = (floats(&policy[2][key]), floats(&log_std[key]));
         let both = mean.chunks(2).zip(log_std.chunks(2)).flat_map(|(mean, log_std)| [mean, log_std].concat()).collect();
@@ -88,19 +71,9 @@ fn words_of(pair: [usize; 2]) -> Vec<u32> {
     words
 }
 
-#[track_caller]
-fn close(what: &str, got: &[f32], want: &[f32], tolerance: f32) {
-    assert_eq!(got.len(), want.len(), "{what}");
-    let largest = want.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
-    for (i, (got, want)) in got.iter().zip(want).enumerate() {
-        assert!((got - want).abs() <= tolerance * largest, "{what}[{i}]: {got}, expected {want}");
-    }
-}
-
 #[test]
 fn an_update_with_random_subsets_of_critics_is_that_of_redq() {
-    let file = fixture("agents.json");
-    let entry = &file["entries"]["redq_update"];
+    let entry = &entries()["redq_update"];
     let (inputs, outputs, before) = (&entry["inputs"], &entry["outputs"], &entry["inputs"]["before"]);
     let (limit, lr) = (number(&inputs["act_limit"]) as f32, number(&inputs["lr"]));
     let config = SacConfig {
@@ -118,8 +91,7 @@ fn an_update_with_random_subsets_of_critics_is_that_of_redq() {
         spread: Spread::Clipped,
         ..SacConfig::default()
     };
-    let nets =
-        |value: &'_ Value| -> State { stacked(&value.as_array().expect("critics").iter().collect::<Vec<_>>(), limit) };
+    let nets = |value: &Value| stacked(&layers(value), DIMS[0], limit);
     let mut sac = Sac::new(&config, DIMS, 0, &Device::flex());
     let mut state = sac.save();
     for (name, part) in [
@@ -159,53 +131,39 @@ fn an_update_with_random_subsets_of_critics_is_that_of_redq() {
         .zip(&batch.not_terminated)
         .map(|((y, action), goes_on)| y - (weight * f64::from(*goes_on) * apart(action)) as f32)
         .collect();
-    close("y", &tensors::to_vec(sac.critic_target(&on_device, &noise)), &want, 1e-5);
+    assert_close("y", &tensors::to_vec(sac.critic_target(&on_device, &noise)), &want, 1e-5);
 
     let was = sac.save();
     sac.update(Update { batch: BatchRef::Host(&batch), noise: &noise, dynamics: None, critic_only: false });
     let report = sac.report();
     let reported = |name: &str| report.iter().find(|(metric, _)| *metric == name).expect("a number").1 as f32;
-    close("critic loss", &[reported("train/critic_loss")], &[number(&outputs["loss_q_total"]) as f32], 1e-4);
+    assert_close("critic loss", &[reported("train/critic_loss")], &[number(&outputs["loss_q_total"]) as f32], 1e-4);
     // By the critics before their step, of 3e-4.
-    close("actor loss", &[reported("train/actor_loss")], &[number(&outputs["loss_pi"]) as f32], 0.05);
+    assert_close("actor loss", &[reported("train/actor_loss")], &[number(&outputs["loss_pi"]) as f32], 0.05);
 
-    let of = |state: &State, path: &str| -> Vec<f32> { state.clone().f32s(path).expect("a part").1 };
     let now = sac.save();
-    for (name, file) in [("critic", "q_after"), ("target", "q_target_after")] {
-        let want = nets(&outputs[file]);
-        for (part, _) in want.iter() {
-            let (got, path) = (of(&now, &format!("{name}.{part}")), format!("{name}.{part}"));
-            if part != "weight.0" {
-                close(&path, &got, &of(&want, part), 1e-5);
-                continue;
-            }
-            let file = stacked(&outputs[file].as_array().expect("critics").iter().collect::<Vec<_>>(), 1.0);
-            let file_was = stacked(
-                &before[if name == "critic" { "q" } else { "q_target" }]
-                    .as_array()
-                    .expect("critics")
-                    .iter()
-                    .collect::<Vec<_>>(),
-                1.0,
-            );
-            let steps =
-                |new: Vec<f32>, old: Vec<f32>| new.iter().zip(&old).map(|(new, old)| new - old).collect::<Vec<_>>();
-            let (got, want) = (steps(got, of(&was, &path)), steps(of(&file, part), of(&file_was, part)));
-            if name == "critic" {
-                // A step of 3e-4 beside weights of 1: rounding of the weights.
-                close(&path, &got, &want, 2e-3);
+    assert_stepped("critic.", &now, &was, [&layers(&outputs["q_after"]), &layers(&before["q"])], DIMS[0]);
+    // Of the targets, the weights of actions follow critics whose steps are larger in the file's unit.
+    let target = nets(&outputs["q_target_after"]);
+    for (name, _) in target.iter() {
+        let [mut got, mut want] = [part(&now, &format!("target.{name}")), part(&target, name)];
+        if name == "weight.0" {
+            let (rows, outputs) = (DIMS[0] + DIMS[1], 6);
+            for all in [&mut got, &mut want] {
+                *all = all.chunks(rows * outputs).flat_map(|member| &member[..DIMS[0] * outputs]).copied().collect();
             }
         }
+        assert_close(&format!("target.{name}"), &got, &want, 1e-5);
     }
-    let log_std = &outputs["policy_after"];
-    let names = ["weight.0", "bias.0", "weight.1", "bias.1"];
-    let want = stacked(&[&before["policy"]], 1.0);
-    assert!(log_std.as_array().is_some_and(|layers| layers.len() == 3), "mean layers alone: {}", want.iter().count());
-    for (l, names) in names.chunks(2).enumerate() {
-        for (name, key) in names.iter().zip(["W", "b"]) {
-            close(&format!("actor.{name}"), &of(&now, &format!("actor.{name}")), &floats(&log_std[l][key]), 1e-5);
+    let policy = list(&outputs["policy_after"]);
+    // The hidden layers; the file has the last ones of mean and log σ apart.
+    for (l, layer) in policy[..2].iter().enumerate() {
+        for (name, key) in [("weight", "W"), ("bias", "b")] {
+            let path = format!("actor.{name}.{l}");
+            assert_close(&path, &part(&now, &path), &floats(&layer[key]), 1e-5);
         }
     }
-    let moved = of(&now, "temperature.log_temperature")[0] - of(&was, "temperature.log_temperature")[0];
-    close("log temperature", &[moved], &[number(&outputs["log_alpha_after"]) as f32], 1e-2);
+    let log = |state: &State| part(state, "temperature.log_temperature")[0];
+    let want = number(&outputs["log_alpha_after"]) as f32;
+    assert_close("log temperature", &[log(&now) - log(&was)], &[want], 1e-2);
 }

@@ -1,0 +1,87 @@
+//! `agents.json`: numbers that the published codes gave, and their networks.
+
+use foresee_core::State;
+use foresee_core::state::{Array, Data};
+use serde_json::Value;
+
+/// The entries of the file. The folder is `FORESEE_FIXTURES`, or else `assets/fixtures`.
+pub(crate) fn entries() -> Value {
+    let folder = std::env::var_os("FORESEE_FIXTURES").map_or_else(
+        || std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/fixtures")),
+        std::path::PathBuf::from,
+    );
+    let text = std::fs::read_to_string(folder.join("agents.json")).expect("the fixture file");
+    let mut file: Value = serde_json::from_str(&text).expect("a JSON file");
+    file["entries"].take()
+}
+
+/// Row-major numbers of a tensor of the file, of a plain list, or of one number.
+pub(crate) fn numbers(value: &Value) -> Vec<f64> {
+    match value.get("data").unwrap_or(value).as_array() {
+        Some(data) => data.iter().map(|x| x.as_f64().expect("a number")).collect(),
+        None => vec![value.as_f64().expect("a number")],
+    }
+}
+
+/// [`numbers`] in f32.
+pub(crate) fn floats(value: &Value) -> Vec<f32> {
+    numbers(value).into_iter().map(|x| x as f32).collect()
+}
+
+/// Networks, each a list of layers with `W` `[I, O]` and `b` `[O]`, as the members of one. Where a first layer has more than
+/// `inputs` inputs the others are actions, and their weights are `factor` times as large.
+pub(crate) fn stacked(nets: &[&[Value]], inputs: usize, factor: f32) -> State {
+    let mut state = State::new();
+    for l in 0..nets[0].len() {
+        let of = |key: &str| -> Vec<f32> { nets.iter().flat_map(|net| floats(&net[l][key])).collect() };
+        let (mut weight, bias) = (of("W"), of("b"));
+        let outputs = bias.len() / nets.len();
+        let rows = weight.len() / nets.len() / outputs;
+        if l == 0 {
+            let of_action = |(i, _): &(usize, &mut f32)| i / outputs % rows >= inputs;
+            weight.iter_mut().enumerate().filter(of_action).for_each(|(_, w)| *w *= factor);
+        }
+        state.put(&format!("weight.{l}"), Array::new(vec![nets.len(), rows, outputs], Data::F32(weight)));
+        state.put(&format!("bias.{l}"), Array::new(vec![nets.len(), 1, outputs], Data::F32(bias)));
+    }
+    state
+}
+
+/// Holds arrays of one name to each other: `got` is at most `tolerance` of the largest number of `want` apart.
+#[track_caller]
+pub(crate) fn assert_close(what: &str, got: &[f32], want: &[f32], tolerance: f32) {
+    assert_eq!(got.len(), want.len(), "{what}: numbers");
+    let largest = want.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        assert!((got - want).abs() <= tolerance * largest, "{what}[{i}]: {got}, expected {want}");
+    }
+}
+
+/// The numbers of an array.
+#[track_caller]
+pub(crate) fn part(state: &State, path: &str) -> Vec<f32> {
+    state.clone().f32s(path).expect("a part").1
+}
+
+/// Holds critics after their first step of Adam, whose actions are `factor` times as wide as ours, to the file's. What a
+/// weight of an action moves by is the same in both: the step has Adam's size whatever the gradient's is.
+#[track_caller]
+pub(crate) fn assert_stepped(what: &str, now: &State, was: &State, file: [&[&[Value]]; 2], inputs: usize) {
+    let [want, want_was] = file.map(|nets| stacked(nets, inputs, 1.0));
+    for (name, array) in want.iter() {
+        let (path, outputs) = (format!("{what}{name}"), array.shape[2]);
+        let all = [part(now, &path), part(was, &path), part(&want, name), part(&want_was, name)];
+        // Rows of a first layer's weight that are of actions, and all others.
+        let of_action = |i: usize| name == "weight.0" && i / outputs % array.shape[1] >= inputs;
+        let [now, was, want, want_was] = &all;
+        let pick = |from: &[f32], actions: bool| -> Vec<f32> {
+            from.iter().enumerate().filter(|(i, _)| of_action(*i) == actions).map(|(_, x)| *x).collect()
+        };
+        assert_close(&path, &pick(now, false), &pick(want, false), 1e-5);
+        let steps = |new: &[f32], old: &[f32]| -> Vec<f32> {
+            pick(new, true).iter().zip(pick(old, true)).map(|(new, old)| new - old).collect()
+        };
+        // A step of 3e-4 beside weights of 1: rounding of the weights.
+        assert_close(&format!("{path}: steps"), &steps(now, was), &steps(want, want_was), 2e-3);
+    }
+}

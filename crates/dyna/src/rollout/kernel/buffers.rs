@@ -1,0 +1,325 @@
+//! A call's buffers on the device, and the launches that fill them.
+
+use burn::tensor::DType;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::client::Client;
+use cubecl::prelude::*;
+use foresee_actor_critic::Policy;
+use foresee_core::Stream;
+use foresee_core::termination::Bound;
+use foresee_nn::cube::{NetShape, Tile, buffer, empty, random, tensor};
+use foresee_nn::device::failure;
+use foresee_nn::{Mlp, Parameters as _, tensors};
+use foresee_world_model::config::Predicted;
+
+use super::plan::{self, BLOCK};
+use super::step::{self, Form, NowLaunch};
+use super::{Outcome, uncertainty};
+use crate::replay::DeviceRows;
+use crate::rollout::Imagination;
+
+/// Where a step's actions come from.
+#[allow(clippy::large_enum_variant, reason = "one a call")]
+pub(super) enum Actions<'a> {
+    /// The policy's, sampled.
+    Sampled(&'a Policy),
+    /// These, `[B, A]`.
+    Given(CubeTensor),
+}
+
+/// A call's buffers.
+pub(super) struct Buffers {
+    client: Client,
+    form: Form,
+    seed: u64,
+    starts: usize,
+    horizon: usize,
+    elites: usize,
+    /// The actor's parameters `[P]`, or given actions `[B, A]`.
+    actor: CubeTensor,
+    /// The model's parameters, `[E, P]`.
+    model: CubeTensor,
+    /// Low, then high, `[2 (O + 1)]`; anything where the head is deterministic.
+    logvar_bounds: CubeTensor,
+    facts: CubeTensor,
+    /// Lane by lane: state `[B, O]`, whether it ended, its rewards' sum, the elite it drew.
+    pub(super) obs: CubeTensor,
+    pub(super) ended: CubeTensor,
+    pub(super) reward: CubeTensor,
+    choice: CubeTensor,
+    counts: CubeTensor,
+    order: CubeTensor,
+    pub(super) plan: CubeTensor,
+    members: CubeTensor,
+    /// What all members say of a step `[B, E, outputs]`, and the measures of it, `[B·H, measures]`.
+    said: Option<(CubeTensor, CubeTensor)>,
+}
+
+impl Buffers {
+    #[track_caller]
+    pub(super) fn new(imagination: &Imagination<'_>, actions: Actions<'_>, starts: usize, horizon: usize) -> Self {
+        let Imagination { ensemble, termination, seed, measures, .. } = *imagination;
+        assert!(ensemble.predicted() == Predicted::Change, "kernels add a prediction to the state it is of");
+        let shape = |net: &Mlp| NetShape::from(net.layout().as_ref());
+        let model_shape = shape(&ensemble.net);
+        // Where actions are given no actor is asked, and its shape is the model's.
+        let (actor, actor_shape, given) = match actions {
+            Actions::Sampled(policy) => (buffer(policy.net().slot().get().clone()), shape(policy.net()), false),
+            Actions::Given(actions) => (actions, model_shape.clone(), true),
+        };
+        let model = buffer(ensemble.net.slot().get().clone());
+        let client = actor.client.clone();
+        let obs_dim = ensemble.obs_dim();
+        let tile = Tile::tallest(&client.properties().hardware, &[&actor_shape, &model_shape], 0);
+        let tile = tile.expect("a row of the networks fits the shared memory").spread(1, starts);
+        let form = Form {
+            obs: obs_dim,
+            action: ensemble.net.inputs() - obs_dim,
+            gaussian: ensemble.bounds.is_some(),
+            given,
+            actor: actor_shape,
+            model: model_shape,
+            tile,
+        };
+
+        // Facts.
+        let [mean, std] = ensemble.normalizer.moments();
+        let mut facts = [mean, std].concat();
+        facts.extend(ensemble.elites.iter().map(|&member| member as f32));
+        for &Bound { index, low, high, closed } in termination.bounds.iter().chain(&termination.goal) {
+            assert!(index < obs_dim, "a bound on entry {index} of {obs_dim}");
+            facts.extend([low, high, f32::from(u8::from(closed)), index as f32]);
+        }
+        let count = facts.len();
+        let facts = buffer(tensors::from_vec(facts, [count], imagination.device));
+        let logvar_bounds = ensemble.bounds.as_ref().map_or_else(|| facts.clone(), |b| buffer(b.slot().get().clone()));
+
+        let elites = ensemble.elites.len();
+        let floats = |shape: &[usize]| empty(&actor, shape);
+        let words = |count: usize| CubeTensor { dtype: DType::U32, ..empty(&actor, &[count]) };
+        let outputs = form.model.outputs();
+        Self {
+            obs: floats(&[starts, obs_dim]),
+            ended: words(starts),
+            reward: floats(&[starts]),
+            choice: words(starts),
+            counts: words(starts.div_ceil(BLOCK) * elites),
+            order: words(2 * tiles(starts, elites, &form) * form.tile.rows),
+            plan: words(horizon + 1 + elites),
+            members: floats(&[starts * horizon]),
+            said: (!measures.is_empty())
+                .then(|| (floats(&[starts, ensemble.members(), outputs]), floats(&[starts * horizon, measures.len()]))),
+            client,
+            form,
+            seed,
+            starts,
+            horizon,
+            elites,
+            actor,
+            model,
+            logvar_bounds,
+            facts,
+        }
+    }
+
+    /// Cubes with a thread a lane.
+    fn blocks(&self) -> (CubeCount, CubeDim) {
+        let dim = CubeDim::new_1d(BLOCK as u32);
+        (cubecl::calculate_cube_count_elemwise(&self.client, self.starts, dim), dim)
+    }
+
+    /// So many cubes with a tile's threads.
+    fn tiles(&self, count: usize) -> (CubeCount, CubeDim) {
+        let threads = self.form.tile.threads;
+        let dim = CubeDim::new_1d(threads as u32);
+        (cubecl::calculate_cube_count_elemwise(&self.client, count * threads, dim), dim)
+    }
+
+    pub(super) fn start(&self, call: u64, real: &DeviceRows, real_rows: usize) {
+        let (count, dim) = self.blocks();
+        plan::start::launch(
+            &self.client,
+            count,
+            dim,
+            buffer(real.obs.clone()).into_buffer_arg(),
+            self.obs.clone().into_buffer_arg(),
+            self.ended.clone().into_buffer_arg(),
+            self.reward.clone().into_buffer_arg(),
+            self.plan.clone().into_buffer_arg(),
+            random::counter(&Stream::new(self.seed, "rollout/start"), call),
+            real_rows as u32,
+            self.starts as u32,
+            self.form.obs,
+        );
+    }
+
+    /// Step `h`, whose draws `clock` addresses.
+    pub(super) fn step(&self, imagination: &Imagination<'_>, clock: u64, h: usize, ring: &DeviceRows, position: usize) {
+        let lanes = self.starts as u32;
+        let elites = self.elites as u32;
+        let counter = |name: &str| random::counter(&Stream::new(self.seed, name), clock);
+        let (count, dim) = self.blocks();
+        plan::draw::launch(
+            &self.client,
+            count.clone(),
+            dim,
+            self.ended.clone().into_buffer_arg(),
+            self.choice.clone().into_buffer_arg(),
+            self.counts.clone().into_buffer_arg(),
+            counter("rollout/elite"),
+            lanes,
+            elites,
+        );
+        plan::place::launch(
+            &self.client,
+            count,
+            dim,
+            self.choice.clone().into_buffer_arg(),
+            self.counts.clone().into_buffer_arg(),
+            self.order.clone().into_buffer_arg(),
+            self.plan.clone().into_buffer_arg(),
+            h as u32,
+            self.horizon as u32,
+            lanes,
+            elites,
+            self.form.tile.rows as u32,
+        );
+        let termination = imagination.termination;
+        let now = || {
+            NowLaunch::new(
+                counter("rollout/action"),
+                counter("rollout/noise"),
+                h as u32,
+                self.horizon as u32,
+                position as u32,
+                ring.capacity() as u32,
+                elites,
+                termination.bounds.len() as u32,
+                termination.goal.len() as u32,
+                u32::from(termination.finite),
+            )
+        };
+        let (count, dim) = self.tiles(tiles(self.starts, self.elites, &self.form));
+        // Sound: a tile's rows are slots that `place` has set, their lanes are below B and their ranks below the live
+        // rows, at most the ring's; members are the ensemble's, and bounds are on entries of the observation.
+        unsafe {
+            step::step::launch_unchecked(
+                &self.client,
+                count,
+                dim,
+                self.form.tile.lanes(),
+                self.actor.clone().into_buffer_arg(),
+                self.model.clone().into_buffer_arg(),
+                self.logvar_bounds.clone().into_buffer_arg(),
+                self.facts.clone().into_buffer_arg(),
+                self.order.clone().into_buffer_arg(),
+                self.plan.clone().into_buffer_arg(),
+                self.obs.clone().into_buffer_arg(),
+                self.ended.clone().into_buffer_arg(),
+                self.reward.clone().into_buffer_arg(),
+                buffer(ring.obs.clone()).into_buffer_arg(),
+                buffer(ring.action.clone()).into_buffer_arg(),
+                buffer(ring.reward.clone()).into_buffer_arg(),
+                buffer(ring.next_obs.clone()).into_buffer_arg(),
+                buffer(ring.not_terminated.clone()).into_buffer_arg(),
+                self.members.clone().into_buffer_arg(),
+                now(),
+                self.form.clone(),
+            );
+        }
+        if let Some((said, out)) = &self.said {
+            self.measure(imagination, now(), h, ring, said, out);
+        }
+    }
+
+    /// What the measures say of the transitions that step `h` has written.
+    fn measure(
+        &self,
+        imagination: &Imagination<'_>,
+        now: NowLaunch,
+        h: usize,
+        ring: &DeviceRows,
+        said: &CubeTensor,
+        out: &CubeTensor,
+    ) {
+        let members = imagination.ensemble.members();
+        let tiles = self.starts.div_ceil(self.form.tile.rows);
+        let (count, dim) = self.tiles(tiles * members);
+        // Sound: ranks are below the step's transitions, which are at most B and the ring's rows.
+        unsafe {
+            uncertainty::predict::launch_unchecked(
+                &self.client,
+                count,
+                dim,
+                self.form.tile.lanes(),
+                self.model.clone().into_buffer_arg(),
+                self.logvar_bounds.clone().into_buffer_arg(),
+                self.facts.clone().into_buffer_arg(),
+                self.plan.clone().into_buffer_arg(),
+                buffer(ring.obs.clone()).into_buffer_arg(),
+                buffer(ring.action.clone()).into_buffer_arg(),
+                said.clone().into_buffer_arg(),
+                now,
+                tiles as u32,
+                members as u32,
+                self.form.clone(),
+            );
+        }
+        let (count, dim) = self.blocks();
+        for (column, &measure) in imagination.measures.iter().enumerate() {
+            uncertainty::evaluate::launch(
+                &self.client,
+                count.clone(),
+                dim,
+                said.clone().into_buffer_arg(),
+                self.plan.clone().into_buffer_arg(),
+                out.clone().into_buffer_arg(),
+                h as u32,
+                members as u32,
+                column as u32,
+                imagination.measures.len() as u32,
+                self.form.obs as u32 + 1,
+                self.form.gaussian,
+                measure,
+            );
+        }
+    }
+
+    /// The one reading of a call.
+    pub(super) fn outcome(self) -> Outcome {
+        let (members, uncertainty) =
+            (tensor(self.members.clone()), self.said.as_ref().map(|(_, out)| tensor(out.clone())));
+        if self.starts == 0 {
+            return Outcome { transitions: 0, ended: 0, reward_sum: 0.0, members, uncertainty };
+        }
+        let out = empty(&self.actor, &[1 + 2 * self.starts.div_ceil(BLOCK)]);
+        let (count, dim) = self.blocks();
+        plan::tally::launch(
+            &self.client,
+            count,
+            dim,
+            self.ended.into_buffer_arg(),
+            self.reward.into_buffer_arg(),
+            self.plan.into_buffer_arg(),
+            out.clone().into_buffer_arg(),
+            self.horizon as u32,
+            self.starts as u32,
+        );
+        let bytes = self.client.read_one(out.handle).unwrap_or_else(|error| failure::raise(&error));
+        let words: Vec<u32> =
+            bytes.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().expect("four bytes"))).collect();
+        let blocks = words[1..].chunks_exact(2);
+        Outcome {
+            transitions: u64::from(words[0]),
+            reward_sum: blocks.clone().map(|block| f64::from(f32::from_bits(block[0]))).sum(),
+            ended: blocks.map(|block| u64::from(block[1])).sum(),
+            members,
+            uncertainty,
+        }
+    }
+}
+
+/// Tiles that hold `rows` rows of `elites` elites, however they are shared among them.
+fn tiles(rows: usize, elites: usize, form: &Form) -> usize {
+    rows / form.tile.rows + elites
+}
