@@ -36,7 +36,7 @@ fn a_run_on_mujoco_or_on_python_goes_on_bit_for_bit_and_says_what_it_ran_on() {
         let names: Vec<_> = manifest["env_versions"].as_object().unwrap().keys().collect();
         assert_eq!(names, versions, "{id}");
 
-        let interrupted = place.started("stopped", &of_env).signal("INT");
+        let interrupted = place.cut("stopped", &of_env, "INT", Duration::ZERO);
         assert_eq!(interrupted.status.code(), Some(130), "{}", text(&interrupted.stderr));
         place.succeeds(&["resume", "stopped"]);
         assert_equal_outcomes(&place.path("whole"), &place.path("stopped"), id);

@@ -4,41 +4,44 @@
 mod common;
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Place, VARIANTS, arrays, assert_equal_outcomes, checkpoints, text};
 
 /// Updates that take long enough for a signal to come in the middle.
 const SLOW: &str = "training.updates_per_step=240";
 
-/// The uninterrupted run of a variant, in the folder `whole`.
-fn whole(overrides: &[&str]) -> Place {
+/// An uninterrupted run in the folder `whole`, and the time from its first checkpoint to its end.
+fn whole(overrides: &[&str]) -> (Place, Duration) {
     let place = Place::new();
-    place.train("whole", &[overrides, &[SLOW]].concat());
-    place
+    let training = place.started("whole", overrides);
+    let since = Instant::now();
+    let output = training.wait();
+    assert!(output.status.success(), "{overrides:?}: {}", text(&output.stderr));
+    (place, since.elapsed())
 }
 
 #[test]
 fn a_killed_run_is_resumed_to_the_same_bytes() {
-    for (i, overrides) in VARIANTS.iter().enumerate() {
-        let place = whole(overrides);
-        let training = place.started("cut", &[overrides, &[SLOW][..]].concat());
-        // The moments differ from variant to variant and, by the machine's load, from time to time.
-        std::thread::sleep(Duration::from_millis(37 * i as u64));
-        assert_eq!(training.signal("KILL").status.code(), None);
+    for (i, variant) in (0..).zip(VARIANTS) {
+        let overrides = [variant, &[SLOW]].concat();
+        let (place, duration) = whole(&overrides);
+        // The moments lie all over a run, and differ a little from time to time.
+        let output = place.cut("cut", &overrides, "KILL", duration * i / VARIANTS.len() as u32);
+        assert_eq!(output.status.code(), None, "{variant:?}: {}", text(&output.stderr));
         place.succeeds(&["resume", "cut"]);
-        assert_equal_outcomes(&place.path("whole"), &place.path("cut"), &format!("{overrides:?}"));
+        assert_equal_outcomes(&place.path("whole"), &place.path("cut"), &format!("{variant:?}"));
     }
 }
 
 #[test]
 fn a_run_that_is_killed_again_and_again_comes_to_the_same_bytes() {
-    let overrides = VARIANTS[3];
-    let place = whole(overrides);
-    place.started("cut", &[overrides, &[SLOW]].concat()).signal("KILL");
-    for kills in 0..4 {
+    let overrides = [VARIANTS[3], &[SLOW]].concat();
+    let (place, duration) = whole(&overrides);
+    place.cut("cut", &overrides, "KILL", Duration::ZERO);
+    for _ in 0..4 {
         let resumed = place.spawn(&["resume", "cut"]);
-        std::thread::sleep(Duration::from_millis(60 + 45 * kills));
+        std::thread::sleep(duration / 6);
         resumed.signal("KILL");
     }
     place.succeeds(&["resume", "cut"]);
@@ -47,9 +50,10 @@ fn a_run_that_is_killed_again_and_again_comes_to_the_same_bytes() {
 
 #[test]
 fn an_interrupted_run_is_saved_and_says_how_to_go_on() {
-    for (signal, overrides) in [("INT", VARIANTS[3]), ("TERM", VARIANTS[0])] {
-        let place = whole(overrides);
-        let output = place.started("cut", &[overrides, &[SLOW]].concat()).signal(signal);
+    for (signal, variant) in [("INT", VARIANTS[3]), ("TERM", VARIANTS[0])] {
+        let overrides = [variant, &[SLOW]].concat();
+        let (place, _) = whole(&overrides);
+        let output = place.cut("cut", &overrides, signal, Duration::ZERO);
         assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
         let said = text(&output.stdout);
         let (what, how) = said.trim_end().split_once('\n').unwrap();
@@ -72,26 +76,26 @@ fn an_interrupted_run_is_saved_and_says_how_to_go_on() {
 fn a_run_interrupted_in_the_middle_of_a_fit_or_a_rollout_goes_on_there() {
     const FIT: u64 = 1;
     const IMAGINE: u64 = 2;
+    // With either set of keys the phase takes the greater part of a run.
     for (phase, slow) in [
         (FIT, ["model.fit.max_steps=3000", "model.fit.patience=1000000", "training.env_steps=80"]),
         (IMAGINE, ["rollout.horizon=600", "rollout.starts_per_step=30", "training.env_steps=80"]),
     ] {
-        let place = Place::new();
-        place.train("whole", &slow);
-        let mut training = place.started("cut", &slow);
-        let mut attempts = 0;
-        loop {
-            std::thread::sleep(Duration::from_millis(40));
-            training.signal("INT");
+        let (place, duration) = whole(&slow);
+        let during = |moment: u32| {
+            place.cut("cut", &slow, "INT", duration * moment / 20);
             let newest = checkpoints(&place.path("cut")).pop().unwrap();
             let state = arrays(&fs::read(newest.join("state.safetensors")).unwrap());
-            if state["phase.kind"].1 == phase.to_le_bytes() {
-                break;
+            state["phase.kind"].1 == phase.to_le_bytes()
+        };
+        let found = (1..20).cycle().take(100).any(|moment| {
+            let found = during(moment);
+            if !found {
+                fs::remove_dir_all(place.path("cut")).unwrap();
             }
-            attempts += 1;
-            assert!(attempts < 100, "no interrupt came in phase {phase}");
-            training = place.spawn(&["resume", "cut"]);
-        }
+            found
+        });
+        assert!(found, "no interrupt came in phase {phase}");
         place.succeeds(&["resume", "cut"]);
         assert_equal_outcomes(&place.path("whole"), &place.path("cut"), slow[0]);
     }

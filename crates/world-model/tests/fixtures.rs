@@ -1,14 +1,16 @@
 //! Parity with the reference VaGraM code, number by number: `losses.json` and early stopping in `protocol.json`; with
-//! published uncertainty penalties: `plugins.json`.
+//! published uncertainty penalties: `plugins.json`; with the model of the double-horizon agent: `agents.json`.
 
 mod common;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use common::reference::{
     Agent, Asked, ENDS, end, ensemble, gradients_of_all_heads, loss_and_gradients, reference_adam, value_gradients,
 };
 use common::{assert_close, assert_tensor, count, fixture, floats, list, number, numbers, shape, tensor};
-use foresee_nn::{Adam, NoValues, Parameters, ValueView, tensors};
+use foresee_core::state::{Array, Data};
+use foresee_core::{State, Stream};
+use foresee_nn::{Activation, Adam, Init, Mlp, NoValues, Parameters, Shape, ValueView, tensors};
 use foresee_world_model::config::Snapshot;
 use foresee_world_model::early_stopping::EarlyStopping;
 use foresee_world_model::loss::itervaml::{self, IterVaml};
@@ -18,7 +20,7 @@ use foresee_world_model::loss::vagram::{Bound, Vagram, clip_to_quantile};
 use foresee_world_model::loss::value_weighted::ValueWeighted;
 use foresee_world_model::loss::{self, Extras, LossInput};
 use foresee_world_model::normalizer::Normalizer;
-use foresee_world_model::{Head, Measure, ModelLoss};
+use foresee_world_model::{Head, Measure, ModelLoss, Prediction};
 use serde_json::Value;
 
 /// Asks nobody.
@@ -259,5 +261,97 @@ fn every_uncertainty_matches_the_fixtures() {
     for (measure, name) in names {
         let got: Vec<f32> = (0..rows).map(|b| measure.of(&row(&mean, b), Some(&row(&logvar, b)), channels)).collect();
         assert_close(name, &got, &penalties[name]);
+    }
+}
+
+/// The model of the double-horizon agent: layer norms, one learned log σ a channel of every member, a weight for every row
+/// under every member. Its code floors what log σ costs at ln 0.3 here; the likelihood has no floor, so that the part of
+/// the loss and of its gradient that the floor takes away is added to the file's.
+#[test]
+fn the_likelihood_of_one_noise_a_channel_is_that_of_the_published_model() {
+    let file = fixture("agents.json");
+    let (nets, entry) = (&file["entries"]["nets"]["inputs"], &file["entries"]["model_update"]);
+    let (given, want) = (&entry["inputs"], &entry["outputs"]);
+    let all = |value: &Value| floats(&value["data"]);
+    let [members, rows, channels] = [4, 7, 4];
+    let device = Device::flex();
+
+    // Targets (reward with noise, change of the observation), normalised, reward first.
+    let [reward, noise, obs, next] = ["reward", "reward_noise", "obs", "next_obs"].map(|name| all(&given[name]));
+    let [mean, std] = ["target_mean", "target_std"].map(|name| all(&nets[name]));
+    let floor = number(&given["lb_std"]) as f32;
+    let target = (0..members * rows).flat_map(|at| {
+        let row = at % rows;
+        let change = (0..3).map(|d| next[row * 3 + d] - obs[row * 3 + d]);
+        let raw: Vec<f32> = [reward[row] + floor * noise[at]].into_iter().chain(change).collect();
+        (0..channels).map(|c| (raw[c] - mean[c]) / std[c]).collect::<Vec<_>>()
+    });
+    let target = tensors::from_vec::<3>(target.collect(), [members, rows, channels], &device);
+    let [obs_mean, obs_std] = ["obs_mean", "obs_std"].map(|name| all(&nets[name]));
+    let action = all(&given["action"]);
+    let input = (0..rows).flat_map(|row| {
+        let seen = (0..3).map(|d| (obs[row * 3 + d] - obs_mean[d]) / obs_std[d]);
+        seen.chain(action[row * 2..row * 2 + 2].iter().copied()).collect::<Vec<_>>()
+    });
+    let input = tensors::from_vec::<3>(input.collect(), [1, rows, 5], &device);
+
+    let shape = Shape {
+        members,
+        inputs: 5,
+        hidden: vec![6, 6, 6],
+        outputs: channels,
+        activation: Activation::Silu,
+        layer_norm: false,
+        normalized_features: false,
+        hidden_norms: vec![0, -1, -2],
+    };
+    let mut net = Mlp::new(shape, Init::Kaiming, &Stream::new(0, "test"), &device);
+    let mut state = State::new();
+    for (i, layer) in list(&nets["model_layers"]).iter().enumerate() {
+        for (name, key) in [("weight", "W"), ("bias", "b")] {
+            let values = all(&layer[key]);
+            let outputs = count(&layer["b"]["shape"][1]);
+            let shape = vec![members, values.len() / members / outputs, outputs];
+            state.put(&format!("{name}.{i}"), Array::new(shape, Data::F32(values)));
+        }
+    }
+    net.load(state).expect("weights of the file's shapes");
+    let net = net.tracked();
+    let log_noise = tensors::from_vec::<3>(all(&given["log_noise"]), [members, 1, channels], &device);
+    let log_noise = log_noise.autodiff().require_grad();
+
+    // The file's weights are a row's under every member, `[B, E]`.
+    let weight = tensors::from_vec::<2>(all(&given["weight"]), [rows, members], &device).transpose();
+    let prediction = Prediction {
+        mean: net.forward(input),
+        logvar: Some(log_noise.clone().mul_scalar(2.0).expand([members, rows, channels])),
+    };
+    let input = LossInput { prediction, target, terms: None, base: None, view: &NoValues };
+    let extras = Extras { row_weights: Some(weight.clone()), ..Extras::default() };
+    let per_row = loss::training_per_row(&Mle {}, &input, &extras);
+    drop(input);
+    // Ours is twice the likelihood, and a mean over channels.
+    let loss = loss::reduce(per_row, None).mul_scalar(0.5 * channels as f64);
+    let mut gradients = loss.backward();
+    let of_net = net.gradient(&mut gradients);
+    let of_noise = tensors::to_vec(log_noise.grad_remove(&mut gradients).expect("a gradient"));
+
+    let logs = all(&given["log_noise"]);
+    let weights = tensors::to_vec(weight.mean_dim(1));
+    let below = |i: usize| (floor.ln() - logs[i]).max(0.0);
+    let floored: f32 = (0..logs.len()).map(|i| weights[i / channels] * below(i)).sum();
+    let got = tensors::to_vec(loss.inner())[0] + floored;
+    assert_close("loss", &[got], &want["loss"]);
+    let of_noise: Vec<f32> =
+        (0..logs.len()).map(|i| of_noise[i] - if below(i) > 0.0 { weights[i / channels] } else { 0.0 }).collect();
+    assert!((0..logs.len()).any(|i| below(i) > 0.0) && (0..logs.len()).any(|i| below(i) == 0.0));
+    assert_close("log σ", &of_noise, &want["log_noise_grad"]["data"]);
+    for part in net.parts() {
+        let [rows, columns] = part.shape;
+        let got = of_net.clone().narrow(2, part.offset, rows * columns);
+        let (name, layer) = part.name.split_once('.').expect("a layer's number");
+        let key = if name == "weight" { "W" } else { "b" };
+        let layer: usize = layer.parse().expect("a number");
+        assert_tensor(&part.name, got, &want["grad"][layer][key]["data"]);
     }
 }

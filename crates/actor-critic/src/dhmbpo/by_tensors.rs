@@ -1,10 +1,58 @@
 //! The update through tensors and their autodiff, on any device and with any model: the specification.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use foresee_nn::{Dynamics, Parameters, StepDraws, tensors};
 
 use super::{Dhmbpo, Draws, Losses};
 use crate::observations::{in_deviations, scaled};
+
+/// The discounted soft return of rows of imagined steps, up to the step after the last one added: Σ γᵏ m_k (r_k − α l_k),
+/// with l_k the log-probability of the action of step k and m_k 0 after an end.
+#[derive(Clone)]
+pub(super) struct SoftReturn {
+    sum: Tensor<1>,
+    /// 1 while a row has not ended.
+    pub(super) not_terminated: Tensor<1>,
+    steps: i32,
+    discount: f64,
+    alpha: f64,
+}
+
+impl SoftReturn {
+    /// Of no step yet.
+    pub(super) fn new(rows: usize, discount: f64, alpha: f64, device: &Device) -> Self {
+        let [sum, not_terminated] = [Tensor::zeros([rows], device), Tensor::ones([rows], device)];
+        Self { sum, not_terminated, steps: 0, discount, alpha }
+    }
+
+    /// Adds a step, and returns its r − α l.
+    pub(super) fn add(&mut self, reward: Tensor<1>, log_prob: Tensor<1>, not_terminated: Tensor<1>) -> Tensor<1> {
+        let soft_reward = reward - log_prob.mul_scalar(self.alpha);
+        let weight = self.not_terminated.clone().mul_scalar(self.discount.powi(self.steps));
+        self.sum = self.sum.clone() + weight * soft_reward.clone();
+        self.not_terminated = self.not_terminated.clone() * not_terminated;
+        self.steps += 1;
+        soft_reward
+    }
+
+    /// With γᴴ m_H (q − α l_H) of the state after the last step.
+    pub(super) fn with_value(self, q: Tensor<1>, log_prob: Tensor<1>) -> Tensor<1> {
+        let weight = self.not_terminated.mul_scalar(self.discount.powi(self.steps));
+        self.sum + weight * (q - log_prob.mul_scalar(self.alpha))
+    }
+
+    /// Without what autodiff records.
+    pub(super) fn inner(&self) -> Self {
+        Self { sum: self.sum.clone().inner(), not_terminated: self.not_terminated.clone().inner(), ..self.clone() }
+    }
+}
+
+/// The least of some critics' values `[N, B]` in each row, kept between bounds.
+pub(super) fn lowest_of(values: Tensor<2>, subset: &[usize], [low, high]: [f64; 2]) -> Tensor<1> {
+    let chosen = subset.iter().map(|&n| values.clone().narrow(0, n, 1)).collect();
+    let lowest: Tensor<1> = Tensor::cat(chosen, 0).min_dim(0).squeeze_dim(0);
+    lowest.clamp_max(high).clamp_min(low)
+}
 
 impl Dhmbpo {
     /// One update from states `[B, O]`.
@@ -28,19 +76,16 @@ impl Dhmbpo {
         // Rollout: s_0 … s_H with actions, rewards r_k − α l_k weighted by γᵏ m_k, and the mask m_H.
         let policy = if critic_only { self.policy.clone() } else { self.policy.tracked() };
         let mut obs = starts.clone();
-        let mut mask = Tensor::<1>::ones([rows], &device);
+        let mut soft_return = SoftReturn::new(rows, discount, alpha, &device);
         let (mut soft_rewards, mut rewards, mut first) = (Vec::new(), Vec::new(), None);
         // Zeros added to s_1 … s_H: their gradients are those at the states.
         let mut at_states = Vec::new();
-        let mut gain = Tensor::<1>::zeros([rows], &device);
         for k in 0..horizon {
             let sampled = policy.sample(obs.clone(), columns(&draws.action, horizon + 1, k));
             let words = draws.words[k * rows..(k + 1) * rows].to_vec();
             let noise = columns(&draws.model, horizon, k);
             let step = dynamics.step(obs, sampled.action.clone(), &StepDraws { words, noise });
-            let soft_reward = step.reward.clone() - sampled.log_prob.clone().mul_scalar(alpha);
-            gain = gain + mask.clone().mul_scalar(discount.powi(k as i32)) * soft_reward.clone();
-            mask = mask * step.not_terminated;
+            let soft_reward = soft_return.add(step.reward.clone(), sampled.log_prob.clone(), step.not_terminated);
             soft_rewards.push(soft_reward.inner());
             rewards.push(step.reward.inner());
             first.get_or_insert((sampled.action.inner(), sampled.log_prob.inner()));
@@ -52,24 +97,22 @@ impl Dhmbpo {
             }
         }
         let last = policy.sample(obs.clone(), columns(&draws.action, horizon + 1, horizon));
+        let alive = soft_return.not_terminated.clone();
         let (first_action, first_log_prob) = first.expect("a horizon of at least one step");
-        let tail = mask.clone().mul_scalar(discount.powi(horizon as i32));
 
         // Bounds.
         let mut values = tensors::to_vec(Tensor::cat(soft_rewards, 0));
         let (quantiles, rate) = (self.config.bound_quantiles, self.config.bound_rate);
         self.bounds.follow(&mut values, quantiles, rate, discount);
-        let [low, high] = self.bounds.ends();
         let [width, centre] = self.bounds.scale_and_shift();
         let bounded = |net: Tensor<2>| net.mul_scalar(width).add_scalar(centre);
 
         // Target.
         let of_last = scaled(scale.as_ref(), obs.clone().inner());
-        let targets = self.target.values(of_last, last.action.clone().inner());
-        let chosen = draws.subset.iter().map(|&n| targets.clone().narrow(0, n, 1)).collect();
-        let lowest: Tensor<1> = bounded(Tensor::cat(chosen, 0)).min_dim(0).squeeze_dim(0);
-        let continued = lowest.clamp_max(high).clamp_min(low) - last.log_prob.clone().inner().mul_scalar(alpha);
-        let y = gain.clone().inner() + first_log_prob.clone().mul_scalar(alpha) + tail.clone() * continued;
+        let targets = bounded(self.target.values(of_last, last.action.clone().inner()));
+        let lowest = lowest_of(targets, &draws.subset, self.bounds.ends());
+        let y = soft_return.inner().with_value(lowest, last.log_prob.clone().inner())
+            + first_log_prob.clone().mul_scalar(alpha);
 
         // Critics and targets.
         let critic = self.critic.tracked();
@@ -87,8 +130,8 @@ impl Dhmbpo {
             (None, Vec::new())
         } else {
             let q = bounded(self.critic.values(scaled(scale.as_ref(), obs), last.action)).mean_dim(0);
-            let continued = q.squeeze_dim::<1>(0) - last.log_prob.mul_scalar(alpha);
-            let loss = (gain + tail * continued).mean().neg();
+            let objective = soft_return.with_value(q.squeeze_dim(0), last.log_prob);
+            let loss = objective.mean().neg();
             let mut gradients = loss.backward();
             let gradient = policy.gradient(&mut gradients);
             drop(policy);
@@ -107,7 +150,7 @@ impl Dhmbpo {
         Losses {
             critic_loss: number(critic_loss.inner()),
             target_mean: number(y.mean()),
-            alive: number(mask.mean()),
+            alive: number(alive.mean()),
             reward: number(Tensor::cat(rewards, 0).mean()),
             entropy,
             actor_loss,

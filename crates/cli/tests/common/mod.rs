@@ -178,6 +178,22 @@ impl Place {
         started
     }
 
+    /// Starts to train `tiny.toml` in the folder `run`, waits after its first checkpoint and sends it a signal. A run
+    /// that ended before the signal came is begun again, with half the wait.
+    #[track_caller]
+    pub fn cut(&self, run: &str, overrides: &[&str], signal: &str, wait: Duration) -> Output {
+        for halvings in 0..10 {
+            let training = self.started(run, overrides);
+            std::thread::sleep(wait / 2_u32.pow(halvings));
+            let output = training.signal(signal);
+            if output.status.code() != Some(0) {
+                return output;
+            }
+            fs::remove_dir_all(self.path(run)).unwrap();
+        }
+        panic!("ten runs in a row ended before {signal} came: {overrides:?}");
+    }
+
     /// Waits for a file that the program makes.
     #[track_caller]
     pub fn await_file(&self, name: &str) {

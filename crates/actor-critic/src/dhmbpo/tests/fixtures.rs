@@ -7,6 +7,7 @@ use foresee_core::stream::below;
 use foresee_nn::{Activation, Dynamics, ImaginedStep, Init, Mlp, Parameters, Shape, StepDraws, tensors};
 use serde_json::Value;
 
+use crate::dhmbpo::by_tensors::{SoftReturn, lowest_of};
 use crate::dhmbpo::{Dhmbpo, DhmbpoConfig, Draws, ValueBounds};
 use crate::observations::{RunningMoments, Scale};
 use crate::published::{entries, floats, numbers};
@@ -243,6 +244,33 @@ fn the_gradient_through_a_linear_model_is_that_of_the_published_code() {
     assert_close("critic loss", &[losses.critic_loss], &number("critic_loss"));
     assert_close("mean target", &[losses.target_mean], &[number("target").iter().sum::<f64>() / 8.0]);
     assert_layers("actor", agent.actor_adam.save(agent.policy.net()), 10.0, &layers(&want["actor_grad"], ".moment_1"));
+}
+
+#[test]
+fn targets_and_objectives_of_given_values_are_those_of_the_published_code() {
+    let entries = entries();
+    let (given, want) = (&entries["dhmbpo_target"]["inputs"], &entries["dhmbpo_target"]["outputs"]);
+    let number = |name: &str| given[name].as_f64().unwrap();
+    let (rows, critics, horizon, device) = (8, 5, 5, Device::flex());
+    let row = |name: &str, k: usize| {
+        tensors::from_vec::<1>(floats(&given[name])[k * rows..(k + 1) * rows].to_vec(), [rows], &device)
+    };
+    let mut soft_return = SoftReturn::new(rows, number("gamma"), number("alpha"), &device);
+    for k in 0..horizon {
+        // The file's mask of step k + 1 is 0 for all that ended before.
+        soft_return.add(row("rewards", k), row("log_pi", k), row("alive", k + 1));
+    }
+    let raw = tensors::from_vec::<2>(floats(&given["q_raw"]), [rows, critics], &device).transpose();
+    let values = raw.mul_scalar(number("q_width")).add_scalar(number("q_center"));
+    let subset: Vec<usize> = numbers(&given["critic_pair"]).iter().map(|&n| n as usize).collect();
+    let lowest = lowest_of(values.clone(), &subset, [number("q_lb"), number("q_ub")]);
+    let last = row("log_pi", horizon);
+    let target = soft_return.clone().with_value(lowest, last.clone()) + row("log_pi", 0).mul_scalar(number("alpha"));
+    let objective = soft_return.with_value(values.mean_dim(0).squeeze_dim(0), last);
+    for (what, got) in [("target", target), ("actor_objective", objective)] {
+        let got: Vec<f64> = tensors::to_vec(got).into_iter().map(f64::from).collect();
+        assert_close(what, &got, &numbers(&want[what]));
+    }
 }
 
 #[test]
