@@ -56,13 +56,14 @@ from pathlib import Path
 from typing import Any, Iterator
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-#: What this script writes, in its first version.
+#: Format of the records that this script writes; the first one.
 FORMAT = 1
-#: Record files of which equal runs have equal bytes.
+#: Record files that are equal byte for byte for equal runs.
 FILES = ("metrics.jsonl", "results.csv")
 
-#: Clocks of a run of 600 steps: uniform actions, then a fit and its rollouts every 100 steps, evaluations, checkpoints.
-#: The middle of a run, `CUT`, is a multiple of `eval_every`, because the last step of a run always evaluates.
+#: Periods of a run of 600 steps: uniform actions first, then a fit with rollouts every 100 steps, evaluations,
+#: checkpoints. The middle of a run, `CUT`, is a multiple of `eval_every`, because the last step of a run always
+#: evaluates.
 CLOCKS = [
     "threads=2",
     "training.env_steps=600",
@@ -75,8 +76,8 @@ CLOCKS = [
     "training.checkpoint_every=150",
 ]
 CUT = 450
-#: Steps of fits reach their early stop in some and their limit in others; horizons and shares of real rows move; a loss
-#: with values stands alone from the step 350 on.
+#: Some fits end by early stopping and others at their limit of steps. Horizons and shares of real rows change during
+#: the run. Losses with values are used without the squared error from step 350 on.
 IMAGINATION = [
     "model.fit.every=100",
     "model.fit.max_steps=250",
@@ -88,7 +89,7 @@ IMAGINATION = [
     "rollout.real_ratio=[1.0, 0.1, 200, 500]",
 ]
 MODEL_BASED = CLOCKS + IMAGINATION
-#: On a software driver the way is compared, and not the speed.
+#: On a software driver only the results are compared, not the speed.
 TINY = [
     "training.updates_per_step=2",
     "model.fit.max_steps=40",
@@ -109,16 +110,16 @@ class Short:
     cut: int = CUT
 
     def train(self, run: Path | str, *more: str) -> list[str]:
-        """Arguments that train it in the folder `run`."""
+        """Returns the arguments that train it in the folder `run`."""
         return ["train", self.config, *self.overrides, *more, "--run-dir", str(run)]
 
     def steps(self) -> int:
-        """Real steps of the whole run."""
+        """Returns the number of real steps of the whole run."""
         return int([word for word in self.overrides if word.startswith("training.env_steps=")][-1].split("=")[1])
 
 
 def pendulum(*overrides: str) -> Short:
-    """Pendulum under VaGraM, changed."""
+    """Returns Pendulum under VaGraM, with overrides."""
     return Short("configs/pendulum-vagram.toml", [*MODEL_BASED, *overrides])
 
 
@@ -149,7 +150,7 @@ RUNS: dict[str, Short] = {
     # In Python, through the bridge.
     "gym-pendulum": Short("configs/pendulum-sac.toml", [*CLOCKS, "env.id=gym:Pendulum-v1", "env.count=2"]),
     "hopper-small": Short("configs/mujoco/hopper-small.toml", [*MODEL_BASED, "model.fit.max_steps=100"]),
-    # The second backend of the processor: the tensor forms.
+    # The second backend of the CPU, which uses the tensor forms.
     "ndarray-vagram": pendulum(*TINY, "device=ndarray", "training.updates_per_step=1"),
     "wgpu-vagram": Short("configs/pendulum-vagram.toml", ON_WGPU, 150),
     "wgpu-mle": Short("configs/pendulum-mle.toml", ON_WGPU, 150),
@@ -188,12 +189,12 @@ Recorded = dict[str, Any]
 
 
 def note(message: str) -> None:
-    """Progress, to standard error."""
+    """Prints progress to standard error."""
     print(message, file=sys.stderr, flush=True)
 
 
 def sha256(data: bytes) -> str:
-    """As hexadecimal digits."""
+    """Returns the SHA-256 in hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -201,7 +202,7 @@ def sha256(data: bytes) -> str:
 
 
 def safetensors(data: bytes) -> Iterator[tuple[str, str, list[int], bytes]]:
-    """Name, type, shape and bytes of every array of a safetensors file."""
+    """Returns name, type, shape and bytes of every array of a safetensors file."""
     length = int.from_bytes(data[:8], "little")
     header, body = json.loads(data[8 : 8 + length]), data[8 + length :]
     for name, entry in header.items():
@@ -211,7 +212,7 @@ def safetensors(data: bytes) -> Iterator[tuple[str, str, list[int], bytes]]:
 
 
 def newest_checkpoint(root: Path) -> Path:
-    """The last save of the last step: `step-000000000600`, or `step-000000000600-1` if it was saved again."""
+    """Returns the last save of the last step: `step-000000000600`, or `step-000000000600-1` if it was saved again."""
     names = [re.fullmatch(r"step-(\d{12})(?:-(\d+))?", path.name) for path in root.iterdir()]
     found = [(int(name[1]), int(name[2] or 0), name[0]) for name in names if name]
     if not found:
@@ -220,7 +221,7 @@ def newest_checkpoint(root: Path) -> Path:
 
 
 def arrays(checkpoint: Path) -> dict[str, str]:
-    """Every array of a checkpoint, small and in segments: its type, shape and SHA-256 by its name."""
+    """Returns every array of a checkpoint, small or in segments: type, shape and SHA-256 by name."""
     found = {
         name: f"{kind} {shape} {sha256(data)}"
         for name, kind, shape, data in safetensors((checkpoint / "state.safetensors").read_bytes())
@@ -238,12 +239,12 @@ def arrays(checkpoint: Path) -> dict[str, str]:
 
 
 def surroundings() -> dict[str, str]:
-    """Environment variables of the programs."""
+    """Returns the environment variables of the programs."""
     variables = dict(os.environ)
     cache = Path(variables.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     if (venv := cache / "foresee" / "venv").is_dir():
         variables.setdefault("VIRTUAL_ENV", str(venv))
-    # Without it Mesa complains on standard error.
+    # Otherwise Mesa complains on standard error.
     variables.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
     return variables
 
@@ -256,19 +257,21 @@ class Program:
     repository: Path
 
     def call(self, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-        """Runs it to its end."""
+        """Runs the program to its end."""
         command = [str(self.path), *arguments]
         return subprocess.run(command, cwd=self.repository, env=surroundings(), capture_output=True, text=True)
 
     def must(self, arguments: list[str]) -> str:
-        """Runs it, which must succeed, and returns what it printed."""
+        """Runs the program, which must succeed, and returns its output."""
         done = self.call(arguments)
         if done.returncode != 0:
             raise SystemExit(f"error: `{self.path} {' '.join(arguments)}` ended with {done.returncode}:\n{done.stderr}")
         return done.stdout
 
     def interrupted(self, arguments: list[str], run: Path, pause: float) -> bool:
-        """Starts it and sends SIGINT so many seconds after its records have begun. Whether the run is still to go on."""
+        """Starts the program, and sends SIGINT `pause` seconds after its records have begun. Returns whether the run is
+        unfinished.
+        """
         quiet = subprocess.DEVNULL
         command = [str(self.path), *arguments]
         process = subprocess.Popen(command, cwd=self.repository, env=surroundings(), stdout=quiet, stderr=subprocess.PIPE)
@@ -279,7 +282,7 @@ class Program:
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)
         said = process.communicate()[1].decode()
-        # Before the program listens to it, the signal ends it.
+        # A signal that arrives before the program handles signals ends it.
         if process.returncode not in (0, 130, -signal.SIGINT):
             raise SystemExit(f"error: `{' '.join(command)}` ended with {process.returncode}:\n{said}")
         return process.returncode != 0
@@ -290,9 +293,10 @@ FIT = (1).to_bytes(8, "little")
 
 
 def interrupt_in_a_fit(program: Program, short: Short, run: Path) -> bool:
-    """Interrupts a run again and again, until it is in the middle of a fit, or, where it has no model, past its half.
+    """Interrupts a run repeatedly, until it is in the middle of a fit. A run without a model is interrupted until it is
+    past its middle.
 
-    Whether it came to that before the run's end.
+    Returns whether this happened before the end of the run.
     """
     pause, arguments = 0.3, short.train(run)
     while program.interrupted(arguments, run, pause):
@@ -303,13 +307,13 @@ def interrupt_in_a_fit(program: Program, short: Short, run: Path) -> bool:
                 return True
         elif state["phase.kind"] == FIT:
             return True
-        # A machine that is busy starts slowly, and the run has to get on.
+        # A busy machine starts programs slowly, and the run must make progress.
         pause, arguments = 0.3 if pause > 1.5 else 1.1 * pause, ["resume", str(run)]
     return False
 
 
 def outcome(run: Path) -> Recorded:
-    """What must be equal of equal runs, read from a run's folder."""
+    """Reads from a run's folder all data that must be equal for equal runs."""
     contents = {name: (run / name).read_bytes() for name in FILES}
     checkpoint = newest_checkpoint(run / "checkpoints")
     return {
@@ -322,7 +326,7 @@ def outcome(run: Path) -> Recorded:
 
 
 def tidied(text: str, run: Path | None = None) -> list[str]:
-    """Lines of a program's output without the clock and the place."""
+    """Returns the lines of a program's output without times and paths."""
     if run:
         text = text.replace(str(run), "RUN")
     text = text.replace(str(Path.home()), "~")
@@ -330,7 +334,7 @@ def tidied(text: str, run: Path | None = None) -> list[str]:
 
 
 def record_run(program: Program, name: str, folder: Path) -> Recorded:
-    """Trains one of `RUNS` in a folder and reads what must be equal."""
+    """Trains one of `RUNS` in a folder, and reads all data that must be equal."""
     short, run = RUNS[name], folder / name
     note(f"{name} …")
     started = time.monotonic()
@@ -347,7 +351,7 @@ def record_run(program: Program, name: str, folder: Path) -> Recorded:
 
 
 def record_texts(program: Program) -> dict[str, list[str]]:
-    """What commands print: standard output, standard error, exit code."""
+    """Returns the output of the commands in `TEXTS`: standard output, standard error, exit code."""
     texts = {}
     for command in TEXTS:
         done = program.call(command)
@@ -360,7 +364,7 @@ def record_texts(program: Program) -> dict[str, list[str]]:
 
 
 def machine(program: Program) -> Recorded:
-    """What numbers depend on beside the program."""
+    """Returns everything that numbers depend on besides the program."""
     info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     of = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in info.splitlines())}
     return {
@@ -374,7 +378,7 @@ def machine(program: Program) -> Recorded:
 
 
 def record(program: Program, names: list[str], folder: Path, label: str = "") -> Recorded:
-    """All of it."""
+    """Records all runs and texts of a program."""
     started = time.monotonic()
     everything: Recorded = {
         "format": FORMAT,
@@ -389,7 +393,7 @@ def record(program: Program, names: list[str], folder: Path, label: str = "") ->
 
 
 def from_json(path: Path) -> Recorded:
-    """What `record` wrote."""
+    """Reads a record that `record` wrote."""
     everything = json.loads(path.read_text())
     if everything.get("format") != FORMAT:
         raise SystemExit(f"error: `{path}` has format {everything.get('format')}, and this script reads {FORMAT}")
@@ -401,13 +405,13 @@ def from_json(path: Path) -> Recorded:
 
 @dataclass
 class Allowed:
-    """Arrays that may have another name now, or be new; and which of both were met."""
+    """Arrays that may be renamed or new."""
 
     renames: list[tuple[str, str]] = field(default_factory=list)
     new: list[str] = field(default_factory=list)
 
     def now(self, name: str) -> str:
-        """What an array is called now."""
+        """Returns an array's name after the renames."""
         for old, new in self.renames:
             if "*" not in old:
                 if name == old:
@@ -419,20 +423,20 @@ class Allowed:
         return name
 
     def may_be_new(self, name: str) -> bool:
-        """Whether a pattern allows it."""
+        """Whether a pattern allows the array to be new."""
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.new)
 
 
 @dataclass
 class Difference:
-    """What differs of two runs: what counts, and what is allowed."""
+    """Differences of two runs: those that count, and those that are allowed."""
 
     bad: list[str] = field(default_factory=list)
     fine: list[str] = field(default_factory=list)
 
 
 def first_difference(name: str, before: Recorded, after: Recorded) -> str | None:
-    """Where a record file differs first, if it does."""
+    """Returns the first difference of a record file, or `None` if the files are equal."""
     one, other = before["files"][name], after["files"][name]
     if one["sha256"] == other["sha256"]:
         return None
@@ -445,7 +449,7 @@ def first_difference(name: str, before: Recorded, after: Recorded) -> str | None
 
 
 def some(names: list[str], most: int = 8) -> str:
-    """Names in a sentence, the first ones of many."""
+    """Joins names to a sentence; of many only the first ones."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
@@ -463,7 +467,7 @@ def differences(before: Recorded, after: Recorded, allowed: Allowed) -> Differen
     kinds, other = [], []
     for now, (_, array) in there.items():
         later = after["arrays"].get(now, array)
-        # Type and shape go before the last word, the digest.
+        # Type and shape are before the last word, the digest.
         if later.rsplit(" ", 1)[0] != array.rsplit(" ", 1)[0]:
             kinds.append(f"{now} ({array.rsplit(' ', 1)[0]} → {later.rsplit(' ', 1)[0]})")
         elif later != array:
@@ -485,7 +489,7 @@ def differences(before: Recorded, after: Recorded, allowed: Allowed) -> Differen
 
 
 def report(name: str, found: Difference) -> bool:
-    """Prints a line a run, and below it what differs. Whether the runs are equal."""
+    """Prints a line per run, with its differences below it. Returns whether the runs are equal."""
     print(f"{name:<34} {'DIFFERENT' if found.bad else 'equal'}", flush=True)
     for line in found.bad:
         print(f"    {line}")
@@ -495,7 +499,7 @@ def report(name: str, found: Difference) -> bool:
 
 
 def show_texts(title: str, before: list[str], after: list[str]) -> None:
-    """Prints how two texts differ, if they do."""
+    """Prints the differences of two texts, if there are any."""
     if before != after:
         print(f"text: {title}")
         for line in list(difflib.unified_diff(before, after, lineterm="", n=0))[2:]:
@@ -504,7 +508,8 @@ def show_texts(title: str, before: list[str], after: list[str]) -> None:
 
 
 def compare(before: Recorded, after: Recorded, names: list[str], allowed: Allowed) -> bool:
-    """Prints how two records differ. Whether they are equal, but for what is allowed and for texts."""
+    """Prints the differences of two records. Returns whether they are equal, apart from allowed differences and texts.
+    """
     for key, value in before["machine"].items():
         if value != after["machine"].get(key):
             print(f"note: `{key}` of the machine was `{value}` and is `{after['machine'].get(key)}`")
@@ -534,7 +539,7 @@ def resume(
     programs: tuple[Program, Program], names: list[str], folder: Path, whole: Recorded | None, allowed: Allowed,
     by_signal: bool, may_refuse: bool,
 ) -> bool:  # fmt: skip
-    """Runs that one program began and the other finished, beside those that the first went through alone."""
+    """Compares runs that one program began and the other finished with uninterrupted runs of the first."""
     before, after = programs
     equal = True
     for name in names:
@@ -569,7 +574,7 @@ WORKLOADS = ("model_step", "vagram_step", "sac_update", "rollout_10k_5")
 
 
 def milliseconds(bench: Path, workload: str, seconds: float, threads: int, device: str) -> float:
-    """Median of one process's iterations."""
+    """Returns the median of one process's iterations."""
     command = [str(bench), "compute", "--json", "--workload", workload, "--device", device]
     command += ["--seconds", str(seconds), "--threads", str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, env=surroundings(), cwd=REPOSITORY)
@@ -581,7 +586,7 @@ def milliseconds(bench: Path, workload: str, seconds: float, threads: int, devic
 def speed(
     benches: tuple[Path, Path], workloads: list[str], rounds: int, seconds: float, threads: int, device: str = "cpu"
 ) -> Recorded:
-    """Milliseconds of every round, `[before, after]`, by workload."""
+    """Returns the milliseconds of every round, `[before, after]`, by workload."""
     times: Recorded = {workload: [] for workload in workloads}
     for number in range(rounds):
         for workload in workloads:
@@ -594,7 +599,7 @@ def speed(
 
 
 def show_speed(times: Recorded, floor: float) -> bool:
-    """Prints the ratios. Whether all medians reach the floor."""
+    """Prints the ratios. Returns whether all medians reach the floor."""
     print(f"{'workload':<14} {'before ms':>10} {'after ms':>10} {'ratio':>7} {'quartiles':>15} {'range':>15}")
     fast = True
     for workload, pairs in times.items():
@@ -615,7 +620,7 @@ def show_speed(times: Recorded, floor: float) -> bool:
 
 
 def renaming(text: str) -> tuple[str, str]:
-    """`OLD=NEW`."""
+    """Parses `OLD=NEW`."""
     old, sign, new = text.partition("=")
     if not (old and sign and new) or old.count("*") != new.count("*") or old.count("*") > 1:
         raise argparse.ArgumentTypeError(f"`{text}` is not OLD=NEW, with at most one `*` on both sides")
@@ -623,7 +628,7 @@ def renaming(text: str) -> tuple[str, str]:
 
 
 def executable(text: str) -> Path:
-    """A program that is there."""
+    """Parses the path of an existing program."""
     path = Path(text).resolve()
     if not os.access(path, os.X_OK) or path.is_dir():
         raise argparse.ArgumentTypeError(f"there is no program `{text}`")
@@ -631,7 +636,7 @@ def executable(text: str) -> Path:
 
 
 def arguments() -> argparse.Namespace:
-    """Of the command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="print the names of the runs")
     verbs = parser.add_subparsers(dest="verb")
@@ -678,7 +683,7 @@ def arguments() -> argparse.Namespace:
 
 
 def perform(given: argparse.Namespace, folder: Path) -> bool:
-    """Does what was asked, in a folder for runs. Whether all is well."""
+    """Performs the command in a folder for runs. Returns whether it succeeded."""
     if given.verb == "record":
         everything = record(Program(given.foresee, given.repository), given.only, folder, given.label)
         given.out.write_text(json.dumps(everything, indent=1, ensure_ascii=False) + "\n")
@@ -699,7 +704,7 @@ def perform(given: argparse.Namespace, folder: Path) -> bool:
 
 
 def main() -> None:
-    """The command line."""
+    """Runs the command."""
     given = arguments()
     if given.list:
         print("\n".join(RUNS))

@@ -11,7 +11,7 @@ import compare_builds as cb
 
 
 def written(arrays: dict[str, tuple[str, list[int], bytes]]) -> bytes:
-    """A safetensors file, by the format's own description."""
+    """Returns the bytes of a safetensors file, written by the format's own description."""
     header, body = {"__metadata__": {"any": "text"}}, b""
     for name, (kind, shape, data) in arrays.items():
         header[name] = {"dtype": kind, "shape": shape, "data_offsets": [len(body), len(body) + len(data)]}
@@ -21,13 +21,13 @@ def written(arrays: dict[str, tuple[str, list[int], bytes]]) -> bytes:
 
 
 def run_of(metrics: str, arrays: dict[str, str], checkpoint: str = "step-000000000600") -> cb.Recorded:
-    """An outcome as `cb.outcome` gives it."""
+    """Returns an outcome in the form that `cb.outcome` returns."""
     entry = {"sha256": cb.sha256(metrics.encode()), "lines": metrics.splitlines()}
     return {"files": {name: entry for name in cb.FILES}, "checkpoint": checkpoint, "arrays": arrays}
 
 
 class Checkpoints(unittest.TestCase):
-    """What is read from a run's folder."""
+    """Reading of a run's folder."""
 
     def test_small_and_big_arrays_of_the_newest_checkpoint_are_read(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -54,10 +54,10 @@ class Checkpoints(unittest.TestCase):
 
 
 class Differences(unittest.TestCase):
-    """What of two outcomes is told."""
+    """Reports of the differences of two outcomes."""
 
     def bad(self, before: cb.Recorded, after: cb.Recorded, allowed: cb.Allowed | None = None) -> str:
-        """What counts, in one text."""
+        """Returns the differences that count, as one text."""
         return "\n".join(cb.differences(before, after, allowed or cb.Allowed()).bad)
 
     def test_equal_outcomes_do_not_differ_however_often_the_last_step_was_saved(self) -> None:
@@ -95,10 +95,11 @@ class Differences(unittest.TestCase):
 
 
 class Speed(unittest.TestCase):
-    """The table of ratios."""
+    """The table of speed ratios."""
 
     def test_the_median_of_the_ratios_of_the_rounds_decides(self) -> None:
-        # Ratios 0.5, 1, 1.25, 1.25, 2: median 1.25, quartiles 1 and 1.25; the ratio of the medians would be 1.
+        # The ratios are 0.5, 1, 1.25, 1.25 and 2: the median is 1.25 and the quartiles are 1 and 1.25. The ratio of the
+        # medians would be 1.
         pairs = [[1.0, 2.0], [10.0, 10.0], [10.0, 8.0], [10.0, 8.0], [20.0, 10.0]]
         for floor, fast in ((1.25, True), (1.26, False)):
             table = io.StringIO()

@@ -23,13 +23,13 @@ CARD = {"name": "A Card", "kind": "discrete GPU", "api": "Vulkan", "driver": "NV
 
 
 def timed(workload: str, ms: float, build: str = "wgsl", tasks: int = 32, **more: object) -> table.Entry:
-    """A line of ours."""
+    """Returns a line of our results."""
     line = {"workload": workload, "median_ms": ms, "build": build, "max_tasks": tasks, "rehearsal": False, "adapter": CARD}
     return line | more
 
 
 def peer(program: str, workload: str, precision: str, variant: str, ms: float, **more: object) -> table.Entry:
-    """A line of a peer."""
+    """Returns a line of a peer's results."""
     return {
         "program": program,
         "version": "1.0",
@@ -42,7 +42,7 @@ def peer(program: str, workload: str, precision: str, variant: str, ms: float, *
 
 
 def recorded() -> table.Results:
-    """A small run on a GPU."""
+    """Writes the files of a small run on a GPU."""
     about = {"rehearsal": False, "adapter": CARD, "commit": "abc1234", "processor": "A Processor", "cores": 16}
     own = [
         timed("model_step", 1.0, gflops=1000.0),
@@ -68,7 +68,7 @@ def recorded() -> table.Results:
 
 
 def row(text: str, first: str) -> list[str]:
-    """The cells of the first row that begins so."""
+    """Returns the cells of the first row that begins with the given text."""
     line = next(line for line in text.splitlines() if line.startswith(f"| {first} |"))
     return [cell.strip() for cell in line.strip("|").split("|")]
 
@@ -160,7 +160,7 @@ class Table(unittest.TestCase):
             self.assertEqual(command(str(folder / "nothing")).returncode, 2)
 
 
-#: Stands in for the program of tests: a test by name, in `Program`.
+#: Stand-in for the test program: a test by name, in `Program`.
 PROGRAM = """#!{python}
 import os, sys, time
 tests = ["a::good", "a::bad", "a::crash", "a::after", "b_launches::counts", "b_launches::more"]
@@ -192,7 +192,7 @@ sys.exit(code)
 
 
 class Parity(unittest.TestCase):
-    """Tests one after another, whatever becomes of them."""
+    """Running tests one after another, even after failures."""
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -203,7 +203,7 @@ class Parity(unittest.TestCase):
         self.program.chmod(0o755)
 
     def run_all(self, *more: str) -> subprocess.CompletedProcess[str]:
-        """The command, and what it calls."""
+        """Runs the command, and returns its result and its calls."""
         command = [sys.executable, str(HERE / "gpu" / "parity.py"), "--program", str(self.program)]
         command += ["--out", str(self.folder), *more]
         calls = {"CALLS": str(self.folder / "calls"), "PATH": ""}
@@ -230,7 +230,8 @@ class Parity(unittest.TestCase):
         self.assertIn("device lost", said["a::crash"])
         self.assertIn("ended with 139", said["a::crash"])
         calls = (self.folder / "calls").read_text().splitlines()
-        # A process each where launches are counted; a file's together, and after the crash what is left; failures again.
+        # Tests that count launches have one process each, and the tests of a file share one. After the crash the
+        # remaining tests run in a new process. Failures are repeated.
         self.assertEqual(calls[:2], ["b_launches::counts", "b_launches::more"])
         self.assertEqual(calls[2:], ["a::good a::bad a::crash a::after", "a::after", "a::bad", "a::crash"])
         alone = {test["name"]: test["alone"]["result"] for test in whole["tests"] if "alone" in test}
@@ -269,7 +270,7 @@ class Parity(unittest.TestCase):
 
 
 class Kept(unittest.TestCase):
-    """Results as they come back."""
+    """Result files that come back."""
 
     def test_an_adapter_is_a_gpu_through_vulkan_or_none(self) -> None:
         with tempfile.TemporaryDirectory() as name:
@@ -301,7 +302,7 @@ class Kept(unittest.TestCase):
 
 
 class Harness(unittest.TestCase):
-    """The program of tests."""
+    """The test program."""
 
     def test_it_has_every_file_of_tests_that_asks_for_a_gpu(self) -> None:
         text = (HERE / "tests" / "gpu.rs").read_text()
@@ -313,7 +314,7 @@ class Harness(unittest.TestCase):
             for path in crates.glob(pattern)
             if re.search(r"\bwgpu_of_test\(\"", path.read_text())
         }
-        # They start the program `foresee`, or are the device's own.
+        # These tests start the program `foresee`, or belong to the device.
         left_out = {crates / "cli" / "tests" / "on_wgpu.rs", crates / "nn" / "src" / "device.rs"}
         self.assertEqual(asks - left_out, has)
 

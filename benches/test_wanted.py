@@ -19,8 +19,8 @@ from learning.work import Work
 
 HERE = Path(__file__).resolve().parent
 
-#: A program that keeps foresee's word: run folders, checkpoints, exit codes and signals; it learns nothing. Keys of its
-#: own: `pace`, seconds a step of 100; `fail_at`; `deaf`, no ear for signals.
+#: A stand-in for foresee with its run folders, checkpoints, exit codes and signals, which learns nothing. It has three
+#: further keys: `pace`, seconds per 100 steps; `fail_at`; and `deaf`, which makes it ignore signals.
 FAKE = """#!PYTHON
 import json, os, signal, sys, time, tomllib
 from pathlib import Path
@@ -114,7 +114,7 @@ save("finished")
 
 
 class Bench(unittest.TestCase):
-    """A list, a program and folders of its own."""
+    """A test with its own list, program and folders."""
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -128,19 +128,19 @@ class Bench(unittest.TestCase):
         self.work, self.results = self.root / "work", self.root / "results"
 
     def wants(self, *runs: str, before: str = "") -> None:
-        """A list with one group of these runs; `CONFIG` stands for the config's path."""
+        """Writes a list with one group of these runs; `CONFIG` is replaced by the config's path."""
         text = '[[group]]\nname = "fake"\n' + before
         for run in runs:
             text += f"[[group.run]]\n{run}\n".replace("CONFIG", str(self.root / "fake.toml"))
         self.list.write_text(text)
 
     def words(self, *words: str) -> list[str]:
-        """The command line with this bench's places."""
+        """Returns the command line with this test's folders."""
         places = ["--wanted", str(self.list), "--work", str(self.work), "--results", str(self.results)]
         return [*words, *places, "--foresee", str(self.program)]
 
     def call(self, *words: str, code: int = 0) -> str:
-        """Both outputs of a call in a process of its own."""
+        """Returns both outputs of a call in a separate process."""
         command = [sys.executable, "-W", "error", str(HERE / "wanted.py"), *self.words(*words)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
@@ -148,14 +148,14 @@ class Bench(unittest.TestCase):
         return done.stdout + done.stderr
 
     def begin(self, *words: str) -> "subprocess.Popen[str]":
-        """A call that goes on."""
+        """Starts a call that continues in the background."""
         command = [sys.executable, "-W", "error", str(HERE / "wanted.py"), *self.words(*words)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.addCleanup(lambda: (process.poll() is None and process.kill(), process.wait(), process.stdout.close()))
         return process
 
     def cut(self, name: str) -> str:
-        """The output of a call that is asked to stop when the run has come further."""
+        """Returns the output of a call that is asked to stop as soon as the run has advanced."""
         before = Work(self.work / name).step()
         process = self.begin("--hours", "1")
         self.wait_for_step(name, before + 100)
@@ -165,21 +165,21 @@ class Bench(unittest.TestCase):
         return output
 
     def wait_for_step(self, name: str, step: int) -> None:
-        """Waits until a run is at least there."""
+        """Waits until a run has reached a step."""
         end = time.monotonic() + 60
         while Work(self.work / name).step() < step:
             self.assertLess(time.monotonic(), end, f"{name} does not get on")
             time.sleep(0.02)
 
     def outcome(self, name: str) -> results.Outcome:
-        """A result file."""
+        """Returns a result file."""
         found = results.read(self.results / f"{name}.csv", int(name.rsplit("-", 1)[1]))
         self.assertIsNotNone(found, name)
         assert found
         return found
 
     def kinds(self) -> dict[str, str]:
-        """How every run stands, by `--list`."""
+        """Returns the state of every run, by `--list`."""
         lines = self.call("--list").splitlines()[:-1]
         return {line.split()[1]: line.split()[0] for line in lines}
 
@@ -229,12 +229,12 @@ class Runs(Bench):
         outcome = self.outcome("fake/a/seed-3")
         self.assertEqual([(p.step, p.seconds) for p in outcome.points], [(200 * n, 3.0 * n) for n in range(1, 6)])
         self.assertEqual((outcome.about["segments"], outcome.seconds), ("3", 15.0))
-        # A resume of the same length changes no config.
+        # A resume to an equal length changes no config.
         self.assertFalse(list((self.work / "fake/a/seed-3" / "run").glob("config.resume-*")))
 
     def test_the_time_ends_runs_cleanly(self) -> None:
         self.wants('method = "a"\nconfig = "CONFIG"\nseeds = [0, 1]\nset = ["pace=0.05", "training.env_steps=100000"]')
-        # A program that is stopped before it listens has saved nothing: on a busy machine that takes longer.
+        # A program that is stopped before it handles signals has saved nothing. On a busy machine that phase is longer.
         for hours in ("0.0005", "0.002", "0.008"):
             output = self.call("--hours", hours, "--jobs", "2")
             self.assertIn("the time is over: waiting for 2 to save and end", output)
@@ -337,7 +337,7 @@ class Runs(Bench):
 
 
 class Refusals(Bench):
-    """What the list or the user got wrong."""
+    """Mistakes in the list or by the user."""
 
     def test_an_entry_without_a_config_is_named_and_the_next_one_runs(self) -> None:
         self.wants(
@@ -404,7 +404,7 @@ class Refusals(Bench):
 
 
 class Order(Bench):
-    """Whose turn it is."""
+    """The order of the runs."""
 
     def test_priority_comes_first_then_the_seeds_place_then_the_lists(self) -> None:
         self.wants(
@@ -442,7 +442,7 @@ class Order(Bench):
 
 
 class Locks(unittest.TestCase):
-    """Whose a run is."""
+    """Locks of runs."""
 
     def test_a_process_of_the_same_number_that_began_at_another_time_is_another(self) -> None:
         own = works.process(os.getpid())
@@ -494,7 +494,7 @@ class Numbers(unittest.TestCase):
 
 
 class Tables(Bench):
-    """The document."""
+    """The document with the tables."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -510,9 +510,9 @@ class Tables(Bench):
         )
 
     def made(self) -> str:
-        """The document after the command."""
+        """Returns the document after the command."""
         self.call("table", "--into", str(self.document))
-        # The processor's time is not the same every time.
+        # The processor time varies from run to run.
         return re.sub(r"(?<=\d) \(\d+\) \|\n", " (?) |\n", self.document.read_text())
 
     def test_means_intervals_missing_seeds_and_published_numbers_stand_in_a_table(self) -> None:
@@ -522,7 +522,7 @@ class Tables(Bench):
         self.assertTrue(text.startswith("Before.\n") and text.endswith("\nAfter.\n") and "old" not in text)
         for row in (
             "| method | seeds | 200 | 400 | seconds a run (of CPU) |",
-            # 20 and 22: a deviation of √2, so a half width of 12.7062.
+            # The values are 20 and 22: the standard deviation is √2, so half the width is 12.7062.
             "| `a` | 2 of 3; missing: 7 | 21 ± 13 | 41 ± 13 | 6 (?) |",
             "| `b` | 0 of 1; missing: 0 |  |  |  |",
             "| Theirs [1] | 8 | 30 (sd 2) | ~50 |  |",

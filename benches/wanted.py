@@ -33,7 +33,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def positive(text: str) -> float:
-    """A number above 0."""
+    """Parses a number above 0."""
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"`{text}` is not above 0")
@@ -41,7 +41,7 @@ def positive(text: str) -> float:
 
 
 def whole(text: str) -> int:
-    """A whole number above 0."""
+    """Parses a whole number above 0."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"`{text}` is not above 0")
@@ -49,7 +49,7 @@ def whole(text: str) -> int:
 
 
 def parse(words: list[str]) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("verb", nargs="?", choices=("run", "table"), default="run")
     parser.add_argument("--list", action="store_true", help="print how every run stands, and run nothing")
@@ -70,7 +70,7 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 
 def chosen(wanted: WantedList, patterns: list[str] | None) -> list[Wanted]:
-    """The runs that a pattern stands in the name of, in the order of their turn."""
+    """Returns the runs whose name contains the pattern, in their order of execution."""
     if not patterns:
         return wanted.runs
     runs = [run for run in wanted.runs if any(fnmatch.fnmatchcase(run.name, f"*{p}*") for p in patterns)]
@@ -80,7 +80,7 @@ def chosen(wanted: WantedList, patterns: list[str] | None) -> list[Wanted]:
 
 
 def show(runs: list[Wanted], places: Places) -> None:
-    """How every run stands, and how many there are of each kind."""
+    """Prints the state of every run, and the number of runs in each state."""
     counts: dict[str, int] = {}
     for run in runs:
         now = state(run, places)
@@ -92,7 +92,7 @@ def show(runs: list[Wanted], places: Places) -> None:
 
 
 def forgive(runs: list[Wanted], places: Places) -> None:
-    """Makes failed runs cut ones."""
+    """Turns failed runs into cut ones."""
     with choosing(places.work):
         for run in runs:
             if state(run, places).kind == "failed":
@@ -100,7 +100,7 @@ def forgive(runs: list[Wanted], places: Places) -> None:
 
 
 def main(words: list[str]) -> int:
-    """The exit code."""
+    """Runs the command and returns the exit code."""
     given = parse(words)
     places = Places(REPOSITORY, given.results.resolve(), given.work.resolve())
     try:
@@ -119,7 +119,7 @@ def main(words: list[str]) -> int:
         print(f"error: {refused}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # The reader of a list or a table has gone.
+        # The reader of the list or table has closed the pipe.
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
         return 0
 

@@ -24,20 +24,20 @@ from typing import Any
 
 Result = dict[str, Any]
 
-#: Seconds that one test may take.
+#: Largest number of seconds for one test.
 ONE_TEST = 120.0
-#: A module of tests that see all launches of their process.
+#: Modules of tests that observe all launches of their process.
 ALONE = re.compile(r"_launches::")
-#: Those that take longest.
+#: The tests that take longest.
 LONG = re.compile(r"two_hundred_random_worlds|::a_run_")
-#: Results that are no failure.
+#: Results that are not failures.
 GOOD = ("ok", "ignored")
-#: Characters that are kept of what a test says.
+#: Largest number of characters that are kept of a test's output.
 KEPT = 4000
 
 
 def names(program: str) -> list[str]:
-    """The tests of a program."""
+    """Returns the names of a program's tests."""
     listed = subprocess.run([program, "--list", "--format", "terse"], capture_output=True, text=True, timeout=60)
     if listed.returncode != 0:
         raise OSError(f"`{program} --list` ended with {listed.returncode}: {listed.stderr.strip()[-500:]}")
@@ -45,20 +45,20 @@ def names(program: str) -> list[str]:
 
 
 def tail(text: str) -> str:
-    """What a test said, without the harness's own words."""
+    """Returns a test's output without that of the test harness."""
     text = re.sub(r"\n(failures:|test result:).*", "", text, flags=re.DOTALL).strip()
     return text if len(text) <= KEPT else f"{text[: KEPT // 2]}\n…\n{text[-KEPT // 2 :]}"
 
 
 class Group:
-    """Tests in one process. `results` has those that began, in order."""
+    """Tests of one process. `results` contains those that have begun, in order."""
 
     def __init__(self, tests: list[str]) -> None:
         self.tests, self.results, self.said = tests, list[Result](), ""
         self.begun = 0.0
 
     def hear(self, text: str) -> None:
-        """More output: which tests it ends and begins."""
+        """Processes further output: determines which tests it ends and begins."""
         self.said += text
         while True:
             following = [name for name in self.tests if name not in {r["name"] for r in self.results}]
@@ -74,13 +74,13 @@ class Group:
             self.results.append({"name": name, "result": "running", "seconds": 0.0, "message": ""})
 
     def finish(self, text: str | None = None) -> None:
-        """Ends the last test if its verdict is there."""
+        """Ends the last test, if its verdict is in the output."""
         if not self.results or self.results[-1]["result"] != "running":
             return
         said = re.split(r"\n(?:failures:|test result:)", self.said if text is None else text)[0]
         verdict = re.search(r"(?:^|\n)(ok|FAILED|ignored)\s*$", said)
         if not verdict and text is not None:
-            # Output that ends without a new line stands before it.
+            # The verdict follows output that did not end with a new line.
             verdict = re.search(r"(ok|FAILED|ignored)\s*$", said)
         if verdict:
             self.close(verdict[1].lower(), said[: verdict.start()])
@@ -88,12 +88,13 @@ class Group:
             self.close("crashed", said)
 
     def close(self, result: str, said: str) -> None:
-        """The last test's result."""
+        """Records the last test's result."""
         self.results[-1] |= {"result": result, "seconds": round(time.monotonic() - self.begun, 2), "message": tail(said)}
 
 
 def run(program: str, tests: list[str], until: float, tell: Callable[[str], None]) -> list[Result]:
-    """One process; the results of those tests that began. `until` is a time of the monotonic clock."""
+    """Runs tests in one process until the monotonic clock reaches `until`. Returns the results of the tests that began.
+    """
     command = [program, "--exact", "--test-threads=1", "--nocapture", *tests]
     environment = os.environ | {"FORESEE_REQUIRE_WGPU": "1", "RUST_BACKTRACE": "0"}
     process = subprocess.Popen(
@@ -147,7 +148,7 @@ def run(program: str, tests: list[str], until: float, tell: Callable[[str], None
 
 
 def groups_of(tests: list[str]) -> list[list[str]]:
-    """The tests of each process, in the order of their start."""
+    """Returns the tests of each process, in the order of their start."""
     alone = [[name] for name in tests if ALONE.search(name)]
     long = [[name] for name in tests if LONG.search(name)]
     files: dict[str, list[str]] = {}
@@ -158,7 +159,7 @@ def groups_of(tests: list[str]) -> list[list[str]]:
 
 
 def all_of(program: str, tests: list[str], until: float, tell: Callable[[str], None], jobs: int = 1) -> list[Result]:
-    """Results of all tests, in their order; `not run` for those that the time does not allow."""
+    """Runs all tests, and returns their results in order; `not run` for those for which there was no time."""
     waiting, lock = groups_of(tests), threading.Lock()
     results: dict[str, Result] = {}
     beside: set[str] = set()
@@ -192,7 +193,7 @@ def all_of(program: str, tests: list[str], until: float, tell: Callable[[str], N
 
 
 def text(results: list[Result], head: str) -> str:
-    """For reading: what did not pass with its message, then everything."""
+    """Returns a readable report: failed tests with their messages, then all tests."""
     counts: dict[str, int] = {}
     for result in results:
         counts[result["result"]] = counts.get(result["result"], 0) + 1
@@ -207,7 +208,7 @@ def text(results: list[Result], head: str) -> str:
 
 
 def main() -> int:
-    """The command line."""
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -226,7 +227,7 @@ def main() -> int:
     if not tests:
         print(f"no test has a name with {options.test}\nhint: `{options.program} --list`", file=sys.stderr)
         return 2
-    # Some seconds to write down what there is.
+    # Reserves some seconds to write the results.
     results = all_of(options.program, tests, began + options.limit - 3.0, lambda line: print(line, flush=True), max(1, options.jobs))
     head = "a rehearsal: no GPU's results" if options.rehearsal else "on a GPU"
     whole = {

@@ -15,12 +15,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-#: Files that come back, and bytes of each, at most.
+#: Largest number of files that come back, and largest number of bytes of each.
 FILES, BYTES = 8, 16 << 20
 
 
 def value(word: str) -> Any:
-    """`true`, a number, an object, or the word itself."""
+    """Parses `true`, a number, an object, or the word itself."""
     try:
         return json.loads(word)
     except ValueError:
@@ -28,12 +28,12 @@ def value(word: str) -> Any:
 
 
 def fields(words: list[str]) -> dict[str, Any]:
-    """`key=value` words."""
+    """Parses `key=value` words."""
     return {key: value(text) for key, _, text in (word.partition("=") for word in words)}
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON objects of a file; a last line may have been cut."""
+    """Returns the JSON objects of a file; a last line that was cut short is ignored."""
     found = []
     for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
         try:
@@ -46,7 +46,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def adapter(path: Path) -> int:
-    """Whether numbers of this adapter are a GPU's."""
+    """Whether numbers from this adapter are those of a GPU."""
     found = lines(path)
     if not found:
         print("no graphics adapter")
@@ -57,7 +57,7 @@ def adapter(path: Path) -> int:
 
 
 def mark(path: Path, words: list[str]) -> int:
-    """Adds fields to every line, and says what is in them."""
+    """Adds fields to every line, and prints a summary of the lines."""
     entries = [entry | fields(words) for entry in lines(path)]
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     for entry in entries:
@@ -68,7 +68,7 @@ def mark(path: Path, words: list[str]) -> int:
 
 
 def pendulum(folder: Path) -> int:
-    """Returns, and seconds a real step."""
+    """Prints returns, and seconds per real step."""
     results = folder / "results.csv"
     print(results.read_text() if results.exists() else "no evaluation was reached", end="")
     clock = lines(folder / "timing.jsonl")
@@ -82,7 +82,7 @@ def pendulum(folder: Path) -> int:
 
 
 def said(*command: str) -> str | None:
-    """What a command prints, or nothing where it cannot be run."""
+    """Returns the output of a command; empty if it cannot be run."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
@@ -91,7 +91,7 @@ def said(*command: str) -> str | None:
 
 
 def processor() -> str:
-    """The processor's name."""
+    """Returns the processor's name."""
     try:
         names = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
     except OSError:
@@ -100,7 +100,7 @@ def processor() -> str:
 
 
 def system() -> str:
-    """The distribution and its C library."""
+    """Returns the distribution and its C library."""
     try:
         name = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
     except OSError:
@@ -109,7 +109,8 @@ def system() -> str:
 
 
 def about(folder: Path, words: list[str]) -> int:
-    """The machine, the kit, and how the steps went: `manifest`, `adapter` and `steps` are files to read."""
+    """Writes the machine, the kit, and the outcome of the steps. `manifest`, `adapter` and `steps` are files to read.
+    """
     given = fields(words)
     kit = Path(given.pop("manifest"))
     seen = lines(Path(given.pop("adapter")))
@@ -134,7 +135,7 @@ def about(folder: Path, words: list[str]) -> int:
 
 
 def check(folder: Path) -> int:
-    """Files that are too large lose their middle; says so where there are too many."""
+    """Removes the middle of files that are too large, and reports if there are too many files."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     for path in files:
         if path.stat().st_size >= BYTES:
@@ -148,7 +149,7 @@ def check(folder: Path) -> int:
 
 
 def main() -> int:
-    """The command line."""
+    """Runs the command."""
     verbs = {"adapter": adapter, "pendulum": pendulum, "check": check}
     match sys.argv[1:]:
         case [verb, path] if verb in verbs:

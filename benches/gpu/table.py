@@ -23,27 +23,27 @@ Entry = dict[str, Any]
 BEGIN, END = "<!-- gpu: begin -->", "<!-- gpu: end -->"
 WORKLOADS = ("rollout_100k_5", "rollout_10k_5", "model_step", "vagram_step", "sac_update")
 PEERS = {"jax": "JAX", "torch": "PyTorch"}
-#: Words of programs for one precision.
+#: Names that programs use for one precision.
 PRECISIONS = {"highest": "f32", "fp32": "f32", "float32": "f32", "ieee": "f32", "tensorfloat32": "tf32"}
 ORDER = ("f32", "tf32")
-#: The plain build.
+#: Name of the plain build.
 PLAIN = ("wgsl", 32)
 
 
 class Refused(Exception):
-    """Files that no table is made of: what is wrong, and what to do."""
+    """The files do not yield a table; the message contains the reason and the remedy."""
 
 
 @dataclass
 class Results:
-    """What a folder holds."""
+    """The contents of a folder of results."""
 
     about: Entry
     ours: list[Entry]
     peers: list[Entry] = field(default_factory=list)
 
     def latest(self) -> list[Entry]:
-        """The peers' measurements: of two of the same variant the later one."""
+        """Returns the peers' measurements; of two of one variant the later one."""
         found: dict[tuple[Any, ...], Entry] = {}
         for entry in self.peers:
             if entry.get("median_ms"):
@@ -53,7 +53,7 @@ class Results:
 
 
 def lines(path: Path) -> list[Entry]:
-    """The objects of a file with one in a line; none where there is no file."""
+    """Returns the objects of a file with one object per line; empty if the file does not exist."""
     if not path.exists():
         return []
     try:
@@ -63,7 +63,7 @@ def lines(path: Path) -> list[Entry]:
 
 
 def read(folder: Path) -> Results:
-    """The files of a run."""
+    """Reads the files of a run."""
     about = folder / "about.json"
     if not about.exists():
         raise Refused(f"there is no `{about}`\nhint: name the folder that `benches/gpu/run --out` filled")
@@ -75,7 +75,7 @@ def read(folder: Path) -> Results:
 
 
 def rehearsed(results: Results) -> str | None:
-    """Why these are not a GPU's numbers, or nothing."""
+    """Returns the reason why these are not a GPU's numbers, or nothing."""
     adapters = [results.about.get("adapter")] + [entry.get("adapter") for entry in results.ours]
     if results.about.get("rehearsal") or any(entry.get("rehearsal") for entry in results.ours + results.peers):
         return "they are a rehearsal's"
@@ -92,13 +92,13 @@ def rehearsed(results: Results) -> str | None:
 
 
 def precision(entry: Entry) -> str:
-    """`f32`, `tf32` or another word."""
+    """Returns `f32`, `tf32` or another word."""
     word = str(entry.get("precision", "f32")).lower()
     return PRECISIONS.get(word, word)
 
 
 def ours(results: Results, workload: str, build: tuple[str, int] = PLAIN) -> Entry | None:
-    """Our time of a workload in a build, if it was taken."""
+    """Returns our time of a workload in a build, if it was measured."""
     for entry in results.ours:
         if (entry["workload"], (entry.get("build"), entry.get("max_tasks"))) == (workload, build) and "median_ms" in entry:
             return entry
@@ -106,7 +106,7 @@ def ours(results: Results, workload: str, build: tuple[str, int] = PLAIN) -> Ent
 
 
 def best(results: Results, workload: str, program: str, at: str) -> Entry | None:
-    """A program's fastest variant of a workload at a precision, if any was measured."""
+    """Returns a program's fastest variant of a workload at a precision, if any was measured."""
     found = [
         entry
         for entry in results.latest()
@@ -116,36 +116,36 @@ def best(results: Results, workload: str, program: str, at: str) -> Entry | None
 
 
 def precisions(results: Results) -> list[str]:
-    """Those that peers were measured in, in order; those of `ORDER` at least."""
+    """Returns the precisions that peers were measured in, in order; at least those of `ORDER`."""
     seen = {precision(entry) for entry in results.latest() if entry.get("workload") in WORKLOADS}
     return [*ORDER, *sorted(seen - set(ORDER))]
 
 
 def peak(results: Results, at: str) -> tuple[float, str] | None:
-    """GFLOP/s of the fastest square product at a precision, and whose it is."""
+    """Returns GFLOP/s of the fastest square product at a precision, and its program."""
     found = [e for e in results.latest() if e.get("workload") == "sgemm" and e.get("gflops") and precision(e) == at]
     top = max(found, key=lambda entry: entry["gflops"], default=None)
     return top and (top["gflops"], PEERS.get(top["program"], top["program"]))
 
 
 def milliseconds(entry: Entry | None) -> str:
-    """`0.123`, or nothing."""
+    """Formats milliseconds as `0.123`; empty for none."""
     return f"{entry['median_ms']:.3f}" if entry else ""
 
 
 def shown(precision_word: str) -> str:
-    """As it is written."""
+    """Returns the text of a precision in the table."""
     return precision_word.upper() if precision_word.startswith("tf") else precision_word
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table, numbers to the right."""
+    """Returns a Markdown table with right-aligned numbers."""
     rule = ["---"] + ["---:"] * (len(header) - 1)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
 
 
 def main_table(results: Results) -> str:
-    """Ours beside the peers, by precision."""
+    """Returns the table of our times and the peers', by precision."""
     at = precisions(results)
     header = ["workload", "ours ms, f32"]
     header += [f"{PEERS[program]} ms, {shown(p)} (variant)" for p in at for program in PEERS]
@@ -165,7 +165,7 @@ def main_table(results: Results) -> str:
 
 
 def builds_table(results: Results) -> str:
-    """Ours, by compiler and by tasks submitted at once."""
+    """Returns the table of our times by compiler and by number of tasks submitted together."""
     seen = {(e.get("build"), e.get("max_tasks")) for e in results.ours if "median_ms" in e} - {PLAIN}
     builds = [PLAIN, *sorted(seen, key=str)]
     names = {"wgsl": "WGSL", "spirv": "SPIR-V"}
@@ -178,7 +178,7 @@ def builds_table(results: Results) -> str:
 
 
 def heading(results: Results) -> str:
-    """The card, its driver, the commit, and the peers' versions."""
+    """Returns the card, its driver, the commit, and the peers' versions."""
     about = results.about
     adapter = about.get("adapter") or {}
     parts = [f"{adapter.get('name', 'no adapter')} ({adapter.get('kind', 'kind unknown')})"]
@@ -191,7 +191,7 @@ def heading(results: Results) -> str:
 
 
 def rates(results: Results) -> str:
-    """Square products, transitions a second, and the peers' launches."""
+    """Returns rates of square products, transitions per second, and the peers' launches."""
     said = []
     measured = {precision(entry) for entry in results.latest() if entry.get("workload") == "sgemm"}
     for p in dict.fromkeys([*precisions(results), *sorted(measured)]):
@@ -209,7 +209,9 @@ def rates(results: Results) -> str:
 
 
 def markdown(results: Results, rehearsal: bool) -> str:
-    """What stands between the markers. Raises `Refused` where these are not a GPU's numbers, and no rehearsal is asked for."""
+    """Returns the text between the markers. Raises `Refused` if these are not a GPU's numbers and no rehearsal is
+    allowed.
+    """
     why = rehearsed(results)
     if why and not rehearsal:
         raise Refused(f"these are not a GPU's numbers: {why}\nhint: run the kit on a GPU, or say --rehearsal for a look at the form")
@@ -224,7 +226,7 @@ def markdown(results: Results, rehearsal: bool) -> str:
 
 
 def put(document: str, text: str) -> str:
-    """The document with the text between its markers."""
+    """Returns the document with the text between its markers."""
     if document.count(BEGIN) != 1 or document.count(END) != 1 or document.index(BEGIN) > document.index(END):
         raise Refused(f"the document has not one `{BEGIN}` and then one `{END}`\nhint: put them around the table's place")
     before, after = document.split(BEGIN)[0], document.split(END)[1]
@@ -232,7 +234,7 @@ def put(document: str, text: str) -> str:
 
 
 def main() -> int:
-    """The command line."""
+    """Runs the command."""
     here = Path(__file__).resolve().parents[2]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)

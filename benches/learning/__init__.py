@@ -1,1 +1,1 @@
-"""Wanted runs: their list, their work folders, their result files, and the tables and curves made of these."""
+"""Wanted runs: their list, their work folders, their result files, and the tables and curves made from the results."""

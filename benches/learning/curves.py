@@ -1,8 +1,8 @@
 """Learning curves as an SVG: returns by steps and, beside them, by seconds of wall time.
 
-A thick line is the mean over seeds, its area the 95 % interval, a thin line a seed; a diamond is a published mean, its
-bar a standard deviation over seeds to either side. By seconds, a mean stands at the mean of the seeds' seconds at that
-step.
+A thick line is the mean over seeds, its area the 95 % interval, and a thin line a seed. A diamond is a published
+mean, with a bar of one standard deviation over seeds to either side. By seconds, a mean is drawn at the mean of the
+seeds' seconds at that step.
 """
 
 import math
@@ -14,7 +14,7 @@ from learning.entries import Group
 from learning.results import Outcome
 from learning.student import interval
 
-#: Okabe and Ito's, which colour-blind readers tell apart.
+#: The colours of Okabe and Ito, which colour-blind readers can distinguish.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 WIDTH, HEIGHT = 1000, 420
 LEFT, TOP, BOTTOM, GAP, RIGHT = 64, 36, 48, 72, 20
@@ -45,7 +45,7 @@ class Mark:
 
 
 def curve(label: str, colour: str, runs: list[Outcome], by_seconds: bool) -> Curve:
-    """A method's means, intervals and seeds."""
+    """Returns a method's means, intervals and seeds."""
     made = Curve(label, colour)
     for step in sorted({point.step for run in runs for point in run.points}):
         points = [point for run in runs if (point := run.at(step))]
@@ -65,7 +65,7 @@ def curve(label: str, colour: str, runs: list[Outcome], by_seconds: bool) -> Cur
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers between two others: steps of 1, 2 or 5 times a power of ten."""
+    """Returns round numbers between two others: multiples of 1, 2 or 5 times a power of ten."""
     span = max(high - low, 1e-9)
     power = 10.0 ** math.floor(math.log10(span / most))
     step = next(power * k for k in (1, 2, 5, 10, 20) if span / (power * k) <= most)
@@ -81,13 +81,13 @@ class Panel:
         self.x_most, (self.low, self.high) = max(x_most, 1e-9), y
 
     def at(self, point: tuple[float, float]) -> str:
-        """A point's place, held inside the axes."""
+        """Returns the position of a point, clipped to the axes."""
         y = min(max(point[1], self.low), self.high)
         across = self.left + self.width * point[0] / self.x_most
         return f"{across:.1f},{TOP + self.height * (self.high - y) / (self.high - self.low):.1f}"
 
     def axes(self, label: str) -> list[str]:
-        """Frame, grid and numbers."""
+        """Draws frame, grid and numbers."""
         bottom, parts = TOP + self.height, []
         for value in ticks(0.0, self.x_most):
             x = self.left + self.width * value / self.x_most
@@ -106,12 +106,12 @@ class Panel:
         return parts
 
     def line(self, series: Series, colour: str, style: str) -> str:
-        """A line through points."""
+        """Draws a line through points."""
         points = " ".join(map(self.at, series))
         return f'<polyline points="{points}" fill="none" stroke="{colour}" {style}/>' if series else ""
 
     def draw(self, made: Curve) -> list[str]:
-        """Area, seeds and mean of a method."""
+        """Draws area, seeds and mean of a method."""
         parts = []
         if len(made.seeds) > 1:
             points = " ".join(map(self.at, made.high + made.low[::-1]))
@@ -121,7 +121,7 @@ class Panel:
         return parts
 
     def mark(self, mark: Mark) -> list[str]:
-        """A diamond with its bar."""
+        """Draws a diamond with its bar."""
         x, y = mark.at
         ends = [self.at((x, y + sign * mark.deviation)) for sign in (-1, 1)]
         a, b = (float(v) for v in self.at(mark.at).split(","))
@@ -132,7 +132,7 @@ class Panel:
 
 
 def drawing(group: Group, methods: list[tuple[str, list[Outcome]]]) -> str:
-    """The SVG of a group."""
+    """Returns the SVG of a group."""
     methods = [(method, runs) for method, runs in methods if runs]
     colours = {name: COLOURS[n % len(COLOURS)] for n, name in enumerate(method for method, _ in methods)}
     by_steps, by_seconds = (

@@ -1,27 +1,26 @@
-"""The list of wanted runs: groups of methods over seeds, and published numbers beside them.
+"""The list of wanted runs: groups of methods over seeds, and published numbers for comparison.
 
     [[group]]                       # a table and a drawing
     name = "hopper"                 # a folder's name
     title = "Hopper-v5"
     at = [10000, 25000, 50000]      # steps of the table's columns
-    frames = 1                      # frames of a step: where it is more, `at` and points count frames
+    frames = 1                      # frames per step: if it is more, `at` and points count frames
 
     [[group.run]]                   # a method: a row of the table
     method = "dhmbpo-mle"           # a folder's name
     config = "configs/dhmbpo/hopper.toml"
     set = ["model.loss.kind=mle"]   # overrides; the runner sets `seed` and `threads`
     seeds = [0, 1, 2]
-    priority = 1                    # the least comes first; 5 if it is not given
+    priority = 1                    # the lowest comes first; 5 by default
 
     [[group.anchor]]                # a row of published numbers
     name = "DHMBPO"
     source = "its authors' result files, 8 seeds"
     seeds = 8
     points = [[10000, 595, 347]]    # step, mean over seeds, their standard deviation
-    interpolated = [25000]          # steps of the points that lie between published ones
+    interpolated = [25000]          # steps of points between published ones
 
-A method may stand in several entries of one group, with the same config and overrides: further seeds, of another
-priority.
+A method may be in several entries of one group, with equal config and overrides, to add seeds of another priority.
 """
 
 import re
@@ -31,33 +30,34 @@ from pathlib import Path
 from typing import Any
 
 PRIORITY = 5
-#: Real steps of a run whose config and overrides leave them out: the program's own default.
+#: Number of real steps of a run whose config and overrides do not give it: the program's own default.
 ENV_STEPS = 100_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-#: Keys that a run's identity does not depend on: the runner sets the first two, and a longer run contains a shorter
-#: one.
+#: Keys that do not belong to a run's identity: the runner sets the first two, and a longer run contains a shorter one.
 APART = ("seed", "threads", "training.env_steps")
 
 
 class Refused(Exception):
-    """A user's mistake: one message, with a hint."""
+    """A user's mistake, with one message and a hint."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """One run of one seed."""
+    """A run of one seed."""
 
     group: str
     method: str
     config: str
     overrides: tuple[str, ...]
     seed: int
-    #: Priority, then the seed's place in its entry, then the entry's place in the list.
+    #: Rank: priority, then position of the seed in its entry, then position of the entry in the list.
     rank: tuple[int, int, int]
 
     @property
     def name(self) -> str:
-        """`hopper/dhmbpo-mle/seed-0`: its folder under the work folder, and its file under the results."""
+        """Returns a name such as `hopper/dhmbpo-mle/seed-0`: that of its folder under the work folder and of its result
+        file.
+        """
         return f"{self.group}/{self.method}/seed-{self.seed}"
 
 
@@ -78,7 +78,7 @@ class Anchor:
     name: str
     source: str
     seeds: int
-    #: By step: mean over seeds, and their standard deviation where it is known.
+    #: Mean over seeds by step, with the seeds' standard deviation if it is known.
     points: dict[int, tuple[float, float | None]]
     interpolated: frozenset[int] = frozenset()
 
@@ -105,17 +105,17 @@ class WantedList:
 
 
 def key_of(override: str) -> str:
-    """The dotted name that an override assigns."""
+    """Returns the dotted name that an override assigns."""
     return override.split("=", 1)[0].strip()
 
 
 def identity(overrides: tuple[str, ...] | list[str]) -> list[str]:
-    """The overrides that tell one experiment from another."""
+    """Returns the overrides that distinguish one experiment from another."""
     return sorted(text for text in overrides if key_of(text) not in APART)
 
 
 def read(path: Path) -> WantedList:
-    """The list in a file; `Refused` for whatever is wrong with it."""
+    """Reads the list in a file; raises `Refused` for every mistake in it."""
     try:
         with path.open("rb") as file:
             content = tomllib.load(file)
@@ -134,7 +134,7 @@ def read(path: Path) -> WantedList:
 
 
 class Reader:
-    """Checks tables, and collects the runs on its way."""
+    """Checks tables, and collects the runs in them."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -142,13 +142,13 @@ class Reader:
         self.entries = 0
 
     def refused(self, what: str, hint: str) -> Refused:
-        """What is wrong, and what to do."""
+        """Returns the error with its message and hint."""
         return Refused(f"in `{self.path}`: {what}\nhint: {hint}")
 
     def tables(
         self, table: Any, where: str, needed: dict[str, type], optional: dict[str, type] | None = None
     ) -> dict[str, Any]:
-        """The table, if it has these keys, with values of these types, and no others."""
+        """Returns the tables, if they have only these keys, with values of these types."""
         if not isinstance(table, dict):
             raise self.refused(f"{where} is no table", "benches/wanted.toml shows the list's form")
         known = needed | (optional or {})
@@ -164,20 +164,20 @@ class Reader:
         return table
 
     def folder(self, name: str, where: str) -> str:
-        """A name that is fit for a folder."""
+        """Returns a name that can be a folder's name."""
         if not NAME.fullmatch(name):
             raise self.refused(f"`{name}` of {where} is no name of a folder", "letters, digits, dots and hyphens")
         return name
 
     def whole(self, values: list[Any], where: str) -> list[int]:
-        """Whole numbers, none negative."""
+        """Returns whole numbers that are not negative."""
         for value in values:
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise self.refused(f"{where} has {value!r}", "give whole numbers from 0 on")
         return values
 
     def group(self, table: Any) -> Group:
-        """A group with its rows and anchors."""
+        """Reads a group with its rows and anchors."""
         keys = {"run": list, "anchor": list, "title": str, "at": list, "frames": int}
         table = self.tables(table, "a group", {"name": str}, keys)
         name = self.folder(table["name"], "a group")
@@ -192,7 +192,7 @@ class Reader:
         return group
 
     def row(self, group: Group, table: Any, where: str) -> None:
-        """An entry's runs, and its row, or its seeds in the row that is there."""
+        """Reads the runs of an entry, and adds a row, or adds the seeds to an existing row."""
         needed = {"method": str, "config": str, "seeds": list}
         table = self.tables(table, f"a run of {where}", needed, {"set": list, "priority": int})
         method = self.folder(table["method"], f"a run of {where}")
@@ -218,7 +218,7 @@ class Reader:
         self.entries += 1
 
     def anchor(self, table: Any, where: str) -> Anchor:
-        """Published numbers."""
+        """Reads published numbers."""
         needed = {"name": str, "source": str, "seeds": int, "points": list}
         table = self.tables(table, f"an anchor of {where}", needed, {"interpolated": list})
         where = f"the anchor `{table['name']}` of {where}"
@@ -235,7 +235,7 @@ class Reader:
 
 
 def source_of(wanted: Wanted, repository: Path) -> dict[str, Any]:
-    """The entry's config as it stands in its file; `Refused`, with the entry's name, where it cannot be read."""
+    """Returns the entry's config as it is in its file; raises `Refused` with the entry's name if it cannot be read."""
     path = repository / wanted.config
     try:
         with path.open("rb") as file:
@@ -248,7 +248,7 @@ def source_of(wanted: Wanted, repository: Path) -> dict[str, Any]:
 
 
 def env_steps(wanted: Wanted, source: dict[str, Any]) -> int:
-    """The real steps that a run is to have: an override's, else the config's, else the program's default."""
+    """Returns the number of real steps of a run: an override's, else the config's, else the program's default."""
     training = source.get("training")
     steps = training.get("env_steps", ENV_STEPS) if isinstance(training, dict) else ENV_STEPS
     for text in wanted.overrides:

@@ -1,13 +1,13 @@
-"""A finished run as one file, `<group>/<method>/seed-<n>.csv`: what it was run with, then a line an evaluation.
+"""A finished run as one file, `<group>/<method>/seed-<n>.csv`: a line about its origin, then a line per evaluation.
 
     # AMD EPYC, 2 cores; commit 1a2b3c4; one thread; program 0.1.0; env Hopper-v5; from configs/dhmbpo/hopper.toml;
     with model.loss.kind=mle; cpu 5010 s; config 0123456789ab; 5123 s
     env_step,mean_return,std_return,episodes,mean_length,seconds
 
-The first line is one line. It ends as those of `foresee-benches learn` do, whose files have the first two columns
-alone, and either is read here. `seconds` is the wall time of training up to the end of the evaluation, over all
-segments of a run that was cut and resumed; `cpu` is the processor's time of the whole process, start-ups included,
-where every segment of it is known.
+The first line is a single line. It ends like those of `foresee-benches learn`, whose files have only the first two
+columns; this module reads both. `seconds` is the wall time of training up to the end of the evaluation, over all
+segments of a run that was cut and resumed. `cpu` is the processor time of the whole process, start-ups included, if
+it is known for every segment.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from typing import Any
 from learning.entries import Refused, identity
 
 COLUMNS = ("env_step", "mean_return", "std_return", "episodes", "mean_length", "seconds")
-#: Their names in a run's own `results.csv`.
+#: Names of the columns in a run's own `results.csv`.
 OF_A_RUN = ("env_step", "episode_reward", "episode_reward_std", "episodes", "episode_length")
 
 
@@ -43,20 +43,20 @@ class Outcome:
     """A finished run."""
 
     seed: int
-    #: Hexadecimal digits of all settings, those of `APART` apart.
+    #: Hash of all settings except those of `APART`, in hexadecimal digits.
     config: str
     #: Seconds of wall time.
     seconds: float
     points: list[Point]
-    #: The first line's other parts by their first word; `machine` is the part before them.
+    #: Other parts of the first line by their first word; `machine` is the part before them.
     about: dict[str, str] = field(default_factory=dict)
 
     def at(self, step: int) -> Point | None:
-        """The evaluation at a step."""
+        """Returns the evaluation at a step."""
         return next((point for point in self.points if point.step == step), None)
 
     def fits(self, config: str, overrides: tuple[str, ...]) -> bool:
-        """True unless the file says that it is of another config or of other overrides."""
+        """Whether the file may belong to this config and these overrides: false only if it names others."""
         if "from" not in self.about:
             return True
         own = identity(shlex.split(self.about.get("with", "")))
@@ -64,7 +64,7 @@ class Outcome:
 
 
 def number(value: float | int | None) -> str:
-    """The shortest text that reads back, whole numbers without a point; empty for none."""
+    """Returns the shortest text that reads back as the number, without a point for whole numbers; empty for none."""
     if value is None:
         return ""
     whole = isinstance(value, int) or value.is_integer()
@@ -72,7 +72,7 @@ def number(value: float | int | None) -> str:
 
 
 def text(outcome: Outcome) -> str:
-    """The file's text."""
+    """Returns the file's text."""
     parts = [outcome.about.get("machine", "unknown processor"), f"commit {outcome.about.get('commit', 'unknown')}"]
     parts += ["one thread"]
     parts += [f"{key} {value}" for key, value in outcome.about.items() if key not in ("machine", "commit")]
@@ -85,7 +85,7 @@ def text(outcome: Outcome) -> str:
 
 
 def parse(seed: int, content: str, where: str) -> Outcome:
-    """The run that a file's text holds."""
+    """Returns the run in a file's text."""
     try:
         head, columns, *rows = content.splitlines()
         machine, *parts, config, seconds = head.removeprefix("# ").split("; ")
@@ -116,7 +116,7 @@ def parse(seed: int, content: str, where: str) -> Outcome:
 
 
 def read(path: Path, seed: int) -> Outcome | None:
-    """The run in a file, if there is one."""
+    """Reads the run in a file, if it exists."""
     try:
         return parse(seed, path.read_text(), str(path))
     except FileNotFoundError:
@@ -126,7 +126,7 @@ def read(path: Path, seed: int) -> Outcome | None:
 
 
 def write(path: Path, outcome: Outcome) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     temporary.write_text(text(outcome))
@@ -137,7 +137,9 @@ def write(path: Path, outcome: Outcome) -> None:
 
 
 def fingerprint(config: dict[str, Any]) -> str:
-    """Twelve hexadecimal digits of a config with all its defaults, seed, threads and length apart."""
+    """Returns twelve hexadecimal digits of the hash of a config with all its defaults, without seed, threads and
+    length.
+    """
     kept = {key: value for key, value in config.items() if key not in ("seed", "threads")}
     if isinstance(kept.get("training"), dict):
         kept["training"] = {key: value for key, value in kept["training"].items() if key != "env_steps"}
@@ -145,7 +147,9 @@ def fingerprint(config: dict[str, Any]) -> str:
 
 
 def clock(run: Path) -> list[tuple[int, float]]:
-    """(step, seconds since the start of training, segments together) of a run's timing records, from (0, 0) on."""
+    """Returns pairs (step, seconds since the start of training, over all segments) of a run's timing records, from (0,
+    0) on.
+    """
     readings = [(0, 0.0)]
     try:
         with (run / "timing.jsonl").open() as lines:
@@ -158,7 +162,7 @@ def clock(run: Path) -> list[tuple[int, float]]:
 
 
 def seconds_at(readings: list[tuple[int, float]], step: int) -> float | None:
-    """The last reading at this step, or between those around it; none after the last."""
+    """Returns the last reading at this step, or an interpolation between the adjacent ones; none after the last."""
     at = [seconds for known, seconds in readings if known == step]
     if at:
         return at[-1]
@@ -170,7 +174,7 @@ def seconds_at(readings: list[tuple[int, float]], step: int) -> float | None:
 
 
 def evaluations(run: Path, end: tuple[int, float | None]) -> list[Point]:
-    """A run's evaluations; `end` is its last step and the seconds up to there, where they are known."""
+    """Returns a run's evaluations. `end` is its last step and the seconds up to it, if they are known."""
     readings = clock(run)
     if end[1] is not None and end[0] > readings[-1][0]:
         readings.append((end[0], end[1]))
@@ -193,13 +197,13 @@ def evaluations(run: Path, end: tuple[int, float | None]) -> list[Point]:
 
 
 def config_of(run: Path) -> dict[str, Any]:
-    """The config that a run began with, all defaults included."""
+    """Returns the config that a run began with, all defaults included."""
     with (run / "config.toml").open("rb") as file:
         return tomllib.load(file)
 
 
 def steps_in_force(run: Path) -> int | None:
-    """The length that a run has since it was last resumed with another one."""
+    """Returns the length of a run, as of its last resume with another length."""
     newest, k = run / "config.toml", 1
     while (run / f"config.resume-{k}.toml").is_file():
         newest, k = run / f"config.resume-{k}.toml", k + 1

@@ -1,9 +1,9 @@
-"""Trains wanted runs: chooses the next ones, starts or resumes their programs, and keeps their results.
+"""Trains wanted runs: chooses the next ones, starts or resumes their programs, and stores their results.
 
-A program is started with the lowest priority, one thread, and in a session of its own, so that a terminal's Ctrl-C
-reaches it through the runner alone: the program saves and ends at the first signal, and ends at once at the second. Its
-exit codes are 0 for a complete run, 130 for one that was interrupted and saved, 1 for a failed one, 2 for refused
-input.
+A program is started with the lowest priority, with one thread, and in a separate session, so that a terminal's
+Ctrl-C reaches it only through the runner. The program saves and ends at the first signal, and ends immediately at
+the second. Its exit codes are 0 for a complete run, 130 for one that was interrupted and saved, 1 for a failed one,
+2 for refused input.
 """
 
 import os
@@ -22,23 +22,23 @@ from learning import results
 from learning.entries import Refused, Wanted, env_steps, source_of
 from learning.work import Places, Work, asked, choosing, now, state
 
-#: Seconds between looks at the programs.
+#: Seconds between checks of the programs.
 PAUSE = 0.2
 #: Seconds between lines of progress.
 PROGRESS = 600.0
 INTERRUPTED = 130
 BAD_INPUT = 2
-#: Libraries below the program that have thread pools of their own.
+#: Settings of libraries below the program that have their own thread pools.
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
 def say(message: str) -> None:
-    """A line on standard error, with the time of day."""
+    """Prints a line to standard error, with the time of day."""
     print(f"{now()} {message}", file=sys.stderr, flush=True)
 
 
 def yield_to_others(pid: int) -> None:
-    """Gives a session of its own the lowest weight too, where the kernel shares the processor among sessions first."""
+    """Gives a session the lowest weight too, in case the kernel divides the processor among sessions first."""
     try:
         Path(f"/proc/{pid}/autogroup").write_text("19")
     except OSError:
@@ -46,7 +46,7 @@ def yield_to_others(pid: int) -> None:
 
 
 def find_program(given: str | None, repository: Path) -> Path:
-    """The program: the one given, or a release build's."""
+    """Returns the program: the given one, or that of a release build."""
     targets = [os.environ.get("CARGO_TARGET_DIR"), str(repository / "target")]
     built = [Path(target) / "release" / "foresee" for target in targets if target]
     for path in [Path(given)] if given else built:
@@ -62,7 +62,7 @@ def find_program(given: str | None, repository: Path) -> Path:
 
 
 def machine() -> str:
-    """Processor and cores."""
+    """Returns the processor and the number of cores."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -73,7 +73,7 @@ def machine() -> str:
 
 
 def commit(repository: Path) -> str:
-    """The commit of the working tree, with `+` if it was changed since; or what `FORESEE_COMMIT` says."""
+    """Returns the commit of the working tree, with `+` if it was changed since, or the value of `FORESEE_COMMIT`."""
     if os.environ.get("FORESEE_COMMIT"):
         return os.environ["FORESEE_COMMIT"]
 
@@ -88,7 +88,7 @@ def commit(repository: Path) -> str:
 
 
 def version(program: Path) -> str:
-    """The program's version."""
+    """Returns the program's version."""
     try:
         done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
         return done.stdout.split()[-1]
@@ -97,12 +97,12 @@ def version(program: Path) -> str:
 
 
 def distinct(values: list[Any]) -> str:
-    """Different values in their order."""
+    """Returns the distinct values in order."""
     return ", ".join(dict.fromkeys(str(value) for value in values if value)) or "unknown"
 
 
 def outcome_of(wanted: Wanted, work: Work, steps: int) -> results.Outcome:
-    """A finished run's result; `ValueError` or `OSError` where its folder does not hold one."""
+    """Returns a finished run's result; raises `ValueError` or `OSError` if its folder does not contain one."""
     config, seconds = results.config_of(work.run), work.seconds()
     newest = work.checkpoint()
     points = results.evaluations(work.run, (newest[1] if newest else steps, seconds))
@@ -133,7 +133,7 @@ def outcome_of(wanted: Wanted, work: Work, steps: int) -> results.Outcome:
 
 @dataclass
 class Job:
-    """A program that trains."""
+    """A program that is training."""
 
     wanted: Wanted
     work: Work
@@ -152,16 +152,16 @@ class Job:
 
 
 class Runner:
-    """Runs wanted runs, several side by side."""
+    """Executes wanted runs, several side by side."""
 
     def __init__(self, places: Places, program: Path, runs: list[Wanted], jobs: int, seconds: float | None) -> None:
         self.places, self.program, self.runs, self.most = places, program, runs, jobs
         self.end = None if seconds is None else time.monotonic() + seconds
         self.made = {"program": version(program), "commit": commit(places.repository), "machine": machine()}
         self.jobs: list[Job] = []
-        #: Runs that this call has tried: none is tried twice.
+        #: Names of the runs that this call has tried. No run is tried twice.
         self.tried: set[str] = set()
-        #: Why runs were refused, said once.
+        #: Reasons of refusals that were already printed.
         self.told: set[str] = set()
         self.signals = 0
         self.passed_on = 0
@@ -171,7 +171,9 @@ class Runner:
     # Choosing.
 
     def next(self) -> Job | None:
-        """Takes and starts the next run that is not done and that nobody runs; cut ones before missing ones."""
+        """Takes and starts the next run that is neither done nor held; within a priority, cut runs come before missing
+        ones.
+        """
         with choosing(self.places.work):
             found: list[tuple[tuple[int, bool, int, int], Wanted]] = []
             for wanted in self.runs:
@@ -196,16 +198,16 @@ class Runner:
         return None
 
     def refuse(self, message: str) -> None:
-        """Tells of a run that cannot be run as it stands in the list."""
+        """Reports a run that cannot be executed as the list describes it."""
         self.refused += 1
         _, _, why = message.partition(": ")
         if why not in self.told:
-            # Other seeds of the same entry are refused for the same reason.
+            # Other seeds of an entry are refused for an equal reason.
             self.told.add(why)
             say(message)
 
     def start(self, wanted: Wanted) -> Job | None:
-        """Starts or resumes a run; none where it is complete already."""
+        """Starts or resumes a run; returns none if it is already complete."""
         work, source = self.places.of(wanted), source_of(wanted, self.places.repository)
         steps, own = env_steps(wanted, source), asked(wanted, source)
         work.take()
@@ -224,7 +226,7 @@ class Runner:
             raise
 
     def resume(self, wanted: Wanted, work: Work, steps: int, own: dict[str, Any]) -> Job | None:
-        """Goes on with a run from its newest checkpoint, or keeps its results if it is complete."""
+        """Continues a run from its newest checkpoint, or stores its results if it is complete."""
         if work.read("asked.json") != own:
             raise Refused(
                 f"{wanted.name}: the cut run in `{work.folder}` began with other settings than the list's now\n"
@@ -257,17 +259,17 @@ class Runner:
             os.close(log)
             raise Refused(f"cannot start `{self.program}`: {error}\nhint: give another --foresee") from None
         yield_to_others(process.pid)
-        # The program is waited for by its number, for the processor's time it took.
+        # The program is awaited by its process number, which gives its processor time.
         process.returncode = 0
         work.name_program(process.pid)
         work.note({"what": "begun", "unix_s": int(time.time()), **self.made})
         self.started += 1
         return Job(wanted, work, steps, process.pid, log, time.monotonic())
 
-    # Ends.
+    # Ends of programs.
 
     def reap(self, job: Job) -> bool:
-        """Looks whether a program has ended, and sees to what it left."""
+        """Checks whether a program has ended, and handles its outcome."""
         pid, status, usage = os.wait4(job.pid, os.WNOHANG)
         if pid == 0:
             return False
@@ -290,7 +292,7 @@ class Runner:
         return True
 
     def ended(self, job: Job, code: int) -> None:
-        """What an exit code means for a run."""
+        """Handles the exit code of a run."""
         name, work = job.wanted.name, job.work
         newest = work.checkpoint()
         if code == 0:
@@ -320,13 +322,13 @@ class Runner:
         say(f"{wanted.name}: done, {last.mean:.1f} at step {last.step}, {outcome.seconds:.0f} s; `{file}`")
 
     def fail(self, name: str, work: Work, message: str) -> None:
-        """Marks a run as one that is not taken up by itself."""
+        """Marks a run as one that is not resumed automatically."""
         self.failed += 1
         work.write("failed", {"message": message.splitlines()[0]})
         say(f"{name}: failed: {message}\nhint: `{work.folder / 'log'}` has its output; --retry takes it up again")
 
     def tail(self, job: Job) -> str:
-        """The last lines that the program printed since it was started."""
+        """Returns the last lines that the program printed since its start."""
         lines = (job.work.folder / "log").read_text(errors="replace").splitlines()
         start = max((n for n, line in enumerate(lines) if line.startswith("$ foresee ")), default=-1)
         return "\n".join("    " + line for line in lines[start + 1 :][-6:])
@@ -334,11 +336,11 @@ class Runner:
     # The loop.
 
     def on_signal(self, number: int, frame: Any) -> None:
-        """A signal to the runner."""
+        """Handles a signal to the runner."""
         self.signals += 1
 
     def stop(self, why: str) -> None:
-        """Begins no more, and asks the programs to save and end."""
+        """Starts no more runs, and asks the programs to save and end."""
         self.over = True
         if self.jobs:
             say(f"{why}: waiting for {len(self.jobs)} to save and end")
@@ -346,7 +348,7 @@ class Runner:
             job.signal(signal.SIGTERM)
 
     def look(self) -> None:
-        """One look at time, signals and programs."""
+        """Checks time, signals and programs once."""
         while self.signals > self.passed_on:
             self.passed_on += 1
             if self.passed_on > 1:
@@ -366,7 +368,7 @@ class Runner:
                 say(f"{job.wanted.name}: at step {job.work.step()} of {job.steps}")
 
     def run(self, sleep: Callable[[float], None] = time.sleep) -> int:
-        """Runs as many as there are jobs, or, where the time is given, one after the other until it is over."""
+        """Executes as many runs as there are jobs or, if a time is given, further runs until the time is over."""
         kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         before = {kind: signal.signal(kind, self.on_signal) for kind in kinds}
         os.nice(19)
@@ -384,7 +386,7 @@ class Runner:
                 sleep(PAUSE)
                 self.look()
         finally:
-            # An error of the runner's own leaves no program behind.
+            # After an error of the runner itself no program is left running.
             if self.jobs:
                 self.stop("an error")
             while self.jobs:
@@ -395,7 +397,7 @@ class Runner:
         return self.code()
 
     def code(self) -> int:
-        """The exit code."""
+        """Returns the exit code."""
         if self.signals:
             return INTERRUPTED
         if self.failed:

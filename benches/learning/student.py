@@ -6,7 +6,9 @@ from statistics import fmean, stdev
 
 
 def two_sided(theta: float, freedom: int) -> float:
-    """P(|T| < t) for t = sqrt(freedom) tan(theta): the finite sums of Abramowitz and Stegun, 26.7.3 and 26.7.4."""
+    """Returns P(|T| < t) for t = sqrt(freedom) tan(theta), by the finite sums of Abramowitz and Stegun, 26.7.3 and
+    26.7.4.
+    """
     sine, cosine = math.sin(theta), math.cos(theta)
     odd = freedom % 2 == 1
     term = total = (cosine if odd else 1.0) if freedom > 1 else 0.0
@@ -18,7 +20,7 @@ def two_sided(theta: float, freedom: int) -> float:
 
 
 def quantile(freedom: int, level: float = 0.95) -> float:
-    """The t with P(|T| < t) = level, by bisection."""
+    """Returns the t with P(|T| < t) = level, by bisection."""
     low, high = 0.0, math.pi / 2
     for _ in range(80):
         middle = (low + high) / 2
@@ -27,6 +29,6 @@ def quantile(freedom: int, level: float = 0.95) -> float:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float | None]:
-    """The mean, and half the width of its 95 % interval; of a single number there is none."""
+    """Returns the mean, and half the width of its 95 % interval, which is none for a single number."""
     half = quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
     return fmean(values), half

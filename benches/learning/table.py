@@ -1,8 +1,8 @@
 """Tables and drawings of the finished runs, group by group, between two markers of a document.
 
-A cell is the mean over seeds of an evaluation's mean return, with its 95 % interval by Student's t; a published number
-stands with the standard deviation over its seeds, where its source has one. Columns are the steps that the group names
-in `at`, or all at which a run was evaluated.
+A cell is the mean over seeds of an evaluation's mean return, with its 95 % interval by Student's t. A published
+number has the standard deviation over its seeds, if its source gives one. Columns are the steps in `at` of the
+group, or all steps at which a run was evaluated.
 """
 
 import os
@@ -20,7 +20,7 @@ BEGIN, END = "<!-- wanted: begin -->", "<!-- wanted: end -->"
 
 @dataclass
 class Measured:
-    """A method's finished runs, and the seeds that have none."""
+    """A method's finished runs, and the seeds without one."""
 
     row: Row
     runs: list[results.Outcome]
@@ -28,7 +28,8 @@ class Measured:
 
 
 def collect(group: Group, folder: Path) -> list[Measured]:
-    """The finished runs of every method, by frames; a file of another config or of other overrides is refused."""
+    """Returns the finished runs of every method, by frames. A file of another config or of other overrides is refused.
+    """
     found = []
     for row in group.rows:
         runs, missing = [], []
@@ -49,12 +50,12 @@ def collect(group: Group, folder: Path) -> list[Measured]:
 
 
 def thousands(value: float) -> str:
-    """`12,345`."""
+    """Formats a number as `12,345`."""
     return f"{value:,.0f}".replace("-", "−")
 
 
 def cell(runs: list[results.Outcome], step: int) -> str:
-    """`354 ± 93`; where not all seeds have the step, also how many do."""
+    """Formats a cell as `354 ± 93`, with the number of seeds if not all have the step."""
     values = [point.mean for run in runs if (point := run.at(step))]
     if not values:
         return ""
@@ -64,7 +65,7 @@ def cell(runs: list[results.Outcome], step: int) -> str:
 
 
 def published(anchor: Anchor, step: int) -> str:
-    """`595 (sd 347)`, with `~` before a number between published points."""
+    """Formats a published number as `595 (sd 347)`, with `~` before a number between published points."""
     if step not in anchor.points:
         return ""
     mean, deviation = anchor.points[step]
@@ -73,7 +74,7 @@ def published(anchor: Anchor, step: int) -> str:
 
 
 def seeds_cell(measured: Measured) -> str:
-    """`2 of 3; 2 missing`: how many seeds there are, and the numbers of those that are missing."""
+    """Formats the seeds as `2 of 3; 2 missing`: the number of seeds, and the missing ones."""
     there, wanted = len(measured.runs), len(measured.row.seeds)
     if not measured.missing:
         return str(there)
@@ -81,7 +82,9 @@ def seeds_cell(measured: Measured) -> str:
 
 
 def seconds_cell(runs: list[results.Outcome]) -> str:
-    """`5,123 (5,010)`: the mean wall time of a run, and of the processor's time where every run tells it."""
+    """Formats seconds as `5,123 (5,010)`: the mean wall time of a run, and the mean processor time if it is known for
+    every run.
+    """
     if not runs:
         return ""
     used = [float(run.about["cpu"].removesuffix(" s")) for run in runs if "cpu" in run.about]
@@ -91,12 +94,12 @@ def seconds_cell(runs: list[results.Outcome]) -> str:
 
 
 def line(cells: list[str]) -> str:
-    """A row of a Markdown table."""
+    """Returns a row of a Markdown table."""
     return "| " + " | ".join(cells) + " |"
 
 
 def notes(measured: list[Measured]) -> list[str]:
-    """A line for every method: its config and overrides, and what its runs were made with."""
+    """Returns a line for every method: its config and overrides, and the origin of its runs."""
     found = []
     for each in measured:
         command = " ".join([f"`{each.row.config}`", *(f"`{text}`" for text in each.row.overrides)])
@@ -113,7 +116,7 @@ def notes(measured: list[Measured]) -> list[str]:
 
 
 def group_text(group: Group, measured: list[Measured], drawing: str | None) -> str:
-    """A group's table, with its sources and its drawing."""
+    """Returns a group's table, with its sources and its drawing."""
     evaluated = sorted({point.step for each in measured for run in each.runs for point in run.points})
     steps = group.at or evaluated
     head = ["method", "seeds", *(thousands(step) for step in steps), "seconds a run (of CPU)"]
@@ -135,7 +138,7 @@ def group_text(group: Group, measured: list[Measured], drawing: str | None) -> s
 
 
 def replaced(document: str, content: str, where: Path) -> str:
-    """The document with new text between its markers."""
+    """Returns the document with new text between its markers."""
     if document.count(BEGIN) != 1 or document.count(END) != 1 or document.index(END) < document.index(BEGIN):
         raise Refused(f"`{where}` has no `{BEGIN}` with one `{END}` after it\nhint: put both in, each on its own line")
     before, rest = document.split(BEGIN)
@@ -143,7 +146,7 @@ def replaced(document: str, content: str, where: Path) -> str:
 
 
 def make(wanted: WantedList, folder: Path, into: Path) -> int:
-    """Writes the tables into the document and the drawings beside it."""
+    """Writes the tables to the document, and the drawings to files beside it."""
     try:
         document = into.read_text()
     except OSError as error:

@@ -1,16 +1,16 @@
-"""The work folder of one wanted run, and how the run stands.
+"""The work folder of one wanted run, and the run's state.
 
     <work>/<group>/<method>/seed-<n>/
       run/              the program's own run folder
-      lock              who runs it, and the process that trains
-      asked.json        the settings that it was begun with
+      lock              the runner that holds the run, and the process that trains
+      asked.json        the settings that the run began with
       segments.jsonl    a line when a process begins, a line when it ends
-      log               what the program printed
-      failed            why it is not taken up again by itself
+      log               the program's output
+      failed            the reason why the run is not resumed automatically
 
-A lock counts while its runner or its program lives; a process is known by its number, the time it began, and the boot
-of the machine. Locks are taken and given back under one more lock of the whole work folder, which the operating system
-drops with its process.
+A lock is valid while its runner or its program is alive. A process is identified by its number, its start time, and
+the boot of the machine. Locks are taken and released under a further lock of the whole work folder, which the
+operating system releases when its process ends.
 """
 
 import contextlib
@@ -36,7 +36,9 @@ STEP = re.compile(r"step-(\d+)(?:-(\d+))?")
 
 
 def began(pid: int) -> str | None:
-    """When a living process began, in the kernel's ticks since the boot; none where there is no such process."""
+    """Returns the start time of a living process, in the kernel's ticks since the boot; none if there is no such
+    process.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
         return None if fields[0] in "ZX" else fields[19]
@@ -54,7 +56,7 @@ def began(pid: int) -> str | None:
 
 
 def boot() -> str:
-    """A name of the machine's present boot."""
+    """Returns a name of the machine's current boot."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -62,12 +64,12 @@ def boot() -> str:
 
 
 def process(pid: int) -> dict[str, Any]:
-    """A process as a lock names it."""
+    """Returns a process in the form that a lock contains."""
     return {"pid": pid, "began": began(pid), "boot": boot()}
 
 
 def lives(entry: Any) -> bool:
-    """True if the process that a lock names still runs."""
+    """Whether the process in a lock is still running."""
     if not isinstance(entry, dict) or not isinstance(entry.get("pid"), int) or entry.get("boot") != boot():
         return False
     now = began(entry["pid"])
@@ -76,7 +78,7 @@ def lives(entry: Any) -> bool:
 
 @contextlib.contextmanager
 def choosing(root: Path) -> Iterator[None]:
-    """One runner at a time chooses among the runs of a work folder."""
+    """Lets only one runner at a time choose among the runs of a work folder."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         guard = (root / ".choosing").open("w")
@@ -102,14 +104,14 @@ class Work:
         return self.folder / "run"
 
     def read(self, name: str) -> Any:
-        """What a JSON file of the folder holds; none where it is not there or half written."""
+        """Returns the content of a JSON file of the folder; none if it does not exist or is half written."""
         try:
             return json.loads((self.folder / name).read_text())
         except (OSError, ValueError):
             return None
 
     def write(self, name: str, value: Any) -> None:
-        """A JSON file, whole or not at all."""
+        """Writes a JSON file atomically."""
         temporary = self.folder / f"{name}.tmp"
         temporary.write_text(json.dumps(value) + "\n")
         os.replace(temporary, self.folder / name)
@@ -117,7 +119,7 @@ class Work:
     # The lock.
 
     def holder(self) -> int | None:
-        """The living process that holds the run: its runner, or a program whose runner is gone."""
+        """Returns the living process that holds the run: its runner, or a program whose runner has ended."""
         lock = self.read("lock")
         if isinstance(lock, dict):
             for entry in (lock.get("runner"), lock.get("program")):
@@ -126,7 +128,7 @@ class Work:
         return None
 
     def take(self) -> None:
-        """Locks the run for this process; only while choosing."""
+        """Locks the run for this process. Must be called inside `choosing`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.write("lock", {"runner": process(os.getpid())})
 
@@ -135,13 +137,13 @@ class Work:
         self.write("lock", {"runner": process(os.getpid()), "program": process(pid)})
 
     def give_back(self) -> None:
-        """Unlocks."""
+        """Releases the lock."""
         (self.folder / "lock").unlink(missing_ok=True)
 
     # The run.
 
     def checkpoint(self) -> tuple[Path, int] | None:
-        """The newest checkpoint and its step."""
+        """Returns the newest checkpoint and its step."""
         try:
             names = [entry.name for entry in (self.run / "checkpoints").iterdir()]
         except OSError:
@@ -153,7 +155,7 @@ class Work:
         return self.run / "checkpoints" / name, step
 
     def seconds(self) -> float | None:
-        """Seconds of training up to the newest checkpoint, segments together."""
+        """Returns the seconds of training up to the newest checkpoint, over all segments."""
         newest = self.checkpoint()
         if newest is None:
             return None
@@ -164,7 +166,7 @@ class Work:
             return None
 
     def manifest(self) -> dict[str, Any]:
-        """The run's own manifest."""
+        """Returns the run's own manifest."""
         try:
             manifest = json.loads((self.run / "manifest.json").read_text())
         except (OSError, ValueError):
@@ -172,7 +174,7 @@ class Work:
         return manifest if isinstance(manifest, dict) else {}
 
     def step(self) -> int:
-        """The newest step that a record tells of."""
+        """Returns the newest step in the run's records."""
         try:
             with (self.run / "metrics.jsonl").open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - 65536))
@@ -185,7 +187,7 @@ class Work:
         return 0
 
     def drop_what_cannot_go_on(self) -> None:
-        """Removes a run folder without a checkpoint: a process that was killed before its first one."""
+        """Removes a run folder without a checkpoint, which a process left that was killed before its first one."""
         if self.run.exists() and self.checkpoint() is None:
             shutil.rmtree(self.run)
 
@@ -197,7 +199,7 @@ class Work:
             file.write(json.dumps(line) + "\n")
 
     def segments(self) -> list[dict[str, Any]]:
-        """All lines about processes."""
+        """Returns all lines about processes."""
         found = []
         with contextlib.suppress(OSError):
             for line in (self.folder / "segments.jsonl").read_text().splitlines():
@@ -206,13 +208,13 @@ class Work:
         return [line for line in found if isinstance(line, dict)]
 
     def forget(self) -> None:
-        """Makes ready for a run from the beginning."""
+        """Prepares for a run from the start."""
         for name in ("segments.jsonl", "failed", "asked.json"):
             (self.folder / name).unlink(missing_ok=True)
 
 
 def asked(wanted: Wanted, source: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a run that its results depend on: the config's content, and overrides."""
+    """Returns the settings of a run that determine its results: the config's content, and overrides."""
     content = {key: value for key, value in source.items() if key not in ("seed", "threads")}
     if isinstance(content.get("training"), dict):
         content["training"] = {key: value for key, value in content["training"].items() if key != "env_steps"}
@@ -225,12 +227,12 @@ def asked(wanted: Wanted, source: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-# How a run stands.
+# The state of a run.
 
 
 @dataclass
 class State:
-    """How a wanted run stands: `done`, `running`, `cut`, `missing`, `failed` or `refused`."""
+    """The state of a wanted run: `done`, `running`, `cut`, `missing`, `failed` or `refused`."""
 
     kind: str
     step: int = 0
@@ -239,23 +241,23 @@ class State:
 
 @dataclass
 class Places:
-    """The folders that everything lies in."""
+    """The folders of the repository, of the results and of the work."""
 
     repository: Path
     results: Path
     work: Path
 
     def result(self, wanted: Wanted) -> Path:
-        """The run's result file."""
+        """Returns the path of the run's result file."""
         return self.results / f"{wanted.name}.csv"
 
     def of(self, wanted: Wanted) -> Work:
-        """The run's work folder."""
+        """Returns the run's work folder."""
         return Work(self.work / wanted.name)
 
 
 def state(wanted: Wanted, places: Places) -> State:
-    """How a run stands now."""
+    """Returns the current state of a run."""
     file, work = places.result(wanted), places.of(wanted)
     try:
         outcome = results.read(file, wanted.seed)
@@ -282,5 +284,5 @@ def state(wanted: Wanted, places: Places) -> State:
 
 
 def now() -> str:
-    """The time of day, for messages."""
+    """Returns the time of day, for messages."""
     return time.strftime("%H:%M:%S")

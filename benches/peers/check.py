@@ -39,13 +39,13 @@ TOLERANCE = 1e-8
 data.DTYPE = np.float64
 torch.set_default_dtype(torch.float64)
 
-#: Numbers under names: losses, and weights stacked by member, `[E, I, O]`.
+#: Numbers by name: losses, and weights stacked by member, `[E, I, O]`.
 Numbers = dict[str, np.ndarray]
 failures: list[str] = []
 
 
 def stack(net: on_jax.Tree) -> list[np.ndarray]:
-    """Either of JAX's layouts -> weights and biases in turn, as they are, or stacked by member."""
+    """Converts either of JAX's layouts to weights and biases in turn, unchanged or stacked by member."""
     if isinstance(net[0], tuple):
         return [np.asarray(a) for layer in net for a in layer]
     layers = zip(*([a for layer in member for a in layer] for member in net))
@@ -53,18 +53,18 @@ def stack(net: on_jax.Tree) -> list[np.ndarray]:
 
 
 def numbered(name: str, arrays: list[np.ndarray]) -> Numbers:
-    """Arrays under numbered names."""
+    """Returns arrays by numbered names."""
     return {f"{name} {n}": a for n, a in enumerate(arrays)}
 
 
 def compare(what: str, of_torch: Numbers, of_jax: Numbers) -> None:
-    """Prints the largest difference; remembers a failure."""
+    """Prints the largest difference, and records a failure."""
     assert of_torch.keys() == of_jax.keys(), (of_torch.keys(), of_jax.keys())
     worst, name = 0.0, ""
     for key, value in of_torch.items():
         other = np.asarray(of_jax[key])
         assert value.shape == other.shape, (what, key, value.shape, other.shape)
-        # Absolute below 1, relative above.
+        # The difference is absolute below 1 and relative above.
         difference = float(np.max(np.abs(value - other) / np.maximum(1.0, np.abs(other))))
         if not difference <= worst:
             worst, name = difference, key
@@ -78,13 +78,13 @@ def compare(what: str, of_torch: Numbers, of_jax: Numbers) -> None:
 
 
 def batch_of(weighted: bool) -> list[np.ndarray]:
-    """A batch of the likelihood, or of VaGraM."""
+    """Returns a batch of the likelihood or of VaGraM."""
     weights = [np.square(data.normals("weights", MEMBERS, ROWS, common.OBS))] if weighted else []
     return [*data.model_batch(), *weights]
 
 
 def torch_ensemble(model: on_torch.Ensemble) -> list[np.ndarray]:
-    """Weights and biases in turn, stacked by member."""
+    """Returns weights and biases in turn, stacked by member."""
     weights, biases = ([p.detach().numpy() for p in ps] for ps in (model.weights, model.biases))
     if model.form != "baddbmm":
         weights, biases = (
@@ -95,7 +95,7 @@ def torch_ensemble(model: on_torch.Ensemble) -> list[np.ndarray]:
 
 
 def torch_model(form: str, weighted: bool) -> Numbers:
-    """Losses and weights of the steps."""
+    """Returns losses and weights of the steps."""
     model = on_torch.Ensemble(data.ensemble_parameters(TARGETS * (1 if weighted else 2)), form, gaussian=not weighted)
     opt = on_torch.model_adam(model)
     loss_of, losses = (model.weighted_loss if weighted else model.likelihood_loss), []
@@ -110,7 +110,7 @@ def torch_model(form: str, weighted: bool) -> Numbers:
 
 
 def jax_model(layout: Callable, weighted: bool) -> Numbers:
-    """Losses and weights of the steps."""
+    """Returns losses and weights of the steps."""
     layers = data.ensemble_parameters(TARGETS * (1 if weighted else 2))
     carry = on_jax.fresh(on_jax.model_parameters(layers, layout, gaussian=not weighted))
     loss = on_jax.weighted_loss if weighted else on_jax.likelihood_loss
@@ -126,11 +126,11 @@ def jax_model(layout: Callable, weighted: bool) -> Numbers:
 
 
 def torch_critic(named: dict[str, torch.Tensor]) -> list[np.ndarray]:
-    """Parameters of either form -> weights and biases in turn, stacked by head."""
+    """Converts parameters of either form to weights and biases in turn, stacked by critic."""
     arrays = {name: np.atleast_2d(p.detach().numpy().T) for name, p in named.items()}
     if "weights.0" in named:
         return [named[f"{kind}.{n}"].detach().numpy() for n in range(3) for kind in ("weights", "biases")]
-    # Every other module of a perceptron is a ReLU.
+    # Every second module of a perceptron is a ReLU.
     return [
         np.stack([arrays[f"nets.{head}.{2 * n}.{kind}"] for head in range(2)])
         for n in range(3)
@@ -139,12 +139,12 @@ def torch_critic(named: dict[str, torch.Tensor]) -> list[np.ndarray]:
 
 
 def torch_actor(named: dict[str, torch.Tensor]) -> list[np.ndarray]:
-    """Weights `[I, O]` and biases `[1, O]` in turn."""
+    """Returns weights `[I, O]` and biases `[1, O]` in turn."""
     return [np.atleast_2d(p.detach().numpy().T) for p in named.values()]
 
 
 def torch_sac(form: str, whole: str) -> Numbers:
-    """Losses and weights of the updates, by the method `whole` of `WholeUpdate` or, without one, by `Sac`."""
+    """Returns losses and weights of updates by `WholeUpdate`'s method `whole`, or by `Sac` if `whole` is empty."""
     agent = on_torch.Sac(data.actor_parameters(), data.critic_parameters(), form)
     if whole:
         update = WholeUpdate(agent, compiled=False)
@@ -165,7 +165,7 @@ def torch_sac(form: str, whole: str) -> Numbers:
 
 
 def jax_sac(layout: Callable) -> Numbers:
-    """Losses and weights of the updates."""
+    """Returns losses and weights of the updates."""
     state, losses = on_jax.agent_state(layout), []
     batch = {name: jnp.array(rows) for name, rows in data.agent_rows(ROWS).items()}
     noise = [jnp.array(data.normals(name, ROWS, ACT)) for name in ("noise_next", "noise")]
@@ -182,7 +182,7 @@ def jax_sac(layout: Callable) -> Numbers:
 
 
 def main() -> int:
-    """All comparisons."""
+    """Makes all comparisons."""
     layouts = {"7 dots": on_jax.separate, "batched": on_jax.batched}
     for weighted in (False, True):
         what = "vagram_step" if weighted else "model_step"

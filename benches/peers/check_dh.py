@@ -1,8 +1,9 @@
 """The part of `check.py` for the agent that learns through the model, in double precision.
 
-Both programs do the same work: every form and layout, three whole updates and three of the critics alone, on the
-workload's numbers. Either does the recorded work, `dhmbpo_update` of `agents.json` among the fixtures: small networks,
-and the model that its numbers were recorded with: layer norms, the reward first, one deviation a member and channel.
+On the workload's numbers, both programs are compared in every form and layout: three whole updates, and three
+updates of the critics alone. Both are also compared with the recorded update `dhmbpo_update` of `agents.json` among
+the fixtures. It has small networks, and its own model: layer norms, the reward first, one standard deviation per
+member and channel.
 """
 
 import json
@@ -23,7 +24,7 @@ import torch_dh as on_torch
 from common import BLOCKS
 
 STEPS = 3
-#: The folder of the fixtures, where `FORESEE_FIXTURES` names no other.
+#: Folder of the fixtures, unless `FORESEE_FIXTURES` names another one.
 FIXTURES = Path(__file__).resolve().parents[2] / "assets" / "fixtures"
 
 Numbers = dict[str, np.ndarray]
@@ -31,14 +32,15 @@ Compare = Callable[[str, Numbers, Numbers], None]
 
 
 def as_numbers(nets: dict[str, Any], found: dict[str, Any]) -> Numbers:
-    """Networks of either program and form as arrays by name, stacked by network, and what an update saw."""
+    """Returns networks of either program and form as arrays by name, stacked by network, with the numbers of an update.
+    """
     numbers = {}
     for name, net in nets.items():
         layers = net if isinstance(net[0], tuple) else [stack(parts) for parts in zip(*net)]
         for n, layer in enumerate(layers):
             for kind, part in zip(("weight", "bias"), layer):
                 array = np.asarray(part.detach() if isinstance(part, torch.Tensor) else part)
-                # One network, a stack of one, and biases with or without an axis for rows count as the same.
+                # A single network counts as a stack of one. Biases may have an axis for rows or not.
                 numbers[f"{name} {n} {kind}"] = array.reshape(-1, *array.shape[-1:])
     for name, value in found.items():
         if name != "actor_gradient":
@@ -47,7 +49,7 @@ def as_numbers(nets: dict[str, Any], found: dict[str, Any]) -> Numbers:
 
 
 def stack(layers: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
-    """One layer of several networks."""
+    """Stacks one layer of several networks."""
     parts = ([np.asarray(x.detach() if isinstance(x, torch.Tensor) else x) for x in kind] for kind in zip(*layers))
     weights, biases = (np.stack(list(kind)) for kind in parts)
     return weights, biases
@@ -57,7 +59,7 @@ def stack(layers: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
 
 
 def of_torch(members: Callable, critics: Callable, whole: bool, critic_only: bool) -> Numbers:
-    """Losses and networks after the updates."""
+    """Returns losses and networks after the updates."""
     agent = on_torch.agent(critics)
     own: Any = on_torch.Whole(agent, compiled=False) if whole else agent
     model, draws = on_torch.world(members), on_torch.given_draws()
@@ -68,7 +70,7 @@ def of_torch(members: Callable, critics: Callable, whole: bool, critic_only: boo
 
 
 def of_jax(members: Callable, critics: Callable, critic_only: bool) -> Numbers:
-    """Losses and networks after the updates."""
+    """Returns losses and networks after the updates."""
     state, model = on_jax.state(critics), on_jax.world(members)
     draws = {name: jnp.array(part) for name, part in data.dh_draws().items()}
     step = jax.jit(lambda *args: on_jax.update(*args, critic_only=critic_only))
@@ -79,7 +81,7 @@ def of_jax(members: Callable, critics: Callable, critic_only: bool) -> Numbers:
 
 
 def programs(compare: Compare) -> None:
-    """All forms against all layouts."""
+    """Compares all forms with all layouts."""
     layouts = {"separate": (jax_nets.separate, on_torch.separate), "batched": (jax_nets.batched, on_torch.stacked)}
     for critic_only in (False, True):
         what = "dh_critic_update" if critic_only else "dh_update"
@@ -90,7 +92,7 @@ def programs(compare: Compare) -> None:
                     found = of_torch(torch_members, torch_critics, whole, critic_only)
                     compare(f"{what}: members {members}, critics {critics}{ending}", found, reference)
     share = float((reference["alive"] > 0).mean())
-    # Were none or all alive, masks would count for nothing.
+    # If no row or every row were alive, masks would have no effect.
     compare(f"{what}: some rows end, {share:.0%} do not", {"": np.array(0.05 < share < 0.95, float)}, {"": np.ones(())})
 
 
@@ -98,7 +100,7 @@ def programs(compare: Compare) -> None:
 
 
 def tensors(value: Any) -> Any:
-    """`{shape, data}` as arrays, and layers `{W, b}` as pairs."""
+    """Converts `{shape, data}` to arrays, and layers `{W, b}` to pairs."""
     if isinstance(value, dict) and "shape" in value:
         return np.array(value["data"], np.float64).reshape(value["shape"])
     if isinstance(value, dict) and value.keys() == {"W", "b"}:
@@ -111,17 +113,17 @@ def tensors(value: Any) -> Any:
 
 
 def layers_of(net: list[tuple[np.ndarray, np.ndarray]]) -> data.Layers:
-    """Layers `[E, I, O]`, `[E, O]` as `data` has them, with an axis for the biases' rows."""
+    """Converts layers `[E, I, O]`, `[E, O]` to the form of `data`, with an axis for the rows of the biases."""
     return [w for w, _ in net], [b[:, None] for _, b in net]
 
 
 def norms_of(eps: list[float]) -> list[float | None]:
-    """The fixture's epsilons, 0 for none."""
+    """Returns the fixture's epsilons, 0 for none."""
     return [value or None for value in eps]
 
 
 def jax_recorded_step(norms: Sequence[float | None], threshold: float) -> Callable:
-    """The model of the record, in JAX."""
+    """Returns the recorded model's step in JAX."""
 
     def step(world: Any, obs: jax.Array, action: jax.Array, noise: jax.Array, members: jax.Array) -> tuple:
         y = on_jax.by_member(world["net"], jnp.concatenate([obs, action], -1), members, norms)
@@ -136,7 +138,7 @@ def jax_recorded_step(norms: Sequence[float | None], threshold: float) -> Callab
 
 
 def torch_recorded_step(norms: Sequence[float | None], threshold: float) -> Callable:
-    """The model of the record, in PyTorch."""
+    """Returns the recorded model's step in PyTorch."""
 
     def step(world: Any, obs: torch.Tensor, action: torch.Tensor, noise: torch.Tensor, members: torch.Tensor) -> tuple:
         y = on_torch.by_member(world["net"], torch.cat([obs, action], -1), members, norms)
@@ -149,7 +151,7 @@ def torch_recorded_step(norms: Sequence[float | None], threshold: float) -> Call
 
 
 def recorded(compare: Compare) -> bool:
-    """Either program against the recorded update; false where the file is not there."""
+    """Compares either program with the recorded update; returns false if the file does not exist."""
     path = Path(os.environ.get("FORESEE_FIXTURES", FIXTURES)) / "agents.json"
     if not path.exists():
         print(f"skipped: the recorded update of dh_update; there is no `{path}`")
@@ -192,7 +194,7 @@ def recorded(compare: Compare) -> bool:
     )
 
     def told(own: Numbers) -> Numbers:
-        # The record's actor loss has the temperature's in it.
+        # The recorded actor loss includes the temperature's loss.
         return {name: value for name, value in own.items() if name != "actor_loss"}
 
     for name, layout in {"separate": jax_nets.separate, "batched": jax_nets.batched}.items():
@@ -227,12 +229,12 @@ def recorded(compare: Compare) -> bool:
 
 
 def draws_of_scans() -> list[str]:
-    """JAX's own draws: permutations, pairs of different targets, new each time; what is wrong with them."""
+    """Returns the failed checks of JAX's own draws: permutations, and pairs of different targets, new each time."""
     problems = []
     pool = jnp.array(data.dh_pool())
     one, *others = (on_jax.drawn(jax.random.key(n), pool) for n in range(6))
     for name in one:
-        # Of pairs there are twenty: two of them may be alike, six are not.
+        # There are twenty pairs: two draws may be equal by chance, six are not.
         if all(np.array_equal(one[name], other[name]) for other in others):
             problems.append(f"dh_update: jax draws {name} alike every time")
     if not (np.sort(np.asarray(one["members"]), -1) == np.arange(BLOCKS)).all():
@@ -244,7 +246,7 @@ def draws_of_scans() -> list[str]:
 
 
 def all_checks(compare: Compare) -> list[str]:
-    """Every comparison; what of the draws failed."""
+    """Makes every comparison, and returns the failed checks of the draws."""
     programs(compare)
     recorded(compare)
     return draws_of_scans()

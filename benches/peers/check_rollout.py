@@ -12,7 +12,7 @@ import jax_rollout as on_jax
 import torch_rollout as on_torch
 from common import ACT, MEMBERS, OBS, TARGETS
 
-#: Rows of a member.
+#: Number of rows per member.
 ROWS = 40
 HORIZON = 3
 SHUFFLES = 2000
@@ -21,7 +21,7 @@ Numbers = dict[str, np.ndarray]
 
 
 def torch_step(form: str, inplace: bool, obs: np.ndarray, noise: np.ndarray) -> Numbers:
-    """One step's transitions."""
+    """Returns one step's transitions."""
     with torch.no_grad():
         parts = on_torch.World(form, inplace)(torch.tensor(obs), torch.tensor(noise))
     action, reward, next_obs = (part.numpy() for part in parts)
@@ -29,14 +29,14 @@ def torch_step(form: str, inplace: bool, obs: np.ndarray, noise: np.ndarray) -> 
 
 
 def jax_step(layout: Callable, tile: int | None, obs: np.ndarray, noise: np.ndarray) -> Numbers:
-    """One step's transitions."""
+    """Returns one step's transitions."""
     rows = jnp.array(obs), jnp.array(noise)
     world = on_jax.world(layout)
     return jax.tree.map(np.asarray, on_jax.in_tiles(world, *rows, tile) if tile else on_jax.imagine(world, *rows))
 
 
 def torch_roll(tile: int) -> list[Numbers]:
-    """A whole rollout, step by step."""
+    """Makes a whole rollout, step by step."""
     starts = torch.tensor(data.starts(ROWS))
     kept = on_torch.empty(starts, HORIZON)
     with torch.no_grad():
@@ -45,7 +45,7 @@ def torch_roll(tile: int) -> list[Numbers]:
 
 
 def torch_steps_into() -> tuple[Numbers, Numbers]:
-    """The last transitions of two rollouts with the same draws: step by step as one function, and by `roll`."""
+    """Returns the last transitions of two rollouts with equal draws: one function per step, and `roll`."""
     starts, world = torch.tensor(data.starts(ROWS)), on_torch.World("linear")
     one, other = on_torch.empty(starts, HORIZON), on_torch.empty(starts, HORIZON)
     with torch.no_grad():
@@ -61,20 +61,20 @@ def torch_steps_into() -> tuple[Numbers, Numbers]:
 
 
 def jax_roll(layout: Callable, tile: int) -> list[Numbers]:
-    """A whole rollout, step by step."""
+    """Makes a whole rollout, step by step."""
     starts, key = jnp.array(data.starts(ROWS)), jax.random.key(1)
     kept = on_jax.roll(on_jax.world(layout), starts, key, horizon=HORIZON, assign=on_jax.shuffled, tile=tile)
     return [{name: np.asarray(rows[h]) for name, rows in kept.items()} for h in range(HORIZON)]
 
 
 def ordered(rows: np.ndarray) -> np.ndarray:
-    """Rows of all members in one order, whichever they came in."""
+    """Sorts the rows of all members, so that their original order does not matter."""
     flat = rows.reshape(-1, OBS)
     return flat[np.argsort(flat[:, 0])]
 
 
 def steps(layouts: dict[str, Callable], compare: Callable) -> None:
-    """Both programs' steps, and that a rollout's steps follow one another."""
+    """Compares both programs' steps, and checks that a rollout's steps continue each other."""
     obs, noise = data.starts(ROWS), data.normals("noise", MEMBERS, ROWS, ACT + TARGETS)
     for name, layout in layouts.items():
         for tile in (None, ROWS // 4):
@@ -92,7 +92,7 @@ def steps(layouts: dict[str, Callable], compare: Callable) -> None:
 
 
 def draws() -> list[str]:
-    """What is wrong with the draws of members and with the normals: bounds of five standard deviations."""
+    """Returns the failed checks of the draws of members and of the normals, with bounds of five standard deviations."""
     failures = []
 
     def check(what: str, z: float) -> None:
@@ -108,7 +108,7 @@ def draws() -> list[str]:
     for program, orders in {"jax": of_jax, "torch": of_torch}.items():
         flat = orders.reshape(SHUFFLES, -1).astype(int)
         assert (np.sort(flat) == np.arange(rows.size)).all(), f"{program}: rows lost in a shuffle"
-        # Who takes which row, in every shuffle, `[S, rows]`.
+        # The row that each member takes, in every shuffle, `[S, rows]`.
         member = np.argsort(flat) // 5
         share = np.stack([(member == e).mean(0) for e in range(MEMBERS)])
         again = (member[1:] == member[:-1]).mean()
@@ -119,7 +119,7 @@ def draws() -> list[str]:
 
     count = 1_000_000
     z = np.asarray(on_jax.normals(jax.random.key(3), (count,))).astype(np.float64)
-    # Moments of a standard normal, and the deviations of their estimates.
+    # Moments of a standard normal, and the standard deviations of their estimates.
     moments = {1: (0, 1), 2: (1, 2), 3: (0, 15), 4: (3, 96)}
     worst = max(abs((z**k).mean() - mean) / (variance / count) ** 0.5 for k, (mean, variance) in moments.items())
     check("rollout: jax's normals, four moments", worst)

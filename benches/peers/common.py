@@ -1,4 +1,4 @@
-"""What all programs share: the fixed workloads, their operation counts, the clock, and the workers' line protocol.
+"""Parts shared by all programs: the fixed workloads, their operation counts, the clock, and the workers' line protocol.
 
 Only the standard library is imported here: a worker sets up its threads before numpy, torch or jax are loaded.
 """
@@ -23,7 +23,7 @@ HIDDEN = [200] * 4
 AGENT_HIDDEN = [256, 256]
 REPLAY = 10_000
 EPOCHS = 10
-#: Whole batches of an epoch. The 16 rows left over are not visited, so that every step has one shape.
+#: Number of whole batches of an epoch. The 16 remaining rows are not visited, so that every step has one shape.
 STEPS_AN_EPOCH = REPLAY // ROWS
 VALUE_HEADS = 4
 
@@ -31,58 +31,61 @@ MODEL_LR = 1e-3
 WEIGHT_DECAY = 1e-5
 BOUNDS_WEIGHT = 0.01
 LOGVAR_BOUNDS = (-10.0, 0.5)
-#: Of the policy's log-deviation in rollouts, low + (high - low) (tanh(raw) + 1) / 2.
+#: Bounds of the policy's log standard deviation in rollouts, low + (high - low) (tanh(raw) + 1) / 2.
 LOG_STD_BOUNDS = (-5.0, 2.0)
 AGENT_LR = 3e-4
 DISCOUNT = 0.99
 TAU = 0.005
 
-#: Of the agent that learns through the model (DHMBPO): steps of the model, critics, how many of their targets count,
-#: and the model's members, each of which moves one block of rows a step.
+#: Sizes of the agent that learns through the model (DHMBPO): steps of the model, critics, target critics in a target,
+#: and the model's members, each of which predicts one block of rows per step.
 HORIZON = 5
 CRITICS = 5
 TARGET_CRITICS = 2
 BLOCKS = 8
 LONG_DISCOUNT = 0.995
 LAYER_NORM_EPS = 1e-5
-#: Quantiles of the rewards that bound the critics' values, and how far the bounds move an update.
+#: Quantiles of the rewards that bound the critics' values, and the rate at which an update moves the bounds.
 QUANTILES = (0.01, 0.99)
 BOUNDS_RATE = 3e-4
-#: Imagined states that updates start from.
+#: Number of imagined states that updates start from.
 POOL = 51_200
 
 GEMM_SIZES = (1024, 2048)
-#: A product whose matrices stay in the cache, about the size of an update's.
+#: Size of a product whose matrices stay in the cache, similar to the products of an update.
 GEMM_SMALL = 256
-#: Starts and horizon by workload.
+#: Number of starts and horizon by workload.
 ROLLOUTS = {"rollout_10k_5": (10_000, 5), "rollout_100k_1": (100_000, 1), "rollout_100k_5": (100_000, 5)}
-#: Workloads that are timed if they are named: one for GPUs, and the small product.
+#: Workloads that are timed only if they are named: one for GPUs, and the small product.
 IF_NAMED = ("rollout_100k_5", "sgemm_256")
-#: Rows a member of rollouts that go tile by tile, for activations that stay in the cache.
+#: Number of rows per member in rollouts that run tile by tile, so that activations stay in the cache.
 TILE = 286
-#: In the name of variants that spare themselves the draw of members: shown, but not compared.
+#: Part of the name of variants that do not draw members anew; they are shown, but not compared.
 FIXED = "fixed members"
 
 
 def model_flops(outputs: int) -> int:
-    """Of one gradient step of the ensemble: forward, and backward less the first layer's input gradient."""
+    """Operations of one gradient step of the ensemble: forward, and backward without the gradient of the inputs."""
     sizes = [INPUTS, *HIDDEN, outputs]
     weights = sum(i * o for i, o in zip(sizes, sizes[1:]))
     return 2 * ROWS * MEMBERS * (3 * weights - INPUTS * HIDDEN[0])
 
 
 def sac_flops() -> int:
-    """Of one update: the actor once at s' and trained at s, two critics at s', trained at s, and passed through."""
+    """Operations of one update: the actor runs at s' and is trained at s; two critics run at s', are trained at s, and
+    propagate the actor's gradient.
+    """
     actor = OBS * 256 + 256 * 256 + 256 * 2 * ACT
     critic = INPUTS * 256 + 256 * 256 + 256
     return 2 * ROWS * (actor * (1 + 3) + 2 * critic * (1 + 3 + 2))
 
 
 def dh_flops(critic_only: bool = False) -> int:
-    """Of one update of the agent that learns through the model.
+    """Operations of one update of the agent that learns through the model.
 
-    The actor at s_0 to s_5 and one member a step, forward; two targets at s_5; the critics trained at s_0. Then the
-    critics at s_5 forward and to their inputs, and back through members and actor; the members' weights stay.
+    Forward: the actor at s_0 to s_5, one member per step, two targets at s_5. The critics are trained at s_0. After
+    that the critics run at s_5 forward and back to their inputs, and the gradient goes back through members and
+    actor; the members' weights have no gradient.
     """
     actor = OBS * 256 + 256 * 256 + 256 * 2 * ACT
     critic = INPUTS * 256 + 256 * 256 + 256
@@ -96,19 +99,21 @@ def dh_flops(critic_only: bool = False) -> int:
 
 
 def rollout_flops(starts: int, horizon: int) -> int:
-    """Of all transitions: the actor and one member forward."""
+    """Operations of all transitions: the actor and one member forward."""
     nets = ([OBS, *AGENT_HIDDEN, 2 * ACT], [INPUTS, *HIDDEN, 2 * TARGETS])
     return 2 * starts * horizon * sum(i * o for sizes in nets for i, o in zip(sizes, sizes[1:]))
 
 
-#: Floating-point operations of one iteration; `sgemm` depends on its size.
+#: Number of floating-point operations of one iteration; that of `sgemm` depends on its size.
 FLOPS = {"model_step": model_flops(2 * TARGETS), "vagram_step": model_flops(TARGETS), "sac_update": sac_flops()}
 FLOPS |= {"dh_update": dh_flops(), "dh_critic_update": dh_flops(critic_only=True), "sgemm_256": 2 * GEMM_SMALL**3}
 FLOPS |= {workload: rollout_flops(*size) for workload, size in ROLLOUTS.items()}
 
 
 def quota(starts: int, tile: int | None) -> int:
-    """Rows of each member, for as many starts or slightly more: whole tiles of equal members."""
+    """Returns the number of rows of each member for at least `starts` rows in total: equal for all members, and whole
+    tiles.
+    """
     tile = tile or 1
     return -(-starts // (MEMBERS * tile)) * tile
 
@@ -123,12 +128,12 @@ class Runner:
     call: Callable[[], Any]
     steps: int = 1
     flops: float | None = None
-    #: What the calls so far have made, for checks.
+    #: Returns the state after the calls so far, for checks.
     state: Callable[[], Any] | None = None
 
 
 def percentile(values: list[float], q: float) -> float:
-    """With linear interpolation, as numpy has it."""
+    """Returns a percentile with linear interpolation, as numpy does."""
     ranked, at = sorted(values), q * (len(values) - 1)
     low = int(at)
     high = min(low + 1, len(ranked) - 1)
@@ -136,11 +141,14 @@ def percentile(values: list[float], q: float) -> float:
 
 
 def measure(runner: Runner, seconds: float) -> dict[str, float]:
-    """Milliseconds an iteration over calls that fill `seconds`: percentiles, the least, and how many calls."""
+    """Returns the milliseconds per iteration over calls that fill `seconds`: percentiles, minimum, and the number of
+    calls.
+    """
     started = time.perf_counter()
     runner.call()
     once = time.perf_counter() - started
-    # Caches and clock settle after the other programs' turn; of half a second that is a small part, so it counts.
+    # Caches and clock settle after the other programs' turn. In a first call of half a second that is a small part, so
+    # the call counts.
     times = [once * 1e3 / runner.steps] if once >= 0.5 else []
     while once < 0.5 and time.perf_counter() - started < 0.1:
         runner.call()
@@ -166,7 +174,7 @@ class Worker:
         self.built: dict[tuple[str, str], Runner] = {}
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One request's answer; what goes wrong becomes `error`."""
+        """Answers one request; a failure becomes `error`."""
         if request.get("list"):
             return {
                 "program": self.program,
@@ -177,7 +185,7 @@ class Worker:
         workload, variant = request.get("workload", ""), request.get("variant", "")
         try:
             return self.time(workload, variant, float(request.get("seconds", 2.0)))
-        except Exception as error:  # a variant that a library refuses must not end the others
+        except Exception as error:  # an error of a library in one variant must not end the others
             message = f"{type(error).__name__}: {str(error)[:500]}"
             return {"program": self.program, "workload": workload, "variant": variant, "error": message}
 
@@ -191,15 +199,15 @@ class Worker:
             self.built[key] = runner
         runner = self.built[key]
         result = measure(runner, seconds)
-        # The rate of a product is a peak, so it is the best call's; every other rate is the median's.
+        # The rate of a product is a peak, so the best call is used; every other rate is that of the median.
         basis = result["min_ms" if workload.startswith("sgemm") else "median_ms"]
         flops = runner.flops or FLOPS[workload]
         head = {"program": self.program, "workload": workload, "variant": variant}
         return head | result | {"threads": self.threads, "gflops": flops / basis / 1e6}
 
     def serve(self) -> None:
-        """Answers requests, one JSON object a line, until the input ends."""
-        # Libraries may print: only answers may reach the pipe.
+        """Answers requests, one JSON object per line, until the input ends."""
+        # Libraries may print, but only answers may be written to the pipe.
         answers = os.fdopen(os.dup(1), "w", buffering=1)
         os.dup2(2, 1)
         for line in sys.stdin:
@@ -219,7 +227,7 @@ class Worker:
 
 
 def arguments(description: str | None) -> argparse.Namespace:
-    """A worker's command line."""
+    """Parses a worker's command line."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -241,7 +249,8 @@ def pin(threads: int) -> None:
 
 
 def set_threads(threads: int) -> None:
-    """Pins the process and sizes the pools of OpenMP, MKL and OpenBLAS; takes effect before these are loaded."""
+    """Pins the process and sizes the thread pools of OpenMP, MKL and OpenBLAS. Must be called before these are loaded.
+    """
     pin(threads)
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(threads)

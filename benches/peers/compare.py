@@ -29,21 +29,21 @@ PEERS = ("jax", "torch")
 WORKLOADS = ("sgemm", "sgemm_256", "model_step", "vagram_step", "sac_update", "dh_update", "dh_critic_update")
 WORKLOADS += tuple(common.ROLLOUTS)
 BY_DEFAULT = tuple(name for name in WORKLOADS if name not in common.IF_NAMED)
-#: A variant this many times slower than its program's best is not measured again.
+#: A variant that is this many times slower than its program's best is not measured again.
 SLOWER = 1.5
-#: Seconds a variant at the warm-up.
+#: Seconds per variant in the warm-up.
 WARM_UP = 0.5
 
 Measurement = dict[str, Any]
 
 
 def note(message: str) -> None:
-    """Progress, to standard error."""
+    """Prints progress to standard error."""
     print(message, file=sys.stderr, flush=True)
 
 
 def flat(result: Measurement) -> str:
-    """A measurement in a few words."""
+    """Formats a measurement in a few words."""
     return result.get("error") or f"{result['median_ms']:.3f} ms"
 
 
@@ -57,7 +57,7 @@ class Peer:
         self.about = self.ask({"list": True})
 
     def ask(self, request: Measurement) -> Measurement:
-        """One request, one answer."""
+        """Sends one request and returns its answer."""
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(json.dumps(request) + "\n")
         line = self.process.stdout.readline()
@@ -66,7 +66,7 @@ class Peer:
         return json.loads(line)
 
     def time(self, workload: str, variant: str, seconds: float) -> Measurement:
-        """One measurement."""
+        """Makes one measurement."""
         return self.ask({"workload": workload, "variant": variant, "seconds": seconds})
 
     def close(self) -> None:
@@ -77,7 +77,7 @@ class Peer:
 
 
 def json_lines(command: list[str]) -> list[Measurement]:
-    """The JSON objects that a program prints, one a line; raises if it fails."""
+    """Returns the JSON objects that a program prints, one per line; raises an error if it fails."""
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"`{' '.join(command)}` ended with {done.returncode}")
@@ -85,13 +85,13 @@ def json_lines(command: list[str]) -> list[Measurement]:
 
 
 class Ours:
-    """Our bench, a process a measurement."""
+    """Our bench, with one process per measurement."""
 
     def __init__(self, bench: str, threads: int) -> None:
         self.bench, self.threads = bench, threads
 
     def time(self, workload: str, seconds: float) -> Measurement:
-        """One measurement; of several lines (the sizes of `sgemm`) the fastest."""
+        """Makes one measurement; of several lines (the sizes of `sgemm`) the fastest counts."""
         command = [self.bench, "compute", "--json", "--workload", workload]
         command += ["--seconds", str(seconds), "--threads", str(self.threads)]
         try:
@@ -104,13 +104,13 @@ class Ours:
 
 
 def candidates(peer: Peer, workload: str, seconds: float) -> list[str]:
-    """Warms up all variants and names those worth measuring."""
+    """Warms up all variants, and returns those worth measuring."""
     results = {}
     for variant in peer.about["variants"].get(workload, []):
         result = peer.time(workload, variant, seconds)
         note(f"  warm-up {peer.program} {workload} [{variant}]: {flat(result)}")
         if "error" not in result:
-            # The best call: a disturbance must not cost a variant its place.
+            # By the best call, so that a disturbance does not exclude a variant.
             results[variant] = result["min_ms"]
     if workload == "sgemm":
         return list(results)
@@ -121,13 +121,13 @@ def candidates(peer: Peer, workload: str, seconds: float) -> list[str]:
 
 
 def rotated(items: list, by: int) -> list:
-    """Items in turn, another one first in every round."""
+    """Returns the items in turn, with another first item in every round."""
     by %= max(1, len(items))
     return items[by:] + items[:by]
 
 
 def rounds(ours: Ours, peers: list[Peer], args: argparse.Namespace) -> list[dict[str, Measurement]]:
-    """Round by round: measurements by `program/workload/variant`."""
+    """Returns the measurements by `program/workload/variant`, round by round."""
     chosen = {
         (peer.program, workload): candidates(peer, workload, min(WARM_UP, args.seconds))
         for peer in peers
@@ -138,7 +138,7 @@ def rounds(ours: Ours, peers: list[Peer], args: argparse.Namespace) -> list[dict
         note(f"round {number + 1} of {args.rounds}")
         results: dict[str, Measurement] = {}
         for workload in args.workloads:
-            # `sgemm` is a peak and has a size a variant: it settles in less time.
+            # `sgemm` is a peak and has one size per variant, so it settles in less time.
             seconds = args.seconds / 4 if workload == "sgemm" else args.seconds
             programs: list[Ours | Peer] = [ours, *peers]
             for program in rotated(programs, number):
@@ -159,14 +159,16 @@ def rounds(ours: Ours, peers: list[Peer], args: argparse.Namespace) -> list[dict
 
 
 def pooled(all_rounds: list[dict[str, Measurement]]) -> dict[str, float]:
-    """The median over rounds of the rounds' medians, ms, for what succeeded in every round."""
+    """Returns the median over rounds of the rounds' medians, ms, for variants that succeeded in every round."""
     keys = set.intersection(*(set(r) for r in all_rounds))
     keys = {key for key in keys if not any("error" in r[key] for r in all_rounds)}
     return {key: median(r[key]["median_ms"] for r in all_rounds) for key in keys}
 
 
 def peaks(all_rounds: list[dict[str, Measurement]]) -> dict[str, tuple[float, str]]:
-    """Every program's fastest `sgemm`, GFLOP/s, with its variant; numpy's, timed by the torch worker, apart."""
+    """Returns every program's fastest `sgemm`, GFLOP/s, with its variant; numpy, timed by the torch worker, is listed
+    separately.
+    """
     best: dict[str, tuple[float, str]] = {}
     for key, result in ((k, m) for r in all_rounds for k, m in r.items()):
         program, workload, variant = key.split("/", 2)
@@ -178,7 +180,7 @@ def peaks(all_rounds: list[dict[str, Measurement]]) -> dict[str, tuple[float, st
 
 
 def entries(all_rounds: list[dict[str, Measurement]], workloads: list[str]) -> list[Entry]:
-    """The rows of the table."""
+    """Returns the rows of the table."""
     times = pooled(all_rounds)
     peak = max((rate for rate, _ in peaks(all_rounds).values()), default=None)
     rows = []
@@ -203,7 +205,7 @@ def entries(all_rounds: list[dict[str, Measurement]], workloads: list[str]) -> l
 
 
 def rollouts(all_rounds: list[dict[str, Measurement]], rows: list[Entry]) -> list[Rollout]:
-    """The rates of the rollouts, transitions a second."""
+    """Returns the rates of the rollouts, in transitions per second."""
     times, found = pooled(all_rounds), []
     for row in (row for row in rows if row.workload in common.ROLLOUTS):
         starts, horizon = common.ROLLOUTS[row.workload]
@@ -220,7 +222,7 @@ def rollouts(all_rounds: list[dict[str, Measurement]], rows: list[Entry]) -> lis
 
 
 def end_to_end(args: argparse.Namespace) -> list[End]:
-    """Whole runs in turn: ours, and the PyTorch loop in eager mode and compiled."""
+    """Times whole runs in turn: ours, and the PyTorch loop in eager mode and compiled."""
     script = [sys.executable, str(HERE / "torch_mbpo.py"), "--threads", str(args.threads)]
     steps = ["--steps", str(args.steps)] if args.steps else []
     own = [args.bench, "compute", "--json", "--workload", "pendulum_mbpo", "--threads", str(args.threads)]
@@ -240,7 +242,7 @@ def end_to_end(args: argparse.Namespace) -> list[End]:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bench", required=True, help="our bench, built in release")
     parser.add_argument("--rounds", type=int, default=5)

@@ -1,4 +1,4 @@
-"""The data and initial weights of the workloads as numpy arrays, so that every program starts from the same numbers.
+"""The data and initial weights of the workloads as numpy arrays. All programs start from these numbers.
 
 Axis letters: `E` ensemble member, `B` batch row, `N` replay row, `O` observation, `A` action.
 """
@@ -12,7 +12,7 @@ from common import (
     STEPS_AN_EPOCH, TARGET_CRITICS, TARGETS,
 )  # fmt: skip
 
-#: Of all arrays. `check.py` compares in double precision, where no rounding flips the sign of a small gradient.
+#: Type of all arrays. `check.py` compares in double precision, where rounding flips no sign of a small gradient.
 DTYPE: type = np.float32
 
 #: Weights `[E, I, O]` and biases `[E, 1, O]`, layer by layer.
@@ -20,7 +20,7 @@ Layers = tuple[list[np.ndarray], list[np.ndarray]]
 
 
 def generator(name: str) -> np.random.Generator:
-    """A stream of its own for every name."""
+    """Returns a separate random generator for every name."""
     return np.random.default_rng(zlib.crc32(name.encode()))
 
 
@@ -47,7 +47,7 @@ def actor_parameters() -> Layers:
 
 
 def critic_parameters(name: str = "critic", heads: int = 2) -> Layers:
-    """Critics, head by head."""
+    """Returns the critics' parameters, stacked by critic."""
     return stacked_parameters([INPUTS, *AGENT_HIDDEN, 1], heads, name)
 
 
@@ -63,12 +63,12 @@ def replay() -> dict[str, np.ndarray]:
 
 
 def normalizer() -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of the model's inputs, `[O + A]` each."""
+    """Returns mean and standard deviation of the model's inputs, `[O + A]` each."""
     return DTYPE(0.1) * normals("normalizer/mean", INPUTS), 1 + DTYPE(0.1) * np.abs(normals("normalizer/std", INPUTS))
 
 
 def starts(rows: int) -> np.ndarray:
-    """First states of rollouts, a member's at a time, `[E, Q, O]`."""
+    """Returns the starts of rollouts, ordered by member, `[E, Q, O]`."""
     return normals("starts", MEMBERS, rows, OBS)
 
 
@@ -87,9 +87,9 @@ def agent_rows(rows: int) -> dict[str, np.ndarray]:
 
 
 def dh_world(members: int = BLOCKS) -> dict[str, np.ndarray | Layers]:
-    """The model: members, bounds of the log-variance, and the normalisers of states and of (change, reward).
+    """Returns the model: members, bounds of the log-variance, and the normalisers of states and of (change, reward).
 
-    States around Hopper's upright one, some of which end by its rule, and small changes.
+    States are near Hopper's upright one, and some of them terminate by its rule. Changes are small.
     """
     mean, std = np.zeros(OBS, DTYPE), np.ones(OBS, DTYPE)
     mean[0], std[0], std[1] = 1.25, 0.25, 0.25
@@ -111,12 +111,14 @@ def dh_starts(rows: int) -> np.ndarray:
 
 
 def dh_pool() -> np.ndarray:
-    """Normalised states that updates draw their starts from."""
+    """Returns the normalised states from which updates draw their starts."""
     return dh_starts(POOL)
 
 
 def dh_draws(members: int = BLOCKS) -> dict[str, np.ndarray]:
-    """An update's draws: starts, normals of the actions and of the model, each block's member by step, two targets."""
+    """Returns an update's draws: starts, normals of the actions and of the model, each block's member by step, two
+    targets.
+    """
     rng = generator("dh/draws")
     return {
         "obs": dh_starts(ROWS),
@@ -128,11 +130,13 @@ def dh_draws(members: int = BLOCKS) -> dict[str, np.ndarray]:
 
 
 def epoch_rows(bootstrap: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The replay rows `[steps, E, B]` of an epoch: each member's own bootstrap rows `[E, N]`, in one common order."""
+    """Returns the replay rows `[steps, E, B]` of an epoch: each member's own bootstrap rows `[E, N]`, in one common
+    order.
+    """
     order = rng.permutation(REPLAY)[: STEPS_AN_EPOCH * ROWS]
     return bootstrap[:, order].reshape(MEMBERS, STEPS_AN_EPOCH, ROWS).swapaxes(0, 1)
 
 
 def bootstrap_rows(rng: np.random.Generator) -> np.ndarray:
-    """Each member's rows of a training call, drawn with replacement, `[E, N]`."""
+    """Returns each member's rows of a training call, drawn with replacement, `[E, N]`."""
     return rng.integers(0, REPLAY, (MEMBERS, REPLAY))

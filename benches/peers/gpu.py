@@ -34,19 +34,19 @@ from typing import Any, Protocol, TextIO
 import report
 
 HERE = Path(__file__).resolve().parent
-#: Programs, and how much of what is left of the budget each may use if those after it are to have theirs.
+#: Programs, with weights: a program gets its part of the remaining budget, relative to the programs after it.
 PROGRAMS = {"torch": 0.6, "jax": 0.4}
-#: A variant this many times slower than its program's best is not measured again.
+#: A variant that is this many times slower than its program's best is not measured again.
 SLOWER = 1.5
-#: Seconds a variant in the first pass, at most.
+#: Largest number of seconds per variant in the first pass.
 FIRST = 0.3
-#: Share of a program's time after which no first measurement begins.
+#: Share of a program's time after which the first pass starts no measurement.
 FIRST_PASS = 0.75
-#: Workloads of which every variant is measured twice, in a quarter of the time: they settle sooner.
+#: Workloads of which every variant is measured twice, in a quarter of the time, because they settle sooner.
 PARTS = ("sgemm", "launch")
-#: Seconds that a second measurement takes at least, and beside the measuring itself.
+#: Smallest number of seconds of a second measurement, and seconds of overhead of a measurement.
 LEAST, BESIDE = 0.2, 0.15
-#: Times that a program's process is started again after a variant that ended it, and that one way may end it.
+#: Number of times that a program's process is restarted after a variant ended it, and that one way may end it.
 RESTARTS, ENDS = 6, 2
 #: Seconds for a program's start.
 START = 180.0
@@ -56,7 +56,7 @@ Job = tuple[str, str, str]
 
 
 def note(message: str) -> None:
-    """Progress, to standard error."""
+    """Prints progress to standard error."""
     print(message, file=sys.stderr, flush=True)
 
 
@@ -64,21 +64,21 @@ def note(message: str) -> None:
 
 
 class Ended(Exception):
-    """A worker's process ended or did not answer in time."""
+    """A worker's process ended, or did not answer in time."""
 
 
 class Asked(Protocol):
-    """A worker as the passes see it."""
+    """The worker's interface for the passes."""
 
     def ask(self, request: Record, timeout: float) -> Record:
-        """One request, one answer; raises `Ended`."""
+        """Sends one request and returns its answer; raises `Ended`."""
 
     def restart(self) -> None:
-        """A fresh process."""
+        """Starts a new process."""
 
 
 def environment(device: str, cache: Path, threads: int | None) -> dict[str, str]:
-    """A worker's environment: caches that stay, and no more of the GPU's memory than is used."""
+    """Returns a worker's environment: persistent caches, and no more of the GPU's memory than is used."""
     found = dict(os.environ)
     found |= {
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
@@ -97,7 +97,7 @@ def environment(device: str, cache: Path, threads: int | None) -> dict[str, str]
 
 
 class Peer:
-    """A program's worker in a process of its own; what it prints goes to a log."""
+    """A program's worker in its own process; its output goes to a log."""
 
     def __init__(self, program: str, options: list[str], env: dict[str, str], log: Path) -> None:
         self.program, self.env, self.log = program, env, log
@@ -107,7 +107,7 @@ class Peer:
         self.restart()
 
     def restart(self) -> None:
-        """A fresh process; the last one is ended. Raises `Ended` once the worker is closed."""
+        """Starts a new process and ends the last one. Raises `Ended` once the worker is closed."""
         with self.lock:
             self._end()
             if self.closed:
@@ -116,7 +116,7 @@ class Peer:
 
     def _start(self) -> None:
         with self.log.open("a") as log:
-            # A session of its own, so that the processes it starts end with it.
+            # A separate session, so that the processes it starts end with it.
             self.process = subprocess.Popen(
                 self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, bufsize=1,
                 env=self.env, start_new_session=True,
@@ -131,7 +131,7 @@ class Peer:
         lines.put("")
 
     def ask(self, request: Record, timeout: float) -> Record:
-        """One request, one answer; raises `Ended`."""
+        """Sends one request and returns its answer; raises `Ended`."""
         assert self.process and self.process.stdin
         try:
             self.process.stdin.write(json.dumps(request) + "\n")
@@ -145,7 +145,7 @@ class Peer:
         return json.loads(line)
 
     def last_words(self) -> str:
-        """How the process ended: its exit code, and the end of the log."""
+        """Returns how the process ended: its exit code, and the end of the log."""
         try:
             code = self.process.wait(timeout=5) if self.process else None
         except subprocess.TimeoutExpired:
@@ -154,7 +154,7 @@ class Peer:
         return f"exit code {code}; {lines[-1][-300:] if lines else f'it wrote nothing to {self.log}'}"
 
     def close(self) -> None:
-        """Ends the process and those that it started, for good."""
+        """Ends the process and those that it started. It cannot be restarted."""
         with self.lock:
             self.closed = True
             self._end()
@@ -175,28 +175,28 @@ class Peer:
 
 @dataclass
 class Passes:
-    """A program's measurements within its share of the budget, written as they come."""
+    """A program's measurements within its share of the budget. Records are written as they come."""
 
     peer: Asked
     write: Callable[[Record], None]
     seconds: float
-    #: When the share ends, by `clock`.
+    #: End of the share, by `clock`.
     deadline: float
-    #: Seconds that one variant may take at most, its compilation included.
+    #: Largest number of seconds for one variant, its compilation included.
     limit: float
     clock: Callable[[], float] = time.monotonic
     restarts: int = 0
-    #: How often a way, the first words of a variant, ended the process.
+    #: Number of times that a way, the first words of a variant, ended the process.
     ends: Counter[str] = field(default_factory=Counter)
-    #: Of the first pass.
+    #: Results of the first pass.
     results: dict[Job, Record] = field(default_factory=dict)
 
     def left(self) -> float:
-        """Seconds of the share."""
+        """Returns the remaining seconds of the share."""
         return self.deadline - self.clock()
 
     def one(self, job: Job, seconds: float, number: int) -> Record | None:
-        """Measures a job and writes the record; a failure is written too, and gives nothing."""
+        """Measures a job and writes the record. Returns the answer, or `None` after a failure, which is written too."""
         fatal, way = False, job[1].split(",")[0]
         if self.ends[way] >= ENDS:
             self.leave_out([job], f"`{way}` ended the process {ENDS} times")
@@ -212,7 +212,7 @@ class Passes:
         return None if "error" in answer else answer
 
     def restart(self) -> None:
-        """A fresh process for the jobs that are left; raises `Ended` where that is of no use."""
+        """Starts a new process for the remaining jobs; raises `Ended` after too many restarts."""
         self.restarts += 1
         if self.restarts > RESTARTS:
             raise Ended(f"started again {RESTARTS} times, and not once more")
@@ -220,12 +220,12 @@ class Passes:
             self.peer.restart()
 
     def leave_out(self, jobs: list[Job], why: str) -> None:
-        """Writes what is not measured."""
+        """Writes records of jobs that are not measured."""
         for job in jobs:
             self.write(head(job) | {"error": f"left out: {why}"})
 
     def first(self, jobs: list[Job]) -> None:
-        """The first pass; what it has no time for is written as left out."""
+        """Makes the first pass. Jobs for which there is no time are written as left out."""
         last = self.clock() + FIRST_PASS * self.left()
         for number, job in enumerate(jobs):
             if self.clock() >= last:
@@ -234,7 +234,7 @@ class Passes:
                 self.results[job] = answer
 
     def second(self) -> None:
-        """The second pass, the fastest of every workload first, for as long as there is time."""
+        """Makes the second pass, with the fastest variant of every workload first, until the time is used."""
         if self.left() < LEAST + BESIDE:
             return
         chosen = turns(self.results)
@@ -256,18 +256,20 @@ class Passes:
 
 
 def head(job: Job) -> Record:
-    """A record's first fields."""
+    """Returns a record's first fields."""
     return dict(zip(("workload", "variant", "precision"), job))
 
 
 def turns(results: dict[Job, Record]) -> list[Job]:
-    """What is worth a second measurement, in turn: the fastest of every workload and precision, then the next ones."""
+    """Returns the jobs that are worth a second measurement, in order: the fastest of every workload and precision, then
+    the second ones, and so on.
+    """
     groups: dict[tuple[str, str], list[Job]] = {}
     for job in results:
         groups.setdefault((job[0], job[2]), []).append(job)
     ranked = []
     for (workload, _), jobs in groups.items():
-        # The best call: a disturbance must not cost a variant its place.
+        # By the best call, so that a disturbance does not exclude a variant.
         jobs.sort(key=lambda job: results[job]["min_ms"])
         bound = float("inf") if workload in PARTS else SLOWER * results[jobs[0]]["min_ms"]
         ranked += [(place, job) for place, job in enumerate(jobs) if results[job]["min_ms"] <= bound]
@@ -275,18 +277,18 @@ def turns(results: dict[Job, Record]) -> list[Job]:
 
 
 def share(program: str, programs: list[str], left: float) -> float:
-    """Seconds for a program, of what is left for it and those after it."""
+    """Returns the seconds for a program, of those that are left for it and the programs after it."""
     after = programs[programs.index(program) :]
     return left * PROGRAMS[program] / sum(PROGRAMS[name] for name in after)
 
 
 def warm_first(jobs: list[Job], needed: list[Job], done: set[Job]) -> list[Job]:
-    """Jobs in their order, those last that would have to compile first."""
+    """Returns the jobs in their order, except that those that must be compiled first are last."""
     return sorted(jobs, key=lambda job: job in needed and job not in done)
 
 
 def selected(jobs: list[list[str]], args: argparse.Namespace) -> list[Job]:
-    """Jobs of the workloads and precisions that are asked for."""
+    """Returns the jobs of the requested workloads and precisions."""
     found: list[Job] = [(workload, variant, precision) for workload, variant, precision in jobs]
     return [
         job
@@ -296,18 +298,18 @@ def selected(jobs: list[list[str]], args: argparse.Namespace) -> list[Job]:
     ]
 
 
-# The verbs.
+# Commands.
 
 
 class Lines:
-    """A file that gets records, a line each, at once."""
+    """A file of records, one per line, each written immediately."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.file, self.lock = path.open("a"), threading.Lock()
 
     def write(self, record: Record) -> None:
-        """One record, on the disk when this returns."""
+        """Writes one record, which is on the disk when this returns."""
         with self.lock:
             self.file.write(json.dumps(record, ensure_ascii=False) + "\n")
             self.file.flush()
@@ -315,13 +317,13 @@ class Lines:
 
 
 def options(args: argparse.Namespace) -> list[str]:
-    """A worker's command line."""
+    """Returns a worker's command line."""
     found = ["--device", args.device]
     return found + (["--small"] if args.small else []) + (["--threads", str(args.threads)] if args.threads else [])
 
 
 def done_before(cache: Path, program: str) -> set[Job]:
-    """What `warm` compiled into the caches; a line that a kill cut short is left out."""
+    """Returns the jobs that `warm` has compiled into the caches. A line that was cut short by a kill is ignored."""
     path, found = cache / "warmed.jsonl", set()
     for line in path.read_text().splitlines() if path.exists() else []:
         with contextlib.suppress(ValueError, KeyError):
@@ -332,7 +334,7 @@ def done_before(cache: Path, program: str) -> set[Job]:
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Measures one program after the other."""
+    """Measures one program after another."""
     started, card, out = time.monotonic(), Card.of(args.device), Lines(args.out)
     for program in args.programs:
         seconds = share(program, args.programs, args.budget - (time.monotonic() - started))
@@ -340,7 +342,7 @@ def measure(args: argparse.Namespace) -> None:
 
 
 def measure_one(program: str, seconds: float, args: argparse.Namespace, card: "Card", out: Lines) -> None:
-    """Measures a program for so long; what keeps it from going on is a record."""
+    """Measures a program for `seconds`. An error that stops it becomes a record."""
     started = time.monotonic()
     note(f"{program}: {seconds:.0f} s")
     facts: Record = {"program": program, "version": None, "device": card.name, "commit": args.commit}
@@ -417,7 +419,7 @@ def warm(args: argparse.Namespace) -> None:
             peer.close()
 
     def slot(number: int) -> None:
-        # Half of the slots begin with each program; when it has nothing left, they help the other.
+        # Half of the slots begin with each program. A slot that finds no more jobs helps the other program.
         first = args.programs[number % len(args.programs)]
         for program in (first, *(name for name in args.programs if name != first)):
             if time.monotonic() - started >= args.budget or (program in listed and queues[program].empty()):
@@ -448,14 +450,14 @@ def warm(args: argparse.Namespace) -> None:
 
 @dataclass
 class Card:
-    """What the workloads run on."""
+    """The hardware of the workloads."""
 
     name: str
     driver: str | None = None
 
     @classmethod
     def of(cls, device: str) -> "Card":
-        """The first GPU as nvidia-smi names it, or the processor; exits with 2 where there is no GPU."""
+        """Returns the first GPU that nvidia-smi reports, or the CPU; exits with 2 if there is no GPU."""
         if device == "cpu":
             return cls(report.processor())
         command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
@@ -476,7 +478,7 @@ class Card:
 
 
 def gpus() -> int:
-    """How many GPUs the driver's library sees."""
+    """Returns the number of GPUs that the driver's library reports."""
     try:
         driver, count = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
         return count.value if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 else 0
@@ -485,7 +487,7 @@ def gpus() -> int:
 
 
 def names(known: Iterable[str]) -> Callable[[str], list[str]]:
-    """Reads a list of names, separated by commas."""
+    """Parses a list of names, separated by commas."""
     allowed = list(known)
 
     def read(text: str) -> list[str]:
@@ -502,7 +504,7 @@ WORKLOADS = ("sgemm", "launch", "model_step", "vagram_step", "sac_update", "roll
 
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb, what in {"warm": "compile into the caches", "measure": "measure and write records"}.items():
@@ -531,8 +533,8 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
-    """Warms up or measures."""
-    # A polite kill ends the workers too.
+    """Runs the command."""
+    # SIGTERM ends the workers too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     args = parse()
     args.cache.mkdir(parents=True, exist_ok=True)

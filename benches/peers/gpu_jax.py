@@ -15,7 +15,7 @@ import gpu_worker
 
 if __name__ == "__main__":
     ARGUMENTS = gpu_worker.arguments(__doc__)
-    # Named, so that JAX does not fall back to the CPU in silence.
+    # Named explicitly, so that JAX does not silently fall back to the CPU.
     os.environ["JAX_PLATFORMS"] = ARGUMENTS.device
     if ARGUMENTS.threads:
         import common
@@ -51,14 +51,14 @@ from jax_peer import SCAN
 
 LAYOUTS = {"batched": batched, "7 dots": separate}
 CRITICS = {"stacked critics": batched, "separate critics": separate}
-#: On a GPU, JAX's own default is TF32 too.
+#: Precisions of products: JAX's own default on a GPU is TF32 too.
 MATMUL = {"f32": "highest", "tf32": "tensorfloat32", "bf16": "default", NO_PRODUCTS: "highest"}
-#: Steps a pass of unrolled loops; they divide a call's.
+#: Numbers of steps per pass of unrolled loops; they divide a call's number of steps.
 UNROLL, UNROLL_EPOCH = 5, 3
 
 
 def gemm(sizes: Sizes, n: int, precision: str) -> Checked:
-    """Square products, dispatched one after the other."""
+    """Square products, dispatched one after another."""
     steps, kind = sizes.gemm[n], jnp.bfloat16 if precision == "bf16" else jnp.float32
     a, b = (jax.random.normal(key, (n, n), jnp.float32).astype(kind) for key in jax.random.split(jax.random.key(0)))
     product = jax.jit(jnp.matmul)
@@ -78,7 +78,7 @@ def gemm(sizes: Sizes, n: int, precision: str) -> Checked:
 
 
 def launch(sizes: Sizes) -> Checked:
-    """Tiny programs, dispatched one after the other."""
+    """Tiny programs, dispatched one after another."""
     add = jax.jit(lambda x: x + 1, donate_argnums=0)
     held = [jnp.zeros(1)]
 
@@ -100,7 +100,7 @@ def launch(sizes: Sizes) -> Checked:
 
 
 def adam_steps(state: Tree) -> int:
-    """How many steps the first Adam in a state has made."""
+    """Returns the number of steps that the first Adam in a state has made."""
 
     def is_adam(part: Tree) -> bool:
         return isinstance(part, optax.ScaleByAdamState)
@@ -109,7 +109,7 @@ def adam_steps(state: Tree) -> int:
 
 
 def with_check(runner: Runner, workload: str, loss: Callable[[Tree], jax.Array], parameters: Callable) -> Checked:
-    """Gradient steps, checked by a loss; `parameters` are the model's in the runner's state."""
+    """Returns gradient steps that are checked by a loss; `parameters` returns the model's from the runner's state."""
     assert runner.state is not None
     state, value = runner.state, jax.jit(loss)
 
@@ -123,7 +123,7 @@ def with_check(runner: Runner, workload: str, loss: Callable[[Tree], jax.Array],
 
 
 def model_step(build: Callable[[], Runner]) -> Checked:
-    """Gradient steps on one batch, or on rows of the replay, both checked by the loss on the one batch."""
+    """Gradient steps on one batch, or on rows of the replay; both are checked by the loss on the one batch."""
     x, y = map(jnp.array, data.model_batch())
     return with_check(build(), "model_step", lambda p: jax_peer.likelihood_loss(p, x, y), lambda carry: carry[0])
 
@@ -141,7 +141,8 @@ def sac_update(build: Callable[[], Runner]) -> Checked:
 def vagram_step(sizes: Sizes, way: str, layout: Callable, unroll: int = 1) -> Checked:
     """Whole training calls: the value gradients of all replay rows once, then epochs of gathered batches.
 
-    `way` says what is one program: a `step`, an `epoch`, or the `call`. The state is the model's carry and a key.
+    `way` is the part that is one program: a `step`, an `epoch`, or the `call`. The state is the model's carry and a
+    key.
     """
     rows = {name: jnp.array(values) for name, values in data.replay().items()}
     heads = jax_peer.value_heads()
@@ -154,7 +155,7 @@ def vagram_step(sizes: Sizes, way: str, layout: Callable, unroll: int = 1) -> Ch
     def order(key: jax.Array, bootstrap: jax.Array) -> tuple[jax.Array, jax.Array]:
         key, own = jax.random.split(key)
         drawn = jax.random.permutation(own, REPLAY)[: STEPS_AN_EPOCH * ROWS]
-        # [E, N] -> [steps, E, B], as `data.epoch_rows` has it.
+        # [E, N] -> [steps, E, B], as in `data.epoch_rows`.
         return key, bootstrap[:, drawn].reshape(MEMBERS, STEPS_AN_EPOCH, ROWS).swapaxes(0, 1)
 
     def step(carry: Tree, index: jax.Array, rows: Tree, weights: jax.Array) -> Tree:
@@ -178,7 +179,7 @@ def vagram_step(sizes: Sizes, way: str, layout: Callable, unroll: int = 1) -> Ch
         return lax.scan(body, (carry, key), length=sizes.epochs)[0]
 
     def nth(carry: Tree, n: jax.Array, index: jax.Array, rows: Tree, weights: jax.Array) -> tuple[Tree, jax.Array]:
-        # The counter stays on the device: a number from the host would be sent at every step.
+        # The counter stays on the device, because a number from the host would be sent at every step.
         return step(carry, index[n], rows, weights), (n + 1) % STEPS_AN_EPOCH
 
     begin, draw = jax.jit(prepare), jax.jit(order)
@@ -212,7 +213,7 @@ def vagram_step(sizes: Sizes, way: str, layout: Callable, unroll: int = 1) -> Ch
 
 
 def rollout(size: tuple[int, int], layout: Callable, unroll: int) -> Checked:
-    """Rollouts from the same starts, all rows at once."""
+    """Rollouts from fixed starts, all rows together."""
     rows, horizon = size
     starts, world, key = jnp.array(data.starts(quota(rows, None))), jax_rollout.world(layout), jax.random.key(0)
     shape = {"horizon": horizon, "assign": jax_rollout.shuffled, "tile": None, "draw": jax.random.normal}
@@ -230,7 +231,7 @@ def rollout(size: tuple[int, int], layout: Callable, unroll: int) -> Checked:
 
 
 def offers(sizes: Sizes) -> list[tuple[int, Job, Callable[[], Checked]]]:
-    """All jobs with their ranks."""
+    """Returns all jobs with their ranks."""
     found: list[tuple[int, Job, Callable[[], Checked]]] = []
 
     def offer(rank: int, workload: str, variant: str, build: Callable[[], Checked]) -> None:
@@ -245,7 +246,7 @@ def offers(sizes: Sizes) -> list[tuple[int, Job, Callable[[], Checked]]]:
         ("model_step", model_step, jax_peer.model_jit, jax_peer.model_scan, LAYOUTS),
         ("sac_update", sac_update, jax_peer.sac_jit, jax_peer.sac_scan, CRITICS),
     ):
-        # The first layout is likely the faster one.
+        # The first layout is probably the faster one.
         for later, (name, layout) in enumerate(layouts.items()):
             offer(0 + 2 * later, workload, f"scan of {SCAN}, {name}", partial(wrap, partial(scan, layout)))
             offer(1 + 2 * later, workload, f"jit, {name}", partial(wrap, partial(jit, layout)))
@@ -265,13 +266,13 @@ def offers(sizes: Sizes) -> list[tuple[int, Job, Callable[[], Checked]]]:
 
 
 def probe() -> None:
-    """Raises if the device computes nothing any more."""
+    """Raises an error if the device no longer computes anything."""
     if float((jnp.ones(8) + 1).sum()) != 16:
         raise RuntimeError("the device adds wrongly")
 
 
 def version_of(package: str) -> str | None:
-    """An installed package's version."""
+    """Returns an installed package's version."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -279,7 +280,7 @@ def version_of(package: str) -> str | None:
 
 
 def program(args: argparse.Namespace) -> Program:
-    """What JAX offers on the device."""
+    """Returns JAX's jobs on the device."""
     device = jax.devices()[0]
     packages = ("jax", "jaxlib", "jax-cuda13-plugin", "jax-cuda12-plugin", "optax", "numpy")
     about = {name: version for name in packages if (version := version_of(name))}

@@ -46,7 +46,9 @@ from torch_whole import WholeUpdate, parts
 
 @dataclass(frozen=True)
 class Way:
-    """How a step is run: compiled in a mode of torch.compile, or not; as one CUDA graph, or not."""
+    """The way to run a step: with or without a mode of torch.compile, and with or without a CUDA graph of the whole
+    step.
+    """
 
     mode: str | None = None
     graph: bool = False
@@ -63,8 +65,8 @@ WAYS = {
 LAYOUTS = {"baddbmm": "baddbmm", "7 × addmm": "linear"}
 CRITICS = ("batched", "separate")
 
-#: Ranks by way and whether it is the layout that is likely faster: what is tried first, if time is short. Whatever
-#: happens to graphs, there are eager times.
+#: Ranks by way, and by whether the layout is probably faster. They give the order of trials if time is short: even if
+#: all graphs fail, there are eager times.
 RANKS = {
     ("eager", True): 0,
     ("graph, compile", True): 1,
@@ -80,10 +82,10 @@ MATMUL = {"f32": "highest", "tf32": "high", "bf16": "highest", NO_PRODUCTS: "hig
 
 
 class Captured:
-    """A step as one CUDA graph: calling it replays the kernels of one call of `step`, with the same addresses.
+    """A step as one CUDA graph. Calling it replays the kernels of one call of `step`, with fixed addresses.
 
-    The step runs a few times before it is captured, on the stream that it is captured on: what it compiles, loads and
-    allocates once is done then, and its optimisers have their state.
+    Before the capture the step runs a few times, on the stream of the capture. One-time compilations, loads and
+    allocations are then done, and the optimisers have their state.
     """
 
     def __init__(self, step: Callable[[], object], warm_up: int) -> None:
@@ -95,7 +97,7 @@ class Captured:
                 step()
         torch.cuda.current_stream().wait_stream(stream)
         torch.cuda.synchronize()
-        # Blocks of dead cycles would otherwise be freed by a collection in the middle of the capture.
+        # Otherwise a garbage collection in the middle of the capture could free blocks of dead cycles.
         gc.collect()
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph, stream=stream):
@@ -107,32 +109,36 @@ class Captured:
 
 @dataclass(frozen=True)
 class Env:
-    """Where the workloads run, and how large they are."""
+    """The device and the sizes of the workloads."""
 
     device: str
     sizes: Sizes
 
     @property
     def gpu(self) -> bool:
-        """Whether there is a GPU, or this is a rehearsal."""
+        """Whether there is a GPU; without one this is a rehearsal."""
         return self.device == "cuda"
 
     def wait(self) -> None:
-        """Waits until the device has done all that it was given."""
+        """Waits until the device has finished all submitted work."""
         if self.gpu:
             torch.cuda.synchronize()
 
     def home(self) -> torch.device:
-        """As a context: new tensors are made on the device. Only for building, since it slows every call of torch."""
+        """Returns a context in which new tensors are made on the device. Only for building, since it slows every call
+        of torch.
+        """
         return torch.device(self.device)
 
     @property
     def adam(self) -> str:
-        """The form of Adam: its fused kernels, fit for graphs."""
+        """The form of Adam: its fused kernels, in a form that graphs allow."""
         return "capturable" if self.gpu else "fused"
 
     def compiled(self, way: Way, f: Callable, static: list[Tensor]) -> Callable:
-        """The function in the way's mode; `static` are inputs that keep their addresses: no graph copies them."""
+        """Compiles a function in the way's mode. `static` are inputs with constant addresses, which graphs need not
+        copy.
+        """
         if way.mode is None:
             return f
         if way.mode == "reduce-overhead":
@@ -141,17 +147,17 @@ class Env:
         return torch.compile(f, dynamic=False, mode=way.mode if self.gpu else "default")
 
     def graphed(self, way: Way, step: Callable[[], object], warm_up: int = 3) -> Callable[[], object]:
-        """The step as a graph, if the way says so."""
+        """Returns the step as a graph, if the way has one."""
         return Captured(step, warm_up) if way.graph and self.gpu else step
 
     def repeated(self, way: Way, step: Callable[[], object], steps: int) -> Callable[[], None]:
-        """A call of several steps and one wait."""
+        """Returns a call of several steps and one wait."""
         marked = way.mode == "reduce-overhead" and self.gpu
 
         def call() -> None:
             for _ in range(steps):
                 if marked:
-                    # What the last step's graphs returned is of no more use.
+                    # The outputs of the last step's graphs are no longer used.
                     torch.compiler.cudagraph_mark_step_begin()
                 step()
             self.wait()
@@ -163,7 +169,7 @@ class Env:
 
 
 def gemm(env: Env, n: int, precision: str) -> Checked:
-    """Square products, one after the other."""
+    """Square products, one after another."""
     steps, kind = env.sizes.gemm[n], torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.randn(n, n, device=env.device).to(kind) for _ in range(2))
     out = torch.empty_like(a)
@@ -177,12 +183,12 @@ def gemm(env: Env, n: int, precision: str) -> Checked:
 
 
 def counted(adam: torch.optim.Adam) -> Callable[[], int]:
-    """How many steps an optimiser has made."""
+    """Returns the number of steps that an optimiser has made."""
     return lambda: int(next((state["step"] for state in adam.state.values()), 0))
 
 
 def valued(loss: Callable[[], Tensor]) -> Callable[[], float]:
-    """A loss as a number."""
+    """Returns a loss as a number."""
 
     def value() -> float:
         with torch.no_grad():
@@ -214,7 +220,8 @@ def model_step(env: Env, way: Way, form: str) -> Checked:
 def vagram_step(env: Env, way: Way, form: str) -> Checked:
     """Whole training calls: the value gradients of all replay rows once, then epochs of gathered batches.
 
-    Rows are drawn on the device. The graphs are two: of the value gradients and the bootstrap, and of an epoch.
+    Rows are drawn on the device. There are two graphs: one of the value gradients and the bootstrap, one of an
+    epoch.
     """
     with env.home():
         model = Ensemble(data.ensemble_parameters(TARGETS), form, gaussian=False)
@@ -240,7 +247,7 @@ def vagram_step(env: Env, way: Way, form: str) -> Checked:
 
     def epoch() -> None:
         order = torch.randperm(REPLAY, device=bootstrap.device)[: STEPS_AN_EPOCH * ROWS]
-        # [E, N] -> [steps, E, B], as `data.epoch_rows` has it.
+        # [E, N] -> [steps, E, B], as in `data.epoch_rows`.
         for index in bootstrap[:, order].view(MEMBERS, STEPS_AN_EPOCH, ROWS).transpose(0, 1).contiguous():
             if way.mode == "reduce-overhead" and env.gpu:
                 torch.compiler.cudagraph_mark_step_begin()
@@ -264,7 +271,7 @@ def vagram_step(env: Env, way: Way, form: str) -> Checked:
 
 
 def sac_losses(env: Env, way: Way, form: str) -> Checked:
-    """Updates on one batch, with the losses as functions of their own."""
+    """Updates on one batch, with each loss as a separate function."""
     with env.home():
         agent = Sac(data.actor_parameters(), data.critic_parameters(), form, env.adam)
         batch, *noises = torch_peer.agent_batch()
@@ -278,7 +285,7 @@ def sac_losses(env: Env, way: Way, form: str) -> Checked:
 
 
 def sac_whole(env: Env, way: Way, form: str) -> Checked:
-    """Updates on one batch, each one compiled function that writes over its state."""
+    """Updates on one batch, each one compiled function that overwrites its state."""
     with env.home():
         agent = WholeUpdate(Sac(data.actor_parameters(), data.critic_parameters(), form), compiled=False)
         batch, *noises = torch_peer.agent_batch()
@@ -291,10 +298,10 @@ def sac_whole(env: Env, way: Way, form: str) -> Checked:
 
 
 def rollout(env: Env, workload: str, way: Way, form: str) -> Checked:
-    """Rollouts from the same starts, all rows at once.
+    """Rollouts from fixed starts, all rows together.
 
-    Compiled steps draw their normals and write their transitions themselves. Those of `reduce-overhead` return them to
-    be copied, since its graphs may write over no input but parameters.
+    Compiled steps draw their normals and write their transitions themselves. Steps in the mode `reduce-overhead`
+    return them to be copied, because its graphs may overwrite no inputs except parameters.
     """
     rows, horizon = size = env.sizes.rollouts[workload]
     with env.home():
@@ -337,7 +344,7 @@ def rollout(env: Env, workload: str, way: Way, form: str) -> Checked:
 
 
 def launch(env: Env, way: Way, replays: bool) -> Checked:
-    """Tiny kernels one after the other; `replays` are graphs of one kernel each."""
+    """Tiny kernels, one after another; `replays` are graphs of one kernel each."""
     launches = env.sizes.launches
     x = torch.zeros(1, device=env.device)
 
@@ -364,7 +371,7 @@ def launch(env: Env, way: Way, replays: bool) -> Checked:
 
 
 def offers(env: Env) -> list[tuple[int, Job, Callable[[], Checked]]]:
-    """All jobs with their ranks."""
+    """Returns all jobs with their ranks."""
     found: list[tuple[int, Job, Callable[[], Checked]]] = []
 
     def offer(rank: int, workload: str, variant: str, precision: str, build: Callable[[], Checked]) -> None:
@@ -406,24 +413,24 @@ def offers(env: Env) -> list[tuple[int, Job, Callable[[], Checked]]]:
 
 
 def probe(env: Env) -> None:
-    """Raises if the device computes nothing any more, or a capture was left open."""
+    """Raises an error if the device no longer computes anything, or if a capture was left open."""
     if env.gpu and torch.cuda.is_current_stream_capturing():
         raise RuntimeError("a capture was left open")
-    # The draw fails where a capture that failed has not given the generator back.
+    # The draw fails if a failed capture has not released the generator.
     torch.rand(1, device=env.device).item()
     if (torch.ones(8, device=env.device) + 1).sum().item() != 16:
         raise RuntimeError("the device adds wrongly")
 
 
 def release(env: Env) -> None:
-    """Gives unused memory back."""
+    """Frees unused memory."""
     gc.collect()
     if env.gpu:
         torch.cuda.empty_cache()
 
 
 def program(args: argparse.Namespace) -> Program:
-    """What PyTorch offers on the device."""
+    """Returns PyTorch's jobs on the device."""
     if args.device == "cuda" and not torch.cuda.is_available():
         raise RuntimeError(
             f"torch {torch.__version__} sees no GPU (built for CUDA {torch.version.cuda}): "
@@ -445,7 +452,7 @@ def program(args: argparse.Namespace) -> Program:
         torch.__version__,
         about,
         ranked(offers(env)),
-        # What `compile` alone needs, `graph, compile` has compiled.
+        # `graph, compile` has already compiled everything that `compile` needs.
         lambda job: any(name in job[1] for name in ("graph, compile", "reduce-overhead", "max-autotune")),
         lambda precision: torch.set_float32_matmul_precision(MATMUL[precision]),
         partial(probe, env),

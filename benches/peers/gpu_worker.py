@@ -1,17 +1,17 @@
-"""What `gpu_torch.py` and `gpu_jax.py` share: sizes, checks, and answers to `gpu.py`, one JSON object a line.
+"""Parts shared by `gpu_torch.py` and `gpu_jax.py`: sizes, checks, and answers to `gpu.py`, one JSON object per line.
 
 Only the standard library is imported here, since a worker sets up its environment before torch or jax are loaded.
 
 | request | answer |
 |---|---|
-| `{"list": true}` | the program, what it runs on, its jobs `[workload, variant, precision]`, the most promising first |
-| `{"job": [..], "warm": true}` | seconds that it took to build and run the job once |
+| `{"list": true}` | the program, its hardware, its jobs `[workload, variant, precision]`, the most promising first |
+| `{"job": [..], "warm": true}` | seconds to build and run the job once |
 | `{"job": [..], "seconds": 1.0}` | its times |
-| `{"drop": [..]}` | nothing: the job's memory is given back |
+| `{"drop": [..]}` | nothing: the job's memory is freed |
 
-A list has under `warm` the jobs that compile, and under `slow` those that take minutes to. A job is built on first use
-and kept. What goes wrong becomes `error`, with `fatal` where the process is of no use after it, as after an illegal
-access on the device.
+A list contains under `warm` the jobs that compile, and under `slow` those whose compilation takes minutes. A job is
+built on first use and kept. A failure becomes `error`, with `fatal` if the process cannot be used after it, as after
+an illegal access on the device.
 """
 
 import argparse
@@ -27,17 +27,17 @@ from typing import Any
 import common
 from common import EPOCHS, Runner, measure, rollout_flops
 
-#: Steps between two waits for the device.
+#: Number of steps between two waits for the device.
 STEPS = 20
 #: Precisions of the products of single-precision workloads.
 PRECISIONS = ("f32", "tf32")
-#: In the name of variants that take minutes to compile.
+#: Part of the name of variants that take minutes to compile.
 SLOW = "max-autotune"
-#: Of workloads without products.
+#: Precision of workloads without products.
 NO_PRODUCTS = "none"
-#: A product's relative error against double precision, at most.
+#: Largest relative error of a product against double precision.
 ERRORS = {"f32": 2e-5, "tf32": 5e-3, "bf16": 5e-2}
-#: Columns of a product that are compared with double precision.
+#: Number of columns of a product that are compared with double precision.
 COLUMNS = 64
 
 Job = tuple[str, str, str]
@@ -45,15 +45,15 @@ Job = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large the workloads are."""
+    """The sizes of the workloads."""
 
-    #: Products a wait by n.
+    #: Number of products per wait, by n.
     gemm: dict[int, int]
     #: Starts and horizon by workload.
     rollouts: dict[str, tuple[int, int]]
-    #: Epochs of a training call of `vagram_step`.
+    #: Number of epochs of a training call of `vagram_step`.
     epochs: int
-    #: Kernels of a call of `launch`.
+    #: Number of kernels of a call of `launch`.
     launches: int
 
 
@@ -63,7 +63,7 @@ FULL = Sizes(
     epochs=EPOCHS,
     launches=1000,
 )
-#: For a rehearsal on the CPU: the same programs, whose times mean nothing.
+#: Sizes for a rehearsal on the CPU. The programs are unchanged, but the times have no meaning.
 SMALL = Sizes(
     gemm={64: 20, 128: 20, 256: 5},
     rollouts={"rollout_100k_5": (700, 5), "rollout_10k_5": (70, 5)},
@@ -74,19 +74,19 @@ SMALL = Sizes(
 
 @dataclass
 class Checked(Runner):
-    """A variant with a check: it makes one call more, raises `Wrong`, and gives numbers for the record."""
+    """A variant with a check, which makes one further call, raises `Wrong`, or returns numbers for the record."""
 
     check: Callable[[], dict[str, Any]] = dict
-    #: Transitions of an iteration.
+    #: Number of transitions of an iteration.
     transitions: int | None = None
 
 
 class Wrong(Exception):
-    """A variant ran and did not do its work."""
+    """A variant ran but did not do its work."""
 
 
 def trains(runner: Runner, count: Callable[[], int], loss: Callable[[], float], first: float) -> dict[str, Any]:
-    """Whether a call takes as many steps as it says, and the loss is below what it was before the first."""
+    """Checks that a call takes the stated number of steps, and that the loss is lower than before the first step."""
     before = count()
     runner.call()
     steps, after = count() - before, loss()
@@ -98,22 +98,24 @@ def trains(runner: Runner, count: Callable[[], int], loss: Callable[[], float], 
 
 
 def updates(runner: Runner, count: Callable[[], int], log_temperature: Callable[[], float]) -> dict[str, Any]:
-    """Whether a call makes as many updates as it says, and they move the temperature by a sensible amount."""
+    """Checks that a call makes the stated number of updates, and that they move the temperature by a plausible amount.
+    """
     before, was = count(), log_temperature()
     runner.call()
     made, moved = count() - before, abs(log_temperature() - was)
     if made != runner.steps:
         raise Wrong(f"a call made {made} updates instead of {runner.steps}: its time means nothing")
-    # Adam moves it by at most about its learning rate an update.
+    # Adam moves it by about its learning rate per update, at most.
     if not 0 < moved <= 2 * common.AGENT_LR * made:
         raise Wrong(f"{made} updates moved the temperature's logarithm by {moved}: they do not do their work")
     return {}
 
 
 def follows(sums: Callable[[], list[tuple[float, float]]], runner: Runner) -> dict[str, Any]:
-    """Whether each step of a rollout starts from the rows that the step before ended at, by the rows' sums.
+    """Checks that each step of a rollout starts from the rows at which the step before ended, by the sums of the rows.
 
-    `sums` gives the sum over all rows of the states that a step started from and of those that the one before ended at.
+    `sums` returns for each step the sum of all states that it started from, and of those at which the step before
+    ended.
     """
     runner.call()
     for step, (start, end) in enumerate(sums()):
@@ -123,7 +125,7 @@ def follows(sums: Callable[[], list[tuple[float, float]]], runner: Runner) -> di
 
 
 def precise(precision: str, error: float) -> dict[str, Any]:
-    """Whether a product's relative error is what the precision allows; the record has it."""
+    """Checks that a product's relative error is within that of the precision, and returns it for the record."""
     if not error <= ERRORS[precision]:
         raise Wrong(f"a product in {precision} has a relative error of {error:.1e}, more than {ERRORS[precision]}")
     return {"relative_error": error}
@@ -131,22 +133,22 @@ def precise(precision: str, error: float) -> dict[str, Any]:
 
 @dataclass
 class Program:
-    """What a program offers; jobs by rank, the most promising first."""
+    """A program's jobs, ordered by rank, the most promising first."""
 
     name: str
     version: str
     about: dict[str, Any]
     jobs: dict[Job, Callable[[], Checked]]
-    #: Whether a job leaves something in the caches that no other leaves there.
+    #: Whether a job adds something to the caches that no other job adds.
     compiles: Callable[[Job], bool]
     set_precision: Callable[[str], None]
-    #: Raises where the device is of no use any more.
+    #: Raises an error if the device can no longer be used.
     probe: Callable[[], None]
     release: Callable[[], object]
     built: dict[Job, tuple[Checked, float, dict[str, Any]]] = field(default_factory=dict)
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One request's answer."""
+        """Answers one request."""
         if request.get("list"):
             about = {"program": self.name, "version": self.version, "about": self.about}
             warm = [job for job in self.jobs if self.compiles(job)]
@@ -157,7 +159,7 @@ class Program:
             return {}
         job = job_of(request["job"])
         try:
-            # A program compiles for the precision in force, so it is that of the job at every call.
+            # A program is compiled for the current precision, so the job's precision is set at every call.
             self.set_precision(job[2])
             if request.get("warm"):
                 started = time.perf_counter()
@@ -165,7 +167,7 @@ class Program:
                 self.release()
                 return {"seconds": time.perf_counter() - started}
             return self.time(job, float(request["seconds"]))
-        except Exception as error:  # a variant that a library refuses must not end the others
+        except Exception as error:  # an error of a library in one variant must not end the others
             self.built.pop(job, None)
             answer = {"error": f"{type(error).__name__}: {flat(error)}"}
             try:
@@ -176,7 +178,7 @@ class Program:
             return answer
 
     def time(self, job: Job, seconds: float) -> dict[str, Any]:
-        """Measures a job; the first time it is built, run twice and checked."""
+        """Measures a job. At its first time it is built, run twice and checked."""
         if job not in self.built:
             started = time.perf_counter()
             runner = self.jobs[job]()
@@ -186,7 +188,7 @@ class Program:
             self.built[job] = runner, time.perf_counter() - started, notes
         runner, build, notes = self.built[job]
         result = measure(runner, seconds)
-        # The rate of `sgemm` is a peak, so it is the best call's; every other rate is the median's.
+        # The rate of `sgemm` is a peak, so the best call is used; every other rate is that of the median.
         basis = result["min_ms" if job[0] == "sgemm" else "median_ms"]
         answer = result | {"steps_per_sync": runner.steps, "gflops": runner.flops and runner.flops / basis / 1e6}
         if runner.transitions:
@@ -194,35 +196,35 @@ class Program:
         return answer | notes | {"build_s": build}
 
     def serve(self, answers: Any) -> None:
-        """Answers requests, one JSON object a line, until the input ends."""
+        """Answers requests, one JSON object per line, until the input ends."""
         for line in sys.stdin:
             answers.write(json.dumps(self.answer(json.loads(line))) + "\n")
 
 
 def job_of(parts: list[str]) -> Job:
-    """A job as JSON has it."""
+    """Converts a job from JSON."""
     workload, variant, precision = parts
     return workload, variant, precision
 
 
 def flat(error: Exception) -> str:
-    """An error's message in one line, cut to a length that a table can bear."""
+    """Returns an error's message as one line, short enough for a table."""
     text = " ".join(str(error).split())
     return text if len(text) <= 500 else text[:300] + " … " + text[-200:]
 
 
 def ranked(offers: list[tuple[int, Job, Callable[[], Checked]]]) -> dict[Job, Callable[[], Checked]]:
-    """Jobs by rank; within a rank in the order that they are offered in."""
+    """Returns jobs by rank; jobs of equal rank stay in the order of the offers."""
     return {job: build for _, job, build in sorted(offers, key=lambda offer: offer[0])}
 
 
 def rollout_numbers(size: tuple[int, int]) -> dict[str, Any]:
-    """Operations and transitions of a rollout."""
+    """Returns operations and transitions of a rollout."""
     return {"flops": rollout_flops(*size), "transitions": size[0] * size[1]}
 
 
 def arguments(description: str | None) -> argparse.Namespace:
-    """A worker's command line."""
+    """Parses a worker's command line."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--small", action="store_true")
@@ -231,8 +233,8 @@ def arguments(description: str | None) -> argparse.Namespace:
 
 
 def main(name: str, args: argparse.Namespace, offer: Callable[[argparse.Namespace], Program]) -> None:
-    """Serves a program. Where it cannot be had, every answer is the reason."""
-    # Libraries may print: only answers may reach the pipe.
+    """Serves a program. If the program is unavailable, every answer contains the reason."""
+    # Libraries may print, but only answers may be written to the pipe.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     try:

@@ -2,16 +2,16 @@
 
 | symbol | shape | meaning |
 |---|---|---|
-| s | `[B, O]` | normalised states; s_0 comes from imagined ones |
+| s | `[B, O]` | normalised states; s_0 is taken from imagined states |
 | m_k | `[B]` | 1 while a row is alive at step k, else 0 |
 | r_k, l_k | `[B]` | reward, log-probability of the action |
-| members | `[H, E]` | the member that moves each block of `B / E` rows, a permutation a step |
+| members | `[H, E]` | the member that predicts each block of `B / E` rows, one permutation per step |
 
     J = Σ_{k<H} γ^k m_k (r_k - α l_k) - γ^H m_H α l_H
     y = J + α l_0 + γ^H m_H clip(min of two targets at (s_H, a_H))
     critics: Σ_n mean (Q_n(s_0, a_0) - y)²;   actor: -mean (J + γ^H m_H mean_n Q_n(s_H, a_H)) with the updated critics
 
-Q = centre + half the width × network, of bounds that follow the quantiles of r_k - α l_k over all steps and rows.
+Q = centre + half the width × network, where the bounds follow the quantiles of r_k - α l_k over all steps and rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ from common import (
 )  # fmt: skip
 from jax_nets import Tree, batched, outputs, perceptron, separate
 
-#: Updates in one compiled loop, and dispatched before a wait.
+#: Number of updates in one compiled loop, and of updates that are dispatched before a wait.
 SCAN = 10
 NORMS = (None, LAYER_NORM_EPS, LAYER_NORM_EPS)
 
@@ -42,14 +42,14 @@ silu, softplus = jax.nn.silu, jax.nn.softplus
 
 
 def by_member(net: Tree, x: jax.Array, members: jax.Array, norms: Sequence[float | None] = ()) -> jax.Array:
-    """`[B, I] -> [B, C]`: block j of the rows through the member `members[j]`."""
+    """`[B, I] -> [B, C]`: passes block j of the rows through the member `members[j]`."""
     rows = x.reshape(len(members), -1, x.shape[-1])
     out = outputs(net, rows[jnp.argsort(members)], silu, norms)
     return out[members].reshape(x.shape[0], -1)
 
 
 def hopper_ends(obs: jax.Array) -> jax.Array:
-    """Hopper's rule, raw states `[B, O] -> [B]`."""
+    """Hopper's termination rule, raw states `[B, O] -> [B]`."""
     healthy = (obs[:, 0] > 0.7) & (jnp.abs(obs[:, 1]) < 0.2) & (jnp.abs(obs[:, 1:]) < 100.0).all(-1)
     return ~healthy
 
@@ -57,7 +57,9 @@ def hopper_ends(obs: jax.Array) -> jax.Array:
 def gaussian_step(
     world: Tree, obs: jax.Array, action: jax.Array, noise: jax.Array, members: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Reward, next state and whether it ends: a sampled change, and the reward's mean, last of the channels."""
+    """Returns reward, next state and termination: a sampled change, and the mean of the reward, which is the last
+    channel.
+    """
     out = by_member(world["net"], jnp.concatenate([obs, action], -1), members)
     mean, logvar = jnp.split(out, 2, -1)
     logvar = world["max_logvar"] - softplus(world["max_logvar"] - logvar)
@@ -73,7 +75,7 @@ def gaussian_step(
 
 
 def sample(actor: Tree, obs: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Action `[B, A]` and its log-probability `[B]`."""
+    """Returns the action `[B, A]` and its log-probability `[B]`."""
     mean, raw = jnp.split(perceptron(actor, obs, silu), 2, -1)
     std = softplus(raw) + 1e-5
     u = mean + std * noise
@@ -83,18 +85,20 @@ def sample(actor: Tree, obs: jax.Array, noise: jax.Array) -> tuple[jax.Array, ja
 
 
 def values(critics: Tree, obs: jax.Array, action: jax.Array, bounds: jax.Array, norms: Sequence = NORMS) -> jax.Array:
-    """`[N, B]`."""
+    """Returns the values of all critics, `[N, B]`."""
     net = outputs(critics, jnp.concatenate([obs, action], -1), silu, norms)[..., 0]
     return (bounds[0] + bounds[1]) / 2 + (bounds[1] - bounds[0]) / 2 * net
 
 
 def stacked(critics: Tree) -> Tree:
-    """Either layout as one stack."""
+    """Returns either layout as one stack."""
     return critics if isinstance(critics[0], tuple) else jax.tree.map(lambda *nets: jnp.stack(nets), *critics)
 
 
 def quantiles(x: jax.Array) -> jax.Array:
-    """Both quantiles of all numbers with linear interpolation: a few from either end, instead of a sort of all."""
+    """Returns both quantiles of all numbers, with linear interpolation. Takes a few numbers from either end instead of
+    sorting all.
+    """
     x = x.reshape(-1)
     found = []
     for q, sign in zip(QUANTILES, (-1, 1)):
@@ -112,7 +116,7 @@ def quantiles(x: jax.Array) -> jax.Array:
 
 
 def state(layout: Callable) -> Tree:
-    """Networks and optimisers, no buffer in two places; the targets are one stack in either layout."""
+    """Returns networks and optimisers, with no buffer used twice. The targets are one stack in either layout."""
     actor = separate(data.stacked_parameters([OBS, 256, 256, 2 * ACT], 1, "dh/actor"))[0]
     critics = data.stacked_parameters([OBS + ACT, 256, 256, 1], CRITICS, "dh/critics")
     critic, log_temperature = layout(critics), jnp.array(np.log(data.DTYPE(0.1)))
@@ -127,7 +131,7 @@ def state(layout: Callable) -> Tree:
 
 
 def world(layout: Callable, members: int = BLOCKS) -> Tree:
-    """The model's parameters."""
+    """Returns the model's parameters."""
     parts = data.dh_world(members)
     return {"net": layout(parts["net"])} | {name: jnp.array(part) for name, part in parts.items() if name != "net"}
 
@@ -140,7 +144,7 @@ def update(
     step: Callable = gaussian_step,
     norms: Sequence[float | None] = NORMS,
 ) -> tuple[Tree, Tree]:
-    """One update, or the critics' part of it; what it saw."""
+    """Makes one update, or the critics' part of it, and returns its numbers for checks."""
     critic, actor, log_temperature = state["critic"], state["actor"], state["log_temperature"]
     adam_critic, adam_actor, adam_temperature = state["adam"]
     alpha, horizon, acts = jnp.exp(log_temperature), len(draws["members"]), draws["noise_action"].shape[-1]
@@ -214,7 +218,7 @@ def dispatched(critic_only: bool, members: Callable, critics: Callable) -> Runne
 
 
 def drawn(key: jax.Array, pool: jax.Array) -> Tree:
-    """An update's draws."""
+    """Returns the draws of one update."""
     keys = jax.random.split(key, 5)
     orders = jax.vmap(lambda key: jax.random.permutation(key, BLOCKS))(jax.random.split(keys[3], HORIZON))
     return {
@@ -227,7 +231,7 @@ def drawn(key: jax.Array, pool: jax.Array) -> Tree:
 
 
 def scanned(critic_only: bool, members: Callable, critics: Callable) -> Runner:
-    """Updates in a compiled loop, each with draws of its own."""
+    """Updates in a compiled loop, each with its own draws."""
 
     @partial(jax.jit, donate_argnums=0)
     def many(state: Tree, model: Tree, key: jax.Array, pool: jax.Array) -> Tree:
@@ -247,7 +251,7 @@ def scanned(critic_only: bool, members: Callable, critics: Callable) -> Runner:
 
 
 def variants(critic_only: bool) -> dict[str, Callable[[], Runner]]:
-    """Ways by layouts of members and critics."""
+    """Returns all variants: ways by layouts of members and critics."""
     return {
         f"{way}, {'batched' if members is batched else f'{BLOCKS} dots'}, {name} critics": partial(
             build, critic_only, members, critics

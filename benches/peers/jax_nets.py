@@ -1,4 +1,4 @@
-"""JAX's perceptrons, one or several at once, in either layout."""
+"""JAX's perceptrons, one or several together, in either layout."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,18 +12,18 @@ import data
 Tree = Any
 
 
-#: Of a perceptron's layer norms, for every linear layer the epsilon of the one before it, or none.
+#: Layer norms of a perceptron: for every linear layer the epsilon of the layer norm before it, or none.
 Norms = Sequence[float | None]
 
 
 def layer_norm(x: jax.Array, eps: float) -> jax.Array:
-    """Mean 0 and variance 1 of every row, without weights."""
+    """Normalises every row to mean 0 and variance 1, without weights."""
     x = x - x.mean(-1, keepdims=True)
     return x * lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + eps)
 
 
 def perceptron(layers: Tree, x: jax.Array, activation: Callable = jax.nn.relu, norms: Norms = ()) -> jax.Array:
-    """Weights and biases layer by layer: `[.., I, O]` and `[.., O]`, batched where there are leading axes."""
+    """Applies weights and biases layer by layer: `[.., I, O]` and `[.., O]`, batched if there are leading axes."""
     for n, (weight, bias) in enumerate(layers):
         if norms and norms[n] is not None:
             x = layer_norm(x, norms[n])
@@ -33,19 +33,19 @@ def perceptron(layers: Tree, x: jax.Array, activation: Callable = jax.nn.relu, n
 
 
 def batched(layers: data.Layers) -> Tree:
-    """All members in one stack, a list of layers."""
+    """Returns all members as one stack, a list of layers."""
     return [(jnp.array(w), jnp.array(b)) for w, b in zip(*layers)]
 
 
 def separate(layers: data.Layers) -> Tree:
-    """A list of layers for every member."""
+    """Returns a list of layers for every member."""
     weights, biases = layers
     members = range(len(weights[0]))
     return [[(jnp.array(w[e]), jnp.array(b[e])) for w, b in zip(weights, biases)] for e in members]
 
 
 def outputs(net: Tree, x: jax.Array, activation: Callable, norms: Norms = ()) -> jax.Array:
-    """`[E, B, I]`, or `[B, I]` for all, through either layout -> `[E, B, C]`."""
+    """Passes `[E, B, I]`, or `[B, I]` for all members, through either layout: `-> [E, B, C]`."""
     if isinstance(net[0], tuple):
         return perceptron(net, x, activation, norms)
     own = x if x.ndim == 3 else [x] * len(net)

@@ -40,9 +40,9 @@ from common import (
 )  # fmt: skip
 from jax_nets import Tree, batched, outputs, perceptron, separate
 
-#: Steps in one compiled loop, where a call is not a whole training call.
+#: Number of steps in one compiled loop, if a call is not a whole training call.
 SCAN = 20
-#: Rows of the replay that scanned SAC updates sample from.
+#: Number of rows of the replay that scanned SAC updates sample from.
 AGENT_REPLAY = 100_000
 
 model_adam = optax.chain(optax.add_decayed_weights(WEIGHT_DECAY), optax.adam(MODEL_LR))
@@ -53,19 +53,19 @@ agent_adam = optax.adam(AGENT_LR)
 
 
 def model_parameters(layers: data.Layers, layout: Callable, gaussian: bool = True) -> Tree:
-    """The ensemble, with log-variance bounds if it has a Gaussian head."""
+    """Returns the ensemble's parameters, with log-variance bounds if it has a Gaussian head."""
     parameters = {"net": layout(layers)}
     if gaussian:
         channels = layers[0][-1].shape[-1] // 2
         low, high = LOGVAR_BOUNDS
         bounds = {"min_logvar": low, "max_logvar": high}
-        # From numpy, for a type that the first step does not change: a new type is a new compilation.
+        # Converted from numpy, so that the first step does not change the type: another type would be compiled again.
         parameters |= {name: jnp.array(np.full(channels, value, data.DTYPE)) for name, value in bounds.items()}
     return parameters
 
 
 def likelihood_loss(parameters: Tree, x: jax.Array, y: jax.Array) -> jax.Array:
-    """Gaussian likelihood: mean over rows and channels, sum over members, and the pull on the bounds."""
+    """Gaussian likelihood: mean over rows and channels, sum over members, plus the penalty on the bounds."""
     mean, logvar = jnp.split(outputs(parameters["net"], x, jax.nn.silu), 2, -1)
     low, high, softplus = parameters["min_logvar"], parameters["max_logvar"], jax.nn.softplus
     logvar = high - softplus(high - logvar)
@@ -82,7 +82,7 @@ def weighted_loss(parameters: Tree, x: jax.Array, y: jax.Array, w: jax.Array) ->
 
 
 def model_update(loss: Callable, carry: Tree, *batch: jax.Array) -> tuple[Tree, jax.Array]:
-    """One gradient step; carry is (parameters, Adam's state)."""
+    """Makes one gradient step; the carry is (parameters, Adam's state)."""
     parameters, state = carry
     value, gradient = jax.value_and_grad(loss)(parameters, *batch)
     step, state = model_adam.update(gradient, state, parameters)
@@ -90,7 +90,7 @@ def model_update(loss: Callable, carry: Tree, *batch: jax.Array) -> tuple[Tree, 
 
 
 def fresh(parameters: Tree) -> Tree:
-    """The carry of a first step."""
+    """Returns the carry of a first step."""
     return parameters, model_adam.init(parameters)
 
 
@@ -98,7 +98,7 @@ def fresh(parameters: Tree) -> Tree:
 
 
 def sample(actor: Tree, obs: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Action `[B, A]` and its log-probability `[B, 1]`."""
+    """Returns the action `[B, A]` and its log-probability `[B, 1]`."""
     mean, log_std = jnp.split(perceptron(actor, obs), 2, -1)
     log_std = jnp.clip(log_std, -20, 2)
     u = mean + jnp.exp(log_std) * noise
@@ -108,12 +108,12 @@ def sample(actor: Tree, obs: jax.Array, noise: jax.Array) -> tuple[jax.Array, ja
 
 
 def action_values(critic: Tree, obs: jax.Array, action: jax.Array) -> jax.Array:
-    """`[heads, B, 1]`."""
+    """Returns the values of all critics, `[heads, B, 1]`."""
     return outputs(critic, jnp.concatenate([obs, action], -1), jax.nn.relu)
 
 
 def agent_state(layout: Callable) -> Tree:
-    """Networks and their optimisers, no buffer in two places."""
+    """Returns networks and optimisers, with no buffer used twice."""
     actor = [(jnp.array(w[0]), jnp.array(b[0])) for w, b in zip(*data.actor_parameters())]
     critic, target = layout(data.critic_parameters()), layout(data.critic_parameters())
     log_temperature = jnp.zeros(())
@@ -122,7 +122,7 @@ def agent_state(layout: Callable) -> Tree:
 
 
 def sac_update(state: Tree, batch: Tree, noise_next: jax.Array, noise: jax.Array) -> tuple[Tree, Tree]:
-    """One update; the losses of critic, actor and temperature before it."""
+    """Makes one update. Returns the losses of critic, actor and temperature before it."""
     critic, actor, log_temperature = state["critic"], state["actor"], state["log_temperature"]
     adam_critic, adam_actor, adam_temperature = state["adam"]
     alpha = jnp.exp(log_temperature)
@@ -158,7 +158,7 @@ def sac_update(state: Tree, batch: Tree, noise_next: jax.Array, noise: jax.Array
 
 
 def value_weights(critics: Tree, actor: Tree, states: jax.Array) -> jax.Array:
-    """Mean over heads of the squared gradient of Q_n(s, tanh mu(s)), the action held fixed, `[N, O] -> [N, O]`."""
+    """Mean over critics of the squared gradient of Q_n(s, tanh mu(s)) at a fixed action, `[N, O] -> [N, O]`."""
     action = jnp.tanh(jnp.split(perceptron(actor, states), 2, -1)[0])
 
     def gradient(head: Tree) -> jax.Array:
@@ -168,7 +168,7 @@ def value_weights(critics: Tree, actor: Tree, states: jax.Array) -> jax.Array:
 
 
 def value_heads() -> tuple[Tree, Tree]:
-    """Two critics and two targets, and the actor."""
+    """Returns two critics and two targets, and the actor."""
     critics = [head for name in ("critic", "target") for head in separate(data.critic_parameters(name))]
     return critics, separate(data.actor_parameters())[0]
 
@@ -184,7 +184,7 @@ def gemm(n: int) -> Runner:
 
 
 def repeated(step: Callable[[Tree], Tree], state: Tree, steps: int, calls: int = 1) -> Runner:
-    """A call is `calls` dispatches of `step`, then a wait; the state is carried on."""
+    """Returns a call that dispatches `step` `calls` times and then waits; the state is passed from step to step."""
     held = [state]
 
     def call() -> None:
@@ -229,7 +229,7 @@ def sac_jit(layout: Callable) -> Runner:
 
 
 def sac_scan(layout: Callable, unroll: int = 1) -> Runner:
-    """Updates in a compiled loop, each on rows gathered from a replay, with noise of its own."""
+    """Updates in a compiled loop, each on rows gathered from a replay and with its own noise."""
     replay = jax.tree.map(jnp.array, data.agent_rows(AGENT_REPLAY))
 
     @partial(jax.jit, donate_argnums=0)
@@ -280,7 +280,7 @@ def vagram_call(layout: Callable, scan: bool) -> Runner:
 
 
 def variants() -> Variants:
-    """All variants by workload."""
+    """Returns all variants by workload."""
     layouts = {"7 dots": separate, "batched": batched}
     critics = {"separate critics": separate, "stacked critics": batched}
     return {

@@ -1,7 +1,7 @@
-"""JAX's imagined rollouts: a compiled loop over steps, rows in the order of their members.
+"""JAX's imagined rollouts: a compiled loop over steps, with rows ordered by member.
 
-Every step shuffles the rows, so that each gets a member afresh, and keeps its transitions in that order: they need no
-way back. Rows are `[E, Q, ·]`: the first axis says which member takes them.
+Every step shuffles the rows, so that each row gets a new member. Transitions are kept in that order and need not be
+sorted back. Rows are `[E, Q, ·]`, where the first axis is the member that predicts them.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from jax_nets import Tree, outputs, perceptron, separate
 
 
 def world(layout: Callable) -> Tree:
-    """All that a rollout imagines with."""
+    """Returns all inputs of a rollout."""
     mean, std = data.normalizer()
     low, high = (np.full(TARGETS, bound, data.DTYPE) for bound in LOGVAR_BOUNDS)
     parts = {"mean": mean, "std": std, "min_logvar": low, "max_logvar": high}
@@ -28,7 +28,7 @@ def world(layout: Callable) -> Tree:
 
 
 def imagine(world: Tree, obs: jax.Array, noise: jax.Array) -> Tree:
-    """One step of rows `[E, Q, O]` with normals `[E, Q, A + O + 1]`, the action's first."""
+    """Makes one step of rows `[E, Q, O]` with normals `[E, Q, A + O + 1]`, of which the action's are first."""
     mean, raw = jnp.split(perceptron(world["actor"], obs), 2, -1)
     low, high = LOG_STD_BOUNDS
     log_std = low + 0.5 * (high - low) * (jnp.tanh(raw) + 1)
@@ -53,26 +53,27 @@ def normals(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return pairs[:count].reshape(shape)
 
 
-#: Every order of the members, `[E!, E]`.
+#: All orders of the members, `[E!, E]`.
 ORDERS = np.array(list(permutations(range(MEMBERS))), np.int32)
 
 
 def shuffled(key: jax.Array, rows: jax.Array) -> jax.Array:
-    """`[E, Q, O]` with the members of every column in a random order: each row's member is uniform and new.
+    """Returns `[E, Q, O]` with the members of every column in a random order: each row's member is uniform and drawn
+    anew.
 
-    Columns are independent. A permutation of all rows costs a sort, which the CPU does on one core.
+    Columns are independent. A permutation of all rows would need a sort, which the CPU does on one core.
     """
     orders = jnp.array(ORDERS)[jax.random.randint(key, rows.shape[1:2], 0, len(ORDERS))]
     return jnp.take_along_axis(rows, orders.T[..., None], 0)
 
 
 def fixed(_: jax.Array, rows: jax.Array) -> jax.Array:
-    """Every row keeps its member."""
+    """Returns the rows unchanged, so that every row keeps its member."""
     return rows
 
 
 def in_tiles(world: Tree, obs: jax.Array, noise: jax.Array, tile: int) -> Tree:
-    """`imagine` for one tile of every member's rows after the other."""
+    """Applies `imagine` to one tile of every member's rows after another."""
 
     def split(rows: jax.Array) -> jax.Array:
         return rows.reshape(MEMBERS, -1, tile, rows.shape[-1]).swapaxes(0, 1)
@@ -92,7 +93,7 @@ def roll(
     draw: Callable = normals,
     unroll: int = 1,
 ) -> Tree:
-    """All transitions, `[H, E, Q, ·]`, with normals by `draw`."""
+    """Returns all transitions, `[H, E, Q, ·]`, with normals from `draw`."""
     step = partial(in_tiles, tile=tile) if tile else imagine
 
     def body(obs: jax.Array, key: jax.Array) -> tuple[jax.Array, Tree]:
@@ -113,7 +114,7 @@ def rollout(workload: str, layout: Callable, assign: Callable, tile: int | None)
 
 
 def variants(workload: str, layouts: dict[str, Callable]) -> dict[str, Callable[[], Runner]]:
-    """All variants of a rollout."""
+    """Returns all variants of a rollout."""
     ways = {
         "scan": (shuffled, None),
         f"scan, tiles of {TILE}": (shuffled, TILE),

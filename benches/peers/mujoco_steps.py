@@ -30,7 +30,7 @@ SEED = 0
 
 
 def play(env: gymnasium.Env, actions: np.ndarray) -> tuple[float, int]:
-    """All rewards together, and how many episodes were begun."""
+    """Returns the sum of all rewards, and the number of episodes that were begun."""
     env.reset(seed=SEED)
     total, episodes = 0.0, 1
     for action in actions:
@@ -43,7 +43,7 @@ def play(env: gymnasium.Env, actions: np.ndarray) -> tuple[float, int]:
 
 
 def gymnasiums(env: gymnasium.Env, actions: np.ndarray) -> dict:
-    """One measurement of Gymnasium, in this process."""
+    """Makes one measurement of Gymnasium, in this process."""
     play(env, actions[: len(actions) // 10])
     start = time.perf_counter()
     total, episodes = play(env, actions)
@@ -51,15 +51,15 @@ def gymnasiums(env: gymnasium.Env, actions: np.ndarray) -> dict:
 
 
 def ours(process: subprocess.Popen) -> dict:
-    """One measurement of our program, which waits for a line before each."""
+    """Makes one measurement of our program, which waits for a line before each measurement."""
     process.stdin.write("\n")
     process.stdin.flush()
     return json.loads(process.stdout.readline())
 
 
 def measured(program: str, name: str, steps: int, rounds: int, folder: Path) -> dict:
-    """Both programs on one task."""
-    # The checker looks at the first step only; without it Gymnasium has one wrapper less to go through.
+    """Measures both programs on one task."""
+    # The checker only examines the first step; without it Gymnasium has one wrapper less.
     env = gymnasium.make(name, disable_env_checker=True)
     space = env.action_space
     actions = np.random.default_rng(SEED).uniform(space.low, space.high, (steps, *space.shape)).astype(np.float32)
@@ -93,7 +93,7 @@ def measured(program: str, name: str, steps: int, rounds: int, folder: Path) -> 
 
 
 def main() -> None:
-    """The command line."""
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps-program", required=True, help="the example `steps` of foresee-env")
     parser.add_argument("--rounds", type=int, default=61)

@@ -1,4 +1,4 @@
-"""What `compare.py` prints: the machine and versions, and the results as Markdown tables."""
+"""The report of `compare.py`: the machine and versions, and the results as Markdown tables."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass
 class Entry:
-    """One workload: times in ms, ratios as (median, least, greatest) of peer time / our time."""
+    """One workload: times in ms, and ratios of peer time to our time as (median, minimum, maximum)."""
 
     workload: str
     ours_ms: float | None
@@ -22,7 +22,7 @@ class Entry:
 
 @dataclass
 class Rollout:
-    """Transitions a second by program: with members drawn afresh each step, and with fixed ones."""
+    """Transitions per second by program: with members drawn anew at each step, and with fixed members."""
 
     workload: str
     drawn: dict[str, float]
@@ -39,7 +39,7 @@ class End:
     mean_return: list[float] = field(default_factory=list)
 
     def add(self, result: dict[str, Any]) -> None:
-        """One more run."""
+        """Adds one run."""
         self.ms_a_step.append(result["median_ms"])
         for values, key in ((self.peak_rss_mb, "peak_rss_mb"), (self.mean_return, "mean_return")):
             if result.get(key) is not None:
@@ -47,7 +47,7 @@ class End:
 
 
 def processor() -> str:
-    """The processor's name."""
+    """Returns the processor's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -57,7 +57,7 @@ def processor() -> str:
 
 
 def commit() -> str:
-    """The commit of the working tree, with `+` if it was changed since."""
+    """Returns the commit of the working tree, with `+` if it was changed since."""
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *words]
@@ -71,7 +71,7 @@ def commit() -> str:
 
 
 def environment(workers: dict[str, dict[str, Any]], threads: int) -> dict[str, Any]:
-    """What the numbers were measured on."""
+    """Returns a description of the machine and the versions."""
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
@@ -83,13 +83,13 @@ def environment(workers: dict[str, dict[str, Any]], threads: int) -> dict[str, A
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table, numbers to the right."""
+    """Returns a Markdown table with right-aligned numbers."""
     rule = ["---"] + ["---:"] * (len(header) - 1)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
 
 
 def peer_time(entry: Entry, program: str) -> str:
-    """`6.08 (jit, 7 dots)`."""
+    """Formats a peer's time: `6.08 (jit, 7 dots)`."""
     if program not in entry.peers:
         return "–"
     ms, variant = entry.peers[program]
@@ -97,17 +97,17 @@ def peer_time(entry: Entry, program: str) -> str:
 
 
 def ratio(values: tuple[float, float, float] | None) -> str:
-    """`1.30 [1.25–1.36]`."""
+    """Formats a ratio: `1.30 [1.25–1.36]`."""
     return "–" if values is None else f"{values[0]:.2f} [{values[1]:.2f}–{values[2]:.2f}]"
 
 
 def number(value: float | None, form: str) -> str:
-    """A number that may be missing."""
+    """Formats a number that may be missing."""
     return "–" if value is None else format(value, form)
 
 
 def end_rows(ends: list[End]) -> list[list[str]]:
-    """Medians over runs; the ratio to ours run by run."""
+    """Returns the rows of whole runs: medians over runs, and ratios to ours run by run."""
     ours = ends[0].ms_a_step
     rows = []
     for end in ends:
@@ -134,7 +134,7 @@ def markdown(
     peaks: dict[str, tuple[float, str]],
     ends: list[End],
 ) -> str:
-    """The whole report."""
+    """Returns the whole report."""
     versions = ", ".join(f"{program} {version}" for program, version in about["versions"].items())
     head = f"{about['processor']}, {about['cores']} cores, {about['threads']} threads; commit {about['commit']}; "
     parts = [f"{head}{versions}, python {about['python']}; {rounds} rounds. Ratios are the peer's time over ours."]

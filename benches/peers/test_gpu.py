@@ -22,33 +22,33 @@ Answer = Callable[[dict, float], dict]
 
 
 class FakePeer:
-    """A worker on a clock of its own; `answer` says what a job gives, and may raise `gpu.Ended`."""
+    """A worker with its own clock. `answer` returns the answer to a job, and may raise `gpu.Ended`."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer, self.now, self.restarts, self.asked = answer, 0.0, 0, []
 
     def ask(self, request: dict, timeout: float) -> dict:
-        """One request, one answer."""
+        """Records a request and returns its answer."""
         self.asked.append(request)
         return {} if "drop" in request else self.answer(request, timeout)
 
     def restart(self) -> None:
-        """Counts."""
+        """Counts the restarts."""
         self.restarts += 1
 
     def clock(self) -> float:
-        """Seconds so far."""
+        """Returns the seconds so far."""
         return self.now
 
 
 def passes(peer: FakePeer, deadline: float = 100.0, seconds: float = 2.0) -> tuple[gpu.Passes, list[dict]]:
-    """A program's passes, and the records that they write."""
+    """Returns a program's passes, and the list of records that they write."""
     records: list[dict] = []
     return gpu.Passes(peer, records.append, seconds, deadline, limit=60.0, clock=peer.clock), records
 
 
 def times(peer_of: list[FakePeer], least: dict[str, float], takes: float = 1.0) -> Answer:
-    """Answers by variant: a failure where it is NaN, an ended process where it is infinite."""
+    """Returns a function that answers by variant: a NaN is answered with an error, infinity ends the process."""
 
     def answer(request: dict, _: float) -> dict:
         peer_of[0].now += takes
@@ -61,14 +61,14 @@ def times(peer_of: list[FakePeer], least: dict[str, float], takes: float = 1.0) 
 
 
 def fake(least: dict[str, float], takes: float = 1.0) -> FakePeer:
-    """A worker with such times."""
+    """Returns a worker whose variants have the given times."""
     peers: list[FakePeer] = []
     peers.append(FakePeer(times(peers, least, takes)))
     return peers[0]
 
 
 class Selection(unittest.TestCase):
-    """What is measured, and when."""
+    """The choice and the order of measurements."""
 
     def test_the_second_pass_has_the_fast_ones_and_the_fastest_of_each_workload_first(self) -> None:
         results = {
@@ -115,7 +115,7 @@ class Selection(unittest.TestCase):
 
 
 class Budget(unittest.TestCase):
-    """The passes within a program's share."""
+    """The passes within a program's share of the budget."""
 
     def test_failures_are_records_and_end_nothing(self) -> None:
         peer = fake({"bad": math.nan, "good": 1.0})
@@ -210,7 +210,7 @@ class Workers(unittest.TestCase):
     """Answers of a worker, and its checks."""
 
     def program(self, jobs: dict, probe: Callable[[], None] = lambda: None) -> Program:
-        """A program with such jobs."""
+        """Returns a program with the given jobs."""
         return Program("p", "1", {}, jobs, lambda _: True, lambda _: None, probe, lambda: None)
 
     def test_a_record_has_times_rates_and_notes(self) -> None:
@@ -262,7 +262,7 @@ class Workers(unittest.TestCase):
 
 
 def quiet(words: list[str]) -> tuple[int, str]:
-    """The exit code of the command, and what it wrote to standard error."""
+    """Runs the command, and returns its exit code and its output to standard error."""
     text = io.StringIO()
     with contextlib.redirect_stderr(text), mock.patch.object(sys, "argv", ["gpu.py", *words]):
         try:
@@ -282,12 +282,12 @@ class Command(unittest.TestCase):
         self.out = self.folder / "out.jsonl"
 
     def words(self, verb: str, *more: str) -> list[str]:
-        """A command line."""
+        """Returns a command line."""
         out = ["--out", str(self.out)] if verb == "measure" else []
         return [verb, "--cache", str(self.folder / "cache"), *out, *more]
 
     def records(self) -> list[dict]:
-        """What was written."""
+        """Returns the records that were written."""
         return [json.loads(line) for line in self.out.read_text().splitlines()]
 
     def test_without_a_gpu_the_message_says_what_to_do(self) -> None:
@@ -315,7 +315,7 @@ class Command(unittest.TestCase):
             self.assertIn(f"No module named 'no_{record['program']}_here'", record["error"])
 
     def measured(self, program: str) -> list[dict]:
-        """Records of a short run of two workloads."""
+        """Returns the records of a short run of two workloads."""
         words = ("--device", "cpu", "--small", "--threads", "1", "--programs", program, "--budget", "120")
         more = ("--workloads", "sgemm,launch", "--precisions", "f32", "--seconds", "0.02", "--commit", "abc")
         code, text = quiet(self.words("measure", *words, *more))
@@ -323,7 +323,7 @@ class Command(unittest.TestCase):
         return self.records()
 
     def check(self, program: str) -> None:
-        """Formats of all records."""
+        """Checks the formats of all records of one program."""
         about, *records = self.measured(program)
         self.assertEqual(set(about), {"program", "about"})
         self.assertLessEqual({"card", "driver", "python", program}, set(about["about"]))
@@ -348,7 +348,7 @@ class Command(unittest.TestCase):
 
 @unittest.skipUnless(find_spec("torch"), "torch is not installed")
 class Graphs(unittest.TestCase):
-    """The capture by hand, on a device that only takes notes."""
+    """The manual capture of a graph, on a mock device that records the calls."""
 
     def test_a_step_is_warmed_up_captured_once_and_replayed(self) -> None:
         import gpu_torch

@@ -1,8 +1,8 @@
 """PyTorch's update of the agent that learns through the model (DHMBPO). The symbols and equations are in `jax_dh.py`.
 
-Networks are lists of layers `(weight, bias)`: `batched`, `[E, I, O]` and `[E, 1, O]`, one product a layer for all; or
-`separate`, one list of `[I, O]` and `[1, O]` a network. The arithmetic is written once, on such lists, and run eagerly,
-with its losses compiled, or as one compiled graph.
+Networks are lists of layers `(weight, bias)` in one of two forms: `batched`, `[E, I, O]` and `[E, 1, O]`, with one
+product per layer for all networks; or `separate`, a list of `[I, O]` and `[1, O]` per network. The arithmetic is
+written once, on such lists. It runs eagerly, with its losses compiled, or as one compiled graph.
 """
 
 import math
@@ -34,23 +34,23 @@ Norms = Sequence[float | None]
 
 
 def stacked(layers: data.Layers) -> Net:
-    """All networks in one stack."""
+    """Returns all networks as one stack."""
     return [(torch.tensor(w), torch.tensor(b)) for w, b in zip(*layers)]
 
 
 def separate(layers: data.Layers) -> list[Net]:
-    """A list of layers for every network."""
+    """Returns a list of layers for every network."""
     count = range(len(layers[0][0]))
     return [[(torch.tensor(w[e]), torch.tensor(b[e])) for w, b in zip(*layers)] for e in count]
 
 
 def flat(nets: Any) -> list[Tensor]:
-    """All tensors of either form, in a fixed order."""
+    """Returns all tensors of either form, in a fixed order."""
     return [nets] if isinstance(nets, Tensor) else [tensor for part in nets for tensor in flat(part)]
 
 
 def like(nets: Any, tensors: list[Tensor]) -> Any:
-    """Tensors in the order of `flat`, in the form of `nets`."""
+    """Returns tensors in the order of `flat`, in the form of `nets`."""
     rest = iter(tensors)
 
     def build(part: Any) -> Any:
@@ -60,7 +60,7 @@ def like(nets: Any, tensors: list[Tensor]) -> Any:
 
 
 def perceptron(net: Net, x: Tensor, norms: Norms = ()) -> Tensor:
-    """`[B, I]` through one network, or `[E, B, I]` through a stack."""
+    """Passes `[B, I]` through one network, or `[E, B, I]` through a stack."""
     for n, (weight, bias) in enumerate(net):
         eps = norms[n] if norms else None
         if eps is not None:
@@ -71,7 +71,7 @@ def perceptron(net: Net, x: Tensor, norms: Norms = ()) -> Tensor:
 
 
 def outputs(nets: Nets, x: Tensor, norms: Norms = ()) -> Tensor:
-    """`[E, B, I]`, or `[B, I]` for all, through either form -> `[E, B, C]`."""
+    """Passes `[E, B, I]`, or `[B, I]` for all networks, through either form: `-> [E, B, C]`."""
     if isinstance(nets[0], tuple):
         rows = x if x.dim() == 3 else x.expand(nets[0][0].shape[0], -1, -1)
         return perceptron(nets, rows, norms)
@@ -80,7 +80,7 @@ def outputs(nets: Nets, x: Tensor, norms: Norms = ()) -> Tensor:
 
 
 def chosen(nets: Nets, numbers: Tensor) -> Nets:
-    """Some of the networks, in either form."""
+    """Returns some of the networks, in either form."""
     if isinstance(nets[0], tuple):
         return [(weight[numbers], bias[numbers]) for weight, bias in nets]
     return [nets[n] for n in numbers.tolist()]
@@ -90,20 +90,22 @@ def chosen(nets: Nets, numbers: Tensor) -> Nets:
 
 
 def by_member(nets: Nets, x: Tensor, members: Tensor, norms: Norms = ()) -> Tensor:
-    """`[B, I] -> [B, C]`: block j of the rows through the member `members[j]`."""
+    """`[B, I] -> [B, C]`: passes block j of the rows through the member `members[j]`."""
     rows = x.view(members.shape[0], -1, x.shape[-1])
     return outputs(nets, rows[torch.argsort(members)], norms)[members].reshape(x.shape[0], -1)
 
 
 def hopper_ends(obs: Tensor) -> Tensor:
-    """Hopper's rule, raw states `[B, O] -> [B]`."""
+    """Hopper's termination rule, raw states `[B, O] -> [B]`."""
     return ~((obs[:, 0] > 0.7) & (obs[:, 1].abs() < 0.2) & (obs[:, 1:].abs() < 100.0).all(-1))
 
 
 def gaussian_step(
     world: dict[str, Any], obs: Tensor, action: Tensor, noise: Tensor, members: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Reward, next state and whether it ends: a sampled change, and the reward's mean, last of the channels."""
+    """Returns reward, next state and termination: a sampled change, and the mean of the reward, which is the last
+    channel.
+    """
     mean, logvar = by_member(world["net"], torch.cat([obs, action], -1), members).chunk(2, -1)
     mean, reward = mean[:, :-1], mean[:, -1]
     low, high, std, centre = (world[name] for name in ("min_logvar", "max_logvar", "target_std", "target_mean"))
@@ -115,7 +117,7 @@ def gaussian_step(
 
 
 def world(form: Callable, members: int = BLOCKS) -> dict[str, Any]:
-    """The model's parameters."""
+    """Returns the model's parameters."""
     parts = data.dh_world(members)
     return {"net": form(parts["net"])} | {name: torch.tensor(part) for name, part in parts.items() if name != "net"}
 
@@ -124,7 +126,7 @@ def world(form: Callable, members: int = BLOCKS) -> dict[str, Any]:
 
 
 def sample(actor: Net, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Action `[B, A]` and its log-probability `[B]`."""
+    """Returns the action `[B, A]` and its log-probability `[B]`."""
     mean, raw = perceptron(actor, obs).chunk(2, -1)
     std = F.softplus(raw) + 1e-5
     u = mean + std * noise
@@ -134,13 +136,13 @@ def sample(actor: Net, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def values(critics: Nets, obs: Tensor, action: Tensor, bounds: Tensor, norms: Norms = NORMS) -> Tensor:
-    """`[N, B]`."""
+    """Returns the values of all critics, `[N, B]`."""
     net = outputs(critics, torch.cat([obs, action], -1), norms)[..., 0]
     return (bounds[0] + bounds[1]) / 2 + (bounds[1] - bounds[0]) / 2 * net
 
 
 class Losses:
-    """What an update differentiates, with the model's step and the layer norms of the critics."""
+    """The losses of an update, with the model's step and the layer norms of the critics."""
 
     def __init__(self, step: Callable = gaussian_step, norms: Norms = NORMS) -> None:
         self.step, self.norms = step, norms
@@ -148,7 +150,9 @@ class Losses:
     def rollout(
         self, actor: Net, world: Any, draws: Draws, alpha: Tensor
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """J, s_H and a_H, which gradients flow through; a_0, rewards, log-probabilities and γ^H m_H, which none do."""
+        """Returns J, s_H and a_H, which have gradients; and a_0, rewards, log-probabilities and γ^H m_H, which have
+        none.
+        """
         obs, horizon = draws["obs"], draws["members"].shape[0]
         alive, total = torch.ones_like(obs[:, 0]), torch.zeros_like(obs[:, 0])
         rewards, log_probs, actions = [], [], []
@@ -166,7 +170,7 @@ class Losses:
         return (total - tail * alpha * log_prob, obs, action), seen
 
     def bounds(self, bounds: Tensor, rewards: Tensor, log_probs: Tensor, alpha: Tensor) -> Tensor:
-        """The bounds, moved towards the quantiles."""
+        """Returns the bounds, moved towards the quantiles."""
         q = torch.tensor(QUANTILES, dtype=rewards.dtype)
         new = torch.quantile((rewards - alpha * log_probs).reshape(-1), q) / (1 - LONG_DISCOUNT)
         return bounds + BOUNDS_RATE * (new - bounds)
@@ -174,7 +178,7 @@ class Losses:
     def targets(
         self, pair: Nets, ends: tuple[Tensor, ...], seen: tuple[Tensor, ...], bounds: Tensor, alpha: Tensor
     ) -> Tensor:
-        """y, with the two targets that count."""
+        """Returns y, computed with the two chosen targets."""
         total, obs, action = ends
         _, _, log_probs, tail = seen
         least = values(pair, obs, action, bounds, self.norms).min(0).values
@@ -185,7 +189,7 @@ class Losses:
         return (values(critics, obs, action, bounds, self.norms) - y).square().mean(1).sum()
 
     def ahead(self, critics: Nets, obs: Tensor, action: Tensor, tail: Tensor, bounds: Tensor) -> Tensor:
-        """The part of the actor's loss beyond the horizon."""
+        """Returns the part of the actor's loss beyond the horizon."""
         return -(tail * values(critics, obs, action, bounds, self.norms).mean(0)).mean()
 
 
@@ -210,7 +214,7 @@ class Agent:
             tensor.requires_grad_()
         self.adams = {name: adam(part, AGENT_LR) for name, part in self.parts.items()}
         self.online, self.targets = self.parts["critic"], flat(targets)
-        #: The same memory, out of autograd's sight: the actor's loss asks for no gradient of the critics.
+        #: The critics' memory without autograd, because the actor's loss needs no gradient of the critics.
         self.plain_critics = like(critics, [tensor.detach() for tensor in self.online])
         self.plain_actor = like(actor, [tensor.detach() for tensor in self.parts["actor"]])
         compile_if = partial(torch.compile, dynamic=False) if compiled else lambda f: f
@@ -220,21 +224,21 @@ class Agent:
     def _critic(
         self, critics: Nets, pair: Nets, draws: Draws, ends: tuple, seen: tuple, bounds: Tensor, alpha: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The critics' loss, the moved bounds and y."""
+        """Returns the critics' loss, the moved bounds and y."""
         with torch.no_grad():
             bounds = self.losses.bounds(bounds, seen[1], seen[2], alpha)
             y = self.losses.targets(pair, ends, seen, bounds, alpha)
         return self.losses.critic(critics, draws["obs"], seen[0], y, bounds), bounds, y
 
     def step(self, name: str, loss: Tensor) -> None:
-        """One step of a part's optimiser."""
+        """Takes one step of a part's optimiser."""
         part = self.parts[name]
         for tensor, gradient in zip(part, torch.autograd.grad(loss, part)):
             tensor.grad = gradient
         self.adams[name].step()
 
     def update(self, world: Any, draws: Draws, critic_only: bool = False) -> dict[str, Tensor]:
-        """One update, or the critics' part of it; what it saw."""
+        """Makes one update, or the critics' part of it, and returns its numbers for checks."""
         alpha = self.log_temperature.detach().exp()
         if critic_only:
             with torch.no_grad():
@@ -266,7 +270,7 @@ class Agent:
 def adam_step(
     tensors: list[Tensor], gradients: Sequence[Tensor], moments: tuple[list[Tensor], list[Tensor]], t: Tensor
 ) -> tuple[list[Tensor], tuple[list[Tensor], list[Tensor]]]:
-    """One step without decay; `t` counts from 1."""
+    """Takes one step of Adam without decay; `t` counts from 1."""
     first = [torch.lerp(m, g, 0.1) for m, g in zip(moments[0], gradients)]
     second = [0.999 * m + 0.001 * g * g for m, g in zip(moments[1], gradients)]
     c1, c2 = 1 - 0.9**t, 1 - 0.999**t
@@ -275,7 +279,7 @@ def adam_step(
 
 
 class Whole:
-    """An agent whose update is one function of its state: torch.compile sees all of it at once."""
+    """An agent whose update is one function of its state, so that torch.compile sees all of it."""
 
     def __init__(self, agent: Agent, compiled: bool) -> None:
         self.losses = agent.losses
@@ -290,12 +294,12 @@ class Whole:
         self.function = torch.compile(self._update, dynamic=False) if compiled else self._update
 
     def state(self) -> tuple:
-        """All that an update changes."""
+        """Returns all tensors that an update changes."""
         return self.actor, self.critics, self.target, self.log_temperature, self.bounds, self.moments, self.t
 
     @torch.no_grad()
     def update(self, world: Any, draws: Draws, critic_only: bool = False) -> dict[str, Tensor]:
-        """One update, or the critics' part of it; what it saw."""
+        """Makes one update, or the critics' part of it, and returns its numbers for checks."""
         state, found = self.function(self.state(), chosen(self.target, draws["pair"]), world, draws, critic_only)
         self.actor, self.critics, self.target, self.log_temperature, self.bounds, self.moments, self.t = state
         return found
@@ -338,7 +342,7 @@ class Whole:
 
 
 def agent(form: Callable, compiled: bool = False) -> Agent:
-    """A new agent."""
+    """Returns a new agent."""
     actor = separate(data.stacked_parameters([OBS, 256, 256, 2 * ACT], 1, "dh/actor"))[0]
     critics = data.stacked_parameters([OBS + ACT, 256, 256, 1], CRITICS, "dh/critics")
     bounds = torch.tensor(np.array([-2.0, 3.0], data.DTYPE))
@@ -346,7 +350,7 @@ def agent(form: Callable, compiled: bool = False) -> Agent:
 
 
 def given_draws() -> Draws:
-    """Draws that every update takes."""
+    """Returns fixed draws, which every update uses."""
     return {name: torch.tensor(part) for name, part in data.dh_draws().items()}
 
 
@@ -357,13 +361,13 @@ def by_autograd(critic_only: bool, compiled: bool, members: Callable, critics: C
 
 
 def as_one_graph(critic_only: bool, members: Callable, critics: Callable) -> Runner:
-    """The same, each update one compiled graph."""
+    """Updates with one batch and its draws, each update one compiled graph."""
     own, model, draws = Whole(agent(critics), compiled=True), world(members), given_draws()
     return Runner(lambda: own.update(model, draws, critic_only), state=lambda: own)
 
 
 def variants(critic_only: bool) -> dict[str, Callable[[], Runner]]:
-    """Ways by forms of members and critics."""
+    """Returns all variants: ways by forms of members and critics."""
     ways = {
         "eager": partial(by_autograd, critic_only, False),
         "compile": partial(by_autograd, critic_only, True),

@@ -28,7 +28,7 @@ EPOCHS = 30
 HOLDOUT = 0.2
 ELITES = 5
 STARTS_PER_STEP = 400
-#: Bounds the memory of a rollout; divides the starts of a training call.
+#: Limits the memory of a rollout; must divide the number of starts of a training call.
 STARTS_AT_ONCE = 10_000
 REAL_RATIO = 0.05
 INITIAL_TEMPERATURE = 0.1
@@ -64,18 +64,18 @@ class Replay:
         self.size = self.at = 0
 
     def add(self, rows: Tensor) -> None:
-        """Appends rows; the oldest give way."""
+        """Appends rows, over the oldest ones if the ring is full."""
         index = (self.at + torch.arange(len(rows))) % len(self.rows)
         self.rows[index] = rows
         self.at = (self.at + len(rows)) % len(self.rows)
         self.size = min(self.size + len(rows), len(self.rows))
 
     def sample(self, rows: int) -> Tensor:
-        """Rows drawn with replacement."""
+        """Returns rows drawn with replacement."""
         return self.rows[torch.randint(self.size, (rows,))]
 
     def columns(self, rows: Tensor) -> dict[str, Tensor]:
-        """Rows by name."""
+        """Splits rows into columns by name."""
         return dict(zip(self.widths, rows.split(list(self.widths.values()), -1)))
 
 
@@ -87,13 +87,13 @@ class Model:
         self.net = Ensemble(data.stacked_parameters(sizes, common.MEMBERS, "pendulum model", gain=0.5))
         self.adam = model_adam(self.net)
         self.loss = self.net.likelihood_loss
-        # Compiled for whole batches; an epoch's short last batch is left to eager mode.
+        # Compiled for whole batches; the short last batch of an epoch runs in eager mode.
         self.whole_batch_loss = torch.compile(self.loss, dynamic=False) if compiled else self.loss
         self.mean, self.deviation = torch.zeros(obs + act), torch.ones(obs + act)
         self.elites = list(range(ELITES))
 
     def fit(self, batch: dict[str, Tensor]) -> None:
-        """One training call on all real rows."""
+        """Makes one training call on all real rows."""
         inputs = torch.cat([batch["obs"], batch["action"]], -1)
         targets = torch.cat([batch["next_obs"] - batch["obs"], batch["reward"]], -1)
         self.mean, self.deviation = inputs.mean(0), inputs.std(0).clamp_min(1e-6)
@@ -119,7 +119,9 @@ class Model:
 
     @torch.no_grad()
     def imagine(self, obs: Tensor, action: Tensor) -> Tensor:
-        """Change of the observation and reward, each row by an elite of its own, with noise: `[N, O + 1]`."""
+        """Returns the change of the observation and the reward, `[N, O + 1]`, with noise; each row is predicted by its
+        own elite.
+        """
         inputs = (torch.cat([obs, action], -1) - self.mean) / self.deviation
         drawn = torch.empty(len(obs), obs.shape[1] + 1)
         choice = torch.randint(len(self.elites), (len(obs),))
@@ -131,7 +133,7 @@ class Model:
 
 
 def imagine(model: Model, agent: Agent, real: Replay, imagined: Replay, starts: int) -> None:
-    """One imagined step from real states."""
+    """Makes one imagined step from real states."""
     for _ in range(0, starts, STARTS_AT_ONCE):
         obs = real.columns(real.sample(STARTS_AT_ONCE))["obs"]
         action = agent.act(obs, torch.randn(STARTS_AT_ONCE, real.widths["action"]))
@@ -141,7 +143,7 @@ def imagine(model: Model, agent: Agent, real: Replay, imagined: Replay, starts: 
 
 
 def update(agent: Agent, real: Replay, imagined: Replay) -> None:
-    """One SAC update on a batch of real and imagined rows."""
+    """Makes one SAC update on a batch of real and imagined rows."""
     if imagined.size:
         share = round(REAL_RATIO * common.ROWS)
         rows = torch.cat([real.sample(share), imagined.sample(common.ROWS - share)])
@@ -152,7 +154,7 @@ def update(agent: Agent, real: Replay, imagined: Replay) -> None:
 
 
 def evaluate(agent: Agent, episodes: int) -> float:
-    """Mean return of the mean action."""
+    """Returns the mean return of the mean action."""
     env = gymnasium.make("Pendulum-v1")
     total = 0.0
     for episode in range(episodes):
@@ -166,7 +168,7 @@ def evaluate(agent: Agent, episodes: int) -> float:
 
 
 def run(steps: int, compiled: bool, seed: int) -> Agent:
-    """The loop."""
+    """Runs the training loop."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     env = gymnasium.make("Pendulum-v1")
@@ -195,12 +197,12 @@ def run(steps: int, compiled: bool, seed: int) -> Agent:
         real.add(torch.from_numpy(row)[None])
         obs = env.reset()[0] if terminated or truncated else next_obs
 
-        # Learn the model, imagine in it.
+        # Fit the model, and imagine in it.
         if step % TRAIN_EVERY == 0:
             model.fit(real.columns(real.rows[: real.size]))
             imagine(model, agent, real, imagined, STARTS_PER_STEP * TRAIN_EVERY)
 
-        # Learn from both.
+        # Train the agent on both.
         if step > RANDOM_STEPS:
             for _ in range(UPDATES_PER_STEP):
                 update(agent, real, imagined)

@@ -2,8 +2,8 @@
 
 | symbol | shape | meaning |
 |---|---|---|
-| x, y | `[E, B, O + A]`, `[E, B, O + 1]` | the model's inputs; its targets, change of the observation and reward |
-| w | `[E, B, O]` | VaGraM's weights, the mean over heads of squared value gradients |
+| x, y | `[E, B, O + A]`, `[E, B, O + 1]` | the model's inputs; its targets: change of the observation, reward |
+| w | `[E, B, O]` | VaGraM's weights, the mean over critics of squared value gradients |
 | noise_next, noise | `[B, A]` | standard normals for the actions at s' and at s |
 """
 
@@ -20,12 +20,14 @@ from data import Layers
 
 
 def parameter(values: np.ndarray) -> nn.Parameter:
-    """A parameter with a copy of the numbers."""
+    """Returns a parameter with a copy of the numbers."""
     return nn.Parameter(torch.tensor(values))
 
 
 def adam(parameters: Iterable[Tensor], lr: float, decay: float = 0.0, form: str = "fused") -> torch.optim.Adam:
-    """Adam with coupled decay; `form` is `fused`, `foreach`, `loop`, or `capturable`: fused, fit for a CUDA graph."""
+    """Returns Adam with coupled decay. `form` is `fused`, `foreach`, `loop`, or `capturable`, which is fused and fit
+    for a CUDA graph.
+    """
     fused, capturable = form in ("fused", "capturable"), form == "capturable"
     return torch.optim.Adam(
         parameters, lr=lr, weight_decay=decay, fused=fused, foreach=form == "foreach", capturable=capturable
@@ -33,13 +35,13 @@ def adam(parameters: Iterable[Tensor], lr: float, decay: float = 0.0, form: str 
 
 
 class Ensemble(nn.Module):
-    """`E` perceptrons with SiLU. `form` says how the members' products are made.
+    """`E` perceptrons with SiLU. `form` is the form of the members' products.
 
-    * `baddbmm`: one batched product a layer, weights `[E, I, O]`.
-    * `addmm`: one product a member and layer, every member with weights of its own.
-    * `linear`: the same with biases `[O]`, which a GPU's library adds as it writes the product.
+    * `baddbmm`: one batched product per layer, weights `[E, I, O]`.
+    * `addmm`: one product per member and layer, with separate weights for every member.
+    * `linear`: as `addmm`, with biases `[O]`, which a GPU's library adds as it writes the product.
 
-    `inplace`, for predictions alone, overwrites the activations.
+    `inplace` overwrites the activations; only for predictions.
     """
 
     def __init__(self, layers: Layers, form: str = "baddbmm", gaussian: bool = True, inplace: bool = False) -> None:
@@ -72,7 +74,7 @@ class Ensemble(nn.Module):
         return torch.stack([self.member(e, rows) for e, rows in enumerate(x.unbind(0))])
 
     def member(self, e: int, x: Tensor) -> Tensor:
-        """One member, `[B, I] -> [B, C]`."""
+        """Returns one member's output, `[B, I] -> [B, C]`."""
         for n in range(self.depth):
             if self.form == "baddbmm":
                 weight, bias = self.weights[n][e], self.biases[n][e]
@@ -83,13 +85,13 @@ class Ensemble(nn.Module):
         return x
 
     def bounded(self, out: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and softly bounded log-variance of the Gaussian head, `[..., C] -> 2 × [..., C / 2]`."""
+        """Returns mean and softly bounded log-variance of the Gaussian head, `[..., C] -> 2 × [..., C / 2]`."""
         mean, logvar = out.chunk(2, -1)
         logvar = self.max_logvar - F.softplus(self.max_logvar - logvar)
         return mean, self.min_logvar + F.softplus(logvar - self.min_logvar)
 
     def likelihood_loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """Gaussian likelihood: mean over rows and channels, sum over members, and the pull on the bounds."""
+        """Gaussian likelihood: mean over rows and channels, sum over members, plus the penalty on the bounds."""
         mean, logvar = self.bounded(self(x))
         loss = ((mean - y).square() * torch.exp(-logvar) + logvar).mean((1, 2)).sum()
         return loss + BOUNDS_WEIGHT * (self.max_logvar.sum() - self.min_logvar.sum())
@@ -102,7 +104,7 @@ class Ensemble(nn.Module):
 
 
 def perceptron(sizes: Sequence[int]) -> nn.Sequential:
-    """Linear layers with ReLU between."""
+    """Returns linear layers with ReLU between them."""
     modules: list[nn.Module] = []
     for i, o in zip(sizes, sizes[1:]):
         modules += [nn.Linear(i, o), nn.ReLU()]
@@ -110,7 +112,7 @@ def perceptron(sizes: Sequence[int]) -> nn.Sequential:
 
 
 def load_perceptron(net: nn.Sequential, layers: Layers, member: int) -> None:
-    """Gives a perceptron the numbers of one member."""
+    """Copies the numbers of one member to a perceptron."""
     linears = [module for module in net if isinstance(module, nn.Linear)]
     with torch.no_grad():
         for linear, weight, bias in zip(linears, *layers, strict=True):
@@ -127,7 +129,7 @@ class Actor(nn.Module):
         load_perceptron(self.net, layers, 0)
 
     def forward(self, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Action `[B, A]` and its log-probability `[B, 1]`."""
+        """Returns the action `[B, A]` and its log-probability `[B, 1]`."""
         mean, log_std = self.net(obs).chunk(2, -1)
         log_std = log_std.clamp(-20, 2)
         u = mean + log_std.exp() * noise
@@ -141,7 +143,7 @@ class Actor(nn.Module):
 
 
 class Critic(nn.Module):
-    """Action values of several heads: `separate` perceptrons, or `batched` products."""
+    """The critics' action values: `separate` perceptrons, or `batched` products."""
 
     def __init__(self, layers: Layers, form: str = "separate") -> None:
         super().__init__()
@@ -158,7 +160,7 @@ class Critic(nn.Module):
                 load_perceptron(net, layers, head)
 
     def forward(self, obs: Tensor, action: Tensor) -> tuple[Tensor, ...]:
-        """One `[B, 1]` a head."""
+        """Returns one `[B, 1]` per critic."""
         x = torch.cat([obs, action], -1)
         if self.form == "separate":
             return tuple(net(x) for net in self.nets)
@@ -170,7 +172,7 @@ class Critic(nn.Module):
 
 
 class Sac:
-    """The agent with its optimisers."""
+    """A SAC agent with its optimisers."""
 
     def __init__(
         self,
@@ -211,7 +213,7 @@ class Sac:
         return loss, log_prob.detach()
 
     def update(self, batch: dict[str, Tensor], noise_next: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One update; the losses of critic, actor and temperature before it."""
+        """Makes one update. Returns the losses of critic, actor and temperature before it."""
         temperature = self.log_temperature.detach().exp()
         critic_loss = self.critic_loss(batch, noise_next, temperature)
         self.critic_adam.zero_grad(set_to_none=True)
@@ -237,14 +239,14 @@ class Sac:
 
 
 def value_weights(critics: Sequence[Critic], actor: Actor, states: Tensor, chunk: int = 2048) -> Tensor:
-    """Mean over heads of the squared gradient of Q_n(s, tanh mu(s)), the action held fixed, `[N, O] -> [N, O]`."""
+    """Mean over critics of the squared gradient of Q_n(s, tanh mu(s)) at a fixed action, `[N, O] -> [N, O]`."""
     parts = []
     for rows in states.split(chunk):
         with torch.no_grad():
             action = actor.mean_action(rows)
         squares = []
         for critic in critics:
-            # A leaf of its own for every head, so that no head's gradient is added to another's.
+            # A separate leaf for every critic, so that gradients of different critics are not added up.
             for head in range(critic.heads):
                 leaf = rows.clone().requires_grad_()
                 (gradient,) = torch.autograd.grad(critic(leaf, action)[head].sum(), leaf)

@@ -23,12 +23,12 @@ from common import EPOCHS, GEMM_SIZES, GEMM_SMALL, ROLLOUTS, ROWS, STEPS_AN_EPOC
 from torch_nets import Actor, Critic, Ensemble, Sac, model_adam, value_weights
 from torch_whole import WholeUpdate
 
-# Every variant keeps the graphs it compiled.
+# Every variant keeps its compiled graphs.
 torch._dynamo.config.recompile_limit = 64
 
 
 def compile_if(compiled: bool, f: Callable) -> Callable:
-    """The function, or its compilation for the shapes it is first called with."""
+    """Returns the function, or its compilation for the shapes of its first call."""
     return torch.compile(f, dynamic=False) if compiled else f
 
 
@@ -60,7 +60,7 @@ def model_step(compiled: bool, form: str, optimizer: str) -> Runner:
 
 
 def agent_batch() -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
-    """A batch, and noise for the actions at s' and s."""
+    """Returns a batch, and noise for the actions at s' and s."""
     batch = {name: torch.tensor(rows) for name, rows in data.agent_rows(ROWS).items()}
     noise = [torch.tensor(data.normals(name, ROWS, common.ACT)) for name in ("noise_next", "noise")]
     return batch, noise[0], noise[1]
@@ -81,7 +81,7 @@ def sac_whole(form: str) -> Runner:
 
 
 def value_heads() -> tuple[list[Critic], Actor]:
-    """Two critics and two targets, and the actor."""
+    """Returns two critics and two targets, and the actor."""
     critics = [Critic(data.critic_parameters(name)) for name in ("critic", "target")]
     return [critic.requires_grad_(False) for critic in critics], Actor(data.actor_parameters()).requires_grad_(False)
 
@@ -109,7 +109,7 @@ def vagram_call(compiled: bool, form: str) -> Runner:
 
 
 def variants() -> Variants:
-    """All variants by workload."""
+    """Returns all variants by workload."""
     ways = {"eager": False, "compile": True}
     return {
         "sgemm": {f"torch, n = {n}": partial(gemm, n) for n in GEMM_SIZES}

@@ -1,7 +1,7 @@
-"""PyTorch's imagined rollouts: rows in the order of their members, every step's transitions kept.
+"""PyTorch's imagined rollouts, with rows ordered by member; the transitions of every step are kept.
 
-Every step puts the rows in a random order, so that each gets a member afresh, and keeps its transitions in that order:
-they need no way back. Rows are `[E, Q, ·]`: the first axis says which member takes them.
+Every step puts the rows in a random order, so that each row gets a new member. Transitions are kept in that order
+and need not be sorted back. Rows are `[E, Q, ·]`, where the first axis is the member that predicts them.
 """
 
 from collections.abc import Callable
@@ -14,12 +14,12 @@ import data
 from common import ACT, FIXED, LOG_STD_BOUNDS, OBS, ROLLOUTS, TARGETS, TILE, Runner, quota
 from torch_nets import Actor, Ensemble
 
-#: What is kept of a transition: its name and width.
+#: Names and widths of the stored fields of a transition.
 FIELDS = {"obs": OBS, "action": ACT, "reward": 1, "next_obs": OBS}
 
 
 class World(nn.Module):
-    """All that a rollout imagines with."""
+    """All inputs of a rollout."""
 
     def __init__(self, form: str, inplace: bool = False) -> None:
         super().__init__()
@@ -29,7 +29,9 @@ class World(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Action, reward and next state of rows `[E, Q, O]` with normals `[E, Q, A + O + 1]`, the action's first."""
+        """Returns action, reward and next state of rows `[E, Q, O]` with normals `[E, Q, A + O + 1]`, of which the
+        action's are first.
+        """
         mean, raw = self.actor.net(obs.flatten(0, 1)).unflatten(0, obs.shape[:2]).chunk(2, -1)
         low, high = LOG_STD_BOUNDS
         log_std = low + 0.5 * (high - low) * (torch.tanh(raw) + 1)
@@ -42,32 +44,32 @@ class World(nn.Module):
 
 
 def order_of(rows: Tensor) -> Tensor:
-    """A random order of all rows `[E, Q, O]`, on their device."""
+    """Returns a random order of all rows `[E, Q, O]`, on their device."""
     return torch.randperm(rows.shape[0] * rows.shape[1], device=rows.device)
 
 
 def shuffled(rows: Tensor) -> Tensor:
-    """`[E, Q, O]` in a random order of all rows: each row's member is uniform and new."""
+    """Returns `[E, Q, O]` in a random order of all rows: each row's member is uniform and drawn anew."""
     return reordered(rows, order_of(rows))
 
 
 def reordered(rows: Tensor, order: Tensor) -> Tensor:
-    """`[E, Q, O]` in the given order of all rows."""
+    """Returns `[E, Q, O]` in the given order of all rows."""
     return rows.flatten(0, 1).index_select(0, order).view_as(rows)
 
 
 def fixed(rows: Tensor) -> Tensor:
-    """Every row keeps its member."""
+    """Returns the rows unchanged, so that every row keeps its member."""
     return rows
 
 
 def normals(obs: Tensor, rows: int) -> Tensor:
-    """A step's normals for so many rows of every member, `[E, rows, A + O + 1]`, on the states' device."""
+    """Returns the normals of a step for `rows` rows of every member, `[E, rows, A + O + 1]`, on the states' device."""
     return torch.randn(len(obs), rows, ACT + TARGETS, dtype=obs.dtype, device=obs.device)
 
 
 def roll(imagine: Callable, starts: Tensor, assign: Callable, kept: list[dict[str, Tensor]], tile: int | None) -> None:
-    """Writes every step's transitions, `[E, Q, ·]` a field, a tile of every member's rows at a time."""
+    """Writes the transitions of every step, `[E, Q, ·]` per field, one tile of every member's rows at a time."""
     obs, rows = starts, starts.shape[1]
     tile = tile or rows
     for fields in kept:
@@ -80,9 +82,11 @@ def roll(imagine: Callable, starts: Tensor, assign: Callable, kept: list[dict[st
 
 
 def step_into(world: Callable, obs: Tensor, order: Tensor, fields: dict[str, Tensor]) -> None:
-    """One step of all rows in the given order, normals included, written into `fields`: a step of `roll` to compile.
+    """Makes one step of all rows in the given order, with its normals, and writes it to `fields`: a step of `roll` to
+    compile.
 
-    The order comes from outside: torch.compile (2.11) fails on a whole `torch.randperm` that rows are indexed with.
+    The order is an argument, because torch.compile (2.11) fails on a whole `torch.randperm` that is used to index
+    rows.
     """
     obs = reordered(obs, order)
     parts = obs, *world(obs, normals(obs, obs.shape[1]))
@@ -91,7 +95,7 @@ def step_into(world: Callable, obs: Tensor, order: Tensor, fields: dict[str, Ten
 
 
 def empty(starts: Tensor, horizon: int) -> list[dict[str, Tensor]]:
-    """Where a rollout's transitions go."""
+    """Returns empty fields for a rollout's transitions."""
     sizes = {name: (*starts.shape[:2], width) for name, width in FIELDS.items()}
     return [{name: starts.new_empty(size) for name, size in sizes.items()} for _ in range(horizon)]
 
@@ -112,7 +116,7 @@ def rollout(workload: str, compiled: bool, form: str, assign: Callable, tile: in
 
 
 def variants(workload: str) -> dict[str, Callable[[], Runner]]:
-    """All variants of a rollout."""
+    """Returns all variants of a rollout."""
     ways = {"": (shuffled, None), f", tiles of {TILE}": (shuffled, TILE), f", {FIXED}": (fixed, None)}
     return {
         f"{way}, {name}{ending}": partial(rollout, workload, compiled, form, assign, tile)

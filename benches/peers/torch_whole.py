@@ -1,6 +1,8 @@
-"""SAC's update as one pure function of its state: torch.compile sees losses, gradients, Adam and targets at once.
+"""SAC's update as one pure function of its state, so that torch.compile sees losses, gradients, Adam and targets
+together.
 
-The same arithmetic as `torch_nets.Sac.update`; the networks are those of a `Sac`, called with the state's parameters.
+The arithmetic is that of `torch_nets.Sac.update`. The networks are those of a `Sac`, called with the state's
+parameters.
 """
 
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ Parameters = dict[str, Tensor]
 
 @dataclass
 class Moments:
-    """Adam's moments of one structure."""
+    """Adam's moments of one group of parameters."""
 
     first: Parameters
     second: Parameters
@@ -30,7 +32,7 @@ def fresh(parameters: Parameters) -> Moments:
 
 
 def adam_step(parameters: Parameters, gradients: Parameters, moments: Moments, t: Tensor) -> tuple[Parameters, Moments]:
-    """One step without decay; `t` counts from 1."""
+    """Takes one step of Adam without decay; `t` counts from 1."""
     first = {k: torch.lerp(moments.first[k], g, 0.1) for k, g in gradients.items()}
     second = {k: 0.999 * moments.second[k] + 0.001 * g * g for k, g in gradients.items()}
     c1, c2 = 1 - 0.9**t, 1 - 0.999**t
@@ -39,7 +41,7 @@ def adam_step(parameters: Parameters, gradients: Parameters, moments: Moments, t
 
 
 def parts(state: tuple) -> list[Parameters]:
-    """All tensors of an agent's state, structure by structure."""
+    """Returns all tensors of an agent's state, group by group."""
     *structures, moments, t = state
     return [*structures, *(part for each in moments for part in (each.first, each.second)), {"t": t}]
 
@@ -63,11 +65,11 @@ class WholeUpdate:
         return functional_call(self.agent.actor, self.actor, (obs, noise))[0]
 
     def state(self) -> tuple:
-        """All that an update changes."""
+        """Returns all tensors that an update changes."""
         return self.critic, self.actor, self.temperature, self.target, self.moments, self.t
 
     def update(self, batch: dict[str, Tensor], noise_next: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
-        """One update; the losses of critic, actor and temperature before it."""
+        """Makes one update. Returns the losses of critic, actor and temperature before it."""
         with torch.no_grad():
             state, losses = self.step(self.state(), batch, noise_next, noise)
             self.critic, self.actor, self.temperature, self.target, self.moments, self.t = state
@@ -75,7 +77,9 @@ class WholeUpdate:
 
     @torch.no_grad()
     def update_in_place(self, batch: dict[str, Tensor], noise_next: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
-        """`update`, written over the tensors of the state: CUDA graphs know a tensor by its address."""
+        """Makes an update that overwrites the tensors of the state, because CUDA graphs identify a tensor by its
+        address.
+        """
         state = self.state()
         new, losses = self._step(state, batch, noise_next, noise)
         for old, fresh in zip(parts(state), parts(new), strict=True):

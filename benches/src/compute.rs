@@ -1,16 +1,16 @@
-//! How fast the parts are. The workloads are those of `benches/peers`, whose README has them in full.
+//! Timing of the fixed workloads. They are those of `benches/peers`, whose README describes them in full.
 //!
 //! | workload | one iteration |
 //! |---|---|
-//! | `sgemm` | a square product, n = 1024 or 2048, by the `gemm` crate: this program's share in finding the peak |
+//! | `sgemm` | a square product, n = 1024 or 2048, by the `gemm` crate: this program's contribution to the peak |
 //! | `layer`, `layer_gemm` | 256 rows through one 200×200 layer on one thread: by our register tiles, and by the `gemm` crate's product alone |
-//! | `model_step` | gradient step of 7 members, 14→200×4→24, 256 rows each, Gaussian likelihood, Adam with decay |
-//! | `vagram_step` | gradient step of 7 deterministic members with exact value gradients of four heads: a training call of 10,000 rows and 10 epochs over its gradient steps |
+//! | `model_step` | a gradient step of 7 members, 14→200×4→24, 256 rows each, Gaussian likelihood, Adam with decay |
+//! | `vagram_step` | a gradient step of 7 deterministic members with exact value gradients of four heads: a training call of 10,000 rows and 10 epochs, divided by its number of gradient steps |
 //! | `sac_update` | one update: 256 rows, 11 observations, 3 actions, actor and twin critics 2×256, temperature, targets |
-//! | `dh_update`, `dh_critic_update` | one update of DHMBPO through 5 steps of 8 Gaussian members 4×200: 256 rows, actor and 5 critics 2×256, draws included; the critics' update alone |
-//! | `rollout_10k_5`, `rollout_100k_1` | imagined rollouts of 5 steps from 10,000 states, of 1 step from 100,000 ([`crate::rollout`]); `rollout_100k_5` if named |
+//! | `dh_update`, `dh_critic_update` | one update of DHMBPO through 5 steps of 8 Gaussian members 4×200: 256 rows, actor and 5 critics 2×256, draws included; the update of the critics alone |
+//! | `rollout_10k_5`, `rollout_100k_1` | imagined rollouts of 5 steps from 10,000 states, and of 1 step from 100,000 ([`crate::rollout`]); also `rollout_100k_5`, if named |
 //! | `pendulum_mbpo` | a real step of a whole run, start-up included |
-//! | `launch`, `launch_scalar` | one of many launches of a tiny kernel on a GPU, its argument the same or another every time ([`crate::launch`]) |
+//! | `launch`, `launch_scalar` | one of many launches of a tiny kernel on a GPU, with a constant or with a changing argument ([`crate::launch`]) |
 
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ use serde_json::json;
 
 use crate::{launch, machine, rollout, workloads};
 
-/// What can be timed.
+/// The workloads that can be timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Workload {
@@ -31,7 +31,7 @@ pub enum Workload {
     Sgemm,
     /// One layer, one thread, by our register tiles
     Layer,
-    /// The product of that layer by the gemm crate
+    /// The product of such a layer by the gemm crate
     LayerGemm,
     /// The ensemble's gradient step under the likelihood
     ModelStep,
@@ -52,16 +52,16 @@ pub enum Workload {
     /// Imagined rollouts, 100,000 states by 5 steps: for GPUs
     #[value(name = "rollout_100k_5")]
     Rollout100k5,
-    /// A whole run of MBPO on Pendulum: minutes
+    /// A whole run of MBPO on Pendulum, which takes minutes
     PendulumMbpo,
     /// Launches of a tiny kernel: for GPUs
     Launch,
-    /// Launches of a tiny kernel, each with an argument of its own: for GPUs
+    /// Launches of a tiny kernel, each with another argument: for GPUs
     LaunchScalar,
 }
 
 impl Workload {
-    /// What is timed if nothing is named: all but the whole run.
+    /// The workloads that are timed if none is named: all but the whole run and those for GPUs.
     pub const PARTS: [Self; 10] = [
         Self::Sgemm,
         Self::Layer,
@@ -75,7 +75,7 @@ impl Workload {
         Self::Rollout100k1,
     ];
 
-    /// The word that names it.
+    /// The workload's name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sgemm => "sgemm",
@@ -96,7 +96,7 @@ impl Workload {
     }
 }
 
-/// Milliseconds an iteration.
+/// Percentiles of the time of an iteration, in milliseconds.
 #[derive(Clone, Copy)]
 pub struct Milliseconds {
     pub fastest: f64,
@@ -105,28 +105,29 @@ pub struct Milliseconds {
     pub p90: f64,
 }
 
-/// Milliseconds an iteration, and what it computes.
+/// The time of an iteration, and the amount of its work.
 pub struct Timing {
     pub ms: Milliseconds,
-    /// Floating-point operations of an iteration, where they are counted.
+    /// Floating-point operations of an iteration, if they are counted.
     pub flops: Option<f64>,
-    /// Imagined transitions of an iteration.
+    /// Imagined transitions of an iteration, if there are any.
     pub transitions: Option<f64>,
 }
 
 impl Timing {
-    /// GFLOP/s at the median.
+    /// GFLOP/s of the median iteration.
     pub fn gflops(&self) -> Option<f64> {
         self.flops.map(|flops| flops / self.ms.median / 1e6)
     }
 
-    /// GFLOP/s of the fastest iteration: what counts for a peak.
+    /// GFLOP/s of the fastest iteration, which counts for a peak.
     pub fn best_gflops(&self) -> Option<f64> {
         self.flops.map(|flops| flops / self.ms.fastest / 1e6)
     }
 }
 
-/// Times workloads and prints them. The peak, GFLOP/s, is `peak` if given, else the fastest `sgemm` of this run.
+/// Times workloads and prints the results. The peak, in GFLOP/s, is the fastest `sgemm` of this run, or `peak` if it is
+/// given and larger.
 #[allow(clippy::print_stdout)]
 pub fn run(
     workloads: &[Workload],
@@ -185,7 +186,7 @@ pub fn run(
 /// Times one workload.
 ///
 /// # Errors
-/// If there is no such device, or the workload is the processor's or a GPU's alone.
+/// If the device is unavailable, or the workload is only for the CPU or only for a GPU and the device is not.
 pub fn timing(workload: Workload, choice: DeviceChoice, repeat: Repeat) -> anyhow::Result<Timing> {
     let (name, cpu) = (workload.name(), choice == DeviceChoice::Cpu);
     ensure!(
@@ -215,22 +216,23 @@ pub fn timing(workload: Workload, choice: DeviceChoice, repeat: Repeat) -> anyho
     })
 }
 
-/// How often an iteration is repeated.
+/// The number of repetitions of an iteration.
 #[derive(Clone, Copy)]
 pub enum Repeat<'a> {
-    /// As often as so many seconds allow; for 0 just once, and cold.
+    /// Repetitions for this number of seconds; 0 for a single iteration without warm-up.
     For(f64),
-    /// Once to warm up, and once while something watches; so many steps an iteration where a device is waited for.
+    /// One iteration for warm-up, and one under an observer. On a device that works asynchronously an iteration has
+    /// this number of steps.
     Watched(&'a dyn Watch, usize),
 }
 
 /// An observer of one iteration.
 pub trait Watch {
-    /// Runs the iteration, which is so many steps.
+    /// Runs the iteration, which consists of `steps` steps.
     fn watch(&self, steps: f64, iteration: &mut dyn FnMut());
 }
 
-/// Times an iteration; milliseconds are divided by `per`, the steps that it is.
+/// Times an iteration. Milliseconds are divided by `per`, its number of steps.
 pub fn time(repeat: Repeat, at_least: usize, per: f64, mut iteration: impl FnMut()) -> Milliseconds {
     let (seconds, at_least) = match repeat {
         Repeat::For(seconds) if seconds > 0.0 => (seconds, at_least),
@@ -259,7 +261,8 @@ pub fn time(repeat: Repeat, at_least: usize, per: f64, mut iteration: impl FnMut
     Milliseconds { fastest, p10, median, p90 }
 }
 
-/// Steps that are timed as one iteration: a device that works behind the host's back is waited for at their end.
+/// Returns the number of steps to time as one iteration. On a device that works asynchronously, the host waits at the
+/// end of an iteration.
 pub fn together(device: &Device, repeat: Repeat) -> usize {
     match repeat {
         _ if host::is_host(device) => 1,
@@ -274,7 +277,7 @@ pub fn together(device: &Device, repeat: Repeat) -> usize {
     }
 }
 
-/// Waits for a device that works behind the host's back.
+/// Waits for a device that works asynchronously.
 pub fn wait(device: &Device) {
     if !host::is_host(device) {
         device.sync().expect("a device that answers");

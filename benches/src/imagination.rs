@@ -1,9 +1,9 @@
-//! Real episodes beside imagined ones, of a run's newest checkpoint: the exploring policy plays real episodes, and the model
-//! imagines rollouts under the same policy from states of those episodes.
+//! Comparison of real episodes with imagined rollouts, for a run's newest checkpoint. The exploring policy plays real
+//! episodes. The model imagines rollouts under the same policy from states of these episodes.
 //!
-//! The real continuation of a state is the rest of its episode. A state counts if its episode goes on for the whole horizon or
-//! ends by termination; rewards after an end are 0. The interval of the difference of discounted returns is over means of
-//! episodes, because the states of one episode are much alike.
+//! The real continuation of a state is the rest of its episode. A state is used if its episode continues for the whole
+//! horizon or terminates; rewards after a termination are 0. The confidence interval of the difference of discounted
+//! returns is over means of episodes, because the states of one episode are similar.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -18,34 +18,34 @@ use foresee_nn::{Dynamics, ImaginedStep, StepDraws, ValueHeads, tensors};
 
 use crate::report::interval;
 
-/// Steps of the table's rows.
+/// Numbers of steps ahead in the rows of the table.
 const ROWS: [usize; 8] = [1, 2, 5, 10, 20, 50, 100, 200];
 
-/// Real episodes of one policy.
+/// A real episode.
 struct Episode {
-    /// `[steps, O]`
+    /// Observations, `[steps, O]`.
     obs: Vec<f32>,
     reward: Vec<f32>,
     terminated: bool,
 }
 
-/// A state to imagine from: its episode and step.
+/// A state to imagine from, by its episode and step.
 #[derive(Clone, Copy)]
 struct Start {
     episode: usize,
     step: usize,
 }
 
-/// Means over all starts at one step.
+/// Means over all starts at one number of steps ahead.
 #[derive(Clone, Copy, Default)]
 struct Step {
     reward: f64,
     alive: f64,
-    /// Share of the living outside the range of the run's real states.
+    /// Share of the live states outside the range of the run's real states.
     outside: f64,
 }
 
-/// The table of a run's folder.
+/// Returns the table for the run in a folder.
 pub fn table(run: &Path, episodes: usize, starts: usize, horizon: usize) -> anyhow::Result<String> {
     ensure!(episodes >= 2 && starts > 0 && horizon > 0, "two episodes, one start and one step at least");
     let path = run.join("config.toml");
@@ -108,14 +108,14 @@ impl Episode {
         self.reward.len()
     }
 
-    /// The states whose continuation over a horizon is known.
+    /// Returns the states whose continuation over a horizon is known.
     fn starts(&self, episode: usize, horizon: usize) -> impl Iterator<Item = Start> {
         let known = if self.terminated { self.steps() } else { (self.steps() + 1).saturating_sub(horizon) };
         (0..known).map(move |step| Start { episode, step })
     }
 }
 
-/// Real episodes under sampled actions.
+/// Plays real episodes under sampled actions.
 fn play(run: &Run, config: &Config, episodes: usize, device: &Device) -> anyhow::Result<Vec<Episode>> {
     let mut env = config.env.factory(&Tasks::default(), config.seed)()?;
     let actor = run.agent().actor();
@@ -141,7 +141,7 @@ fn play(run: &Run, config: &Config, episodes: usize, device: &Device) -> anyhow:
     Ok(played)
 }
 
-/// Means of the real continuations by step, and the discounted return of every start, `[starts]`.
+/// Returns the means of the real continuations by step, and the discounted return of every start, `[starts]`.
 fn continued(played: &[Episode], starts: &[Start], horizon: usize, discount: f64) -> (Vec<Step>, Vec<f64>) {
     let (mut steps, mut returns) = (vec![Step::default(); horizon], vec![0.0; starts.len()]);
     let share = 1.0 / starts.len() as f64;
@@ -167,7 +167,8 @@ fn states(played: &[Episode], starts: &[Start]) -> Vec<f32> {
     starts.iter().flat_map(of_start).copied().collect()
 }
 
-/// Means of the imagined continuations by step, and the discounted return of every start, `[starts]`.
+/// Imagines from the starts. Returns the means of the imagined continuations by step, and the discounted return of
+/// every start, `[starts]`.
 fn imagine(
     run: &Run,
     played: &[Episode],
@@ -215,7 +216,7 @@ fn imagine(
     (steps, returns)
 }
 
-/// Mean value of the target critics at every start, `[starts]`, of an agent that has some.
+/// Returns the mean value of the target critics at every start, `[starts]`; `None` for an agent without critics.
 fn values(run: &Run, played: &[Episode], starts: &[Start], device: &Device) -> Option<Vec<f64>> {
     let view = run.agent().values(ValueHeads::Target, false);
     if view.heads() == 0 {

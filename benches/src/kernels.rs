@@ -1,8 +1,8 @@
-//! Which kernels a workload launches on a GPU, how often, and how long each takes there.
+//! The kernels that a workload launches on a GPU: their number and their times.
 //!
-//! Every launch is bracketed by two timestamps of the device and read when the iteration is over, so kernels run one after
-//! the other as always; the launches themselves are submitted one by one, so that the iteration as a whole is slower than
-//! a timed one. Where the device has no timestamps, the host's clock around each launch stands in, and the table says so.
+//! Every launch is enclosed by two timestamps of the device, which are read after the iteration. Kernels run one after
+//! another as usual. But launches are submitted one at a time, so the whole iteration is slower than a timed one. On a
+//! device without timestamps the host's clock around each launch is used, and the table mentions it.
 
 use anyhow::ensure;
 use foresee_nn::device::DeviceChoice;
@@ -11,10 +11,10 @@ use foresee_nn::host;
 use crate::compute::{Repeat, Workload, timing};
 use crate::machine;
 
-/// Watches one iteration of every workload and prints its kernels, as a Markdown table.
+/// Observes one iteration of every workload, and prints its kernels as a Markdown table.
 ///
 /// # Errors
-/// If the device is none, or no GPU.
+/// If the device is unavailable or not a GPU.
 #[allow(clippy::print_stdout)]
 pub fn run(workloads: &[Workload], choice: DeviceChoice, seconds: f64) -> anyhow::Result<()> {
     ensure!(
@@ -48,13 +48,13 @@ mod watched {
 
     use crate::compute::Watch;
 
-    /// A launch: the kernel, and its time where it is known already.
+    /// A launch: the kernel and its time, which may not have been read yet.
     enum Launch {
         Unread(&'static str, ProfileDuration),
         Read(&'static str, Duration, TimingMethod),
     }
 
-    /// Launches in their order.
+    /// The launches in order.
     #[derive(Default)]
     struct Launches(Mutex<Vec<Launch>>);
 
@@ -80,7 +80,7 @@ mod watched {
         }
     }
 
-    /// Of one kernel: launches, and their microseconds together.
+    /// Number and total time of one kernel's launches.
     #[derive(Clone, Copy, Default)]
     struct Sum {
         launches: f64,
@@ -103,12 +103,12 @@ mod watched {
     }
 
     impl Watched {
-        /// Nothing yet.
+        /// An observer without launches so far.
         pub fn new() -> Self {
             Self::default()
         }
 
-        /// A table of kernels, per step, the longest first.
+        /// Returns a table of kernels per step, ordered by decreasing time.
         pub fn table(self) -> String {
             let steps = *self.steps.lock().unwrap_or_else(PoisonError::into_inner);
             let launches = std::mem::take(&mut *self.launches.0.lock().unwrap_or_else(PoisonError::into_inner));
@@ -148,7 +148,7 @@ mod watched {
     }
 }
 
-/// Without the feature `wgpu` no GPU is opened, and nothing watched.
+/// The observer without the feature `wgpu`, where no GPU can be opened and nothing is observed.
 #[cfg(not(feature = "wgpu"))]
 mod watched {
     pub struct Watched;

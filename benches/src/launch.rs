@@ -1,20 +1,20 @@
-//! The cost of a launch on a GPU: the time of thousands of launches of a kernel with one thread, over their number. The host
-//! waits once, after the last.
+//! The cost of a launch on a GPU: the time of thousands of launches of a kernel with one thread, divided by their
+//! number. The host waits once, after the last launch.
 //!
-//! A launch whose scalar argument is not that of the launch before also takes a staging buffer: what `launch_scalar` takes
-//! more than `launch`.
+//! A launch whose scalar argument differs from the previous launch's also needs a staging buffer. Its cost is the
+//! difference of `launch_scalar` and `launch`.
 
 use burn::tensor::Device;
 
 use crate::compute::{Repeat, Timing};
 
-/// Milliseconds a launch of a tiny kernel, its argument the same every time, or another one.
+/// Returns the milliseconds per launch of a tiny kernel, whose argument is constant or, with `changing`, new each time.
 #[cfg(feature = "wgpu")]
 pub fn run(device: &Device, changing: bool, repeat: Repeat) -> Timing {
     use cubecl::prelude::{CubeCount, CubeDim};
     use foresee_nn::cube::tensor;
 
-    /// Launches before a wait, a multiple of every number of tasks that is submitted at once.
+    /// Number of launches before a wait: a multiple of every number of tasks that may be submitted together.
     const LAUNCHES: usize = 1920;
 
     let out = tensor::empty(&[1], device);
@@ -30,7 +30,7 @@ pub fn run(device: &Device, changing: bool, repeat: Repeat) -> Timing {
     Timing { ms, flops: None, transitions: None }
 }
 
-/// Without the feature `wgpu` no GPU is opened.
+/// Is never called without the feature `wgpu`, where no GPU can be opened.
 #[cfg(not(feature = "wgpu"))]
 pub fn run(_: &Device, _: bool, _: Repeat) -> Timing {
     unreachable!("a build without GPUs opens none")
@@ -41,7 +41,7 @@ pub fn run(_: &Device, _: bool, _: Repeat) -> Timing {
 mod kernel {
     use cubecl::prelude::*;
 
-    /// One number.
+    /// Writes one number.
     #[cube(launch)]
     pub fn write(out: &mut [f32], number: f32) {
         out[0] = number;

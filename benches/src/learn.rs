@@ -1,8 +1,8 @@
-//! How well configs learn: every config with every method and every seed, returns at every evaluation.
+//! Learning results: trains every config with every method and every seed, and records the returns at every evaluation.
 //!
-//! A finished run is a file, `RESULTS/<config>/<method>/seed-<n>.csv`, and a run whose file is there is not run again: a
-//! later call adds seeds, and runs again what was shorter. A file of another config of the same name is an error. Table
-//! and curves are made of all files that are there.
+//! A finished run is a file `RESULTS/<config>/<method>/seed-<n>.csv`, and a run with such a file is not repeated. A
+//! later call may add seeds, and repeats runs that were shorter. A file of another config with the same name is an
+//! error. Table and curves are made from all files in the folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,14 +16,14 @@ use foresee_dyna::{Algo, Config, Parts, Run, metrics};
 use crate::machine;
 use crate::report::{Curve, Group};
 
-/// What learns, apart from the config's other keys.
+/// The method that trains in a config.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Method {
-    /// The config as it stands.
+    /// The config unchanged.
     AsItIs,
-    /// No model.
+    /// The agent without a model.
     Sac,
-    /// A model, fitted by this loss.
+    /// A model that is fitted by this loss.
     Loss(String),
 }
 
@@ -57,14 +57,14 @@ impl Method {
     }
 }
 
-/// A config that is to learn.
+/// A config to be trained.
 struct Learner {
     config: Config,
     name: String,
     method: String,
 }
 
-/// Runs what has no file yet, and gives all there is, in the order of the configs and methods.
+/// Trains the runs that have no file yet. Returns all results, in the order of the configs and methods.
 pub fn run(
     paths: &[PathBuf],
     methods: &[Method],
@@ -111,17 +111,18 @@ impl Learner {
         results.join(&self.name).join(&self.method)
     }
 
-    /// What a run's numbers depend on, its seed and its length apart, as hexadecimal digits.
+    /// Returns a hash, in hexadecimal digits, of all keys that determine a run's numbers, except its seed and its
+    /// length.
     fn fingerprint(&self) -> anyhow::Result<String> {
         let (mut config, parts) = (self.config.clone().with_defaults_of_algo(), Parts::default());
-        // Keys that are not given count with their defaults.
+        // Missing keys count as their defaults.
         config.agent.keys = config.agent.choose(&parts.agents)?.1;
         config.model.loss.keys = config.model.loss.choose(&parts.losses)?.1;
         (config.seed, config.threads, config.training.env_steps) = (0, 0, 0);
         Ok(blake3::hash(toml::to_string(&config)?.as_bytes()).to_hex()[..12].to_owned())
     }
 
-    /// Whether a file holds this run, whole.
+    /// Whether a file contains this run in its full length.
     fn has(&self, seed: u64, file: &Path) -> anyhow::Result<bool> {
         if !file.exists() {
             return Ok(false);
@@ -138,7 +139,7 @@ impl Learner {
         Ok(curve.points.last().is_some_and(|point| point.0 >= self.config.training.env_steps))
     }
 
-    /// One run, to its end; then its file.
+    /// Trains one run to its end, and writes its file.
     fn train(&self, seed: u64, file: &Path) -> anyhow::Result<()> {
         let started = Instant::now();
         let config = Config { seed, ..self.config.clone() };
@@ -163,7 +164,7 @@ impl Learner {
         fs::write(file, text).with_context(|| format!("writing {}", file.display()))
     }
 
-    /// Every file of this config and method.
+    /// Reads the files of all seeds of this config and method.
     fn collect(&self, results: &Path) -> anyhow::Result<Group> {
         let mut curves = Vec::new();
         for entry in fs::read_dir(self.folder(results))? {

@@ -1,4 +1,4 @@
-//! What the numbers were measured on.
+//! The machine and the commit that the numbers were measured on.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use foresee_nn::device::{self, DeviceChoice};
 use serde_json::{Value, json};
 
-/// Processor and cores.
+/// Returns the name of the processor and the number of cores.
 pub fn describe() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, name)| name);
@@ -14,8 +14,8 @@ pub fn describe() -> String {
     format!("{}, {cores} cores", model.unwrap_or("unknown processor"))
 }
 
-/// The commit of the working tree, with `+` if it was changed since; where the environment has `FORESEE_COMMIT`, what that
-/// says, for programs that run outside their tree.
+/// Returns the commit of the working tree, with `+` if it was changed since. The environment variable `FORESEE_COMMIT`
+/// overrides it, for programs that run outside of their tree.
 pub fn commit() -> String {
     if let Some(commit) = std::env::var("FORESEE_COMMIT").ok().filter(|commit| !commit.is_empty()) {
         return commit;
@@ -28,12 +28,12 @@ pub fn commit() -> String {
     git(&["rev-parse", "--short", "HEAD"]).map_or("unknown".into(), |commit| commit + if dirty { "+" } else { "" })
 }
 
-/// The instructions in force.
+/// The name of the instruction set in use.
 pub fn simd() -> &'static str {
     foresee_nn::cpu::simd::level().name()
 }
 
-/// The most memory this process has had resident, MB, where the system tells.
+/// The largest resident memory of this process so far, MB; `None` if the system does not report it.
 pub fn peak_rss_mb() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -41,7 +41,7 @@ pub fn peak_rss_mb() -> Option<f64> {
     Some(kib * 1024.0 / 1e6)
 }
 
-/// The graphics adapter that a device which was opened runs on: a line, and as JSON.
+/// Returns the graphics adapter of an opened device, as a line and as JSON.
 pub fn adapter_of(choice: DeviceChoice) -> Option<(String, Value)> {
     device::adapter(choice).map(|adapter| {
         let (api, driver) = adapter.through.split_once(", driver ").unwrap_or((&adapter.through, ""));
@@ -52,23 +52,23 @@ pub fn adapter_of(choice: DeviceChoice) -> Option<(String, Value)> {
     })
 }
 
-/// Prints the graphics adapter behind a device and the device's limits as a JSON object.
+/// Prints the graphics adapter of a device as a JSON object, first alone and then with the device's limits.
 ///
 /// # Errors
-/// If there is none.
+/// If there is no graphics adapter.
 #[allow(clippy::print_stdout)]
 pub fn adapter(choice: DeviceChoice) -> anyhow::Result<()> {
     let device = choice.open()?;
     let (_, mut json) =
         adapter_of(choice).with_context(|| format!("`{choice}` is no graphics adapter\nhint: `--device wgpu`"))?;
-    // Before the first kernel, which may be what fails.
+    // Printed before the first kernel, which may fail.
     println!("{json}");
     json["limits"] = json!(limits(&device));
     println!("{json}");
     Ok(())
 }
 
-/// The bounds of a device's kernels and memory, and the clock that times it, in one line.
+/// Returns the limits of a device's kernels and memory, and the clock that times it, in one line.
 #[cfg(feature = "wgpu")]
 fn limits(device: &burn::tensor::Device) -> String {
     let client = foresee_nn::cube::tensor::empty(&[1], device).client;

@@ -1,13 +1,13 @@
-//! Fixed workloads: how fast the parts are, and how well the shipped configs learn.
+//! Fixed workloads that measure the speed of the parts, and the learning of the shipped configs.
 //!
 //! * [`compute`]: the list of workloads, the clock, and the table.
-//! * [`workloads`]: a model step, a VaGraM step, a SAC update, a real step of a whole run.
+//! * [`workloads`]: a model step, a VaGraM step, updates of SAC and DHMBPO, a real step of a whole run.
 //! * [`rollout`]: imagined rollouts.
-//! * [`launch`], [`kernels`]: the cost of a launch on a GPU; the kernels that a workload launches there.
-//! * [`profile`]: where the time of a model step goes.
-//! * [`learn`], [`report`]: shipped configs over seeds, as the tables and curves that `docs/results/` holds.
-//! * [`imagination`]: what a run's model promises, beside real episodes.
-//! * [`machine`]: what the numbers were measured on.
+//! * [`launch`], [`kernels`]: the cost of a launch on a GPU, and the kernels that a workload launches there.
+//! * [`profile`]: the parts of the time of a model step.
+//! * [`learn`], [`report`]: shipped configs trained over seeds, as the tables and curves in `docs/results/`.
+//! * [`imagination`]: rollouts in a run's model compared with real episodes.
+//! * [`machine`]: the machine and the commit that the numbers were measured on.
 
 mod compute;
 mod imagination;
@@ -45,97 +45,98 @@ struct Cli {
 enum What {
     /// Time the fixed workloads
     Compute {
-        /// One JSON object a line instead of a table
+        /// One JSON object per line instead of a table
         #[arg(long)]
         json: bool,
-        /// Which; if none is named, all but the whole run and those for GPUs
+        /// Workloads to time; by default all but the whole run and those for GPUs
         #[arg(long = "workload")]
         workloads: Vec<Workload>,
-        /// Where networks live: cpu, wgpu, wgpu:<n>, wgpu:cpu or vulkan
+        /// Device of the networks: cpu, wgpu, wgpu:<n>, wgpu:cpu or vulkan
         #[arg(long, default_value_t)]
         device: DeviceChoice,
-        /// Seconds a workload; 0 for one iteration, cold
+        /// Seconds per workload; 0 for a single iteration without warm-up
         #[arg(long, default_value_t = 5.0)]
         seconds: f64,
-        /// Threads; one a core by default
+        /// Number of threads; by default one per core
         #[arg(long, default_value_t = 0)]
         threads: usize,
-        /// GFLOP/s that shares are taken of, instead of this run's fastest sgemm
+        /// Peak in GFLOP/s that shares refer to, unless this run's sgemm is faster
         #[arg(long)]
         peak: Option<f64>,
-        /// Instructions, instead of the best that this machine has
+        /// Instruction set, instead of the best that this machine has
         #[arg(long)]
         simd: Option<Instructions>,
     },
-    /// Print the graphics adapter behind a device, as JSON: by itself, then with the device's limits
+    /// Print the graphics adapter behind a device, as JSON: first alone, then with the device's limits
     Adapter {
         /// A GPU: wgpu, wgpu:<n>, wgpu:cpu or vulkan
         #[arg(long, default_value_t = DeviceChoice::Wgpu)]
         device: DeviceChoice,
     },
-    /// Watch one iteration of workloads on a GPU and print the kernels that it launches, as Markdown tables
+    /// Observe one iteration of workloads on a GPU and print the kernels that it launches, as Markdown tables
     Kernels {
-        /// Which
+        /// Workloads to observe
         #[arg(long = "workload", required = true)]
         workloads: Vec<Workload>,
         /// A GPU: wgpu, wgpu:<n>, wgpu:cpu or vulkan
         #[arg(long, default_value_t = DeviceChoice::Wgpu)]
         device: DeviceChoice,
-        /// Seconds that a workload is timed before it is watched; 0 for one iteration, cold
+        /// Seconds that a workload is timed before it is observed; 0 for a single iteration without warm-up
         #[arg(long, default_value_t = 0.5)]
         seconds: f64,
     },
     /// Time the parts of the ensemble's gradient step and print them, as a Markdown table
     Profile {
-        /// Seconds a part
+        /// Seconds per part
         #[arg(long, default_value_t = 2.0)]
         seconds: f64,
     },
-    /// Play real episodes of a run's policy, imagine from their states in the run's model, and print both, as Markdown
+    /// Play real episodes of a run's policy, imagine rollouts from their states in the run's model, and print both, as
+    /// Markdown
     Imagination {
         /// The run's folder, with a checkpoint
         run: PathBuf,
-        /// Real episodes
+        /// Number of real episodes
         #[arg(long, default_value_t = 20)]
         episodes: usize,
-        /// States to imagine from, at most
+        /// Largest number of states to imagine from
         #[arg(long, default_value_t = 1000)]
         starts: usize,
-        /// Imagined steps
+        /// Number of imagined steps
         #[arg(long, default_value_t = 200)]
         horizon: usize,
     },
-    /// Train configs over seeds and print the returns at every evaluation, as a Markdown table; runs whose results are
-    /// there are not run again
+    /// Train configs over seeds and print the returns at every evaluation, as a Markdown table; finished runs are not
+    /// repeated
     Learn {
-        /// Configs
+        /// Config files
         #[arg(required = true)]
         configs: Vec<PathBuf>,
-        /// What learns in each: `sac`, or a loss; the config as it stands if none is named
+        /// Methods to train each config with: `sac`, or a loss; by default the config is unchanged
         #[arg(long, value_delimiter = ',')]
         methods: Vec<Method>,
         /// Seeds
         #[arg(long, value_delimiter = ',', default_value = "0,1,2")]
         seeds: Vec<u64>,
-        /// Runs side by side, each on one thread
+        /// Number of runs side by side, each on one thread
         #[arg(long, default_value_t = 2)]
         jobs: usize,
-        /// Gradient steps of the model a training call, at most, instead of the configs' own
+        /// Largest number of the model's gradient steps per training call, instead of the configs' own
         #[arg(long)]
         max_steps: Option<u64>,
-        /// Where the runs' results stand
+        /// Folder of the runs' results
         #[arg(long, default_value = "results")]
         results: PathBuf,
-        /// Steps that the table shows; all if none is named
+        /// Steps in the table; by default all
         #[arg(long, value_delimiter = ',')]
         at: Vec<u64>,
-        /// An SVG to draw the curves into
+        /// SVG file for the curves
         #[arg(long)]
         plot: Option<PathBuf>,
     },
 }
 
-/// A level of instructions as an argument.
+/// An instruction set as a command-line argument.
 #[derive(Clone, Copy)]
 struct Instructions(Level);
 

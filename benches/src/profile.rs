@@ -1,7 +1,7 @@
-//! Where the time of the ensemble's gradient step goes, part by part, on the lower floor.
+//! The parts of the time of the ensemble's gradient step, on the CPU ([`foresee_nn::cpu`]).
 //!
-//! 7 members, 14→200×4→24, 256 rows each. Every part is timed by itself over all members, as the step runs it: a panel a
-//! piece of work, a member at a time.
+//! The ensemble has 7 members, 14→200×4→24, with 256 rows each. Every part is timed alone over all members, divided as
+//! in the step: one piece of work per panel, one member at a time.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::workloads::flops_of_a_model_step;
 const MEMBERS: usize = 7;
 const PANELS: usize = 256 / LANES;
 
-/// The tapes of one member.
+/// The index of a member, and its tapes.
 struct Member<'a>(usize, &'a [Tape]);
 
 impl Tapes for Member<'_> {
@@ -33,13 +33,13 @@ impl Tapes for Member<'_> {
     }
 }
 
-/// The networks with all that a step needs.
+/// The networks with all data of a step.
 struct Scene {
     layout: Arc<Layout>,
     parameters: Vec<f32>,
     moments: [Vec<f32>; 2],
     gradients: Vec<f32>,
-    /// A gradient at the output, `[24, LANES]`.
+    /// The gradient at the output, `[24, LANES]`.
     at_output: Vec<f32>,
     tapes: Vec<Tape>,
 }
@@ -94,7 +94,7 @@ impl Scene {
     }
 
     fn step(&mut self) {
-        // A step size of nothing: the weights stay what they are.
+        // The step size is 0, so the weights do not change.
         let rule =
             AdamRule { step: 0.0, beta_1: 0.9, beta_2: 0.999, correction_2: 1.0, eps: 1e-8, shrink: 0.0, coupled: 0.0 };
         for member in 0..MEMBERS {
@@ -105,7 +105,7 @@ impl Scene {
     }
 }
 
-/// Times the parts and prints them as a Markdown table.
+/// Times the parts, and prints them as a Markdown table.
 #[allow(clippy::print_stdout)]
 pub fn run(seconds: f64) -> anyhow::Result<()> {
     let mut linear = Scene::new(Activation::Identity);

@@ -1,4 +1,4 @@
-//! What was learned, as a table and as curves.
+//! Learning results as a table and as curves.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use plotters::prelude::*;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-/// Okabe and Ito's, which colour-blind readers tell apart.
+/// The colours of Okabe and Ito, which colour-blind readers can distinguish.
 const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -19,14 +19,14 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 0, 0),
 ];
 
-/// What one run showed.
+/// The results of one run.
 #[derive(Debug, PartialEq)]
 pub struct Curve {
     pub seed: u64,
-    /// What it was run with, in short.
+    /// Hash of the config.
     pub config: String,
     pub seconds: f64,
-    /// (real step, mean return)
+    /// Pairs of real step and mean return.
     pub points: Vec<(u64, f64)>,
 }
 
@@ -38,14 +38,14 @@ pub struct Group {
 }
 
 impl Curve {
-    /// The run as a file: where it was made, then a line an evaluation.
+    /// Returns the run as a file: a line about its origin, then a line per evaluation.
     pub fn to_csv(&self, made: &str) -> String {
         let mut text = format!("# {made}; config {}; {:.0} s\nenv_step,mean_return\n", self.config, self.seconds);
         self.points.iter().for_each(|(step, value)| writeln!(text, "{step},{value}").expect("a string grows"));
         text
     }
 
-    /// What [`Curve::to_csv`] wrote.
+    /// Reads a file that [`Curve::to_csv`] wrote.
     pub fn from_csv(seed: u64, text: &str) -> anyhow::Result<Self> {
         let mut lines = text.lines();
         let head = lines.next().context("an empty file")?;
@@ -56,7 +56,7 @@ impl Curve {
             bail!("`{head}` does not end with the config and the seconds it took");
         };
         let points = lines.skip(1).map(|line| {
-            // Files of `wanted.py` have more columns.
+            // Files of `wanted.py` have further columns.
             let mut columns = line.split(',');
             let pair = columns.next().zip(columns.next());
             let (step, value) = pair.with_context(|| format!("`{line}` is not two numbers"))?;
@@ -75,13 +75,15 @@ impl Group {
         self.curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.0)).collect()
     }
 
-    /// Mean over the seeds that have this step, and half the width of its 95 % interval by Student's t, if there are two.
+    /// Returns the mean over the seeds that have this step and, if there are two, half the width of its 95 % interval
+    /// by Student's t.
     fn mean(&self, step: u64) -> Option<(f64, Option<f64>)> {
         let values: Vec<f64> = self.curves.iter().filter_map(|curve| curve.at(step)).collect();
         interval(&values)
     }
 }
 
+/// Returns the mean and, if there are two values, half the width of its 95 % interval by Student's t.
 pub fn interval(values: &[f64]) -> Option<(f64, Option<f64>)> {
     let n = values.len() as f64;
     if values.is_empty() {
@@ -96,7 +98,8 @@ pub fn interval(values: &[f64]) -> Option<(f64, Option<f64>)> {
     Some((mean, half))
 }
 
-/// A Markdown table: a row a run, and a row of means with 95 % intervals a group. Columns are the steps `at`, or all.
+/// Returns a Markdown table with a row per run, and per group a row of means with 95 % intervals. Columns are the steps
+/// `at`, or all steps.
 pub fn table(groups: &[Group], at: &[u64]) -> String {
     let all: BTreeSet<u64> = groups.iter().flat_map(Group::steps).collect();
     let steps: Vec<u64> = if at.is_empty() { all.into_iter().collect() } else { at.to_vec() };
@@ -122,7 +125,7 @@ pub fn table(groups: &[Group], at: &[u64]) -> String {
     text
 }
 
-/// An SVG: for each group its mean with the 95 % interval as an area, and every run as a thin line.
+/// Draws an SVG: for each group its mean with the 95 % interval as an area, and every run as a thin line.
 pub fn plot(groups: &[Group], file: &Path) -> anyhow::Result<()> {
     let points = || groups.iter().flat_map(|group| &group.curves).flat_map(|curve| &curve.points);
     let last = points().map(|point| point.0).max().context("nothing to draw")?;
@@ -191,7 +194,7 @@ mod tests {
 
     #[test]
     fn the_interval_is_students() {
-        // Mean 3.2, variance 3.7, and 2.776445 in the printed tables for 4 degrees of freedom.
+        // The mean is 3.2 and the variance 3.7. Printed tables have t = 2.776445 for 4 degrees of freedom.
         let (mean, half) = interval(&[1.0, 2.0, 3.0, 4.0, 6.0]).unwrap();
         let half = half.unwrap();
         assert!((mean - 3.2).abs() < 1e-12 && (half - 2.388_388).abs() < 1e-6, "{mean} {half}");

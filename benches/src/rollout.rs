@@ -1,5 +1,5 @@
-//! Imagined rollouts, timed: actor 2×256, 7 Gaussian members of 4×200, 11 observations, 3 actions, a member drawn anew for
-//! every row and step, transitions into the imagined buffer, on the processor or on a GPU.
+//! Timing of imagined rollouts on the CPU or on a GPU: actor 2×256, 7 Gaussian members of 4×200, 11 observations, 3
+//! actions. A member is drawn anew for every row and step, and transitions are written to the imagined buffer.
 
 use burn::tensor::Device;
 use foresee_actor_critic::{Sac, SacConfig};
@@ -12,10 +12,10 @@ use foresee_world_model::config::{EnsembleConfig, Head};
 use crate::compute::{Repeat, Timing, time};
 use crate::workloads::{ACT, OBS, batch};
 
-/// Weights of the networks that a transition passes through: the actor and one member.
+/// Number of weights that a transition passes through: those of the actor and of one member.
 const WEIGHTS: usize = OBS * 256 + 256 * 256 + 256 * 2 * ACT + (OBS + ACT) * 200 + 3 * 200 * 200 + 200 * 2 * (OBS + 1);
 
-/// Rollouts of `horizon` steps from `starts` states.
+/// Times rollouts of `horizon` steps from `starts` states.
 pub fn run(device: &Device, [starts, horizon]: [usize; 2], repeat: Repeat) -> Timing {
     let real = real(starts, device);
     let agent = Sac::new(&SacConfig { hidden: vec![256, 256], ..SacConfig::default() }, [OBS, ACT], 0, device);
@@ -41,7 +41,7 @@ pub fn run(device: &Device, [starts, horizon]: [usize; 2], repeat: Repeat) -> Ti
     Timing { ms, flops: Some(2.0 * WEIGHTS as f64 * transitions), transitions: Some(transitions) }
 }
 
-/// A real buffer of so many rows, sent to the device at once.
+/// Returns a real buffer of `rows` rows, sent to the device in one call.
 fn real(rows: usize, device: &Device) -> RealBuffer {
     let batch = batch(rows);
     let mut real = RealBuffer::new([OBS, ACT], &Device::flex());

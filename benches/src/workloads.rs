@@ -1,5 +1,4 @@
-//! The parts that are timed on the processor and on a GPU, and the whole run: one function a workload, which sets it up and
-//! times its iteration.
+//! The workloads for the CPU and for GPUs, and the whole run. Each function sets a workload up and times its iteration.
 
 use std::time::Instant;
 
@@ -23,7 +22,7 @@ use crate::compute::{Milliseconds, Repeat, Timing, time, together, wait};
 pub const OBS: usize = 11;
 pub const ACT: usize = 3;
 const ROWS: usize = 256;
-/// Rows of a training call; 16 of them are held out, and 39 batches of 256 are left.
+/// Number of rows of a training call: 16 are held out, and the others fill 39 batches of 256.
 const REPLAY: usize = 10_000;
 const HOLDOUT: f64 = 0.0016;
 const EPOCHS: usize = 10;
@@ -43,19 +42,19 @@ pub fn batch(rows: usize) -> Batch {
     }
 }
 
-/// C ← A B, row-major, `[m, k]` by `[k, n]`.
+/// Computes C ← A B for row-major matrices, `[m, k]` times `[k, n]`.
 fn product([m, n, k]: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], parallel: gemm::Parallelism) {
     assert!(a.len() == m * k && b.len() == k * n && c.len() == m * n, "row-major matrices");
     let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
     let [of_a, of_b, of_c] = [k, n, n].map(|row| row as isize);
-    // Safety: the matrices have these sizes.
+    // SAFETY: the sizes of the matrices were asserted.
     #[allow(unsafe_code)]
     unsafe {
         gemm::gemm(m, n, k, c, 1, of_c, false, a, 1, of_a, b, 1, of_b, 0.0, 1.0, false, false, false, parallel);
     }
 }
 
-/// The faster of two sizes.
+/// Times square products of two sizes, and returns the faster one.
 pub fn sgemm(repeat: Repeat) -> Timing {
     let half = match repeat {
         Repeat::For(seconds) => Repeat::For(seconds / 2.0),
@@ -71,7 +70,7 @@ pub fn sgemm(repeat: Repeat) -> Timing {
     if small.best_gflops() > large.best_gflops() { small } else { large }
 }
 
-/// Rows and width of the layer.
+/// Number of rows and width of the layer.
 const LAYER: [usize; 2] = [256, 200];
 
 pub fn layer(repeat: Repeat) -> Timing {
@@ -100,18 +99,18 @@ pub fn layer_gemm(repeat: Repeat) -> Timing {
     Timing { ms, flops: Some((2 * rows * width * width) as f64), transitions: None }
 }
 
-/// Operations of a gradient step of the ensemble: forward, and backward less the first layer's input gradient.
+/// Returns the operations of a gradient step of the ensemble: forward, and backward without the gradient of the inputs.
 fn model_flops(outputs: usize) -> f64 {
     let weights = (OBS + ACT) * 200 + 3 * 200 * 200 + 200 * outputs;
     (2 * ROWS * 7 * (3 * weights - (OBS + ACT) * 200)) as f64
 }
 
-/// Operations of `model_step`.
+/// Returns the operations of `model_step`.
 pub fn flops_of_a_model_step() -> f64 {
     model_flops(2 * (OBS + 1))
 }
 
-/// A trainer under a loss, and its configuration.
+/// Returns a trainer under the given loss.
 fn trainer(loss: &str, device: &Device) -> anyhow::Result<Trainer> {
     let config = ModelConfig {
         loss: LossConfig { add_mse_until: 0, ..LossConfig::named(loss) },
@@ -150,9 +149,9 @@ pub fn vagram_step(device: &Device, repeat: Repeat) -> anyhow::Result<Timing> {
     Ok(Timing { ms, flops: Some(model_flops(OBS + 1)), transitions: None })
 }
 
-/// Fixed normals for every update, so that the timing leaves out their drawing.
+/// Fixed normals for every update, so that drawing them is not timed.
 struct Drawn {
-    /// By stream: on the device, and in host memory.
+    /// Name of each stream, with its normals on the device and in host memory.
     normals: [(&'static str, Tensor<2>, Vec<f32>); 2],
 }
 
@@ -193,7 +192,7 @@ pub fn sac_update(device: &Device, repeat: Repeat) -> Timing {
             agent.update(Update { batch: BatchRef::Host(&batch), noise: &noise, dynamics: None, critic_only: false });
         })
     } else {
-        // As in a run: the batch and its noise are on the device already.
+        // As in a run, the batch and its noise are already on the device.
         let batch = TensorBatch::new(&batch, [OBS, ACT], device);
         time(repeat, 50 / updates, updates as f64, || {
             for _ in 0..updates {
@@ -209,12 +208,13 @@ pub fn sac_update(device: &Device, repeat: Repeat) -> Timing {
     };
     let actor = OBS * 256 + 256 * 256 + 256 * 2 * ACT;
     let critic = (OBS + ACT) * 256 + 256 * 256 + 256;
-    // The actor once at s' and trained at s; two critics at s', trained at s, and passed through.
+    // The actor runs once at s' and is trained at s. The two critics run at s', are trained at s, and propagate the
+    // actor's gradient.
     let flops = (2 * ROWS * (actor * (1 + 3) + 2 * critic * (1 + 3 + 2))) as f64;
     Timing { ms, flops: Some(flops), transitions: None }
 }
 
-/// Layers of a network, `[inputs, …, outputs]`: numbers of its weights.
+/// Returns the number of weights of a network with layers `[inputs, …, outputs]`.
 fn weights(widths: &[usize]) -> usize {
     widths.windows(2).map(|pair| pair[0] * pair[1]).sum()
 }
@@ -242,9 +242,10 @@ pub fn dh_update(device: &Device, repeat: Repeat, critic_only: bool) -> anyhow::
     let actor = weights(&[OBS, 256, 256, 2 * ACT]);
     let (critic, model) =
         (weights(&[OBS + ACT, 256, 256, 1]), weights(&[OBS + ACT, 200, 200, 200, 200, 2 * (OBS + 1)]));
-    // The actor and the model forward, some targets at the end, all critics there and back at the beginning.
+    // Actor and model forward; some target critics at the end; all critics forward and backward at the start.
     let forward = actor * (horizon + 1) + model * horizon + critic * (config.target_subset + critics * 3);
-    // The critics at the end and back to their input, the model back to its input, the actor back to weights and input.
+    // The critics at the end forward and back to their inputs; the model back to its inputs; the actor back to weights
+    // and inputs.
     let backward = critic * critics * 2 + model * horizon + actor * (horizon + 1) * 2;
     let flops = (2 * ROWS * (forward + if critic_only { 0 } else { backward })) as f64;
     Ok(Timing { ms, flops: Some(flops), transitions: None })

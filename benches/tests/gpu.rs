@@ -1,8 +1,8 @@
-//! Every test that runs on a GPU, in one program, for a machine that has a GPU and no compiler (`benches/gpu`).
+//! All tests that run on a GPU, in one program, for a machine that has a GPU and no compiler (`benches/gpu`).
 //!
-//! The tests belong to their crates and are compiled from there; what starts the program `foresee`, or reads files of
-//! the repository, is left out. Where a launch is counted, every launch of the process is: tests of modules whose name
-//! ends in `_launches` each need a process of their own.
+//! The tests belong to their crates, and are compiled from there. Tests that start the program `foresee`, or read files
+//! of the repository, are left out. A test that counts launches counts those of the whole process. Therefore the tests
+//! of modules whose names end in `_launches` each need their own process.
 
 #![cfg(feature = "wgpu")]
 #![allow(clippy::duplicate_mod, reason = "tests of a crate share their helpers")]
@@ -30,7 +30,7 @@ mod nn_launches;
 #[path = "../../crates/world-model/tests/on_wgpu.rs"]
 mod world_model_on_wgpu;
 
-// Tests inside `foresee_nn`, which say `crate` for it.
+// The tests inside `foresee_nn` refer to that crate as `crate`.
 
 /// The module that the tests inside `foresee_nn` call `crate::cube`.
 mod cube {

@@ -10,24 +10,26 @@ pub trait Actor: Send + Sync {
     /// Entries of an action, `A`.
     fn action_dim(&self) -> usize;
 
-    /// Exploring actions `[B, A]` at states `[B, O]` from standard normals `[B, A]`; differentiable in the states.
+    /// Returns exploring actions `[B, A]` at states `[B, O]`, from standard normals `[B, A]`; differentiable in the
+    /// states.
     fn sample(&self, obs: Tensor<2>, noise: Tensor<2>) -> Tensor<2>;
 
-    /// The action that is evaluated, `[B, O] -> [B, A]`; differentiable in the states.
+    /// Returns the actions used in evaluation, `[B, O] -> [B, A]`; differentiable in the states.
     fn mean(&self, obs: Tensor<2>) -> Tensor<2>;
 
-    /// Actions `[N, A]` at `rows` = `N` observations `[N, O]` of the host: [sampled](Actor::sample) ones from standard normals
-    /// `[N, A]`, or without them the [evaluated](Actor::mean) ones. An actor may compute them in fewer steps.
+    /// Returns actions `[N, A]` at `N` = `rows` observations `[N, O]` in host memory: [sampled](Actor::sample) from
+    /// standard normals `[N, A]` if `noise` is given, else the [evaluation](Actor::mean) actions. An actor may override
+    /// this with a faster form.
     ///
     /// # Panics
-    /// If the numbers do not fill their rows.
+    /// If `obs` or `noise` does not hold `N` rows.
     #[track_caller]
     fn act(&self, obs: &[f32], rows: usize, noise: Option<&[f32]>, device: &Device) -> Vec<f32> {
         by_tensors(self, obs, rows, noise, device)
     }
 
-    /// The squashed Gaussian behind it: opens the fused rollouts and value gradients, which sample it without
-    /// [`Actor::sample`]. An actor that changes its actions returns `None`.
+    /// The squashed Gaussian policy of this actor. If there is one, fused rollouts and value gradients can sample it
+    /// directly, without [`Actor::sample`]. An actor that modifies its policy's actions returns `None`.
     fn policy(&self) -> Option<&Policy> {
         None
     }
@@ -59,7 +61,7 @@ impl Actor for Policy {
     }
 }
 
-/// [`Actor::act`] in tensor operations, of any actor on any device: the specification.
+/// Computes [`Actor::act`] in tensor operations, for any actor on any device: the specification of the faster forms.
 #[track_caller]
 pub fn by_tensors(
     actor: &(impl Actor + ?Sized),

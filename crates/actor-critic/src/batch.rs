@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use foresee_core::Batch;
 use foresee_nn::tensors;
 
-/// A batch of transitions on the device.
+/// A batch of transitions in tensors.
 #[derive(Clone, Debug)]
 pub struct TensorBatch {
     /// `[B, O]`
@@ -17,12 +17,12 @@ pub struct TensorBatch {
     pub reward: Tensor<1>,
     /// `[B, O]`
     pub next_obs: Tensor<2>,
-    /// `[B]`
+    /// 1 for a transition that did not terminate its episode, else 0, `[B]`.
     pub not_terminated: Tensor<1>,
 }
 
 impl TensorBatch {
-    /// A batch with observations and actions of `[O, A]` entries, sent to a device.
+    /// Copies a batch with observations and actions of `[O, A]` entries to a device.
     #[must_use]
     pub fn new(batch: &Batch, [obs_dim, action_dim]: [usize; 2], device: &Device) -> Self {
         let rows = batch.rows;
@@ -37,13 +37,13 @@ impl TensorBatch {
         }
     }
 
-    /// Rows, `B`.
+    /// Number of rows, `B`.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.reward.dims()[0]
     }
 
-    /// The batch in host memory, read back where it is on a device.
+    /// Returns the batch in host memory, read back from the device if necessary.
     #[must_use]
     pub fn read(&self) -> Batch {
         let column = |values: &Tensor<1>| tensors::to_vec(values.clone());
@@ -59,7 +59,7 @@ impl TensorBatch {
     }
 }
 
-/// A batch of transitions, wherever the run has it.
+/// A reference to a batch of transitions, in host memory or on a device.
 #[derive(Clone, Copy, Debug)]
 pub enum BatchRef<'a> {
     /// In host memory.
@@ -69,7 +69,7 @@ pub enum BatchRef<'a> {
 }
 
 impl<'a> BatchRef<'a> {
-    /// Rows, `B`.
+    /// Number of rows, `B`.
     #[must_use]
     pub fn rows(self) -> usize {
         match self {
@@ -78,8 +78,8 @@ impl<'a> BatchRef<'a> {
         }
     }
 
-    /// As tensors with observations and actions of `dims` = `[O, A]` entries: sent to the device, where they are not on
-    /// one already.
+    /// Returns the batch as tensors with observations and actions of `dims` = `[O, A]` entries. A host batch is copied
+    /// to `device`.
     #[must_use]
     pub fn tensors(self, dims: [usize; 2], device: &Device) -> TensorBatch {
         match self {
@@ -88,7 +88,7 @@ impl<'a> BatchRef<'a> {
         }
     }
 
-    /// In host memory: read back, where it is not there already.
+    /// Returns the batch in host memory. A device batch is read back.
     #[must_use]
     pub fn host(self) -> Cow<'a, Batch> {
         match self {

@@ -2,18 +2,18 @@
 
 use foresee_nn::{Activation, Shape};
 
-/// Hidden layers, with an activation after each: a ReLU, unless it is said otherwise.
+/// Hidden layers, with an activation after each; the default activation is a ReLU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body {
-    /// Their widths.
+    /// Widths of the layers.
     pub hidden: Vec<usize>,
-    /// Whether each is normalised before its activation.
+    /// Whether each layer's output is normalised before its activation.
     pub layer_norm: bool,
     /// Whether the last activation is divided by its L2 norm.
     pub normalized_features: bool,
-    /// Between the layers.
+    /// The activation after each layer.
     pub activation: Activation,
-    /// Layer normalisation of every hidden activation h: (h − mean) / √(var + 1e-5), without learned scale and shift.
+    /// Whether every hidden activation h is normalised: (h − mean) / √(var + 1e-5), without learned scale and shift.
     pub hidden_norm: bool,
 }
 
@@ -30,7 +30,7 @@ impl Default for Body {
 }
 
 impl Body {
-    /// The shape of `members` such networks.
+    /// Returns the shape of `members` networks with these hidden layers.
     #[must_use]
     pub fn shape(&self, members: usize, inputs: usize, outputs: usize) -> Shape {
         Shape {

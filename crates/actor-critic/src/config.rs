@@ -1,4 +1,4 @@
-//! The keys of `[agent]`: which agent, the rows of its batches, and the agent's own keys beside them.
+//! The keys of `[agent]`: the agent's name, the number of rows in its batches, and the agent's own keys.
 
 use std::sync::Arc;
 
@@ -8,20 +8,21 @@ use toml::Table;
 
 use crate::agent::{AgentFactory, AgentKinds};
 
-/// A wider layer is a slip of the finger: one weight of two such layers takes 16 GiB.
+/// Largest width of a hidden layer. A wider one is a typing error: one weight matrix between two such layers takes 16
+/// GiB.
 const WIDEST: usize = 1 << 16;
-/// Rows of a batch, likewise.
+/// Largest number of rows in a batch. A larger one is a typing error.
 const LARGEST_BATCH: usize = 1 << 24;
 
-/// `[agent]`.
+/// The section `[agent]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AgentConfig {
-    /// Which agent, by its name in a list such as [`agents`](crate::agents); unset: `dhmbpo` with the algorithm of that name,
+    /// Name of the agent in a list such as [`agents`](crate::agents). Unset: `dhmbpo` if the algorithm is `dhmbpo`,
     /// else `sac`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Rows in a batch, real and imagined together.
+    /// Number of rows in a batch, real and imagined together.
     pub batch: usize,
     /// The agent's own keys, such as [`SacConfig`](crate::SacConfig)'s.
     #[serde(flatten)]
@@ -34,7 +35,7 @@ impl Default for AgentConfig {
     }
 }
 
-/// The agent that is meant where none is named.
+/// The agent of a config that names none.
 const DEFAULT: &str = "sac";
 
 impl AgentConfig {
@@ -44,13 +45,13 @@ impl AgentConfig {
         self.kind.as_deref().unwrap_or(DEFAULT)
     }
 
-    /// True for `sac`, the agent of a config that names none.
+    /// Whether the agent is `sac`, which is also the agent of a config that names none.
     #[must_use]
     pub fn is_default(&self) -> bool {
         self.kind() == DEFAULT
     }
 
-    /// What is impossible about the batch, if anything: the message, with its hint.
+    /// Returns an error message with a hint if the number of rows in a batch is impossible.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         if self.batch == 0 {
@@ -59,22 +60,22 @@ impl AgentConfig {
         (self.batch > LARGEST_BATCH).then(|| format!("`agent.batch` is {}\nhint: at most {LARGEST_BATCH}", self.batch))
     }
 
-    /// The agent that is meant, and its own keys with all defaults that do not depend on the task.
+    /// Returns the named agent's factory, and its keys with all defaults that do not depend on the task.
     ///
     /// # Errors
-    /// If there is no such agent, or its keys do not fit.
+    /// If no agent has that name, or a key is unknown or has an impossible value.
     pub fn choose(&self, agents: &AgentKinds) -> Result<(Arc<dyn AgentFactory>, Table), Explained> {
         agents.choose(&["agent"], &["kind", "batch"], self.kind(), &self.keys)
     }
 }
 
-/// What is impossible about widths of hidden layers.
+/// Returns an error message with a hint if the widths of the hidden layers are impossible.
 pub(crate) fn problem_of_hidden(hidden: &[usize]) -> Option<String> {
     (hidden.is_empty() || hidden.iter().any(|width| !(1..=WIDEST).contains(width)))
         .then(|| format!("`agent.hidden` is {hidden:?}\nhint: one or more widths of 1 to {WIDEST}"))
 }
 
-/// What is impossible about a discount and a rate of target networks.
+/// Returns an error message with a hint if the discount, or the rate of the target networks, is impossible.
 pub(crate) fn problem_of_target(discount: f64, tau: f64) -> Option<String> {
     let tau_fits = tau > 0.0 && tau <= 1.0;
     (!tau_fits || !(0.0..=1.0).contains(&discount)).then(|| {
@@ -82,7 +83,7 @@ pub(crate) fn problem_of_target(discount: f64, tau: f64) -> Option<String> {
     })
 }
 
-/// Whether a rate makes sense.
+/// Whether a rate is positive and finite.
 pub(crate) fn is_positive(x: f64) -> bool {
     x > 0.0 && x.is_finite()
 }

@@ -1,4 +1,5 @@
-//! `N` action-value functions at once: Q_n(s, a), `[B, O]`, `[B, A]` -> `[N, B]`; and one value of several.
+//! `N` action-value functions evaluated together: Q_n(s, a), `[B, O]`, `[B, A]` -> `[N, B]`; and the reduction of their
+//! values to one.
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
@@ -11,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::body::Body;
 use crate::observations::Scale;
 
-/// How the values of several critics become one.
+/// The reduction of several critics' values to one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reduction {
-    /// The lowest: the pessimism of clipped double Q-learning (Fujimoto et al. 2018).
+    /// The minimum: the pessimism of clipped double Q-learning (Fujimoto et al. 2018).
     #[default]
     Min,
     /// The mean.
@@ -23,7 +24,7 @@ pub enum Reduction {
 }
 
 impl Reduction {
-    /// `[N, B] -> [B]`.
+    /// Reduces the values of all critics, `[N, B] -> [B]`.
     #[must_use]
     pub fn of(self, values: Tensor<2>) -> Tensor<1> {
         match self {
@@ -34,20 +35,20 @@ impl Reduction {
     }
 }
 
-/// The critics, as one network with `N` members.
+/// The critics, as one network with `N` ensemble members.
 #[derive(Clone, Debug)]
 pub struct Critic {
     pub(crate) net: Mlp,
 }
 
 impl Critic {
-    /// `members` fresh critics; each of them is the same, however many there are.
+    /// Returns `members` critics with orthogonal initial weights. The weights of one critic do not depend on `members`.
     #[must_use]
     pub fn new(members: usize, body: &Body, [obs_dim, action_dim]: [usize; 2], seed: u64, device: &Device) -> Self {
         Self::drawn(members, body, [obs_dim, action_dim], Init::Orthogonal, seed, device)
     }
 
-    /// Fresh critics whose initial weights follow `init`.
+    /// Returns critics with initial weights drawn by `init`.
     #[must_use]
     pub fn drawn(
         members: usize,
@@ -61,34 +62,34 @@ impl Critic {
         Self { net: Mlp::new(shape, init, &Stream::new(seed, "agent/critic/init"), device) }
     }
 
-    /// The critics' network.
+    /// The critics' network, `[N, B, O + A] -> [N, B, 1]`.
     #[must_use]
     pub fn net(&self) -> &Mlp {
         &self.net
     }
 
-    /// Critics of the task's own observations, with values scale · Q + shift, of critics Q that see normalised ones: both maps
-    /// become part of the first and the last layer.
+    /// Returns critics of the task's own observations whose values are `factor` · Q + `shift`, where Q are these
+    /// critics of normalised observations. Both maps are folded into the first and the last layer.
     #[must_use]
     pub fn folded(&self, scale: Option<&Scale>, [factor, shift]: [f64; 2]) -> Self {
         let input = scale.map_or([&[][..]; 2], Scale::moments);
         Self { net: self.net.folded(input, [&[factor], &[shift]]) }
     }
 
-    /// Critics, `N`.
+    /// Number of critics, `N`.
     #[must_use]
     pub fn members(&self) -> usize {
         self.net.members()
     }
 
-    /// Every critic's value of every row, `[N, B]`; both inputs may be tracked.
+    /// Returns every critic's value at every row, `[N, B]`; autodiff may track both inputs.
     #[must_use]
     pub fn values(&self, obs: Tensor<2>, action: Tensor<2>) -> Tensor<2> {
         let inputs = Tensor::cat(vec![obs, action], 1);
         self.net.forward(inputs.unsqueeze_dim(0)).squeeze_dim(2)
     }
 
-    /// Every critic's value where each critic has its own states `[N, B, O]` and actions `[N, B, A]`: `[N, B]`.
+    /// Returns every critic's values `[N, B]` at its own states `[N, B, O]` and actions `[N, B, A]`.
     #[must_use]
     pub fn values_at(&self, obs: Tensor<3>, action: Tensor<3>) -> Tensor<2> {
         self.net.forward(Tensor::cat(vec![obs, action], 2)).squeeze_dim(2)
@@ -109,7 +110,8 @@ impl Parameters for Critic {
     }
 }
 
-/// As many distinct numbers below `n` as there are words, every set equally likely: the first steps of Fisher and Yates.
+/// Returns `words.len()` distinct numbers below `n`, with every subset equally likely: the first steps of a
+/// Fisher–Yates shuffle.
 pub(crate) fn subset(words: &[u32], n: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..n).collect();
     for (i, &word) in words.iter().enumerate() {

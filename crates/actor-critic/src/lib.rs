@@ -1,17 +1,18 @@
-//! Agents: what learns to act, from batches of transitions.
+//! Agents: actors and critics that learn from batches of transitions.
 //!
 //! In the order a reader needs it:
-//! * [`agent`]: what a run asks of an agent, and how a config chooses one.
-//! * [`batch`], [`noise`]: what an update is given.
-//! * [`actor`]: what acts, and [`policy`], the squashed Gaussian.
-//! * [`observations`]: their running moments, and what networks see of them.
-//! * [`body`], [`critic`]: `N` action-value functions at once, and what their targets make of them.
-//! * [`values`]: an agent's values and value gradients, as decision-aware losses see them.
-//! * [`metrics`]: the names of what an update reports.
-//! * [`sac`] and its neighbours, a folder an agent.
+//! * [`agent`]: the interface that a run uses, and the choice of an agent by the config.
+//! * [`batch`], [`noise`]: the inputs of an update.
+//! * [`actor`]: maps from observations to actions, and [`policy`], the squashed Gaussian.
+//! * [`observations`]: running moments of observations, and the normalisation that networks apply.
+//! * [`preparation`]: observations and rewards scaled by running statistics.
+//! * [`body`], [`critic`]: `N` action-value functions evaluated together, and the reduction of their values to one.
+//! * [`values`]: an agent's values and value gradients for decision-aware losses.
+//! * [`metrics`]: the names of the numbers that an update reports.
+//! * [`sac`], [`td3`], [`dhmbpo`]: the agents, one folder each.
 //!
-//! An agent is a folder with a `kind()`, and its name in the list below. Nothing else of the crate knows it; one from
-//! another crate joins a list of its own making: [`agents`] and [`Kinds::add`].
+//! An agent is a folder with a `kind()` function, and its name in the list below. Nothing else of the crate depends on
+//! it. An agent of another crate is added to the list that [`agents`] returns, by [`Kinds::add`].
 
 #[cfg(test)]
 extern crate self as foresee_actor_critic;
@@ -51,7 +52,7 @@ macro_rules! agents {
     ($($name:ident),* $(,)?) => {
         $(pub mod $name;)*
 
-        /// The agents that come with foresee, in the order of a list for users.
+        /// Returns the agents that come with foresee, in the order of a list for users.
         #[must_use]
         pub fn agents() -> AgentKinds {
             Kinds::new([$($name::kind()),*])
@@ -59,7 +60,7 @@ macro_rules! agents {
     };
 }
 
-// Modules that a macro names are unknown to `cargo fmt`: `rustfmt crates/actor-critic/src/*/mod.rs` formats them.
+// `cargo fmt` does not find modules that a macro declares: `rustfmt crates/actor-critic/src/*/mod.rs` formats them.
 agents! {
     sac,
     td3,

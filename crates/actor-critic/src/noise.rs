@@ -1,23 +1,25 @@
-//! The random draws of an update, by the name of their stream.
+//! The random draws of an update, each from a named stream.
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
 use foresee_nn::cpu::{LANES, random};
 use foresee_nn::tensors;
 
-/// Where an update's random draws come from. The same name gives the same numbers, however often it is asked.
+/// The source of an update's random draws. Repeated calls with one name return identical numbers.
 pub trait Noise {
-    /// Standard normals `[rows, columns]` of the stream `name`, on `device`.
+    /// Returns standard normals `[rows, columns]` of the stream `name`, on `device`.
     fn normals(&self, name: &'static str, shape: [usize; 2], device: &Device) -> Tensor<2>;
 
-    /// [`Noise::normals`] into a buffer in host memory, whose allocation is reused.
+    /// Writes standard normals `[rows, columns]` of the stream `name` to a buffer in host memory, and reuses its
+    /// allocation.
     fn normals_into(&self, name: &'static str, shape: [usize; 2], out: &mut Vec<f32>);
 
-    /// 32 random bits a row, `[rows]`.
+    /// Returns 32 random bits per row, `[rows]`.
     fn words(&self, name: &'static str, rows: usize) -> Vec<u32>;
 }
 
-/// The streams of a run at one update: its number is their step, a row of the batch a lane.
+/// The draws of one update from the run's named streams. The update's number is the step of the address; the batch row
+/// is the lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamNoise {
     /// The run's seed.
@@ -33,7 +35,7 @@ impl Noise for StreamNoise {
     }
 
     fn normals_into(&self, name: &'static str, [rows, columns]: [usize; 2], out: &mut Vec<f32>) {
-        // Panel by panel, many lanes at once: the same numbers.
+        // Panel by panel, because a panel's lanes are drawn together. The numbers are those of `Stream::normals`.
         let stream = Stream::new(self.seed, name);
         let (count, panel) = (rows * columns, columns * LANES);
         out.resize(count + panel, 0.0);

@@ -1,8 +1,9 @@
-//! Running mean and deviation of observations, and observations normalised by them.
+//! Running mean and standard deviation of observations, and the normalisation by them.
 //!
-//! With x_1 … x_n all real observations of training: mean and population variance by Welford's recursion in f64, one
-//! observation at a time; then x ↦ (x − mean) / std. Networks see normalised observations, everybody else the task's own.
-//! Evaluation, imagination and a saved agent use the moments as they are.
+//! Over all real training observations x_1 … x_n, the mean and the population variance are updated by Welford's
+//! recursion in f64, one observation at a time. The normalisation is x ↦ (x − mean) / std. Only networks see normalised
+//! observations; everything else uses the task's own. Evaluation, imagination and a saved agent use the moments
+//! unchanged.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// Observations `[…, O]` normalised, on their device.
+    /// Normalises observations `[…, O]` on their device.
     #[must_use]
     pub fn apply<const D: usize>(&self, obs: Tensor<D>) -> Tensor<D> {
         let (device, mut shape) = (obs.device(), [1; D]);
@@ -29,7 +30,7 @@ impl Scale {
         (obs - mean) / std
     }
 
-    /// Observations `[N, O]` normalised in place, in host memory.
+    /// Normalises observations `[N, O]` in place, in host memory.
     pub fn apply_rows(&self, obs: &mut [f32]) {
         for row in obs.chunks_exact_mut(self.mean.len()) {
             for ((x, mean), std) in row.iter_mut().zip(&self.mean).zip(&self.std) {
@@ -45,7 +46,7 @@ impl Scale {
     }
 }
 
-/// Observations, where there is a scale normalised by it.
+/// Returns the observations, normalised if `scale` is given.
 #[must_use]
 pub fn scaled<const D: usize>(scale: Option<&Arc<Scale>>, obs: Tensor<D>) -> Tensor<D> {
     match scale {
@@ -54,7 +55,8 @@ pub fn scaled<const D: usize>(scale: Option<&Arc<Scale>>, obs: Tensor<D>) -> Ten
     }
 }
 
-/// A gradient at observations `[B, O]` as one by their deviations, where there is a scale.
+/// Converts a gradient with respect to observations, `[B, O]`, to one with respect to normalised observations, if
+/// `scale` is given: multiplies it by the standard deviations.
 #[must_use]
 pub fn in_deviations(scale: Option<&Arc<Scale>>, gradient: Tensor<2>) -> Tensor<2> {
     let Some(scale) = scale else { return gradient };
@@ -66,7 +68,7 @@ pub fn in_deviations(scale: Option<&Arc<Scale>>, gradient: Tensor<2>) -> Tensor<
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunningMoments {
     count: u64,
-    /// What stands for observations of mean 0 and variance 1 before the first one.
+    /// Weight of the prior of mean 0 and variance 1, as a number of observations.
     prior: f64,
     mean: Vec<f64>,
     /// Sums of squared deviations.
@@ -74,33 +76,33 @@ pub struct RunningMoments {
 }
 
 impl RunningMoments {
-    /// Nothing observed yet.
+    /// Moments without any observation, and without a prior.
     #[must_use]
     pub fn new(obs_dim: usize) -> Self {
         Self::with_prior(obs_dim, 0.0)
     }
 
-    /// The same as if so many observations of mean 0 and variance 1 had been seen already (1e-4 in SimBa's normaliser, Lee
-    /// et al. 2024).
+    /// Moments that start as if `prior` observations of mean 0 and variance 1 had been seen (1e-4 in SimBa's
+    /// normaliser, Lee et al. 2024).
     #[must_use]
     pub fn with_prior(obs_dim: usize, prior: f64) -> Self {
         Self { count: 0, prior, mean: vec![0.0; obs_dim], squares: vec![prior; obs_dim] }
     }
 
-    /// Observations so far.
+    /// Number of observations so far, without the prior.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Takes observations `[N, O]` in.
+    /// Adds observations `[N, O]`.
     pub fn observe(&mut self, obs: &[f32]) {
         for row in obs.chunks_exact(self.mean.len()) {
             self.take(row.iter().map(|&x| f64::from(x)));
         }
     }
 
-    /// Takes one observation `[O]` in.
+    /// Adds one observation `[O]` in f64.
     pub fn observe_exactly(&mut self, obs: &[f64]) {
         self.take(obs.iter().copied());
     }
@@ -122,7 +124,8 @@ impl RunningMoments {
         [self.mean.clone(), self.squares.iter().map(|s| s / n).collect()]
     }
 
-    /// The map in force: the identity before two observations, and in an entry whose deviation is rounding beside its mean.
+    /// Returns the current normalisation. It is the identity before the second observation. An entry whose deviation is
+    /// no larger than the rounding of its mean is only centred: its `std` is 1.
     #[must_use]
     pub fn scale(&self) -> Scale {
         let [mean, variance] = self.moments();
@@ -136,7 +139,7 @@ impl RunningMoments {
         Scale { mean: mean.iter().map(|&mean| if known { mean as f32 } else { 0.0 }).collect(), std }
     }
 
-    /// As arrays.
+    /// Returns the count and the moments as arrays.
     #[must_use]
     pub fn save(&self) -> State {
         let mut state = State::new();
@@ -146,10 +149,10 @@ impl RunningMoments {
         state
     }
 
-    /// Reads them back.
+    /// Restores the count and the moments from arrays.
     ///
     /// # Errors
-    /// If an array is missing, of another shape, or left over.
+    /// If an array is missing, has another shape, or is unknown.
     pub fn load(&mut self, mut state: State) -> Result<(), StateError> {
         self.count = state.u64("count")?;
         for (name, to) in [("mean", &mut self.mean), ("squares", &mut self.squares)] {

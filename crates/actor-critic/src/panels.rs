@@ -1,9 +1,9 @@
-//! What updates in host memory share: weights at hand, and panels of rows one after another
-//! ([`foresee_nn::cpu::panels`]).
+//! Helpers for updates in host memory: a network's weights as a slice, and access to panels of rows stored one after
+//! another ([`foresee_nn::cpu::panels`]).
 
 use foresee_nn::cpu::{LANES, Layout};
 
-/// A network's layout and weights `[E, P]`.
+/// A network's layout and the weights `[E, P]` of its members.
 #[derive(Clone, Copy)]
 pub(crate) struct Net<'a> {
     pub(crate) layout: &'a Layout,
@@ -11,18 +11,18 @@ pub(crate) struct Net<'a> {
 }
 
 impl<'a> Net<'a> {
-    /// One network's weights, `[P]`.
+    /// Weights of one member, `[P]`.
     pub(crate) fn member(&self, member: usize) -> &'a [f32] {
         &self.weights[member * self.layout.parameters()..][..self.layout.parameters()]
     }
 }
 
-/// Panel `panel` of panels of `width` features.
+/// Returns panel number `panel` from an array of panels with `width` features each.
 pub(crate) fn of_panel(all: &[f32], panel: usize, width: usize) -> &[f32] {
     &all[panel * width * LANES..][..width * LANES]
 }
 
-/// The same, to be changed.
+/// Returns panel number `panel` from an array of panels with `width` features each, mutable.
 pub(crate) fn of_panel_mut(all: &mut [f32], panel: usize, width: usize) -> &mut [f32] {
     &mut all[panel * width * LANES..][..width * LANES]
 }

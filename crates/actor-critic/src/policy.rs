@@ -1,11 +1,11 @@
-//! A Gaussian policy squashed by tanh (Haarnoja et al., "Soft Actor-Critic Algorithms and Applications", 2018,
-//! appendix C), with `pytorch_sac`'s bounds on the deviation.
+//! A Gaussian policy squashed by tanh (Haarnoja et al., "Soft Actor-Critic Algorithms and Applications", 2018, appendix
+//! C), with the bounds on the standard deviation of `pytorch_sac`.
 //!
 //! (mu, raw) = net(s); log σ = −5 + 3.5 (tanh raw + 1); u = mu + σ ε; a = tanh u;
 //! log π(a|s) = Σ_d [ log N(u_d; mu_d, σ_d) − 2 (log 2 − u_d − softplus(−2 u_d)) ].
 //!
-//! The deviation may also be softplus(raw) + 1e-5 ([`Spread`]), and the network may be shown observations normalised by
-//! running moments ([`observations`](crate::observations)).
+//! Other forms of σ are in [`Spread`]. The network may see observations normalised by running moments
+//! ([`observations`](crate::observations)).
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ use crate::observations::{Scale, scaled};
 pub(crate) mod device;
 pub mod lanes;
 
-/// log σ stays between these.
+/// Bounds of log σ in [`Spread::Bounded`].
 pub const LOG_STD: [f64; 2] = [-5.0, 2.0];
 
-/// Actions with what they came from, one row a state.
+/// Sampled actions and their log-probabilities, one row per state.
 #[derive(Clone, Debug)]
 pub struct Sampled {
     /// `[B, A]`, in [-1, 1].
@@ -37,7 +37,7 @@ pub struct Sampled {
     pub log_prob: Tensor<1>,
 }
 
-/// How the network's second output becomes the deviation.
+/// The map from the network's second output to the standard deviation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Spread {
@@ -46,7 +46,7 @@ pub enum Spread {
     Bounded,
     /// σ = softplus(raw) + 1e-5: DHMBPO.
     Softplus,
-    /// log σ = raw, cut at −20 and 2: the original SAC, MBPO and REDQ.
+    /// log σ = raw, clipped to [−20, 2]: the original SAC, MBPO and REDQ.
     Clipped,
 }
 
@@ -56,23 +56,23 @@ impl Spread {
     }
 }
 
-/// Ends of a [clipped](Spread::Clipped) log σ.
+/// Bounds of log σ in [`Spread::Clipped`].
 pub const CLIPPED: [f64; 2] = [-20.0, 2.0];
 
-/// Added to a [softplus](Spread::Softplus).
+/// Smallest standard deviation in [`Spread::Softplus`]: the summand beside softplus.
 pub const LEAST_STD: f64 = 1e-5;
 
-/// The actor.
+/// The actor: a network with outputs (mu, raw), and the form of its standard deviation.
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub(crate) net: Mlp,
     pub(crate) spread: Spread,
-    /// What the network sees of an observation; the observation itself where there is none.
+    /// Normalisation of the network's observations; `None` for the identity.
     pub(crate) scale: Option<Arc<Scale>>,
 }
 
 impl Policy {
-    /// A fresh actor.
+    /// Returns a new actor with orthogonal initial weights.
     #[must_use]
     pub fn new(body: &Body, [obs_dim, action_dim]: [usize; 2], seed: u64, device: &Device) -> Self {
         let shape = body.shape(1, obs_dim, 2 * action_dim);
@@ -80,32 +80,33 @@ impl Policy {
         Self { net, spread: Spread::default(), scale: None }
     }
 
-    /// This actor with a standard deviation of the given form.
+    /// Returns this actor with another form of standard deviation.
     #[must_use]
     pub fn with_spread(self, spread: Spread) -> Self {
         Self { spread, ..self }
     }
 
-    /// How the deviation is made.
+    /// The form of the standard deviation.
     #[must_use]
     pub fn spread(&self) -> Spread {
         self.spread
     }
 
-    /// What the network sees of an observation, where it is not the observation itself.
+    /// Normalisation of the network's observations; `None` for the identity.
     #[must_use]
     pub fn scale(&self) -> Option<&Scale> {
         self.scale.as_deref()
     }
 
-    /// True for actors that the GPU kernels sample: log σ is bounded by a tanh, and observations enter the network as they
-    /// are.
+    /// Whether the GPU kernels can sample this actor: log σ is bounded by a tanh, and observations enter the network
+    /// unchanged.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.spread == Spread::Bounded && self.scale.is_none()
     }
 
-    /// The network of the task's own observations: normalisation is part of its first layer.
+    /// Returns the network as a function of the task's own observations, with the normalisation folded into its first
+    /// layer.
     #[must_use]
     pub fn folded_net(&self) -> Cow<'_, Mlp> {
         let Some(scale) = &self.scale else { return Cow::Borrowed(&self.net) };
@@ -113,7 +114,7 @@ impl Policy {
         Cow::Owned(self.net.folded(scale.moments(), [&vec![1.0; outputs], &vec![0.0; outputs]]))
     }
 
-    /// (mu, log σ) at states `[B, O]`, `[B, A]` each.
+    /// Returns (mu, log σ) at states `[B, O]`, `[B, A]` each.
     #[must_use]
     pub fn distribution(&self, obs: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let obs = scaled(self.scale.as_ref(), obs);
@@ -131,7 +132,8 @@ impl Policy {
         (mu, log_std)
     }
 
-    /// Actions from standard normal noise `[B, A]`, and their log-probabilities; differentiable in tracked weights.
+    /// Returns actions from standard normal noise `[B, A]`, and their log-probabilities; differentiable in tracked
+    /// weights.
     #[must_use]
     pub fn sample(&self, obs: Tensor<2>, noise: Tensor<2>) -> Sampled {
         let (mu, log_std) = self.distribution(obs);
@@ -142,19 +144,19 @@ impl Policy {
         Sampled { action: u.tanh(), log_prob }
     }
 
-    /// Entries of an action, `A`.
+    /// Number of entries of an action, `A`.
     #[must_use]
     pub fn action_dim(&self) -> usize {
         self.net.layout().shape().outputs / 2
     }
 
-    /// The network: what it sees of states to (mu, raw), `[1, B, O] -> [1, B, 2A]`.
+    /// The network from (normalised) observations to (mu, raw), `[1, B, O] -> [1, B, 2A]`.
     #[must_use]
     pub fn net(&self) -> &Mlp {
         &self.net
     }
 
-    /// The mean action tanh(mu) at states `[B, O]`, `[B, A]`.
+    /// Returns the mean action tanh(mu) at states `[B, O]`, `[B, A]`.
     #[must_use]
     pub fn mean_action(&self, obs: Tensor<2>) -> Tensor<2> {
         self.distribution(obs).0.tanh()

@@ -1,10 +1,14 @@
 //! Observations and rewards as an agent's networks see them: scaled by running statistics of the real transitions.
 //!
-//! Observations: (obs − mean) / std of all real ones ([`RunningMoments`]). Rewards: r / σ with σ = max(√(var G + 1e-8),
-//! max |G| / 5) over the real steps' discounted sums G ← γ (1 − ended) G + r, whose moments begin as 1e-4 observations of mean
-//! 0 and variance 1 (Lee et al., "Hyperspherical Normalization for Scalable Deep Reinforcement Learning", 2025, as its code
-//! SimbaV2 @ 86899c2 does it: a step that ends an episode keeps its own reward). Both are scaled by today's statistics whenever
-//! a batch is used; buffers keep the task's own numbers.
+//! Observations become (obs − mean) / std, with the moments of all real observations ([`RunningMoments`]). Rewards
+//! become r / σ with σ = max(√(var G + 1e-8), max |G| / 5), over the discounted sums G ← γ (1 − ended) G + r of the
+//! real steps. The moments of G start as 1e-4 observations of mean 0 and variance 1.
+//!
+//! The reward scale follows Lee et al., "Hyperspherical Normalization for Scalable Deep Reinforcement Learning", 2025,
+//! and its code SimbaV2 @ 86899c2. As in that code, a step that ends an episode drops the earlier sum and keeps its own
+//! reward.
+//!
+//! Both use the current statistics each time a batch is used. Replay buffers store the task's own numbers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,43 +18,43 @@ use foresee_core::{Batch, State, StateError};
 use crate::batch::TensorBatch;
 use crate::observations::{RunningMoments, Scale};
 
-/// The weight of a mean of 0 and a variance of 1 before the first G, in observations.
+/// Weight of the prior of mean 0 and variance 1 of G, as a number of observations.
 const PRIOR: f64 = 1e-4;
-/// The largest |G| is at most this many units after scaling.
+/// Largest |G| after scaling.
 const LARGEST: f64 = 5.0;
 
-/// Real transitions of training in the order in which they happened, `N` of them.
+/// `N` real training transitions, in the order in which they happened.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Experienced<'a> {
     /// `[N, O]`
     pub obs: &'a [f32],
     /// `[N]`
     pub reward: &'a [f32],
-    /// Whether an episode ended with the transition, by the task or by a time limit, `[N]`.
+    /// Whether the transition ended an episode, by termination or by a time limit, `[N]`.
     pub ended: &'a [bool],
-    /// The environment of each, `[N]`.
+    /// Index of the environment of each transition, `[N]`.
     pub env: &'a [u64],
 }
 
-/// Running moments of discounted sums of rewards.
+/// The scale of rewards: running moments of their discounted sums G.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReturnScale {
     discount: f64,
     moments: RunningMoments,
     /// max |G|.
     largest: f64,
-    /// G of every environment.
+    /// Current G of every environment.
     sums: BTreeMap<u64, f64>,
 }
 
 impl ReturnScale {
-    /// Nothing seen yet.
+    /// A scale without any reward so far.
     #[must_use]
     pub fn new(discount: f64) -> Self {
         Self { discount, moments: RunningMoments::with_prior(1, PRIOR), largest: 0.0, sums: BTreeMap::new() }
     }
 
-    /// Takes the rewards of transitions in.
+    /// Adds the rewards of transitions.
     pub fn observe(&mut self, seen: Experienced<'_>) {
         for ((&reward, &ended), &env) in seen.reward.iter().zip(seen.ended).zip(seen.env) {
             let sum = self.sums.entry(env).or_default();
@@ -60,7 +64,7 @@ impl ReturnScale {
         }
     }
 
-    /// σ, reward units; 1 before the first reward.
+    /// The unit σ, in the task's reward units; 1 before the first reward.
     #[must_use]
     pub fn unit(&self) -> f64 {
         if self.moments.count() == 0 {
@@ -95,7 +99,7 @@ impl ReturnScale {
     }
 }
 
-/// Both, each where an agent's config asks for it.
+/// The scaling of observations and of rewards, each only if the agent's config enables it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Preparation {
     moments: Option<RunningMoments>,
@@ -104,7 +108,7 @@ pub struct Preparation {
 }
 
 impl Preparation {
-    /// For observations of `O` entries; a reward is scaled where there is a discount to add rewards up by.
+    /// A preparation for observations of `O` entries. Rewards are scaled if `rewards` gives the discount of their sums.
     #[must_use]
     pub fn new(obs_dim: usize, observations: bool, rewards: Option<f64>) -> Self {
         let moments = observations.then(|| RunningMoments::new(obs_dim));
@@ -112,20 +116,20 @@ impl Preparation {
         Self { moments, scale, returns: rewards.map(ReturnScale::new) }
     }
 
-    /// Whether nothing is prepared.
+    /// Whether neither observations nor rewards are scaled.
     #[must_use]
     pub fn is_none(&self) -> bool {
         self.moments.is_none() && self.returns.is_none()
     }
 
-    /// Transitions seen, where something is prepared.
+    /// Number of transitions seen; `None` if nothing is scaled.
     #[must_use]
     pub fn seen(&self) -> Option<u64> {
         let of_rewards = self.returns.as_ref().map(|returns| returns.moments.count());
         self.moments.as_ref().map(RunningMoments::count).or(of_rewards)
     }
 
-    /// Takes real transitions of training in.
+    /// Adds real training transitions to the statistics.
     pub fn observe(&mut self, seen: Experienced<'_>) {
         if let Some(moments) = &mut self.moments {
             moments.observe(seen.obs);
@@ -142,13 +146,13 @@ impl Preparation {
         self.scale.as_ref()
     }
 
-    /// The networks' unit of reward, in the task's own reward units.
+    /// The networks' unit of reward, in the task's reward units; 1 if rewards are not scaled.
     #[must_use]
     pub fn unit(&self) -> f64 {
         self.returns.as_ref().map_or(1.0, ReturnScale::unit)
     }
 
-    /// A batch as the networks see it.
+    /// Returns the batch as the networks see it, in host memory.
     #[must_use]
     pub fn of_host(&self, batch: &Batch) -> Batch {
         let mut batch = batch.clone();
@@ -163,7 +167,7 @@ impl Preparation {
         batch
     }
 
-    /// The same on a device.
+    /// Returns the batch as the networks see it, on its device.
     #[must_use]
     pub fn of_tensors(&self, batch: TensorBatch) -> TensorBatch {
         let TensorBatch { mut obs, action, mut reward, mut next_obs, not_terminated } = batch;
@@ -176,7 +180,7 @@ impl Preparation {
         TensorBatch { obs, action, reward, next_obs, not_terminated }
     }
 
-    /// As arrays; none where nothing is prepared.
+    /// Returns the statistics as arrays; empty if nothing is scaled.
     #[must_use]
     pub fn save(&self) -> State {
         let mut state = State::new();
@@ -189,10 +193,10 @@ impl Preparation {
         state
     }
 
-    /// Reads them back.
+    /// Restores the statistics from arrays.
     ///
     /// # Errors
-    /// If an array is missing, of another shape, or left over.
+    /// If an array is missing, has another shape, or is unknown.
     pub fn load(&mut self, mut state: State) -> Result<(), StateError> {
         if let Some(moments) = &mut self.moments {
             moments.load(state.part("observations"))?;
@@ -224,7 +228,7 @@ mod tests {
             let ended = [ends.iter().any(|ends| ends[i] == 1.0)];
             returns.observe(Experienced { obs: &[], reward: &[reward as f32], ended: &ended, env: &[7] });
             let want = |name: &str| want[name].as_f64().expect("a number");
-            // The file's rewards are no f32 numbers.
+            // The file's rewards are not exact in f32.
             for (name, got) in [
                 ("G", returns.sums[&7]),
                 ("var", returns.moments.moments()[1][0]),
@@ -256,7 +260,7 @@ mod tests {
         assert_eq!(again, both);
         assert_eq!((again.seen(), Preparation::default().seen()), (Some(3), None));
         assert!(Preparation::default().save().iter().next().is_none());
-        // Of two units of the same rewards the scaled ones are the same, as far as the prior is small.
+        // Rewards in two different units give equal scaled rewards, as far as the prior is negligible.
         let mut larger = ReturnScale::new(0.5);
         larger.observe(Experienced { obs: &[], reward: &[1e3, 1e4, 2e3], ended: &[false; 3], env: &[0, 1, 0] });
         assert!((larger.unit() / returns.unit() - 1e3).abs() < 1e-1, "{}", larger.unit());

@@ -1,10 +1,10 @@
-//! `agents.json`: numbers that the published codes gave, and their networks.
+//! The fixture `agents.json`: numbers recorded from the published codes, and their networks.
 
 use foresee_core::State;
 use foresee_core::state::{Array, Data};
 use serde_json::Value;
 
-/// The entries of the file. The folder is `FORESEE_FIXTURES`, or else `assets/fixtures`.
+/// Returns the entries of the file in the folder `FORESEE_FIXTURES`, by default `assets/fixtures`.
 pub(crate) fn entries() -> Value {
     let folder = std::env::var_os("FORESEE_FIXTURES").map_or_else(
         || std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/fixtures")),
@@ -15,7 +15,7 @@ pub(crate) fn entries() -> Value {
     file["entries"].take()
 }
 
-/// Row-major numbers of a tensor of the file, of a plain list, or of one number.
+/// Returns the row-major numbers of a tensor in the file, of a plain list, or of one number.
 pub(crate) fn numbers(value: &Value) -> Vec<f64> {
     match value.get("data").unwrap_or(value).as_array() {
         Some(data) => data.iter().map(|x| x.as_f64().expect("a number")).collect(),
@@ -23,13 +23,13 @@ pub(crate) fn numbers(value: &Value) -> Vec<f64> {
     }
 }
 
-/// [`numbers`] in f32.
+/// Returns [`numbers`] in f32.
 pub(crate) fn floats(value: &Value) -> Vec<f32> {
     numbers(value).into_iter().map(|x| x as f32).collect()
 }
 
-/// Networks, each a list of layers with `W` `[I, O]` and `b` `[O]`, as the members of one. Where a first layer has more than
-/// `inputs` inputs the others are actions, and their weights are `factor` times as large.
+/// Stacks networks, each a list of layers with `W` `[I, O]` and `b` `[O]`, into the members of one. Inputs of the first
+/// layer beyond the first `inputs` are actions; their weights are multiplied by `factor`.
 pub(crate) fn stacked(nets: &[&[Value]], inputs: usize, factor: f32) -> State {
     let mut state = State::new();
     for l in 0..nets[0].len() {
@@ -47,7 +47,7 @@ pub(crate) fn stacked(nets: &[&[Value]], inputs: usize, factor: f32) -> State {
     state
 }
 
-/// Holds arrays of one name to each other: `got` is at most `tolerance` of the largest number of `want` apart.
+/// Asserts that two arrays differ by at most `tolerance` times the largest absolute number in `want`.
 #[track_caller]
 pub(crate) fn assert_close(what: &str, got: &[f32], want: &[f32], tolerance: f32) {
     assert_eq!(got.len(), want.len(), "{what}: numbers");
@@ -57,21 +57,23 @@ pub(crate) fn assert_close(what: &str, got: &[f32], want: &[f32], tolerance: f32
     }
 }
 
-/// The numbers of an array.
+/// Returns the numbers of the array at `path`.
 #[track_caller]
 pub(crate) fn part(state: &State, path: &str) -> Vec<f32> {
     state.clone().f32s(path).expect("a part").1
 }
 
-/// Holds critics after their first step of Adam, whose actions are `factor` times as wide as ours, to the file's. What a
-/// weight of an action moves by is the same in both: the step has Adam's size whatever the gradient's is.
+/// Asserts that critics after their first step of Adam agree with the file's.
+///
+/// The file's actions may be wider than ours by the factor that [`stacked`] was given. The step of an action's weight
+/// is nevertheless equal in both, because Adam's first step does not depend on the size of the gradient.
 #[track_caller]
 pub(crate) fn assert_stepped(what: &str, now: &State, was: &State, file: [&[&[Value]]; 2], inputs: usize) {
     let [want, want_was] = file.map(|nets| stacked(nets, inputs, 1.0));
     for (name, array) in want.iter() {
         let (path, outputs) = (format!("{what}{name}"), array.shape[2]);
         let all = [part(now, &path), part(was, &path), part(&want, name), part(&want_was, name)];
-        // Rows of a first layer's weight that are of actions, and all others.
+        // Separates the rows of the first layer's weight that belong to actions from all other numbers.
         let of_action = |i: usize| name == "weight.0" && i / outputs % array.shape[1] >= inputs;
         let [now, was, want, want_was] = &all;
         let pick = |from: &[f32], actions: bool| -> Vec<f32> {
@@ -81,7 +83,7 @@ pub(crate) fn assert_stepped(what: &str, now: &State, was: &State, file: [&[&[Va
         let steps = |new: &[f32], old: &[f32]| -> Vec<f32> {
             pick(new, true).iter().zip(pick(old, true)).map(|(new, old)| new - old).collect()
         };
-        // A step of 3e-4 beside weights of 1: rounding of the weights.
+        // Looser, because steps of 3e-4 are differences of weights near 1, which are rounded to f32.
         assert_close(&format!("{path}: steps"), &steps(now, was), &steps(want, want_was), 2e-3);
     }
 }

@@ -1,11 +1,11 @@
-//! The temperature α of a soft return, as the logarithm that is learned.
+//! The temperature α of a soft return, learned as its logarithm.
 
 use burn::tensor::Device;
 use foresee_nn::cpu::Part;
 use foresee_nn::host::Slot;
 use foresee_nn::{Parameters, tensors};
 
-/// One number, `[1, 1, 1]`: log α.
+/// The learned number log α, `[1, 1, 1]`.
 #[derive(Clone, Debug)]
 pub(crate) struct LogTemperature(pub(crate) Slot);
 

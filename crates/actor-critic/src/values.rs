@@ -1,11 +1,11 @@
-//! The agent's values as decision-aware losses see them: V_n(s) = Q_n(s, a(s)), a the actor's mean action.
+//! The agent's values for decision-aware losses: V_n(s) = Q_n(s, a(s)), where a(s) is the actor's mean action.
 //!
-//! Heads, in this order: the critics, then the target critics; or the target critics alone (VaGraM's order). A
-//! derivative by the state holds the action fixed, unless it is asked to go [through the
+//! The heads are the critics followed by the target critics, or the target critics alone; this is VaGraM's order. A
+//! derivative with respect to the state holds the action fixed, unless the view goes [through the
 //! policy](AgentValues::through_policy).
 //!
-//! Where the actor is a [`Policy`](crate::Policy) in host memory, gradients and panels take neither tensors nor a graph
-//! (`values/host.rs`); else they are autodiff's.
+//! If the actor is a [`Policy`](crate::Policy) in host memory, gradients and panels are computed without tensors and
+//! without a graph (`values/host.rs`). Otherwise autodiff computes them.
 
 use std::borrow::Cow;
 
@@ -19,23 +19,24 @@ use crate::preparation::Preparation;
 
 mod host;
 
-/// A view of an actor and some critics.
+/// A view of the values of an actor and its critics.
 pub struct AgentValues<'a> {
     actor: &'a dyn Actor,
     critics: Vec<Cow<'a, Critic>>,
     through_policy: bool,
-    /// The same networks, where the actor is a policy and memory the host's.
+    /// Copies of the networks for the host form, if the actor is a policy in host memory.
     host: Option<host::Networks>,
 }
 
 impl<'a> AgentValues<'a> {
-    /// A view whose heads are the members of `critics`, in order.
+    /// Returns a view whose heads are the members of `critics`, in order.
     #[must_use]
     pub fn new(actor: &'a dyn Actor, critics: Vec<&'a Critic>) -> Self {
         Self::with(actor, critics.into_iter().map(Cow::Borrowed).collect())
     }
 
-    /// A view of critics of its own: those of an agent whose networks see something else than the task's observations.
+    /// Returns a view of critics that may be owned. An agent whose networks see scaled observations passes converted
+    /// copies.
     #[must_use]
     pub fn with(actor: &'a dyn Actor, critics: Vec<Cow<'a, Critic>>) -> Self {
         let policy = actor.policy().filter(|policy| is_host(&policy.slot().get().device()));
@@ -43,7 +44,7 @@ impl<'a> AgentValues<'a> {
         Self { actor, critics, through_policy: false, host }
     }
 
-    /// A view with the heads that are asked for, of an agent with these critics and target critics.
+    /// Returns a view of the given heads, for an agent with these critics and target critics.
     #[must_use]
     pub fn of(heads: ValueHeads, actor: &'a dyn Actor, critic: &'a Critic, target: &'a Critic) -> Self {
         Self::new(
@@ -55,8 +56,8 @@ impl<'a> AgentValues<'a> {
         )
     }
 
-    /// The same of an agent whose critics see prepared observations and rewards: values of the task's own observations, in its
-    /// own reward units.
+    /// Returns a view of the given heads, for an agent whose critics see prepared observations and rewards. Its values
+    /// are functions of the task's own observations, in the task's own reward units.
     #[must_use]
     pub fn prepared(
         heads: ValueHeads,
@@ -76,18 +77,20 @@ impl<'a> AgentValues<'a> {
         Self::with(actor, critics.into_iter().map(|critic| Cow::Owned(critic.folded(scale, [unit, 0.0]))).collect())
     }
 
-    /// Whether a derivative by the state includes what the policy's action does: dQ/ds = ∂Q/∂s + ∂Q/∂a ∂a/∂s.
+    /// Sets whether a derivative with respect to the state includes the change of the action: dQ/ds = ∂Q/∂s + ∂Q/∂a
+    /// ∂a/∂s.
     #[must_use]
     pub fn through_policy(self, through_policy: bool) -> Self {
         Self { through_policy, ..self }
     }
 
-    /// The mean action at states `[B, O]`, `[B, A]`: a constant to autodiff, or not.
+    /// The mean actions `[B, A]` at states `[B, O]`; constant for autodiff unless the view goes through the policy.
     fn action(&self, states: Tensor<2>) -> Tensor<2> {
         self.actor.mean(if self.through_policy { states } else { states.inner() })
     }
 
-    /// [`ValueView::value_gradients`] through autodiff, on any device: so many rows at a time as its buffers take.
+    /// Computes [`ValueView::value_gradients`] by autodiff, on any device. Rows are processed in pieces that fit the
+    /// device's buffers.
     fn by_autodiff(&self, states: Tensor<2>) -> Tensor<3> {
         let states = states.inner();
         let rows = states.dims()[0];
@@ -108,7 +111,7 @@ impl<'a> AgentValues<'a> {
     fn gradients_of(&self, states: Tensor<2>) -> Tensor<3> {
         let [rows, obs_dim] = states.dims();
         let gradients = self.critics.iter().map(|critic| {
-            // One copy of the states a critic, so that no head's gradient is added to another's.
+            // Each critic has its own copy of the states, so that gradients of different heads are not added up.
             let members = critic.members();
             let leaf = states.clone().unsqueeze_dim::<3>(0).repeat(&[members, 1, 1]).autodiff().require_grad();
             let action = self.action(leaf.clone().reshape([members * rows, obs_dim]));
@@ -147,7 +150,7 @@ impl ValueView for AgentValues<'_> {
     }
 }
 
-/// The same view without a form for panels of its own.
+/// This view with the default form for panels.
 struct ByTensors<'a>(&'a AgentValues<'a>);
 
 impl ValueView for ByTensors<'_> {
@@ -193,7 +196,7 @@ mod tests {
         assert_ne!(gradients[0], gradients[1]);
     }
 
-    /// A policy that does not say what it is.
+    /// A policy whose `Actor::policy` returns `None`.
     struct Veiled<'a>(&'a Policy);
 
     impl Actor for Veiled<'_> {

@@ -1,4 +1,4 @@
-//! An update in host memory takes no memory, nor do the values of a panel.
+//! Tests that neither an update in host memory nor the values of a panel allocate memory.
 
 #[path = "../../core/tests/support/counting.rs"]
 mod counting;
@@ -17,8 +17,8 @@ fn after_some_calls_neither_an_update_nor_a_panel_of_values_allocates() {
     let mut sac = Sac::new(&config, dims, 0, &Device::flex());
     let (batch, _) = random::batch(dims, 200, 0);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("two threads");
-    // A thread grows its own buffers at the first task it happens to get, which may come late: what counts is that
-    // there are twenty updates in a row without an allocation, soon.
+    // A thread grows its buffers at its first task, which may come late. So the test requires only that some twenty
+    // successive updates, after the first twenty, allocate nothing.
     let counts: Vec<usize> = pool.install(|| {
         let mut twenty = || {
             let before = allocations();

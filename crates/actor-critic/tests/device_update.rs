@@ -1,4 +1,4 @@
-//! The update on a GPU against the update in host memory.
+//! The update on a GPU compared with the update in host memory.
 
 mod random;
 
@@ -8,15 +8,15 @@ use foresee_core::Batch;
 use foresee_nn::device::wgpu_of_test;
 use random::{Case, Recorded, agent, apart, assert_agree, batch, cases, update};
 
-/// Largest difference of a weight or moment, relative to the largest number of its array, after one update: Adam makes
-/// a whole step of a gradient near its ε, however it was rounded.
+/// Largest difference of a weight or moment after one update, relative to the largest number of its array. It is not
+/// smaller because Adam makes a full step for a gradient near its ε, however the gradient was rounded.
 const STATE: f64 = 1e-4;
 
-/// Holds two updates on a GPU to the same ones in host memory.
+/// Asserts that two updates on a GPU agree with two updates in host memory.
 fn assert_agrees(case: &Case, device: &Device) {
     let [mut gpu, mut host] = [device, &Device::flex()].map(|device| agent(case, device));
     for i in 0..2 {
-        // From the same weights and moments every time, so that only this update's rounding shows.
+        // Both start every update with equal weights and moments, so that only this update's rounding shows.
         gpu.load(host.save()).expect("a state of the same shapes");
         let (batch, noise) = batch(case.dims, case.rows, i);
         let [got, want] = [&mut gpu, &mut host].map(|sac| update(sac, &batch, &noise));
@@ -41,7 +41,7 @@ fn any_number_of_critics_and_normalised_layers_agree_too() {
     }
 }
 
-/// An agent after so many updates.
+/// Returns an agent after `updates` updates.
 fn run(case: &Case, device: &Device, updates: u64) -> Sac {
     let mut sac = agent(case, device);
     for i in 0..updates {

@@ -1,4 +1,4 @@
-//! How many launches an update on a GPU is.
+//! Tests of the number of kernel launches of an update on a GPU.
 
 #![cfg(feature = "wgpu")]
 
@@ -13,7 +13,7 @@ use foresee_actor_critic::{Agent, BatchRef, Noise, SacConfig, TensorBatch, Updat
 use foresee_nn::device::wgpu_of_test;
 use random::{Case, agent, batch};
 
-/// Normals that are on the device already, whatever the stream.
+/// Normals that are already on the device, for any stream.
 struct Ready(Tensor<2>);
 
 impl Noise for Ready {
@@ -30,7 +30,8 @@ impl Noise for Ready {
     }
 }
 
-/// An update sends nothing to the device: every launch finds its sizes and scalars there, and every Adam its corrections.
+/// Asserts that an update sends nothing to the device: sizes and scalars of every launch, and Adam's corrections, are
+/// already there.
 fn assert_nothing_is_sent(case: &Case, device: &Device) {
     let mut sac = agent(case, device);
     let rows = TensorBatch::new(&batch(case.dims, case.rows, 0).0, case.dims, device);
@@ -39,7 +40,7 @@ fn assert_nothing_is_sent(case: &Case, device: &Device) {
         || sac.update(Update { batch: BatchRef::Device(&rows), noise: &noise, dynamics: None, critic_only: false });
     (0..4).for_each(|_| update());
 
-    // New sizes and scalars are kept on the device.
+    // The device stores new sizes and scalars in buffers. This counts the allocations of such buffers.
     let client = foresee_nn::cube::tensor::client(device);
     let kept = || {
         device.sync().expect("a device that answers");
@@ -53,7 +54,7 @@ fn assert_nothing_is_sent(case: &Case, device: &Device) {
     assert!(before > 0);
     assert_eq!(kept(), before, "buffers of sizes and scalars");
 
-    // While launches are recorded, the device refuses every upload and reading.
+    // While launches are recorded, the device refuses uploads and read-backs.
     client.graph_prepare().expect("a device that answers");
     (0..2).for_each(|_| update());
     client.start_capture().expect("a device that answers");
@@ -63,7 +64,7 @@ fn assert_nothing_is_sent(case: &Case, device: &Device) {
     assert!(sac.report().iter().all(|(_, value)| value.is_finite()), "{:?}", sac.report());
 }
 
-/// The names of the kernels launched.
+/// Names of the launched kernels.
 #[derive(Default)]
 struct Names(Mutex<Vec<&'static str>>);
 
@@ -79,7 +80,7 @@ fn an_update_is_two_dozen_launches() {
     let config = SacConfig { hidden: vec![64, 64], actor_every: 2, target_every: 2, ..SacConfig::default() };
     let case = Case { config, dims: [11, 3], rows: 256 };
     let mut sac = agent(&case, &device);
-    // With the actor and the targets, and without them.
+    // The first update trains the actor and moves the targets; the second does neither.
     for want in [24, 10] {
         let (batch, noise) = batch(case.dims, case.rows, 0);
         let batch = TensorBatch::new(&batch, case.dims, &device);
@@ -91,6 +92,6 @@ fn an_update_is_two_dozen_launches() {
         assert_eq!(names.len(), want, "{names:#?}");
     }
     assert_nothing_is_sent(&case, &device);
-    // A software driver that is still at work when the program ends crashes in its destructors.
+    // A software driver crashes in its destructors if it is still busy when the program ends.
     device.sync().expect("a device that answers");
 }

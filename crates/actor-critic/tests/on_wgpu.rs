@@ -1,4 +1,4 @@
-//! Updates of the agent on a GPU against those in host memory.
+//! Updates of the agent on a GPU compared with those in host memory.
 
 mod random;
 
@@ -10,7 +10,7 @@ use foresee_nn::device::wgpu_of_test;
 use foresee_nn::{ValueHeads, tensors};
 use random::{batch, update};
 
-/// Relative difference of losses, and of weights and moments by their norm, over 20 updates.
+/// Largest relative difference after 20 updates: of losses, and of the norm of weights and of moments.
 const APART: f64 = 1e-4;
 
 fn apart(got: &State, want: &State) -> (f64, String) {
@@ -86,7 +86,7 @@ fn acting_in_kernels_is_acting_in_tensors() {
 #[test]
 fn value_gradients_are_taken_whose_tape_is_no_buffer_of_the_device() {
     let Some(gpu) = wgpu_of_test("value_gradients_are_taken_whose_tape_is_no_buffer_of_the_device") else { return };
-    // A tape of all rows and heads has 148 MB, and software drivers bound a buffer to 128 MiB.
+    // A tape of all rows and heads would take 148 MB; software drivers limit a buffer to 128 MiB.
     let (dims, rows) = ([3, 1], 130_000);
     let config = SacConfig { hidden: vec![16, 16], ..SacConfig::default() };
     let states = Stream::new(9, "states").normals(0, rows, dims[0]);

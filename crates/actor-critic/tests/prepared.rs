@@ -1,4 +1,4 @@
-//! Agents whose networks see scaled observations and rewards, against the same agents on a batch that was scaled before.
+//! Agents that scale observations and rewards, compared with agents that are given scaled batches.
 
 use burn::tensor::Device;
 use foresee_actor_critic::preparation::{Experienced, Preparation};
@@ -77,7 +77,7 @@ fn an_agent_that_scales_is_one_that_is_given_scaled_batches() {
             };
             close(&what, &sample(&*own, &states), &sample(&*plain, &scaled));
 
-            // Values are in the task's own units, and so are their gradients: the chain rule's 1 / std.
+            // Values are in the task's own units. So are their gradients, which contain 1 / std by the chain rule.
             for heads in [ValueHeads::All, ValueHeads::Target] {
                 let [own, plain] = [&own, &plain].map(|agent| agent.values(heads, false));
                 let values = tensors::to_vec(plain.values(rows(&scaled)));
@@ -96,7 +96,7 @@ fn an_agent_that_scales_is_one_that_is_given_scaled_batches() {
             };
             close(&what, &number(&*own), &number(&*plain).map(|x| unit * x));
 
-            // All of it is saved.
+            // The statistics are saved with the agent.
             let mut again = agent(kind, &keys);
             again.load(own.save()).expect("its own state");
             assert_eq!(act(&*again, &states), act(&*own, &states), "{what}");

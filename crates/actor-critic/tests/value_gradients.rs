@@ -1,5 +1,5 @@
-//! Value gradients against oracles: central differences of a second implementation, autodiff of the values, and what
-//! must make no difference.
+//! Value gradients compared with oracles: central differences of a second implementation, and autodiff of the values;
+//! and tests of what must not influence them.
 
 use burn::tensor::{Device, Tensor};
 use foresee_actor_critic::{AgentValues, Body, Critic, Policy};
@@ -7,10 +7,10 @@ use foresee_core::Stream;
 use foresee_nn::cpu::{LANES, panels};
 use foresee_nn::{Parameters, ValueView, tensors};
 
-/// Observation entries, action entries, rows: one of everything, odd and prime sizes.
+/// Observation entries, action entries and rows: sizes of one, odd sizes and prime sizes.
 const SIZES: [[usize; 3]; 6] = [[1, 1, 1], [3, 2, 1], [1, 3, 5], [4, 1, 7], [5, 3, 13], [11, 2, 3]];
 
-/// A policy, two critics and two target critics of other weights.
+/// A policy, two critics, and two target critics with other weights.
 struct Agent {
     policy: Policy,
     critic: Critic,
@@ -43,7 +43,7 @@ fn tensor(values: &[f32], columns: usize) -> Tensor<2> {
     tensors::from_vec(values.to_vec(), [values.len() / columns, columns], &Device::flex())
 }
 
-/// One critic as scalar loops in f64.
+/// One critic, evaluated by scalar loops in f64.
 struct Reference {
     /// Weight `[I, O]` and bias `[O]` of every layer.
     layers: Vec<(Vec<f64>, Vec<f64>)>,
@@ -83,8 +83,9 @@ impl Reference {
         x[0]
     }
 
-    /// ∂Q/∂s at a fixed action. In f64 a step of 1e-6 errs by about 1e-10, far below f32, and is so small that the
-    /// random states here have no ReLU kink within it.
+    /// Returns ∂Q/∂s at a fixed action by central differences. In f64 a step of 1e-6 has an error of about 1e-10, far
+    /// below the resolution of f32. The step is so small that no ReLU kink lies within it at the random states used
+    /// here.
     fn state_gradient(&self, state: &[f32], action: &[f32]) -> Vec<f64> {
         const STEP: f64 = 1e-6;
         let widen = |values: &[f32]| -> Vec<f64> { values.iter().map(|&x| f64::from(x)).collect() };
@@ -98,7 +99,7 @@ impl Reference {
     }
 }
 
-/// Equal but for f32 rounding in sums of a few dozen terms of order one; measured: 2e-7.
+/// Asserts equality up to f32 rounding in sums of a few dozen terms of order one; the measured difference is 2e-7.
 #[track_caller]
 fn assert_near(what: &str, got: &[f32], want: &[f64]) {
     assert_eq!(got.len(), want.len(), "{what}");

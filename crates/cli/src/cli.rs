@@ -1,4 +1,4 @@
-//! The verbs and their arguments.
+//! The commands and their arguments.
 
 use std::path::PathBuf;
 
@@ -13,17 +13,17 @@ use clap::{Parser, Subcommand, ValueEnum};
     propagate_version = true
 )]
 pub struct Cli {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub verb: Verb,
 }
 
-/// What to do.
+/// The commands of the program.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Train an agent
     Train {
-        /// A config, such as configs/pendulum-vagram.toml
+        /// A config file, such as configs/pendulum-vagram.toml
         config: PathBuf,
         /// Overrides, such as model.loss.kind=mle seed=3
         #[arg(value_name = "KEY=VALUE")]
@@ -32,7 +32,7 @@ pub enum Verb {
         #[arg(long, value_name = "DIR")]
         run_dir: Option<PathBuf>,
     },
-    /// Go on with a run from its newest checkpoint
+    /// Resume a run from its newest checkpoint
     Resume {
         /// The run's folder
         run: PathBuf,
@@ -44,34 +44,34 @@ pub enum Verb {
     Eval {
         /// The run's folder
         run: PathBuf,
-        /// Episodes [default: training.eval_episodes of the run]
+        /// Number of evaluation episodes [default: training.eval_episodes of the run]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         episodes: Option<u32>,
     },
     /// Check a config and print it with all defaults
     Check {
-        /// A config
+        /// A config file, such as configs/pendulum-vagram.toml
         config: PathBuf,
-        /// Overrides
+        /// Overrides, such as model.loss.kind=mle seed=3
         #[arg(value_name = "KEY=VALUE")]
         overrides: Vec<String>,
     },
-    /// Check that an environment keeps what training relies on
+    /// Check that an environment follows the rules that training relies on
     CheckEnv {
-        /// An id: of `foresee list envs`, or gym:ID, or gym:MODULE:ID
+        /// An environment id: one that `foresee list envs` prints, gym:ID or gym:MODULE:ID
         id: String,
         /// Keys of [env], such as env.gym.timeout=5
         #[arg(value_name = "KEY=VALUE")]
         overrides: Vec<String>,
     },
-    /// List what can be chosen
+    /// List the choices for a key of a config
     List {
-        /// Of what
+        /// The kind of choice
         what: Listed,
     },
 }
 
-/// What can be listed.
+/// The kinds of choices that can be listed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Listed {
     /// Environments
@@ -82,8 +82,8 @@ pub enum Listed {
     Models,
     /// Agents
     Agents,
-    /// Algorithms: where an agent's transitions come from
+    /// Algorithms: the sources of an agent's transitions
     Algos,
-    /// Devices, and what stands behind each on this machine
+    /// Devices, and the hardware behind each on this machine
     Devices,
 }

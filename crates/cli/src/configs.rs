@@ -1,4 +1,4 @@
-//! Configs as a user gives them: notes and errors name the file or the override that wrote what they are about.
+//! Loading of a user's configs. Notes and errors name the file or the override that contains the key in question.
 
 use std::path::Path;
 
@@ -7,7 +7,8 @@ use foresee::{Config, Setup};
 
 use crate::failure::Failure;
 
-/// Reads a config from a file and overrides; says on stderr which words of an older version it understood.
+/// Reads a config from a file and overrides. Prints a note to stderr for each word of an older version that was
+/// replaced.
 pub fn read(path: &Path, overrides: &[&str]) -> Result<(Source, Config), Failure> {
     let source = Source::file(path, overrides)?;
     let config = source.typed()?;
@@ -17,7 +18,7 @@ pub fn read(path: &Path, overrides: &[&str]) -> Result<(Source, Config), Failure
     Ok((source, config))
 }
 
-/// Checks a config and opens what it chose, of what this program ships.
+/// Checks a config and makes the parts that it selects from those that this program ships.
 pub fn open(source: &Source, config: Config) -> Result<Setup, Failure> {
     Ok(config.open().map_err(|problem| source.blame(&problem))?)
 }

@@ -1,4 +1,5 @@
-//! The loop around a run: records, progress, checkpoints, signals. Nothing here reaches into the training.
+//! The loop around a run: it writes records, shows progress, saves checkpoints and handles signals. It does not affect
+//! the training.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,54 +14,55 @@ use crate::progress::{Progress, Status};
 use crate::records::{Positions, Records};
 use crate::run_dir::RunDir;
 
-/// Checkpoints that stay on disk: the newest, and one to fall back to.
+/// Number of checkpoints that are kept on disk: the newest, and one to fall back to.
 const KEEP: usize = 2;
 
-/// The exit code of a run that a signal ended.
+/// The exit code of a run that was ended by a signal.
 pub const INTERRUPTED: u8 = 130;
 
-/// How training ended.
+/// The way in which training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The run is complete.
     Finished,
-    /// A signal asked to stop; the run is saved.
+    /// A signal requested the stop, and the run is saved.
     Interrupted,
 }
 
-/// What a checkpoint stores beside the run itself.
+/// The data in a checkpoint besides the run's state.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Beside {
-    /// How far the record files went.
+    /// Lengths of the record files at the checkpoint.
     pub positions: Positions,
-    /// Seconds of wall clock that the run took up to here.
+    /// Wall-clock seconds that the run took up to the checkpoint.
     pub wall_s: f64,
 }
 
-/// A run with everything that surrounds it.
+/// A run with its folder and its record files.
 pub struct Driver {
     /// The run.
     pub run: Run,
-    /// Its folder.
+    /// The run's folder.
     pub dir: RunDir,
-    /// Its record files.
+    /// The run's record files.
     pub records: Records,
     /// Seconds that the run took before it was resumed.
     pub wall_s: f64,
-    /// Real steps in the newest checkpoint.
+    /// Number of real steps in the newest checkpoint.
     pub saved: u64,
 }
 
 impl Driver {
-    /// Trains until the run is complete or a signal comes.
+    /// Trains until the run is complete or a signal arrives.
     pub fn train(&mut self) -> Result<Ended, Failure> {
         let stop = Arc::new(AtomicBool::new(false));
         self.run.stop_by(Arc::clone(&stop));
         let flag = Arc::clone(&stop);
-        // A handler that is there already is this one's elder: a second run in one process, as in tests.
+        // Fails if an earlier run in the same process has set a handler, as in tests. That handler stays in place.
         let _ = ctrlc::set_handler(move || {
             if flag.swap(true, Ordering::Relaxed) {
-                // Asked twice: an environment may hang until its time limit. What checkpoints hold stays.
+                // Second signal: exits immediately, because an environment may hang until its time limit. Checkpoints
+                // on disk are kept.
                 exit_at_once(INTERRUPTED);
             }
         });
@@ -68,7 +70,7 @@ impl Driver {
         let mut progress = Progress::new(self.run.config().training.env_steps, self.run.env_step());
         self.dir.write_manifest(&self.run, "running")?;
         if self.run.env_step() == 0 {
-            // A run that is killed before its first clock can still be resumed.
+            // With this checkpoint, a run that is killed before its first interval ends can be resumed.
             self.checkpoint(self.wall_s)?;
         }
         let ended = self.slices(&stop, &mut clock, &mut progress);
@@ -84,7 +86,7 @@ impl Driver {
         written.map(|()| ended)
     }
 
-    /// A failure in the middle of a run, with where the run is and how it goes on.
+    /// Adds to a failure in the middle of a run the step of the newest checkpoint and the command that resumes the run.
     fn with_the_way_back(&self, failure: Failure) -> Failure {
         let Failure::Run(message) = failure else { return failure };
         let (dir, step) = (self.dir.path().display(), self.saved);
@@ -141,16 +143,17 @@ impl Driver {
     }
 }
 
-/// The wall clock; its readings go to `timing.jsonl` and nowhere else.
+/// Measures wall-clock time for `timing.jsonl`, the event file, the final message and the checkpoints' `wall_s`.
+/// Training does not depend on it.
 struct Clock {
     started: Instant,
     before: f64,
     lap: (f64, u64, u64),
-    /// Seconds of this lap, a metric a phase.
+    /// Seconds of each phase since the last lap, by metric.
     phases: [(&'static str, f64); 5],
 }
 
-/// The phases of a run, each with the seconds that it took.
+/// The metrics of the phases of a run, with 0 seconds each.
 const PHASES: [(&str, f64); 5] = [
     (metrics::TIME_ACT, 0.0),
     (metrics::TIME_FIT, 0.0),
@@ -169,7 +172,7 @@ impl Clock {
         self.before + self.started.elapsed().as_secs_f64()
     }
 
-    /// A slice of a phase took so many seconds, and reported these records.
+    /// Adds the seconds of a slice to its phase. A slice whose records contain an evaluation counts as evaluation.
     fn took(&mut self, phase: &str, records: &[Record], seconds: f64) {
         let evaluated =
             records.iter().any(|record| record.values.iter().any(|(name, _)| *name == metrics::EVAL_RETURN));
@@ -183,7 +186,8 @@ impl Clock {
         self.phases.iter_mut().filter(|(name, _)| *name == metric).for_each(|(_, sum)| *sum += seconds);
     }
 
-    /// Seconds since the start of the run; speeds, and seconds of every phase, since the last lap.
+    /// Returns the seconds since the start of the run. Also returns the speeds and the seconds of every phase since the
+    /// last lap.
     fn lap(&mut self, run: &Run) -> (f64, Vec<(&'static str, f64)>) {
         let (now, real, imagined) = (self.wall_s(), run.env_step(), run.imagined_steps());
         let seconds = (now - self.lap.0).max(1e-9);
@@ -198,16 +202,16 @@ impl Clock {
     }
 }
 
-/// The real step from which on a test has taken the device away.
+/// Returns the real step at which a test makes the device fail.
 fn device_lost_at() -> Option<u64> {
     std::env::var("FORESEE_TEST_DEVICE_LOST_AT").ok()?.parse().ok()
 }
 
-/// Ends the process in whatever it is doing, without destructors.
+/// Ends the process immediately, without running destructors.
 fn exit_at_once(code: u8) -> ! {
     #[cfg(unix)]
     #[allow(unsafe_code, reason = "the C library's `_exit`")]
-    // SAFETY: it takes a number and does not return.
+    // SAFETY: `_exit` takes a number and does not return.
     unsafe {
         libc::_exit(code.into())
     }
@@ -215,7 +219,7 @@ fn exit_at_once(code: u8) -> ! {
     std::process::exit(code.into())
 }
 
-/// Resident memory of this process in MiB, where the system tells.
+/// Returns the resident memory of this process in MiB, if the system reports it.
 fn resident_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

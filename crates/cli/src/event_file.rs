@@ -1,12 +1,12 @@
 //! TensorBoard event files.
 //!
-//! The events are `tensorboard-proto`'s types, which `tensorboard-rs` is built on. The file is ours: `tensorboard-rs`'
-//! writer opens without `create_new`, so that two writers in one second truncate each other, flushes in another thread
-//! and panics on a full disk. A record is
+//! The events are the types of `tensorboard-proto`, which `tensorboard-rs` also uses. The file is written here and not
+//! by `tensorboard-rs`, because its writer opens files without `create_new`, so two writers in one second truncate each
+//! other's file. It also flushes in another thread and panics on a full disk. A record is
 //!
 //! `length: u64 | masked CRC32C of the length: u32 | payload | masked CRC32C of the payload: u32`, little-endian,
 //!
-//! where `mask(c) = rotate_right(c, 15) + 0xa282ead8`. Every call writes its record through to the operating system.
+//! where `mask(c) = rotate_right(c, 15) + 0xa282ead8`. Every call passes its record on to the operating system.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -30,11 +30,11 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Opens a new file `events.out.tfevents.<unix seconds>.<host>.<pid>.<n>` in a directory that exists.
+    /// Opens a new file `events.out.tfevents.<unix seconds>.<host>.<pid>.<n>` in an existing directory.
     ///
-    /// `wall_time` is in seconds since 1970. TensorBoard reads a directory's files in the order of their names, so the
-    /// seconds in the name are raised past those of the files that are there. The first file of a directory also gets
-    /// a session start, because TensorBoard takes only the second for a restart.
+    /// `wall_time` is in seconds since 1970. TensorBoard reads the files of a directory in the order of their names, so
+    /// the seconds in the name are raised above those of the existing files. The first file of a directory also gets a
+    /// session start, because TensorBoard treats only the second session start as a restart.
     ///
     /// # Errors
     /// If the file cannot be created or written.
@@ -63,15 +63,15 @@ impl EventFile {
         Err(ErrorKind::AlreadyExists.into())
     }
 
-    /// The file's path.
+    /// Returns the file's path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Says that the run goes on after `step`: readers then drop what an earlier file holds of later steps.
+    /// Writes that the run continues after `step`. Readers then drop the later steps of earlier files.
     ///
-    /// TensorBoard drops steps that are not less than the event's, hence the event carries `step + 1`.
+    /// TensorBoard drops steps that are not less than the event's step. The event therefore has the step `step + 1`.
     ///
     /// # Errors
     /// If the record cannot be written.
@@ -79,7 +79,7 @@ impl EventFile {
         self.session_start(step.saturating_add(1))
     }
 
-    /// Writes one event with many scalars. TensorBoard keeps them as `f32`.
+    /// Writes one event with several scalars. TensorBoard stores them as `f32`.
     ///
     /// # Errors
     /// If the record cannot be written.
@@ -104,10 +104,10 @@ impl EventFile {
         self.summary(0, vec![value])
     }
 
-    /// Makes all that was written last on the disk.
+    /// Flushes everything that was written to the disk, as `fsync` does.
     ///
     /// # Errors
-    /// If the disk refuses.
+    /// If the disk reports an error.
     pub fn sync(&mut self) -> io::Result<()> {
         self.file.sync_all()
     }
@@ -126,7 +126,7 @@ impl EventFile {
         self.append(&event)
     }
 
-    /// An event at the latest known time.
+    /// Returns an event at the latest known time.
     fn event(&self, step: u64) -> Event {
         let mut event = Event::new();
         event.set_wall_time(self.wall_time);
@@ -140,7 +140,7 @@ impl EventFile {
     }
 }
 
-/// A payload in its frame.
+/// Returns a payload with its frame.
 fn record(payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u64).to_le_bytes();
     let mut record = Vec::with_capacity(payload.len() + 16);
@@ -151,12 +151,12 @@ fn record(payload: &[u8]) -> Vec<u8> {
     record
 }
 
-/// The checksum, masked so that a file of records can itself be a payload.
+/// Computes the checksum, masked so that a file of records can itself be a payload.
 fn masked_crc(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// The largest seconds in the names of a directory's event files.
+/// Returns the largest seconds in the names of a directory's event files.
 fn latest(directory: &Path) -> io::Result<Option<u64>> {
     let mut latest = None;
     for entry in fs::read_dir(directory)? {
@@ -167,7 +167,7 @@ fn latest(directory: &Path) -> io::Result<Option<u64>> {
     Ok(latest)
 }
 
-/// This machine's name, as far as it fits between dots in a file name.
+/// Returns this machine's name, without characters that do not fit between dots in a file name.
 fn host() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname")
         .ok()
@@ -184,7 +184,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// The events of a file; a frame that does not verify is a panic.
+    /// Reads the events of a file. Panics if a checksum does not match.
     pub(crate) fn read(path: &Path) -> Vec<Event> {
         fn take<'a>(bytes: &mut &'a [u8], count: usize) -> &'a [u8] {
             let (head, rest) = bytes.split_at(count);
@@ -193,7 +193,7 @@ pub(crate) mod tests {
         }
         fn check(bytes: &[u8], stored: &[u8]) {
             let stored = u32::from_le_bytes(stored.try_into().unwrap());
-            // The other implementation of the checksum.
+            // Compares with a second implementation of the checksum.
             assert_eq!(stored, tensorboard_rs::masked_crc32c::masked_crc32c(bytes));
         }
         let bytes = fs::read(path).unwrap();
@@ -272,7 +272,7 @@ pub(crate) mod tests {
     #[test]
     fn files_opened_in_one_second_are_distinct_and_sort_by_age() {
         let directory = tempfile::tempdir().unwrap();
-        // The clock stands still, then goes back.
+        // The clock stops, then goes backward.
         let times = [1_700_000_000.0, 1_700_000_000.0, 1_700_000_000.9, 5.0];
         let opened: Vec<_> = times
             .iter()

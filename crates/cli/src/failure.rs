@@ -1,4 +1,4 @@
-//! What can go wrong, sorted by whose turn it is: exit code 2 for bad input, 1 for a failed run.
+//! The failures of the program, by exit code: 2 for bad input, 1 for a failed run.
 
 use std::fmt;
 
@@ -8,17 +8,17 @@ use foresee::config::ConfigError;
 
 use crate::records::RecordsError;
 
-/// Why the program ends without having done what it was asked.
+/// The reason why the program could not do its task.
 #[derive(Debug)]
 pub enum Failure {
-    /// What the user gave cannot be used; nothing was written.
+    /// The user's input cannot be used. Nothing was written.
     Input(String),
-    /// It could be used, and failed on the way.
+    /// The input was accepted, and the run failed later.
     Run(String),
 }
 
 impl Failure {
-    /// 2 for bad input, 1 for a failed run.
+    /// Returns 2 for bad input, 1 for a failed run.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Input(_) => 2,

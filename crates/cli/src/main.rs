@@ -1,15 +1,16 @@
 //! `foresee`: deep model-based reinforcement learning for continuous control, from the command line.
 //!
-//! In the order a reader needs it:
-//! * [`cli`]: the verbs and their arguments.
-//! * [`verbs`]: what each does: train and resume, eval, check, check-env, list.
+//! The modules in reading order:
+//! * [`cli`]: the commands and their arguments.
+//! * [`verbs`]: the implementation of each command: train and resume, eval, check, check-env, list.
 //! * [`configs`]: configs from files and overrides.
-//! * [`run_dir`]: a run's folder, its lock and its manifest.
+//! * [`run_dir`]: the folder of a run, its lock and its manifest.
 //! * [`driver`]: the loop around [`foresee::Run`]: records, progress, checkpoints, signals.
-//! * [`records`], [`event_file`], [`progress`]: what is written down and what is shown.
+//! * [`records`], [`event_file`], [`progress`]: the files that a run writes, and the progress that it shows.
 //!
-//! Exit codes: 0 done, 1 a failed run, 2 bad input, 130 interrupted (and saved; a second signal ends at once, as of the
-//! newest checkpoint). Progress, warnings and errors go to stderr, outcomes and data to stdout.
+//! Exit codes: 0 for success, 1 for a failed run, 2 for bad input, 130 for an interrupted run. An interrupted run is
+//! saved. A second signal ends the program immediately; the run can then be resumed from its newest checkpoint.
+//! Progress, warnings and errors are written to stderr, results and data to stdout.
 
 mod cli;
 mod configs;
@@ -24,7 +25,7 @@ mod verbs;
 use clap::Parser;
 use foresee::nn::device;
 
-/// Glibc gives large blocks back to the kernel at every step and asks for them again at the next
+/// Glibc returns large blocks to the kernel at every step and requests them again at the next
 /// (`docs/decisions/0006-mimalloc.md`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

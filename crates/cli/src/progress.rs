@@ -1,7 +1,6 @@
-//! Progress on stderr: a bar where somebody watches, a calm line now and then where stderr goes to a file.
+//! Progress on stderr: a bar on a terminal, and an occasional line if stderr goes to a file.
 //!
-//! The clock is read here and nowhere near the training; nothing of it flows back. No colours are used, so there is
-//! nothing for `NO_COLOR` to switch off.
+//! Training does not depend on the clock that is read here. No colours are used, so `NO_COLOR` needs no handling.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -9,29 +8,31 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Speeds are means over this long: longer than one model fit, so that the time left does not jump with the phase.
+/// Time span of the mean speeds. It is longer than one model fit, so the estimated time left does not jump with the
+/// phase.
 const WINDOW: Duration = Duration::from_mins(2);
 
-/// The bar is redrawn at most this often.
+/// Shortest time between two redraws of the bar.
 const REDRAW: Duration = Duration::from_millis(100);
 
-/// Without a terminal, a line comes when both have passed since the last, or with an evaluation.
+/// Without a terminal, a line is printed when both this time and this share of the run have passed since the last line,
+/// and after every evaluation.
 const CALM: (Duration, f64) = (Duration::from_secs(10), 0.05);
 
-/// Where a run is.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Status<'a> {
-    /// Real environment steps taken.
+    /// Number of real environment steps taken.
     pub env_step: u64,
-    /// Training episodes ended.
+    /// Number of training episodes ended.
     pub episodes: u64,
     /// Mean return of the last evaluation.
     pub last_eval: Option<f64>,
     /// Mean return of the best evaluation.
     pub best_eval: Option<f64>,
-    /// Steps imagined in the world model.
+    /// Number of steps imagined in the world model.
     pub imagined_steps: u64,
-    /// What is being done, in a word.
+    /// The current phase, in a word.
     pub phase: &'a str,
 }
 
@@ -40,18 +41,18 @@ enum Output {
     Lines(Box<dyn Write + Send>),
 }
 
-/// Shows how far a run is.
+/// Shows the progress of a run.
 pub struct Progress {
     output: Output,
     total_steps: u64,
     started: Instant,
     pace: Pace,
     shown: Shown,
-    /// The latest status in words, if it has not been shown.
+    /// The latest status as text, if it has not been shown.
     pending: Option<Described>,
 }
 
-/// What the last line or redraw showed.
+/// The contents of the last line or redraw.
 struct Shown {
     at: Duration,
     env_step: u64,
@@ -59,7 +60,7 @@ struct Shown {
 }
 
 impl Progress {
-    /// Starts to show a run of `total_steps` environment steps, of which `start_step` were taken before.
+    /// Starts to show a run of `total_steps` environment steps. `start_step` of them were taken before.
     #[must_use]
     pub fn new(total_steps: u64, start_step: u64) -> Self {
         let target = ProgressDrawTarget::stderr();
@@ -77,7 +78,7 @@ impl Progress {
         Self { output, total_steps, started: Instant::now(), pace: Pace::default(), shown, pending: None }
     }
 
-    /// Takes note of where the run is, and shows it if it is time to.
+    /// Records the progress of the run, and shows it if an update is due.
     pub fn update(&mut self, status: &Status<'_>) {
         self.update_at(self.started.elapsed(), status);
     }
@@ -107,7 +108,7 @@ impl Progress {
         }
     }
 
-    /// Leaves the last status standing.
+    /// Shows the last status and leaves it on the screen.
     pub fn finish(&mut self) {
         let position = self.pace.samples.back().map(|sample| sample.1);
         match (&mut self.output, self.pending.take()) {
@@ -124,21 +125,22 @@ impl Progress {
     }
 }
 
-/// Prints a line. A closed stderr is no reason to stop a run.
+/// Prints a line. Errors are ignored, because a closed stderr is no reason to stop a run.
 fn print(output: &mut dyn Write, start: &str, line: &str) {
     let _ = writeln!(output, "{start}{line}");
 }
 
-/// How fast it goes, from what was seen in the last [`WINDOW`].
+/// The speed of the run, measured over the last [`WINDOW`].
 #[derive(Default)]
 struct Pace {
-    /// Time, environment steps, imagined steps.
+    /// Time, environment steps and imagined steps of each sample.
     samples: VecDeque<(Duration, u64, u64)>,
 }
 
 impl Pace {
     fn observe(&mut self, now: Duration, env_step: u64, imagined_steps: u64) {
-        // A hundred samples or so are enough: the newest replaces its predecessor until that has come far enough.
+        // About a hundred samples are enough: the newest sample replaces the one before it until that one is far enough
+        // from its predecessor.
         let length = self.samples.len();
         if length > 1 && now.saturating_sub(self.samples[length - 2].0) < WINDOW / 100 {
             self.samples.pop_back();
@@ -149,7 +151,7 @@ impl Pace {
         }
     }
 
-    /// Environment steps and imagined steps a second; none before a second has been seen.
+    /// Returns environment steps and imagined steps per second; `None` before one second has been measured.
     fn rates(&self) -> Option<(f64, f64)> {
         let (first, last) = (self.samples.front()?, self.samples.back()?);
         let seconds = last.0.saturating_sub(first.0).as_secs_f64();
@@ -162,7 +164,7 @@ fn percent(env_step: u64, total_steps: u64) -> String {
     format!("{:>3}% ", 100 * env_step.min(total_steps) / total_steps.max(1))
 }
 
-/// A status in words.
+/// A status as text.
 struct Described {
     steps: String,
     left: Option<String>,
@@ -172,13 +174,13 @@ struct Described {
 }
 
 impl Described {
-    /// All of it in one line.
+    /// Returns the whole status in one line.
     fn line(&self) -> String {
         let parts = [Some(&self.steps), Some(&self.course), self.left.as_ref(), Some(&self.phase)];
         parts.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(", ")
     }
 
-    /// In the bar's two lines: what matters most beside the bar, so that 80 columns hold it.
+    /// Shows the status in the bar's two lines. The most important part is beside the bar, so it fits in 80 columns.
     fn show(self, bar: &ProgressBar) {
         let left = self.left.map_or_else(String::new, |left| format!(", {left}"));
         bar.set_prefix(format!("{}{left}", self.steps));
@@ -212,7 +214,7 @@ fn describe(status: &Status<'_>, total_steps: u64, pace: &Pace) -> Described {
     }
 }
 
-/// A number in five characters or so: `950`, `9.5`, `12.3k`, `1.25M`.
+/// Formats a number in about five characters: `950`, `9.5`, `12.3k`, `1.25M`.
 fn short(value: f64) -> String {
     match value {
         v if v >= 999_500.0 => format!("{:.2}M", v / 1e6),
@@ -287,7 +289,7 @@ mod tests {
     fn without_a_terminal_lines_wait_for_ten_seconds_and_five_percent() {
         let (mut progress, sink) = plain(1000, 0);
         for second in 0..=40 {
-            // Fast first, then slow: 20 steps a second, then one.
+            // Fast first, then slow: 20 steps per second, then one.
             progress.update_at(seconds(second), &status(if second <= 20 { 20 * second } else { 380 + second }, None));
         }
         let shown: Vec<_> = sink.lines().iter().map(|line| line[..4].trim().to_owned()).collect();
@@ -320,7 +322,7 @@ mod tests {
     fn the_pace_is_that_of_the_last_minutes() {
         let mut pace = Pace::default();
         for tenth in 0..20_000_u64 {
-            // 100 steps a second for 1,000 s, then 10 a second.
+            // 100 steps per second for 1,000 s, then 10 per second.
             let env_step = if tenth < 10_000 { 10 * tenth } else { 90_000 + tenth };
             pace.observe(Duration::from_millis(100 * tenth), env_step, 0);
         }

@@ -1,16 +1,17 @@
-//! What a run writes down while it trains.
+//! The files that a run writes while it trains.
 //!
-//! | file | holds | on resume |
+//! | file | contents | on resume |
 //! |---|---|---|
-//! | `metrics.jsonl` | every record, one JSON object a line; no wall-clock values, so that equal runs give equal files | cut |
-//! | `timing.jsonl` | what depends on the clock: seconds since the start of the run, speeds | cut |
-//! | `results.csv` | one line an evaluation, in mbrl-lib's columns and three more; `frames` beside them where actions are held | cut |
-//! | `events.out.tfevents.*` | all of it for TensorBoard | a new file |
+//! | `metrics.jsonl` | every record as a line of JSON, without wall-clock values: equal runs give equal files | cut |
+//! | `timing.jsonl` | values that depend on the clock: seconds since the start of the run, speeds | cut |
+//! | `results.csv` | one line per evaluation: mbrl-lib's columns and three more, `frames` if actions repeat | cut |
+//! | `events.out.tfevents.*` | the contents of all files for TensorBoard | a new file |
 //!
-//! Numbers are written with the fewest digits that read back as the same `f64`; JSON has no others, so those that are
-//! not finite become the strings `"NaN"`, `"inf"` and `"-inf"`. A line is written whole when its record comes: a killed
-//! process loses at most its last line. A checkpoint stores [`Positions`], and a resumed run cuts the files there, half
-//! lines included, so that the files of a run that was interrupted equal those of one that was not.
+//! Numbers are written with the fewest digits that are read back as the same `f64`. Numbers that are not finite are
+//! written as the strings `"NaN"`, `"inf"` and `"-inf"`, because JSON has no such numbers. A line is written as a whole
+//! when its record arrives, so a killed process loses at most its last line. A checkpoint stores the lengths of the
+//! files ([`Positions`]). A resumed run truncates the files to these lengths, including partial lines. The files of an
+//! interrupted run therefore equal those of an uninterrupted one.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
@@ -25,7 +26,7 @@ use thiserror::Error;
 
 use crate::event_file::EventFile;
 
-/// The columns of `results.csv` after `env_step`: their name and the metric they hold. The first makes the line.
+/// The columns of `results.csv` after `env_step`: name and metric. A record gives a line if it has the first metric.
 const RESULTS: [(&str, &str); 4] = [
     ("episode_reward", metrics::EVAL_RETURN),
     ("episode_reward_std", metrics::EVAL_RETURN_STD),
@@ -33,33 +34,33 @@ const RESULTS: [(&str, &str); 4] = [
     ("episodes", metrics::EVAL_EPISODES),
 ];
 
-/// One more, where a step has several frames.
+/// The additional column if a step has several frames.
 const FRAMES: (&str, &str) = ("frames", metrics::FRAMES);
 
-/// What can go wrong with record files.
+/// The errors of record files.
 #[derive(Debug, Error)]
 pub enum RecordsError {
-    /// The disk or the operating system refused.
+    /// The disk or the operating system reported an error.
     #[error("{doing} `{}`: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         doing: &'static str,
-        /// On what.
+        /// The file or folder.
         path: PathBuf,
-        /// The answer.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A file is not what the checkpoint was saved beside.
+    /// A file does not match the checkpoint.
     #[error("cannot resume: `{}` {why}\nhint: put back the file that belongs to the checkpoint, or start a new run", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The mismatch.
         why: String,
     },
 }
 
-/// How far the record files go, in bytes.
+/// Lengths of the record files in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Positions {
     /// Length of `metrics.jsonl`.
@@ -77,15 +78,15 @@ pub struct Records {
     timing: Lines,
     results: Lines,
     events: EventFile,
-    /// Frames of an environment step.
+    /// Number of frames per environment step.
     action_repeat: u32,
 }
 
 impl Records {
-    /// Opens the files of a new run whose steps have so many frames. A run's folder is never written over.
+    /// Opens the files of a new run with `action_repeat` frames per step. Existing records are never overwritten.
     ///
     /// # Errors
-    /// If the folder already holds records, or the disk refuses.
+    /// If the folder already contains records, or the disk reports an error.
     pub fn create(directory: &Path, action_repeat: u32) -> Result<Self, RecordsError> {
         fs::create_dir_all(directory).map_err(at("creating", directory))?;
         let mut records = Self {
@@ -100,10 +101,11 @@ impl Records {
         Ok(records)
     }
 
-    /// Opens the files of a run that goes on after `step`, cut to where they were at its checkpoint.
+    /// Opens the files of a run that continues after `step`, truncated to their lengths at its checkpoint.
     ///
     /// # Errors
-    /// If a file is missing, shorter than that, or not cut at the end of a line there; then none is changed.
+    /// If a file is missing, shorter than at the checkpoint, or has no end of a line there. In these cases no file is
+    /// changed.
     pub fn resume(
         directory: &Path,
         positions: &Positions,
@@ -121,10 +123,10 @@ impl Records {
         Ok(Self { metrics, timing, results, events, action_repeat })
     }
 
-    /// Writes a record, and its evaluation, if it holds one, to `results.csv`.
+    /// Writes a record. If it contains an evaluation, also writes a line of `results.csv`.
     ///
     /// # Errors
-    /// If the disk refuses.
+    /// If the disk reports an error.
     pub fn write(&mut self, record: &Record) -> Result<(), RecordsError> {
         let mut values = record.values.clone();
         if self.action_repeat > 1 {
@@ -137,33 +139,34 @@ impl Records {
         self.show(record.env_step, &values)
     }
 
-    /// Writes what depends on the clock; `wall_s` counts seconds since the start of the run.
+    /// Writes values that depend on the clock. `wall_s` is the number of seconds since the start of the run.
     ///
     /// # Errors
-    /// If the disk refuses.
+    /// If the disk reports an error.
     pub fn write_timing(&mut self, env_step: u64, wall_s: f64, values: &[(&str, f64)]) -> Result<(), RecordsError> {
         self.timing.append(&json_line(env_step, Some(wall_s), values.iter().copied()))?;
         self.show(env_step, values)
     }
 
-    /// Shows a text, such as the config, in TensorBoard.
+    /// Writes a text, such as the config, for TensorBoard.
     ///
     /// # Errors
-    /// If the disk refuses.
+    /// If the disk reports an error.
     pub fn write_text(&mut self, tag: &str, text: &str) -> Result<(), RecordsError> {
         self.events.text(tag, text).map_err(at("writing", self.events.path()))
     }
 
-    /// How far the files go, for a checkpoint to store.
+    /// Returns the lengths of the files, for a checkpoint.
     #[must_use]
     pub fn positions(&self) -> Positions {
         Positions { metrics: self.metrics.length, timing: self.timing.length, results: self.results.length }
     }
 
-    /// Makes all that was written last on the disk; to be called before a checkpoint stores the positions.
+    /// Flushes everything that was written to the disk, as `fsync` does. It must be called before a checkpoint stores
+    /// the positions.
     ///
     /// # Errors
-    /// If the disk refuses.
+    /// If the disk reports an error.
     pub fn sync(&mut self) -> Result<(), RecordsError> {
         for lines in [&self.metrics, &self.timing, &self.results] {
             lines.file.sync_all().map_err(at("syncing", &lines.path))?;
@@ -181,7 +184,7 @@ impl Records {
 struct Lines {
     file: File,
     path: PathBuf,
-    /// Bytes written, or to be kept.
+    /// Number of bytes written, or to be kept.
     length: u64,
 }
 
@@ -191,7 +194,7 @@ impl Lines {
         Ok(Self { file, path, length: 0 })
     }
 
-    /// Opens a file of which the first `length` bytes will be kept; changes nothing yet.
+    /// Opens a file whose first `length` bytes will be kept. Nothing is changed yet.
     fn open(path: PathBuf, length: u64) -> Result<Self, RecordsError> {
         let foreign = |why: String| RecordsError::Foreign { path: path.clone(), why };
         let mut file = match OpenOptions::new().read(true).write(true).open(&path) {
@@ -217,7 +220,7 @@ impl Lines {
         result.map(|_| ()).map_err(at("cutting", &self.path))
     }
 
-    /// Writes a line at once.
+    /// Writes a line in one call.
     fn append(&mut self, line: &str) -> Result<(), RecordsError> {
         self.file.write_all(line.as_bytes()).map_err(at("writing", &self.path))?;
         self.length += line.len() as u64;
@@ -236,12 +239,12 @@ fn json_line<'a>(env_step: u64, wall_s: Option<f64>, values: impl Iterator<Item 
     line
 }
 
-/// The columns of `results.csv` after `env_step`, for steps of so many frames.
+/// Returns the columns of `results.csv` after `env_step`, for `action_repeat` frames per step.
 fn columns(action_repeat: u32) -> impl Iterator<Item = (&'static str, &'static str)> {
     RESULTS.into_iter().chain((action_repeat > 1).then_some(FRAMES))
 }
 
-/// The line of a record that holds an evaluation; what the record lacks stays empty.
+/// Returns the line of a record that contains an evaluation. Missing values are empty.
 fn results_line(env_step: u64, values: &[(&str, f64)], action_repeat: u32) -> Option<String> {
     let value = |metric: &str| values.iter().find(|(name, _)| *name == metric).map(|(_, value)| number(*value));
     value(RESULTS[0].1)?;
@@ -249,7 +252,7 @@ fn results_line(env_step: u64, values: &[(&str, f64)], action_repeat: u32) -> Op
     Some(format!("{env_step},{}\n", cells.collect::<Vec<_>>().join(",")))
 }
 
-/// The shortest text that reads back as this number.
+/// Returns the shortest text that is read back as this number.
 fn number(value: f64) -> String {
     if value.is_finite() { serde_json::Value::from(value).to_string() } else { value.to_string() }
 }
@@ -259,7 +262,7 @@ fn at(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RecordsErro
     move |source| RecordsError::Io { doing, path, source }
 }
 
-/// Seconds since 1970: TensorBoard wants them with every event. They go nowhere else.
+/// Returns the seconds since 1970. They are used only in TensorBoard's events, which require them.
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

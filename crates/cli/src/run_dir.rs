@@ -1,15 +1,16 @@
-//! A run's folder.
+//! The folder of a run.
 //!
 //! ```text
 //! runs/<env>/<name>/<seed>-<time>/
-//!   config.toml             the config in force, with all defaults; never changed
-//!   config.resume-K.toml    the config in force since the K-th resume with overrides
-//!   manifest.json           program, machine, how it ended
+//!   config.toml             the config of the new run, with all defaults; never changed
+//!   config.resume-K.toml    the config since the K-th resume that changed it
+//!   manifest.json           program, machine, status of the run
 //!   metrics.jsonl …         the records
 //!   checkpoints/
 //! ```
 //!
-//! Whoever trains in a folder holds a lock on its `run.lock`, which the operating system drops with the process.
+//! A process that trains in a folder holds a lock on its `run.lock`. The operating system releases the lock when the
+//! process ends.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -26,13 +27,13 @@ use crate::configs;
 use crate::failure::Failure;
 
 const LOCK: &str = "run.lock";
-/// The first line of a config that was written since `model.loss.add_mse_until` counts from the end of exploration.
+/// First line of the config files written since `model.loss.add_mse_until` counts from the end of exploration.
 const FORMAT: &str = "# foresee config, format 2";
 
-/// An open, locked folder.
+/// An open and locked folder.
 pub struct RunDir {
     path: PathBuf,
-    /// The newest config file has an older format.
+    /// Whether the newest config file has an older format.
     outdated: bool,
     _lock: File,
 }
@@ -40,11 +41,11 @@ pub struct RunDir {
 impl RunDir {
     /// Makes the folder of a new run.
     ///
-    /// Everything else that can be refused was refused before: a bad input leaves nothing behind.
+    /// All other checks of the input must be done before, so that bad input leaves no files behind.
     pub fn create(path: Option<PathBuf>, config: &Config) -> Result<Self, Failure> {
         let path = match path {
             Some(path) => {
-                // Looked at before anything is written, and again under the lock.
+                // Checked before anything is written, and again under the lock.
                 refuse_if_used(&path)?;
                 fs::create_dir_all(&path).map_err(|error| cannot_write(&path, &error))?;
                 path
@@ -57,7 +58,8 @@ impl RunDir {
         Ok(Self { path, outdated: false, _lock: lock })
     }
 
-    /// Opens the folder of a run that goes on, with the config in force: the newest on disk, changed by `overrides`.
+    /// Opens the folder of a run to resume it. Returns it with the current config: the newest one on disk, changed by
+    /// `overrides`.
     pub fn open(path: &Path, overrides: &[&str]) -> Result<(Self, Setup), Failure> {
         let (file, _) = newest_config(path)?;
         let (source, mut config) = configs::read(&file, overrides)?;
@@ -77,28 +79,30 @@ impl RunDir {
         Ok((Self { path: path.to_owned(), outdated, _lock: lock }, setup))
     }
 
-    /// True if the newest config file has an older format: the caller then writes the config in force to a new file.
+    /// Returns true if the newest config file has an older format. The caller then writes the current config to a new
+    /// file.
     pub fn is_outdated(&self) -> bool {
         self.outdated
     }
 
-    /// Makes a changed config the one in force. Only once the run is known to take it: it would bar every later resume.
+    /// Writes a changed config as the newest one of the run. It must be called only after the run has accepted the
+    /// config, because a refused config would block every later resume.
     pub fn write_changed_config(&self, config: &Config) -> Result<(), Failure> {
         let next = self.path.join(format!("config.resume-{}.toml", newest_config(&self.path)?.1 + 1));
         fs::write(&next, config_text(config)).map_err(|error| cannot_write(&self.path, &error))
     }
 
-    /// The folder.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where its checkpoints are.
+    /// Returns the folder of the checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")
     }
 
-    /// Writes down what ran where, and how it stands.
+    /// Writes `manifest.json`: the program, the machine, and the status of the run.
     pub fn write_manifest(&self, run: &Run, status: &str) -> Result<(), Failure> {
         let config = run.config();
         let mut manifest = json!({
@@ -129,8 +133,8 @@ impl RunDir {
     }
 }
 
-/// Refuses to go on with steps of another number of frames than those of the config before: a run's transitions are all
-/// of one length.
+/// Refuses to resume a run with another number of frames per step than the number in the config before: all transitions
+/// of a run have the same number of frames.
 fn refuse_other_frames(before: &str, config: &Config) -> Result<(), Failure> {
     let before: toml::Table = before.parse().unwrap_or_default();
     let before = before.get("env").and_then(|env| env.get("action_repeat")?.as_integer()).unwrap_or(1);
@@ -143,22 +147,22 @@ fn refuse_other_frames(before: &str, config: &Config) -> Result<(), Failure> {
     )))
 }
 
-/// What an environment runs on, by name, with its version.
+/// Versions of the software behind an environment, by name.
 pub type Versions = BTreeMap<String, String>;
 
-/// What the environment ran on when the manifest of a run was last written; nothing where it does not say.
+/// Returns the versions of the software behind the environment in the run's manifest; empty if there are none.
 pub fn env_versions(path: &Path) -> Versions {
     let manifest = fs::read(path.join("manifest.json")).ok();
     let manifest: Option<serde_json::Value> = manifest.and_then(|text| serde_json::from_slice(&text).ok());
     manifest.and_then(|manifest| serde_json::from_value(manifest["env_versions"].clone()).ok()).unwrap_or_default()
 }
 
-/// The config in force of a run, for those who only look.
+/// Reads the current config of a run without locking its folder.
 pub fn read_config(path: &Path) -> Result<(Source, Config), Failure> {
     configs::read(&newest_config(path)?.0, &[])
 }
 
-/// The newest config of a run, and how many resumes have changed it.
+/// Returns the newest config file of a run, and the number of resumes that changed the config.
 fn newest_config(path: &Path) -> Result<(PathBuf, u32), Failure> {
     let first = path.join("config.toml");
     if !first.is_file() {
@@ -172,7 +176,7 @@ fn newest_config(path: &Path) -> Result<(PathBuf, u32), Failure> {
     Ok(resumed.last().unwrap_or((first, 0)))
 }
 
-/// Refuses a folder that holds anything but a lock.
+/// Refuses a folder that contains anything but a lock.
 fn refuse_if_used(path: &Path) -> Result<(), Failure> {
     let entries = match fs::read_dir(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -193,7 +197,8 @@ fn cannot_use(path: &Path, error: &io::Error) -> Failure {
     Failure::Input(format!("cannot use `{}` as a run folder: {error}\nhint: give another --run-dir", path.display()))
 }
 
-/// Makes the default folder: two runs of one seed may start within a second, so the making decides.
+/// Makes the default folder. Two runs of one seed may start within the same second, so a name is taken only if creating
+/// its folder succeeds.
 fn create_default(config: &Config) -> Result<PathBuf, Failure> {
     let parent = Path::new("runs").join(folder_of(&config.env.id)).join(config.name());
     fs::create_dir_all(&parent).map_err(|error| cannot_write(&parent, &error))?;
@@ -209,7 +214,7 @@ fn create_default(config: &Config) -> Result<PathBuf, Failure> {
     unreachable!("some name is free")
 }
 
-/// An environment's id as the name of a folder: `gym:module:Name-v0` becomes `gym-module-Name-v0`.
+/// Converts an environment's id to the name of a folder: `gym:module:Name-v0` becomes `gym-module-Name-v0`.
 fn folder_of(id: &str) -> String {
     id.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect()
 }
@@ -238,7 +243,7 @@ fn config_text(config: &Config) -> String {
     format!("{FORMAT}\n{text}")
 }
 
-/// True if an override assigns `model.loss.add_mse_until`, or a table that contains it.
+/// Returns true if an override sets `model.loss.add_mse_until`, or a table that contains it.
 fn sets_add_mse_until(text: &str) -> bool {
     let key = text.split('=').next().unwrap_or_default().trim();
     ["model", "model.loss", "model.loss.add_mse_until"].contains(&key)
@@ -248,7 +253,8 @@ fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
-/// Seconds since 1970 as `YYYYMMDD-HHMMSS` in UTC (days to civil date after Howard Hinnant).
+/// Formats seconds since 1970 as `YYYYMMDD-HHMMSS` in UTC. The conversion of days to civil dates follows Howard
+/// Hinnant.
 fn utc_compact(seconds: u64) -> String {
     let (days, rest) = ((seconds / 86_400) as i64, seconds % 86_400);
     let z = days + 719_468;

@@ -1,4 +1,4 @@
-//! Bad input: one message that names the value and the way out, exit code 2, nothing written.
+//! Bad input gives one message that names the value and the correction, and exit code 2. No file is written.
 
 mod common;
 
@@ -6,7 +6,7 @@ use common::{Place, TINY};
 
 const TOML_HINT: &str = "hint: this is not valid TOML; https://toml.io shows what is";
 
-/// `check`, and `train` with and without a folder, all answer with this message and leave nothing.
+/// Checks that `check`, and `train` with and without a folder, refuse the input with this message and leave no files.
 #[track_caller]
 fn refused(place: &Place, config: &str, overrides: &[&str], message: &str) {
     for verb in [&["check"][..], &["train"], &["train", "--run-dir", "run"], &["train", "--run-dir", "new/run"]] {
@@ -15,7 +15,7 @@ fn refused(place: &Place, config: &str, overrides: &[&str], message: &str) {
     }
 }
 
-/// A config with one line put in place of another is refused with this message, and so is the same as an override.
+/// Checks that a config with the line `good` replaced by `bad` is refused with this message.
 #[track_caller]
 fn refused_line(good: &str, bad: &str, message: &str) {
     let place = Place::new();
@@ -152,7 +152,7 @@ fn an_impossible_pair_is_refused() {
     }
 }
 
-/// The override, where the message begins with its key; else the file.
+/// Returns the origin that a message names: the override if the message begins with its key, else the file.
 fn blamed(text: &str, message: &str) -> String {
     let key = text.split('=').next().expect("a key");
     if message.starts_with(&format!("`{key}`")) || message.starts_with(&format!("`{key}.")) {

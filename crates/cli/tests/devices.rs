@@ -1,10 +1,10 @@
-//! `list devices`, and devices that this build or this machine lacks.
+//! The command `list devices`, and devices that this build or this machine lacks.
 
 mod common;
 
 use common::Place;
 
-/// Words and what is said of them.
+/// Returns the listed devices with their descriptions.
 fn listed(place: &Place) -> Vec<(String, String)> {
     let said = place.succeeds(&["list", "devices"]);
     let line = |line: &str| line.split_once(' ').map(|(word, what)| (word.to_owned(), what.trim().to_owned()));

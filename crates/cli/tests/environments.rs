@@ -1,5 +1,5 @@
-//! Runs on environments from outside: MuJoCo's tasks and Python's. They go on bit for bit, and what they lack is one
-//! message.
+//! Runs on MuJoCo's tasks and on Python's environments. They are resumed bit for bit, and a missing part gives a single
+//! error message.
 
 mod common;
 
@@ -9,7 +9,7 @@ use common::{Place, assert_equal_outcomes, checkpoints, text};
 use foresee::env::mujoco::of_test::mujoco_of_test;
 use serde_json::Value;
 
-/// Of `tiny.toml`, which is made for another task.
+/// The override of the task in `tiny.toml`.
 const HOPPER: &str = "env.id=Hopper-v5";
 
 #[test]
@@ -17,7 +17,7 @@ fn a_run_on_mujoco_or_on_python_goes_on_bit_for_bit_and_says_what_it_ran_on() {
     if !mujoco_of_test("a_run_on_mujoco_or_on_python_goes_on_bit_for_bit") {
         return;
     }
-    // Episodes of 15 steps: a run goes on behind resets without a seed.
+    // Episodes have 15 steps, so the run is also resumed after resets without a seed.
     let suite = ["env.id=dmc:pendulum-swingup", "env.action_repeat=2", "env.gym.kwargs={task_kwargs={time_limit=0.6}}"];
     for (of_env, versions) in [
         (&[HOPPER][..], &["mujoco"][..]),
@@ -55,7 +55,7 @@ fn a_run_of_held_actions_counts_frames_beside_its_steps_and_goes_on_bit_for_bit(
         assert!(message.starts_with(&begins), "{message}");
     }
     place.succeeds(&["resume", "cut", "training.env_steps=120"]);
-    // The run that was cut has an evaluation more, at its first end.
+    // The extended run has one more evaluation, at its first end.
     let lines = |run: &str| place.read(&format!("{run}/metrics.jsonl")).lines().map(str::to_owned).collect::<Vec<_>>();
     let of_60 = |line: &String| line.starts_with("{\"env_step\":60,") && line.contains("\"eval/");
     let cut: Vec<_> = lines("cut").into_iter().filter(|line| !of_60(line)).collect();
@@ -110,9 +110,9 @@ fn an_end_without_a_rule_is_an_error_and_the_run_goes_on_once_it_is_given() {
     place.succeeds(&["resume", "run", "env.termination={}"]);
     let metrics = place.read("run/metrics.jsonl");
     let last = metrics.lines().rfind(|line| line.contains("env/termination_mismatch")).expect("a share");
-    // It does terminate, against the rule that was given.
+    // The environment does terminate, in contradiction to the given rule.
     assert!(serde_json::from_str::<Value>(last).unwrap()["env/termination_mismatch"].as_f64().unwrap() > 0.0, "{last}");
-    // Without a model nobody asks.
+    // Without a model the rule is not needed.
     place.train("sac", &[id, "algo=model_free"]);
 }
 
@@ -124,7 +124,7 @@ fn what_is_not_there_is_answered_with_what_was_searched_and_how_to_get_it() {
     assert!(message.contains("MuJoCo's library nowhere.so cannot be used: "), "{message}");
     assert!(message.contains(pip), "{message}");
 
-    // As on a machine with neither.
+    // Simulates a machine with neither MuJoCo nor Python.
     place.without(&["VIRTUAL_ENV", "MUJOCO_LIB", "LD_LIBRARY_PATH"]);
     place.with("PATH", "/nowhere");
     let message = place.refuses(&["train", "tiny.toml", HOPPER]);
@@ -170,8 +170,8 @@ fn check_env_finds_what_an_environment_in_python_breaks() {
     }
 }
 
-/// Never the same twice, and without an end until there is a file `end`; says by files that an episode is long, or that
-/// it hangs.
+/// An environment that never repeats itself and whose episodes do not end until a file `end` exists. It creates the
+/// file `long` when an episode is long, and the file `hanging` before it hangs.
 const ENDLESS: &str = r#"
 import gymnasium, numpy, os, time
 class Endless(gymnasium.Env):
@@ -204,7 +204,7 @@ fn a_run_that_cannot_be_brought_back_bit_for_bit_is_evaluated_and_goes_on_with_a
     let place = Place::new();
     place.write("endless.py", ENDLESS);
     let overrides = ["env.id=gym:endless:Endless-v0", "algo=model_free", "training.env_steps=41", "env.termination={}"];
-    // Its first evaluation, at step 40, has no end.
+    // Its first evaluation, at step 40, does not end.
     let training = place.started("run", &overrides);
     place.await_file("long");
     let output = training.signal("INT");

@@ -1,4 +1,4 @@
-//! Signals: a run that was interrupted or killed at any moment goes on as if nothing had been.
+//! Signals: a run that is interrupted or killed at any moment is resumed without a difference in its result.
 #![cfg(unix)]
 
 mod common;
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use common::{Place, VARIANTS, arrays, assert_equal_outcomes, checkpoints, text};
 
-/// Updates that take long enough for a signal to come in the middle.
+/// Updates that take long enough for a signal to arrive during them.
 const SLOW: &str = "training.updates_per_step=240";
 
-/// An uninterrupted run in the folder `whole`, and the time from its first checkpoint to its end.
+/// Returns an uninterrupted run in the folder `whole`, and the time from its first checkpoint to its end.
 fn whole(overrides: &[&str]) -> (Place, Duration) {
     let place = Place::new();
     let training = place.started("whole", overrides);
@@ -26,7 +26,7 @@ fn a_killed_run_is_resumed_to_the_same_bytes() {
     for (i, variant) in (0..).zip(VARIANTS) {
         let overrides = [variant, &[SLOW]].concat();
         let (place, duration) = whole(&overrides);
-        // The moments lie all over a run, and differ a little from time to time.
+        // The moments are distributed over the whole run, and differ a little from one test to the next.
         let output = place.cut("cut", &overrides, "KILL", duration * i / VARIANTS.len() as u32);
         assert_eq!(output.status.code(), None, "{variant:?}: {}", text(&output.stderr));
         place.succeeds(&["resume", "cut"]);
@@ -76,7 +76,7 @@ fn an_interrupted_run_is_saved_and_says_how_to_go_on() {
 fn a_run_interrupted_in_the_middle_of_a_fit_or_a_rollout_goes_on_there() {
     const FIT: u64 = 1;
     const IMAGINE: u64 = 2;
-    // With either set of keys the phase takes the greater part of a run.
+    // Each set of keys makes its phase take most of a run.
     for (phase, slow) in [
         (FIT, ["model.fit.max_steps=3000", "model.fit.patience=1000000", "training.env_steps=80"]),
         (IMAGINE, ["rollout.horizon=600", "rollout.starts_per_step=30", "training.env_steps=80"]),

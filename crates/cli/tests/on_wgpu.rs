@@ -1,12 +1,13 @@
-//! A run on a GPU from the command line: it trains its model twice, twice the same, and goes on after a cut, there or on
-//! the processor. It ends with an error where the device is lost, and is refused where a buffer would outgrow the device.
+//! A run on a GPU from the command line. It trains its model twice, with the same result in a second run, and is
+//! resumed after an interruption on the GPU or on the processor. It ends with an error if the device is lost, and is
+//! refused if a buffer would be too large for the device.
 
 mod common;
 
 use common::{Place, assert_equal_outcomes, text};
 use foresee::nn::device::{largest_buffer, wgpu_of_test};
 
-/// Of the tiny run: 60 real steps, with fits after 40 and 60.
+/// Overrides of the tiny run: 60 real steps, with fits after 40 and 60.
 const SHORT: &[&str] = &["device=wgpu", "training.env_steps=60", "model.fit.max_steps=20", "model.loss.kind=vagram"];
 
 #[test]
@@ -56,7 +57,7 @@ fn a_run_whose_device_is_lost_says_how_to_go_on_and_does() {
 #[test]
 fn a_run_whose_buffers_would_outgrow_the_device_is_refused_with_the_key_to_lower() {
     let Some(gpu) = wgpu_of_test("a_run_whose_buffers_would_outgrow_the_device_is_refused") else { return };
-    // Three numbers a state, three imagined steps at the end, two training calls an epoch.
+    // Three numbers per state, three imagined steps at the end, two training calls per epoch.
     let fits = largest_buffer(&gpu).expect("a GPU's bound") as usize / 4 / 3 / (3 * 20 * 2);
     let place = Place::new();
     for (verb, starts) in [("check", fits + 1), ("train", fits + 1), ("train", 20 * fits)] {

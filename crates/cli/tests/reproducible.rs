@@ -1,4 +1,5 @@
-//! The same seed gives the same bytes: twice, cut and resumed, with other clocks, on other numbers of threads.
+//! The same seed gives the same bytes: in two runs, when a run is extended, with other intervals, and with other
+//! numbers of threads.
 
 mod common;
 
@@ -73,8 +74,8 @@ fn evaluating_logging_and_saving_at_other_times_changes_nothing_of_the_training(
     }
 }
 
-/// Flex shares a product out to threads from 192³ multiplications on, a batch of products from 128³ (burn-flex 0.22.1,
-/// `ops/matmul.rs`): here the agent's have 256³, the rollouts' 2,000 · 200².
+/// Flex distributes a matrix product to threads from 192³ multiplications on, and a batch of products from 128³
+/// (burn-flex 0.22.1, `ops/matmul.rs`). In this test the agent's products have 256³, the rollouts' 2,000 · 200².
 #[test]
 fn the_number_of_threads_changes_nothing() {
     let bigger = [
@@ -103,7 +104,7 @@ fn environments_side_by_side_give_the_same_bytes_cut_or_not_and_on_any_number_of
             place.train(threads, &[&three[..], &[threads]].concat());
             assert_equal_outcomes(&place.path("threads=1"), &place.path(threads), &format!("{overrides:?} {threads}"));
         }
-        // Past 80, where an evaluation is due, by one.
+        // One step after 80, where an evaluation is due.
         place.train("cut", &[&three[..], &["training.env_steps=81"]].concat());
         let message = place.refuses(&["resume", "cut", "env.count=2", "training.env_steps=120"]);
         assert!(message.starts_with("`env.count` is 2, but the run began with 3\nhint: "), "{message}");

@@ -1,4 +1,4 @@
-//! A folder that cannot be used is refused and left as it is.
+//! A folder that cannot be used is refused and not changed.
 
 mod common;
 
@@ -169,12 +169,13 @@ fn a_run_of_an_older_version_goes_on_with_the_clock_that_it_had() {
     let place = Place::new();
     for run in ["run", "newer"] {
         place.train(run, &["model.loss.kind=vagram", "training.env_steps=60"]);
-        // What the older one has to come to.
+        // The outcome that the older run must have.
         if run == "newer" {
             place.succeeds(&["resume", run, "training.env_steps=120"]);
         }
     }
-    // As it was written when the clock of the squared error ran from the beginning of a run: 40 steps of exploration, 40 more.
+    // The config as an older version wrote it, when `add_mse_until` counted from the beginning of a run: 40 steps of
+    // exploration and 40 more.
     let config = place.read("run/config.toml");
     let (format, older) = config.split_once('\n').unwrap();
     assert!(format.starts_with("# ") && older.contains("add_mse_until = 40\n"), "{config}");
@@ -183,7 +184,7 @@ fn a_run_of_an_older_version_goes_on_with_the_clock_that_it_had() {
     assert_equal_outcomes(&place.path("newer"), &place.path("run"), "of an older version");
     let newer = place.read("run/config.resume-1.toml");
     assert!(newer.starts_with(format) && newer.contains("add_mse_until = 40\n"), "{newer}");
-    // Once more, and it is left alone.
+    // A second resume does not change the key again.
     place.succeeds(&["resume", "run", "training.env_steps=130"]);
     assert!(place.read("run/config.resume-2.toml").contains("add_mse_until = 40\n"));
 }

@@ -1,4 +1,4 @@
-//! The configs that come with the program: each fits on a screen, passes `check`, and trains.
+//! The configs that are shipped with the program: each fits on a screen, passes `check`, and trains.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use common::Place;
 use foresee::env::mujoco::of_test::mujoco_of_test;
 
-/// Every config, sorted.
+/// Returns the paths of all configs, sorted.
 fn shipped() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
     let files = |folder: &Path| -> Vec<PathBuf> {
@@ -21,7 +21,7 @@ fn shipped() -> Vec<PathBuf> {
     paths
 }
 
-/// Those that can be used on this machine: all, but for MuJoCo's where there is none.
+/// Returns the configs that can be used on this machine: all, or all but MuJoCo's if MuJoCo is missing.
 fn usable(test: &str) -> impl Iterator<Item = PathBuf> {
     let there = mujoco_of_test(&format!("{test}, of MuJoCo's tasks"));
     shipped().into_iter().filter(move |path| there || !path.components().any(|part| part.as_os_str() == "mujoco"))
@@ -36,7 +36,7 @@ fn every_config_fits_on_a_screen() {
     }
 }
 
-/// The critic is young for an epoch after exploration at least.
+/// The critic counts as young for at least one epoch after exploration.
 #[test]
 fn every_config_with_values_in_its_loss_adds_the_squared_error_for_an_epoch() {
     let mut with_values = 0;
@@ -62,7 +62,7 @@ fn every_config_passes_check_as_it_is_and_as_it_is_printed() {
     }
 }
 
-/// Two real steps, after the second of which a model is fitted and imagined in.
+/// Two real steps. After the second one a model is fitted and used for imagination.
 #[test]
 fn every_config_trains() {
     for path in usable("every_config_trains") {

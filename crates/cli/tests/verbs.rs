@@ -1,4 +1,4 @@
-//! What a run leaves behind, and what `resume`, `eval`, `check` and `list` do.
+//! The files of a run, and the commands `resume`, `eval`, `check` and `list`.
 
 mod common;
 
@@ -99,7 +99,7 @@ fn wall_clock_values_are_in_the_timing_file_alone() {
     let (metrics, timing) = (keys("run/metrics.jsonl"), keys("run/timing.jsonl"));
     assert!(timing.contains("wall_s") && timing.contains("time/fps"), "{timing:?}");
     assert!(metrics.intersection(&timing).eq(["env_step"]), "{metrics:?}");
-    // Every phase of the run took its share of the seconds between two lines, and together they took no more.
+    // Every phase of the run took some of the seconds between two lines, and all phases together took no more.
     let lines = place.read("run/timing.jsonl");
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let phases = ["act", "fit", "imagine", "update", "evaluate"].map(|phase| format!("time/{phase}_s"));
@@ -186,7 +186,7 @@ fn a_run_that_diverges_fails_with_one_message() {
         (&["agent.critic_lr=1e30"][..], "the agent diverged: `train/critic_loss` is "),
         (&["agent.critic_lr=1e30", "algo=model_free"], "the agent diverged: `train/critic_loss` is "),
         (&["model.fit.lr=1e30"], "model training diverged: "),
-        // Nobody looks at the losses, so that the environment is the first to notice.
+        // The losses are not reported, so the environment is the first to detect the divergence.
         (&["agent.critic_lr=1e30", "algo=model_free", "training.log_every=1000"], "`Pendulum-v1` was given an action "),
     ] {
         let place = Place::new();

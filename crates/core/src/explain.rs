@@ -1,21 +1,21 @@
-//! Serde's errors in the words of somebody who writes a config.
+//! Translates serde's errors into messages for the author of a config.
 //!
-//! Serde hands over text alone, so this reads its messages. One that it does not know passes through unchanged, and
-//! the tests of `load` hold the messages that it does know.
+//! Serde provides its errors as text only, so this module parses that text. A message that it does not recognise passes
+//! through unchanged. The tests of `load` check the messages that it does recognise.
 
 use core::fmt;
 
 use serde_path_to_error::Segment;
 use toml::Value;
 
-/// What is wrong with a config, and what to do about it.
+/// An error in a config, with a hint on how to fix it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
-    /// Where it is: keys and indices from the root.
+    /// The place of the error: keys and indices from the root.
     pub keys: Vec<String>,
-    /// What is wrong.
+    /// The error itself.
     pub what: String,
-    /// What to do.
+    /// A hint on how to fix it.
     pub hint: Option<String>,
 }
 
@@ -28,13 +28,14 @@ impl fmt::Display for Explained {
 
 impl std::error::Error for Explained {}
 
-/// Explains why a tree is not the config that was asked for.
+/// Explains why a tree is not the config that the caller expected.
 #[must_use]
 pub fn explain(error: &serde_path_to_error::Error<toml::de::Error>, tree: &Value) -> Explained {
     explain_in(&[], error, tree)
 }
 
-/// [`explain`] for a tree that is the table at the keys `section` of a larger one: messages show whole keys.
+/// Explains an error as [`explain`] does, for a tree that is the table at the keys `section` of a larger tree. Messages
+/// show keys from the root of the larger tree.
 #[must_use]
 pub fn explain_in(section: &[&str], error: &serde_path_to_error::Error<toml::de::Error>, tree: &Value) -> Explained {
     let found = explain_path(&section.join("."), error, tree);
@@ -54,7 +55,7 @@ fn explain_path(section: &str, error: &serde_path_to_error::Error<toml::de::Erro
     let child = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
 
     if let Some((name, rest)) = quoted_after(message, "unknown field `") {
-        // For a tagged enum the path stops at the enum's table.
+        // For a tagged enum, the path ends at the enum's table.
         if value.is_some_and(|value| value.get(name).is_some()) {
             path = child(name);
             keys.push(name.to_owned());
@@ -79,7 +80,7 @@ fn explain_path(section: &str, error: &serde_path_to_error::Error<toml::de::Erro
     Explained { keys, what, hint: None }
 }
 
-/// The value at these keys and indices.
+/// Returns the value at these keys and indices.
 #[must_use]
 pub fn lookup<'a>(tree: &'a Value, keys: &[String]) -> Option<&'a Value> {
     keys.iter().try_fold(tree, |value, key| match value {
@@ -89,7 +90,7 @@ pub fn lookup<'a>(tree: &'a Value, keys: &[String]) -> Option<&'a Value> {
     })
 }
 
-/// The keys and indices of a date or a time, if one is in the tree.
+/// Returns the keys and indices of the first date or time in the tree, if there is one.
 #[must_use]
 pub fn date_in(tree: &Value) -> Option<Vec<String>> {
     let found = |key: String, value: &Value| {
@@ -104,7 +105,7 @@ pub fn date_in(tree: &Value) -> Option<Vec<String>> {
     }
 }
 
-/// A value as a message shows it.
+/// Describes a value for a message, for example ``integer `3` ``.
 #[must_use]
 pub fn describe(value: &Value) -> String {
     match value {
@@ -118,7 +119,8 @@ pub fn describe(value: &Value) -> String {
     }
 }
 
-/// The candidate that a misspelt word most likely means: at most a third of its letters differ.
+/// Returns the candidate that a misspelt word most likely means. At most a third of the word's letters may differ, or
+/// one letter of a short word.
 pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
     let distance = |candidate: &&str| strsim::damerau_levenshtein(word, candidate);
@@ -136,7 +138,7 @@ fn keys_of(path: &serde_path_to_error::Path) -> Vec<String> {
     path.iter().map_while(key).collect()
 }
 
-/// The name that follows a message's start, and what follows the name. The name may itself hold anything.
+/// Splits a message after `start` into the quoted name and the rest. The name itself may hold any characters.
 fn quoted_after<'a>(message: &'a str, start: &str) -> Option<(&'a str, &'a str)> {
     let rest = message.strip_prefix(start)?;
     rest.split_once("`, ").or_else(|| Some((rest.strip_suffix('`')?, "")))
@@ -147,7 +149,7 @@ fn choice(name: &str, expected: &str, noun: &str) -> Option<String> {
     among(name, &expected.split('`').skip(1).step_by(2).collect::<Vec<_>>(), noun)
 }
 
-/// A hint that lists the valid names, the one nearest to `name` first.
+/// A hint that lists the valid names, after a question that suggests the one nearest to `name`.
 pub(crate) fn among(name: &str, valid: &[&str], noun: &str) -> Option<String> {
     if valid.is_empty() {
         return Some(format!("no {noun} are valid here"));
@@ -157,13 +159,13 @@ pub(crate) fn among(name: &str, valid: &[&str], noun: &str) -> Option<String> {
     Some(format!("{near}valid {noun} here: {list}"))
 }
 
-/// What was found and what was expected, of a message about a value of the wrong type or size.
+/// Descriptions of the found and of the expected value, from a message about a value of the wrong type or size.
 fn mismatch(message: &str, value: Option<&Value>) -> Option<(String, String)> {
-    // What toml says of an enum that is given something else than a name.
+    // Toml's message for an enum that got something other than a name.
     if message.starts_with("invalid type: unit variant") || message.starts_with("wanted exactly 1 element") {
         return Some((describe(value?), "a string".into()));
     }
-    // What an untagged enum says: its `expecting` and nothing else.
+    // The message of an untagged enum is its `expecting` text and nothing else.
     if message.starts_with("a ") {
         return Some((describe(value?), message.to_owned()));
     }

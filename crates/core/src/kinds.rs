@@ -1,4 +1,4 @@
-//! Open choices of a config: a table whose `kind` names one of several things, with that thing's own keys beside it.
+//! Open choices of a config: a table whose key `kind` names one of several options and whose other keys configure it.
 //!
 //! ```toml
 //! [model.loss]
@@ -6,9 +6,10 @@
 //! clip_quantile = 0.9      # a key of `vagram`
 //! ```
 //!
-//! A kind is a type that serde reads, with a default for every key ([`Kind::new`]); what a program can choose among is a
-//! list of them ([`Kinds`]), to which anybody adds their own. A key that belongs to another kind of the list is ignored,
-//! so that one word swaps the choice; a key that belongs to none is refused.
+//! An option is described by a [`Kind`]: its keys are the fields of a type that serde reads, with a default for each
+//! field ([`Kind::new`]). A program chooses among a list of them ([`Kinds`]), and users of the library can add their
+//! own. A key of another kind in the list is ignored, so that changing the one word `kind` is enough to swap the
+//! choice. A key that belongs to no kind is an error.
 
 use core::fmt;
 use std::sync::Arc;
@@ -19,16 +20,16 @@ use toml::{Table, Value};
 
 use crate::explain::{Explained, among, explain_in};
 
-/// One thing that a config can choose.
+/// One option that a config can choose. It builds a `T`.
 pub struct Kind<T> {
     name: &'static str,
     description: &'static str,
-    /// Every key of its own.
+    /// All keys that belong to this kind.
     keys: &'static [&'static str],
     read: Arc<Read<T>>,
 }
 
-/// From the section's name and a kind's own keys to the thing, and its keys with all defaults.
+/// Maps the section's path and the kind's own keys to the built thing and to those keys with all defaults filled in.
 type Read<T> = dyn Fn(&[&str], Table) -> Result<(T, Table), Explained> + Send + Sync;
 
 impl<T> Clone for Kind<T> {
@@ -44,11 +45,12 @@ impl<T> fmt::Debug for Kind<T> {
 }
 
 impl<T> Kind<T> {
-    /// The kind called `name` in a config, with its line in a list; `build` makes the thing from its keys `K`, or says
-    /// what is impossible about them: the message, with its hint.
+    /// Creates the kind that a config calls `name`. `description` is its line in a list for users. `build` makes the
+    /// thing from the keys `K`. If the keys are impossible, `build` returns the message, optionally followed by
+    /// `"\nhint: "` and a hint.
     ///
-    /// `K` is a struct that serde reads with `#[serde(default, deny_unknown_fields)]`, without flattened fields; `K {}` has
-    /// no keys. Names of keys that the section itself has are not the kind's to use.
+    /// `K` is a struct that serde reads with `#[serde(default, deny_unknown_fields)]`, without flattened fields; `K {}`
+    /// has no keys. A kind must not use the name of a key that the section itself has.
     #[must_use]
     pub fn new<K>(
         name: &'static str,
@@ -80,31 +82,31 @@ impl<T> Kind<T> {
         Self { name, description, keys: field_names::<K>(), read: Arc::new(read) }
     }
 
-    /// Its name in a config.
+    /// The kind's name in a config.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// One line on it.
+    /// A description in one line.
     #[must_use]
     pub fn description(&self) -> &'static str {
         self.description
     }
 }
 
-/// What a config can choose among, in the order of a list for users.
+/// The kinds that a config can choose among, in the order in which they are listed for users.
 #[derive(Clone, Debug)]
 pub struct Kinds<T>(Vec<Kind<T>>);
 
 impl<T> Kinds<T> {
-    /// These kinds.
+    /// Creates the list from these kinds.
     #[must_use]
     pub fn new(kinds: impl IntoIterator<Item = Kind<T>>) -> Self {
         Self(kinds.into_iter().collect())
     }
 
-    /// Adds a kind; it takes the place of one with the same name.
+    /// Adds a kind, or replaces the kind that has its name.
     pub fn add(&mut self, kind: Kind<T>) {
         match self.0.iter_mut().find(|known| known.name == kind.name) {
             Some(known) => *known = kind,
@@ -112,13 +114,16 @@ impl<T> Kinds<T> {
         }
     }
 
-    /// All of them.
+    /// Iterates over all kinds of the list.
     pub fn iter(&self) -> impl Iterator<Item = &Kind<T>> {
         self.0.iter()
     }
 
-    /// The thing that `kind` names, made from the other keys of the table at the keys `section`; and its own keys with all
-    /// defaults, with those of other kinds as they were given. `shared` are the table's keys that are no kind's own, for hints.
+    /// Builds the thing that `kind` names. `section` is the path of the table, and `keys` are the table's keys without
+    /// `shared`, the keys that belong to the table itself. `shared` is used for hints only.
+    ///
+    /// Returns the thing and a table: the chosen kind's keys with all defaults filled in, and the keys of other kinds
+    /// as they were given.
     ///
     /// # Errors
     /// If there is no such kind, a key belongs to no kind, or a value does not fit its key.
@@ -143,22 +148,22 @@ impl<T> Kinds<T> {
     }
 }
 
-/// The key that a message begins with, if it is one of the section; else the section.
+/// The key at the start of a message, if that key is in the section; otherwise the section.
 fn at_fault(section: &[&str], what: &str) -> Vec<String> {
     let first: Vec<&str> = what.split('`').nth(1).unwrap_or_default().split('.').collect();
     let keys = if what.starts_with('`') && first.starts_with(section) { &first[..] } else { section };
     keys.iter().map(|&key| key.to_owned()).collect()
 }
 
-/// The names of a struct's fields, as serde reads them.
+/// The names of a struct's fields as serde reads them.
 fn field_names<K: DeserializeOwned>() -> &'static [&'static str] {
     let mut names: &'static [&'static str] = &[];
-    // Ends in an error by design: it is asked for nothing but the names.
+    // This always ends in an error: `Names` only records the field names.
     drop(K::deserialize(Names(&mut names)));
     names
 }
 
-/// A deserializer that writes down which fields it is asked for.
+/// A deserializer that records the field names that a struct requests.
 struct Names<'a>(&'a mut &'static [&'static str]);
 
 impl<'de> Deserializer<'de> for Names<'_> {

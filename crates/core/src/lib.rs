@@ -1,15 +1,15 @@
-//! The vocabulary that every other crate shares. No tensor library here: plain numbers, so that environments,
-//! kernels and checkpoints can all speak it.
+//! The vocabulary that all other crates share. This crate uses plain numbers and no tensor library, so that
+//! environments, kernels and checkpoints can all use its types.
 //!
-//! In the order a reader needs it:
+//! The modules, in reading order:
 //! * [`stream`]: named, counter-based random streams; the only source of randomness in the project.
-//! * [`normal`]: standard normals from bits, by one stated polynomial.
-//! * [`transition`]: what an environment step leaves behind, one or a batch.
+//! * [`normal`]: standard normals from bits, by one documented polynomial.
+//! * [`transition`]: the record of one environment step, and batches of such records.
 //! * [`termination`]: termination rules as data, for real and imagined states alike.
-//! * [`state`]: saved state as named arrays; what a checkpoint is made of.
-//! * [`kinds`]: open choices of a config, such as a loss by its name, with its own keys.
-//! * [`names`]: names of numbers that come one a channel or one a step.
-//! * [`explain`]: why a config cannot be read, in the words of its writer.
+//! * [`state`]: saved state as named arrays; checkpoints consist of these.
+//! * [`kinds`]: open choices of a config, such as a loss that is selected by name and has its own keys.
+//! * [`names`]: names of metrics that have one value per channel or per step.
+//! * [`explain`]: messages that tell the author of a config why it cannot be read.
 
 pub mod explain;
 pub mod kinds;

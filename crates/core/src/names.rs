@@ -1,12 +1,13 @@
-//! Names of numbers that come one a part: a channel of the model, a step of the horizon.
+//! Names of metrics that have one value per part, such as a channel of the model or a step of the horizon.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-/// Every such name that was asked for.
+/// Every name that [`of_part`] has returned.
 static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 
-/// `base/part`. The text is made once and kept while the program runs, so a name may be asked for at every report.
+/// Returns `base/part`. Each text is allocated once and kept until the program ends, so a caller may request a name at
+/// every report.
 #[must_use]
 pub fn of_part(base: &str, part: impl std::fmt::Display) -> &'static str {
     let name = format!("{base}/{part}");

@@ -2,19 +2,22 @@
 //!
 //! z = √2 · erfinv(x), x = (2k + 1 − 2²⁴) / 2²⁴ with k the upper 24 bits, so x is symmetric about 0 and never ±1.
 //! erfinv is Giles' single-precision polynomial in w = −ln((1−x)(1+x)) (M. Giles, "Approximating the erfinv function",
-//! GPU Computing Gems 2, 2010, table 5). The logarithm is stated here too, as an exponent and a polynomial: a shader's
-//! `log` or `cos` may be off by 2⁻¹¹, while this needs additions and multiplications, one division and one square root,
-//! which agree to a few units in the last place everywhere and exactly on IEEE hardware.
+//! GPU Computing Gems 2, 2010, table 5).
+//!
+//! The logarithm is defined here too, as an exponent and a polynomial, because a shader's `log` or `cos` may be off by
+//! 2⁻¹¹. These formulas need additions and multiplications, one division and one square root. Their results agree to a
+//! few units in the last place on every device, and exactly on IEEE hardware.
+//!
 //! Draws reach |z| = 5.4; about one draw in 14 million would have been larger.
 
-/// ln(a) for normal positive a: a = m·2ᵉ with m in [√½, √2), ln m = 2·atanh((m−1)/(m+1)) as a series to t⁹.
+/// ln(a) for normal positive a: a = m·2ᵉ with m in [√½, √2), and ln m = 2·atanh((m−1)/(m+1)) as a series up to t⁹.
 ///
-/// Relative error below 4e-7 over (0, 1]; the series' own truncation is 1e-9.
+/// The relative error is below 4e-7 over (0, 1]. The truncation of the series alone causes 1e-9.
 #[inline(always)]
 fn ln(a: f32) -> f32 {
     const LN_2: f32 = core::f32::consts::LN_2;
     let bits = a.to_bits();
-    // Subtracting √½'s bit pattern moves the cut between binades to √½.
+    // Subtracting the bit pattern of √½ moves the boundary between two exponents from a power of two to √½.
     let shifted = bits.wrapping_sub(0x3f35_04f3);
     let exponent = (shifted as i32) >> 23;
     let mantissa = f32::from_bits((shifted & 0x007f_ffff).wrapping_add(0x3f35_04f3));
@@ -24,7 +27,7 @@ fn ln(a: f32) -> f32 {
     exponent as f32 * LN_2 + t * series
 }
 
-/// A standard normal from one 32-bit word.
+/// Returns a standard normal from one 32-bit word.
 #[inline(always)]
 #[must_use]
 #[allow(clippy::excessive_precision)]

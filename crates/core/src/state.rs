@@ -1,29 +1,30 @@
-//! Saved state: named arrays, the one form in which anything of a run is stored.
+//! Saved state: named arrays, the one form in which every part of a run is stored.
 //!
-//! A part that has state writes its arrays into a [`State`] under short names; its owner nests that under the part's
-//! name. Reading takes arrays out again, so that an owner can check at the end that nothing was left over.
+//! A part that has state writes its arrays into a [`State`] under short names. The owner of the part nests that state
+//! under the part's name. Reading removes the arrays from the state, so that the owner can check at the end that none
+//! is left over.
 
 use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-/// What can be wrong with a saved state.
+/// The errors of reading a saved state.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum StateError {
-    /// An array is not there.
+    /// An array is missing.
     #[error("the saved state has no `{0}`")]
     Missing(String),
-    /// An array is there in another type or shape.
+    /// An array has another type or shape than expected.
     #[error("`{path}` in the saved state is {found}, expected {expected}")]
     Mismatch {
         /// Its name.
         path: String,
-        /// What is stored.
+        /// The stored type or shape.
         found: String,
-        /// What was asked for.
+        /// The expected type or shape.
         expected: String,
     },
-    /// Arrays that nobody asked for.
+    /// An array is left that no part has read.
     #[error("the saved state holds `{0}`, which this version does not know")]
     Leftover(String),
 }
@@ -55,14 +56,17 @@ impl Data {
 /// A dense row-major array.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
-    /// Its shape; empty for a single number.
+    /// The lengths of the axes; empty for a single number.
     pub shape: Vec<usize>,
-    /// Its numbers.
+    /// The numbers, row-major.
     pub data: Data,
 }
 
 impl Array {
-    /// An array of this shape.
+    /// Creates an array of this shape.
+    ///
+    /// # Panics
+    /// If the number of values does not fill the shape.
     #[track_caller]
     #[must_use]
     pub fn new(shape: Vec<usize>, data: Data) -> Self {
@@ -72,7 +76,7 @@ impl Array {
         Self { shape, data }
     }
 
-    /// Whether it holds neither a NaN nor an infinity.
+    /// Whether the array holds neither a NaN nor an infinity.
     #[must_use]
     pub fn is_finite(&self) -> bool {
         match &self.data {
@@ -152,13 +156,19 @@ impl State {
     }
 
     /// Stores an array.
+    ///
+    /// # Panics
+    /// If the name is already in use.
     #[track_caller]
     pub fn put(&mut self, name: &str, array: impl Into<Array>) {
         let old = self.arrays.insert(name.to_owned(), array.into());
         assert!(old.is_none(), "`{name}` is stored twice");
     }
 
-    /// Stores all of a part's arrays under `name.`.
+    /// Stores all arrays of a part, each under `name.` and its own name.
+    ///
+    /// # Panics
+    /// If one of these names is already in use.
     #[track_caller]
     pub fn nest(&mut self, name: &str, part: Self) {
         for (inner, array) in part.arrays {
@@ -166,7 +176,7 @@ impl State {
         }
     }
 
-    /// Takes an array out.
+    /// Removes an array and returns it.
     ///
     /// # Errors
     /// If it is missing.
@@ -174,7 +184,7 @@ impl State {
         self.arrays.remove(name).ok_or_else(|| StateError::Missing(name.into()))
     }
 
-    /// Takes a part's arrays out, without the leading `name.`.
+    /// Removes the arrays of a part and returns them, without the leading `name.`.
     #[must_use]
     pub fn part(&mut self, name: &str) -> Self {
         let prefix = format!("{name}.");
@@ -190,21 +200,21 @@ impl State {
         part
     }
 
-    /// Whether nothing is stored.
+    /// Whether the state holds no array.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.arrays.is_empty()
     }
 
-    /// All arrays in the order of their names.
+    /// Iterates over all arrays in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Array)> {
         self.arrays.iter().map(|(name, array)| (name.as_str(), array))
     }
 
-    /// Checks that everything was taken.
+    /// Checks that every array has been taken out.
     ///
     /// # Errors
-    /// Names the first array that is left.
+    /// If an array is left; the error names the first one.
     pub fn finish(self) -> Result<(), StateError> {
         match self.arrays.into_keys().next() {
             Some(name) => Err(StateError::Leftover(name)),

@@ -1,13 +1,16 @@
 //! Random streams: Threefry-4x32-20, addressed by name and counter.
 //!
-//! A stream is a pure function of the run's seed, its name and a counter; it has no state to save, to lock or to
-//! shift. `Stream::new(seed, "model/bootstrap").at(step, lane)` gives the same draws wherever and whenever it is asked.
+//! A stream is a pure function of the run's seed, its name and a counter. It has no state, so nothing needs to be saved
+//! or locked, and no draw can shift later ones. `Stream::new(seed, "model/bootstrap").at(step, lane)` gives the same
+//! draws at any time and on any thread.
 //!
 //! * key = (seed low, seed high, FNV-1a-64 of the name low, high)
 //! * counter = (step low, step high, lane, block); a block is four 32-bit words
 //!
-//! Source: Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011 (Threefish-derived
-//! rotation constants of its table 5; 20 rounds). Known answers: the Random123 distribution's `kat_vectors`.
+//! A lane is a substream of a step: one number for each row, member or environment.
+//!
+//! Source: Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011 (rotation constants
+//! derived from Threefish, table 5; 20 rounds). Known answers: `kat_vectors` in the Random123 distribution.
 
 use core::convert::Infallible;
 
@@ -16,16 +19,17 @@ use rand_core::TryRng;
 use crate::normal::standard_normal;
 
 const ROTATIONS: [[u32; 2]; 8] = [[10, 26], [11, 21], [13, 27], [23, 5], [6, 20], [17, 11], [25, 10], [18, 20]];
-/// Threefish's key-schedule parity for 32-bit words.
+/// The parity constant of Threefish's key schedule, for 32-bit words.
 const PARITY: u32 = 0x1BD1_1BDA;
 
-/// One block of Threefry-4x32 with 20 rounds.
+/// Returns one block of Threefry-4x32 with 20 rounds.
 #[must_use]
 pub fn threefry4x32_20(counter: [u32; 4], key: [u32; 4]) -> [u32; 4] {
     threefry_lanes(counter.map(|word| [word]), key).map(|[word]| word)
 }
 
-/// One block each of `L` counters, word by word: loops over lanes are what a compiler vectorises.
+/// Returns one block for each of `L` counters, word by word. The inner loops run over the lanes, so that a compiler
+/// vectorises them.
 #[inline(always)]
 fn threefry_lanes<const L: usize>(counter: [[u32; L]; 4], key: [u32; 4]) -> [[u32; L]; 4] {
     let keys = [key[0], key[1], key[2], key[3], PARITY ^ key[0] ^ key[1] ^ key[2] ^ key[3]];
@@ -36,7 +40,7 @@ fn threefry_lanes<const L: usize>(counter: [[u32; L]; 4], key: [u32; 4]) -> [[u3
     }
     for round in 0..20usize {
         let [first, second] = ROTATIONS[round % 8];
-        // Even rounds mix (0, 1) and (2, 3); odd rounds (0, 3) and (2, 1): Threefish's word permutation.
+        // Even rounds mix (0, 1) and (2, 3); odd rounds mix (0, 3) and (2, 1). This is Threefish's word permutation.
         let (a, b) = if round % 2 == 0 { (1, 3) } else { (3, 1) };
         for (to, from, rotation) in [(0, a, first), (2, b, second)] {
             let (mut sums, mut mixed) = (x[to], x[from]);
@@ -57,7 +61,8 @@ fn threefry_lanes<const L: usize>(counter: [[u32; L]; 4], key: [u32; 4]) -> [[u3
     x
 }
 
-/// FNV-1a, 64 bits: names to keys. Stable across versions and platforms, unlike the standard hasher.
+/// FNV-1a with 64 bits, which maps names to keys. It is stable across versions and platforms, unlike the standard
+/// hasher.
 const fn fnv1a64(name: &str) -> u64 {
     let bytes = name.as_bytes();
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
@@ -69,58 +74,60 @@ const fn fnv1a64(name: &str) -> u64 {
     hash
 }
 
-/// A named stream of one run.
+/// A named random stream of one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stream {
     key: [u32; 4],
 }
 
 impl Stream {
-    /// The stream called `name` of the run with this `seed`. Names say the purpose: `policy/explore`.
+    /// The stream called `name` of the run with this `seed`. A name states the purpose, for example `policy/explore`.
     #[must_use]
     pub const fn new(seed: u64, name: &str) -> Self {
         let hash = fnv1a64(name);
         Self { key: [seed as u32, (seed >> 32) as u32, hash as u32, (hash >> 32) as u32] }
     }
 
-    /// The draws at a counter: `step` is whatever clock the purpose ticks by, `lane` the row, member or environment.
+    /// The draws at one counter. `step` counts in the unit of the stream's purpose, for example environment steps;
+    /// `lane` is the row, member or environment.
     #[must_use]
     pub const fn at(&self, step: u64, lane: u32) -> Draws {
         Draws { key: self.key, counter: [step as u32, (step >> 32) as u32, lane, 0], words: [0; 4], used: 4 }
     }
 
-    /// What the stream is told apart by: the seed's two halves, then the name's.
+    /// The key that distinguishes streams: the two halves of the seed, then those of the hashed name.
     #[must_use]
     pub const fn key(&self) -> [u32; 4] {
         self.key
     }
 
-    /// Block `block` of `L` lanes, word by word: what [`Stream::at`] draws as words `4·block` to `4·block + 3`.
+    /// Returns block `block` of `L` lanes, word by word. [`Stream::at`] draws these as words `4·block` to
+    /// `4·block + 3`.
     #[inline(always)]
     #[must_use]
     pub fn block<const L: usize>(&self, step: u64, lanes: &[u32; L], block: u32) -> [[u32; L]; 4] {
         threefry_lanes([[step as u32; L], [(step >> 32) as u32; L], *lanes, [block; L]], self.key)
     }
 
-    /// Standard normals `[rows, columns]`: row `r` is lane `r`, column `c` its word `c`.
+    /// Standard normals `[rows, columns]`: entry `[r, c]` is word `c` of lane `r`.
     #[must_use]
     pub fn normals(&self, step: u64, rows: usize, columns: usize) -> Vec<f32> {
         self.fill(step, rows, columns, Draws::normal)
     }
 
-    /// Uniforms in [-1, 1), `[rows, columns]`, addressed as in [`Stream::normals`].
+    /// Uniforms in [-1, 1), `[rows, columns]`: entry `[r, c]` is made from word `c` of lane `r`.
     #[must_use]
     pub fn uniforms(&self, step: u64, rows: usize, columns: usize) -> Vec<f32> {
         self.fill(step, rows, columns, |draws| 2.0 * draws.uniform() - 1.0)
     }
 
-    /// `rows` indices below `n`, with replacement: row `r` is word 0 of lane `r`.
+    /// `rows` indices below `n`, with replacement: index `r` is made from word 0 of lane `r`.
     #[must_use]
     pub fn indices(&self, step: u64, rows: usize, n: usize) -> Vec<usize> {
         self.fill(step, rows, 1, |draws| draws.below(n))
     }
 
-    /// [`Stream::normals`] into a buffer, whose room is kept.
+    /// Writes [`Stream::normals`] into `out`, replacing its content and keeping its capacity.
     pub fn normals_into(&self, step: u64, rows: usize, columns: usize, out: &mut Vec<f32>) {
         out.clear();
         self.extend(step, rows, columns, Draws::normal, out);
@@ -157,7 +164,7 @@ fn lane(row: usize) -> u32 {
     u32::try_from(row).expect("a stream has 2^32 lanes")
 }
 
-/// The index below `n` that a word says ([`Draws::below`]).
+/// Maps a word to an index below `n`, as [`Draws::below`] does.
 #[track_caller]
 #[inline]
 #[must_use]
@@ -166,7 +173,7 @@ pub fn below(bits: u32, n: usize) -> usize {
     ((u64::from(bits) * n as u64) >> 32) as usize
 }
 
-/// The words of one counter, in order. Implements `rand_core::TryRng`, so `rand_distr` works on it.
+/// The words of one counter, in order. It implements `rand_core::TryRng`, so `rand_distr` works on it.
 #[derive(Clone, Debug)]
 pub struct Draws {
     key: [u32; 4],
@@ -176,7 +183,7 @@ pub struct Draws {
 }
 
 impl Draws {
-    /// The next 32 bits.
+    /// Returns the next 32 bits.
     pub fn bits(&mut self) -> u32 {
         if self.used == 4 {
             self.words = threefry4x32_20(self.counter, self.key);
@@ -188,38 +195,38 @@ impl Draws {
         word
     }
 
-    /// The next 64 bits, low word first.
+    /// Returns the next 64 bits, low word first.
     pub fn bits64(&mut self) -> u64 {
         let low = u64::from(self.bits());
         low | u64::from(self.bits()) << 32
     }
 
-    /// Uniform in [0, 1) with 24 bits.
+    /// Returns a uniform in [0, 1) with 24 bits.
     pub fn uniform(&mut self) -> f32 {
         (self.bits() >> 8) as f32 * (1.0 / 16_777_216.0)
     }
 
-    /// Standard normal: one word, [`standard_normal`].
+    /// Returns a standard normal from one word, by [`standard_normal`].
     pub fn normal(&mut self) -> f32 {
         standard_normal(self.bits())
     }
 
-    /// Uniform below `n` from one word, by multiplication; the bias is below `n / 2^32`.
+    /// Returns a uniform index below `n` from one word, by multiplication; the bias is below `n / 2^32`.
     ///
-    /// One word a draw, never a rejection loop: a kernel can address the same bits.
+    /// A draw always uses one word and never a rejection loop, so that a kernel can address the same bits.
     #[track_caller]
     pub fn below(&mut self, n: usize) -> usize {
         below(self.bits(), n)
     }
 
-    /// Fisher-Yates.
+    /// Shuffles the items by Fisher-Yates.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             items.swap(i, self.below(i + 1));
         }
     }
 
-    /// A permutation of `0..n`.
+    /// Returns a random permutation of `0..n`.
     pub fn permutation(&mut self, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();
         self.shuffle(&mut order);

@@ -1,20 +1,20 @@
 //! Termination rules as data: bounds on observation entries.
 //!
-//! terminated(o) = some bound is broken, or all bounds of the goal hold (and there is a goal), or, if asked for, some
-//! entry is not finite.
+//! terminated(o) = some bound is broken, or all bounds of the goal hold (if there is a goal), or some entry is not
+//! finite (if the rule includes that check).
 //!
-//! An imagined state has no simulator behind it that could say whether the task ended, so the rule has to be known.
-//! As data it can be evaluated row by row on the CPU and packed for a kernel alike.
+//! An imagined state has no simulator that could report whether the task ended, so the rule has to be known. As data,
+//! the rule can be evaluated row by row on the CPU, and it can also be packed for a kernel.
 
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A closed or open interval that one entry of the observation must stay inside.
+/// A closed or open interval that one entry of the observation has to stay inside.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bound {
-    /// Which entry of the observation.
+    /// Index of the observation entry.
     pub index: usize,
     /// Lower end, in the entry's unit; `-inf` for none.
     #[serde(default = "below_all")]
@@ -22,7 +22,7 @@ pub struct Bound {
     /// Upper end, in the entry's unit; `inf` for none.
     #[serde(default = "above_all")]
     pub high: f32,
-    /// Whether the ends themselves are inside.
+    /// Whether the ends themselves are inside the interval.
     #[serde(default)]
     pub closed: bool,
 }
@@ -36,51 +36,52 @@ fn above_all() -> f32 {
 }
 
 impl Bound {
-    /// Whether the observation `[O]` is inside. A NaN is not.
+    /// Whether the entry of the observation `[O]` is inside. A NaN is not.
     fn holds(&self, obs: &[f32]) -> bool {
         let x = obs[self.index];
         if self.closed { self.low <= x && x <= self.high } else { self.low < x && x < self.high }
     }
 }
 
-/// When an episode ends by itself: the task goes on while every bound holds and the goal is not reached.
+/// The rule that ends an episode in the task itself: the task continues while every bound holds and the goal is not
+/// reached.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Termination {
     /// Bounds on single entries: the episode ends outside any of them.
     pub bounds: Vec<Bound>,
-    /// The goal: the episode ends where all of these hold at once. Empty for a task without one.
+    /// Bounds of the goal: the episode ends where all of them hold together. Empty for a task without a goal.
     pub goal: Vec<Bound>,
     /// Whether a NaN or an infinity in any entry ends the episode.
     pub finite: bool,
 }
 
 impl Termination {
-    /// A task that never ends by itself.
+    /// The rule of a task that never terminates.
     #[must_use]
     pub fn never() -> Self {
         Self::default()
     }
 
-    /// Whether no state ends an episode.
+    /// Whether no state terminates an episode.
     #[must_use]
     pub fn is_never(&self) -> bool {
         *self == Self::never()
     }
 
-    /// A rule from bounds, with non-finite observations ending the episode.
+    /// A rule from bounds. Observations that are not finite end the episode too.
     #[must_use]
     pub fn outside(bounds: Vec<Bound>) -> Self {
         Self { bounds, finite: true, ..Self::default() }
     }
 
-    /// A rule from a goal, with non-finite observations ending the episode.
+    /// A rule from a goal. Observations that are not finite end the episode too.
     #[must_use]
     pub fn inside(goal: Vec<Bound>) -> Self {
         Self { goal, finite: true, ..Self::default() }
     }
 
-    /// Why the rule cannot be meant, if so: a bound that no number is inside.
+    /// The reason why the rule is invalid, or `None`: a bound that contains no number.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         let holds_some = |bound: &Bound| bound.low < bound.high || (bound.closed && bound.low == bound.high);
@@ -98,7 +99,7 @@ impl Termination {
     }
 }
 
-/// `entry 0 in (0.7, inf)`
+/// For example `entry 0 in (0.7, inf)`.
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [before, after] = if self.closed { ["[", "]"] } else { ["(", ")"] };
@@ -106,7 +107,7 @@ impl fmt::Display for Bound {
     }
 }
 
-/// One line: `unless entry 0 in (0.7, inf), entry 1 in (-0.2, 0.2)`, or `never`.
+/// One line, such as `unless entry 0 in (0.7, inf), entry 1 in (-0.2, 0.2)`, or `never`.
 impl fmt::Display for Termination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |bounds: &[Bound]| bounds.iter().map(Bound::to_string).collect::<Vec<_>>().join(", ");

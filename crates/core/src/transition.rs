@@ -1,7 +1,7 @@
-//! Transitions: what one environment step leaves behind, and many of them side by side.
+//! Transitions: the record of one environment step, and batches of such records.
 //!
-//! `terminated` and `truncated` are different facts: only `terminated` cuts a value. A truncated transition bootstraps
-//! from `next_obs`, the last observation before the reset.
+//! `terminated` and `truncated` are different facts. Only `terminated` sets the value of the next state to zero. A
+//! truncated transition bootstraps from `next_obs`, the last observation before the reset.
 
 /// One step of one environment. Actions are in [-1, 1]; the environment layer rescales them.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,13 +14,13 @@ pub struct Transition {
     pub reward: f32,
     /// Observation after the step and before any reset, `[O]`.
     pub next_obs: Vec<f32>,
-    /// The task ended here: the value of `next_obs` is zero.
+    /// Whether the task ended at this step: then the value of `next_obs` is zero.
     pub terminated: bool,
-    /// The episode was cut here from outside, by a time limit: the value goes on.
+    /// Whether a time limit cut the episode at this step: then the value of `next_obs` still counts.
     pub truncated: bool,
 }
 
-/// Transitions side by side, row-major.
+/// Several transitions, with one row-major array per field.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// Number of rows, `B`.
@@ -33,12 +33,12 @@ pub struct Batch {
     pub reward: Vec<f32>,
     /// Next observations, `[B, O]`.
     pub next_obs: Vec<f32>,
-    /// 1 where the task goes on and 0 where it terminated, `[B]`: the factor of the bootstrapped value.
+    /// 0 where the task terminated and 1 elsewhere, `[B]`: the factor of the bootstrapped value.
     pub not_terminated: Vec<f32>,
 }
 
 impl Batch {
-    /// An empty batch with room for `rows`.
+    /// Creates an empty batch with capacity for `rows` rows.
     #[must_use]
     pub fn with_capacity(rows: usize, obs_dim: usize, action_dim: usize) -> Self {
         Self {
@@ -51,7 +51,7 @@ impl Batch {
         }
     }
 
-    /// Forgets all rows and keeps the room.
+    /// Removes all rows and keeps the allocated memory.
     pub fn clear(&mut self) {
         self.rows = 0;
         for column in [&mut self.obs, &mut self.action, &mut self.reward, &mut self.next_obs, &mut self.not_terminated]
@@ -60,7 +60,7 @@ impl Batch {
         }
     }
 
-    /// The least and the greatest of every entry of all observations, before and after a step, `[O]`; empty without rows.
+    /// The minimum and maximum of each entry over all observations, before and after a step, `[O]`; empty without rows.
     #[must_use]
     pub fn range(&self) -> Vec<[f32; 2]> {
         let width = self.obs.len().checked_div(self.rows).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The configuration of a run: one typed struct a section, every key with its default here or in its own crate.
+//! The configuration of a run: one typed struct per section. Every key has its default here or in the section's crate.
 
 use foresee_actor_critic::AgentConfig;
 pub use foresee_env::EnvConfig;
@@ -13,26 +13,26 @@ mod rollout;
 pub use double_horizon::DoubleHorizonConfig;
 pub use rollout::RolloutConfig;
 
-/// Episodes of an evaluation.
+/// Largest number of episodes in an evaluation.
 pub const MOST_EPISODES: usize = 100_000;
-/// More threads than any machine has cores.
+/// Largest number of threads: more than any machine has cores.
 const MOST_THREADS: usize = 4096;
-/// Where the transitions come from that the agent learns from.
+/// The training algorithm: the source of the transitions that the agent learns from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Algo {
-    /// The task and a learned model of it (Janner et al. 2019).
+    /// The task and a learned model of it (MBPO, Janner et al. 2019).
     #[default]
     Mbpo,
-    /// The task alone: the baseline of every model-based curve.
+    /// The task alone, without a model: the baseline of every model-based curve.
     ModelFree,
-    /// Blocks of acting and of training; long ordinary rollouts give the states from which short ones with gradients train
-    /// actor and critics (Kubo, Dinh, Tanaka 2025).
+    /// Alternating blocks of acting and of training. Long ordinary rollouts visit states, from which short
+    /// differentiable rollouts train actor and critics (DHMBPO, Kubo, Dinh, Tanaka 2025).
     Dhmbpo,
 }
 
 impl Algo {
-    /// Its name in a config.
+    /// The algorithm's name in a config.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ impl Algo {
         }
     }
 
-    /// Every algorithm with a line on each, in the order `foresee list algos` prints.
+    /// Every algorithm with a line of description, in the order of `foresee list algos`.
     pub const ALL: [(Self, &'static str); 3] = [
         (Self::Mbpo, "a learned model imagines short rollouts; the agent learns from real and imagined transitions"),
         (Self::ModelFree, "the same agent without a model: the baseline"),
@@ -57,57 +57,58 @@ impl Algo {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Every random stream of the run starts from it. Up to 2⁶³ − 1, TOML's largest integer.
+    /// Seed of all random streams of the run. Up to 2⁶³ − 1, TOML's largest integer.
     #[serde(default)]
     pub seed: u64,
-    /// `cpu`, `ndarray`, `wgpu`, `wgpu:<n>` or `wgpu:cpu`.
+    /// Device of the networks: `cpu`, `ndarray`, `wgpu`, `wgpu:<n>` or `wgpu:cpu`.
     #[serde(default)]
     pub device: DeviceChoice,
-    /// CPU threads; 0 for one a core. Results do not depend on it.
+    /// Number of CPU threads; 0 for one per core. Results do not depend on it.
     #[serde(default)]
     pub threads: usize,
-    /// `mbpo`, `model_free` or `dhmbpo`.
+    /// The training algorithm: `mbpo`, `model_free` or `dhmbpo`.
     #[serde(default)]
     pub algo: Algo,
-    /// `[env]`
+    /// The section `[env]`.
     pub env: EnvConfig,
-    /// `[training]`
+    /// The section `[training]`.
     #[serde(default)]
     pub training: TrainingConfig,
-    /// `[agent]`
+    /// The section `[agent]`.
     #[serde(default)]
     pub agent: AgentConfig,
-    /// `[model]`; not used by `algo = "model_free"`.
+    /// The section `[model]`; not used by `algo = "model_free"`.
     #[serde(default)]
     pub model: ModelConfig,
-    /// `[rollout]`; used by `algo = "mbpo"`.
+    /// The section `[rollout]`; used by `algo = "mbpo"`.
     #[serde(default)]
     pub rollout: RolloutConfig,
-    /// `[double_horizon]`; used by `algo = "dhmbpo"`.
+    /// The section `[double_horizon]`; used by `algo = "dhmbpo"`.
     #[serde(default, skip_serializing_if = "DoubleHorizonConfig::is_default")]
     pub double_horizon: DoubleHorizonConfig,
 }
 
-/// `[training]`
+/// The section `[training]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainingConfig {
-    /// Real environment steps of the run, exploration included, in all environments together: a multiple of `env.count`.
+    /// Number of real environment steps of the run, exploration included, in all environments together. A multiple of
+    /// `env.count`.
     pub env_steps: u64,
-    /// Real steps with uniform actions at the start; nothing is trained before they are over.
+    /// Number of real steps with uniform actions at the start. No training happens before they are done.
     pub explore_steps: u64,
-    /// Agent updates for every real step; unset: 20, or 1 with `algo = "dhmbpo"`.
+    /// Number of agent updates per real step; unset: 20, or 1 with `algo = "dhmbpo"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub updates_per_step: Option<u64>,
-    /// Real steps that `rollout.retain` counts by.
+    /// Number of real steps in an epoch, the unit of `rollout.retain`.
     pub epoch_length: u64,
-    /// Real steps between evaluations.
+    /// Number of real steps between evaluations.
     pub eval_every: u64,
-    /// Episodes of an evaluation.
+    /// Number of episodes in an evaluation.
     pub eval_episodes: usize,
-    /// Real steps between rows of the training's own metrics.
+    /// Number of real steps between records of the agent's training metrics.
     pub log_every: u64,
-    /// Real steps between checkpoints.
+    /// Number of real steps between checkpoints.
     pub checkpoint_every: u64,
 }
 
@@ -127,8 +128,8 @@ impl Default for TrainingConfig {
 }
 
 impl Config {
-    /// This configuration with the defaults that depend on the algorithm written out: the agent's name, and the updates a
-    /// real step.
+    /// Returns this configuration with the defaults that depend on the algorithm written out: the agent's name, and the
+    /// number of updates per real step.
     #[must_use]
     pub fn with_defaults_of_algo(mut self) -> Self {
         self.training.updates_per_step = Some(self.updates_per_step());
@@ -137,25 +138,25 @@ impl Config {
         self
     }
 
-    /// Agent updates for every real step.
+    /// Number of agent updates per real step.
     #[must_use]
     pub fn updates_per_step(&self) -> u64 {
         let of_algo = if self.algo == Algo::Dhmbpo { 1 } else { 20 };
         self.training.updates_per_step.unwrap_or(of_algo)
     }
 
-    /// Real steps between two training calls of the model.
+    /// Number of real steps between two training calls of the model.
     #[must_use]
     pub fn fit_every(&self) -> u64 {
         if self.algo == Algo::Dhmbpo { self.double_horizon.block } else { self.model.fit.every }
     }
 
-    /// Rows that the imagined buffer holds at this real step.
+    /// Capacity of the imagined buffer at a real step, in rows.
     #[must_use]
     pub fn imagined_rows(&self, step: u64) -> usize {
         match self.algo {
             Algo::Mbpo => self.rollout.capacity(step, self.model.fit.every, self.training.epoch_length),
-            // Nothing is imagined, and nobody has checked `[model]` and `[rollout]`.
+            // Nothing is imagined, and `[model]` and `[rollout]` have not been checked.
             Algo::ModelFree => 0,
             Algo::Dhmbpo => self.double_horizon.pool,
         }
@@ -170,7 +171,7 @@ impl Config {
         }
     }
 
-    /// How runs of this configuration are called: `mbpo-vagram`, `mbpo-td3-vagram`, `sac-none`.
+    /// The name of runs with this configuration, such as `mbpo-vagram`, `mbpo-td3-vagram` or `sac-none`.
     #[must_use]
     pub fn name(&self) -> String {
         let agent = self.agent.kind();
@@ -182,13 +183,13 @@ impl Config {
         }
     }
 
-    /// What is impossible about this configuration among what is shipped, if anything: one message, with its hint.
+    /// Returns an error message with a hint if the configuration is impossible with the shipped parts.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         self.clone().open().err().map(|problem| problem.to_string())
     }
 
-    /// What is impossible about the keys that can be told without parts and environment.
+    /// Returns an error message with a hint about keys that can be checked without parts and environment.
     pub(crate) fn problem_beside_env(&self) -> Option<String> {
         let t = &self.training;
         let positive = [
@@ -215,7 +216,8 @@ impl Config {
             .then(|| format!("`threads` is {}\nhint: at most {MOST_THREADS}, or 0 for one a core", self.threads))
     }
 
-    /// What of the other keys does not go with `env.count`, whose own range `[env]` checks.
+    /// Returns an error message with a hint about keys that are incompatible with `env.count`. The range of `env.count`
+    /// itself is checked by `[env]`.
     fn problem_of_count(&self) -> Option<String> {
         let (count, steps, every) = (self.env.count as u64, self.training.env_steps, self.fit_every());
         if (1..=MOST_ENVIRONMENTS).contains(&self.env.count) && !steps.is_multiple_of(count) {

@@ -1,7 +1,8 @@
-//! Acting apart from learning: a controller turns observations into actions.
+//! Controllers, which turn observations into actions. Acting is thereby separate from learning.
 //!
-//! The first is the agent's own actor ([`ActorController`]). A planner is another: it sees the agent's values and the
-//! world model, and `eval` loads the model for it. A controller of another crate joins a run by a [`ControllerFactory`].
+//! The default is the agent's own actor ([`ActorController`]). A planner would be another controller: it can read the
+//! agent's values and the world model, and `eval` loads the model for it. A controller of another crate is added to a
+//! run by a [`ControllerFactory`].
 
 use std::sync::Arc;
 
@@ -13,21 +14,23 @@ use foresee_world_model::WorldModel;
 /// The purpose of the actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// To learn from: with exploration.
+    /// Acting to collect transitions, with exploration.
     Explore,
-    /// To be evaluated: the best that the controller knows.
+    /// Acting in an evaluation, with the best known action.
     Evaluate,
 }
 
-/// `N` observations that ask for actions. A random draw of row `n` is addressed by `lanes[n]` and `steps[n]`, so that it
-/// depends neither on the other rows nor on how many there are.
+/// A request for actions at `N` observations.
+///
+/// The random draws of row `n` are addressed by `lanes[n]` and `steps[n]`. They depend neither on other rows nor on the
+/// number of rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Observed<'a> {
     /// The purpose of the actions.
     pub mode: Mode,
-    /// The number of each row's environment in training, of its episode in an evaluation, `[N]`.
+    /// Index of each row's environment in training, or of its episode in an evaluation, `[N]`.
     pub lanes: &'a [usize],
-    /// Steps so far, of the environment in training and of the episode in an evaluation, `[N]`.
+    /// Number of steps so far, of the environment in training or of the episode in an evaluation, `[N]`.
     pub steps: &'a [u64],
     /// Observations, `[N, O]`.
     pub obs: &'a [f32],
@@ -36,55 +39,56 @@ pub struct Observed<'a> {
 /// The learned networks and the settings that a controller may use.
 #[derive(Clone, Copy)]
 pub struct Knowledge<'a> {
-    /// The agent: its actor and values.
+    /// The agent, with its actor and values.
     pub agent: &'a dyn Agent,
-    /// The world model, where the run has one, from its first training call on. [`Run::evaluate_snapshot`] loads it for a
+    /// The world model, if the run has one and has fitted it at least once. [`Run::evaluate_snapshot`] loads it for a
     /// controller that [needs](Controller::needs_model) it.
     ///
     /// [`Run::evaluate_snapshot`]: crate::Run::evaluate_snapshot
     pub model: Option<&'a dyn WorldModel>,
-    /// When an episode ends.
+    /// The task's termination rule.
     pub termination: &'a Termination,
     /// The run's seed.
     pub seed: u64,
-    /// Where agent and model live.
+    /// The device of agent and model.
     pub device: &'a Device,
 }
 
-/// Turns observations into actions.
+/// A map from observations to actions, which may have a memory.
 pub trait Controller: Send {
-    /// Actions `[N, A]` in [-1, 1] for `N` observations.
+    /// Returns actions `[N, A]` in [-1, 1] for `N` observations.
     fn act(&mut self, knowledge: &Knowledge<'_>, observed: &Observed<'_>) -> Vec<f32>;
 
-    /// An episode begins in a lane: what is remembered of the last one there is forgotten. It is called before the first
-    /// action of every episode.
+    /// Starts an episode in a lane: the controller forgets its memory of that lane's last episode. Called before the
+    /// first action of every episode.
     fn begin(&mut self, lane: usize) {
         let _ = lane;
     }
 
-    /// Whether it asks the world model.
+    /// Whether the controller uses the world model.
     fn needs_model(&self) -> bool {
         false
     }
 
-    /// What it remembers between steps, as arrays; nothing for most.
+    /// Returns the controller's memory between steps as arrays; empty for most controllers.
     fn save(&self) -> State {
         State::new()
     }
 
-    /// Reads it back.
+    /// Restores the controller's memory.
     ///
     /// # Errors
-    /// If an array is missing, of another shape, or left over.
+    /// If an array is missing, has another shape, or is unknown.
     fn load(&mut self, state: State) -> Result<(), StateError> {
         state.finish()
     }
 }
 
-/// Makes the controllers of a run: one for training, and a fresh one for every evaluation, which disturbs nothing.
+/// A factory of the run's controllers: one for training, and a new one for every evaluation, so that evaluations do not
+/// disturb training.
 pub type ControllerFactory = Arc<dyn Fn() -> Box<dyn Controller> + Send + Sync>;
 
-/// The agent's actor: sampled actions to explore, its evaluated action else.
+/// The agent's actor as a controller: sampled actions for exploration, the evaluation action otherwise.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ActorController;
 

@@ -1,7 +1,7 @@
-//! What a controller is worth: the undiscounted return of its best actions, from starts that every evaluation shares.
+//! Evaluation of a controller: the undiscounted returns of its best actions.
 //!
-//! Every evaluation begins its resets anew from the run's `eval/reset` stream, so that all losses and all moments of
-//! training face the same starts. Episodes run side by side.
+//! The resets of every evaluation restart the run's `eval/reset` stream. All losses, and all evaluations of a run,
+//! therefore have the same starts. Episodes run side by side.
 
 use foresee_core::Stream;
 use foresee_env::config::MOST_ENVIRONMENTS;
@@ -9,15 +9,15 @@ use foresee_env::{Autoreset, EnvError, EnvFactory, VectorEnvironment, VectorStep
 
 use crate::control::{Controller, Knowledge, Mode, Observed};
 
-/// Steps after which an episode is cut that neither ends nor has a limit of its own.
+/// Number of steps after which an episode is cut if it has neither terminated nor reached a time limit.
 pub const LONGEST: u32 = 100_000;
 
-/// An evaluation's outcome.
+/// The result of an evaluation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
-    /// Undiscounted returns, one an episode.
+    /// Undiscounted returns, one per episode.
     pub returns: Vec<f64>,
-    /// Lengths in environment steps, one an episode.
+    /// Lengths in environment steps, one per episode.
     pub lengths: Vec<u32>,
 }
 
@@ -43,25 +43,26 @@ impl Evaluation {
     }
 }
 
-/// The environments that evaluations are played in: made at the first one and kept.
+/// The environments for evaluations, made at the first evaluation and kept.
 pub struct Evaluator {
     factory: EnvFactory,
-    /// The run's.
+    /// The run's seed.
     seed: u64,
-    /// Environments side by side, at most.
+    /// Largest number of environments side by side.
     most: usize,
     envs: Option<VectorEnvironment>,
 }
 
 impl Evaluator {
-    /// Plays in up to `most` environments of a factory, from the starts of the run with this `seed`.
+    /// Returns an evaluator with up to `most` environments of a factory, and with the starts of the run with this
+    /// `seed`.
     #[must_use]
     pub fn new(factory: EnvFactory, seed: u64, most: usize) -> Self {
         Self { factory, seed, most, envs: None }
     }
 
-    /// The most environments to evaluate in: as many as are asked for; where each is a process, the larger of `count`, which
-    /// training has, and the machine's threads.
+    /// Largest number of environments in an evaluation. If each environment is a process, it is the larger of `count`,
+    /// the number in training, and the machine's threads. Otherwise it is the limit of `env.count`.
     #[must_use]
     pub fn most(work: Work, count: usize) -> usize {
         match work {
@@ -72,11 +73,11 @@ impl Evaluator {
 
     /// Plays `episodes` episodes with a controller's best actions.
     ///
-    /// Whichever environment is free gets the next one. An episode is fixed by its own start, so that on the CPU, where
-    /// a row of a batch does not depend on the others, no return depends on how many environments there are.
+    /// Every free environment gets the next episode. An episode is determined by its own start. On the CPU, where a
+    /// batch row does not depend on the others, no return depends on the number of environments.
     ///
     /// # Errors
-    /// If the environment cannot be made or refuses an action, as it does a NaN.
+    /// If the environment cannot be made, or refuses an action such as a NaN.
     pub fn evaluate(
         &mut self,
         controller: &mut dyn Controller,
@@ -87,7 +88,7 @@ impl Evaluator {
         Ok(outcome.expect("nothing stops it"))
     }
 
-    /// [`Evaluator::evaluate`] until `stop` says so, in which case there is no outcome.
+    /// Plays episodes as [`Evaluator::evaluate`] does, but returns `None` as soon as `stop` returns true.
     pub(crate) fn evaluate_unless(
         &mut self,
         stop: &dyn Fn() -> bool,
@@ -147,7 +148,7 @@ impl Evaluator {
         Ok(None)
     }
 
-    /// Enough environments for so many episodes.
+    /// Returns enough environments for `episodes` episodes, but at most `self.most`.
     fn envs(&mut self, episodes: usize) -> Result<&mut VectorEnvironment, EnvError> {
         let count = episodes.min(self.most);
         let envs = match self.envs.take() {

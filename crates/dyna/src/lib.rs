@@ -1,15 +1,17 @@
-//! The Dyna loop: act, learn a model, imagine in it, learn from both.
+//! The Dyna loop: act in the task, fit a world model, imagine transitions in it, and train the agent on real and
+//! imagined ones.
 //!
 //! In the order a reader needs it:
 //! * [`config`]: the whole configuration of a run, and the check of its keys.
-//! * [`setup`]: the parts that a configuration chooses among, and those that it chose.
+//! * [`setup`]: the parts that a configuration can choose, and the chosen ones.
 //! * [`schedule`]: numbers that change with the real steps.
-//! * [`replay`]: real and imagined transitions, and batches mixed of both.
+//! * [`replay`]: real and imagined transitions, and batches mixed from both.
 //! * [`rollout`]: imagined steps from real states.
-//! * [`control`]: who acts: the agent's actor, or a controller of one's own.
-//! * [`evaluate`]: what a controller is worth.
+//! * [`control`]: controllers, which turn observations into actions: the agent's actor, or a controller of another
+//!   crate.
+//! * [`evaluate`]: the return of a controller in evaluation episodes.
 //! * [`run`]: the loop, slice by slice, and its saved state.
-//! * [`metrics`] and [`record`]: what the loop reports, by name.
+//! * [`metrics`] and [`record`]: the names and the rows of the reported numbers.
 //! * [`checkpoint`]: saved states on disk.
 
 pub mod checkpoint;

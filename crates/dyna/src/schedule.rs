@@ -1,19 +1,19 @@
-//! Numbers that change with the real steps, and clocks that ring by them.
+//! Numbers that change with the real steps, and the test whether something periodic is due.
 
 use serde::{Deserialize, Serialize};
 
-/// A constant, or a straight line that is flat before its start and after its end.
+/// A constant, or a line between two steps that is constant before the first and after the second.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "a number, or four numbers [from, to, start, end]")]
 pub enum Schedule {
-    /// Always this.
+    /// A constant.
     Constant(f64),
     /// `[from, to, start, end]`: `from` up to real step `start`, `to` from real step `end` on.
     Linear([f64; 4]),
 }
 
 impl Schedule {
-    /// The value at a real step (mbrl-lib's `truncated_linear`).
+    /// Returns the value at a real step (mbrl-lib's `truncated_linear`).
     #[must_use]
     pub fn at(&self, step: u64) -> f64 {
         match *self {
@@ -22,13 +22,13 @@ impl Schedule {
         }
     }
 
-    /// The value at a real step, rounded down: counts.
+    /// Returns the value at a real step, rounded down to a count.
     #[must_use]
     pub fn floor(&self, step: u64) -> usize {
         self.at(step) as usize
     }
 
-    /// The values at both ends.
+    /// Returns the values at both ends.
     #[must_use]
     pub fn ends(&self) -> [f64; 2] {
         match *self {
@@ -38,7 +38,8 @@ impl Schedule {
     }
 }
 
-/// mbrl-lib's function, in its order `[x0, x1, y0, y1]`: y1 at once if the interval is empty.
+/// mbrl-lib's function of `x`, with its order of arguments `[x0, x1, y0, y1]`. Returns y1 everywhere if the interval is
+/// empty.
 #[must_use]
 pub fn truncated_linear([x0, x1, y0, y1]: [f64; 4], x: f64) -> f64 {
     if x1 - x0 < 1e-10 {
@@ -50,7 +51,8 @@ pub fn truncated_linear([x0, x1, y0, y1]: [f64; 4], x: f64) -> f64 {
     }
 }
 
-/// Whether the last `count` real steps up to `step` reached or crossed a multiple of `every`: when a clock rings.
+/// Whether the last `count` real steps up to `step` reached or crossed a multiple of `every`, so that a periodic job is
+/// due.
 #[must_use]
 pub fn reached(every: u64, step: u64, count: u64) -> bool {
     step / every > step.saturating_sub(count) / every

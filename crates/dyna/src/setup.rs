@@ -1,4 +1,4 @@
-//! From a configuration to the parts of a run: the lists that it chooses among, and what it chose.
+//! From a configuration to the parts of a run: the lists of parts that a config can choose, and the chosen parts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,31 +13,31 @@ use foresee_world_model::{LossKinds, ModelFactory, ModelKinds, ModelLoss};
 use crate::config::{Algo, Config};
 use crate::control::{ActorController, ControllerFactory};
 
-/// Lanes of a random stream, and more rows than memory holds.
+/// Limit on the rows of a buffer. A random stream has as many lanes, and memory holds fewer rows.
 const MOST_ROWS: u128 = 1 << 32;
 
-/// What a program can choose among: what is shipped, and parts of one's own.
+/// The parts that a config can choose: the shipped ones, and those that a program adds.
 ///
-/// Everything that a config names stands in a list here; a program adds to a list and opens its configs
+/// Every part that a config names is in a list here. A program adds its own parts to a list, and opens its configs
 /// [with it](Config::open_with).
 #[derive(Clone)]
 pub struct Parts {
-    /// `model.loss.kind`
+    /// Losses, chosen by `model.loss.kind`.
     pub losses: LossKinds,
-    /// `model.kind`
+    /// Models, chosen by `model.kind`.
     pub models: ModelKinds,
-    /// `agent.kind`
+    /// Agents, chosen by `agent.kind`.
     pub agents: AgentKinds,
-    /// `env.id`
+    /// Tasks, chosen by `env.id`.
     pub tasks: Tasks,
-    /// The environment, whatever `[env]` says, where it is in no list.
+    /// Factory of an environment that is in no list. If it is given, only the id and the count are taken from `[env]`.
     pub env: Option<EnvFactory>,
-    /// Who acts.
+    /// Factory of the controllers.
     pub controller: ControllerFactory,
 }
 
 impl Default for Parts {
-    /// All that is shipped.
+    /// All shipped parts.
     fn default() -> Self {
         Self {
             losses: foresee_world_model::loss::shipped(),
@@ -53,30 +53,30 @@ impl Default for Parts {
 /// The factory of a run's model, and the loss that fits the model.
 pub type ModelChoice = (Arc<dyn ModelFactory>, Arc<dyn ModelLoss>);
 
-/// A checked configuration with all that it chose, from which a run begins.
+/// A checked configuration with its chosen parts, from which a run begins.
 pub struct Setup {
-    /// The configuration, with the defaults that depend on other keys written out: what a run saves.
+    /// The configuration to be saved, with the defaults that depend on other keys written out.
     pub config: Config,
-    /// The first of its environments.
+    /// The first of the run's environments.
     pub env: Box<dyn Environment>,
-    /// Makes the others.
+    /// Factory of the other environments.
     pub factory: EnvFactory,
-    /// Whether the task is a shipped one: the rule of its ends is then its own code.
+    /// Whether the task is shipped. Its termination rule is then the task's own code.
     pub shipped: bool,
-    /// Makes the agent.
+    /// Factory of the agent.
     pub agent: Arc<dyn AgentFactory>,
-    /// Makes the model, and fits it, where there is one.
+    /// Factory of the model, and its loss; `None` without a model.
     pub model: Option<ModelChoice>,
-    /// Makes the controllers.
+    /// Factory of the controllers.
     pub controller: ControllerFactory,
 }
 
 impl Setup {
-    /// That no buffer of the run outgrows the largest that the kernels of `device` can be given, up to the last step of
-    /// the schedules. Buffers stay below it there, or the run would end in its middle.
+    /// Checks that no buffer of the run outgrows the largest that the kernels of `device` accept, up to the last step
+    /// of the schedules. Otherwise the run would fail half-way.
     ///
     /// # Errors
-    /// The first buffer that does not fit, with the key to lower.
+    /// If a buffer does not fit: names the first one, and the key to lower.
     pub fn fits(&self, device: &Device) -> Result<(), Problem> {
         let Some(largest) = largest_buffer(device) else { return Ok(()) };
         let spec = self.env.spec();
@@ -86,14 +86,14 @@ impl Setup {
 }
 
 impl Config {
-    /// What is wrong where kernels take buffers of at most `largest` bytes, for observations and actions of `[O, A]`
+    /// Returns an error message if a buffer is larger than `largest` bytes, for observations and actions of `[O, A]`
     /// entries.
     fn outgrows(&self, [obs_dim, action_dim]: [usize; 2], largest: u64) -> Option<String> {
         let (t, r, every) = (&self.training, &self.rollout, self.model.fit.every);
         let numbers = largest as usize / size_of::<f32>();
         let bound = format!("`device={}` takes at most {} an array", self.device, megabytes(numbers));
 
-        // The mirror of the real rows doubles; a fit has arrays of its inputs and targets.
+        // The mirror of the real rows doubles when it grows. A fit has arrays of its inputs and targets.
         let (width, real) = (obs_dim.max(action_dim), t.env_steps as usize);
         let of_fit = if self.algo == Algo::ModelFree { width } else { obs_dim + action_dim.max(1) };
         let mirrored = (numbers / width).checked_ilog2().map_or(0, |power| 1_usize << power);
@@ -135,7 +135,7 @@ impl Config {
                 megabytes(rows * width),
             ));
         }
-        // A call has its states, and a number a transition.
+        // A call of rollouts has an array of its states, and arrays with one number per transition.
         let [from, to] = [0, t.env_steps].map(|step| r.horizon.floor(step));
         let starts = r.starts_per_step * every as usize;
         let of_start = obs_dim.max(from).max(to).max(2);
@@ -149,19 +149,19 @@ impl Config {
         })
     }
 
-    /// Checks everything, chooses among what this program ships, and makes the environment.
+    /// Checks everything, chooses among the shipped parts, and makes the environment.
     ///
     /// # Errors
-    /// What is impossible about this configuration: one message, with its hint.
+    /// If this configuration is impossible: one message, with its hint.
     pub fn open(self) -> Result<Setup, Problem> {
         self.open_with(&Parts::default())
     }
 
-    /// [`Config::open`] with parts of one's own among those to choose from. The environment is made once, which a bridge
-    /// does slowly, for the check and for the run.
+    /// Checks everything, chooses among `parts`, and makes the environment. A bridge starts slowly, so the environment
+    /// is made once, for both the check and the run.
     ///
     /// # Errors
-    /// As [`Config::open`].
+    /// If this configuration is impossible: one message, with its hint.
     pub fn open_with(mut self, parts: &Parts) -> Result<Setup, Problem> {
         self = self.with_defaults_of_algo();
         if let Some(problem) = self.problem_beside_env() {
@@ -178,7 +178,7 @@ impl Config {
         let model = match self.algo {
             Algo::Mbpo | Algo::Dhmbpo => Some(self.open_model(parts)?),
             Algo::ModelFree => {
-                // Not used, and still no place for a name that nothing has.
+                // The model is not used, but an unknown name or key is still an error.
                 self.model.loss.keys = self.model.loss.choose(&parts.losses)?.1;
                 self.model.own = self.model_parts(parts)?.1;
                 None
@@ -195,7 +195,7 @@ impl Config {
         Ok(Setup { config: self, env, factory, shipped, agent, model, controller })
     }
 
-    /// What does not go together of the algorithm and the agent.
+    /// Returns an error message if algorithm and agent are incompatible.
     fn problem_of_agent(&self, agent: &dyn AgentFactory) -> Option<String> {
         let kind = self.agent.kind();
         match self.algo {
@@ -209,7 +209,7 @@ impl Config {
         }
     }
 
-    /// The model's factory, and its own keys, which stand one table below its name.
+    /// Returns the model's factory and its own keys, which are in the table `[model.own]`.
     fn model_parts(&self, parts: &Parts) -> Result<(Arc<dyn ModelFactory>, toml::Table), Problem> {
         let kind = &self.model.kind;
         let known = parts.models.iter().any(|model| model.name() == kind);
@@ -217,7 +217,7 @@ impl Config {
         Ok(parts.models.choose(section, &[], kind, &self.model.own)?)
     }
 
-    /// The loss and the model in force, their keys written out.
+    /// Chooses the loss and the model, and writes out their keys.
     fn open_model(&mut self, parts: &Parts) -> Result<ModelChoice, Problem> {
         let (loss, keys) = self.model.loss.choose(&parts.losses)?;
         self.model.loss.keys = keys;
@@ -249,15 +249,15 @@ impl Config {
     }
 }
 
-/// So many f32 numbers in megabytes.
+/// Formats the size of `numbers` f32 numbers in megabytes.
 fn megabytes(numbers: usize) -> String {
     format!("{:.0} MB", numbers as f64 * 4e-6)
 }
 
-/// A fault of a configuration: the message, with its hint.
+/// An error in a configuration: the message, with its hint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The key that is to blame, where one is.
+    /// Path of the key at fault; empty if there is none.
     pub keys: Vec<String>,
     message: String,
 }
@@ -271,7 +271,7 @@ impl fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 impl From<String> for Problem {
-    /// The key to blame is the one that the message begins with, in backticks.
+    /// Takes the key at fault from the beginning of the message, where it is in backticks.
     fn from(message: String) -> Self {
         let first = message.strip_prefix('`').and_then(|rest| rest.split_once('`')).map_or("", |(key, _)| key);
         let is_key = |c: char| c.is_ascii_lowercase() || c == '_' || c == '.';
@@ -290,9 +290,9 @@ impl From<Explained> for Problem {
 mod tests {
     use super::*;
 
-    /// The published configuration of Humanoid: `[O, A]` and text.
+    /// The published configuration of Humanoid: `[O, A]`, and its text.
     const HUMANOID: ([usize; 2], &str) = ([45, 17], include_str!("../../../configs/mujoco/humanoid.toml"));
-    /// What wgpu lets a kernel be given at most.
+    /// The largest buffer that wgpu accepts for a kernel, in bytes.
     const LARGEST: u64 = i32::MAX as u64;
 
     #[test]

@@ -1,4 +1,4 @@
-//! An imagined step in host memory takes no memory.
+//! Tests that an imagined step in host memory allocates nothing.
 
 #[allow(dead_code)] // Every test file uses its own part of it.
 mod common;
@@ -19,14 +19,14 @@ fn after_some_steps_an_imagined_step_allocates_nothing() {
     for i in 0..6 {
         let mut world = worlds::random(i, &sizes, &Device::flex());
         (world.starts, world.horizon, world.termination) = (1000, 400, Termination::never());
-        // The ring wraps in every few steps.
+        // The ring wraps once every few steps.
         let mut buffer = ImaginedBuffer::new(2700, 4, 2);
         let counts: Vec<usize> = pool.install(|| {
             let imagination = world.imagination();
             let networks = World::new(&imagination);
             let mut rollout = Rollout::new(&world.real, world.starts, world.horizon, world.seed, world.call);
-            // A thread grows its own buffers at the first tile it happens to get, which may come late: what counts is
-            // that there are twenty steps in a row without an allocation, soon.
+            // A thread grows its buffers at its first tile, which may come late. So the test requires only that some
+            // twenty successive steps allocate nothing.
             let mut twenty = || {
                 let before = allocations();
                 (0..20).for_each(|_| _ = rollout.step(&networks, &mut buffer));

@@ -1,4 +1,4 @@
-//! Runs whose environments are Python processes, side by side.
+//! Tests of runs whose environments are Python processes, side by side.
 
 #[allow(dead_code)] // Every test file uses its own part of it.
 mod common;
@@ -11,14 +11,14 @@ use foresee_core::{State, Termination};
 use foresee_dyna::{Algo, Config, Parts, Record, Run, RunError, metrics};
 use foresee_env::{EnvConfig, EnvError, EnvFactory, Environment, Reset, Spec, Step, make};
 
-/// Whether Python has the environment `id`. If not, says so in a line and has the test pass, unless
-/// FORESEE_REQUIRE_MUJOCO=1.
+/// Whether Python has the environment `id`. If it does not, a line reports that the test is skipped, unless
+/// FORESEE_REQUIRE_MUJOCO=1 is set, which makes the test fail.
 fn python_runs(test: &str, id: &str) -> bool {
     let Some(error) = EnvConfig::new(id).make(0).err() else { return true };
     let why = error.to_string().replace('\n', "; ");
     let required = std::env::var_os("FORESEE_REQUIRE_MUJOCO").is_some_and(|value| value == "1");
     assert!(!required, "{test} needs Python, and FORESEE_REQUIRE_MUJOCO=1: {why}");
-    // Past the test harness, which keeps what a passing test prints.
+    // Written directly to stderr, because the test harness hides the output of passing tests.
     let _ = writeln!(std::io::stderr(), "skipped {test}: {why}");
     false
 }
@@ -30,7 +30,7 @@ fn three(id: &str, loss: Option<&'static str>) -> Config {
     config
 }
 
-/// What a run reports beside the one metric that is for environments in other processes alone.
+/// Returns the records without the one metric that only environments in other processes have.
 fn native(mut records: Vec<Record>) -> Vec<Record> {
     for record in &mut records {
         record.values.retain(|(name, _)| *name != metrics::TERMINATION_MISMATCH);
@@ -38,7 +38,7 @@ fn native(mut records: Vec<Record>) -> Vec<Record> {
     records
 }
 
-/// A native task that is given seeds as Python is: their lowest 31 bits.
+/// A native task that receives seeds as Python does: their lowest 31 bits.
 struct LowBits(Box<dyn Environment>);
 
 impl Environment for LowBits {
@@ -63,7 +63,7 @@ impl Environment for LowBits {
     }
 }
 
-/// A whole run on the native task of this id, with Python's seeds.
+/// Makes a whole run on the native task of this id, with Python's seeds.
 fn whole_with_low_bits(id: &'static str) -> (Vec<Record>, State) {
     let factory: EnvFactory = Arc::new(move || Ok(Box::new(LowBits(make(id)?))));
     let parts = Parts { env: Some(factory), ..Parts::default() };
@@ -72,7 +72,7 @@ fn whole_with_low_bits(id: &'static str) -> (Vec<Record>, State) {
     (finish(&mut run), run.snapshot().expect("a device that answers"))
 }
 
-/// Without the environments' id and own state, which are others in Python.
+/// Returns the state without the environments' id and own state, which differ in Python.
 fn but_for_environments(state: &State) -> State {
     let arrays = state.iter().filter(|(name, _)| !name.starts_with("env.") && *name != "env_id");
     arrays.map(|(name, array)| (name.to_owned(), array.clone())).collect()
@@ -87,7 +87,7 @@ fn processes_side_by_side_train_the_run_of_the_native_environments_cut_or_not() 
     let (records, state) = whole(&config);
     let shares = reported(&records, metrics::TERMINATION_MISMATCH);
     assert!(shares.len() == 3 && shares.iter().all(|&(_, share)| share == 0.0), "{shares:?}");
-    // Gymnasium's pendulum and the native one are the same to the last bit where `sin` is.
+    // Gymnasium's pendulum and the native one agree to the last bit on platforms with an identical `sin`.
     if cfg!(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu")) {
         let (want, want_state) = whole_with_low_bits("Pendulum-v1");
         assert_eq!(native(records.clone()), native(want));
@@ -135,7 +135,7 @@ fn without_a_rule_a_run_ends_at_the_first_real_end_and_with_one_it_says_how_ofte
         assert!(!run.is_done(), "the pendulum never fell");
     };
     assert!(matches!(error, RunError::NoTerminationRule { .. }), "{error}");
-    // The step that ended the run is not one of those that it has taken.
+    // The step that stopped the run is not counted in `env_step`.
     let begins = format!("at environment step {}: `{id}` terminated at [", run.env_step() + 1);
     assert!(error.to_string().starts_with(&begins), "{error}");
 

@@ -1,4 +1,5 @@
-//! A run is a function of its configuration: not of the clocks that only look at it, nor of the number of threads.
+//! Tests that a run depends only on its configuration: not on periodic jobs that only observe it, nor on the number of
+//! threads.
 
 #[allow(dead_code)] // Every test file uses its own part of it.
 mod common;
@@ -92,7 +93,7 @@ fn an_evaluation_that_is_stopped_is_begun_anew() {
             if stop.load(Ordering::Relaxed) && run.env_step() == 70 {
                 stops += 1;
                 assert_eq!((run.phase(), run.evaluations()), ("update", before), "{kind:?}");
-                // As a run does that was interrupted there.
+                // Restores the run, as after an interruption at this point.
                 run = Run::restore(&config, run.snapshot().expect("a device that answers")).expect("its own state");
                 run.stop_by(Arc::clone(&stop));
             }
@@ -103,12 +104,13 @@ fn an_evaluation_that_is_stopped_is_begun_anew() {
     }
 }
 
-/// The return of an actor's mean action from the start of lane `lane` of `eval/reset`, by another program.
+/// Computes, by a second implementation, the return of an actor's mean action from the start of lane `lane` of
+/// `eval/reset`.
 fn return_by_hand(config: &Config, state: &State, lane: u32) -> f64 {
     return_in(config.env.make(config.seed).expect("a possible environment"), config, state, lane)
 }
 
-/// The same in any environment.
+/// Computes the return of an actor's mean action in `env`, from the start of lane `lane` of `eval/reset`.
 fn return_in(mut env: Box<dyn Environment>, config: &Config, state: &State, lane: u32) -> f64 {
     let actor = Net::new(state, "agent.actor.", 0, scalar::relu);
     let seed = Stream::new(config.seed, "eval/reset").at(0, lane).bits64();
@@ -132,13 +134,13 @@ fn every_evaluation_of_every_loss_begins_at_the_same_starts() {
         let config = tiny(kind);
         let mut run = Run::new(&config).expect("a possible configuration");
         fresh.push(run.evaluate(3).expect("a healthy policy"));
-        // Nothing is trained before step 195: the evaluations at 70 and 140 see the same policy and the same starts.
+        // No training happens before step 195, so the evaluations at 70 and 140 have equal policies and equal starts.
         let records = finish(&mut run);
         let means = reported(&records, metrics::EVAL_RETURN);
         assert_eq!(means.iter().map(|&(step, _)| step).collect::<Vec<_>>(), [70, 140, 205]);
         assert_eq!(means[0].1, means[1].1, "{kind:?}");
         assert_ne!(means[0].1, means[2].1, "{kind:?}: the policy was trained");
-        // After the training too the starts are those of `eval/reset` at step 0.
+        // After the training the starts are still those of `eval/reset` at step 0.
         let (outcome, state) =
             (run.evaluate(3).expect("a healthy policy"), run.snapshot().expect("a device that answers"));
         for (lane, (&got, &length)) in (0..).zip(outcome.returns.iter().zip(&outcome.lengths)) {
@@ -198,8 +200,9 @@ fn heads_and_the_way_through_the_policy_matter_to_the_losses_that_ask_for_them()
     }
 }
 
-/// Networks and batches at which Burn's Flex backend splits its matrix products over threads: from 192³
-/// multiplications in one product or 128³ in a batch of them on (burn-flex 0.22.1, `ops/matmul.rs`).
+/// A configuration with networks and batches for which Burn's Flex backend splits its matrix products over threads. It
+/// does so from 192³ multiplications in one product, or 128³ in a batch of products (burn-flex 0.22.1,
+/// `ops/matmul.rs`).
 fn wide() -> Config {
     let mut config = tiny(Some("vagram"));
     config.training.explore_steps = 600;
@@ -215,7 +218,8 @@ fn wide() -> Config {
     config
 }
 
-/// The same of a run in blocks: batches of three groups of panels, the last one of a part of a panel.
+/// The configuration of [`wide`] for a run in blocks. Its batches have three groups of panels, and the last panel is
+/// not full.
 fn wide_with_blocks() -> Config {
     let mut config = wide();
     let blocks = tiny_of(Some("dhmbpo vagram"));
@@ -227,7 +231,7 @@ fn wide_with_blocks() -> Config {
     config
 }
 
-/// Rayon reads `RAYON_NUM_THREADS` once in a process, so this test runs itself in processes of its own.
+/// Rayon reads `RAYON_NUM_THREADS` once per process, so this test runs itself in separate processes.
 #[test]
 fn the_number_of_threads_changes_nothing() {
     const FOLDER: &str = "FORESEE_TEST_STATE_FOLDER";

@@ -1,4 +1,4 @@
-//! Numbers that tell whether values and model are right, against brute force over what the run holds.
+//! Tests of the diagnostics of values and model, by brute force over the data of a run.
 
 #[allow(dead_code)] // Every test file uses its own part of it.
 mod common;
@@ -15,7 +15,7 @@ use foresee_nn::{ValueHeads, ValueView};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-/// V_0(s) = Σ s², V_1(s) = 3.
+/// A view with the values V_0(s) = Σ s² and V_1(s) = 3.
 struct Known;
 
 impl ValueView for Known {
@@ -37,7 +37,7 @@ fn known_value(obs: &[f32]) -> f64 {
     f64::midpoint(obs.iter().map(|&x| f64::from(x).powi(2)).sum(), 3.0)
 }
 
-/// SAC that says that its values are [`Known`].
+/// SAC with [`Known`] as its values.
 struct Valued(Box<dyn Agent>);
 
 impl Agent for Valued {
@@ -99,7 +99,8 @@ fn reported(record: &Record, name: &str) -> Option<f64> {
     record.values.iter().find(|(metric, _)| *metric == name).map(|&(_, value)| value)
 }
 
-/// Σ_{j ≥ t} 0.9^{j−t} r_j up to the episode's end, plus 0.9^{n−t} V where a time limit was the end.
+/// Computes the mean predicted value and the mean return Σ_{j ≥ t} 0.9^{j−t} r_j up to the end of the episode, plus
+/// 0.9^{n−t} V if a time limit ended it.
 fn brute_force(run: &Run, explored: usize) -> Option<[f64; 2]> {
     let real = &run.replay().real;
     let (rows, episodes) = (real.rows(), real.episodes());
@@ -221,8 +222,8 @@ fn every_channel_of_the_model_is_reported_after_a_fit() {
     }
 }
 
-/// The shipped settings of the double-horizon agent with smaller networks: after its first training call, on random
-/// experience, the model explains something of every channel under every loss.
+/// Uses the shipped settings of the double-horizon agent with smaller networks. After its first training call, on
+/// random experience, the model explains part of the variance of every channel under every loss.
 #[test]
 fn after_the_first_fit_on_random_hops_every_channel_is_explained_under_every_loss() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/dhmbpo/hopper.toml");

@@ -1,5 +1,5 @@
-//! The agent of `algo = "dhmbpo"` in a model: its form in host memory against tensors and autodiff, and the processor
-//! against a GPU.
+//! The agent of `algo = "dhmbpo"` with a model: its form in host memory compared with tensors and autodiff, and the CPU
+//! compared with a GPU.
 
 #[allow(dead_code)] // Every test file uses its own part of it.
 mod common;
@@ -12,7 +12,7 @@ use foresee_nn::device::wgpu_of_test;
 use foresee_nn::{Dynamics, ImaginedStep, StepDraws};
 use foresee_world_model::Head;
 
-/// A model that does not say that it has a form on panels.
+/// A model without its form on panels.
 struct InTensors<'a>(TaskDynamics<'a>);
 
 impl Dynamics for InTensors<'_> {
@@ -25,7 +25,7 @@ impl Dynamics for InTensors<'_> {
     }
 }
 
-/// The largest difference of two arrays, as a share of the largest number.
+/// Returns the largest difference of two arrays, relative to the largest number.
 fn apart(a: &[f32], b: &[f32]) -> f64 {
     let largest = a.iter().chain(b).fold(0.0_f32, |most, x| most.max(x.abs()));
     let most = a.iter().zip(b).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
@@ -60,7 +60,7 @@ fn the_form_in_host_memory_is_the_form_in_tensors() {
             for update in 0..4 {
                 let batch = case.batch(update);
                 let noise = StreamNoise { seed: 9, update };
-                // The second one is of the critics alone.
+                // The second update trains the critics alone.
                 let given = |dynamics| Update {
                     batch: BatchRef::Host(&batch),
                     noise: &noise,
@@ -79,7 +79,8 @@ fn the_form_in_host_memory_is_the_form_in_tensors() {
                 }
                 let (mine, theirs) = (case.agent.save(), other.save());
                 for ((name, mine), (_, theirs)) in mine.iter().zip(theirs.iter()) {
-                    // A moment is an average of gradients; Adam moves a weight by its step size even for a tiny gradient.
+                    // Moments are averages of gradients. Weights may differ more, because Adam's step has its full size
+                    // even for a tiny gradient.
                     let tolerance = if name.contains("moment") { 1e-4 } else { 3e-4 };
                     let apart = apart(floats(mine), floats(theirs));
                     assert!(apart <= tolerance, "{what}: {name} is {apart:.1e} apart");

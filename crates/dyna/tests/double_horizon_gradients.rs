@@ -1,4 +1,4 @@
-//! The gradients of the agent of `algo = "dhmbpo"` against finite differences of a second implementation in f64.
+//! The gradients of the agent of `algo = "dhmbpo"` compared with finite differences of a second implementation in f64.
 
 #[allow(dead_code)] // Every test file uses its own part of it.
 mod common;
@@ -17,7 +17,7 @@ use foresee_nn::{Mlp, Parameters, tensors};
 use foresee_world_model::Head;
 use foresee_world_model::config::Predicted;
 
-/// One network's output for one input, from parameters `[E, P]`.
+/// Returns one network's output for one input, from parameters `[E, P]`.
 fn forward(net: &Mlp, all: &[f32], member: usize, x: &[f64]) -> Vec<f64> {
     let width = net.layout().parameters();
     scalar::forward(net.layout(), &all[member * width..][..width], x)
@@ -27,22 +27,22 @@ fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
-/// What the second implementation knows.
+/// The inputs of the second implementation.
 struct Second<'a> {
     case: &'a Case,
     draws: Draws,
     starts: Vec<f32>,
     alpha: f64,
-    /// What the networks see of observations.
+    /// Mean and standard deviation of the normalisation of observations.
     scale: Option<(Vec<f64>, Vec<f64>)>,
     weights: Vec<f32>,
     bounds: Vec<f32>,
-    /// Added to an entry of the state that a step reaches, of all rows: (k, entry, by), the first step being 1.
+    /// A perturbation of the state that a step reaches, in all rows: (k, entry, by), where the first step is 1.
     moved: Option<(usize, usize, f64)>,
 }
 
-/// A rollout of one row: its discounted soft rewards with masks, y without what continues it, the pair at its end with
-/// mask and log-probability, and its first action.
+/// A rollout of one row: the masked sum of discounted soft rewards, log-probabilities of the first and last action, the
+/// critics' input at the end with its mask, and the first action.
 struct Rolled {
     gain: f64,
     first_log_prob: f64,
@@ -121,12 +121,12 @@ impl Second<'_> {
         Rolled { gain, first_log_prob, last: [self.seen(&obs), action].concat(), last_log_prob, mask, first }
     }
 
-    /// Values of one critic from its parameters, under bounds.
+    /// Returns the value of one critic from the critics' parameters, with scale and shift of the bounds.
     fn value(&self, critics: &[f32], n: usize, pair: &[f64], [scale, shift]: [f64; 2]) -> f64 {
         scale * forward(self.case.agent.critic().net(), critics, n, pair)[0] + shift
     }
 
-    /// What the actor climbs in a row, under the critics after their step.
+    /// Returns the actor's objective in a row, under the critics after their step.
     fn objective(&self, policy: &[f32], critics: &[f32], bounds: [f64; 2], row: usize) -> f64 {
         let config = &self.case.config;
         let Rolled { gain, last, last_log_prob, mask, .. } = self.roll(policy, row);
@@ -135,14 +135,14 @@ impl Second<'_> {
         gain + config.discount.powi(config.horizon as i32) * mask * (value - self.alpha * last_log_prob)
     }
 
-    /// The actor's loss of its parameters.
+    /// Returns the actor's loss as a function of the actor's parameters.
     fn actor_loss(&self, policy: &[f32], critics: &[f32], bounds: [f64; 2]) -> f64 {
         let objectives = (0..self.case.rows).map(|row| self.objective(policy, critics, bounds, row));
         -objectives.sum::<f64>() / self.case.rows as f64
     }
 
-    /// Mean over rows of the norm of the objective's gradient at the state that step `k` reaches, in deviations of the
-    /// observations.
+    /// Returns the norm of the objective's gradient at the state that step `k` reaches, in standard deviations of the
+    /// observations, as a mean over rows.
     fn norm_at(&self, k: usize, policy: &[f32], critics: &[f32], bounds: [f64; 2]) -> f64 {
         let by = 1e-5;
         let slope = |row: usize, entry: usize| {
@@ -165,7 +165,7 @@ impl Second<'_> {
         (0..self.case.rows).map(norm).sum::<f64>() / self.case.rows as f64
     }
 
-    /// The regression targets.
+    /// Returns the regression targets of the critics.
     fn targets(&self, policy: &[f32], targets: &[f32], bounds: [f64; 2]) -> Vec<f64> {
         let config = &self.case.config;
         let [low, high] = [bounds[1] - bounds[0], bounds[1] + bounds[0]];
@@ -179,7 +179,7 @@ impl Second<'_> {
         (0..self.case.rows).map(of_row).collect()
     }
 
-    /// The critics' loss of their parameters.
+    /// Returns the critics' loss as a function of the critics' parameters.
     fn critic_loss(&self, critics: &[f32], policy: &[f32], targets: &[f64], bounds: [f64; 2]) -> f64 {
         let obs_dim = self.case.dims[0];
         let of_row = |row: usize| {
@@ -192,7 +192,7 @@ impl Second<'_> {
     }
 }
 
-/// Central differences of a function at some parameters, one in `every`.
+/// Returns central differences of a function for every `every`-th of its parameters.
 fn differences(parameters: &[f32], every: usize, f: impl Fn(&[f32]) -> f64) -> Vec<(usize, f64)> {
     let mut moved = parameters.to_vec();
     let mut found = Vec::new();
@@ -207,7 +207,7 @@ fn differences(parameters: &[f32], every: usize, f: impl Fn(&[f32]) -> f64) -> V
     found
 }
 
-/// A saved network's numbers `[E, P]`, of its arrays `{path}.{part}{suffix}`.
+/// Returns a saved network's numbers `[E, P]`, from its arrays `{path}.{part}{suffix}`.
 fn saved(state: &State, path: &str, net: &Mlp, suffix: &str) -> Vec<f32> {
     let (members, width) = (net.members(), net.layout().parameters());
     let mut all = vec![0.0; members * width];
@@ -222,7 +222,7 @@ fn saved(state: &State, path: &str, net: &Mlp, suffix: &str) -> Vec<f32> {
     all
 }
 
-/// The gradient of Adam's first step, `[E, P]`: a tenth of it is its first moment.
+/// Returns the gradient of Adam's first step, `[E, P]`: ten times Adam's first moment.
 fn gradient(state: &State, adam: &str, net: &Mlp) -> Vec<f32> {
     saved(state, adam, net, ".moment_1").into_iter().map(|moment| 10.0 * moment).collect()
 }

@@ -1,5 +1,6 @@
-//! Schedules, the imagined ring and its capacity against the numbers of `protocol.json`, exactly.
-//! The folder is `FORESEE_FIXTURES`, or else `assets/fixtures`, whose README says how the file came to be.
+//! Schedules, the imagined ring and its capacity compared exactly with the numbers of `protocol.json`.
+//!
+//! The file is in the folder `FORESEE_FIXTURES`, by default `assets/fixtures`, whose README describes how it was made.
 
 use std::path::PathBuf;
 
@@ -27,7 +28,7 @@ fn count(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("a count expected, got {value}"))
 }
 
-/// JSON has no infinities and no NaN: the file writes them as strings.
+/// Reads a number. JSON has no infinities and no NaN, so the file contains them as strings.
 fn number(value: &Value) -> f64 {
     match value.as_str() {
         Some(word) => word.parse().unwrap_or_else(|_| panic!("`{word}` is no number")),
@@ -39,7 +40,7 @@ fn floats(value: &Value) -> Vec<f32> {
     list(value).iter().map(|x| number(x) as f32).collect()
 }
 
-/// `[x0, x1, y0, y1]`, in the reference's order.
+/// Returns `[x0, x1, y0, y1]`, in the reference's order.
 fn ends(value: &Value) -> [f64; 4] {
     let ends: Vec<f64> = list(value).iter().map(number).collect();
     ends.try_into().expect("four numbers")
@@ -60,13 +61,14 @@ fn schedules_are_those_of_the_fixtures() {
     }
 }
 
-/// The file stores one number a row; here it stands in every field of two-dimensional observations and actions.
+/// The file stores one number per row. Here all fields of two-dimensional observations and actions are derived from it.
 #[test]
 fn the_imagined_ring_fills_and_wraps_as_in_the_fixtures() {
     let fixture = &protocol()["sac_ring_buffer"];
     let capacity = count(&fixture["capacity"]) as usize;
     let mut ring = ImaginedBuffer::new(capacity, 2, 1);
-    // The file says how a row ended only where it is stored: a row is `done` where its own step has it in the content.
+    // The file has a row's `not_done` only in the stored content, so it is looked up in the content of the row's own
+    // step.
     for step in list(&fixture["steps"]) {
         let (content, not_done) = (floats(&step["content"]), floats(&step["not_done"]));
         for x in floats(&step["added"]) {
@@ -86,8 +88,9 @@ fn the_imagined_ring_fills_and_wraps_as_in_the_fixtures() {
     }
 }
 
-/// The reference counts epochs from 0 and evaluates its schedule, whose ends are epochs, at epoch + 1. Here schedules
-/// count real steps: its ends times the epoch's length, and its epoch e is the real step (e + 1) · length.
+/// The reference counts epochs from 0, and evaluates its schedule, whose ends are epochs, at epoch + 1. Here schedules
+/// count real steps. The ends of its schedule are therefore multiplied by the length of an epoch, and its epoch e is
+/// the real step (e + 1) · length.
 #[test]
 fn the_imagined_capacity_is_that_of_the_fixtures() {
     for case in list(&protocol()["sac_buffer_capacity"]) {

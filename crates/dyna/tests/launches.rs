@@ -1,5 +1,5 @@
-//! How many kernels are launched for what an agent update reads, for a transition that is stored, for actions, and for a
-//! gradient step of the model under every loss.
+//! Tests of the number of kernel launches: for the batch of an agent update, for storing a transition, for actions, and
+//! for a gradient step of the model under every loss.
 
 #![cfg(feature = "wgpu")]
 
@@ -25,7 +25,7 @@ impl LaunchObserver for Count {
     }
 }
 
-/// Kernels launched meanwhile.
+/// Returns the number of kernels that `work` launches.
 fn launches(work: impl FnOnce()) -> usize {
     let count = Arc::new(Count::default());
     let watching = LaunchObservation::new(count.clone());
@@ -34,7 +34,7 @@ fn launches(work: impl FnOnce()) -> usize {
     count.0.load(Ordering::Relaxed)
 }
 
-// The observer sees all launches of the process: one test a file.
+// The observer sees all launches of the process, so this file has only one test.
 #[test]
 fn a_batch_is_two_launches_a_transition_one_and_a_gradient_step_is_bounded() {
     let Some(gpu) = wgpu_of_test("a_batch_is_two_launches_a_transition_one_and_a_gradient_step_is_bounded") else {
@@ -67,7 +67,8 @@ fn a_batch_is_two_launches_a_transition_one_and_a_gradient_step_is_bounded() {
         assert!((1..=3).contains(&act), "acting: {act} launches");
     }
 
-    // The passes are 4 and Adam 1 or 2; the rest is the loss, in tensors. What it is now, and no more.
+    // The passes take 4 launches and Adam 1 or 2; the loss, in tensors, takes the rest. The bounds are the current
+    // numbers.
     let most = BTreeMap::from([
         ("huber", 38),
         ("itervaml", 69),

@@ -1,4 +1,4 @@
-//! What the loop does and how often, counted from its reports and its saved state.
+//! Tests of what the loop does and how often, counted from its reports and its saved state.
 
 #[allow(dead_code)] // Every test file uses its own part of it.
 mod common;
@@ -18,13 +18,13 @@ fn mse() -> Config {
     tiny(Some("mse"))
 }
 
-/// `explore_steps`, `env_steps`, `fit.every`, and the steps at which the model must be fitted.
+/// Cases of `explore_steps`, `env_steps`, `fit.every`, and the steps at which the model must be fitted.
 fn fit_cases() -> [(u64, u64, u64, Vec<u64>); 4] {
     [
         (12, 23, 3, vec![12, 15, 18, 21]),
         (13, 23, 5, vec![15, 20]),
         (0, 9, 4, vec![4, 8]),
-        // A holdout needs two rows.
+        // A holdout set needs at least two rows.
         (0, 3, 1, vec![2, 3]),
     ]
 }
@@ -44,8 +44,8 @@ fn the_model_is_fitted_at_multiples_of_fit_every_once_exploration_is_over() {
     }
 }
 
-/// VaGraM's first fit after exploration has the squared error beside it, however long the agent explored: its critic knows
-/// nothing yet.
+/// The squared error is part of VaGraM's loss in the first fit after exploration, however long the agent explored,
+/// because the critic is then untrained.
 #[test]
 fn the_squared_error_is_added_from_the_end_of_exploration_on() {
     for explore in [12, 24] {
@@ -64,7 +64,7 @@ fn the_squared_error_is_added_from_the_end_of_exploration_on() {
     }
 }
 
-/// The last exploring step is the first that is trained after: `explore_steps` real steps are then over.
+/// The last exploring step is the first one that training follows: `explore_steps` real steps are then done.
 #[test]
 fn real_steps_count_exploration_and_each_from_its_end_on_is_followed_by_its_updates() {
     for algo in [Algo::Mbpo, Algo::ModelFree] {
@@ -110,7 +110,7 @@ fn imagined_rows_are_starts_times_horizon_and_the_buffer_never_holds_more_than_i
         }
     }
     assert_eq!(fullest, 1.0, "the ring was never full");
-    // Two starts a step, three steps a fit; the pendulum never terminates.
+    // There are two starts per step and three steps per fit, and the pendulum never terminates.
     let mut total = 0.0;
     for (step, steps) in reported(&records, metrics::IMAGINED_STEPS) {
         total += (2 * 3 * rollout.horizon.floor(step)) as f64;
@@ -136,7 +136,7 @@ fn an_agent_whose_batches_are_all_real_is_the_agent_without_a_model() {
     assert_ne!(differing(&with(0.9, 3), &without), [""; 0]);
 }
 
-/// A row that carries its number; imagined ones are negative.
+/// Returns a transition that contains its number. Imagined transitions have negative numbers.
 fn numbered(x: f32, terminated: bool, truncated: bool) -> Transition {
     Transition { obs: vec![x], action: vec![0.0], reward: x, next_obs: vec![x], terminated, truncated }
 }
@@ -160,7 +160,7 @@ fn every_batch_has_its_share_of_real_rows_and_all_rows_are_drawn_equally_often()
         let expected = drawn / 20.0;
         let count = |i| f64::from(counts.get(&i).copied().unwrap_or(0));
         let chi2: f64 = range.clone().map(|i| (count(i) - expected).powi(2) / expected).sum();
-        // Chi-squared with 19 degrees of freedom: 43.82 is its 0.999 quantile.
+        // The 0.999 quantile of chi-squared with 19 degrees of freedom is 43.82.
         assert!(chi2 < 43.82, "rows {range:?}: chi-squared {chi2}");
     }
 }
@@ -174,7 +174,7 @@ fn actions_of_the_exploration_are_uniform_in_the_unit_interval() {
     let mut actions = numbers(&state, "replay.real.action");
     assert!(actions.len() == 3000 && actions.iter().all(|a| (-1.0..=1.0).contains(a)));
     let lag: f64 = actions.windows(2).map(|pair| 3.0 * pair[0] * pair[1]).sum::<f64>() / (2999.0_f64).sqrt();
-    // Correlation of neighbours, in its standard errors: 3.29 is the normal's two-sided 0.999 quantile.
+    // Correlation of neighbours in units of its standard error. The normal's two-sided 0.999 quantile is 3.29.
     assert!(lag.abs() < 3.29, "neighbouring actions: {lag} standard errors");
     actions.sort_by(f64::total_cmp);
     let n = actions.len() as f64;
@@ -202,12 +202,12 @@ fn a_time_limit_is_stored_as_a_truncation_and_cuts_no_value() {
     assert!(numbers(&state, "replay.real.not_terminated").iter().all(|&x| x == 1.0));
     let (obs, next) = (numbers(&state, "replay.real.obs"), numbers(&state, "replay.real.next_obs"));
     for i in 0..400 {
-        // The next observation is the one before a reset.
+        // The stored next observation is the one before the reset.
         assert_eq!(next[i * 3..i * 3 + 3] == obs[i * 3 + 3..i * 3 + 6], !cut.contains(&i), "row {i}");
     }
 }
 
-/// The same noise in every row.
+/// Noise of 0.1 in every entry.
 struct Constant;
 
 impl Noise for Constant {
@@ -252,7 +252,7 @@ fn a_run_without_a_model_does_not_look_at_the_model_keys() {
 fn an_agent_that_learns_through_the_model_waits_for_the_first_fit_in_whatever_loop() {
     let mut config = tiny(Some("mle"));
     (config.agent.kind, config.training.updates_per_step) = (Some("dhmbpo".into()), Some(2));
-    // Exploration ends at 195; the first multiple of 7 after it is 196.
+    // Exploration ends at step 195; the first multiple of 7 after it is 196.
     (config.model.fit.every, config.training.env_steps) = (7, 195);
     let before = whole(&config).1;
     assert_eq!(numbers(&before, "agent.updates"), [2.0]);

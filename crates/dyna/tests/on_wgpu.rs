@@ -1,5 +1,5 @@
-//! Buffers and runs on a GPU: what is drawn there is what the host draws, and a run there is repeatable, can be cut, and
-//! can change its device.
+//! Buffers and runs on a GPU: draws on the GPU equal those of the host; a run there is repeatable, can be cut, and can
+//! change its device.
 
 #[allow(dead_code)] // Every test file uses its own part of it.
 mod common;
@@ -12,10 +12,10 @@ use foresee_dyna::{Config, Run};
 use foresee_nn::device::{DeviceChoice, wgpu_of_test};
 use foresee_nn::tensors;
 
-/// Two streams of noise.
+/// Names of two streams of noise.
 const NOISE: [&str; 2] = ["agent/noise_next", "agent/noise"];
 
-/// Random rows, some of which ended.
+/// Returns random rows, some of which terminated.
 fn rows(name: &str, count: usize, [obs_dim, action_dim]: [usize; 2]) -> Batch {
     let normals = |field: &str, columns| Stream::new(1, &format!("{name}/{field}")).normals(0, count, columns);
     Batch {
@@ -42,7 +42,8 @@ fn transition(rows: &Batch, i: usize, [o, a]: [usize; 2]) -> Transition {
 #[test]
 fn batches_and_noise_drawn_on_the_device_are_those_of_the_host() {
     let Some(gpu) = wgpu_of_test("batches_and_noise_drawn_on_the_device_are_those_of_the_host") else { return };
-    // Rows pushed into the real buffer, into a ring of some capacity, and drawn. The mirror grows twice on the way.
+    // Number of rows in the real buffer, capacity of the ring and number of rows added to it, and shares of the batch.
+    // The mirror grows twice in the first case.
     let cases = [
         ([3, 1], 3000, (50, 37), [13, 243]),
         ([17, 6], 1, (50, 50), [0, 257]),
@@ -76,7 +77,7 @@ fn batches_and_noise_drawn_on_the_device_are_those_of_the_host() {
             for (name, noise) in NOISE.into_iter().zip(noise) {
                 let want = Stream::new(seed, name).normals(update, count, dims[1]);
                 for (got, want) in tensors::to_vec(noise).into_iter().zip(want) {
-                    // What Vulkan allows of a division and a square root, through the polynomial.
+                    // Vulkan allows this error for a division and a square root, after the polynomial.
                     assert!((got - want).abs() <= 2e-6 * want.abs(), "{name}: {got}, expected {want}");
                 }
             }
@@ -120,7 +121,7 @@ fn a_ring_on_the_device_is_the_hosts_ring() {
 #[test]
 fn a_ring_is_restored_whose_rows_are_no_buffer_of_the_device_together() {
     let Some(gpu) = wgpu_of_test("a_ring_is_restored_whose_rows_are_no_buffer_of_the_device_together") else { return };
-    // Each array fits even where a buffer is bounded to 128 MiB, and the records of all rows do not.
+    // Each array fits even where a buffer is limited to 128 MiB, but the records of all rows do not.
     let (dims, count) = ([2, 1], 5_000_000);
     let numbers = |columns: usize, by: f32| (0..count * columns).map(|i| by * (i % 1_000_003) as f32).collect();
     let all = Batch {
@@ -154,7 +155,7 @@ fn a_mirror_is_restored_with_its_rows() {
     }
 }
 
-/// A tiny run on the GPU with few updates a step.
+/// A tiny run on the GPU with few updates per step.
 fn on_gpu(kind: Option<&'static str>) -> Config {
     let mut config = Config { device: DeviceChoice::Wgpu, ..tiny_of(kind) };
     config.training.updates_per_step = Some(3);
@@ -174,7 +175,7 @@ fn a_run_on_a_gpu_is_repeatable_and_goes_on_bit_for_bit_after_a_cut() {
         assert_eq!(again.0, records, "{kind:?}");
         assert_eq!(differing(&again.1, &state), [""; 0], "{kind:?}");
 
-        // Cut after every slice in which something is learned, in every phase.
+        // Cut after every slice of the training, in every phase.
         let mut run = Run::new(&config).expect("a possible configuration");
         let mut cut_records = Vec::new();
         while !run.is_done() {

@@ -1,4 +1,4 @@
-//! Parts of one's own in a run: an environment, a loss, a model, an agent's controller, all from outside of the crates.
+//! Tests of parts from outside of the crates in a run: an environment, a loss, a model and a controller.
 
 #[allow(dead_code)] // Every test file uses its own part of it.
 mod common;
@@ -20,7 +20,7 @@ use foresee_world_model::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Goes on to the end, everything put into arrays and taken out again after every slice.
+/// Makes a whole run that is saved and restored after every slice.
 fn cut(config: &Config, parts: &Parts) -> (Vec<foresee_dyna::Record>, State) {
     let open = || config.clone().open_with(parts).expect("a possible configuration");
     let (mut run, mut records) = (Run::begin(open()).expect("a run"), Vec::new());
@@ -36,7 +36,7 @@ fn whole_with(config: &Config, parts: &Parts) -> (Vec<foresee_dyna::Record>, Sta
     (finish(&mut run), run.snapshot().expect("a device that answers"))
 }
 
-/// Pendulum under another name, with a reward of its own.
+/// The pendulum under another name, with a reward of 1 at every step.
 struct Generous(Pendulum, Spec);
 
 impl Generous {
@@ -81,7 +81,7 @@ fn an_environment_of_ones_own_trains_is_evaluated_on_itself_and_resumes_by_name_
     let given = Parts { env: Some(factory), ..Parts::default() };
     for parts in [named, given] {
         let (records, state) = whole_with(&config, &parts);
-        // Every step of it is worth 1, and nothing of the shipped pendulum is.
+        // Every step has a reward of 1, unlike any step of the shipped pendulum.
         assert!(reported(&records, metrics::EVAL_RETURN).iter().all(|&(_, mean)| mean == 200.0));
         assert!(numbers(&state, "replay.real.reward").iter().all(|&reward| reward == 1.0));
         let (cut_records, cut_state) = cut(&config, &parts);
@@ -95,7 +95,7 @@ fn an_environment_of_ones_own_trains_is_evaluated_on_itself_and_resumes_by_name_
     assert!(unknown.starts_with("`env.id`: unknown environment `Generous-v0`\nhint: "), "{unknown}");
 }
 
-/// The absolute error to a power, without a panel form.
+/// The mean absolute error, doubled if `twice` is set, without a panel form.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Absolute {
@@ -136,7 +136,7 @@ fn a_loss_of_ones_own_trains_without_a_panel_form_by_its_name_and_with_its_keys(
     );
 }
 
-/// The ensemble behind a wall: nobody sees that it is one.
+/// A model that wraps the ensemble and does not reveal it, so that the fused forms cannot be used.
 struct Hidden(Trainer);
 
 impl WorldModel for Hidden {
@@ -194,7 +194,8 @@ fn with_hidden() -> Parts {
     parts
 }
 
-/// Its rollouts go through tensors, where the ensemble's own are fused: the same draws, another rounding.
+/// Its rollouts are computed in tensors, those of the ensemble in a fused form: the draws are equal, the rounding is
+/// not.
 #[test]
 fn a_model_of_ones_own_imagines_through_tensors_what_the_fused_rollouts_imagine() {
     let mut config = tiny(Some("mle"));
@@ -211,8 +212,8 @@ fn a_model_of_ones_own_imagines_through_tensors_what_the_fused_rollouts_imagine(
     assert_ne!(first(&whole_with(&config, &with_hidden()).0), got_reward);
 }
 
-/// Looks one step ahead in the model at a few actions of the actor, and takes the one of the best reward and value. It
-/// remembers how many actions it has chosen in each lane's episode.
+/// A planner that evaluates a few actions of the actor by one step in the model, and takes the one with the best reward
+/// plus value. It remembers the number of actions that it has chosen in the current episode of each lane.
 struct OneStep {
     calls: Arc<AtomicUsize>,
     chosen: BTreeMap<usize, u64>,
@@ -289,10 +290,10 @@ fn a_planner_acts_in_training_and_evaluation_and_eval_loads_the_model_for_it() {
     let mut config = tiny(Some("mse"));
     config.training.eval_every = 1000;
     let (records, state) = whole_with(&config, &parts);
-    // Ten real steps after the exploration, and two episodes of 200 steps side by side.
+    // Ten real steps after exploration, and two episodes of 200 steps side by side.
     assert_eq!(calls.swap(0, Ordering::Relaxed), 10 + 200);
     assert_eq!(cut(&config, &parts), (records.clone(), state.clone()));
-    // Ten actions after the exploration, at the time limit's reset on the way forgotten.
+    // There are ten actions after exploration, but the count restarted at the reset of the time limit.
     assert_eq!(numbers(&state, "controller.chosen"), [5.0]);
     calls.store(0, Ordering::Relaxed);
     let open = |parts: &Parts| config.clone().open_with(parts).expect("a possible configuration");

@@ -1,5 +1,5 @@
-//! The states of ordinary rollouts, which a double-horizon agent starts from, against `dhmbpo_distribution_rollout` of
-//! `agents.json`: the published code's own rollout, with its networks and its draws.
+//! The states of ordinary rollouts, from which a double-horizon agent starts, compared with
+//! `dhmbpo_distribution_rollout` of `agents.json`: a rollout of the published code, with its networks and its draws.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -28,7 +28,7 @@ fn rows(all: Vec<f32>, width: usize) -> Tensor<2> {
     tensors::from_vec(all.clone(), [all.len() / width, width], &Device::flex())
 }
 
-/// Layers with `W` `[E, I, O]` and `b` `[E, O]`, or of one network, as saved arrays.
+/// Converts layers with `W` `[E, I, O]` and `b` `[E, O]`, or layers of a single network, to saved arrays.
 fn layers(net: &Value) -> State {
     let mut state = State::new();
     for (i, layer) in net.as_array().expect("layers").iter().enumerate() {
@@ -47,8 +47,8 @@ fn layers(net: &Value) -> State {
     state
 }
 
-/// Where a state stands in the file: its row and its step, by its bits. A rollout has the file's rows in an order of its own,
-/// some of them several times.
+/// A map from the bits of a state to its row and step in the file. Our rollouts start from the file's rows in another
+/// order, and from some of them several times.
 #[derive(Default)]
 struct Places(Mutex<BTreeMap<Vec<u32>, (usize, usize)>>);
 
@@ -65,7 +65,7 @@ impl Places {
         self.0.lock().expect("one thread")[&Self::key(obs)]
     }
 
-    /// The numbers of a tensor `[K, 8, W]` of the file at each of the states.
+    /// Returns the numbers of a tensor `[K, 8, W]` of the file at each of the states.
     fn draws(&self, obs: &Tensor<2>, all: &[f32], width: usize) -> Tensor<2> {
         let states = tensors::to_vec(obs.clone());
         let of_row = |obs: &[f32]| {
@@ -99,7 +99,8 @@ impl Actor for FileActor<'_> {
     }
 }
 
-/// The file's model: layer norms before the linear maps, one noise a channel, targets normalised, the reward first.
+/// The file's model: layer norms before the linear maps, one noise scale per channel, and normalised targets; the
+/// reward is the first output.
 struct FileModel<'a> {
     nets: &'a Value,
     net: Mlp,
@@ -213,8 +214,8 @@ fn the_states_of_ordinary_rollouts_are_those_of_the_published_code() {
     let setting = Setting { model: &model, actor: &actor, termination: &termination, seed: 3, device: &device };
     while !rollout.go_on(Form::Tensors, &setting, &real, &mut buffer) {}
 
-    // The file has every row once, step by step, and the last states too; ours are the states that were acted in, and where
-    // they led to.
+    // The file contains every row once, step by step, including the last states. Our buffer contains the states in
+    // which the policy acted, and their next states.
     let stored = buffer.rows();
     let normalized = |obs: &[f32]| -> Vec<f64> {
         let moments = scale[0].iter().zip(&scale[1]);

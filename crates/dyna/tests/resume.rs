@@ -1,4 +1,5 @@
-//! A run that is cut anywhere and restored goes on bit for bit; a state of another configuration is refused.
+//! Tests that a run that is cut anywhere and restored continues bit for bit, and that a state of another configuration
+//! is refused.
 
 #[allow(dead_code)] // Every test file uses its own part of it.
 mod common;
@@ -12,8 +13,9 @@ use foresee_dyna::{Algo, Config, Record, Run, RunError, checkpoint, metrics};
 use foresee_world_model::LossConfig;
 use serde_json::Value;
 
-/// Plays a whole run that is cut where `cut` says so of the slices done: put into a state, brought to disk and back
-/// where there is a folder for it, and restored. Also counts the slices and tells in which phases they were cut.
+/// Makes a whole run that is cut before each slice for which `cut`, given the number of slices done, returns true. A
+/// cut saves and restores the run, through a checkpoint in `disk` if it is given. Also returns the number of slices,
+/// and the phases in which the run was cut.
 fn with_cuts(
     config: &Config,
     disk: Option<&Path>,
@@ -25,7 +27,8 @@ fn with_cuts(
         if cut(slices) {
             phases.insert(run.phase());
             let mut state = run.snapshot().expect("a device that answers");
-            // A save waits for the disk: only every 29th cut goes there, which is prime to the rhythm of the phases.
+            // A save waits for the disk, so only every 29th cut is saved there. The number is coprime to the cycle of
+            // the phases.
             if let Some(root) = disk.filter(|_| slices.is_multiple_of(29)) {
                 checkpoint::save(root, slices, &state, &Value::Null, 1).expect("a disk with room");
                 state = checkpoint::load(root).expect("what was just saved").state;
@@ -59,7 +62,7 @@ fn a_run_cut_at_two_random_slices_ends_bit_for_bit_like_an_uninterrupted_one() {
         let config = tiny_of(kind);
         let (records, state, slices, _) = with_cuts(&config, None, |_| false);
         for pair in 0..3 {
-            // The training is at the end, and so is one of the cuts.
+            // Training is at the end of the run, so one of the cuts is placed there.
             let mut draws = Stream::new(0, "test/cuts").at(pair, lane);
             let cuts = [draws.below(slices as usize), slices as usize - 1 - draws.below(slices as usize / 8)];
             let (cut_records, cut_state, ..) = with_cuts(&config, None, |done| cuts.contains(&(done as usize)));
@@ -69,7 +72,7 @@ fn a_run_cut_at_two_random_slices_ends_bit_for_bit_like_an_uninterrupted_one() {
     }
 }
 
-/// The state in the middle of the first slice of this phase after so many real steps.
+/// Returns the state before the first slice of a phase at which at least `env_step` real steps were taken.
 fn state_in(config: &Config, phase: &str, env_step: u64) -> State {
     let mut run = Run::new(config).expect("a possible configuration");
     while run.phase() != phase || run.env_step() < env_step {
@@ -158,7 +161,7 @@ fn a_state_with_any_one_array_missing_is_refused() {
 fn a_run_that_is_extended_is_the_long_run_except_for_the_evaluation_at_its_first_end() {
     for kind in KINDS {
         let long = tiny(kind);
-        // The first end comes before, at and after the first fit, and the time limit.
+        // The first end is before, at and after the first fit, and before and after the time limit.
         for end in [100, 195, 202] {
             let mut short = long.clone();
             short.training.env_steps = end;

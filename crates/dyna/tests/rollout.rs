@@ -1,4 +1,4 @@
-//! Imagined rollouts against a scalar program in f64 that shares with them nothing but the addresses of the draws.
+//! Imagined rollouts compared with a scalar program in f64. The two share only the addresses of the draws.
 
 #[allow(dead_code)] // Every test file uses its own part of it.
 mod common;
@@ -31,7 +31,7 @@ struct World {
     device: Device,
 }
 
-/// One imagined row.
+/// One imagined transition.
 #[derive(Clone, Debug, PartialEq)]
 struct Row {
     lane: u32,
@@ -44,7 +44,7 @@ struct Row {
     terminated: bool,
 }
 
-/// Five members, of which three imagine; a rule that ends some of the rollouts.
+/// Returns a world with five ensemble members, of which three are elites, and a rule that ends some of the rollouts.
 fn world(head: Head) -> World {
     let device = Device::flex();
     let shape = EnsembleConfig { members: 5, elites: 3, hidden: vec![16, 12], ..EnsembleConfig::default() };
@@ -72,8 +72,9 @@ impl World {
         Imagination { ensemble, policy, termination, seed: SEED, device, measures: &[] }
     }
 
-    /// The rows of one call, each named by its lane: the live ones stand in their order. A row that terminated is
-    /// followed by none. The member is the one that the draws of `rollout/elite` say.
+    /// Makes one call of rollouts and returns its transitions with their lanes. Live rows are stored in the order of
+    /// their lanes; a row that terminated has no further transitions. The member is computed from the draws of
+    /// `rollout/elite`.
     fn imagine(&self, starts: usize, horizon: usize, call: u64) -> (Vec<Row>, Rollout) {
         let mut buffer = ImaginedBuffer::new(usize::MAX, OBS, ACT);
         let mut rollout = Rollout::new(&self.real, starts, horizon, SEED, call);
@@ -104,12 +105,12 @@ impl World {
     }
 }
 
-/// The step at which the draws of a call are addressed.
+/// Returns the step number that addresses the draws of a call.
 fn clock(call: u64, step: usize) -> u64 {
     call * 65_536 + step as u64
 }
 
-/// Checks every row against the scalar program.
+/// Asserts that every row agrees with the scalar program.
 fn check(world: &World, rows: &[Row], starts: usize, call: u64) {
     let (state, policy) = (world.ensemble.save(), world.policy.save());
     let actor = Net::new(&policy, "", 0, scalar::relu);
@@ -139,7 +140,7 @@ fn check(world: &World, rows: &[Row], starts: usize, call: u64) {
         told_apart += u32::from((0..world.ensemble.members()).filter(|&m| m != row.member).all(apart));
         obs[row.lane as usize] = &row.next_obs;
     }
-    // A wrong member would be seen: the other four say something else, nearly everywhere.
+    // Checks that a wrong member would be noticed: nearly everywhere the other four members predict something else.
     assert!(told_apart as usize > rows.len() * 9 / 10, "{told_apart} of {}", rows.len());
 }
 
@@ -190,7 +191,7 @@ fn a_lane_does_not_depend_on_how_many_others_there_are() {
     }
 }
 
-/// Many tiles of every member, the last of each not full.
+/// Uses many tiles of every member, of which the last is not full.
 #[test]
 fn tiles_do_not_show() {
     let world = world(Head::Gaussian);
@@ -202,7 +203,7 @@ fn tiles_do_not_show() {
 fn only_elites_imagine_each_about_equally_often_and_anew_at_every_step() {
     let mut world = world(Head::Deterministic);
     world.termination = Termination::never();
-    // The reward says who imagined: the last layer's weights are 0 and the reward's bias is the member's number.
+    // The reward identifies the member: the last layer's weights are 0, and the reward's bias is the member's index.
     let mut state = world.ensemble.save();
     for name in ["net.weight.2", "net.bias.2"] {
         let mut array = state.take(name).expect("the last layer");
@@ -225,6 +226,6 @@ fn only_elites_imagine_each_about_equally_often_and_anew_at_every_step() {
     let expected = STARTS as f64 / 9.0;
     let cells = elites.iter().flat_map(|&first| elites.iter().map(move |&second| pairs[first][second]));
     let chi2: f64 = cells.map(|n| (f64::from(n) - expected).powi(2) / expected).sum();
-    // Chi-squared with 8 degrees of freedom, nine pairs of elites: 26.12 is its 0.999 quantile.
+    // There are nine pairs of elites. The 0.999 quantile of chi-squared with 8 degrees of freedom is 26.12.
     assert!(chi2 < 26.12, "chi-squared {chi2}: {pairs:?}");
 }

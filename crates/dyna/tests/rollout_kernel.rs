@@ -1,4 +1,4 @@
-//! Imagined rollouts in kernels against their specification, over random worlds.
+//! Imagined rollouts in kernels compared with their specification, in random worlds.
 #![cfg(feature = "wgpu")]
 
 #[allow(dead_code)] // Every test file uses its own part of it.
@@ -14,7 +14,7 @@ use foresee_nn::device::wgpu_of_test;
 use foresee_nn::tensors;
 
 const CASES: u64 = 200;
-/// A row this near to an end of a termination bound may fall on either side.
+/// Distance from an end of a termination bound within which rounding may decide whether a row terminates.
 const NEAR: f32 = 1e-4;
 
 fn sizes() -> Vec<Sizes> {
@@ -25,7 +25,7 @@ fn sizes() -> Vec<Sizes> {
     ]
 }
 
-/// A call's transitions in their order, with who imagined them and what the measures say.
+/// A call's transitions in order, with their members and measures of uncertainty.
 #[derive(Debug, PartialEq)]
 struct Imagined {
     rows: Batch,
@@ -34,7 +34,7 @@ struct Imagined {
     outcome: [f64; 3],
 }
 
-/// One call into a fresh ring of `capacity` rows, `position` of which are filled before.
+/// Makes one call into a new ring of `capacity` rows, to which `position` rows were added before.
 fn imagine(world: &RandomWorld, capacity: usize, position: usize) -> (Outcome, ImaginedBuffer) {
     let [obs_dim, action_dim] = world.dims;
     let mut ring = ImaginedBuffer::on(capacity, world.dims, &world.device);
@@ -70,26 +70,31 @@ fn read(world: &RandomWorld) -> Imagined {
     Imagined { rows, members, uncertainty, outcome: [count as f64, outcome.ended as f64, outcome.reward_sum] }
 }
 
-/// The greatest |x − y| / max(1, |y|).
+/// Returns the largest |x − y| / max(1, |y|).
 fn difference(x: &[f32], y: &[f32]) -> f32 {
     assert_eq!(x.len(), y.len());
     let relative = |(x, y): (&f32, &f32)| if x == y { 0.0 } else { (x - y).abs() / y.abs().max(1.0) };
     x.iter().zip(y).map(relative).fold(0.0, |most, x| if x.is_nan() || x > most { x } else { most })
 }
 
-/// What is known of one lane.
+/// The state of the comparison in one lane.
 struct Lane {
-    /// Where the rollout stands, and where the reference stands by itself.
+    /// State of the rollout.
     obs: Vec<f32>,
+    /// State of the reference's own rollout; `None` once it has terminated or come close to a bound.
     own: Option<Vec<f32>>,
+    /// Whether the rollout has terminated.
     over: bool,
 }
 
-/// The greatest differences: of one step from the same state, and of states after each step by itself.
+/// The largest differences found.
 #[derive(Default)]
 struct Worst {
+    /// Largest difference after one step from a common state.
     one: f32,
+    /// Largest difference of a measure of uncertainty.
     uncertainty: f32,
+    /// Largest difference after each step of the reference's own rollout.
     after: Vec<f32>,
 }
 
@@ -111,7 +116,7 @@ fn check(world: &RandomWorld, worst: &mut Worst) {
             let next = &next_obs[i * obs_dim..][..obs_dim];
             assert_eq!(from, &obs[i * obs_dim..][..obs_dim], "{place}");
 
-            // One step from the same state.
+            // One step from the rollout's state.
             let said = reference::step(&spec, world.clock(step), lane as u32, from);
             assert_eq!(got.members[i], said.member, "{place}");
             let action = &action[i * action_dim..][..action_dim];
@@ -126,7 +131,7 @@ fn check(world: &RandomWorld, worst: &mut Worst) {
                 assert_eq!(terminated, said.terminated, "{place}: {next:?}");
             }
 
-            // The reference by itself, from the start.
+            // One step of the reference's own rollout.
             *own = own.take().and_then(|own| {
                 let said = reference::step(&alone, world.clock(step), lane as u32, &own);
                 worst.after.resize(worst.after.len().max(step + 1), 0.0);
@@ -156,13 +161,13 @@ fn rollouts_are_those_of_the_reference_in_two_hundred_random_worlds() {
         long += u32::from(world.horizon >= 15);
     }
     assert!(ruled > 100 && long > 50, "{ruled} with a rule, {long} of 15 steps and more");
-    // On llvmpipe 1.6e-6 after one step, 6e-7 of the measures, and 1.5e-6 at most after 1 to 25 steps.
+    // Measured on llvmpipe: 1.6e-6 after one step, 6e-7 for the measures, and at most 1.5e-6 after 1 to 25 steps.
     assert!(worst.one < 1e-5, "after one step {}", worst.one);
     assert!(worst.uncertainty < 1e-5, "uncertainty {}", worst.uncertainty);
     assert!(worst.after.len() == 25 && worst.after.iter().all(|&x| x < 1e-5), "after each step {:?}", worst.after);
 }
 
-/// Tiles of the greatest height, many blocks of lanes, and a last tile of every member that is not full.
+/// Uses tiles of the largest height, many blocks of lanes, and last tiles that are not full.
 #[test]
 fn tiles_and_blocks_do_not_show() {
     let Some(gpu) = wgpu_of_test("tiles_and_blocks_do_not_show") else { return };
@@ -218,7 +223,7 @@ fn all_may_end_at_once_and_none_goes_on() {
     assert_eq!((outcome.transitions, outcome.ended), (5, 5));
 }
 
-/// A state that is not finite ends where the rule asks for finite states, and nowhere else.
+/// A state that is not finite terminates a row only if the rule requires finite states.
 #[test]
 fn what_is_not_finite_is_seen() {
     let Some(gpu) = wgpu_of_test("what_is_not_finite_is_seen") else { return };
@@ -263,7 +268,7 @@ fn a_step_under_given_actions_is_the_step_that_took_them() {
         assert_eq!(outcome.ended as f64, want.outcome[1], "world {i}");
         let members: Vec<usize> = tensors::to_vec(outcome.members).iter().map(|&member| member as usize).collect();
         assert_eq!(members, want.members, "world {i}");
-        // The states are the caller's still.
+        // The step does not change the caller's states.
         assert_eq!(tensors::to_vec(states), want.rows.obs, "world {i}");
     }
 }

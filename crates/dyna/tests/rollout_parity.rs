@@ -1,4 +1,4 @@
-//! Imagined rollouts against their specification, over random worlds.
+//! Imagined rollouts compared with their specification, in random worlds.
 
 #[allow(dead_code)] // Every test file uses its own part of it.
 mod common;
@@ -10,7 +10,7 @@ use foresee_dyna::rollout::{Form, Rollout, Setting, World, reference};
 use foresee_world_model::{ModelConfig, Trainer, loss};
 
 const CASES: u64 = 200;
-/// A row this near to an end of a termination bound may fall on either side.
+/// Distance from an end of a termination bound within which rounding may decide whether a row terminates.
 const NEAR: f32 = 1e-4;
 
 fn sizes() -> Vec<Sizes> {
@@ -23,26 +23,31 @@ fn sizes() -> Vec<Sizes> {
     ]
 }
 
-/// The greatest |x − y| / max(1, |y|).
+/// Returns the largest |x − y| / max(1, |y|).
 fn difference(x: &[f32], y: &[f32]) -> f32 {
     assert_eq!(x.len(), y.len());
     let relative = |(x, y): (&f32, &f32)| if x == y { 0.0 } else { (x - y).abs() / y.abs().max(1.0) };
     x.iter().zip(y).map(relative).fold(0.0, f32::max)
 }
 
-/// What is known of one lane.
+/// The state of the comparison in one lane.
 struct Lane {
-    /// Where the rollout stands, and where the reference stands by itself.
+    /// State of the rollout.
     obs: Vec<f32>,
+    /// State of the reference's own rollout; `None` once it has terminated or come close to a bound.
     own: Option<Vec<f32>>,
+    /// Whether the rollout has terminated.
     over: bool,
 }
 
-/// The greatest differences: of one step from the same state, and of states after each step by itself.
+/// The largest differences found.
 #[derive(Default)]
 struct Worst {
+    /// Largest difference after one step from a common state.
     one: f32,
+    /// Largest difference of a measure of uncertainty.
     uncertainty: f32,
+    /// Largest difference after each step of the reference's own rollout.
     after: Vec<f32>,
 }
 
@@ -67,7 +72,7 @@ fn check(world: &RandomWorld, worst: &mut Worst) {
             let action = &stored.action[i * action_dim..][..action_dim];
             assert_eq!(obs, &stored.obs[i * obs_dim..][..obs_dim], "lane {lane}, step {step}");
 
-            // One step from the same state.
+            // One step from the rollout's state.
             let said = reference::step(&spec, world.clock(step), lane as u32, obs);
             assert_eq!(rollout.members()[k] as usize, said.member, "lane {lane}, step {step}");
             let parts = [(action, &said.action[..]), (next, &said.next_obs), (&stored.reward[i..=i], &[said.reward])];
@@ -82,7 +87,7 @@ fn check(world: &RandomWorld, worst: &mut Worst) {
                 assert_eq!(terminated, said.terminated, "lane {lane}, step {step}: {next:?}");
             }
 
-            // The reference by itself, from the start.
+            // One step of the reference's own rollout.
             *own = own.take().and_then(|own| {
                 let said = reference::step(&spec, world.clock(step), lane as u32, &own);
                 worst.after.resize(worst.after.len().max(step + 1), 0.0);
@@ -111,11 +116,11 @@ fn rollouts_are_those_of_the_reference_in_two_hundred_random_worlds() {
     assert!(ended > 100 && long > 50, "{ended} with a rule, {long} of 15 steps and more");
     assert!(worst.one < 1e-5, "after one step {}", worst.one);
     assert!(worst.uncertainty < 1e-5, "uncertainty {}", worst.uncertainty);
-    // Rounding does not grow: 1.6e-6 is the most after 25 steps.
+    // Rounding errors do not grow: the largest difference is 1.6e-6, after 25 steps.
     assert!(worst.after.len() == 25 && worst.after.iter().all(|&x| x < 1e-5), "after each step {:?}", worst.after);
 }
 
-/// The world's ensemble as a run's model.
+/// Returns the world's ensemble as a run's model.
 fn model(world: &RandomWorld) -> Trainer {
     let config = ModelConfig::default();
     let loss = config.loss.choose(&loss::shipped()).expect("a shipped loss").0;
@@ -158,7 +163,7 @@ fn rollouts_in_tensor_operations_are_those_on_panels() {
                 worst = worst.max(difference(&got[from * width..], &want[from * width..]));
             }
             rows += panels.rows - from;
-            // A state this near to a bound may fall on either side of it: from there on the rows are others.
+            // Rounding may decide whether a state near a bound terminates. After that the rows of the two forms differ.
             if tensors.not_terminated != panels.not_terminated {
                 let differ =
                     (from..panels.rows).filter(|&row| tensors.not_terminated[row] != panels.not_terminated[row]);
@@ -185,7 +190,7 @@ fn a_rollout_under_the_actions_that_its_actor_took_is_the_same_rollout() {
         let [obs_dim, action_dim] = world.dims;
         let imagination = world.imagination();
         let (sampled, mut given) = (World::new(&imagination), World::new(&imagination));
-        // Nobody asks the actor.
+        // The actor must not be used.
         given.actor = None;
         let new = || Rollout::new(&world.real, world.starts, world.horizon, world.seed, world.call);
         let ring = || ImaginedBuffer::new(world.starts * world.horizon, obs_dim, action_dim);

@@ -1,4 +1,4 @@
-//! Runs with several environments side by side.
+//! Tests of runs with several environments side by side.
 
 #[allow(dead_code)] // Every test file uses its own part of it.
 mod common;
@@ -12,7 +12,7 @@ use foresee_dyna::{ActorController, Config, Knowledge, Run, metrics};
 use foresee_env::mujoco::of_test::mujoco_of_test;
 use foresee_env::{EnvConfig, Tasks, Work};
 
-/// The tiny run with `count` environments, of 207 real steps.
+/// The tiny run with `count` environments and 207 real steps.
 fn beside(loss: Option<&'static str>, count: usize) -> Config {
     let mut config = tiny(loss);
     config.env.count = count;
@@ -20,7 +20,7 @@ fn beside(loss: Option<&'static str>, count: usize) -> Config {
     config
 }
 
-/// A run that only explores, `steps` in each environment.
+/// Makes a run that only explores, with `steps` steps in each environment.
 fn exploring(id: &str, count: usize, steps: u64) -> State {
     let mut config = tiny(None);
     config.env = EnvConfig { count, ..EnvConfig::new(id) };
@@ -29,7 +29,7 @@ fn exploring(id: &str, count: usize, steps: u64) -> State {
     whole(&config).1
 }
 
-/// The transitions of environment `i`, field by field, row by row.
+/// Returns the transitions of environment `i`, by field and then by row.
 fn transitions(state: &State, i: usize, count: usize) -> Vec<Vec<Vec<f64>>> {
     let rows = numbers(state, "replay.real.reward").len();
     let of_field = |field: &str| {
@@ -79,7 +79,7 @@ fn several_episodes_that_end_at_once_are_reported_by_their_mean() {
     let mean = returns.iter().sum::<f64>() / 3.0;
     let [sums, lengths] = [metrics::EPISODE_RETURN, metrics::EPISODE_LENGTH].map(|name| reported(&records, name));
     assert_eq!(lengths, [(600, 200.0)]);
-    // Rewards are stored in single precision.
+    // Rewards are stored in f32.
     assert!(sums.len() == 1 && (sums[0].1 - mean).abs() < 1e-5 * mean.abs(), "{sums:?}, {returns:?}");
     assert!(returns.iter().all(|one| (one - mean).abs() > 1e-3 * mean.abs()), "{returns:?}");
     assert_eq!(numbers(&state, "counters.episodes"), [3.0]);
@@ -88,12 +88,12 @@ fn several_episodes_that_end_at_once_are_reported_by_their_mean() {
 #[test]
 fn clocks_ring_where_a_multiple_is_crossed_and_no_real_step_loses_its_updates() {
     let mut config = beside(Some("mse"), 3);
-    // The exploration ends within an act: of the three steps up to 198 only the last two are followed by updates.
+    // Exploration ends within an act: of the three steps up to 198, only the last two are followed by updates.
     config.training.explore_steps = 197;
     config.model.fit.every = 4;
     let (records, state) = whole(&config);
     let at = |metric| reported(&records, metric).into_iter().map(|(step, _)| step).collect::<Vec<_>>();
-    // 196, 200 and 204; 70, 140 and the end.
+    // Fits are due at 196, 200 and 204; evaluations at 70, 140 and the end.
     assert_eq!(at(metrics::MODEL_STEPS), [198, 201, 204]);
     assert_eq!(at(metrics::CRITIC_LOSS), [198, 201, 204]);
     assert_eq!(at(metrics::EVAL_RETURN), [72, 141, 207]);
@@ -154,7 +154,7 @@ fn returns_do_not_depend_on_how_many_environments_share_the_episodes() {
         for most in [1, 2, 3, 7, 18] {
             let mut evaluator = with(most);
             assert_eq!(evaluate(&mut evaluator, 19), want, "{id} in {most} environments");
-            // The environments are kept, and a shorter or longer evaluation begins like it.
+            // The environments are kept. A shorter or longer evaluation has the same first episodes.
             for episodes in [5, 19] {
                 let again = evaluate(&mut evaluator, episodes);
                 assert_eq!(again.returns[..], want.returns[..episodes], "{id}, {episodes} episodes after 19");

@@ -1,4 +1,4 @@
-//! Runs on a task with distractors and a family around it.
+//! Tests of runs on a task with distractors and with a family of dynamics.
 
 #[allow(dead_code)] // Every test file uses its own part of it.
 mod common;
@@ -8,7 +8,7 @@ use foresee_dyna::{Config, Run, RunError, metrics};
 use foresee_env::config::{FamilyConfig, Range, Steps};
 
 const DISTRACTORS: usize = 10;
-/// Of Pendulum-v1: three observation entries, and the reward.
+/// Number of channels of Pendulum-v1: three observation entries, and the reward.
 const TASK_CHANNELS: f64 = 4.0;
 
 fn distracted(loss: Option<&'static str>) -> Config {
@@ -30,7 +30,7 @@ fn a_run_with_distractors_reports_the_models_error_on_them_and_on_the_task_apart
             let (n, error) = (DISTRACTORS as f64, |(_, error): (u64, f64)| error);
             let mean = (TASK_CHANNELS * error(task) + n * error(distracting)) / (TASK_CHANNELS + n);
             assert!((mean - error(all)).abs() < 1e-4 * mean, "{kind:?}: {mean}, {all:?}");
-            // A tiny model knows nothing of numbers up to 20 that jump.
+            // A tiny model cannot predict the distractors, which jump between numbers up to 20.
             assert!(error(distracting) > error(task), "{kind:?}: {task:?}, {distracting:?}");
         }
     }

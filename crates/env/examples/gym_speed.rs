@@ -1,8 +1,9 @@
-//! Steps per second of an environment in Python, through the bridge and in Python itself, in turns in one run:
+//! Measures the steps per second of an environment in Python, in alternating rounds through the bridge and in Python
+//! itself:
 //!
 //! `cargo run --release -p foresee-env --example gym_speed -- Pendulum-v1 Hopper-v5`
 //!
-//! Both sides play the same episodes (the sums of their rewards must agree) and reset at the same ends.
+//! Both sides play the same episodes, so the sums of their rewards must agree, and both reset at the same steps.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use foresee_env::{EnvConfig, Environment, gym};
 
 const ROUNDS: usize = 5;
 const STEPS: usize = 10_000;
-/// Of the space, in turns of both signs; exact in f32.
+/// Absolute value of every action entry, which alternates in sign; exact in f32.
 const ACTION: f32 = 0.25;
 
 const PYTHON: &str = "
@@ -55,7 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Seconds to the first observation, steps per second, sum of rewards.
+/// Returns the seconds to the first observation, the steps per second, and the sum of rewards.
 fn through_the_bridge(name: &str) -> Result<(f64, f64, f64), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let mut env: Box<dyn Environment> = gym::make(&EnvConfig::new(&format!("gym:{name}")))?;
@@ -74,7 +75,7 @@ fn through_the_bridge(name: &str) -> Result<(f64, f64, f64), Box<dyn std::error:
     Ok((started, STEPS as f64 / start.elapsed().as_secs_f64(), total))
 }
 
-/// Steps per second, sum of rewards.
+/// Returns the steps per second and the sum of rewards.
 fn in_python(name: &str) -> Result<(f64, f64), Box<dyn std::error::Error>> {
     let python =
         std::env::var_os("VIRTUAL_ENV").map_or_else(|| "python3".into(), |env| PathBuf::from(env).join("bin/python"));

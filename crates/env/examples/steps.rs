@@ -1,5 +1,6 @@
-//! Steps per second of an environment, under actions from a file: `steps ID ACTIONS [SEED]`, of which one JSON object is
-//! printed. `benches/peers/mujoco_steps.py` times Gymnasium with the same actions and resets, and compares.
+//! Measures the steps per second of an environment under actions from a file: `steps ID ACTIONS [SEED]`. It prints one
+//! JSON object for every line on its standard input. `benches/peers/mujoco_steps.py` times Gymnasium with the same
+//! actions and resets, and compares.
 
 use std::io::Write;
 use std::time::Instant;
@@ -18,7 +19,7 @@ fn main() -> Result<(), AnyError> {
 
     for line in std::io::stdin().lines() {
         line?;
-        // A tenth of the way first, for caches and clock.
+        // A tenth of the steps first, to warm up the caches and the clock frequency.
         play(env.as_mut(), &actions[..actions.len() / 10], seed)?;
         let start = Instant::now();
         let (total, episodes) = play(env.as_mut(), &actions, seed)?;
@@ -33,14 +34,14 @@ fn main() -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Actions `[N, A]`, from a file of little-endian f32.
+/// Reads actions `[N, A]` from a file of little-endian f32.
 fn read(path: &str, dim: usize) -> Result<Vec<Vec<f32>>, AnyError> {
     let numbers: Vec<f32> =
         std::fs::read(path)?.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
     Ok(numbers.chunks_exact(dim).map(Vec::from).collect())
 }
 
-/// All rewards together, and how many episodes were begun.
+/// Returns the sum of all rewards and the number of episodes that were begun.
 fn play(env: &mut dyn Environment, actions: &[Vec<f32>], seed: u64) -> Result<(f64, u64), AnyError> {
     env.reset(Some(seed))?;
     let (mut total, mut episodes) = (0.0, 1);

@@ -1,7 +1,8 @@
-//! The conformance function: what [`Environment`] promises, tried out. In the spirit of Gymnasium's `check_env`, and
-//! stricter: it also plays episodes to their end, saves and restores in the middle, and compares bit for bit.
+//! The conformance check. It tests what [`Environment`] promises, in the spirit of Gymnasium's `check_env`, but is
+//! stricter: it also plays episodes to their end, saves and restores in the middle of episodes, and compares results
+//! bit for bit.
 //!
-//! Actions are samples of the action space from a fixed stream, so that a failure comes back the same every time.
+//! Actions are samples of the action space from a fixed stream, so that a failure repeats exactly.
 
 mod examination;
 mod promises;
@@ -15,28 +16,28 @@ use crate::error::EnvError;
 pub use examination::{Examination, Facts, Outcome, examine};
 use promises::{Broken, Checker};
 
-/// What is checked.
+/// A rule that is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// Building, resetting, stepping and restoring succeed where they should.
+    /// Creating, resetting, stepping and restoring succeed where they should.
     Runs,
-    /// The spec makes sense by itself.
+    /// The spec is consistent in itself.
     Spec,
-    /// Observations lie in their space.
+    /// Observations are inside their space.
     Observations,
     /// Rewards are finite.
     Rewards,
-    /// `terminated` is what the spec's rule says.
+    /// `terminated` agrees with the termination rule of the spec.
     Termination,
-    /// `truncated` comes exactly at the limit.
+    /// `truncated` is true exactly at the limit.
     TimeLimit,
-    /// A step needs an episode.
+    /// A step is refused outside an episode.
     Order,
-    /// A seed fixes everything, and no seed goes on with the generator.
+    /// A seed determines everything, and a reset without a seed continues the generator.
     Seeding,
-    /// Bad actions are refused and change nothing; actions outside the space act as the nearest inside.
+    /// Invalid actions are refused and change nothing. Actions outside the space act as the nearest ones inside.
     Actions,
-    /// A restored environment goes on bit for bit.
+    /// A restored environment continues bit for bit.
     SaveRestore,
 }
 
@@ -57,19 +58,19 @@ impl fmt::Display for Check {
     }
 }
 
-/// A broken promise.
+/// A broken rule.
 #[derive(Debug, Error)]
 #[error("`{id}` breaks the rule that {check}: {detail}")]
 pub struct CheckFailure {
     /// The environment.
     pub id: String,
-    /// Which rule.
+    /// The broken rule.
     pub check: Check,
-    /// Where, and with which values.
+    /// The place and the values at which the rule is broken.
     pub detail: String,
 }
 
-/// Checks everything that [`Environment`] promises, on environments from `make`, such as those of an
+/// Checks every rule of [`Environment`] on environments from `make`, such as those of an
 /// [`EnvFactory`](crate::EnvFactory).
 ///
 /// ```
@@ -83,7 +84,7 @@ pub struct CheckFailure {
 /// ```
 ///
 /// # Errors
-/// Names the first promise that is broken.
+/// The first rule that is broken.
 pub fn check_environment(make: impl Fn() -> Result<Box<dyn Environment>, EnvError>) -> Result<(), CheckFailure> {
     let runs = |error: EnvError| CheckFailure { id: "make".into(), check: Check::Runs, detail: error.to_string() };
     let spec = make().map_err(runs)?.spec().clone();

@@ -1,5 +1,5 @@
-//! The keys of `[env]` and `[env.family]`, and which of them go together. [`tasks`](crate::tasks) makes the environment
-//! that they describe.
+//! The keys of `[env]` and its tables, and the checks of their values and of which keys may be combined.
+//! [`tasks`](crate::tasks) creates the environment that they describe.
 
 mod family;
 
@@ -13,57 +13,59 @@ use crate::gym::kwargs::Kwargs;
 
 pub use family::{FamilyConfig, Range, Steps};
 
-/// Their dynamics are square matrices, one pair an environment.
+/// Largest number of distractors. Their dynamics are square matrices, one pair in each environment.
 const MOST_DISTRACTORS: usize = 256;
-/// Each may be a process.
+/// Largest number of environments. Each of them may be a process.
 pub const MOST_ENVIRONMENTS: usize = 1024;
-/// Frames a step: longer than whole episodes of most tasks.
+/// Largest number of frames in a step: longer than whole episodes of most tasks.
 const LONGEST_REPEAT: u32 = 1000;
-/// In seconds: a day.
+/// Longest `env.gym.timeout`, in seconds: a day.
 const LONGEST_TIMEOUT: f64 = 86_400.0;
 
-/// `[env]`
+/// The keys of `[env]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnvConfig {
-    /// Which environment: `foresee list envs`.
+    /// Id of the environment; `foresee list envs` shows the ids.
     pub id: String,
-    /// Entries that join the observation and have nothing to do with the task (VaGraM's experiment); 0 for none.
+    /// Number of distractors: entries added to the observation that have nothing to do with the task (the experiment of
+    /// VaGraM). 0 for none.
     #[serde(default)]
     pub distractors: usize,
-    /// How many of the observation's first entries are observed; all if it is not given. 27 for `gym:Ant-v5` and 45 for
-    /// `gym:Humanoid-v5` are MBPO's truncated observations.
+    /// Number of entries of the observation that are kept, from the first; all if not given. 27 for `gym:Ant-v5` and 45
+    /// for `gym:Humanoid-v5` give MBPO's truncated observations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_entries: Option<usize>,
-    /// How many frames, steps of the task itself, an action is held for; their rewards are added. Everything else counts
-    /// steps of the agent: `training.env_steps`, intervals, lengths of episodes. 2 is usual for `dmc:` tasks, whose 1,000
-    /// frames are 500 steps then.
+    /// Number of frames (steps of the task itself) for which an action is held; their rewards are added. Everything
+    /// else counts the agent's steps: `training.env_steps`, intervals, lengths of episodes. 2 is usual for `dmc:`
+    /// tasks: their 1,000 frames are then 500 steps.
     #[serde(default = "one_frame", skip_serializing_if = "is_one_frame")]
     pub action_repeat: u32,
-    /// When an imagined state has terminated, of an environment of Python or of a task of the program's own without a rule of
-    /// its own; those known here bring theirs.
+    /// The termination rule for imagined states, for an environment in Python or a program's own task that has no rule.
+    /// Environments that are known here have their own rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub termination: Option<Termination>,
-    /// Environments that training steps side by side; each adds its own real steps, and `training.env_steps` is a
-    /// multiple of it.
+    /// Number of environments that training steps together. Each of them adds its own real steps, so
+    /// `training.env_steps` is a multiple of this number.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub count: usize,
-    /// `[env.family]`
+    /// The keys of `[env.family]`.
     #[serde(default)]
     pub family: FamilyConfig,
-    /// `[env.mujoco]`
+    /// The keys of `[env.mujoco]`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub mujoco: MujocoConfig,
-    /// `[env.gym]`
+    /// The keys of `[env.gym]`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub gym: GymConfig,
 }
 
-/// `[env.mujoco]`: where MuJoCo is found, for its tasks alone; what is not given is searched for.
+/// The keys of `[env.mujoco]`: the locations of MuJoCo's files, used by its tasks alone. A file that is not given is
+/// searched for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MujocoConfig {
-    /// The library, `libmujoco.so.3.17.0` or its like.
+    /// The library file, such as `libmujoco.so.3.17.0`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub library: Option<PathBuf>,
     /// The folder of Gymnasium's models, `gymnasium/envs/mujoco/assets`.
@@ -71,19 +73,20 @@ pub struct MujocoConfig {
     pub assets: Option<PathBuf>,
 }
 
-/// `[env.gym]`: how an environment of Python, `gym:ID` or `dmc:DOMAIN-TASK`, is run.
+/// The keys of `[env.gym]`: settings of an environment in Python, `gym:ID` or `dmc:DOMAIN-TASK`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GymConfig {
-    /// The interpreter; if it is not given, `$VIRTUAL_ENV/bin/python`, or else `python3`. One of another virtual
-    /// environment, `dmc-venv/bin/python`, brings that environment's packages.
+    /// The Python interpreter. If it is not given: `$VIRTUAL_ENV/bin/python`, or else `python3`. The interpreter of
+    /// another virtual environment, such as `dmc-venv/bin/python`, uses that environment's packages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub python: Option<PathBuf>,
     /// Keyword arguments of `gymnasium.make`, or of `dm_control.suite.load`.
     pub kwargs: Kwargs,
-    /// Seconds without an answer after which the environment counts as hung.
+    /// Number of seconds without an answer after which the environment counts as hung.
     pub timeout: f64,
-    /// How often the process of an environment is started again after it died or hung, until the program ends.
+    /// Number of times that the process of an environment is restarted after it died or hung, over the whole run of the
+    /// program.
     pub restarts: u32,
 }
 
@@ -116,7 +119,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl EnvConfig {
-    /// The task of this id, as it is.
+    /// The configuration of the unmodified task with this id.
     #[must_use]
     pub fn new(id: &str) -> Self {
         Self {
@@ -132,10 +135,10 @@ impl EnvConfig {
         }
     }
 
-    /// Checks that the distractors are not too many.
+    /// Checks the number of distractors.
     ///
     /// # Errors
-    /// If they are.
+    /// If it is too large.
     pub(crate) fn check_distractors(&self) -> Result<(), EnvError> {
         let found = self.distractors;
         if found > MOST_DISTRACTORS {
@@ -144,10 +147,10 @@ impl EnvConfig {
         Ok(())
     }
 
-    /// Checks that an action is held for some frames, and not for too many.
+    /// Checks the number of frames for which an action is held.
     ///
     /// # Errors
-    /// If it is not.
+    /// If it is 0 or too large.
     pub(crate) fn check_repeat(&self) -> Result<(), EnvError> {
         if !(1..=LONGEST_REPEAT).contains(&self.action_repeat) {
             let hint = format!("hint: an action is held for 1 to {LONGEST_REPEAT} frames");
@@ -156,10 +159,10 @@ impl EnvConfig {
         Ok(())
     }
 
-    /// Checks that a number of environments can stand side by side.
+    /// Checks the number of environments.
     ///
     /// # Errors
-    /// If there are none, or too many.
+    /// If it is 0 or too large.
     pub(crate) fn check_count(&self) -> Result<(), EnvError> {
         if !(1..=MOST_ENVIRONMENTS).contains(&self.count) {
             let hint = format!("hint: 1 to {MOST_ENVIRONMENTS} environments side by side");
@@ -168,10 +171,10 @@ impl EnvConfig {
         Ok(())
     }
 
-    /// Checks the keys that are for environments of Python.
+    /// Checks the keys for environments in Python.
     ///
     /// # Errors
-    /// If one is given for another environment, or is none that can be used.
+    /// If such a key is given for another environment, or has an impossible value.
     pub(crate) fn check_gym(&self) -> Result<(), EnvError> {
         let Self { id, termination, gym, .. } = self;
         let refused = |message: String| Err(EnvError::Config(message));
@@ -190,30 +193,30 @@ impl EnvConfig {
         gym.kwargs.check()
     }
 
-    /// Checks that nothing is said about a MuJoCo that the environment does not use.
+    /// Checks that no key of `[env.mujoco]` is given for an environment that does not read it.
     ///
     /// # Errors
-    /// If something is: the message, with this hint.
+    /// If one is given: the message, with this hint.
     pub(crate) fn refuse_mujoco(&self, hint: &str) -> Result<(), EnvError> {
         let MujocoConfig { library, assets } = &self.mujoco;
         let given = [("mujoco.library", library.is_some()), ("mujoco.assets", assets.is_some())];
         self.refuse(&given, hint)
     }
 
-    /// Checks that a task of the program's own is given no key that only others read.
+    /// Checks that a program's own task is given no key that only other tasks read.
     ///
     /// # Errors
-    /// If it is.
+    /// If one is given.
     pub(crate) fn check_added(&self) -> Result<(), EnvError> {
         let hint = "this program brings the task itself: leave the key out";
         self.refuse_mujoco(hint)?;
         self.refuse(&[("gym", self.gym != GymConfig::default())], hint)
     }
 
-    /// Checks that an environment which the program makes by itself is given no key that says how to make it.
+    /// Checks that an environment that the program creates itself is given no key that describes how to create it.
     ///
     /// # Errors
-    /// If it is.
+    /// If one is given.
     pub(crate) fn check_made(&self) -> Result<(), EnvError> {
         let Self { id: _, count: _, distractors, first_entries, action_repeat, termination, family, mujoco, gym } =
             self;
@@ -235,10 +238,10 @@ impl EnvConfig {
         })
     }
 
-    /// Checks a rule for observations of `dim` entries.
+    /// Checks a termination rule for observations of `dim` entries.
     ///
     /// # Errors
-    /// If it cannot be meant, or has a bound on an entry that is not there.
+    /// If the rule is inconsistent, or has a bound on an entry that does not exist.
     pub(crate) fn check_termination(&self, rule: &Termination, dim: usize) -> Result<(), EnvError> {
         if let Some(problem) = rule.problem() {
             let hint = "hint: `low` is below `high`; a rule that never ends an episode is `env.termination = {}`";

@@ -1,16 +1,23 @@
-//! The trait: five methods with the meaning that Gymnasium 1.4.0 gives them, and a full save and restore.
+//! The [`Environment`] trait. `reset` and `step` mean what they mean in Gymnasium 1.4.0; `save` and `restore` cover the
+//! full state of an environment.
 //!
-//! What every environment keeps, and [`check_environment`](crate::check_environment) tests:
-//! * `terminated` is the task's own end, exactly when the rule in its spec says so of the new observation;
-//!   `truncated` is the time limit's, exactly at `max_episode_steps`. Both may be true at once.
-//!   A task whose state is finer than the observation decides on the state ([`mujoco`](crate::mujoco::rules)): within a
-//!   rounding of a bound the rule may differ, once in about 1e5 ends.
-//!   Behind noisy sensors ([`Family`](crate::wrappers::Family)) the rule is one of the observation before the noise:
-//!   there the checker can be asked only of a task that never terminates, and who applies the rule to what is observed,
-//!   as an imagined rollout does, approximates it.
+//! Every environment keeps these rules, and [`check_environment`](crate::check_environment) tests them:
+//! * `terminated` is the task's own end. It is true exactly when the termination rule of the spec holds for the new
+//!   observation.
+//! * `truncated` is the end by the time limit. It is true exactly at step `max_episode_steps`. Both flags may be true
+//!   in the same step.
 //! * An action outside the action space acts as the nearest one inside, as in Gymnasium's Pendulum.
-//! * An error leaves the environment as it was.
-//! * After `restore` everything goes on bit for bit: physics, generator, elapsed steps, whether a reset is needed.
+//! * An error leaves the environment unchanged.
+//! * After `restore` the environment continues bit for bit: physics, generator, elapsed steps, and whether a reset is
+//!   needed.
+//!
+//! The termination rule has two limits:
+//! * Some tasks decide termination on a state with more precision than the observation
+//!   ([`mujoco`](crate::mujoco::rules)). Within a rounding error of a bound, the rule may give another answer than the
+//!   task, about once in 1e5 ends.
+//! * With sensor noise ([`Family`](crate::wrappers::Family)), the rule holds for the observation before the noise.
+//!   There the checker works only for tasks that never terminate, and a caller that applies the rule to the noisy
+//!   observation, as an imagined rollout does, gets an approximation.
 
 use std::collections::BTreeMap;
 
@@ -19,9 +26,9 @@ use foresee_core::{State, Termination};
 use crate::error::EnvError;
 use crate::space::BoxSpace;
 
-/// A task, one copy of it.
+/// One instance of a task.
 ///
-/// A task of one's own leaves time limit, order of calls and range of actions to the layers around it
+/// An implementation leaves the time limit, the order of calls and the range of actions to the layers around it
 /// ([`Tasks::add`](crate::Tasks::add), [`dress`](crate::dress)):
 ///
 /// ```
@@ -30,7 +37,7 @@ use crate::space::BoxSpace;
 /// use foresee_env::numpy_random::NumpyRng;
 /// use foresee_env::{BoxSpace, EnvError, Environment, Info, Reset, Spec, Step, check_environment, dress};
 ///
-/// /// A point on a line that an action moves by up to 0.5 m; it falls off 5 m from the middle.
+/// /// A point on a line. An action moves it by up to 0.5 m; the episode ends where it is 5 m or more from the middle.
 /// struct Point {
 ///     spec: Spec,
 ///     rng: NumpyRng,
@@ -95,35 +102,35 @@ use crate::space::BoxSpace;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Environment: Send {
-    /// What there is to know before the first step. It never changes.
+    /// Returns the constant description of the environment, known before the first step.
     fn spec(&self) -> &Spec;
 
-    /// Begins an episode. A seed restarts the environment's own generator; `None` goes on with it.
+    /// Begins an episode. A seed restarts the environment's own generator; with `None` the generator continues.
     ///
-    /// A fresh environment's generator is that of seed 0: nothing here asks the operating system for randomness. Every
-    /// seed is taken, those of a run have 64 bits; what can use fewer, as Python, takes the lowest of them.
+    /// A new environment's generator has seed 0: nothing here asks the operating system for randomness. Every 64-bit
+    /// seed is accepted. An environment that can use fewer bits, such as one in Python, takes the lowest bits.
     ///
     /// # Errors
-    /// Only where something outside the process can fail, as in a bridge.
+    /// Only where something outside the process can fail, as in an environment in Python.
     fn reset(&mut self, seed: Option<u64>) -> Result<Reset, EnvError>;
 
-    /// One step under an action `[A]`.
+    /// Takes one step under an action `[A]`.
     ///
     /// # Errors
-    /// If the action has another length or is not finite, or if a reset is due.
+    /// If the action has another length or is not finite, or if a reset is needed.
     fn step(&mut self, action: &[f32]) -> Result<Step, EnvError>;
 
-    /// Everything that the future depends on.
+    /// Returns everything that determines the environment's future.
     fn save(&self) -> State;
 
-    /// Goes back to a saved state, of this environment or of another one with the same id.
+    /// Restores a saved state of this environment or of another one with the same id.
     ///
     /// # Errors
-    /// If an array is missing, unknown, or not what `save` would write.
+    /// If an array is missing, unknown, or not of the form that `save` writes.
     fn restore(&mut self, state: State) -> Result<(), EnvError>;
 
-    /// Puts factors on the task's physical parameters, at once. They are no part of [`Environment::save`]: whoever sets
-    /// them sets them again before a restore.
+    /// Sets factors on the task's physical parameters, which act immediately. The factors are not part of
+    /// [`Environment::save`]: the caller sets them again before a restore.
     ///
     /// # Errors
     /// If a factor is not positive and finite, or is not 1 where the task has no such parameter.
@@ -132,14 +139,14 @@ pub trait Environment: Send {
     }
 }
 
-/// Factors on a task's physical parameters; all are 1 in the task that an id names.
+/// Factors on a task's physical parameters. All factors are 1 in the task that an id names.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Physics {
-    /// On every mass.
+    /// Factor on every mass.
     pub mass: f64,
-    /// On every length.
+    /// Factor on every length.
     pub length: f64,
-    /// On the acceleration of gravity.
+    /// Factor on the acceleration of gravity.
     pub gravity: f64,
 }
 
@@ -150,10 +157,10 @@ impl Default for Physics {
 }
 
 impl Physics {
-    /// Checks that a task with the parameters `known`, of `mass`, `length` and `gravity`, can have these factors.
+    /// Checks the factors for a task whose parameters are `known`, a subset of `mass`, `length` and `gravity`.
     ///
     /// # Errors
-    /// If one is not positive and finite, or not 1 and not of a known parameter.
+    /// If a factor is not positive and finite, or is not 1 for a parameter that is not known.
     pub fn check(&self, id: &str, known: &[&str]) -> Result<(), EnvError> {
         for (parameter, factor) in [("mass", self.mass), ("length", self.length), ("gravity", self.gravity)] {
             let possible = factor > 0.0 && factor.is_finite();
@@ -166,33 +173,34 @@ impl Physics {
     }
 }
 
-/// What an environment tells about itself.
+/// The constant description of an environment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
-    /// Its id: `Name-vN`.
+    /// The environment's id: `Name-vN`.
     pub id: String,
-    /// Where observations lie, `[O]`.
+    /// The space of observations, `[O]`.
     pub observation_space: BoxSpace,
-    /// Where actions lie, `[A]`.
+    /// The space of actions, `[A]`.
     pub action_space: BoxSpace,
-    /// After how many steps an episode is truncated; `None` for never.
+    /// Number of steps after which an episode is truncated; `None` for no limit.
     pub max_episode_steps: Option<u32>,
-    /// How many frames, steps of the task itself, one step here has: 1, or `env.action_repeat`. An episode's last step may
-    /// have fewer.
+    /// Number of frames (steps of the task itself) in one step of this environment: 1, or `env.action_repeat`. The last
+    /// step of an episode may have fewer frames.
     pub action_repeat: u32,
-    /// When an episode terminates, as a rule on the observation after the step, before any sensor noise; `None` where
-    /// nobody has said, as of a bridged environment.
+    /// The termination rule: a condition on the observation after the step, before any sensor noise. `None` where the
+    /// rule is not known, as can be for environments in Python.
     pub termination: Option<Termination>,
-    /// Where a step's work is done.
+    /// Where the work of a step is done.
     pub work: Work,
-    /// What outside this program it runs on, by name, with the version: what a run's manifest should say.
+    /// Software outside this program that the environment depends on, by name, with its version. A run's manifest
+    /// records it.
     pub versions: BTreeMap<String, String>,
 }
 
-/// Where a step's work is done: what a vector of environments shares out.
+/// Where the work of a step is done. A vector of environments chooses its threads by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// On the calling thread, in about a microsecond: another thread would cost more.
+    /// On the calling thread, in about a microsecond. Using another thread would cost more.
     Light,
     /// On the calling thread, in tens of microseconds or more.
     Heavy,
@@ -201,7 +209,7 @@ pub enum Work {
 }
 
 impl Spec {
-    /// A light task without a time limit that needs nothing from outside.
+    /// A light task without a time limit and without outside software.
     #[must_use]
     pub fn new(id: &str, observation_space: BoxSpace, action_space: BoxSpace, termination: Termination) -> Self {
         Self {
@@ -216,7 +224,7 @@ impl Spec {
         }
     }
 
-    /// What about the spec makes no sense by itself, if anything, and a hint.
+    /// Returns the first inconsistency of the spec, if any, and a hint.
     pub(crate) fn problem(&self) -> Option<[String; 2]> {
         for (name, space) in [("observation", &self.observation_space), ("action", &self.action_space)] {
             let sound = !space.low.is_empty()
@@ -241,22 +249,23 @@ impl Spec {
         (self.max_episode_steps == Some(0)).then(|| ["a time limit of no steps".into(), hint.into()])
     }
 
-    /// The frames of so many steps, each counted whole: what the field calls environment frames.
+    /// Returns the number of frames in `steps` steps, each step counted as a whole one. The literature calls it
+    /// environment frames.
     #[must_use]
     pub fn frames(&self, steps: u64) -> u64 {
         steps * u64::from(self.action_repeat)
     }
 
-    /// Whether an episode has terminated at this observation `[O]`; `false` where there is no rule.
+    /// Whether an episode terminates at this observation `[O]`; `false` if there is no termination rule.
     #[must_use]
     pub fn terminates(&self, obs: &[f32]) -> bool {
         self.termination.as_ref().is_some_and(|rule| rule.terminated(obs))
     }
 
-    /// Checks that an action `[A]` may be given to `step`.
+    /// Checks that an action `[A]` is valid for `step`.
     ///
     /// # Errors
-    /// If it has another length than the action space, or an entry is not finite.
+    /// If its length differs from that of the action space, or an entry is not finite.
     pub fn check_action(&self, action: &[f32]) -> Result<(), EnvError> {
         let (found, expected) = (action.len(), self.action_space.dim());
         if found != expected {
@@ -269,30 +278,30 @@ impl Spec {
     }
 }
 
-/// Scalars on the side, by name: parts of a reward, positions. Nothing in training depends on them.
+/// Additional scalars by name, such as parts of a reward or positions. Training does not use them.
 pub type Info = BTreeMap<String, f64>;
 
-/// What a reset gives.
+/// The result of a reset.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reset {
     /// The first observation, `[O]`.
     pub obs: Vec<f32>,
-    /// Scalars on the side.
+    /// Additional scalars.
     pub info: Info,
 }
 
-/// What a step gives.
+/// The result of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// The observation after the step and before any reset, `[O]`.
     pub obs: Vec<f32>,
     /// The reward, in the task's own unit.
     pub reward: f64,
-    /// The task ended here: the value of `obs` is zero.
+    /// Whether the task ended in this step. The value of `obs` is zero then.
     pub terminated: bool,
-    /// The episode was cut here by the time limit: the value goes on.
+    /// Whether the time limit cut the episode in this step. The value of `obs` still counts then.
     pub truncated: bool,
-    /// Scalars on the side.
+    /// Additional scalars.
     pub info: Info,
 }
 

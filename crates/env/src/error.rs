@@ -6,13 +6,13 @@ use thiserror::Error;
 use crate::gym::error::BridgeError;
 use crate::mujoco::error::MujocoError;
 
-/// What can go wrong with an environment.
+/// An error of an environment.
 #[derive(Debug, Error, PartialEq)]
 pub enum EnvError {
     /// No environment has this id.
     #[error("unknown environment `{id}`\nhint: the nearest known ids are `{}`", .nearest.join("`, `"))]
     UnknownId {
-        /// What was asked for.
+        /// The requested id.
         id: String,
         /// Known ids, nearest first.
         nearest: Vec<String>,
@@ -34,7 +34,7 @@ pub enum EnvError {
     NonFiniteAction {
         /// The environment.
         id: String,
-        /// Which entry.
+        /// The index of the entry.
         index: usize,
         /// Its value.
         value: f32,
@@ -47,12 +47,12 @@ pub enum EnvError {
         /// The environment.
         id: String,
     },
-    /// What one of several environments side by side says.
+    /// An error of one of several environments that are stepped together.
     #[error("environment {index} of {count}: {error}")]
     OneOf {
-        /// Which, from 0.
+        /// The index of the environment, from 0.
         index: usize,
-        /// Of how many.
+        /// The number of environments.
         count: usize,
         /// Its error.
         error: Box<EnvError>,
@@ -62,14 +62,14 @@ pub enum EnvError {
     UnboundedActions {
         /// The environment.
         id: String,
-        /// Which entry.
+        /// The index of the entry.
         index: usize,
         /// Its lower end.
         low: f32,
         /// Its upper end.
         high: f32,
     },
-    /// A physical parameter that the task does not have, or a factor that makes no sense.
+    /// A physical parameter that the task does not have, or a factor that is not possible.
     #[error(
         "`{id}` cannot have {factor} times its {parameter}\nhint: factors are positive, and this task has the parameters [{known}]"
     )]
@@ -78,54 +78,54 @@ pub enum EnvError {
         id: String,
         /// The parameter.
         parameter: &'static str,
-        /// The factor on it.
+        /// The factor on the parameter.
         factor: f64,
         /// The parameters that the task has.
         known: String,
     },
-    /// A task of the program's own that cannot be meant as it is.
+    /// A program's own task that is inconsistent.
     #[error("`{id}` cannot be used: {problem}\nhint: {hint}")]
     Task {
         /// The task.
         id: String,
-        /// What is wrong with it.
+        /// The inconsistency.
         problem: String,
-        /// What to do about it.
+        /// A way to correct it.
         hint: String,
     },
-    /// A task of MuJoCo that cannot be had here.
+    /// A MuJoCo task that cannot be created here.
     #[error(transparent)]
     Mujoco(#[from] MujocoError),
-    /// Keys of `[env]` that ask for something impossible: the whole message, with its hint.
+    /// Keys of `[env]` with impossible values; the whole message, with its hint.
     #[error("{0}")]
     Config(String),
-    /// An environment in Python that cannot go on.
+    /// An environment in Python that cannot continue.
     #[error(transparent)]
     Bridge(#[from] BridgeError),
-    /// A saved state that does not fit.
+    /// A saved state that does not fit the environment.
     #[error("`{id}` cannot go back to this state: {source}\nhint: was it saved by this environment and version?")]
     BadState {
         /// The environment.
         id: String,
-        /// What is wrong with it.
+        /// The mismatch.
         source: StateError,
     },
 }
 
 impl EnvError {
-    /// The same error as one of several environments says it; of a single one nothing is added.
+    /// Adds the environment's index and the count to the error; returns the error unchanged where `count` is 1.
     #[must_use]
     pub fn of_environment(self, index: usize, count: usize) -> Self {
         if count == 1 { self } else { Self::OneOf { index, count, error: Box::new(self) } }
     }
 
-    /// Whether an environment did not lead where it led before, so that no state of it can be brought back.
+    /// Whether the environment does not repeat itself, so that its saved states cannot be restored.
     #[must_use]
     pub fn is_not_repeatable(&self) -> bool {
         matches!(self, Self::Bridge(BridgeError::NotRepeatable { .. }))
     }
 
-    /// For `map_err`: a [`StateError`] met while restoring `id`.
+    /// For `map_err`: converts a [`StateError`] from restoring `id`.
     pub(crate) fn bad_state(id: &str) -> impl Fn(StateError) -> Self + '_ {
         move |source| Self::BadState { id: id.into(), source }
     }

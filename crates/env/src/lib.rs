@@ -1,21 +1,22 @@
-//! Environments with Gymnasium's semantics: the same ids, the same resets, the same numbers. No tensor library here.
+//! Environments with Gymnasium's semantics. Environments with Gymnasium's ids have the resets and the numbers of
+//! Gymnasium's. This crate uses no tensor library.
 //!
-//! In the order a reader needs it:
-//! * [`environment`]: the trait and its rules, the results of a reset and a step.
+//! Modules, in reading order:
+//! * [`environment`]: the [`Environment`] trait and its rules; the results of a reset and of a step.
 //! * [`space`]: boxes of observations and actions.
-//! * [`tasks`]: environments by id, [`make`], those of a program's own among them, [`Tasks::add`]; the source of a
-//!   run's environments, [`EnvFactory`].
-//! * [`registry`]: the tasks that are shipped; new ones are one entry there.
-//! * [`classic`]: the classic control tasks and kin of them; those with Gymnasium's ids are bit-equal to its own.
-//! * [`gym`]: any environment of Python's Gymnasium, and dm_control's suite, in a child process.
-//! * [`mujoco`]: the tasks of MuJoCo, whose library is found at run time.
-//! * [`wrappers`]: the order of calls, the time limit, held actions and the agent's [-1, 1], each from outside; families
-//!   of a task and distracting observations.
-//! * [`vector`]: environments side by side.
+//! * [`tasks`]: environments by id ([`make`]), with the tasks that a program adds ([`Tasks::add`]); the source of a
+//!   run's environments ([`EnvFactory`]).
+//! * [`registry`]: the shipped tasks. A new task is one entry there.
+//! * [`classic`]: classic control tasks and variants of them. Those with Gymnasium's ids are bit-equal to Gymnasium's.
+//! * [`gym`]: any environment of Python's Gymnasium and any task of dm_control's suite, in a child process.
+//! * [`mujoco`]: the tasks of MuJoCo, whose library is loaded at run time.
+//! * [`wrappers`]: layers around a task: order of calls, time limit, action repeat, actions in [-1, 1], families of a
+//!   task, distracting observation entries, and others.
+//! * [`vector`]: several environments that are stepped together.
 //! * [`config`]: the keys of `[env]`.
 //! * [`error`]: the errors, with their hints.
-//! * [`numpy_random`]: numpy's generator, so that a seed means here what it means there.
-//! * [`checker`]: the conformance function that every environment must pass, and its report for who writes one.
+//! * [`numpy_random`]: numpy's generator, so that a seed gives the same draws as in Gymnasium.
+//! * [`checker`]: the conformance check that every environment must pass, and a report for authors of environments.
 
 pub mod checker;
 pub mod classic;

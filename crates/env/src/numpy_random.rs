@@ -1,11 +1,12 @@
-//! numpy's `default_rng(seed)`: `SeedSequence` and PCG64, bit for bit, so that a seed means here what it means in
-//! Gymnasium (`gymnasium.utils.seeding.np_random` is the same construction).
+//! numpy's `default_rng(seed)`: `SeedSequence` and PCG64, bit for bit. A seed therefore gives the same draws here as in
+//! Gymnasium, whose `gymnasium.utils.seeding.np_random` is the same construction.
 //!
 //! PCG64 is PCG XSL RR 128/64 (M. O'Neill, "PCG: A Family of Simple Fast Space-Efficient Statistically Good Algorithms
 //! for Random Number Generation", HMC-CS-2014-0905): s ← s·M + c (mod 2¹²⁸), output rotr₆₄(s_high ⊕ s_low, s >> 122).
-//! Written out here because `rand_pcg` hides the state that a checkpoint needs; it serves as the tests' oracle.
-//! `SeedSequence` follows `numpy/random/bit_generator.pyx` (numpy 2.4.6), itself M. O'Neill's `seed_seq_fe128`.
-//! numpy also keeps half a word left over from 32-bit draws; nothing here draws 32 bits, so there is none to save.
+//! It is implemented here because `rand_pcg` hides the state that a checkpoint needs; `rand_pcg` is the oracle of the
+//! tests. `SeedSequence` follows `numpy/random/bit_generator.pyx` (numpy 2.4.6), itself M. O'Neill's `seed_seq_fe128`.
+//! numpy also keeps the unused half of a word after a 32-bit draw. Nothing here draws 32 bits, so there is none to
+//! save.
 
 mod ziggurat;
 
@@ -22,7 +23,7 @@ pub struct NumpyRng {
 }
 
 impl NumpyRng {
-    /// `np.random.default_rng(seed)`.
+    /// Creates the generator of `np.random.default_rng(seed)`.
     #[must_use]
     pub fn from_seed(seed: u64) -> Self {
         let words = seed_sequence(seed);
@@ -33,20 +34,22 @@ impl NumpyRng {
         rng
     }
 
-    /// Uniform in [0, 1) with 53 bits: `Generator.random()`.
+    /// Draws a uniform number in [0, 1) with 53 bits, as `Generator.random()`.
     pub fn next_f64(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0)
     }
 
-    /// Uniform in [low, high): `Generator.uniform(low, high)`.
+    /// Draws a uniform number in [low, high), as `Generator.uniform(low, high)`.
     pub fn uniform(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.next_f64()
     }
 
-    /// Standard normal: `Generator.standard_normal()`, numpy's `random_standard_normal` over its ziggurat.
+    /// Draws a standard normal number, as `Generator.standard_normal()`: numpy's `random_standard_normal` with its
+    /// ziggurat.
     ///
-    /// A word gives the layer (8 bits), the sign (1) and the place within the layer (52 of the 55 left). Nearly always
-    /// that place lies under the curve for certain; else it is the base's tail or a layer's wedge, with uniforms.
+    /// A word gives the layer (8 bits), the sign (1 bit) and the place within the layer (52 of the remaining 55 bits).
+    /// Nearly always that place is certainly under the curve. Otherwise it is in the tail of the base or in the wedge
+    /// of a layer, and further uniform numbers decide.
     pub fn standard_normal(&mut self) -> f64 {
         let layers = ziggurat::layers();
         loop {
@@ -58,7 +61,7 @@ impl NumpyRng {
                 return x;
             }
             if layer == 0 {
-                // The tail takes its sign from a bit of the place.
+                // The sign in the tail comes from a bit of the place.
                 let sign = if place >> 8 & 1 == 1 { -1.0 } else { 1.0 };
                 return sign * self.tail();
             }
@@ -69,7 +72,7 @@ impl NumpyRng {
         }
     }
 
-    /// Beyond the base's end r, by Marsaglia's exponential rejection.
+    /// Draws a number beyond the end r of the base, by Marsaglia's exponential rejection.
     fn tail(&mut self) -> f64 {
         loop {
             let beyond = -ziggurat::INVERSE_END * (-self.next_f64()).ln_1p();
@@ -80,7 +83,7 @@ impl NumpyRng {
         }
     }
 
-    /// Its state and increment as 64-bit words, high word first.
+    /// Saves the state and the increment as 64-bit words, high word first.
     #[must_use]
     pub fn save(&self) -> State {
         let words = |x: u128| vec![(x >> 64) as u64, x as u64];
@@ -90,10 +93,10 @@ impl NumpyRng {
         state
     }
 
-    /// The generator that was saved.
+    /// Returns the generator that was saved.
     ///
     /// # Errors
-    /// If an array is missing, unknown, not two words, or the increment is even.
+    /// If an array is missing, unknown, or not two words, or if the increment is even.
     pub fn restored(mut saved: State) -> Result<Self, StateError> {
         let mut wide = |name: &str, odd: bool| match saved.u64s(name)?.1[..] {
             [high, low] if !odd || low & 1 == 1 => Ok(u128::from(high) << 64 | u128::from(low)),
@@ -118,7 +121,7 @@ impl NumpyRng {
     }
 }
 
-/// `SeedSequence(seed).generate_state(4, np.uint64)`: a pool of four words, each stirred into every other.
+/// Computes `SeedSequence(seed).generate_state(4, np.uint64)`: a pool of four words, each mixed into every other.
 fn seed_sequence(seed: u64) -> [u64; 4] {
     let mut constant = 0x43b0_d7e5_u32;
     let mut hash = |value: u32| {
@@ -206,7 +209,7 @@ mod tests {
         assert_eq!(NORMALS.map(|_| rng.standard_normal()), NORMALS);
     }
 
-    /// The tail and the wedges take `exp` and `ln_1p` from the system.
+    /// The tail and the wedges use `exp` and `ln_1p` of the system, hence the condition on the platform.
     #[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
     #[test]
     fn a_million_standard_normals_are_numpys_through_wedges_and_tail() {

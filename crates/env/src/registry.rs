@@ -1,5 +1,5 @@
-//! The tasks that are shipped. A new one is one entry in `REGISTRY`; [`tasks`](crate::tasks) adds the time limit, the
-//! order of calls and the rescaling of actions, the same for all.
+//! The shipped tasks. A new task is one entry in `REGISTRY`; [`tasks`](crate::tasks) adds the time limit, the order of
+//! calls and the rescaling of actions to every task.
 
 use crate::classic::{AcrobotSwingUp, CartPoleContinuous, CartPoleSwingUp, MountainCarContinuous, Pendulum};
 use crate::config::{EnvConfig, MujocoConfig};
@@ -8,33 +8,33 @@ use crate::error::EnvError;
 use crate::mujoco::task::Task;
 use crate::mujoco::{HalfCheetah, Hopper, InvertedPendulum, Mujoco, Reacher, Swimmer, Walker2d};
 
-/// What a list of environments shows. A test holds the dimensions against the environment itself.
+/// An entry of the list of environments. A test compares the dimensions with those of the environment.
 #[derive(Clone, Copy, Debug)]
 pub struct EnvInfo {
-    /// What [`make`](crate::make) takes: `Name-vN`.
+    /// The argument of [`make`](crate::make): `Name-vN`.
     pub id: &'static str,
-    /// One line on the task.
+    /// A description of the task in one line.
     pub description: &'static str,
     /// Length of an observation, `O`.
     pub obs_dim: usize,
     /// Length of an action, `A`.
     pub action_dim: usize,
-    /// After how many steps an episode is truncated; `None` for never.
+    /// Number of steps after which an episode is truncated; `None` for no limit.
     pub max_episode_steps: Option<u32>,
-    /// The task alone, without a wrapper.
+    /// Builds the task alone, without a wrapper.
     build: Build,
 }
 
-/// How a task is built.
+/// The function that builds a task.
 #[derive(Clone, Copy, Debug)]
 enum Build {
-    /// It is all here.
+    /// For a task without outside software.
     Native(fn() -> Box<dyn Environment>),
-    /// It needs what `[env.mujoco]` says where to find.
+    /// For a task that needs the files that `[env.mujoco]` locates.
     Mujoco(fn(&MujocoConfig) -> Result<Box<dyn Environment>, EnvError>),
 }
 
-/// Where to give the keys of `[env.mujoco]`.
+/// A hint for keys of `[env.mujoco]` that are given for another environment.
 pub(crate) const NO_MUJOCO: &str =
     "it is for the MuJoCo tasks of `foresee list envs`, as `Hopper-v5`; those of Python bring their own";
 
@@ -133,17 +133,17 @@ fn mujoco<T: Task + 'static>(config: &MujocoConfig) -> Result<Box<dyn Environmen
     Ok(Box::new(Mujoco::<T>::new(config)?))
 }
 
-/// All shipped tasks, in the order of a list for users.
+/// Returns all shipped tasks, in the order in which they are shown to users.
 #[must_use]
 pub fn list() -> &'static [EnvInfo] {
     REGISTRY
 }
 
 impl EnvInfo {
-    /// The task alone, without a wrapper, for `[env]`.
+    /// Builds the task for `[env]`, without a wrapper.
     ///
     /// # Errors
-    /// If it cannot be built here, or a key is given that it does not read.
+    /// If the task cannot be built here, or if a key is given that the task does not read.
     pub(crate) fn task(&self, config: &EnvConfig) -> Result<Box<dyn Environment>, EnvError> {
         match self.build {
             Build::Native(build) => {

@@ -1,23 +1,24 @@
-//! Boxes: a closed interval for each entry of an observation or an action.
+//! Boxes: a closed interval for each entry of an observation or of an action.
 //!
-//! The sampling rule is that of `gymnasium.spaces.Box.sample` (1.4.0): an entry with both bounds is uniform, with one
-//! bound a standard exponential away from it, with none standard normal. The random bits are ours, not numpy's.
+//! The sampling rule is that of `gymnasium.spaces.Box.sample` (1.4.0). An entry with two finite bounds is uniform; with
+//! one bound, its distance from the bound is standard exponential; with none, it is standard normal. The random bits
+//! come from this program's streams, not from numpy.
 
 use core::fmt;
 
 use foresee_core::Draws;
 
-/// A box in `dim()` dimensions. Infinite ends mean no bound.
+/// A box in `dim()` dimensions. An infinite end means no bound.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BoxSpace {
-    /// Lower ends, in each entry's own unit; inside.
+    /// Lower ends, in each entry's own unit. They belong to the box.
     pub low: Vec<f32>,
-    /// Upper ends, in each entry's own unit; inside.
+    /// Upper ends, in each entry's own unit. They belong to the box.
     pub high: Vec<f32>,
 }
 
 impl BoxSpace {
-    /// A box between two corners.
+    /// The box between two corners.
     #[track_caller]
     #[must_use]
     pub fn new(low: Vec<f32>, high: Vec<f32>) -> Self {
@@ -39,7 +40,7 @@ impl BoxSpace {
         self.low.len()
     }
 
-    /// Whether a point has the right length and lies inside. A NaN is inside no box.
+    /// Whether a point has the right length and is inside. A point with a NaN is never inside.
     #[must_use]
     pub fn contains(&self, point: &[f32]) -> bool {
         point.len() == self.dim() && self.ends().zip(point).all(|((low, high), x)| low <= x && x <= high)
@@ -51,7 +52,7 @@ impl BoxSpace {
         self.low.iter().chain(&self.high).all(|end| end.is_finite())
     }
 
-    /// The nearest point of the box, `[dim]`.
+    /// Returns the nearest point of the box, `[dim]`.
     #[track_caller]
     #[must_use]
     pub fn clamp(&self, point: &[f32]) -> Vec<f32> {
@@ -59,7 +60,7 @@ impl BoxSpace {
         self.ends().zip(point).map(|((&low, &high), x)| x.clamp(low, high)).collect()
     }
 
-    /// A random point, `[dim]`; one word of the draws for each entry.
+    /// Draws a random point, `[dim]`. Each entry takes one word of the draws.
     #[must_use]
     pub fn sample(&self, draws: &mut Draws) -> Vec<f32> {
         self.ends().map(|(&low, &high)| sample_entry(low, high, draws)).collect()
@@ -76,10 +77,10 @@ impl fmt::Display for BoxSpace {
     }
 }
 
-/// A list as messages show it: its first entries, and how many there are where there are more.
+/// Formats a list for messages: its first entries, and the total number if there are more.
 pub(crate) struct Few<'a, T>(pub(crate) &'a [T]);
 
-/// Entries that a message shows.
+/// Number of entries that a message shows.
 pub(crate) const SHOWN: usize = 6;
 
 impl<T: fmt::Debug> fmt::Display for Few<'_, T> {
@@ -96,7 +97,7 @@ impl<T: fmt::Debug> fmt::Display for Few<'_, T> {
 fn sample_entry(low: f32, high: f32, draws: &mut Draws) -> f32 {
     match (low.is_finite(), high.is_finite()) {
         (true, true) => {
-            // In f64, since high - low may be above the largest f32.
+            // In f64, because high - low may exceed the largest f32.
             let (low, high) = (f64::from(low), f64::from(high));
             (low + (high - low) * f64::from(draws.uniform())) as f32
         }
@@ -106,7 +107,8 @@ fn sample_entry(low: f32, high: f32, draws: &mut Draws) -> f32 {
     }
 }
 
-/// Standard exponential, by the inverse of its distribution function. The uniform has 24 bits, so draws end at 16.7.
+/// Draws from the standard exponential distribution by inverting its distribution function. The uniform has 24 bits, so
+/// no draw exceeds 16.7.
 fn exponential(draws: &mut Draws) -> f32 {
     -(1.0 - draws.uniform()).ln()
 }
@@ -151,7 +153,7 @@ mod tests {
         for (i, (low, high, mean, variance)) in cases.into_iter().enumerate() {
             let moment =
                 |p: i32| points.iter().map(|x| (f64::from(x[i]) - mean).powi(p)).sum::<f64>() / f64::from(rows);
-            // Five standard errors; the fourth central moment of an exponential, 9, is the largest kurtosis here.
+            // Five standard errors. The largest kurtosis here is 9, the fourth central moment of an exponential.
             assert!(moment(1).abs() < 5.0 * (variance / f64::from(rows)).sqrt(), "[{low}, {high}]: mean {}", moment(1));
             let bound = 5.0 * variance * (8.0 / f64::from(rows)).sqrt();
             assert!((moment(2) - variance).abs() < bound, "[{low}, {high}]: variance {}", moment(2));

@@ -1,16 +1,18 @@
-//! Environments by id, and the layers around them. An id names a task that is shipped ([`registry`](crate::registry)),
-//! one of Python's (`gym:ID`, `dmc:DOMAIN-TASK`), or one that the program adds ([`Tasks::add`]); all get the same layers.
+//! Environments by id, and the layers around them. An id names a shipped task ([`registry`](crate::registry)), an
+//! environment in Python (`gym:ID`, `dmc:DOMAIN-TASK`), or a task that the program adds ([`Tasks::add`]). All of them
+//! get the same layers.
 //!
-//! Around the task go, from the inside out:
-//! 1. the rule of `env.termination`, for a task that says nothing of its own end;
-//! 2. the first entries of its observation: no layer further out sees the others;
-//! 3. the family, next to the task because it turns its physics and stands between its motors and sensors and the rest;
-//! 4. the distractors: no sensor of the task, so no sensor noise;
-//! 5. time limit and order of calls, as around every task;
-//! 6. the action repeat: whatever is further in counts frames, whatever is further out the agent's steps;
-//! 7. the agent's [-1, 1], as around every task.
+//! The layers around a task, from the inside out:
+//! 1. [`WithRule`]: the rule of `env.termination`, for an added task whose spec has no termination rule.
+//! 2. [`FirstEntries`]: the first entries of the observation. No outer layer sees the other entries.
+//! 3. [`Family`]: a family of tasks. It is next to the task because it sets the task's physics, and because it delays
+//!    the task's actions and adds noise to its sensors.
+//! 4. [`Distractors`]: distracting observation entries. They are not sensors of the task, so they get no sensor noise.
+//! 5. [`TimeLimit`] and [`EnforceOrder`]: the time limit, for a task that has one from outside, and the order of calls.
+//! 6. [`ActionRepeat`]: the action repeat. Inner layers count frames, outer layers count the agent's steps.
+//! 7. [`RescaleAction`]: the agent's action range [-1, 1].
 //!
-//! A layer is there only where `[env]` asks for it.
+//! Layers 1 to 4 and 6 exist only where `[env]` asks for them.
 
 use core::fmt;
 use std::sync::Arc;
@@ -25,18 +27,20 @@ use crate::wrappers::{
     ActionRepeat, Distractors, EnforceOrder, Family, FirstEntries, RescaleAction, TimeLimit, WithRule,
 };
 
-/// The source of a run's environments: those that are trained in side by side, and those that are evaluated in.
+/// A function that creates the environments of a run: those for training, which are stepped together, and those for
+/// evaluation.
 ///
-/// [`EnvConfig::factory`] gives the one for a task with an id. Any closure is one too; it gets no layers, so each of its
-/// environments keeps these rules by itself ([`dress`] adds the first three to a task):
-/// * actions lie in [-1, 1], and all of that range acts;
-/// * an episode ends, by the task or by a time limit;
-/// * a step is refused before the first reset and after the end of an episode;
-/// * all of them are alike: the same spec, and the same episode from the same seed. One goes on from the saved state of
-///   another.
+/// [`EnvConfig::factory`] returns the factory of a task with an id. Any closure of this type is a factory too. Its
+/// environments get no layers, so they must keep these rules themselves ([`dress`] adds the layers for the first
+/// three):
+/// * Actions are in [-1, 1], and the whole range has an effect.
+/// * Every episode ends, by the task or by a time limit.
+/// * A step is refused before the first reset and after the end of an episode.
+/// * All environments are alike: they have the same spec, and the same seed gives the same episode. Each can restore
+///   the saved state of another.
 ///
-/// [`check_environment`](crate::check_environment) tests the rules, and [`EnvConfig::open_from`] refuses what a run
-/// cannot use.
+/// [`check_environment`](crate::check_environment) tests these rules, and [`EnvConfig::open_from`] refuses environments
+/// that a run cannot use.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -52,19 +56,19 @@ use crate::wrappers::{
 /// ```
 pub type EnvFactory = Arc<dyn Fn() -> Result<Box<dyn Environment>, EnvError> + Send + Sync>;
 
-/// The tasks that `env.id` can name: those that are shipped, and those that a program adds. Environments of Python,
-/// `gym:ID` and `dmc:DOMAIN-TASK`, are always there.
+/// The tasks that `env.id` can name: the shipped tasks and those that a program adds. Environments in Python, `gym:ID`
+/// and `dmc:DOMAIN-TASK`, are always available.
 #[derive(Clone, Default)]
 pub struct Tasks {
     added: Vec<Added>,
 }
 
-/// A task of the program's own.
+/// A task that a program added.
 #[derive(Clone)]
 struct Added {
     id: String,
     max_episode_steps: Option<u32>,
-    /// The task alone, without a layer.
+    /// Builds the task alone, without a layer.
     build: EnvFactory,
 }
 
@@ -75,15 +79,15 @@ impl fmt::Debug for Tasks {
 }
 
 impl Tasks {
-    /// Adds a task, without any layer: `build` makes one copy, and the time limit, the order of calls, the agent's
-    /// [-1, 1] and the keys of `[env]` come around it as around a shipped task. It takes the place of a task with the
-    /// same id, shipped ones included.
+    /// Adds a task. `build` creates one instance of the task alone; the time limit, the order of calls, the action
+    /// range [-1, 1] and the keys of `[env]` apply to it as to a shipped task. The task replaces any task with the same
+    /// id, also a shipped one.
     ///
-    /// The id is that of the task's spec. A task that truncates its episodes by itself says so in
-    /// [`Spec::max_episode_steps`], and `max_episode_steps` is `None` then. A task whose spec has no termination rule
-    /// takes that of `env.termination`.
+    /// `id` is the id in the task's spec. A task that truncates its own episodes declares it in
+    /// [`Spec::max_episode_steps`]; `max_episode_steps` is then `None`. A task whose spec has no termination rule gets
+    /// the rule of `env.termination`.
     ///
-    /// A mistake in the task, such as another id in its spec, is found where an environment is made.
+    /// A mistake in the task, such as another id in its spec, is reported when an environment is created.
     ///
     /// ```
     /// use foresee_core::Termination;
@@ -130,20 +134,20 @@ impl Tasks {
         self.added.push(Added { id: id.into(), max_episode_steps, build: Arc::new(build) });
     }
 
-    /// All ids, those of Python aside, each once: the shipped ones in the order of [`list`], then the added ones.
+    /// Returns all ids except those of Python, each once: the shipped ids in the order of [`list`], then the added ids.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         let shipped = || list().iter().map(|info| info.id);
         let added = self.added.iter().map(|task| task.id.as_str());
         shipped().chain(added.filter(move |id| !shipped().any(|shipped| shipped == *id)))
     }
 
-    /// Whether a program added the task of this id.
+    /// Whether a program added a task with this id.
     #[must_use]
     pub fn is_added(&self, id: &str) -> bool {
         self.added.iter().any(|task| task.id == id)
     }
 
-    /// The task of `[env]` alone, and its time limit from outside.
+    /// Returns the task of `[env]` without layers, and the time limit to put around it.
     fn task(&self, config: &EnvConfig) -> Result<(Box<dyn Environment>, Option<u32>), EnvError> {
         let id = &config.id;
         if let Some(added) = self.added.iter().find(|task| task.id == *id) {
@@ -159,7 +163,7 @@ impl Tasks {
         Ok((info.task(config)?, info.max_episode_steps))
     }
 
-    /// Up to three known ids, by Jaro-Winkler similarity without regard to case.
+    /// Returns up to three known ids, the most similar first, by Jaro-Winkler similarity without regard to case.
     fn nearest(&self, id: &str) -> Vec<String> {
         let similarity = |known: &str| strsim::jaro_winkler(&id.to_lowercase(), &known.to_lowercase());
         let mut known: Vec<&str> = self.ids().collect();
@@ -200,7 +204,7 @@ fn unusable(id: &str, problem: &str, hint: &str) -> EnvError {
     EnvError::Task { id: id.into(), problem: problem.into(), hint: hint.into() }
 }
 
-/// Checks a spec that is not ours, and its time limit from outside.
+/// Checks the spec of a program's own task or environment, and the time limit to put around it.
 fn check(spec: &Spec, max_episode_steps: Option<u32>) -> Result<(), EnvError> {
     let limited = Spec { max_episode_steps: max_episode_steps.or(spec.max_episode_steps), ..spec.clone() };
     if let Some([problem, hint]) = spec.problem().or_else(|| limited.problem()) {
@@ -215,11 +219,13 @@ fn check(spec: &Spec, max_episode_steps: Option<u32>) -> Result<(), EnvError> {
     }
 }
 
-/// A task as a run takes it, and as a task with an id is: truncated after `max_episode_steps` (`None` for a task that ends
-/// or truncates by itself), steps only within an episode, actions in [-1, 1] for those of the task's own range.
+/// Adds the layers that a run needs: episodes are truncated after `max_episode_steps` (`None` for a task that ends or
+/// truncates its own episodes), steps are allowed only within an episode, and actions are in [-1, 1] instead of the
+/// task's own range. Tasks with an id have the same layers.
 ///
 /// # Errors
-/// If the task's spec makes no sense, its own time limit is another, or its action space has no finite bounds.
+/// If the task's spec is inconsistent, its own time limit differs from `max_episode_steps`, or its action space has an
+/// infinite bound.
 pub fn dress(task: Box<dyn Environment>, max_episode_steps: Option<u32>) -> Result<Box<dyn Environment>, EnvError> {
     check(task.spec(), max_episode_steps)?;
     Ok(Box::new(RescaleAction::new(limited(task, max_episode_steps))?))
@@ -232,16 +238,17 @@ fn limited(mut env: Box<dyn Environment>, max_episode_steps: Option<u32>) -> Box
     Box::new(EnforceOrder::new(env))
 }
 
-/// The environment with this id, of the shipped tasks or of Python, as an agent sees it: actions in [-1, 1], time limit,
-/// order of calls enforced.
+/// Creates the environment with this id, a shipped task or one in Python, as an agent sees it: with actions in [-1, 1],
+/// the time limit, and the order of calls enforced.
 ///
 /// # Errors
-/// If there is none of that id, or it cannot be built here.
+/// If no environment has this id, or it cannot be built here.
 pub fn make(id: &str) -> Result<Box<dyn Environment>, EnvError> {
     EnvConfig::new(id).make(0)
 }
 
-/// As [`make`], with actions in the task's own range and units: the result of `gymnasium.make`.
+/// Creates the environment with this id as [`make`] does, but with actions in the task's own range and units, as
+/// `gymnasium.make` returns it.
 ///
 /// # Errors
 /// As [`make`].
@@ -250,30 +257,31 @@ pub fn make_unscaled(id: &str) -> Result<Box<dyn Environment>, EnvError> {
 }
 
 impl EnvConfig {
-    /// The environments of `[env]` in the run with this `seed`, as an agent sees them, with the id's task among `tasks`.
-    /// All of them are alike; they fail as [`EnvConfig::make`].
+    /// Returns the factory of the environments of `[env]` as an agent sees them, in the run with this `seed`. The id
+    /// may name one of `tasks`. All environments of the factory are alike. Creating one fails as [`EnvConfig::make`]
+    /// does.
     #[must_use]
     pub fn factory(&self, tasks: &Tasks, seed: u64) -> EnvFactory {
         let (config, tasks) = (self.clone(), tasks.clone());
         Arc::new(move || config.scaled(&tasks, seed))
     }
 
-    /// As [`EnvConfig::factory`], with actions in the task's own range and units.
+    /// Returns the factory as [`EnvConfig::factory`] does, but with actions in the task's own range and units.
     #[must_use]
     pub fn unscaled_factory(&self, tasks: &Tasks, seed: u64) -> EnvFactory {
         let (config, tasks) = (self.clone(), tasks.clone());
         Arc::new(move || config.unscaled(&tasks, seed))
     }
 
-    /// An environment of [`EnvConfig::factory`], where no task is added.
+    /// Creates an environment of [`EnvConfig::factory`], without added tasks.
     ///
     /// # Errors
-    /// If there is none of that id, it cannot be built here, or a key asks for something impossible.
+    /// If no environment has this id, it cannot be built here, or a key has an impossible value.
     pub fn make(&self, seed: u64) -> Result<Box<dyn Environment>, EnvError> {
         self.scaled(&Tasks::default(), seed)
     }
 
-    /// As [`EnvConfig::make`], with actions in the task's own range and units.
+    /// Creates an environment as [`EnvConfig::make`] does, but with actions in the task's own range and units.
     ///
     /// # Errors
     /// As [`EnvConfig::make`].
@@ -305,15 +313,15 @@ impl EnvConfig {
         Ok(env)
     }
 
-    /// [`EnvConfig::make`] from values that a user gave, all of them checked.
+    /// Creates an environment as [`EnvConfig::make`] does, from values that a user gave, after checking all of them.
     ///
     /// # Errors
-    /// The impossible value: the message, with its hint.
+    /// The message about the impossible value, with its hint.
     pub fn open(&self, seed: u64) -> Result<Box<dyn Environment>, String> {
         self.open_with(&Tasks::default(), seed)
     }
 
-    /// As [`EnvConfig::open`], with the id's task among `tasks`.
+    /// Creates an environment as [`EnvConfig::open`] does, where the id may also name one of `tasks`.
     ///
     /// # Errors
     /// As [`EnvConfig::open`].
@@ -321,11 +329,12 @@ impl EnvConfig {
         self.check_count().and_then(|()| self.scaled(tasks, seed)).map_err(told)
     }
 
-    /// The first environment of a factory of the program's own, for which `[env]` gives the id and the count and nothing
-    /// else: the id of the environment's spec, so that nobody takes the run for one of another task.
+    /// Creates the first environment of a program's own factory. For such a factory `[env]` gives only the id and the
+    /// count. The id must be that in the environment's spec, so that the run cannot be mistaken for one of another
+    /// task.
     ///
     /// # Errors
-    /// The impossible value, or the environment's mistake: the message, with its hint.
+    /// The message about the impossible value or about the environment's mistake, with its hint.
     pub fn open_from(&self, factory: &EnvFactory) -> Result<Box<dyn Environment>, String> {
         let checked = || {
             self.check_count()?;
@@ -346,20 +355,20 @@ impl EnvConfig {
         checked().map_err(told)
     }
 
-    /// The impossible value among these, if there is one: the message, with its hint.
+    /// Returns the message about the first impossible value of `[env]`, with its hint, if there is one.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         self.problem_with(&Tasks::default())
     }
 
-    /// As [`EnvConfig::problem`], with the id's task among `tasks`.
+    /// Returns the message as [`EnvConfig::problem`] does, where the id may also name one of `tasks`.
     #[must_use]
     pub fn problem_with(&self, tasks: &Tasks) -> Option<String> {
         self.open_with(tasks, 0).err()
     }
 }
 
-/// An error as an answer to values of `[env]`.
+/// Returns an error's message for the user who set the values of `[env]`.
 fn told(error: EnvError) -> String {
     match error {
         EnvError::Config(problem) => problem,

@@ -1,17 +1,17 @@
-//! Environments side by side against `SyncVectorEnv`: what Gymnasium gave around the ends of episodes, as
-//! `autoreset/record.py` recorded it.
+//! A vector of environments against `SyncVectorEnv`: the steps around the ends of episodes, as `autoreset/record.py`
+//! recorded them from Gymnasium.
 
 use foresee_env::classic::MountainCarContinuous;
 use foresee_env::wrappers::{EnforceOrder, TimeLimit};
 use foresee_env::{Autoreset, Environment, VectorEnvironment};
 use serde_json::Value;
 
-/// As in `record.py`.
+/// The values of `record.py`.
 const LIMITS: [u32; 3] = [999, 50, 109];
 const SEEDS: [Option<u64>; 3] = [Some(3), Some(4), Some(3)];
 const STEPS: u64 = 260;
 
-/// To the last bit where `cos` is the same; elsewhere a car that is a little off follows the same path.
+/// Exact to the last bit where `cos` is the same. Elsewhere a car that is slightly off follows the same path.
 const TOLERANCE: f64 =
     if cfg!(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu")) { 0.0 } else { 1e-4 };
 

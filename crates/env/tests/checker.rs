@@ -13,13 +13,14 @@ use foresee_env::{
     make_unscaled,
 };
 
-/// The rule that is found broken, and how.
+/// Returns the rule that the checker finds broken, and the detail.
 fn verdict<F: Fault + 'static>() -> (Check, String) {
     let failure = check_environment(broken::<F>).expect_err("the checker let a broken environment pass");
     (failure.check, failure.detail)
 }
 
-/// Declares a fault and the test that it is found: its name, the rule, a part of the detail, what it replaces.
+/// Declares a fault and the test that the checker finds it: the test's name, the rule, a part of the detail, and the
+/// replaced methods.
 macro_rules! rejects {
     ($($test:ident: $check:ident, $detail:literal, { $($method:item)* })*) => {
         $(#[test]
@@ -266,12 +267,12 @@ fn an_examination_tries_every_rule_though_one_is_broken_and_says_what_may_surpri
 
     let sound = examine(|| make("Pendulum-v1")).unwrap();
     assert!(sound.failure().is_none() && sound.warnings().is_empty(), "{:?}", sound.warnings());
-    // Its reward is 1 whatever is done.
+    // Its reward is 1 under any action.
     assert_eq!(examine(|| make("CartPoleContinuous-v0")).unwrap().warnings(), ["every reward was 1"]);
     assert!(examine(|| make("Pendulum-v9")).is_err());
 }
 
-/// Breaks a rule of an environment with many entries in its observations.
+/// An environment with many observation entries that breaks one rule.
 struct Wide {
     spec: Spec,
     breaks: Check,

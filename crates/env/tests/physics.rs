@@ -1,10 +1,10 @@
-//! Factors on the physics of every task: 1 changes no bit, any other changes the motion, and what a task does not have
-//! cannot be changed.
+//! Factors on the physics of every task: a factor of 1 changes no bit, any other factor changes the motion, and a
+//! parameter that a task does not have cannot be changed.
 
 use foresee_env::mujoco::of_test::environments_of_test;
 use foresee_env::{EnvError, Environment, Physics, make};
 
-/// Those of MuJoCo are not here: they have none.
+/// The tasks with physical parameters. MuJoCo's tasks have none.
 const KNOWN: [(&str, &[&str]); 5] = [
     ("Pendulum-v1", &["mass", "length", "gravity"]),
     ("MountainCarContinuous-v0", &["mass", "gravity"]),
@@ -13,13 +13,13 @@ const KNOWN: [(&str, &[&str]); 5] = [
     ("AcrobotSwingUp-v0", &["mass", "length", "gravity"]),
 ];
 
-/// Factors of 1, but for one parameter.
+/// Returns factors of 1, except for one parameter.
 fn factor(parameter: &str, factor: f64) -> Physics {
     let of = |name| if name == parameter { factor } else { 1.0 };
     Physics { mass: of("mass"), length: of("length"), gravity: of("gravity") }
 }
 
-/// Observations and rewards of a few steps, fewer if the task ends.
+/// Returns the observations and rewards of a few steps, fewer if the task ends.
 fn motion(env: &mut dyn Environment) -> Vec<(Vec<f32>, f64)> {
     env.reset(Some(5)).unwrap();
     let dim = env.spec().action_space.dim();

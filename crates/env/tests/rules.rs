@@ -1,5 +1,5 @@
 //! Termination rules against the numbers of `protocol.json`, exactly. The folder is `FORESEE_FIXTURES`, or else
-//! `assets/fixtures`, whose README says how the file came to be.
+//! `assets/fixtures`, whose README describes the origin of the file.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().filter(|items| !items.is_empty()).unwrap_or_else(|| panic!("a list expected, got {value}"))
 }
 
-/// JSON has no infinities and no NaN: the file writes them as strings.
+/// Reads a number. JSON has no infinities and no NaN, so the file has them as strings.
 fn number(value: &Value) -> f32 {
     let number = match value.as_str() {
         Some(word) => word.parse().unwrap_or_else(|_| panic!("`{word}` is no number")),
@@ -31,7 +31,7 @@ fn number(value: &Value) -> f32 {
     number as f32
 }
 
-/// The reference's rule, which forgets the lower side of the state's bounds.
+/// Returns the reference's rule, which lacks the lower bounds on the state.
 fn one_sided_hopper() -> Termination {
     let mut rule = rules::hopper();
     for bound in &mut rule.bounds {

@@ -1,5 +1,5 @@
-//! Tasks of a program's own: the layers of the shipped ones around them, against a task stepped by hand and against the
-//! shipped tasks themselves; and an answer to each mistake.
+//! A program's own tasks: the layers around them, compared with a task stepped by hand and with the shipped tasks; and
+//! the message for each mistake.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use foresee_env::{
     check_environment, dress, make,
 };
 
-/// Drifts by half of its action, which lies in [-2, 2], and begins where its seed says.
+/// A task that moves by half of its action, which is in [-2, 2], from a start that depends on the seed.
 struct Drift {
     spec: Spec,
-    /// Of the next reset that is given none.
+    /// The seed of the next reset without a seed.
     seed: u64,
     x: f32,
 }
@@ -69,7 +69,7 @@ impl Environment for Drift {
     }
 }
 
-/// One task, with this spec, under this id.
+/// Adds one task with this spec under this id.
 fn with(id: &str, limit: Option<u32>, spec: Spec) -> Tasks {
     let mut tasks = Tasks::default();
     tasks.add(id, limit, move || Ok(Drift::boxed(spec.clone())));
@@ -101,7 +101,7 @@ fn three_of_an_added_task_saved_and_restored_are_the_bare_task_stepped_by_hand()
             }
             assert_eq!((&steps[i].step, &steps[i].last), (&want, &last), "environment {i}, step {t}");
         }
-        // Within an episode, and at its end.
+        // Within an episode, and at the end of one.
         if [7, 40].contains(&t) {
             let saved = envs.save();
             envs = vector();
@@ -277,7 +277,7 @@ fn a_task_without_a_rule_takes_that_of_the_config_and_one_with_a_rule_does_not()
     let factory = given.factory(&tasks, 0);
     assert_eq!(factory().unwrap().spec().termination, Some(rule.clone()));
     check_environment(&*factory).unwrap();
-    // The rule stands under the other layers.
+    // The rule is inside the other layers.
     let few = EnvConfig { first_entries: Some(1), distractors: 2, ..given.clone() };
     check_environment(&*few.factory(&tasks, 0)).unwrap();
     assert_eq!(EnvConfig::new("Fall-v0").factory(&tasks, 0)().unwrap().spec().termination, None);

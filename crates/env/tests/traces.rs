@@ -1,8 +1,8 @@
-//! Recorded episodes of Gymnasium, replayed. The folder is `FORESEE_ENV_TRACES`, or else `assets/env_traces`, whose
-//! README says how the files came to be. Shapes come from each file's header.
+//! Replays of recorded episodes of Gymnasium. The folder is `FORESEE_ENV_TRACES`, or else `assets/env_traces`, whose
+//! README describes the origin of the files. Shapes come from the header of each file.
 //!
-//! On x86-64 Linux with glibc the match is exact to the last bit; elsewhere `sin` and `pow` may differ in the last
-//! place, so each step starts from the recorded state there and is held to 1e-9.
+//! On x86-64 Linux with glibc the match is exact to the last bit. Elsewhere `sin` and `pow` may differ in the last
+//! place. There each step starts from the recorded state, with a tolerance of 1e-9.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use serde_json::Value;
 const EXACT: bool = cfg!(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"));
 const TOLERANCE: f64 = 1e-9;
 
-/// The header and the lines after it.
+/// Reads the header and the lines after it.
 fn trace(id: &str) -> (Value, Vec<Value>) {
     let folder = std::env::var_os("FORESEE_ENV_TRACES")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/env_traces")), PathBuf::from);
@@ -35,7 +35,7 @@ fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().expect("an array").iter().map(|x| x.as_f64().expect("a number")).collect()
 }
 
-/// The environment's own state, wherever the wrappers have nested it.
+/// Returns the task's own state, at any depth of wrappers.
 fn physics(env: &dyn Environment) -> Vec<f64> {
     let mut state = env.save();
     let path = physics_path(&state);
@@ -64,7 +64,8 @@ fn assert_same(what: &str, got: &[f64], want: &[f64]) {
     }
 }
 
-/// Observations are f32 on both sides: where `sin` differs in the last place, one may round to its neighbour.
+/// Compares observations, which are f32 on both sides. Where `sin` differs in the last place, one may round to the
+/// neighbouring number.
 #[track_caller]
 fn assert_same_obs(what: &str, got: &[f32], want: &[f64]) {
     if EXACT {
@@ -78,7 +79,7 @@ fn assert_same_obs(what: &str, got: &[f32], want: &[f64]) {
     }
 }
 
-/// Steps through a file. `scale` gives the recorded action in the environment's own units.
+/// Replays a file. `scale` converts a recorded action to the environment's own units.
 fn replay(id: &str, env: &mut dyn Environment, scale: impl Fn(f32) -> f32) {
     let (header, lines) = trace(id);
     let obs_dim = header["obs_shape"][0].as_u64().expect("a shape") as usize;
@@ -119,7 +120,7 @@ fn pendulum_replays_the_recorded_traces_of_gymnasium() {
 
 #[test]
 fn pendulum_replays_the_traces_through_rescaled_actions() {
-    // Halving is exact in f32 (but for subnormals), so the rescaled environment must give the same bits.
+    // Halving is exact in f32 except for subnormals, so the rescaled environment must give the same bits.
     replay("Pendulum-v1", make("Pendulum-v1").unwrap().as_mut(), |torque| torque / 2.0);
 }
 
@@ -132,8 +133,8 @@ fn mountain_car_replays_the_recorded_traces_of_gymnasium() {
 
 #[test]
 fn mountain_car_reaches_the_goal_in_the_step_in_which_gymnasiums_does() {
-    // `env.reset(seed=3)`, then to the end `env.step(np.float32([0.9 if obs[1] >= 0 else -0.7]))`: the number of steps,
-    // the last observation and reward, the sum of the rewards.
+    // Recorded from `env.reset(seed=3)`, then `env.step(np.float32([0.9 if obs[1] >= 0 else -0.7]))` until the end: the
+    // number of steps, the last observation and reward, and the sum of the rewards.
     let mut env = make("MountainCarContinuous-v0").unwrap();
     let mut obs = env.reset(Some(3)).unwrap().obs;
     let mut rewards = Vec::new();
@@ -162,11 +163,12 @@ fn tasks_reset_to_the_first_states_of_the_traces() {
     }
 }
 
-/// A seed, then state and observation after `reset(seed=seed)`, then both after a second `reset()`.
+/// A seed, state and observation after `reset(seed=seed)`, and both after a second `reset()`.
 type Resets<const O: usize> = (u64, [([f64; 2], [f32; O]); 2]);
 
-/// Gymnasium 1.4.0, numpy 2.4.6: `for seed in (0, 1, 42, 2**32 + 5, 2**63): env.reset(seed=seed); env.reset()` on
-/// `env = gymnasium.make("Pendulum-v1")`, printing `env.unwrapped.state.tolist()` and the observation after each.
+/// Recorded from Gymnasium 1.4.0, numpy 2.4.6: `for seed in (0, 1, 42, 2**32 + 5, 2**63): env.reset(seed=seed);
+/// env.reset()` on `env = gymnasium.make("Pendulum-v1")`, with `env.unwrapped.state.tolist()` and the observation after
+/// each reset.
 const PENDULUM_RESETS: [Resets<3>; 5] = [
     (
         0,
@@ -205,7 +207,7 @@ const PENDULUM_RESETS: [Resets<3>; 5] = [
     ),
 ];
 
-/// The same of `MountainCarContinuous-v0`.
+/// The resets of `MountainCarContinuous-v0`, recorded in the same way as [`PENDULUM_RESETS`].
 const MOUNTAIN_CAR_RESETS: [Resets<2>; 5] = [
     (0, [([-0.4726076625357092, 0.0], [-0.47260767, 0.0]), ([-0.5460426572472259, 0.0], [-0.5460427, 0.0])]),
     (1, [([-0.49763567505994866, 0.0], [-0.49763566, 0.0]), ([-0.409907260734813, 0.0], [-0.40990725, 0.0])]),

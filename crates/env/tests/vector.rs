@@ -1,4 +1,4 @@
-//! Environments side by side: whoever does the work, the same results; errors name the environment.
+//! Vectors of environments: the results do not depend on the threads, and errors name the environment.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,12 +12,12 @@ use foresee_env::{
 
 const MODES: [Autoreset; 3] = [Autoreset::NextStep, Autoreset::SameStep, Autoreset::Disabled];
 
-/// The environments of a shipped task.
+/// Returns the factory of a shipped task.
 fn factory(id: &str, seed: u64) -> EnvFactory {
     EnvConfig::new(id).factory(&Tasks::default(), seed)
 }
 
-/// A pendulum that says where its work is done, and dies in one of its steps.
+/// A pendulum that declares any kind of work, and fails in one of its steps.
 struct Pretender {
     inner: Box<dyn Environment>,
     spec: Spec,
@@ -57,7 +57,7 @@ fn pretenders(work: Work, deaths: &[u64]) -> VectorEnvironment {
     VectorEnvironment::of(envs, Autoreset::SameStep).unwrap()
 }
 
-/// Steps from `clock` on, over the pendulum's time limit at 200 where there are as many.
+/// Takes steps from time `clock` on. 200 steps or more cross the pendulum's time limit.
 fn play(envs: &mut VectorEnvironment, clock: u64, steps: u64) -> Vec<Vec<VectorStep>> {
     let actions = |t| Stream::new(0, "test/action").uniforms(t, envs.count(), 1);
     let actions: Vec<_> = (clock..clock + steps).map(actions).collect();
@@ -105,7 +105,7 @@ fn a_saved_vector_goes_on_where_it_was_in_every_mode() {
     let pendulums = factory("Pendulum-v1", 0);
     let make = |mode| VectorEnvironment::new(&pendulums, 3, mode).unwrap();
     for mode in MODES {
-        // In an episode, and at its end, where the modes differ.
+        // Within an episode, and at its end, where the modes differ.
         for steps in [7, 200] {
             let mut envs = make(mode);
             envs.reset(&[Some(1), Some(2), Some(3)]).unwrap();
@@ -180,7 +180,8 @@ fn the_first_that_fails_is_named_and_all_that_were_stepped_need_a_reset() {
     }
 }
 
-/// Counts those that are being closed, and waits in its own end until all of them are or some seconds have passed.
+/// Counts the environments that are being closed. Its end waits until all of them are, or until some seconds have
+/// passed.
 struct Closing {
     inner: Box<dyn Environment>,
     closing: Arc<AtomicUsize>,
@@ -211,7 +212,7 @@ impl Drop for Closing {
         let start = Instant::now();
         while self.closing.load(Ordering::SeqCst) < self.most {
             if start.elapsed() > Duration::from_secs(5) {
-                // So that the count is never complete.
+                // The count must not become complete.
                 self.closing.fetch_sub(1, Ordering::SeqCst);
                 return;
             }
@@ -255,7 +256,7 @@ fn what_the_mask_leaves_out_stands_still() {
     let resets = envs.reset_where(&[true, false, true], &[Some(1), Some(2), Some(3)]).unwrap();
     assert_eq!(resets.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
     let before = envs.save().part("2");
-    // A row that is not looked at may hold anything.
+    // A row that is ignored may hold anything.
     let steps = envs.step_where(&[true, false, false], &[0.5, f32::NAN, f32::NAN]).unwrap();
     assert_eq!(steps.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, false]);
     assert_eq!(envs.save().part("2"), before);

@@ -1,4 +1,4 @@
-//! Distractors and families around the pendulum: the checker's promises, and what each of them means.
+//! Distractors and families around the pendulum: the checker's rules, and the properties of each wrapper.
 
 use foresee_core::Stream;
 use foresee_env::classic::Pendulum;
@@ -7,7 +7,7 @@ use foresee_env::mujoco::of_test::environments_of_test;
 use foresee_env::wrappers::Family;
 use foresee_env::{Environment, Physics, Step, check_environment, make};
 
-/// Of Pendulum-v1: entries of an observation, and steps of an episode.
+/// Number of observation entries of Pendulum-v1, and number of steps in an episode.
 const OBS: usize = 3;
 const STEPS: u64 = 200;
 
@@ -23,7 +23,7 @@ fn distracted(distractors: usize) -> EnvConfig {
     EnvConfig { distractors, ..pendulum() }
 }
 
-/// Everything drawn.
+/// A family in which every parameter but one is drawn.
 fn wide() -> FamilyConfig {
     FamilyConfig {
         mass: Range::Uniform([0.8, 1.2]),
@@ -38,12 +38,12 @@ fn built(config: &EnvConfig, seed: u64) -> Box<dyn Environment> {
     config.make(seed).expect("a possible configuration")
 }
 
-/// An action in [-1, 1] for step `t` of an episode.
+/// Returns an action in [-1, 1] for step `t` of an episode.
 fn action(episode: u64, t: u64) -> Vec<f32> {
     Stream::new(episode, "test/action").uniforms(t, 1, 1)
 }
 
-/// An episode from a seeded reset: the first observation, and all steps.
+/// Plays an episode from a seeded reset. Returns the first observation and all steps.
 fn episode(env: &mut dyn Environment, seed: u64) -> (Vec<f32>, Vec<Step>) {
     let first = env.reset(Some(seed)).expect("a reset").obs;
     (first, (0..STEPS).map(|t| env.step(&action(seed, t)).expect("a step")).collect())
@@ -125,7 +125,7 @@ fn distractors_follow_the_tasks_entries_and_leave_all_else_alone() {
     }
 }
 
-/// The distracting part of an episode's observations.
+/// Returns the distracting part of an episode's observations.
 fn distraction(env: &mut dyn Environment, seed: u64) -> Vec<Vec<f32>> {
     let (first, steps) = episode(env, seed);
     [first].into_iter().chain(steps.into_iter().map(|step| step.obs)).map(|obs| obs[OBS..].to_vec()).collect()
@@ -140,12 +140,12 @@ fn all_environments_of_a_run_share_the_distractors_dynamics_and_another_run_has_
     assert_eq!(seen, distraction(other.as_mut(), 2), "the same start, the same dynamics");
     assert_ne!(seen[0], distraction(other.as_mut(), 3)[0], "another start");
     assert_ne!(seen[0], distraction(built(&config, 6).as_mut(), 2)[0], "another run");
-    // Neither the action nor the task's state matters.
+    // Neither the action nor the task's state has an effect.
     other.reset(Some(2)).unwrap();
     for seen in &seen[1..] {
         assert_eq!(other.step(&[1.0]).unwrap().obs[OBS..], seen[..]);
     }
-    // Nothing stands still, and all of it stays within the bounds of the switch.
+    // Every entry changes, and all of them stay within the bound of the switch.
     assert!(seen.windows(2).all(|pair| pair[0] != pair[1]));
     assert!(seen.iter().flatten().any(|s| s.abs() > 5.0) && seen.iter().flatten().all(|s| s.abs() <= 20.0));
 }
@@ -195,12 +195,12 @@ fn every_reset_draws_a_member_within_the_intervals_and_the_seed_says_which() {
     let members = draw(1);
     assert_eq!(members, draw(1));
     assert_ne!(members[0], draw(2)[0]);
-    // Five standard errors of a uniform's mean over 200 draws: 5 · (high − low) / √(12 · 200).
+    // Five standard errors of the mean of 200 uniform draws: 5 · (high − low) / √(12 · 200).
     for (i, (low, high)) in [(0.8, 1.2), (0.5, 1.5), (1.1, 1.1), (0.01, 0.1), (0.0, 3.0)].into_iter().enumerate() {
         let values: Vec<f64> = members.iter().map(|member| member[i]).collect();
         assert!(values.iter().all(|value| (low..=high).contains(value)), "{i}: {values:?}");
         let mean = values.iter().sum::<f64>() / 200.0;
-        // Whole numbers from 0 to 3 spread more than a uniform: √(15/12) to √(9/12).
+        // Whole numbers from 0 to 3 have a larger standard deviation than a uniform number: √(15/12) and √(9/12).
         let spread = if i == 4 { 4.0 } else { high - low };
         assert!((mean - (low + high) / 2.0).abs() <= 5.0 * spread / 2400_f64.sqrt() + 1e-12, "{i}: {mean}");
     }
@@ -212,7 +212,7 @@ fn environments_with_resets_of_their_own_play_members_of_their_own() {
     let noise = |seed| {
         let mut env = built(&EnvConfig { distractors: 2, ..family(wide()) }, 0);
         env.reset(Some(seed)).unwrap();
-        // From the outside in: rescaling, order of calls, time limit, distractors.
+        // The layers from the outside in: rescaling, order of calls, time limit, distractors.
         env.save().f64("inner.inner.inner.inner.sensor_noise").unwrap()
     };
     let drawn: Vec<f64> = (0..20).map(noise).collect();
@@ -240,11 +240,11 @@ fn sensor_noise_is_normal_with_its_deviation_and_touches_observations_alone() {
     let n = noise.len() as f64;
     assert_eq!(n, 20.0 * 201.0 * 3.0);
     let moment = |p: i32| noise.iter().map(|x| (x / sigma).powi(p)).sum::<f64>() / n;
-    // Five standard errors: of z, z² and z⁴ the variances are 1, 2 and 96.
+    // Five standard errors. The variances of z, z² and z⁴ are 1, 2 and 96.
     assert!(moment(1).abs() < 5.0 / n.sqrt(), "mean {}", moment(1));
     assert!((moment(2) - 1.0).abs() < 5.0 * (2.0 / n).sqrt(), "variance {}", moment(2));
     assert!((moment(4) - 3.0).abs() < 5.0 * (96.0 / n).sqrt(), "kurtosis {}", moment(4));
-    // No draw is used twice: neither between entries nor from one observation to the next.
+    // No draw is used twice, neither for two entries nor for two successive observations.
     for lag in [1, 3] {
         let products = noise.windows(lag + 1).map(|w| w[0] * w[lag]).sum::<f64>() / n / (sigma * sigma);
         assert!(products.abs() < 5.0 / n.sqrt(), "lag {lag}: {products}");

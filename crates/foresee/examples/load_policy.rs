@@ -1,10 +1,10 @@
-//! A checkpoint's actor, driving an environment: no run, no replay, no model.
+//! The actor of a checkpoint acts in an environment, without a run, a replay buffer or a model.
 //!
 //! ```text
 //! cargo run --release -p foresee --example load_policy -- RUN
 //! ```
 //!
-//! RUN is the folder of a run, as `foresee train` makes it; without one a small run is trained first.
+//! RUN is the folder of a run that `foresee train` wrote. Without RUN a small run is trained first.
 
 use std::error::Error;
 use std::io::Write;
@@ -22,7 +22,7 @@ training = { env_steps = 2000, explore_steps = 400, updates_per_step = 4, eval_e
 agent = { hidden = [64, 64], batch = 128, critic_lr = 1e-3, actor_lr = 1e-3 }
 "#;
 
-/// Trains a run and leaves its config and its state in a folder.
+/// Trains a run and saves its config and its state in a folder.
 pub fn train(folder: &Path) -> Result<(), Box<dyn Error>> {
     let config: Config = config::from_text(CONFIG, &[])?;
     let mut run = Run::new(&config)?;
@@ -35,7 +35,7 @@ pub fn train(folder: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Plays some episodes with the newest checkpoint's policy; their returns.
+/// Plays some episodes with the newest checkpoint's policy and returns their returns.
 pub fn play(folder: &Path, episodes: u64, out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
     let config: Config = config::load(folder.join("config.toml"), &[])?;
     let mut env = config.env.factory(&Tasks::default(), config.seed)()?;

@@ -1,9 +1,10 @@
-//! An agent of one's own, through tensors alone: it learns to act by following the gradient of one imagined step, through
-//! the world model, to the value of the predicted state (stochastic value gradients with a horizon of one, SVG(1);
-//! Heess et al. 2015).
+//! An agent of one's own in tensor operations only. It learns to act by the gradient of one imagined step, from the
+//! action through the world model to the value of the predicted state (stochastic value gradients with a horizon of
+//! one, SVG(1); Heess et al. 2015).
 //!
-//! critic: mean (Q(s, a) − r − γ c Q̄(s', μ(s')))²; actor: −mean(r̂ + γ ĉ Q(ŝ', μ(ŝ'))) at (r̂, ŝ', ĉ) of the model's
-//! step from s under μ(s), c and ĉ being 1 where the episode goes on. Without a model the actor follows −mean Q(s, μ(s)).
+//! The critic minimises mean (Q(s, a) − r − γ c Q̄(s', μ(s')))². The actor minimises −mean(r̂ + γ ĉ Q(ŝ', μ(ŝ'))) with
+//! (r̂, ŝ', ĉ) from the model's step from s under μ(s). c and ĉ are 1 if the episode continues and 0 if it ends.
+//! Without a model the actor minimises −mean Q(s, μ(s)).
 //!
 //! ```text
 //! cargo run --release -p foresee --example own_agent
@@ -19,17 +20,17 @@ use foresee::tensor::{Device, Tensor, to_f32};
 use foresee::{Config, Kind, Parts, Run, State, StateError, Stream, config, metrics};
 use serde::{Deserialize, Serialize};
 
-/// Its keys in `[agent]`.
+/// The keys of the agent in `[agent]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct SvgConfig {
     /// Widths of the hidden layers of actor and critic.
     hidden: Vec<usize>,
-    /// Discount of a step's future.
+    /// Discount factor.
     discount: f64,
-    /// Step size of both.
+    /// Step size of actor and critic.
     lr: f64,
-    /// Standard deviation of the noise on exploring actions.
+    /// Standard deviation of the exploration noise on actions.
     exploration: f64,
 }
 
@@ -49,7 +50,7 @@ impl AgentFactory for SvgConfig {
     }
 }
 
-/// μ(s) = tanh net(s), and noise around it to explore.
+/// The actor μ(s) = tanh net(s), with noise for exploration.
 #[derive(Clone)]
 struct Deterministic {
     net: Mlp,
@@ -86,7 +87,7 @@ struct Svg {
     actor_adam: Adam,
     critic_adam: Adam,
     updates: u64,
-    /// The critic's and the actor's loss at the last update.
+    /// The losses of critic and actor at the last update.
     losses: Option<[Tensor<1>; 2]>,
 }
 
@@ -112,7 +113,7 @@ impl Svg {
         }
     }
 
-    /// What an action taken in one state is worth, `[B]`, by one critic.
+    /// Computes the value of each state under the actor's action by one critic, `[B]`.
     fn value(critic: &Critic, actor: &Deterministic, obs: Tensor<2>) -> Tensor<1> {
         critic.values(obs.clone(), actor.mean(obs)).squeeze_dim(0)
     }
@@ -135,7 +136,7 @@ impl Agent for Svg {
         let gradient = critic.gradient(&mut of_critic.backward());
         self.critic_adam.step(&mut self.critic, gradient);
 
-        // Actor, through the model's step where there is a model: its weights, like the critic's, are constants here.
+        // Actor, through the model's step if there is a model. The weights of model and critic are constants here.
         let actor = self.actor.tracked();
         let value = match dynamics {
             Some(model) => {
@@ -215,7 +216,8 @@ starts_per_step = 20
 real_ratio = 0.2
 "#;
 
-/// Mean returns of the run's evaluations; a rod that hangs still has about −1500, one that is held upright −150.
+/// Trains the agent and returns the mean returns of the evaluations. A rod that hangs down has about −1500, one that is
+/// held upright about −150.
 pub fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
     let mut parts = Parts::default();
     parts.agents.add(Kind::new("svg", "one imagined step's value gradient (SVG(1))", |keys: SvgConfig| {

@@ -1,4 +1,4 @@
-//! An environment of one's own: tried rule by rule, trained on by its id, and evaluated on itself.
+//! An environment of one's own: it is checked rule by rule, and an agent is trained and evaluated in it by its id.
 //!
 //! ```text
 //! cargo run --release -p foresee --example own_env
@@ -12,25 +12,25 @@ use foresee::termination::Bound;
 use foresee::{Config, Parts, Run, State, StateError, Stream, Termination, config, metrics};
 
 const ID: &str = "Ridge-v0";
-/// s
+/// Time step in seconds.
 const DT: f64 = 0.05;
 
-/// A ball on a ridge rolls down on either side unless it is pushed back; the episode ends where it falls, at |x| = 1.
+/// A ball on a ridge. It rolls down on either side unless it is pushed back. The episode ends when |x| reaches 1.
 ///
-/// State and observation: place x (m) and speed v (m/s). Action: a push u in [-1, 1].
-/// v' = v + (4 x + 6 u) dt; x' = x + v' dt; reward 1 − x'². It begins with x and v uniform in ±0.2.
+/// State and observation: position x (m) and speed v (m/s). Action: a push u in [-1, 1].
+/// v' = v + (4 x + 6 u) dt; x' = x + v' dt; reward 1 − x'². At the start x and v are uniform in ±0.2.
 struct Ridge {
     spec: Spec,
     /// x and v.
     state: [f64; 2],
     seed: u64,
-    /// Resets since the seed: with it, what the next reset draws.
+    /// Number of resets since the seed was set. Seed and number determine the draws of the next reset.
     resets: u64,
 }
 
 impl Ridge {
     fn new() -> Self {
-        // The rule of the early end is data, so that imagined states can be judged by it too.
+        // The termination rule is data, so it can be applied to imagined states too.
         let rule = Termination::outside(vec![Bound { index: 0, low: -1.0, high: 1.0, closed: false }]);
         let observations = BoxSpace::symmetric(&[f32::INFINITY, f32::INFINITY]);
         let spec = Spec::new(ID, observations, BoxSpace::symmetric(&[1.0]), rule);
@@ -78,7 +78,7 @@ impl Environment for Ridge {
     }
 
     fn restore(&mut self, state: State) -> Result<(), EnvError> {
-        // All is read before anything changes.
+        // Everything is read before anything changes.
         let read = read(state).map_err(|source| EnvError::BadState { id: ID.into(), source })?;
         (self.state, self.seed, self.resets) = read;
         Ok(())
@@ -113,9 +113,9 @@ starts_per_step = 20
 real_ratio = 0.2
 "#;
 
-/// Mean lengths of the episodes of each evaluation: 100 steps are all that there are.
+/// Trains an agent and returns the mean episode length of each evaluation. An episode has at most 100 steps.
 pub fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
-    // Time limit, order of calls and the agent's [-1, 1] are added around the task.
+    // The time limit, the check of the order of calls and the action range [-1, 1] are added around the task.
     let mut tasks = Tasks::default();
     tasks.add(ID, Some(100), || Ok(Box::new(Ridge::new())));
     let config: Config = config::from_text(CONFIG, &[])?;

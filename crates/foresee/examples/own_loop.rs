@@ -1,5 +1,5 @@
-//! A loop of one's own: Dyna by hand, from the parts that a [`foresee::Run`] is made of. What a run does between these
-//! lines (saved slices, schedules, several environments) is left out.
+//! A training loop of one's own: Dyna by hand, from the parts of a [`foresee::Run`]. The other tasks of a run (saving
+//! between slices, schedules, several environments) are left out.
 //!
 //! ```text
 //! cargo run --release -p foresee --example own_loop
@@ -24,7 +24,7 @@ const STEPS: u64 = 1600;
 const EXPLORE: u64 = 300;
 const FIT_EVERY: u64 = 100;
 
-/// Returns of the real episodes, in their order.
+/// Trains the agent and returns the returns of the real episodes in their order.
 pub fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
     let device = Device::flex();
     let mut env = make("Pendulum-v1")?;
@@ -42,7 +42,7 @@ pub fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
     let (mut returns, mut total, mut fits) = (Vec::new(), 0.0, 0);
     let mut obs = env.reset(Some(SEED))?.obs;
     for step in 0..STEPS {
-        // Act, uniformly at first.
+        // Act, with uniform actions at first.
         let action = if step < EXPLORE {
             Stream::new(SEED, "policy/explore").uniforms(step, 1, a)
         } else {
@@ -79,7 +79,7 @@ pub fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
             fits += 1;
         }
 
-        // Learn from both: of 128 rows a fifth is real.
+        // Train the agent on both: a fifth of the 128 rows is real.
         for _ in 0..8 {
             let drawn = replay.draw(128, 0.2, [SEED, agent.updates()], agent.noise_streams());
             agent.update(Update { batch: drawn.batch(), noise: drawn.noise(), dynamics: None, critic_only: false });

@@ -1,5 +1,5 @@
-//! A loss of one's own: the squared error in which the reward counts more than an observation entry, chosen in a config by
-//! its name.
+//! A loss of one's own, selected by its name in a config: a squared error in which the reward counts more than an
+//! observation entry.
 //!
 //! ```text
 //! cargo run --release -p foresee --example own_loss
@@ -14,11 +14,11 @@ use foresee::tensor::Tensor;
 use foresee::{Config, Kind, Parts, Run, config, metrics};
 use serde::{Deserialize, Serialize};
 
-/// (Σ_d err_d² + weight · err_reward²) / (O + weight). Its fields are its keys in `[model.loss]`.
+/// The loss (Σ_d err_d² + weight · err_reward²) / (O + weight). Its fields are its keys in `[model.loss]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct RewardFirst {
-    /// How often the reward counts.
+    /// Weight of the reward relative to one observation entry.
     weight: f64,
 }
 
@@ -29,7 +29,7 @@ impl Default for RewardFirst {
 }
 
 impl ModelLoss for RewardFirst {
-    /// The specification, `[E, B]`: all that a loss has to bring. It trains on every device.
+    /// The specification, `[E, B]`. A loss needs nothing else, and trains on every device.
     fn per_row(&self, input: &LossInput<'_>) -> Tensor<2> {
         let (err, reward) = input.errors();
         let entries = err.dims()[2] as f64 + self.weight;
@@ -53,7 +53,7 @@ fit = { every = 100, max_steps = 500 }
 starts_per_step = 5
 "#;
 
-/// The holdout scores of the run's fits: what the loss itself says of transitions that no gradient has seen.
+/// Trains a run and returns the holdout scores of its fits: the mean loss on transitions that were not trained on.
 pub fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
     let mut parts = Parts::default();
     parts.losses.add(Kind::new("reward_first", "squared error, first of all of the reward", |loss: RewardFirst| {

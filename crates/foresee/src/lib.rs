@@ -1,13 +1,15 @@
 //! Deep model-based reinforcement learning for continuous control, as a library.
 //!
-//! A run learns a world model from real transitions, imagines short rollouts in it, and trains an agent on both. This
-//! crate has a run ready made ([`Run`], from a [`Config`]), every part that it is made of, and config files with
-//! overrides ([`config`]). The program `foresee` is this library with a command line around it.
+//! A run fits a world model to real transitions, imagines short rollouts in the model, and trains an agent on real and
+//! imagined transitions. This crate contains a complete run ([`Run`], made from a [`Config`]), every part of it, and
+//! the loading of configs from files with overrides ([`config`]). The program `foresee` adds a command line to this
+//! library.
 //!
 //! # A run
 //!
-//! A config comes from a file ([`config::load`]) or, as here, from its text. [`Run::advance`] does one slice of at most
-//! about a second, after which the run can be saved; it appends what there is to report.
+//! A config is read from a file ([`config::load`]) or, as here, from a text ([`config::from_text`]). [`Run::advance`]
+//! runs one slice of at most about a second and appends the records that are due. After every slice the run can be
+//! saved.
 //!
 //! ```
 //! use foresee::{Config, Run, config, metrics};
@@ -31,14 +33,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A run is deterministic: the same config gives the same numbers, on any number of threads. Its state is plain arrays
-//! ([`Run::snapshot`]), from which [`Run::restore`] goes on bit for bit; [`checkpoint`] puts them on disk.
+//! A run is deterministic: the same config gives the same numbers on any number of threads. The state of a run is a set
+//! of plain arrays ([`Run::snapshot`]). [`Run::restore`] continues from it bit for bit, and [`checkpoint`] stores it on
+//! disk.
 //!
 //! # A loss of your own
 //!
-//! The seams have one rule: **a tensor form is always enough; a fused form is an option that makes it fast.** A loss is a
-//! row's cost in tensor operations, and trains on every device. A config chooses it by its name, with its own keys, once
-//! it has joined the list of what can be chosen ([`Parts`]).
+//! All replaceable parts follow one rule: **a tensor form is always enough; a fused form is an option that makes it
+//! fast.** A loss computes one number per row in tensor operations and trains on every device. After it is added to the
+//! list of choices ([`Parts`]), a config selects it by its name and sets its keys.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -77,16 +80,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A loss that knows the agent says so ([`loss::Needs`]); one that should be fast on the processor brings a panel form
-//! ([`loss::ChannelLoss`]). The example `own_loss` trains under one and looks at its fits.
+//! A loss that needs information about the agent declares it ([`loss::Needs`]). A loss that should be fast on the
+//! processor adds a panel form ([`loss::ChannelLoss`]). The example `own_loss` trains a model with its own loss and
+//! prints the scores of the fits.
 //!
 //! # An environment of your own
 //!
-//! [`env::Environment`] has five methods with Gymnasium's meaning. A program adds it under an id ([`env::Tasks::add`]),
-//! and everything that takes an id takes this one: training, evaluation, vectors of environments, resuming. The time
-//! limit, the order of calls and the agent's [-1, 1] are laid around it. [`env::check_environment`] tries what the trait
-//! asks for. The example `own_env` does all of it; where it ends an episode early, the rule is data, because an imagined
-//! state has no simulator behind it.
+//! [`env::Environment`] has five methods with Gymnasium's meaning. A program adds an environment under an id
+//! ([`env::Tasks::add`]). Training, evaluation, vectors of environments and resuming then accept this id. Wrappers add
+//! the time limit, the check of the order of calls, and the scaling of the agent's actions from [-1, 1].
+//! [`env::check_environment`] tests the requirements of the trait. The example `own_env` shows all of this. An
+//! environment that ends episodes early must give its termination rule as data ([`Termination`]), because there is no
+//! simulator for an imagined state.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -95,7 +100,7 @@
 //! use foresee::env::{EnvFactory, dress};
 //! use foresee::{Config, Parts, Run, config};
 //!
-//! // A run takes its environments from any closure, too: here Pendulum with another time limit.
+//! // A run also takes its environments from a closure, here Pendulum with another time limit.
 //! let short: EnvFactory = Arc::new(|| dress(Box::new(Pendulum::new()), Some(50)));
 //! let config: Config = config::from_text("env.id = 'Pendulum-v1'", &[])?;
 //! let run = Run::begin(config.open_with(&Parts { env: Some(short), ..Parts::default() })?)?;
@@ -105,20 +110,21 @@
 //!
 //! # An agent of your own
 //!
-//! [`agent::Agent`] learns from a batch and draws its noise from named streams; how many critics there are, and how their
-//! values become targets, is its own business. It may train through the world model: an update is given the model's step
-//! under given actions, differentiable in state and action ([`nn::Dynamics`]). `agent.kind` chooses it. The example
-//! `own_agent` is one through tensors alone.
+//! [`agent::Agent`] learns from batches and draws its noise from named random streams. The number of critics and the
+//! computation of their targets are up to the agent. An agent may train through the world model: an update receives the
+//! model's step under given actions, which is differentiable in state and action ([`nn::Dynamics`]). A config selects
+//! the agent by `agent.kind`. The example `own_agent` is an agent in tensor operations only.
 //!
 //! # A model of your own
 //!
-//! [`model::WorldModel`] is fitted in slices, and steps under given actions and draws; one that is an ensemble says so, and
-//! its rollouts are fused. `model.kind` chooses it, and its keys stand in `[model.own]`.
+//! [`model::WorldModel`] is fitted in slices and stepped under given actions and random draws. A model that is an
+//! ensemble returns it ([`model::WorldModel::ensemble`]), and its rollouts are then fused. A config selects the model
+//! by `model.kind` and sets its keys in `[model.own]`.
 //!
 //! # A controller of your own
 //!
-//! Who acts is apart from what learns: [`control::Controller`] turns observations into actions, for training and for
-//! evaluations, and may ask agent and model. The agent's own actor is the first one.
+//! Acting is separate from learning: [`control::Controller`] computes actions from observations, in training and in
+//! evaluations. It may use the agent and the model. The default controller is the agent's actor.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -126,7 +132,7 @@
 //! use foresee::control::{ActorController, Controller, Knowledge, Observed};
 //! use foresee::{Config, Parts, Run, config};
 //!
-//! /// Half of what the actor would do.
+//! /// Half of the actor's action.
 //! struct Careful;
 //!
 //! impl Controller for Careful {
@@ -145,20 +151,21 @@
 //!
 //! # A loop of your own
 //!
-//! A run is made of public parts, and they work without it: the example `own_loop` is Dyna by hand in under a hundred
-//! lines, and `load_policy` lets a checkpoint's actor drive an environment.
+//! A run is composed of public parts, which also work without it. The example `own_loop` is a Dyna loop by hand in
+//! under a hundred lines. In the example `load_policy` the actor of a checkpoint acts in an environment.
 //!
 //! # Where to look
 //!
-//! In the order in which a reader needs it:
-//! * this page's items: random streams, transitions, saved state;
-//! * [`tensor`] and [`nn`]: tensors, devices, and the networks that all parts are made of;
+//! In reading order:
+//! * the items of this page: random streams, transitions, saved state;
+//! * [`tensor`] and [`nn`]: tensors, devices, and the networks of all parts;
 //! * [`env`](mod@env): environments, wrappers, vectors of environments, the checker;
-//! * [`model`] and [`loss`]: the world model, and what "right" means for it;
+//! * [`model`] and [`loss`]: the world model and its losses;
 //! * [`agent`]: actors, critics, their updates;
-//! * [`replay`] and [`rollout`]: real and imagined transitions, and where the latter come from;
-//! * [`control`]: who acts;
-//! * [`run`], [`evaluate`], [`checkpoint`], [`metrics`]: the loop and what surrounds it;
+//! * [`replay`] and [`rollout`]: the replay of real and imagined transitions, and the imagined rollouts;
+//! * [`control`]: the controllers that act;
+//! * [`run`], [`evaluate`], [`checkpoint`], [`metrics`]: the training loop, evaluations, checkpoints and reported
+//!   numbers;
 //! * [`config`]: every key, and how files and overrides become a config.
 
 pub use foresee_core::{
@@ -177,7 +184,7 @@ pub use foresee_env as env;
 #[doc(inline)]
 pub use foresee_world_model as model;
 
-/// What a model is fitted by.
+/// The losses that train a world model.
 pub mod loss {
     pub use foresee_world_model::config::LossConfig;
     pub use foresee_world_model::loss::*;

@@ -1,7 +1,7 @@
-//! Tensors, the devices that they live on, and the ways to and from plain numbers.
+//! Tensors, devices, and the conversion between tensors and plain numbers.
 //!
-//! Tensors are [Burn](https://burn.dev)'s, `Tensor<D>` with `D` axes, for whichever device a run is on; the whole crate
-//! is [`burn`]. A device is opened by its word in a config ([`DeviceChoice`]).
+//! A tensor is a [Burn](https://burn.dev) tensor, `Tensor<D>` with `D` axes, on the device of a run. The whole crate
+//! Burn is re-exported as [`burn`]. A device is opened by its name in a config ([`DeviceChoice`]).
 //!
 //! ```
 //! use foresee::tensor::{DeviceChoice, from_vec, to_vec};

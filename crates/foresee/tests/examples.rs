@@ -1,4 +1,4 @@
-//! Each example runs, and does what it says it does.
+//! Every example runs and has the result that it documents.
 
 #[allow(dead_code, reason = "its `main`")]
 #[path = "../examples/load_policy.rs"]
@@ -16,7 +16,7 @@ mod own_loop;
 #[path = "../examples/own_loss.rs"]
 mod own_loss;
 
-/// What an example printed, for a failure's message, with its outcome.
+/// Returns an example's result, and its output for the message of a failure.
 fn outcome<T>(example: impl FnOnce(&mut Vec<u8>) -> Result<T, Box<dyn std::error::Error>>) -> (T, String) {
     let mut out = Vec::new();
     let outcome = example(&mut out);

@@ -1,9 +1,9 @@
-//! Adam, one step over a structure's parameters (Kingma and Ba, 2015), with weight decay coupled (L2 in the gradient)
-//! or decoupled (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019).
+//! Adam over a structure's parameters (Kingma and Ba, 2015), with weight decay that is coupled (L2 in the gradient) or
+//! decoupled (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019).
 //!
-//! The moments are kept here, as one tensor each, so that they are saved under the parameters' names and not under
-//! Burn's random ids. In host memory a step is one pass over weights, gradients and moments, or part of the pass that
-//! computes the gradients ([`Adam::fused`]), on a GPU one launch; elsewhere it is Burn's own rule.
+//! This module stores the moments, as one tensor each, so that they are saved under the parameters' names and not under
+//! Burn's random ids. In host memory, a step is one pass over weights, gradients and moments, or part of the pass that
+//! computes the gradients ([`Adam::fused`]). On a GPU it is one kernel launch. On other backends it is Burn's own rule.
 
 use burn::optim::{AdaptiveMomentumState, Optimizer};
 use burn::tensor::Tensor;
@@ -15,14 +15,14 @@ use crate::host::{self, Numbers, Slot};
 use crate::mlp::Mlp;
 use crate::parameters::{self, Parameters};
 
-/// How weight decay enters.
+/// The form of weight decay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decay {
-    /// θ ← θ (1 − lr · decay), apart from the gradient: it means the same whatever the scale of the loss.
+    /// θ ← θ (1 − lr · decay), separate from the gradient: its strength does not depend on the scale of the loss.
     #[default]
     Decoupled,
-    /// g ← g + decay · θ, as the reference code has it.
+    /// g ← g + decay · θ, as in the reference code.
     Coupled,
 }
 
@@ -31,15 +31,15 @@ pub enum Decay {
 pub struct AdamConfig {
     /// Step size.
     pub lr: f64,
-    /// Weight decay, on weights and biases alike.
+    /// Weight decay; it applies to weights and biases.
     pub decay: f64,
-    /// How the decay enters.
+    /// The form of weight decay.
     pub decay_form: Decay,
     /// Decay of the first moment.
     pub beta_1: f32,
     /// Decay of the second moment.
     pub beta_2: f32,
-    /// Added to the root of the second moment.
+    /// Number added to the square root of the second moment.
     pub eps: f32,
 }
 
@@ -50,7 +50,7 @@ impl AdamConfig {
         Self { lr, decay: 0.0, decay_form: Decay::default(), beta_1: 0.9, beta_2: 0.999, eps: 1e-8 }
     }
 
-    /// The rule of step number `time`, which counts from one.
+    /// The constants of step number `time`; the first step has number 1.
     fn rule(&self, time: u64) -> AdamRule {
         let power = |beta: f32| f64::from(beta).powi(i32::try_from(time).unwrap_or(i32::MAX));
         let decoupled = self.decay_form == Decay::Decoupled;
@@ -70,17 +70,17 @@ impl AdamConfig {
 #[derive(Clone, Debug)]
 pub struct Adam {
     config: AdamConfig,
-    /// Steps taken.
+    /// Number of steps taken.
     time: u64,
     moment_1: Slot,
     moment_2: Slot,
-    /// The corrections of the next steps, on a GPU.
+    /// The bias corrections of the next steps, on a GPU.
     #[cfg(feature = "wgpu")]
     ahead: crate::cube::Ahead,
 }
 
 impl Adam {
-    /// An optimiser for a structure's parameters.
+    /// Creates an optimiser for a structure's parameters.
     #[must_use]
     pub fn new(config: AdamConfig, parameters: &impl Parameters) -> Self {
         let zeros = || Slot::new(parameters.slot().get().zeros_like());
@@ -94,8 +94,8 @@ impl Adam {
         }
     }
 
-    /// One step with a gradient `[E, 1, P]` outside autodiff. Gives back whether it was finite, where that costs
-    /// nothing to know: in host memory.
+    /// Makes one step with a gradient `[E, 1, P]` outside autodiff. Returns whether the gradient was finite if that is
+    /// known without extra cost, which is the case in host memory.
     #[track_caller]
     pub fn step(&mut self, parameters: &mut impl Parameters, gradient: Tensor<3>) -> Option<bool> {
         let slot = parameters.slot_mut();
@@ -123,7 +123,7 @@ impl Adam {
             }
         }
         let rule = burn::optim::AdamConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(eps).build();
-        // Before its first step the rule has no state of its own.
+        // Burn's rule has no state before its first step.
         let state = (self.time > 1).then(|| {
             let (m, v) = (self.moment_1.take(), self.moment_2.take());
             burn::optim::AdamState::new(AdaptiveMomentumState::new(self.time as usize - 1, m, v))
@@ -137,7 +137,8 @@ impl Adam {
         None
     }
 
-    /// One step with a gradient `[P]` of all members' rows, in host memory. Gives back whether it was finite.
+    /// Makes one step with the gradient of all members, `[E · P]`, in host memory. Returns whether the gradient was
+    /// finite.
     pub fn step_host(&mut self, parameters: &mut impl Parameters, gradient: &[f32]) -> bool {
         self.time += 1;
         let rule = self.config.rule(self.time);
@@ -145,7 +146,7 @@ impl Adam {
         parameters.slot_mut().lend(|w| moment_1.lend(|m| moment_2.lend(|v| cpu::adam(rule, w, gradient, m, v))))
     }
 
-    /// Begins a step whose gradients are taken from tapes, in host memory, member by member or all at once.
+    /// Begins a step in host memory whose gradients come from tapes, for some members at a time or for all together.
     #[must_use]
     pub fn fused<'a>(&'a mut self, net: &'a mut Mlp) -> FusedStep<'a> {
         self.time += 1;
@@ -160,7 +161,7 @@ impl Adam {
         }
     }
 
-    /// Forgets all moments and steps: a fresh optimiser of the same parameters.
+    /// Clears all moments and the step count, as in a new optimiser of the same parameters.
     pub fn reset(&mut self) {
         self.time = 0;
         for slot in [&mut self.moment_1, &mut self.moment_2] {
@@ -173,7 +174,7 @@ impl Adam {
         }
     }
 
-    /// Forgets the moments of member `member`.
+    /// Clears the moments of member `member`.
     pub fn reset_member(&mut self, member: usize) {
         for slot in [&mut self.moment_1, &mut self.moment_2] {
             let moment = slot.take();
@@ -183,7 +184,7 @@ impl Adam {
         }
     }
 
-    /// The moments and the step count as arrays, under the parameters' names.
+    /// Saves the moments, under the parameters' names, and the step count.
     #[must_use]
     pub fn save(&self, parameters: &impl Parameters) -> State {
         let mut state = State::new();
@@ -194,10 +195,10 @@ impl Adam {
         state
     }
 
-    /// Reads the moments back.
+    /// Reads the moments and the step count back.
     ///
     /// # Errors
-    /// If an array has another shape, is missing or left over.
+    /// If an array is missing, of another shape, or left over.
     pub fn load(&mut self, parameters: &impl Parameters, mut state: State) -> Result<(), StateError> {
         let parts = parameters.parts();
         let time = state.u64("time")?;
@@ -210,7 +211,7 @@ impl Adam {
     }
 }
 
-/// A step under way: weights and moments are lent until [`FusedStep::finish`].
+/// A step in progress: it holds weights and moments until [`FusedStep::finish`].
 pub struct FusedStep<'a> {
     rule: AdamRule,
     layout: std::sync::Arc<cpu::Layout>,
@@ -222,15 +223,15 @@ pub struct FusedStep<'a> {
 }
 
 impl FusedStep<'_> {
-    /// One member's weights as they are, `[P]`.
+    /// The current weights of one member, `[P]`.
     #[must_use]
     pub fn member(&self, member: usize) -> &[f32] {
         let width = self.layout.parameters();
         &self.parameters.get()[member * width..][..width]
     }
 
-    /// The step of the members whose tapes these are, and of targets that follow at a rate; each member once. Gives
-    /// back whether all gradients were finite.
+    /// Updates the members that have tapes in `tapes`. Each member may be updated once per step. `target` holds target
+    /// weights and the rate at which they follow. Returns whether all gradients were finite.
     pub fn apply<T: Tapes + ?Sized>(&mut self, tapes: &T, target: Option<(&mut [f32], f32)>) -> bool {
         let weights = Weights {
             parameters: self.parameters.get_mut(),
@@ -241,7 +242,8 @@ impl FusedStep<'_> {
         cpu::step(&self.layout, tapes, self.rule, weights)
     }
 
-    /// The step of all members, a member a thread ([`cpu::train()`]), and of targets that follow at a rate.
+    /// Updates all members, with one thread per member ([`cpu::train()`]). `target` holds target weights and the rate
+    /// at which they follow. Returns whether all gradients were finite.
     pub fn train<P: Piece, R: Send>(
         &mut self,
         pieces: &mut Vec<P>,
@@ -259,7 +261,7 @@ impl FusedStep<'_> {
         cpu::train(&self.layout, self.rule, weights, pieces, results, new, work)
     }
 
-    /// Puts weights and moments back.
+    /// Returns weights and moments to their owners.
     pub fn finish(self) {
         self.net.slot_mut().put(self.parameters.into_tensor());
         self.adam.moment_1.put(self.moment_1.into_tensor());

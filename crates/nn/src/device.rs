@@ -1,8 +1,9 @@
-//! Which backend a run's tensors live on.
+//! The backend that a run's tensors use.
 //!
-//! `cpu` is Burn's Flex backend, `ndarray` the second, independent CPU backend for cross-checks, `wgpu[:n]` any GPU and
-//! `wgpu:cpu` a software adapter; `vulkan` is a GPU by another compiler. Devices are always constructed here, explicitly: `Device::default()` silently changes
-//! with the enabled Cargo features.
+//! `cpu` is Burn's Flex backend. `ndarray` is a second, independent CPU backend for cross-checks. `wgpu[:n]` is any
+//! GPU, and `wgpu:cpu` is a software adapter. `vulkan` is a GPU whose kernels are built by another compiler. Devices
+//! are always constructed in this module, explicitly: the meaning of `Device::default()` silently changes with the
+//! enabled Cargo features.
 
 #[cfg(feature = "wgpu")]
 mod adapters;
@@ -28,21 +29,21 @@ pub use opened::{adapter, end_process, largest_buffer};
 /// An adapter of a graphics API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adapter {
-    /// What it calls itself.
+    /// The name that it reports.
     pub name: String,
     /// `discrete GPU`, `integrated GPU`, `virtual GPU`, `software` or `kind unknown`.
     pub kind: &'static str,
-    /// The graphics API, and the driver's name and version where it tells them.
+    /// The graphics API, with the driver's name and version if the driver reports them.
     pub through: String,
-    /// Whether it is the processor in software.
+    /// Whether it is a software implementation that runs on the processor.
     pub software: bool,
     /// Whether OpenGL drives it.
     pub opengl: bool,
 }
 
 impl Adapter {
-    /// What a user of `device` should know, if the adapter is not what the word promises: it is the processor in software,
-    /// or no driver of a newer graphics API was found.
+    /// The warning for a user of `device` if the adapter is not the expected hardware: it is a software adapter, or no
+    /// driver of a newer graphics API than OpenGL was found.
     #[must_use]
     pub fn warning(&self, device: DeviceChoice) -> Option<String> {
         match self {
@@ -64,7 +65,7 @@ impl fmt::Display for Adapter {
     }
 }
 
-/// A device as a config names it.
+/// A device, as named in a config.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DeviceChoice {
@@ -79,46 +80,46 @@ pub enum DeviceChoice {
     WgpuIndex(usize),
     /// wgpu's software adapter.
     WgpuCpu,
-    /// The default GPU through Vulkan, kernels compiled to SPIR-V.
+    /// The default GPU through Vulkan, with kernels compiled to SPIR-V.
     Vulkan,
-    /// An NVIDIA GPU through CUDA: known, and in no build yet.
+    /// An NVIDIA GPU through CUDA. The name is known, but no build supports it yet.
     Cuda,
 }
 
-/// Why a device cannot be had.
+/// Errors of opening a device.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum DeviceError {
-    /// The word is none of the known ones.
+    /// The word is not the name of a device.
     #[error("unknown device `{0}`\nhint: use `cpu`, `ndarray`, `wgpu`, `wgpu:<n>`, `wgpu:cpu` or `vulkan`")]
     Unknown(String),
-    /// The program was built without it.
+    /// The program was built without the device.
     #[error(
         "device `{device}` is not in this build\nhint: build with `cargo build --release --features {feature}`, or use `device=cpu`"
     )]
     NotBuilt {
-        /// The device asked for.
+        /// The requested device.
         device: DeviceChoice,
-        /// The Cargo feature that brings it.
+        /// The Cargo feature that provides it.
         feature: &'static str,
     },
-    /// It is there, and lacks what the kernels need.
+    /// The device exists, but one of its limits is too low for the kernels.
     #[error("device `{device}` ({adapter}) cannot run the kernels: {lack}\nhint: use another GPU, or `device=cpu`")]
     TooSmall {
-        /// The device asked for.
+        /// The requested device.
         device: DeviceChoice,
-        /// What stands behind it.
+        /// Description of its adapter.
         adapter: String,
-        /// The first bound that is too low.
+        /// The first limit that is too low.
         lack: String,
     },
-    /// The machine has none.
+    /// The machine does not have the device.
     #[error("device `{device}` was not found on this machine: {reason}\nhint: {hint}")]
     NotFound {
-        /// The device asked for.
+        /// The requested device.
         device: DeviceChoice,
-        /// What there is instead.
+        /// The reason, with the devices that there are.
         reason: String,
-        /// What to do.
+        /// Advice to the user.
         hint: String,
     },
 }
@@ -175,7 +176,7 @@ impl DeviceChoice {
     /// Opens the device.
     ///
     /// # Errors
-    /// If this build or this machine lacks it.
+    /// If this build or this machine does not have it.
     pub fn open(self) -> Result<Device, DeviceError> {
         match self {
             Self::Cpu => Ok(Device::flex()),
@@ -187,7 +188,7 @@ impl DeviceChoice {
     }
 }
 
-/// Every word that `device` takes, with what stands behind it on this machine, or why nothing does.
+/// Lists every word that `device` accepts, with a description of its device on this machine or the error of opening it.
 #[must_use]
 pub fn list() -> Vec<(String, Result<String, DeviceError>)> {
     let mut words = vec![
@@ -199,7 +200,7 @@ pub fn list() -> Vec<(String, Result<String, DeviceError>)> {
     words.push((vulkan, vulkan.open().map(|_| "the GPU of `wgpu`, kernels compiled to SPIR-V".into())));
     words.push((DeviceChoice::Cuda, Err(no_cuda(DeviceChoice::Cuda))));
     let word = |device| match device {
-        // Where there is no such GPU, the word as it is written in general.
+        // If there is no such GPU, the general form of the word.
         (DeviceChoice::WgpuIndex(_), Err(error)) => ("wgpu:<n>".into(), Err(error)),
         (device, behind) => (device.to_string(), behind),
     };
@@ -231,10 +232,11 @@ fn list_wgpu() -> Vec<(DeviceChoice, Result<String, DeviceError>)> {
         .into()
 }
 
-/// The GPU that tests run on, or nothing: then one line on standard error says which test was skipped and why.
+/// Opens the GPU that tests run on. Without a GPU it returns `None`, and writes the name of the skipped test and the
+/// reason to standard error.
 ///
 /// # Panics
-/// If there is none and `FORESEE_REQUIRE_WGPU=1`.
+/// If there is no GPU and `FORESEE_REQUIRE_WGPU=1`.
 #[doc(hidden)]
 #[must_use]
 pub fn wgpu_of_test(test: &str) -> Option<Device> {
@@ -245,7 +247,7 @@ pub fn wgpu_of_test(test: &str) -> Option<Device> {
             let why = error.to_string().replace('\n', "; ");
             let required = std::env::var_os("FORESEE_REQUIRE_WGPU").is_some_and(|value| value == "1");
             assert!(!required, "{test} needs a GPU, and FORESEE_REQUIRE_WGPU=1: {why}");
-            // Past the test harness, which keeps what a passing test prints.
+            // Written to standard error directly, since the test harness captures the printed output of a passing test.
             let _ = writeln!(std::io::stderr(), "skipped {test}: {why}");
             None
         }
@@ -255,7 +257,7 @@ pub fn wgpu_of_test(test: &str) -> Option<Device> {
 #[cfg(feature = "ndarray")]
 #[allow(clippy::unnecessary_wraps)]
 fn open_ndarray(_: DeviceChoice) -> Result<Device, DeviceError> {
-    // Deprecated upstream in favour of Flex; kept as the independent second opinion.
+    // Deprecated upstream in favour of Flex; kept as an independent implementation for cross-checks.
     #[allow(deprecated)]
     Ok(Device::ndarray())
 }
@@ -321,7 +323,7 @@ mod tests {
         let message = DeviceChoice::WgpuIndex(40).open().unwrap_err().to_string();
         assert!(message.starts_with("device `wgpu:40` was not found on this machine: wgpu finds "), "{message}");
         let Some(device) = wgpu_of_test("a_device_that_is_not_there_leaves_the_others_usable") else { return };
-        // Opened again by another thread, it is the same.
+        // Another thread that opens the device gets the same one.
         let again = std::thread::spawn(|| DeviceChoice::Wgpu.open().unwrap()).join().unwrap();
         assert_eq!(device, again);
         let sum = burn::tensor::Tensor::<1>::ones([3], &device).sum();

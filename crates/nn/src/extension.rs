@@ -1,7 +1,8 @@
-//! The primitive as one operation of Burn's: autodiff sees one node with two parents, input and parameters.
+//! The primitive as one operation of Burn: autodiff sees one node with two parents, the input and the parameters.
 //!
-//! Implemented on the Flex backend, and on GPUs by the kernels of `cube` (feature `wgpu`). [`Mlp`](crate::Mlp) asks
-//! [`takes`] before it comes here, since an operation without an implementation on a backend cannot run there.
+//! It is implemented on the Flex backend, and on GPUs by the kernels of `cube` (feature `wgpu`). [`Mlp`](crate::Mlp)
+//! checks [`takes`] before it calls this module, since an operation without an implementation on a backend cannot run
+//! there.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -19,15 +20,15 @@ use burn::tensor::{Bytes, DType, Tensor};
 use crate::cpu::{self, LANES, Layout, Scratch, Tape, Tapes, panels, team};
 use crate::host::{self, Numbers};
 
-/// Panels that one thread takes through a network at once, at most.
+/// Maximum number of panels that one thread passes through a network together.
 const GROUP: usize = 4;
 
-/// `[E, B, I]` or `[1, B, I]`, parameters `[E, 1, P]` -> `[E, B, O]`.
+/// Computes the networks: input `[E, B, I]` or `[1, B, I]`, and parameters `[E, 1, P]`, to output `[E, B, O]`.
 pub(crate) fn mlp(x: Tensor<3>, parameters: Tensor<3>, layout: Arc<Layout>) -> Tensor<3> {
     Tensor::from_dispatch(<Dispatch as MlpOps>::mlp(x.into_dispatch(), parameters.into_dispatch(), layout))
 }
 
-/// Whether the operation has an implementation where these parameters are, for networks of this layout.
+/// Whether the operation is implemented for the device of these parameters and for networks of this layout.
 pub(crate) fn takes(parameters: &Tensor<3>, layout: &Layout) -> bool {
     let device = parameters.device();
     #[cfg(feature = "wgpu")]
@@ -39,26 +40,26 @@ pub(crate) fn takes(parameters: &Tensor<3>, layout: &Layout) -> bool {
     host::is_host(&device)
 }
 
-/// What a backend has to bring.
+/// The forward operation that a backend implements.
 #[backend_extension(Autodiff, Flex, Cube: cfg(feature = "wgpu"))]
 pub trait MlpOps: Backend {
-    /// The forward pass, keeping nothing.
+    /// The forward pass without data for a backward pass.
     fn mlp(x: FloatTensor<Self>, parameters: FloatTensor<Self>, layout: Arc<Layout>) -> FloatTensor<Self>;
 }
 
-/// What a backend has to bring for gradients.
+/// The operations that a backend implements for gradients.
 pub trait MlpGradients: MlpOps {
-    /// What the backward pass needs of the forward pass.
+    /// Data of the forward pass that the backward pass needs.
     type Saved: Clone + Send + std::fmt::Debug + 'static;
 
-    /// The forward pass with what the backward pass needs.
+    /// The forward pass; returns the output and the data that the backward pass needs.
     fn saved(
         x: FloatTensor<Self>,
         parameters: FloatTensor<Self>,
         layout: Arc<Layout>,
     ) -> (FloatTensor<Self>, Self::Saved);
 
-    /// The gradients at input and parameters, those that are asked for.
+    /// The gradients at the input and at the parameters, for those that are `wanted`.
     fn backward(saved: Self::Saved, gradient: FloatTensor<Self>, wanted: [bool; 2]) -> [Option<FloatTensor<Self>>; 2];
 }
 
@@ -94,7 +95,7 @@ impl<B: MlpGradients, C: CheckpointStrategy> MlpOps for Autodiff<B, C> {
     }
 }
 
-/// Buffers of one thread.
+/// The buffers of one thread.
 #[derive(Default)]
 struct Buffers {
     input: Vec<f32>,
@@ -106,12 +107,12 @@ thread_local! {
     static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
-/// `[E, B]` in pieces of one member and some rows.
+/// `[E, B]` cut into pieces: each is one member and a range of rows.
 #[derive(Clone, Copy, Debug)]
 struct Pieces {
     members: usize,
     rows: usize,
-    /// Rows of a piece, at most.
+    /// Maximum number of rows of a piece.
     group: usize,
 }
 
@@ -121,7 +122,7 @@ impl Pieces {
         Self { members, rows, group: share.clamp(1, GROUP) * LANES }
     }
 
-    /// Pieces of a member.
+    /// Number of pieces of a member.
     fn of_member(&self) -> usize {
         self.rows.div_ceil(self.group)
     }
@@ -130,19 +131,20 @@ impl Pieces {
         self.members * self.of_member()
     }
 
-    /// Member and rows of a piece.
+    /// The member and the rows of a piece.
     fn get(&self, i: usize) -> (usize, Range<usize>) {
         let (member, start) = (i / self.of_member(), i % self.of_member() * self.group);
         (member, start..(start + self.group).min(self.rows))
     }
 
-    /// A piece's part of `[E, B, width]`.
+    /// The range of a piece within `[E, B, width]`.
     fn part(&self, i: usize, width: usize) -> Range<usize> {
         let (member, rows) = self.get(i);
         (member * self.rows + rows.start) * width..(member * self.rows + rows.end) * width
     }
 
-    /// A piece's part of `[E or 1, B, width]`.
+    /// The range of a piece within the input `[given, B, width]`, where `given` is `E`, or 1 for an input that all
+    /// members share.
     fn shown(&self, i: usize, width: usize, given: usize) -> Range<usize> {
         let Range { start, end } = self.part(i, width);
         let skipped = if given == 1 { self.get(i).0 * self.rows * width } else { 0 };
@@ -181,7 +183,7 @@ impl MlpOps for Flex {
     }
 }
 
-/// What the backward pass needs: every member's tapes, and the weights as they were.
+/// The data of a forward pass that the backward pass needs: the tapes of every member, and the weights at that time.
 #[derive(Clone, Debug)]
 pub struct Saved(Arc<SavedTapes>);
 
@@ -189,7 +191,7 @@ pub struct Saved(Arc<SavedTapes>);
 struct SavedTapes {
     layout: Arc<Layout>,
     pieces: Pieces,
-    /// Inputs that were given: one a member, or one for all.
+    /// Number of inputs that were given: one per member, or 1 for all.
     given: usize,
     tapes: Vec<Tape>,
     parameters: Numbers,
@@ -233,7 +235,7 @@ impl MlpGradients for Flex {
     }
 
     fn backward(saved: Saved, gradient: FlexTensor, [to_input, to_parameters]: [bool; 2]) -> [Option<FlexTensor>; 2] {
-        // A node is consumed once, and nobody else holds what it saved.
+        // A node is consumed once, and nothing else holds its saved data.
         let mut saved = Arc::try_unwrap(saved.0).expect("one backward pass a forward pass");
         let (layout, pieces) = (saved.layout.clone(), saved.pieces);
         let (members, rows) = (pieces.members, pieces.rows);
@@ -266,7 +268,7 @@ impl MlpGradients for Flex {
             if saved.given == members {
                 return tensor(dx, vec![members, rows, inputs]);
             }
-            // One input was shown to all members: their gradients add up.
+            // All members shared one input, so their gradients are summed.
             let (sum, rest) = dx.split_at_mut(rows * inputs);
             for one in rest.chunks_exact((rows * inputs).max(1)) {
                 sum.iter_mut().zip(one).for_each(|(sum, x)| *sum += x);

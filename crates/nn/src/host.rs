@@ -1,4 +1,4 @@
-//! Parameters and moments: tensors that are lent as plain numbers where they live in host memory.
+//! Access to parameters and moments: tensors in host memory, lent as plain numbers.
 
 use burn::backend::flex::FlexTensor;
 use burn::backend::{BackendTensor, DispatchAutodiffContext, DispatchDevice, DispatchTensor, DispatchTensorKind};
@@ -10,19 +10,23 @@ pub fn is_host(device: &Device) -> bool {
     matches!(device.clone().inner().as_dispatch(), DispatchDevice::Flex(_))
 }
 
-/// The numbers of a tensor in host memory, row-major.
+/// The numbers of a tensor in host memory, row-major. It owns the tensor until [`Numbers::into_tensor`].
 #[derive(Debug)]
 pub struct Numbers(FlexTensor);
 
 impl Numbers {
-    /// The numbers of an untracked tensor on the Flex backend.
+    /// Takes the numbers of an untracked tensor on the Flex backend.
+    ///
+    /// # Panics
+    /// If the tensor is tracked, or on another backend.
     #[track_caller]
     #[must_use]
     pub fn of<const D: usize>(tensor: Tensor<D>) -> Self {
         Self::lend(tensor).unwrap_or_else(|_| panic!("an untracked float tensor in host memory"))
     }
 
-    /// The numbers of an untracked tensor wherever it lives: lent where that is host memory, else a copy.
+    /// Takes the numbers of an untracked tensor on any backend: without a copy if it lives in host memory, else as a
+    /// copy.
     #[must_use]
     pub fn read<const D: usize>(tensor: Tensor<D>) -> Self {
         Self::lend(tensor).unwrap_or_else(|tensor| Self(FlexTensor::from_data(tensor.into_data())))
@@ -46,7 +50,7 @@ impl Numbers {
         Self(if whole { tensor } else { FlexTensor::from_data(tensor.into_data()) })
     }
 
-    /// The tensor again.
+    /// Returns the tensor.
     #[must_use]
     pub fn into_tensor<const D: usize>(self) -> Tensor<D> {
         Tensor::from_dispatch(DispatchTensor {
@@ -61,13 +65,13 @@ impl Numbers {
         self.0.storage()
     }
 
-    /// The numbers, to be changed; copied first if another tensor shares them.
+    /// The numbers for writing. They are copied first if another tensor shares them.
     pub fn get_mut(&mut self) -> &mut [f32] {
         self.0.storage_mut()
     }
 }
 
-/// A tensor that can be taken out for a while.
+/// A tensor that can be taken out temporarily, so that its owner can change it in place.
 #[derive(Clone, Debug)]
 pub struct Slot(Option<Tensor<3>>);
 
@@ -84,12 +88,12 @@ impl Slot {
         self.0.as_ref().expect("a tensor that was lent came back")
     }
 
-    /// The tensor, to be replaced.
+    /// The tensor, for replacement.
     pub fn get_mut(&mut self) -> &mut Tensor<3> {
         self.0.as_mut().expect("a tensor that was lent came back")
     }
 
-    /// Takes the tensor out: its owner can work in place.
+    /// Takes the tensor out. As its only owner, the caller can change it in place.
     pub fn take(&mut self) -> Tensor<3> {
         self.0.take().expect("a tensor that was lent came back")
     }

@@ -2,20 +2,21 @@
 
 use foresee_core::Stream;
 
-/// How a network's weights and biases start.
+/// The distribution of a network's initial weights and biases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Init {
-    /// Normal with standard deviation 1/(2√inputs), cut at two of them: the probabilistic ensemble of PETS and MBPO.
-    /// (The reference code, pairlab/vagram @ cc7e2e4, means this and does not cut.)
+    /// Normal with standard deviation 1/(2√inputs), truncated at two standard deviations: the probabilistic ensemble of
+    /// PETS and MBPO. (The reference code, pairlab/vagram @ cc7e2e4, intends this and does not truncate.)
     TruncatedNormal,
-    /// Orthogonal with gain 1: `pytorch_sac`. Biases start at zero, as with the truncated normal.
+    /// Orthogonal with gain 1, as in `pytorch_sac`. Biases start at zero, as with the truncated normal.
     Orthogonal,
     /// Normal with variance 2/inputs (He et al. 2015), biases normal with variance 1/(4 inputs): the critics of DHMBPO.
     Kaiming,
 }
 
 impl Init {
-    /// One member's weight `[inputs, outputs]` and bias `[outputs]` of layer `layer`; no numbers for a bias of zeros.
+    /// One member's weight `[inputs, outputs]` and bias `[outputs]` of layer `layer`. The bias is empty if it starts at
+    /// zero.
     #[must_use]
     pub fn layer(self, stream: &Stream, layer: u64, member: u32, inputs: usize, outputs: usize) -> [Vec<f32>; 2] {
         let weight = self.weight(stream, layer, member, inputs, outputs);
@@ -24,7 +25,7 @@ impl Init {
             Self::Kaiming => {
                 let mut draws = stream.at(layer, member);
                 let std = 0.5 / (inputs as f32).sqrt();
-                // Behind the weights' own.
+                // Skips the draws that the weights use.
                 (0..inputs * outputs).for_each(|_| _ = draws.normal());
                 (0..outputs).map(|_| draws.normal() * std).collect()
             }
@@ -69,7 +70,8 @@ impl Init {
     }
 }
 
-/// Gram-Schmidt in f64, each vector swept twice: the second sweep removes what rounding left of the first.
+/// Gram-Schmidt in f64. Each vector is projected twice: the second pass removes the rounding error that the first
+/// leaves.
 fn orthonormal(mut vectors: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
     for i in 0..vectors.len() {

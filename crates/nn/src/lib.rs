@@ -1,20 +1,20 @@
-//! The compute primitive of every network here: `E` independent multilayer perceptrons at once.
+//! The compute primitive of every network in this project: `E` independent multilayer perceptrons evaluated together.
 //!
-//! In the order a reader needs it:
-//! * [`device`]: which backend a run's tensors live on, from a word in the config.
-//! * [`tensors`]: host numbers to tensors and back.
+//! The modules, in reading order:
+//! * [`device`]: the backend that a run's tensors use, selected by a word in the config.
+//! * [`tensors`]: conversion between host numbers and tensors.
 //! * [`init`]: initial weights, drawn on the host from a named stream.
-//! * [`cpu`]: the lower floor: the primitive on plain slices.
-//! * `cube`: the lower floor on a GPU, in kernels (feature `wgpu`).
-//! * [`mlp`]: the primitive, `[E, B, I] -> [E, B, O]`, on tensors.
-//! * [`extension`]: the lower floor as one operation of Burn's, known to its autodiff.
-//! * [`host`]: tensors lent as plain numbers.
-//! * [`parameters`]: what has parameters, their gradients, averages and saved form.
+//! * [`cpu`]: the lower level on the CPU: the primitive on plain slices.
+//! * `cube`: the lower level on a GPU: the primitive in kernels (feature `wgpu`).
+//! * [`mlp`]: the primitive on tensors, `[E, B, I] -> [E, B, O]`.
+//! * [`extension`]: the lower level as one operation of Burn, with a backward pass for its autodiff.
+//! * [`host`]: access to tensors in host memory as plain numbers.
+//! * [`parameters`]: structures with parameters: their gradients, averages and saved form.
 //! * [`adam`]: one optimiser step.
-//! * [`value_view`]: what a value-aware model loss may ask of an agent.
-//! * [`dynamics`]: what an agent may ask of a world model.
+//! * [`value_view`]: the values that a value-aware model loss may query from an agent.
+//! * [`dynamics`]: the imagined steps that an agent may request from a world model.
 //!
-//! Parameters are plain tensors outside autodiff. A gradient is taken on a tracked copy that lives for one loss
+//! Parameters are plain tensors outside autodiff. A gradient is computed on a tracked copy that exists for one loss
 //! (`docs/decisions/0004-parameters-are-plain-tensors.md`), so no forward pass can leave a graph behind by accident.
 
 pub mod adam;

@@ -1,11 +1,11 @@
-//! `E` independent multilayer perceptrons at once: `[E, B, I] -> [E, B, O]`.
+//! `E` independent multilayer perceptrons evaluated together: `[E, B, I] -> [E, B, O]`.
 //!
-//! Layer: y = activation(norm(x W + b)), W `[I, O]` and b `[O]` in every member; the last layer is linear. Members
-//! never mix: member `e` of the output depends on member `e` of the input and of the weights alone.
+//! Each layer computes y = activation(norm(x W + b)), with W `[I, O]` and b `[O]` in every member; the last layer is
+//! linear. Members never mix: member `e` of the output depends only on member `e` of the input and of the weights.
 //!
-//! One function in two forms. [`Mlp::reference`], in ordinary tensor operations, is the specification and serves every
-//! backend. In host memory and on GPUs [`Mlp::forward`] is one operation with a backward pass of its own
-//! ([`extension`](crate::extension)), on the lower floor ([`cpu`](crate::cpu), `cube`).
+//! The function has two forms. [`Mlp::reference`] is written in ordinary tensor operations: it is the specification,
+//! and it runs on every backend. In host memory and on GPUs, [`Mlp::forward`] is a single operation with its own
+//! backward pass ([`extension`](crate::extension)), implemented in the lower level ([`cpu`](crate::cpu), `cube`).
 
 use std::sync::Arc;
 
@@ -34,7 +34,8 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// Networks with weights and biases from `stream` (layer is the step, member the lane), scales 1, shifts 0.
+    /// Creates networks whose weights and biases are drawn from `stream` (the layer is the step, the member is the
+    /// lane). Scales are 1 and shifts are 0.
     #[must_use]
     pub fn new(shape: Shape, init: Init, stream: &Stream, device: &Device) -> Self {
         let layout = Layout::new(shape);
@@ -55,7 +56,7 @@ impl Mlp {
         Self { layout: Arc::new(layout), parameters: Slot::new(parameters), fused }
     }
 
-    /// The same networks with zeros for the last layer's weights and biases: every output is 0.
+    /// Sets the last layer's weights and biases to 0, so that every output is 0.
     #[must_use]
     pub fn with_zero_output(mut self) -> Self {
         let last = self.layout.layers[self.layout.depth() - 1];
@@ -67,7 +68,7 @@ impl Mlp {
         self
     }
 
-    /// The same networks with zeros for the last layer's weights of some outputs: they are their biases.
+    /// Sets the last layer's weights of the outputs `outputs` to 0, so that these outputs equal their biases.
     #[must_use]
     pub fn with_zero_weights_of(mut self, outputs: std::ops::Range<usize>) -> Self {
         let last = self.layout.layers[self.layout.depth() - 1];
@@ -83,12 +84,15 @@ impl Mlp {
         self
     }
 
-    /// Networks that give at x what these give at (x − mean) / std in the first inputs and x in the others, with output y_o
-    /// made scale_o · y_o + shift_o: both maps enter the weights and biases of the first and the last layer. Computed on the
-    /// host, in f64.
+    /// Folds a normalisation of the inputs and a scaling of the outputs into the weights.
+    ///
+    /// If these networks compute y = f(x), the returned ones compute scale_o · f(x')_o + shift_o. The first inputs of
+    /// x' are (x − mean) / std, and the others are x. Both maps enter the weights and biases of the first and the last
+    /// layer. The computation runs on the host, in f64.
     ///
     /// # Panics
-    /// If there are more means than inputs, not one deviation a mean, or not one scale and shift an output.
+    /// If there are more means than inputs, or the number of deviations is not that of means, or the number of scales
+    /// or shifts is not that of outputs.
     #[track_caller]
     #[must_use]
     pub fn folded(&self, [mean, std]: [&[f32]; 2], [scale, shift]: [&[f64]; 2]) -> Self {
@@ -119,13 +123,13 @@ impl Mlp {
         Self { layout: Arc::clone(&self.layout), parameters: Slot::new(parameters), fused: self.fused }
     }
 
-    /// Members, `E`.
+    /// Number of members, `E`.
     #[must_use]
     pub fn members(&self) -> usize {
         self.layout.shape().members
     }
 
-    /// Inputs, `I`.
+    /// Number of inputs, `I`.
     #[must_use]
     pub fn inputs(&self) -> usize {
         self.layout.shape().inputs
@@ -137,8 +141,8 @@ impl Mlp {
         self.fused
     }
 
-    /// Rows of a member that a pass for gradients can have on this device, whose buffers are bounded; nothing where there is
-    /// no bound.
+    /// Maximum number of rows per member in a pass for gradients on this device, if its buffers are bounded; otherwise
+    /// `None`.
     #[must_use]
     pub fn rows_of_one_pass(&self) -> Option<usize> {
         #[cfg(feature = "wgpu")]
@@ -151,13 +155,13 @@ impl Mlp {
         None
     }
 
-    /// Where every number stands.
+    /// The offsets of all parameters.
     #[must_use]
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }
 
-    /// Member `member` alone, as a network of one.
+    /// Copies member `member` into a network with one member.
     #[must_use]
     pub fn member(&self, member: usize) -> Self {
         let shape = Shape { members: 1, ..self.layout.shape().clone() };
@@ -165,7 +169,7 @@ impl Mlp {
         Self { layout: Arc::new(Layout::new(shape)), parameters, fused: self.fused }
     }
 
-    /// `[E, B, I] -> [E, B, O]`; an input `[1, B, I]` is shown to every member.
+    /// Computes `[E, B, I] -> [E, B, O]`. An input `[1, B, I]` is shared by all members.
     #[track_caller]
     #[must_use]
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
@@ -177,7 +181,7 @@ impl Mlp {
         }
     }
 
-    /// The same in ordinary tensor operations.
+    /// Computes [`Mlp::forward`] in ordinary tensor operations.
     #[track_caller]
     #[must_use]
     pub fn reference(&self, mut x: Tensor<3>) -> Tensor<3> {
@@ -228,12 +232,12 @@ impl Mlp {
     }
 }
 
-/// x / max(‖x‖₂, 1e-12) along the last axis.
+/// Computes x / max(‖x‖₂, 1e-12) along the last axis.
 ///
-/// The norm is a constant to autodiff: with z = x / ‖x‖ and ‖z‖ = 1, z (3 − ‖z‖²) / 2 has the value z and the gradient
-/// g − z (g·z), which is exactly zero where one unit of a row is active. Differentiating the quotient leaves rounding
-/// noise there, and Adam's first steps make a full step of anything above its 1e-8. A row of zeros keeps a finite
-/// gradient.
+/// The norm is a constant to autodiff. With z = x / ‖x‖ and ‖z‖ = 1, the expression z (3 − ‖z‖²) / 2 has the value z
+/// and the gradient g − z (g·z), which is exactly zero where a row has one active unit. Differentiating the quotient
+/// instead would leave rounding noise there, and Adam's first steps turn anything above its epsilon of 1e-8 into a full
+/// step. The gradient of a row of zeros is finite.
 fn unit_rows(x: Tensor<3>) -> Tensor<3> {
     let norm = x.clone().detach().square().sum_dim(2).sqrt().clamp_min(1e-12);
     let z = x / norm;

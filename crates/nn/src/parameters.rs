@@ -1,7 +1,7 @@
-//! What has parameters: their numbers, gradients, running averages and saved form.
+//! Structures with parameters: their gradients, running averages and saved form.
 //!
-//! All parameters of a structure are one tensor `[E, 1, P]`, a member a row, so that a gradient, an optimiser step, an
-//! average or a copy of a member is one operation. A row is made of named parts ([`Part`]).
+//! All parameters of a structure are one tensor `[E, 1, P]` with a row per member, so that a gradient, an optimiser
+//! step, an average or a copy of a member is one operation. A row consists of named parts ([`Part`]).
 
 use burn::tensor::{Gradients, Tensor};
 use foresee_core::state::{Array, Data};
@@ -16,13 +16,14 @@ pub trait Parameters: Clone {
     /// All parameters, `[E, 1, P]`.
     fn slot(&self) -> &Slot;
 
-    /// All parameters, to be changed.
+    /// All parameters, for writing.
     fn slot_mut(&mut self) -> &mut Slot;
 
-    /// The named parts of a member's row, in order. Numbers between them are zero.
+    /// The named parts of a member's row, in order. The numbers between parts are zero.
     fn parts(&self) -> Vec<Part>;
 
-    /// A copy whose parameters are a leaf of a new graph. It lives for one loss and its gradient.
+    /// Copies the structure, with the parameters as a leaf of a new graph. The copy exists for one loss and its
+    /// gradient.
     #[must_use]
     fn tracked(&self) -> Self {
         let mut copy = self.clone();
@@ -31,7 +32,7 @@ pub trait Parameters: Clone {
         copy
     }
 
-    /// The gradient of a [`Parameters::tracked`] copy, `[E, 1, P]`; zero if the loss did not reach it.
+    /// The gradient of a [`Parameters::tracked`] copy, `[E, 1, P]`; zero if the loss does not depend on the parameters.
     #[must_use]
     fn gradient(&self, gradients: &mut Gradients) -> Tensor<3> {
         let leaf = self.slot().get();
@@ -61,7 +62,7 @@ pub trait Parameters: Clone {
         self.slot_mut().put(to.slice_assign([member..member + 1, 0..rows, 0..columns], values));
     }
 
-    /// The parameters as arrays, a part each.
+    /// Saves the parameters as one array per part.
     #[must_use]
     fn save(&self) -> State {
         let mut state = State::new();
@@ -69,7 +70,7 @@ pub trait Parameters: Clone {
         state
     }
 
-    /// Reads the parameters back, on the device where they are.
+    /// Reads the parameters back, onto the device of the current ones.
     ///
     /// # Errors
     /// If an array is missing, of another shape, or left over.
@@ -80,7 +81,7 @@ pub trait Parameters: Clone {
     }
 }
 
-/// Every part as an array `[E, rows, columns]` under its name and `suffix`.
+/// Writes every part as an array `[E, rows, columns]`, named by the part's name and `suffix`.
 pub(crate) fn save_parts(state: &mut State, parts: &[Part], tensor: &Tensor<3>, suffix: &str) {
     let [members, _, width] = tensor.dims();
     let all = tensors::to_vec(tensor.clone());
@@ -91,7 +92,7 @@ pub(crate) fn save_parts(state: &mut State, parts: &[Part], tensor: &Tensor<3>, 
     }
 }
 
-/// The tensor that [`save_parts`] took apart, of the shape and on the device of `like`.
+/// Reads the tensor that [`save_parts`] wrote, with the shape and on the device of `like`.
 pub(crate) fn load_parts(
     state: &mut State,
     parts: &[Part],

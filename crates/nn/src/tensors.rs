@@ -1,11 +1,11 @@
-//! Host numbers to tensors and back.
+//! Conversion between host numbers and tensors.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::device::failure;
 use crate::host;
 
-/// A tensor of this shape from row-major numbers.
+/// Creates a tensor of this shape from row-major numbers.
 #[track_caller]
 #[must_use]
 pub fn from_vec<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
@@ -14,7 +14,7 @@ pub fn from_vec<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &De
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
-/// A tensor's numbers, row-major.
+/// Reads a tensor's numbers, row-major.
 ///
 /// # Panics
 /// If the device failed, with a [`DeviceFailure`](crate::device::DeviceFailure) that
@@ -29,7 +29,7 @@ pub fn to_vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     }
 }
 
-/// The one number of a one-element tensor.
+/// Reads the single number of a one-element tensor.
 #[must_use]
 pub fn to_f32<const D: usize>(tensor: Tensor<D>) -> f32 {
     let values = to_vec(tensor);

@@ -1,6 +1,6 @@
-//! What a value-aware model loss may ask of an agent: its values, and where they are steep.
+//! The values of an agent, and their gradients, as a value-aware model loss queries them.
 //!
-//! The trait stands here so that the world model and the agent need not know each other.
+//! The trait is defined in this crate so that the world model and the agent do not depend on each other.
 
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -10,22 +10,23 @@ use crate::tensors;
 
 /// A state-value function with `N` heads, V_n(s) = Q_n(s, a(s)) for an actor-critic.
 ///
-/// Whether a derivative holds the action fixed, ∂Q_n/∂s at a(s) (as in VaGraM, pairlab/vagram @ f20a0a3), or moves it
-/// with the state is the view's to say, and the same for all methods. The networks' weights are constants.
+/// A derivative may hold the action fixed, ∂Q_n/∂s at a(s) (as in VaGraM, pairlab/vagram @ f20a0a3), or let it move
+/// with the state. Each view decides, and all of its methods agree. The networks' weights are constants.
 pub trait ValueView: Sync {
-    /// Heads, `N`.
+    /// Number of heads, `N`.
     fn heads(&self) -> usize;
 
-    /// `[B, O] -> [N, B]`, differentiable in `states` when they are tracked.
+    /// The values of states, `[B, O] -> [N, B]`, differentiable in `states` if they are tracked.
     fn values(&self, states: Tensor<2>) -> Tensor<2>;
 
-    /// `[B, O] -> [N, B, O]`: dV_n/ds at every row, outside autodiff.
+    /// The gradients dV_n/ds at every row, `[B, O] -> [N, B, O]`, outside autodiff.
     fn value_gradients(&self, states: Tensor<2>) -> Tensor<3>;
 
-    /// One panel of states `[O][LANES]` ([`panels`]), every lane of it finite, in host memory and on this thread: values
-    /// into `[N][LANES]`, and where they are wanted dV_n/ds into `[N][O][LANES]`.
+    /// Computes the values of one panel of states `[O][LANES]` ([`panels`]) into `values`, `[N][LANES]`, and dV_n/ds
+    /// into `gradients`, `[N][O][LANES]`, if given. It runs in host memory and on the calling thread. Every lane of
+    /// `states` must be finite.
     ///
-    /// This form goes through tensors; a view that trains models in host memory brings a faster one.
+    /// The default implementation goes through tensors; a view that trains models in host memory provides a faster one.
     fn of_panel(&self, states: &[f32], values: &mut [f32], gradients: Option<&mut [f32]>) {
         let obs_dim = states.len() / LANES;
         let mut rows = vec![0.0; states.len()];
@@ -41,18 +42,18 @@ pub trait ValueView: Sync {
     }
 }
 
-/// Which of an agent's value heads are asked.
+/// The value heads of an agent that a loss queries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ValueHeads {
     /// All critics and all target critics.
     #[default]
     All,
-    /// The target critics alone.
+    /// The target critics only.
     Target,
 }
 
-/// The view of a loss that asks for nothing: no heads.
+/// The view for a loss that needs no values: it has no heads.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoValues;
 

@@ -1,4 +1,4 @@
-//! The primitive and the optimiser on a GPU against the processor, tensor operations and scalar f64 loops.
+//! Compares the primitive and the optimiser on a GPU with the CPU, tensor operations and scalar f64 loops.
 
 mod common;
 
@@ -8,16 +8,16 @@ use foresee_core::Stream;
 use foresee_nn::device::wgpu_of_test;
 use foresee_nn::{Adam, AdamConfig, Decay, Parameters, Shape, tensors};
 
-/// Of the largest number: f32 against f32 in other orders of summation, with other functions underneath. Software Vulkan
-/// comes to 7e-7; a GPU's `exp` may be less exact.
+/// Tolerance relative to the largest number. Both sides are f32, with different orders of summation and different
+/// elementary functions. Software Vulkan reaches 7e-7; a GPU's `exp` may be less exact.
 const OUTPUT: f64 = 5e-6;
-/// The same for gradients; software Vulkan comes to 5e-6.
+/// Tolerance of gradients, relative to the largest number. Software Vulkan reaches 5e-6.
 const GRADIENT: f64 = 3e-5;
 
 /// Members, rows, inputs, hidden widths, outputs.
 type Sizes = (usize, usize, usize, &'static [usize], usize);
 
-/// Every size on both sides of a block, a tile and a panel, and what runs have.
+/// Sizes on both sides of a block, a tile and a panel, and the sizes of runs.
 const SIZES: [Sizes; 12] = [
     (1, 1, 1, &[], 1),
     (7, 3, 5, &[], 17),
@@ -33,7 +33,7 @@ const SIZES: [Sizes; 12] = [
     (2, 65, 3, &[33, 64, 65], 31),
 ];
 
-/// Case number `number`: the sizes in turn, activations and normalisations against them.
+/// Case number `number`: the sizes in turn, combined with activations and normalisations.
 fn case(number: usize, device: &Device) -> Case {
     let (members, rows, inputs, hidden, outputs) = SIZES[number % SIZES.len()];
     let shape = Shape {
@@ -42,7 +42,7 @@ fn case(number: usize, device: &Device) -> Case {
         hidden: hidden.to_vec(),
         outputs,
         activation: ACTIVATIONS[(number + number / SIZES.len()) % 4],
-        // One or two normalised units have a gradient that is what a cancellation leaves.
+        // The gradient below one or two normalised units is the remainder of a cancellation.
         layer_norm: number / 2 % 2 == 1 && hidden.iter().all(|&width| width > 2),
         normalized_features: number / 3 % 2 == 1,
         hidden_norms: vec![],
@@ -205,7 +205,8 @@ fn twenty_steps_and_averages_are_those_of_the_processor() {
     let Some(device) = wgpu_of_test("twenty_steps_and_averages_are_those_of_the_processor") else { return };
     let mut worst = ["steps", "average"].map(|what| Worst::new(what, 1e-5));
     for (decay, decay_form) in [(0.0, Decay::Decoupled), (0.1, Decay::Decoupled), (0.1, Decay::Coupled)] {
-        // The rule's own error, not that of an almost vanishing gradient's direction.
+        // This epsilon lets the test measure the rule's error, not that of the direction of an almost vanishing
+        // gradient.
         let config = AdamConfig { decay, decay_form, eps: 1e-5, ..AdamConfig::new(1e-2) };
         let stream = Stream::new(83, "test/cube");
         let [gpu, cpu] = [&device, &Device::flex()].map(|device| {

@@ -1,4 +1,4 @@
-//! Failures of a GPU at work: an error where the device is to blame, and the panic itself where it is not.
+//! Failures of a GPU during work: an error if the device caused the panic, and otherwise the panic itself.
 
 #![cfg(feature = "wgpu")]
 

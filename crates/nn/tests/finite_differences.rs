@@ -1,4 +1,4 @@
-//! Gradients of the fused form against central differences of the same networks in scalar f64 loops.
+//! Compares gradients of the fused form with central differences of the same networks in scalar f64 loops.
 
 mod common;
 
@@ -8,16 +8,16 @@ use foresee_core::Stream;
 use foresee_nn::cpu::Part;
 use foresee_nn::{Parameters, Shape};
 
-/// Coordinates of the parameters that a case looks at, and of its input.
+/// Numbers of coordinates that are checked in a case: of the parameters, and of the input.
 const COORDINATES: [usize; 2] = [40, 12];
-/// The step in f64: truncation and rounding leave about 1e-8 of a gradient's scale.
+/// The step in f64. Truncation and rounding cause an error of about 1e-8 of a gradient's scale.
 const H: f64 = 1e-6;
-/// Rows nearer than this to where the function is not smooth do not enter the functional.
+/// Rows that are closer than this to a point where the function is not smooth do not enter the functional.
 const MARGIN: f64 = 0.01;
-/// The least scale: below it stands what rounding leaves of differences.
+/// The smallest scale of a gradient. Below it, the differences consist of rounding errors.
 const FLOOR: f64 = 1e-2;
 
-/// A case with everything in f64.
+/// A case with all numbers in f64.
 struct Oracle {
     case: Case,
     scalar: Scalar,
@@ -27,7 +27,7 @@ struct Oracle {
 }
 
 impl Oracle {
-    /// Rows where the function is not smooth are taken out of the functional.
+    /// Removes the rows where the function is not smooth from the functional.
     fn new(mut case: Case) -> Self {
         let scalar = Scalar::new(&case.net);
         let (parameters, x) = (wide(&all_of(&case.net)), wide(&case.x));
@@ -59,7 +59,7 @@ impl Oracle {
         &self.c[(member * self.case.rows + row) * outputs..][..outputs]
     }
 
-    /// c·y at one row.
+    /// c·y for one row.
     fn row(&self, member: usize, row: usize, parameters: &[f64], x: &[f64]) -> f64 {
         let c = self.functional(member, row);
         if c.iter().all(|&c| c == 0.0) {
@@ -68,7 +68,7 @@ impl Oracle {
         self.scalar.forward(parameters, x).iter().zip(c).map(|(y, c)| y * c).sum()
     }
 
-    /// The derivative of Σ c·y with respect to a parameter, and its spread.
+    /// The derivative of Σ c·y with respect to a parameter, and its difference from that of another step size.
     fn by_parameter(&self, member: usize, at: usize) -> (f64, f64) {
         difference(|step| {
             let mut moved = self.member(member).to_vec();
@@ -77,7 +77,7 @@ impl Oracle {
         })
     }
 
-    /// The same with respect to an input.
+    /// The derivative of Σ c·y with respect to an input, and its difference from that of another step size.
     fn by_input(&self, given: usize, row: usize, column: usize) -> (f64, f64) {
         let members = self.case.shape().members;
         let shown = if self.case.given == members { given..given + 1 } else { 0..members };
@@ -89,7 +89,7 @@ impl Oracle {
     }
 }
 
-/// The derivative of `f` at 0, and how far another step size is from it.
+/// The derivative of `f` at 0, and its difference from that of another step size.
 fn difference(f: impl Fn(f64) -> f64) -> (f64, f64) {
     let central = |h: f64| (f(h) - f(-h)) / (2.0 * h);
     let (fine, coarse) = (central(H), central(4.0 * H));
@@ -101,8 +101,9 @@ fn of_part(all: &[f32], width: usize, part: &Part) -> Vec<f64> {
     all.chunks(width).flat_map(|row| wide(&row[part.offset..][..size])).collect()
 }
 
-/// Looks at some coordinates of parameters and input, and one row of output. A gradient's scale is the largest number of
-/// its part, or of all parameters. Gives back how many rows are smooth, of how many.
+/// Checks some coordinates of parameters and input, and one row of the output. The scale of a gradient is the largest
+/// number of its part, or of all parameters with `scale_of_all`. Returns the number of smooth rows and that of all
+/// rows.
 fn check(case: Case, stream: &Stream, number: u64, worst: &mut [Worst; 3], scale_of_all: bool) -> [usize; 2] {
     let oracle = Oracle::new(case);
     let case = &oracle.case;
@@ -147,7 +148,7 @@ fn check(case: Case, stream: &Stream, number: u64, worst: &mut [Worst; 3], scale
 #[test]
 fn gradients_at_parameters_and_input_are_central_differences() {
     let stream = Stream::new(11, "test/differences");
-    // Normalising a few units that are nearly alike is what needs the tolerance of the parameters.
+    // The normalisation of a few nearly equal units needs the tolerance of the parameters.
     let mut worst = [("output", 3e-6), ("parameters", 2e-5), ("input", 1e-5)].map(|(what, t)| Worst::new(what, t));
     let mut rows = [0, 0];
     for number in 0..240 {

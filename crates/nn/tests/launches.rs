@@ -1,4 +1,4 @@
-//! How many launches the primitive and the optimiser are on a GPU.
+//! The numbers of launches of the primitive and of the optimiser on a GPU.
 
 #![cfg(feature = "wgpu")]
 
@@ -12,7 +12,7 @@ use foresee_core::Stream;
 use foresee_nn::device::wgpu_of_test;
 use foresee_nn::{Adam, AdamConfig, Parameters};
 
-/// The names of the kernels launched.
+/// The names of the launched kernels.
 #[derive(Default)]
 struct Names(Mutex<Vec<&'static str>>);
 
@@ -24,7 +24,7 @@ impl LaunchObserver for Names {
     }
 }
 
-/// Fails where work is another number of this crate's launches.
+/// Fails if `work` makes another number of launches of this crate's kernels.
 #[track_caller]
 fn assert_launches<R>(want: usize, work: impl FnOnce() -> R) -> R {
     let names = Arc::new(Names::default());
@@ -44,7 +44,7 @@ fn a_pass_a_step_and_an_average_are_few_launches() {
     assert_launches(1, || case.net.forward(x.clone()));
     let tracked = case.net.tracked();
     let loss = assert_launches(1, || tracked.forward(x)).sum();
-    // Transposes, rows, weights.
+    // One launch each for transposes, rows and weights.
     let mut gradients = assert_launches(3, || loss.backward());
     let gradient = tracked.gradient(&mut gradients);
     drop((tracked, gradients));

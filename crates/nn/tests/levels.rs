@@ -1,5 +1,5 @@
-//! Every level of instructions, forced in turn. A level is in force for the whole process, so these tests have a
-//! process of their own and take turns in it.
+//! Tests of every instruction level, forced in turn. A level applies to the whole process, so these tests have their
+//! own process and run one at a time.
 
 mod common;
 
@@ -15,7 +15,7 @@ use foresee_nn::{Adam, AdamConfig, Parameters, tensors};
 
 static TURN: Mutex<()> = Mutex::new(());
 
-/// A turn at forcing levels; at its end the machine's best is in force again.
+/// The right to force levels. When it ends, the machine's best level applies again.
 struct Turn(#[allow(dead_code, reason = "held")] MutexGuard<'static, ()>);
 
 impl Turn {
@@ -42,7 +42,7 @@ fn levels() -> Vec<Level> {
     Level::ALL.into_iter().filter(|level| level.available()).collect()
 }
 
-/// What a case gives: passes, and two fused steps with a target.
+/// The results of a case: its passes, and two fused steps with a target.
 struct Results {
     pass: Pass,
     plain: Vec<f32>,

@@ -1,4 +1,4 @@
-//! Adam, fused with the gradients and on its own, against the published recursion in f64.
+//! Compares Adam, fused with the gradients and alone, with the published recursion in f64.
 
 mod common;
 
@@ -95,7 +95,7 @@ fn what_lies_between_the_parts_stays_zero() {
 
 #[test]
 fn a_gradient_that_is_not_finite_is_reported_wherever_it_stands() {
-    // More than one chunk, and a tail of every length.
+    // Layers of several widths, none of which is a multiple of 8.
     let case = Case::of(
         &Shape {
             members: 3,

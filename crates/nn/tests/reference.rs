@@ -1,4 +1,4 @@
-//! The fused form against the same networks in tensor operations, and what it does with members and views.
+//! Compares the fused form with the same networks in tensor operations, and tests its handling of members and views.
 
 mod common;
 
@@ -7,8 +7,9 @@ use common::{Case, Worst, bits, distance};
 use foresee_core::Stream;
 use foresee_nn::{Activation, Parameters, Shape, tensors};
 
-/// Of the largest number of an output, of a gradient, and of the gradient at one part of the parameters: f32 against
-/// f32, in other orders of summation. Normalising a few units nearly alike is what needs it.
+/// Tolerances relative to the largest number of an output, of a gradient, and of the gradient at one part of the
+/// parameters. Both sides are f32, with different orders of summation. The normalisation of a few nearly equal units
+/// needs these tolerances.
 const TOLERANCES: [(&str, f64); 4] = [
     ("output", 2e-5),
     ("gradient at the input", 3e-5),
@@ -104,7 +105,7 @@ fn a_member_can_be_copied_from_another_structure() {
 
 #[test]
 fn features_with_one_active_unit_have_a_gradient_of_exactly_zero() {
-    // One feature of one unit: its direction is 1 or nothing, whatever the weights before it.
+    // The features are one unit: their direction has length 1 or 0, whatever the weights before it.
     for (seed, activation) in [(1, Activation::Relu), (2, Activation::Silu), (3, Activation::Tanh)] {
         let shape = Shape {
             members: 3,
@@ -165,7 +166,7 @@ fn a_gradient_in_any_order_of_memory_is_read_as_it_stands() {
         assert_eq!(bits(&tensors::to_vec(x.grad(&gradients).unwrap())), bits(&want.dx), "{}", case.describe());
         assert_eq!(bits(&tensors::to_vec(net.gradient(&mut gradients))), bits(&want.dw), "{}", case.describe());
 
-        // One number shown to all outputs.
+        // The gradient of a sum is a single number, expanded to all outputs.
         let mut ones = case.clone();
         ones.c.fill(1.0);
         let gradients = net.tracked().forward(x.clone()).sum().backward();

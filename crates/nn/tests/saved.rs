@@ -16,7 +16,7 @@ fn fresh(like: &Mlp) -> Mlp {
     common::network(like.layout().shape(), &Stream::new(82, "test/saved"), &Device::flex())
 }
 
-/// Names and shapes by the shape of the networks alone.
+/// Names and shapes of the arrays, derived from the networks' shape alone.
 fn expected(net: &Mlp) -> Vec<(String, Vec<usize>)> {
     let shape = net.layout().shape();
     let widths = [&[shape.inputs][..], &shape.hidden, &[shape.outputs]].concat();
@@ -72,7 +72,7 @@ fn a_saved_weight_is_the_one_that_multiplies_the_input() {
 #[test]
 fn an_optimiser_comes_back_and_goes_on_bit_for_bit() {
     for case in cases() {
-        // Zero between the parts, like every gradient.
+        // Numbers between the parts are zero, as in every gradient.
         let gradient = |time: u64| {
             let like = common::network(case.shape(), &Stream::new(83 + time, "test/gradient"), &Device::flex());
             like.slot().get().clone()

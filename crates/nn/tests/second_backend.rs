@@ -1,4 +1,4 @@
-//! A backend without the fused form: the same networks in tensor operations on ndarray, against Flex.
+//! A backend without the fused form: compares the same networks in tensor operations on ndarray with Flex.
 
 #![cfg(feature = "ndarray")]
 
@@ -10,7 +10,7 @@ use foresee_core::Stream;
 use foresee_nn::{Adam, AdamConfig, Decay, Parameters, tensors};
 
 fn ndarray() -> Device {
-    // Deprecated upstream in favour of Flex; the independent second opinion.
+    // Deprecated upstream in favour of Flex; used as an independent implementation.
     #[allow(deprecated)]
     Device::ndarray()
 }
@@ -35,7 +35,7 @@ fn output_gradients_and_steps_are_those_of_the_first_backend() {
         let stepped = [(&first, Some(true)), (&second, None)].map(|(case, finite)| {
             let (mut net, mut adam) = (case.net.clone(), Adam::new(config, &case.net));
             for _ in 0..3 {
-                // The same numbers on both: the steps are compared here, not the gradients.
+                // Both optimisers get the same numbers: this compares the steps, not the gradients.
                 let gradient = tensors::from_vec(b.dw.clone(), net.slot().get().dims(), &case.device());
                 assert_eq!(adam.step(&mut net, gradient), finite);
             }

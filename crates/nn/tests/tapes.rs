@@ -1,4 +1,4 @@
-//! The lower floor used directly, and which gradients are taken.
+//! Direct use of the lower level, and the choice of the gradients that are computed.
 
 mod common;
 
@@ -15,7 +15,7 @@ fn cases(count: usize) -> impl Iterator<Item = Case> {
     (0..count).map(|number| Case::new(&Stream::new(31, "test/tapes"), number, &Device::flex()))
 }
 
-/// `[E, P]` of some members, zero elsewhere.
+/// The gradients `[E, P]` of some members; zero for the others.
 fn gradients(case: &Case, pieces: &Pieces) -> Vec<f32> {
     let layout = case.net.layout();
     let mut all = vec![0.0; layout.shape().members * layout.parameters()];
@@ -28,7 +28,7 @@ fn the_input_gradient_alone_is_the_one_taken_with_the_weights() {
     for case in cases(80) {
         let both = case.pass(true);
         let x = case.input().autodiff().require_grad();
-        // The parameters take part in autodiff, but nobody asks for their gradient.
+        // The parameters take part in autodiff, but their gradient is not requested.
         let mut net = case.net.clone();
         let plain = net.slot_mut().take();
         net.slot_mut().put(plain.autodiff());

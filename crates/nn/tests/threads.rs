@@ -1,4 +1,4 @@
-//! The number of threads leaves no trace in a result.
+//! Results do not depend on the number of threads.
 
 mod common;
 
@@ -7,7 +7,7 @@ use common::{Case, Pass, all_of, bits, bits_of_state};
 use foresee_core::Stream;
 use foresee_nn::{Activation, Adam, AdamConfig, Parameters, Shape, tensors};
 
-/// The bits of everything that is computed with a case.
+/// The bits of all results of a case.
 fn everything(case: &Case) -> Vec<Vec<u32>> {
     let plain = tensors::to_vec(case.net.forward(case.input()));
     let Pass { y, dx, dw } = case.pass(true);

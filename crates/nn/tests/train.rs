@@ -1,4 +1,4 @@
-//! A step taken member by member, passes and all, against the step from tapes that were there before.
+//! Compares a step that is taken member by member, including its passes, with a step from existing tapes.
 
 mod common;
 
@@ -18,7 +18,7 @@ impl Piece for OnePanel {
     }
 }
 
-/// The pass of one panel; its result is the output's first number.
+/// Runs the pass of one panel. The result is the output's first number.
 fn pass(case: &Case, member: usize, panel: usize, tape: &mut Tape, weights: &[f32]) -> f32 {
     let Shape { inputs, outputs, .. } = *case.shape();
     let (start, end) = (panel * LANES, ((panel + 1) * LANES).min(case.rows));
@@ -32,7 +32,7 @@ fn pass(case: &Case, member: usize, panel: usize, tape: &mut Tape, weights: &[f3
     first
 }
 
-/// Two steps: weights, moments, and whether each was finite.
+/// Makes two steps. Returns weights, moments, and whether each step was finite.
 fn steps(case: &Case, member_by_member: bool) -> (Vec<u32>, Vec<u32>, Vec<bool>) {
     let mut case = case.clone();
     let layout: Arc<Layout> = case.net.layout().clone();

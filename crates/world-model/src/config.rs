@@ -1,4 +1,4 @@
-//! The keys of `[model]`, `[model.ensemble]`, `[model.loss]` and `[model.fit]`.
+//! The keys of the config sections `[model]`, `[model.ensemble]`, `[model.loss]` and `[model.fit]`.
 
 use std::sync::Arc;
 
@@ -9,36 +9,37 @@ use toml::{Table, Value};
 
 use crate::loss::{LossKinds, ModelLoss};
 
-/// More members are a slip of the finger.
+/// Largest allowed number of members. A larger number is assumed to be a typing error.
 const MOST_MEMBERS: usize = 1024;
-/// Likewise: one weight of two layers that wide takes 16 GiB.
+/// Largest allowed width of a hidden layer. The weights between two layers of this width take 16 GiB.
 const WIDEST: usize = 1 << 16;
-/// Rows of a batch, likewise.
+/// Largest allowed number of rows in a batch.
 const LARGEST_BATCH: usize = 1 << 24;
 
-/// `[model]`
+/// The config section `[model]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
-    /// Which model: `ensemble`, or one of another crate.
+    /// Name of the model: `ensemble`, or a model of another crate.
     pub kind: String,
-    /// What a member predicts: `gaussian` (mean and log-variance), `homoscedastic` (the mean, and one log-variance a channel for
-    /// all inputs) or `deterministic` (the mean alone, noise-free rollouts).
-    /// Unset: `gaussian` for `mle`, which needs it, and `deterministic` for every other loss.
+    /// Outputs of a member. `gaussian`: mean and log-variance. `homoscedastic`: the mean, and one log-variance per
+    /// channel that is the same for all inputs. `deterministic`: the mean alone, with noise-free rollouts.
+    ///
+    /// Unset: `gaussian` for the loss `mle`, which needs it, and `deterministic` for every other loss.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head: Option<Head>,
-    /// `[model.ensemble]`
+    /// The config section `[model.ensemble]`.
     pub ensemble: EnsembleConfig,
-    /// `[model.loss]`
+    /// The config section `[model.loss]`.
     pub loss: LossConfig,
-    /// `[model.fit]`
+    /// The config section `[model.fit]`.
     pub fit: FitConfig,
-    /// `[model.own]`: keys of a model of another crate.
+    /// The config section `[model.own]`: the keys of a model of another crate.
     #[serde(skip_serializing_if = "Table::is_empty")]
     pub own: Table,
 }
 
-/// The name of the ensemble in a config.
+/// The name of the ensemble in the key `model.kind`.
 pub const ENSEMBLE: &str = "ensemble";
 
 impl Default for ModelConfig {
@@ -55,13 +56,14 @@ impl Default for ModelConfig {
 }
 
 impl ModelConfig {
-    /// The head in force under a loss.
+    /// Returns the head that the model has under `loss`: the one that the config sets, or else Gaussian if the loss
+    /// fits a variance and deterministic if it does not.
     #[must_use]
     pub fn head(&self, loss: &dyn ModelLoss) -> Head {
         self.head.unwrap_or(if loss.fits_variance() { Head::Gaussian } else { Head::Deterministic })
     }
 
-    /// What is impossible about these values under a loss, if anything: the message, with its hint.
+    /// Returns a message with a hint if these values are impossible under `loss`.
     #[must_use]
     pub fn problem(&self, loss: &dyn ModelLoss) -> Option<String> {
         let Self { ensemble, fit, .. } = self;
@@ -129,31 +131,31 @@ impl ModelConfig {
 }
 
 impl Head {
-    /// Whether there is a variance.
+    /// Returns true if the head predicts a variance.
     #[must_use]
     pub fn has_variance(self) -> bool {
         self != Self::Deterministic
     }
 }
 
-/// What a member predicts.
+/// The outputs of an ensemble member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Head {
-    /// Mean and log-variance of a diagonal Gaussian; imagined transitions are sampled.
+    /// Mean and log-variance of a diagonal Gaussian. Imagined transitions are sampled.
     Gaussian,
-    /// The mean, and one learned log-variance a channel and member, which does not depend on the input; imagined transitions are
-    /// sampled. The likelihood's weight of a row does not depend on the row then, as that of a squared error.
+    /// The mean, and one learned log-variance per channel and member that does not depend on the input. Imagined
+    /// transitions are sampled. The likelihood then weights all rows equally, as a squared error does.
     Homoscedastic,
-    /// The mean; imagined transitions are noise-free.
+    /// The mean alone. Imagined transitions are noise-free.
     Deterministic,
 }
 
-/// The numbers that a network predicts of the next observation.
+/// The quantity that a network predicts of the next observation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Predicted {
-    /// next_obs − obs: an error of the network is an error of what happens in one step.
+    /// next_obs − obs: an error of the network is an error of the change in one step.
     #[default]
     Change,
     /// next_obs.
@@ -166,31 +168,32 @@ impl Predicted {
     }
 }
 
-/// `[model.ensemble]`
+/// The config section `[model.ensemble]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EnsembleConfig {
-    /// Networks, `E`.
+    /// Number of networks, `E`.
     pub members: usize,
-    /// How many of them, the best on the holdout, imagine.
+    /// Number of elites: the members with the best holdout scores. Only elites imagine rollouts.
     pub elites: usize,
     /// Widths of the hidden layers.
     pub hidden: Vec<usize>,
-    /// `true` trains members on (x − mean) / std of every change and of the reward, with the moments of all real
-    /// transitions: entries of different scale count alike, in the loss and in the holdout score.
+    /// `true`: members are trained on targets (x − mean) / std, with the moments of all real transitions. Entries of
+    /// different scale then count equally in the loss and in the holdout score.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub normalize_targets: bool,
-    /// Which numbers a network predicts, beside the reward: `change` (next_obs − obs) or `next_obs`, the next observation itself.
+    /// The quantity that a network predicts besides the reward: `change` (next_obs − obs) or `next_obs` (the next
+    /// observation itself).
     #[serde(skip_serializing_if = "Predicted::is_change")]
     pub predict: Predicted,
-    /// Layer normalisation of the hidden activations, without learned scale and shift; ε is 1 in the first layer, 0.1 in the
-    /// second, 0.01 in all that follow (4kubo/erl_lib).
+    /// `true`: layer normalisation of the hidden activations, without learned scale and shift. ε is 1 in the first
+    /// layer, 0.1 in the second and 0.01 in all later ones (4kubo/erl_lib).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub layer_norm: bool,
 }
 
 impl Default for EnsembleConfig {
-    /// PETS and MBPO.
+    /// The values of PETS and MBPO.
     fn default() -> Self {
         Self {
             members: 7,
@@ -203,20 +206,20 @@ impl Default for EnsembleConfig {
     }
 }
 
-/// `[model.loss]`: a loss by name, what all value-aware losses share, and the loss's own keys beside them. Keys of other
-/// losses are allowed, so that one word swaps the loss.
+/// The config section `[model.loss]`: the name of a loss, the keys that all value-aware losses share, and the loss's
+/// own keys. Keys of other losses are allowed, so that changing one word swaps the loss.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LossConfig {
-    /// Which loss: `foresee list losses`.
+    /// Name of the loss. `foresee list losses` lists the names.
     pub kind: String,
-    /// Value-aware losses: which value heads are asked, `all` or `target`.
+    /// For value-aware losses: the value heads that the loss uses, `all` or `target`.
     pub heads: ValueHeads,
-    /// Value-aware losses: whether a value's derivative by the state goes through the policy too; without, the action is
-    /// held fixed.
+    /// For value-aware losses: whether the derivative of a value with respect to the state also goes through the
+    /// policy. If `false`, the action is held fixed.
     pub through_policy: bool,
-    /// Value-aware losses: for so many real steps after the end of exploration the mean squared error is added, because a
-    /// young critic knows nothing yet.
+    /// For value-aware losses: number of real steps after the end of exploration during which the mean squared error is
+    /// added to the loss. A young critic has not learned anything yet.
     pub add_mse_until: u64,
     /// The loss's own keys.
     #[serde(flatten)]
@@ -235,52 +238,52 @@ impl Default for LossConfig {
     }
 }
 
-/// The keys that all losses share.
+/// The keys of `[model.loss]` that all losses share.
 const SHARED_LOSS_KEYS: [&str; 4] = ["kind", "heads", "through_policy", "add_mse_until"];
 
 impl LossConfig {
-    /// The loss of this name, with its other keys at their defaults.
+    /// Returns the config of the loss of this name, with all other keys at their defaults.
     #[must_use]
     pub fn named(kind: &str) -> Self {
         Self { kind: kind.into(), ..Self::default() }
     }
 
-    /// The same with one of the loss's own keys set.
+    /// Returns this config with one of the loss's own keys set.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.keys.insert(key.into(), value.into());
         self
     }
 
-    /// The loss, among those that are known, and its own keys with all defaults.
+    /// Returns the loss of this name among `losses`, and its own keys with all defaults filled in.
     ///
     /// # Errors
-    /// If there is none of that name, or a key does not fit it.
+    /// If no loss has this name, or a key is not valid for it.
     pub fn choose(&self, losses: &LossKinds) -> Result<(Arc<dyn ModelLoss>, Table), Explained> {
         losses.choose(&["model", "loss"], &SHARED_LOSS_KEYS, &self.kind, &self.keys)
     }
 }
 
-/// Whose weights an improvement of the holdout score keeps.
+/// The scope of the weights that are kept when a holdout score improves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Snapshot {
-    /// Each member keeps its own best (MBPO).
+    /// Each member keeps its own best weights (MBPO).
     #[default]
     Member,
-    /// One member's improvement keeps all members' weights (mbrl-lib, the reference VaGraM code).
+    /// An improvement of one member keeps the weights of all members (mbrl-lib, the reference VaGraM code).
     Shared,
 }
 
-/// How a fit notices that it gets no better.
+/// The rule that decides whether a fit still improves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stopping {
-    /// A member's mean score has to improve by a share of it (MBPO, mbrl-lib).
+    /// A member's mean score has to improve by a share of its best score (MBPO, mbrl-lib).
     #[default]
     Relative,
-    /// The rows' scores under the whole ensemble have to be lower by a paired test (DHMBPO); the ensemble's weights are kept
-    /// together.
+    /// The scores of the holdout rows under the whole ensemble have to be lower by a paired test (DHMBPO). The weights
+    /// of all members are kept together.
     Paired,
 }
 
@@ -290,46 +293,48 @@ impl Stopping {
     }
 }
 
-/// `[model.fit]`
+/// The config section `[model.fit]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FitConfig {
-    /// Real steps between two training calls.
+    /// Number of real steps between two training calls.
     pub every: u64,
-    /// Rows a gradient step shows to each member.
+    /// Number of rows per member in one gradient step.
     pub batch: usize,
     /// Adam's step size.
     pub lr: f64,
-    /// Weight decay.
+    /// Strength of the weight decay.
     pub decay: f64,
-    /// How the decay enters: `decoupled` or `coupled`.
+    /// Form of the weight decay: `decoupled` or `coupled`.
     pub decay_form: Decay,
-    /// Share of the rows kept for early stopping and elites.
+    /// Share of the rows that is held out for early stopping and for the choice of elites.
     pub holdout: f64,
-    /// How a fit notices that it gets no better: `relative` or `paired`.
+    /// Rule that decides whether a fit still improves: `relative` or `paired`.
     #[serde(skip_serializing_if = "Stopping::is_default")]
     pub stopping: Stopping,
-    /// Holdout scores in a row without improvement before stopping.
+    /// Number of consecutive holdout scores without improvement after which a fit stops. With `stopping = "paired"` it
+    /// stops at the next one after them.
     pub patience: u32,
-    /// The least relative improvement that counts.
+    /// Relative improvement that a score must exceed to count, with `stopping = "relative"`.
     pub threshold: f64,
-    /// Gradient steps before early stopping may act. With few data an epoch is one to three gradient steps, and a
-    /// likelihood fit budgeted in epochs is starved.
+    /// Number of gradient steps before early stopping may end a fit. With few data an epoch is one to three gradient
+    /// steps, so a budget in epochs would be too small for a likelihood fit.
     pub min_steps: u64,
-    /// Gradient steps at most.
+    /// Largest number of gradient steps.
     pub max_steps: u64,
-    /// Gradient steps of the first training call at most, which begins with random weights; unset: `max_steps`.
+    /// Largest number of gradient steps of the first training call, which begins with random weights. Unset:
+    /// `max_steps`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_max_steps: Option<u64>,
-    /// Epochs at most; unset for as many as `max_steps` allows.
+    /// Largest number of epochs. Unset: as many as `max_steps` allows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_epochs: Option<u32>,
-    /// `member` or `shared`.
+    /// Scope of the weights that an improvement keeps: `member` or `shared`.
     pub snapshot: Snapshot,
 }
 
 impl FitConfig {
-    /// Gradient steps of training call number `call` at most.
+    /// Returns the largest number of gradient steps of training call number `call`.
     #[must_use]
     pub fn steps_of(&self, call: u64) -> u64 {
         self.first_max_steps.filter(|_| call == 0).unwrap_or(self.max_steps)

@@ -1,24 +1,29 @@
-//! When a fit stops, which weights it keeps, and who is elite. Pure bookkeeping on holdout scores; lower is better.
+//! Early stopping: decides when a fit stops, which weights it keeps, and which members are elites. The decisions use
+//! holdout scores only; a lower score is better.
 //!
-//! A member improves when (best − score) / |best| exceeds the threshold. `shared` reproduces mbrl-lib: the score before the first epoch is the first best, one member's improvement keeps everybody's weights, and if
-//! nothing improved the last weights stay. `member`, as in MBPO, keeps each member's own best, counted from the first
-//! epoch on: what a warm start scores on rows that it was trained on says nothing.
+//! A member improves if (best − score) / |best| exceeds the threshold.
+//!
+//! `shared` reproduces mbrl-lib. The score before the first epoch is the first best score. An improvement of one member
+//! keeps the weights of all members. If nothing improves, the last weights stay.
+//!
+//! `member` keeps the best weights of each member, as MBPO does. Only scores of the current call count: earlier calls
+//! trained the initial weights on rows that are now in the holdout, so the initial score says nothing.
 
 use foresee_core::{State, StateError};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 use crate::config::Snapshot;
 
-/// What a round of scores asks of the trainer.
+/// The trainer's tasks after a round of scores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Members whose weights are to be kept now.
+    /// Members whose current weights are to be kept.
     pub keep: Vec<usize>,
-    /// Whether patience has run out.
+    /// Whether patience is exhausted.
     pub stop: bool,
 }
 
-/// The running best scores.
+/// The best scores so far, and the number of rounds without improvement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EarlyStopping {
     snapshot: Snapshot,
@@ -29,13 +34,14 @@ pub struct EarlyStopping {
 }
 
 impl EarlyStopping {
-    /// Starts from the scores to beat, `[E]`: those before the first epoch, or infinities for any finite score to count.
+    /// Starts from the scores to beat, `[E]`: the scores before the first epoch, or infinities, against which every
+    /// finite score counts.
     #[must_use]
     pub fn new(snapshot: Snapshot, patience: u32, threshold: f64, to_beat: Vec<f64>) -> Self {
         Self { snapshot, patience, threshold, best: to_beat, waited: 0 }
     }
 
-    /// Takes the scores `[E]` of a round. A NaN never improves.
+    /// Compares a round of scores `[E]` with the best ones. A NaN never counts as an improvement.
     #[track_caller]
     pub fn update(&mut self, scores: &[f64]) -> Verdict {
         assert_eq!(scores.len(), self.best.len(), "one score a member");
@@ -59,13 +65,13 @@ impl EarlyStopping {
         Verdict { keep, stop: self.waited >= self.patience }
     }
 
-    /// The best scores, `[E]`.
+    /// Returns the best scores, `[E]`.
     #[must_use]
     pub fn best(&self) -> &[f64] {
         &self.best
     }
 
-    /// The `count` members with the lowest best scores, best first.
+    /// Returns the `count` members with the lowest best scores, best first.
     #[must_use]
     pub fn elites(&self, count: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.best.len()).collect();
@@ -74,18 +80,18 @@ impl EarlyStopping {
         order
     }
 
-    /// Takes scores `[E]` for the best ones: those of weights that were kept for another reason.
+    /// Replaces the best scores by `scores`, `[E]`. The paired test uses it for the weights that it keeps.
     pub fn set_best(&mut self, scores: &[f64]) {
         self.best = scores.to_vec();
     }
 
-    /// As arrays.
+    /// Returns the best scores and the rounds without improvement as arrays.
     #[must_use]
     pub fn save(&self) -> State {
         save(&self.best, self.waited)
     }
 
-    /// Reads the running part back.
+    /// Restores the best scores and the rounds without improvement.
     ///
     /// # Errors
     /// If an array is missing or left over.
@@ -95,7 +101,7 @@ impl EarlyStopping {
     }
 }
 
-/// The best scores and the rounds since, as arrays.
+/// Returns the best scores and the rounds without improvement as arrays.
 fn save(best: &[f64], waited: u32) -> State {
     let mut state = State::new();
     state.put("best", best.to_vec());
@@ -109,19 +115,21 @@ fn load(mut state: State) -> Result<(Vec<f64>, u32), StateError> {
     Ok((best, waited))
 }
 
-/// Rows from which on the t distribution is taken for the normal one.
+/// Number of rows from which on the t distribution is replaced by the normal distribution.
 const MANY_ROWS: usize = 1000;
-/// Probabilities below which weights are kept, and below which patience is not spent.
+/// Weights are kept if the p-value is below `KEEPS`. Patience is not spent if it is below `GOES_ON`.
 const KEEPS: f64 = 0.1;
 const GOES_ON: f64 = 0.5;
 
-/// Early stopping by a paired test of rows' scores (4kubo/erl_lib @ 024b0b5): `p` is the probability, were the scores as good as
-/// the best ones, of a mean difference so low. Below 0.1 the weights are kept and their scores are the best ones; below 0.5
-/// patience begins anew; else it is spent.
+/// Early stopping by a paired test of the holdout rows' scores (4kubo/erl_lib @ 024b0b5).
+///
+/// `p` is the one-sided p-value of the test: the probability of a mean difference at least this low if the new scores
+/// were as good as the best ones. If `p` is below 0.1, the weights are kept and their scores become the best ones. If
+/// `p` is below 0.5, the count of rounds without improvement starts again from 0. Otherwise it grows by one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairedTest {
     patience: u32,
-    /// `[N]`
+    /// The best score of each row, `[N]`.
     best: Vec<f64>,
     waited: u32,
 }
@@ -133,8 +141,8 @@ impl PairedTest {
         Self { patience, best: before, waited: 0 }
     }
 
-    /// Takes the scores `[N]` of a round: whether the weights are to be kept, and whether patience has run out. A NaN never
-    /// improves.
+    /// Compares a round of scores `[N]` with the best ones. Returns whether the weights are to be kept, and whether
+    /// patience is exhausted. A NaN never counts as an improvement.
     #[track_caller]
     pub fn update(&mut self, scores: &[f64]) -> (bool, bool) {
         let p = probability(scores, &self.best);
@@ -146,13 +154,13 @@ impl PairedTest {
         (keep, self.waited > self.patience)
     }
 
-    /// As arrays.
+    /// Returns the best scores and the rounds without improvement as arrays.
     #[must_use]
     pub fn save(&self) -> State {
         save(&self.best, self.waited)
     }
 
-    /// Reads the running part back.
+    /// Restores the best scores and the rounds without improvement.
     ///
     /// # Errors
     /// If an array is missing or left over.
@@ -162,7 +170,8 @@ impl PairedTest {
     }
 }
 
-/// The one-sided probability of a paired test that `scores` are lower than `best`; 1 where there is none.
+/// Returns the one-sided p-value of a paired test that `scores` are lower than `best`. If the test statistic is not
+/// finite, the result is 0 for a negative mean difference and 1 otherwise.
 #[track_caller]
 fn probability(scores: &[f64], best: &[f64]) -> f64 {
     assert_eq!(scores.len(), best.len(), "one score a row");
@@ -172,7 +181,7 @@ fn probability(scores: &[f64], best: &[f64]) -> f64 {
     let variance = apart.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0);
     let t = mean / (variance / n).sqrt();
     if !t.is_finite() || scores.len() < 2 {
-        // Rows that differ by one number all, or a score that is none.
+        // All rows differ by the same number, there is only one row, or a score is not a number.
         return if mean < 0.0 { 0.0 } else { 1.0 };
     }
     if scores.len() < MANY_ROWS {

@@ -1,7 +1,8 @@
-//! The ensemble: `E` networks that predict (next_obs − obs, reward), or (next_obs, reward), reward last, from (obs, action).
+//! The ensemble: `E` networks that predict (next_obs − obs, reward), or (next_obs, reward), from (obs, action). The
+//! reward is the last channel.
 //!
-//! With a Gaussian head a member also predicts a log-variance, softly clamped between learned bounds that all members
-//! share ([`prediction`](crate::prediction)).
+//! With a Gaussian or homoscedastic head a member also predicts a log-variance. It is softly clamped between learned
+//! bounds that all members share ([`prediction`](crate::prediction)).
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use foresee_core::stream::below;
@@ -12,28 +13,28 @@ use crate::config::{EnsembleConfig, Head, Predicted};
 use crate::normalizer::Normalizer;
 pub use crate::prediction::{Bounds, ModelStep, Prediction, predict};
 
-/// Where the learned bounds of the log-variance start: nearly no noise, and a standard deviation of 1.3.
+/// Initial values of the learned bounds of the log-variance: nearly no noise, and a standard deviation of 1.3.
 const MIN_LOGVAR: f32 = -10.0;
 const MAX_LOGVAR: f32 = 0.5;
 
-/// The ensemble with all that a prediction needs.
+/// The ensemble and everything that its predictions need.
 #[derive(Clone, Debug)]
 pub struct Ensemble {
-    /// The networks, `[E, B, O + A] -> [E, B, O + 1]`, or twice as many outputs with a Gaussian head.
+    /// The networks, `[E, B, O + A] -> [E, B, O + 1]`; twice as many outputs if the head has a variance.
     pub net: Mlp,
-    /// Bounds of the log-variance, where there is one.
+    /// Bounds of the log-variance, if the head has a variance.
     pub bounds: Option<Bounds>,
-    /// Of the inputs.
+    /// The normaliser of the inputs.
     pub normalizer: Normalizer,
-    /// Members that imagine, best first.
+    /// The members that imagine, best first.
     pub elites: Vec<usize>,
-    /// Whether the outputs are changes or next observations.
+    /// Whether the networks predict changes or next observations.
     predicted: Predicted,
     obs_dim: usize,
 }
 
 impl Ensemble {
-    /// A fresh ensemble; until it is trained, the first members are its elites.
+    /// Returns a new, untrained ensemble. Until it is trained, the first members are its elites.
     #[must_use]
     pub fn new(
         config: &EnsembleConfig,
@@ -65,32 +66,33 @@ impl Ensemble {
         }
     }
 
-    /// Members, `E`.
+    /// Returns the number of members, `E`.
     #[must_use]
     pub fn members(&self) -> usize {
         self.net.members()
     }
 
-    /// Whether the outputs are changes or next observations.
+    /// Returns whether the networks predict changes or next observations.
     #[must_use]
     pub fn predicted(&self) -> Predicted {
         self.predicted
     }
 
-    /// Observation entries, `O`.
+    /// Returns the number of observation entries, `O`.
     #[must_use]
     pub fn obs_dim(&self) -> usize {
         self.obs_dim
     }
 
-    /// The prediction for normalised inputs `[E, B, O + A]` or, shown to every member, `[1, B, O + A]`.
+    /// Returns the prediction for normalised inputs `[E, B, O + A]`, or `[1, B, O + A]` for inputs that all members
+    /// share.
     #[must_use]
     pub fn predict(&self, inputs: Tensor<3>) -> Prediction {
         predict(&self.net, self.bounds.as_ref(), inputs, self.obs_dim + 1)
     }
 
-    /// The ensemble that predicts its targets themselves, of one that predicts them normalised: the map enters the
-    /// last layer, the log-variance and its bounds.
+    /// Returns the ensemble whose predictions are in the targets' own units, for an ensemble that predicts targets
+    /// normalised by `targets`. The scale and shift are folded into the last layer, the log-variance and its bounds.
     #[must_use]
     pub fn in_units_of(&self, targets: &Normalizer) -> Self {
         let [mean, std] = targets.moments();
@@ -109,15 +111,15 @@ impl Ensemble {
         Self { net: self.net.folded([&[]; 2], [&scale, &shift]), bounds, ..self.clone() }
     }
 
-    /// Columns of the noise of a step: `O + 1` with a Gaussian head, 0 without.
+    /// Returns the number of noise columns of a step: `O + 1` if the head has a variance, 0 if it is deterministic.
     #[must_use]
     pub fn noise_width(&self) -> usize {
         if self.bounds.is_some() { self.obs_dim + 1 } else { 0 }
     }
 
-    /// One step from observations `[B, O]` under actions `[B, A]`: row `b` is imagined by elite
-    /// `below(words[b], elites)`, whose prediction gets the row's noise where the head is Gaussian. Differentiable in
-    /// observations and actions; the parameters are constants.
+    /// Returns one step from observations `[B, O]` under actions `[B, A]`. Row `b` is predicted by elite
+    /// `below(words[b], elites)`; if the head has a variance, the row's noise is scaled by the predicted standard
+    /// deviation and added. The step is differentiable in observations and actions; the parameters are constants.
     #[must_use]
     pub fn step(&self, obs: Tensor<2>, action: Tensor<2>, draws: &StepDraws) -> ModelStep {
         let members: Vec<usize> = draws.words.iter().map(|&word| self.elites[below(word, self.elites.len())]).collect();
@@ -136,13 +138,14 @@ impl Ensemble {
         }
     }
 
-    /// The prediction of each row by its own member, `[1, B, O + 1]`, from observations `[B, O]` and actions `[B, A]` that
-    /// are not normalised.
+    /// Returns the prediction of each row by its own member, `[1, B, O + 1]`, from observations `[B, O]` and actions
+    /// `[B, A]` that are not normalised.
     ///
-    /// Rows are gathered by member, members with fewer rows filled up with row 0: one forward pass of all networks.
+    /// The rows are grouped by member, and the groups are padded with row 0 to the same size. One forward pass of all
+    /// networks then suffices.
     ///
     /// # Panics
-    /// If there are no rows, or not one member a row.
+    /// If there are no rows, or the number of members is not the number of rows.
     #[track_caller]
     #[must_use]
     pub fn predict_rows(&self, obs: Tensor<2>, action: Tensor<2>, members: &[usize]) -> Prediction {
@@ -180,7 +183,7 @@ impl Ensemble {
         Prediction { mean: back(mean), logvar: logvar.map(back) }
     }
 
-    /// As arrays.
+    /// Returns the networks, bounds, input normaliser and elites as named arrays.
     #[must_use]
     pub fn save(&self) -> State {
         let mut state = State::new();
@@ -193,7 +196,7 @@ impl Ensemble {
         state
     }
 
-    /// Reads all of it back.
+    /// Restores the state that [`Ensemble::save`] returned.
     ///
     /// # Errors
     /// If an array is missing, of another shape, or left over.

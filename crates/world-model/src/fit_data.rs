@@ -1,7 +1,7 @@
-//! All that a training call derives from replay, agent and streams: inputs, targets, split, what the agent says of the
-//! rows.
+//! The data that a training call derives from the replay buffer, the agent and the random streams: inputs, targets, the
+//! split into training and holdout rows, and the loss's row terms.
 //!
-//! None of it is saved: a call that is cut and resumed derives the same again.
+//! These data are not saved. A training call that is interrupted and resumed derives the same data again.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ use crate::loss::{CallRows, ModelLoss, Needs, RowTerms};
 use crate::normalizer::Normalizer;
 use crate::split::Split;
 
-/// The rows of a training call, and what each of them counts.
+/// The rows of a training call, with an optional weight for each row.
 #[derive(Clone, Copy, Debug)]
 pub struct TrainingRows<'a> {
     batch: &'a Batch,
@@ -25,18 +25,18 @@ pub struct TrainingRows<'a> {
 }
 
 impl<'a> From<&'a Batch> for TrainingRows<'a> {
-    /// Every row counts once.
+    /// Rows without weights: every row counts once.
     fn from(batch: &'a Batch) -> Self {
         Self { batch, weights: None, on_device: None }
     }
 }
 
 impl<'a> TrainingRows<'a> {
-    /// Rows with a weight each, `[N]`: whatever the loss, a row's loss is multiplied by its weight, in gradient steps and
-    /// in the holdout score. Means are taken over rows, not over weights.
+    /// Rows with one weight each, `[N]`. For every loss, the loss of a row is multiplied by the row's weight, in
+    /// gradient steps and in the holdout score. Means are taken over the number of rows, not over the sum of weights.
     ///
     /// # Panics
-    /// If there is not one finite weight of at least zero a row.
+    /// If the number of weights is not the number of rows, or a weight is negative or not finite.
     #[track_caller]
     #[must_use]
     pub fn weighted(batch: &'a Batch, weights: &'a [f32]) -> Self {
@@ -47,17 +47,17 @@ impl<'a> TrainingRows<'a> {
         Self { batch, weights: Some(weights), on_device: None }
     }
 
-    /// The same rows where the device has them already, in their order, perhaps with room for more: what is computed there
-    /// from them is not sent again.
+    /// Adds a copy of the rows that the device already holds, in the same order and possibly with room for more rows.
+    /// Tensors that can be computed from the copy are then not sent to the device again.
     ///
     /// # Panics
-    /// When a fit begins, if there are fewer of them.
+    /// When a fit begins, if the copy has fewer rows.
     #[must_use]
     pub fn on_device(self, on_device: Option<DeviceTransitions<'a>>) -> Self {
         Self { on_device, ..self }
     }
 
-    /// The rows.
+    /// The transitions.
     #[must_use]
     pub fn batch(&self) -> &'a Batch {
         self.batch
@@ -69,66 +69,70 @@ impl<'a> TrainingRows<'a> {
 pub(crate) struct FitData {
     pub(crate) split: Split,
     pub(crate) store: Store,
-    /// Numbers about the call that are reported with the fit.
+    /// Numbers about the training call that are reported with the fit.
     pub(crate) diagnostics: Vec<(&'static str, f64)>,
-    /// Mean square over the holdout of every entry's change and of the reward, in the targets' units, `[O + 1]`.
+    /// Mean square over the holdout of the change of every observation entry and of the reward, `[O + 1]`, in the units
+    /// of the (normalised) targets.
     pub(crate) of_no_change: Vec<f64>,
 }
 
-/// Where the rows are, for the form in which steps are taken.
+/// The rows in the form that the gradient steps need.
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "one a training call")]
 pub(crate) enum Store {
-    /// In host memory, for steps on panels.
+    /// Arrays in host memory, for gradient steps on panels.
     Host(HostRows),
-    /// In tensors, for steps in tensor operations.
+    /// Tensors, for gradient steps in tensor operations.
     Tensors(FitTensors),
 }
 
-/// Rows in host memory.
+/// The rows of a training call in host memory.
 #[derive(Clone, Debug)]
 pub(crate) struct HostRows {
     rows: usize,
     /// Normalised model inputs, `[rows, O + A]`.
     pub(crate) inputs: Vec<f32>,
-    /// What predictions are compared with, normalised or not, `[rows, O + 1]`.
+    /// Targets of the predictions, normalised or not, `[rows, O + 1]`.
     pub(crate) targets: Vec<f32>,
-    /// The terms as the loss's panel form reads them.
+    /// The row terms in the layout of the loss's panel form.
     pub(crate) terms: RowTerms,
-    /// What a predicted state is added to, `[rows, O]`: observations, or zeros where next observations themselves are predicted;
-    /// for a loss that needs predicted states.
+    /// Offset of the predicted states, `[rows, O]`: a predicted state is `base` plus the prediction. It holds the
+    /// observations, or zeros if the model predicts next observations. Only for a loss that needs predicted states.
     pub(crate) base: Option<Vec<f32>>,
     /// A factor on each row's loss, `[rows]`.
     pub(crate) row_weights: Option<Vec<f32>>,
     pub(crate) add_mse: bool,
-    /// Of the targets, where they are normalised.
+    /// The normaliser of the targets, if they are normalised.
     pub(crate) of_targets: Option<Normalizer>,
 }
 
 impl HostRows {
-    /// What an error of 1 is in the task's own unit, `[O + 1]`, where this loss sees that unit and targets are normalised.
+    /// Returns the factors from the units of the normalised targets to the task's own units, `[O + 1]`. `None` if
+    /// targets are not normalised, or if `loss` is not value-aware and therefore works on normalised targets.
     pub(crate) fn units(&self, loss: &dyn ModelLoss) -> Option<&[f32]> {
         self.of_targets.as_ref().filter(|_| loss.is_value_aware()).map(|normalizer| normalizer.moments()[1])
     }
 }
 
-/// What a training call's data depend on, beside its rows.
+/// The inputs besides the rows from which the data of a training call are derived.
 #[derive(Clone, Copy)]
 pub(crate) struct Call<'a> {
     pub(crate) config: &'a ModelConfig,
     pub(crate) loss: &'a dyn ModelLoss,
     pub(crate) view: &'a dyn ValueView,
-    /// The run's seed, the call's number and the real steps since the end of exploration.
+    /// `seed` is the run's seed, `call` the number of the training call, and `learning_step` the number of real steps
+    /// since the end of exploration.
     pub(crate) seed: u64,
     pub(crate) call: u64,
     pub(crate) learning_step: u64,
     pub(crate) device: &'a Device,
-    /// Whether steps are taken in tensor operations.
+    /// Whether gradient steps are taken in tensor operations.
     pub(crate) in_tensors: bool,
 }
 
 impl FitData {
-    /// The data of a call under the normalisers of inputs and, where they are normalised, targets.
+    /// Derives the data of a training call. `of_inputs` normalises the inputs, and `of_targets` the targets if they are
+    /// normalised.
     pub(crate) fn new(
         call: &Call<'_>,
         rows: TrainingRows<'_>,
@@ -185,7 +189,7 @@ impl FitData {
         Self { split, store, diagnostics, of_no_change }
     }
 
-    /// Inputs `[1, B, O + A]` and targets `[1, B, O + 1]` of a part of the holdout.
+    /// Returns the inputs `[1, B, O + A]` and targets `[1, B, O + 1]` of a part of the holdout.
     pub(crate) fn of_holdout(&self, part: Range<usize>, device: &Device) -> (Tensor<3>, Tensor<3>) {
         let data = match &self.store {
             Store::Tensors(tensors) => return tensors.gather(&tensors.holdout(part)),
@@ -201,7 +205,7 @@ impl FitData {
     }
 }
 
-/// The normaliser of the rows' inputs and, if asked for, that of their targets.
+/// Returns the normaliser of the rows' inputs and, if the config normalises targets, that of their targets.
 pub(crate) fn normalizers(rows: &Batch, config: &EnsembleConfig) -> (Normalizer, Option<Normalizer>) {
     let targets = config.normalize_targets.then(|| targets(rows, config.predict));
     let inputs = raw_inputs(rows);
@@ -210,7 +214,7 @@ pub(crate) fn normalizers(rows: &Batch, config: &EnsembleConfig) -> (Normalizer,
     (Normalizer::from_rows(&inputs, width(&inputs)), of_targets)
 }
 
-/// The targets as predictions are compared with them, `[rows, O + 1]`.
+/// Returns the targets of all rows, `[rows, O + 1]`, normalised if there is a normaliser.
 fn normalized_targets(rows: &Batch, predicted: Predicted, normalizer: Option<&Normalizer>) -> Vec<f32> {
     let mut targets = targets(rows, predicted);
     if let Some(normalizer) = normalizer {
@@ -219,8 +223,9 @@ fn normalized_targets(rows: &Batch, predicted: Predicted, normalizer: Option<&No
     targets
 }
 
-/// Mean square over the holdout of every entry's change and of the reward, in units of the targets' deviations, `[O + 1]`: the
-/// errors of the forecast that nothing changes, and that there is no reward.
+/// Returns the mean square over the holdout of the change of every observation entry and of the reward, `[O + 1]`,
+/// divided by the variances of the targets if targets are normalised. These are the errors of a forecast without any
+/// change and with reward zero.
 fn mean_squares_of_change(rows: &Batch, holdout: &[u32], of_targets: Option<&Normalizer>) -> Vec<f64> {
     let obs_dim = rows.obs.len() / rows.rows;
     let mut squares = vec![0.0; obs_dim + 1];
@@ -241,14 +246,14 @@ fn mean_squares_of_change(rows: &Batch, holdout: &[u32], of_targets: Option<&Nor
     squares
 }
 
-/// (obs, action) of every row, `[rows, O + A]`, not normalised.
+/// Returns (obs, action) of every row, `[rows, O + A]`, not normalised.
 fn raw_inputs(rows: &Batch) -> Vec<f32> {
     let (obs_dim, action_dim) = (rows.obs.len() / rows.rows, rows.action.len() / rows.rows);
     let pairs = rows.obs.chunks_exact(obs_dim).zip(rows.action.chunks_exact(action_dim));
     pairs.flat_map(|(obs, action)| obs.iter().chain(action).copied()).collect()
 }
 
-/// (next_obs − obs, reward) or (next_obs, reward) of every row, `[rows, O + 1]`.
+/// Returns (next_obs − obs, reward) or (next_obs, reward) of every row, `[rows, O + 1]`.
 fn targets(rows: &Batch, predicted: Predicted) -> Vec<f32> {
     let obs_dim = rows.obs.len() / rows.rows;
     let mut targets = Vec::with_capacity(rows.rows * (obs_dim + 1));

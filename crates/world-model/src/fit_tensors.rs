@@ -1,6 +1,6 @@
-//! The data of a training call where its steps are taken in tensor operations: on the device for the length of the call,
-//! gathered there by index. Transitions that the device has already are not sent again; later an epoch sends its row
-//! numbers, and nothing else.
+//! The data of a training call for gradient steps in tensor operations. They stay on the device for the whole call, and
+//! batches are gathered there by row number. Transitions that the device already holds are not sent again. After the
+//! start of the call only the row numbers of each epoch are sent.
 
 use std::ops::Range;
 
@@ -15,45 +15,46 @@ use crate::normalizer::Normalizer;
 use crate::prediction::Prediction;
 use crate::split::Split;
 
-/// Rows by number.
+/// The rows of a training call as tensors on a device. A row is addressed by its replay row number.
 #[derive(Clone, Debug)]
 pub(crate) struct FitTensors {
     /// Normalised model inputs, `[rows, O + A]`.
     inputs: Tensor<2>,
-    /// What predictions are compared with, `[rows, O + 1]`.
+    /// Targets of the predictions, normalised or not, `[rows, O + 1]`.
     targets: Tensor<2>,
-    /// The loss's terms, `[N, rows, K]`.
+    /// The loss's row terms, `[N, rows, K]`.
     terms: Option<Tensor<3>>,
-    /// What a predicted state is added to, `[rows, O]`, for a loss that needs predicted states.
+    /// Offset of the predicted states, `[rows, O]`: a predicted state is `base` plus the prediction. Only for a loss
+    /// that needs predicted states.
     base: Option<Tensor<2>>,
-    /// `[rows, 1]`
+    /// Factors on the rows' losses, `[rows, 1]`.
     row_weights: Option<Tensor<2>>,
     holdout: Tensor<1, Int>,
     add_mse: bool,
-    /// Deviations and means of the targets, `[1, 1, O + 1]` each, where they are normalised.
+    /// Standard deviations and means of the targets, `[1, 1, O + 1]` each, if targets are normalised.
     units: Option<[Tensor<3>; 2]>,
 }
 
-/// What a call's tensors are made of, beside inputs and targets.
+/// The inputs of [`FitTensors`] besides the model's inputs and targets.
 pub(crate) struct Company<'a> {
     pub(crate) needs: Needs,
     pub(crate) terms: &'a RowTerms,
     pub(crate) row_weights: Option<&'a [f32]>,
     pub(crate) split: &'a Split,
     pub(crate) add_mse: bool,
-    /// Of the targets, where they are normalised.
+    /// The normaliser of the targets, if they are normalised.
     pub(crate) of_targets: Option<&'a Normalizer>,
 }
 
 impl FitTensors {
-    /// From rows in host memory: normalised inputs `[rows, O + A]`, targets `[rows, O + 1]` as they are compared, and what a
-    /// predicted state is added to, `[rows, O]`.
+    /// Sends rows in host memory to the device: normalised inputs `[rows, O + A]`, targets `[rows, O + 1]` (normalised
+    /// if the fit normalises them), and the `base` of predicted states `[rows, O]`.
     pub(crate) fn sent([inputs, targets, base]: [&[f32]; 3], rows: usize, with: &Company<'_>, device: &Device) -> Self {
         let send = |all: &[f32]| tensors::from_vec(all.to_vec(), [rows, all.len() / rows], device);
         Self::with(send(inputs), send(targets), || send(base), with, device)
     }
 
-    /// From `rows` transitions that are on the device.
+    /// Computes the tensors from the first `rows` transitions that are on the device.
     pub(crate) fn mirrored(
         all: DeviceTransitions<'_>,
         predicted: Predicted,
@@ -101,18 +102,18 @@ impl FitTensors {
         }
     }
 
-    /// A part of the holdout, `[1, B]`: all members see it.
+    /// Returns the replay row numbers of a part of the holdout, `[1, B]`. All members are scored on the same rows.
     pub(crate) fn holdout(&self, part: Range<usize>) -> Tensor<2, Int> {
         self.holdout.clone().narrow(0, part.start, part.len()).unsqueeze_dim(0)
     }
 
-    /// Inputs `[E, B, O + A]` and targets `[E, B, O + 1]` of replay rows `[E, B]`.
+    /// Returns the inputs `[E, B, O + A]` and targets `[E, B, O + 1]` of replay rows `[E, B]`.
     pub(crate) fn gather(&self, rows: &Tensor<2, Int>) -> (Tensor<3>, Tensor<3>) {
         (gather(&self.inputs, rows), gather(&self.targets, rows))
     }
 
-    /// What a loss sees of replay rows `[E, B]`, or of `[1, B]` shown to every member, under a prediction; and what is
-    /// added to it.
+    /// Returns the loss's input for replay rows `[E, B]`, or for rows `[1, B]` that all members share, and the common
+    /// parts of the training loss. `predict` computes the prediction from the inputs.
     pub(crate) fn loss_input<'v>(
         &self,
         rows: &Tensor<2, Int>,
@@ -137,17 +138,17 @@ impl FitTensors {
     }
 }
 
-/// The replay rows of an epoch's batches on the device.
+/// The replay row numbers of all batches of an epoch, on the device.
 #[derive(Clone, Debug)]
 pub(crate) struct EpochRows {
-    /// Batch by batch `[E, B]`.
+    /// The batches one after another, `[E, B]` each.
     rows: Tensor<1, Int>,
     members: usize,
     batch: usize,
 }
 
 impl EpochRows {
-    /// The rows of an epoch in this order, in batches of `batch`: one upload.
+    /// Sends the row numbers of an epoch in this order to the device, in one upload. Batches have `batch` rows.
     pub(crate) fn new(split: &Split, order: &[usize], batch: usize, device: &Device) -> Self {
         let (mut all, mut rows) = (Vec::new(), Vec::new());
         for index in 0..split.batches(batch) {
@@ -157,7 +158,7 @@ impl EpochRows {
         Self { rows: numbers(&all, device), members: all.len() / order.len(), batch }
     }
 
-    /// The rows of batch number `index`, `[E, B]`.
+    /// Returns the replay row numbers of batch number `index`, `[E, B]`.
     pub(crate) fn batch(&self, index: usize) -> Tensor<2, Int> {
         let start = index * self.members * self.batch;
         let count = (self.members * self.batch).min(self.rows.dims()[0] - start);

@@ -1,19 +1,23 @@
-//! The world model: a probabilistic ensemble that predicts what a transition changes, and what "right" means for it.
+//! The world model: a probabilistic ensemble that predicts the change of the observation and the reward of a
+//! transition, and the losses that train it.
 //!
-//! In the order a reader needs it:
-//! * [`config`]: the keys of `[model]`.
-//! * [`model`]: a world model as a run sees it, and how one is chosen.
-//! * [`prediction`]: what networks say of rows.
-//! * [`normalizer`]: inputs to zero mean and unit deviation.
-//! * [`ensemble`]: the networks, their prediction, one step under given actions, their elites.
-//! * [`panels`]: that step on panels of rows in host memory, forward and back.
-//! * [`loss`]: what a wrong prediction costs; the choice that this project is about. A folder a loss.
-//! * [`split`]: holdout, bootstrap rows and the order of batches.
-//! * [`early_stopping`]: when to stop, which weights to keep, who is elite.
-//! * [`uncertainty`]: how far the members disagree, and how much noise they believe in.
-//! * `fit_data`: all that a training call derives from the replay and the agent.
-//! * `fit_tensors`: the same on a device, gathered there.
-//! * [`trainer`]: one training call of the ensemble, as slices that can be saved between.
+//! The training rows are the real transitions of a run's replay buffer. The trained model imagines the steps of
+//! rollouts.
+//!
+//! The modules in reading order:
+//! * [`config`]: the keys of the config section `[model]`.
+//! * [`model`]: the trait [`WorldModel`] by which a run uses a model, and the list from which a config chooses one.
+//! * [`prediction`]: the outputs of the networks for a batch of rows.
+//! * [`normalizer`]: the scaling of model inputs to zero mean and unit standard deviation.
+//! * [`ensemble`]: the networks, their predictions, one step under given actions, and the elite members.
+//! * [`panels`]: the ensemble's step on panels of rows in host memory, forward and backward.
+//! * [`loss`]: the training losses, one folder each. The choice of the loss is the subject of this project.
+//! * [`split`]: the holdout, the bootstrap rows of each member and the order of the batches.
+//! * [`early_stopping`]: when a fit stops, which weights it keeps, and which members are elites.
+//! * [`uncertainty`]: measures of the disagreement between members and of the noise that they predict.
+//! * `fit_data`: the data that a training call derives from the replay buffer and the agent.
+//! * `fit_tensors`: the data of a training call as tensors on a device, from which batches are gathered.
+//! * [`trainer`]: one training call of the ensemble, in slices between which its state can be saved.
 
 pub mod config;
 pub mod early_stopping;

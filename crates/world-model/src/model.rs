@@ -1,7 +1,8 @@
-//! A world model as a run sees it: fitted in slices, stepped under given actions, saved and loaded.
+//! The interface between a run and its world model: a model is fitted in slices, stepped under given actions, saved and
+//! loaded.
 //!
-//! The ensemble is the first implementation ([`Trainer`]). A model of another crate implements [`WorldModel`] and joins a
-//! run by a [`ModelFactory`].
+//! The ensemble is the implementation that this crate ships ([`Trainer`]). A model of another crate implements
+//! [`WorldModel`] and is added to a run by a [`ModelFactory`].
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -20,14 +21,14 @@ use crate::panels::EnsemblePanels;
 use crate::prediction::ModelStep;
 use crate::trainer::{Diverged, FitReport, Trainer};
 
-/// What a training call of a model is given beside its rows.
+/// The arguments of a model's training call besides its rows.
 #[derive(Clone, Copy)]
 pub struct FitRequest<'a> {
-    /// The agent's values. The agent stands still until the fit is over.
+    /// The agent's values. The agent does not change until the fit is over.
     pub view: &'a dyn ValueView,
-    /// Number of the call, from 0.
+    /// Number of the training call, from 0.
     pub call: u64,
-    /// Real steps since the end of exploration.
+    /// Number of real steps since the end of exploration.
     pub learning_step: u64,
 }
 
@@ -36,74 +37,76 @@ pub trait WorldModel: Send {
     /// Begins a training call on all real rows.
     fn begin_fit(&mut self, rows: TrainingRows<'_>, request: FitRequest<'_>);
 
-    /// One slice of the training call, of a second at most; a report once it is over.
+    /// Runs one slice of the training call, of at most one second. Returns a report once the call is over.
     ///
     /// # Errors
     /// If training diverged.
     fn advance_fit(&mut self, view: &dyn ValueView) -> Result<Option<FitReport>, Diverged>;
 
-    /// Where the training call stands, as arrays; what it derives from rows and agent is derived again.
+    /// Returns the state of the training call as arrays. The data that the call derived from its rows and the agent are
+    /// not saved; [`WorldModel::resume_fit`] derives them again.
     fn save_fit(&self) -> State;
 
-    /// Takes up a saved training call on the rows and the agent that it began with.
+    /// Resumes a saved training call. `rows` and the agent must be those that the call began with.
     ///
     /// # Errors
     /// If an array is missing, of another shape, or left over.
     fn resume_fit(&mut self, state: State, rows: TrainingRows<'_>, view: &dyn ValueView) -> Result<(), StateError>;
 
-    /// Columns of the noise that a step draws; 0 where predictions have none.
+    /// Columns of noise that a step needs; 0 if predictions have no noise.
     fn noise_width(&self) -> usize;
 
-    /// One step from observations `[B, O]` under actions `[B, A]` and draws, differentiable in both where they are
-    /// tracked; the model's parameters are constants.
+    /// Returns one step from observations `[B, O]` under actions `[B, A]` and random draws. The result is
+    /// differentiable in observations and actions if they are tracked. The model's parameters are constants.
     fn step(&self, obs: Tensor<2>, action: Tensor<2>, draws: &StepDraws) -> ModelStep;
 
-    /// [`WorldModel::step`] on panels of rows in host memory, forward and back, where there is that form.
+    /// Returns the form of [`WorldModel::step`] on panels of rows in host memory, forward and backward, if the model
+    /// has such a form.
     fn on_panels(&self) -> Option<Box<dyn PanelDynamics + '_>> {
         None
     }
 
-    /// The ensemble behind it: opens the fused rollouts, which step it without [`WorldModel::step`]. A model that changes
-    /// the ensemble's prediction returns `None`.
+    /// Returns the ensemble behind the model. The fused rollouts use it in place of [`WorldModel::step`]. A model that
+    /// changes the ensemble's prediction returns `None`.
     fn ensemble(&self) -> Option<&Ensemble> {
         None
     }
 
-    /// All that it has learned, as arrays.
+    /// Returns everything that the model has learned as arrays.
     fn save(&self) -> State;
 
-    /// Reads all of it back.
+    /// Restores the state that [`WorldModel::save`] returned.
     ///
     /// # Errors
     /// If an array is missing, of another shape, or left over.
     fn load(&mut self, state: State) -> Result<(), StateError>;
 }
 
-/// What a model is made from.
+/// The arguments from which a [`ModelFactory`] builds a model.
 #[derive(Clone, Copy)]
 pub struct ModelRequest<'a> {
-    /// `[model]`
+    /// The config section `[model]`.
     pub config: &'a ModelConfig,
     /// The loss that fits it.
     pub loss: &'a Arc<dyn ModelLoss>,
-    /// Entries of observations and actions, `[O, A]`.
+    /// Numbers of entries of an observation and of an action, `[O, A]`.
     pub dims: [usize; 2],
     /// The run's seed.
     pub seed: u64,
-    /// Where it lives.
+    /// The device of the model's parameters.
     pub device: &'a Device,
 }
 
-/// Makes models.
+/// A builder of models, chosen by name in a config.
 pub trait ModelFactory: Debug + Send + Sync {
-    /// A fresh model.
+    /// Returns a new, untrained model.
     fn build(&self, request: &ModelRequest<'_>) -> Box<dyn WorldModel>;
 }
 
-/// Models by name; keys of their own stand in `[model.own]`.
+/// The models that a config can choose, by name. The keys of a model of another crate are in the section `[model.own]`.
 pub type ModelKinds = Kinds<Arc<dyn ModelFactory>>;
 
-/// The models that this crate ships.
+/// Returns the models that this crate ships.
 #[must_use]
 pub fn shipped() -> ModelKinds {
     let line = "independent networks of one shape, a probabilistic ensemble (PETS, MBPO)";
@@ -112,7 +115,7 @@ pub fn shipped() -> ModelKinds {
     })])
 }
 
-/// Makes ensembles; their keys are `[model]`'s.
+/// The builder of ensembles. Its keys are those of `[model]`.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct EnsembleFactory {}

@@ -1,15 +1,16 @@
-//! Model inputs to zero mean and unit deviation, dimension by dimension.
+//! The scaling of model inputs to zero mean and unit standard deviation, x ↦ (x − mean) / std, in every dimension.
 //!
-//! Mean and unbiased deviation (ddof 1) over all stored transitions, recomputed at the start of every training call
-//! (as mbrl-lib does). A dimension that does not vary gets deviation 1: the reference divides by zero there.
+//! Mean and unbiased standard deviation (ddof 1) are taken over all stored transitions and recomputed at the start of
+//! every training call, as in mbrl-lib. A dimension that does not vary gets a standard deviation of 1; the reference
+//! divides by zero there.
 
 use foresee_core::{State, StateError};
 use foresee_nn::cpu::LANES;
 
-/// A deviation below this is taken for none.
+/// A smaller standard deviation counts as zero.
 const EPS: f64 = 1e-5;
 
-/// x ↦ (x − mean) / std.
+/// The map x ↦ (x − mean) / std.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Normalizer {
     mean: Vec<f32>,
@@ -17,21 +18,22 @@ pub struct Normalizer {
 }
 
 impl Normalizer {
-    /// The identity on `dim` inputs.
+    /// Returns the identity on `dim` inputs.
     #[must_use]
     pub fn identity(dim: usize) -> Self {
         Self { mean: vec![0.0; dim], std: vec![1.0; dim] }
     }
 
-    /// From rows `[N, dim]`; sums in f64, two passes.
+    /// Returns the normaliser of rows `[N, dim]`. Sums are in f64, in two passes. A dimension with a standard deviation
+    /// below 1e-5 counts as constant.
     #[track_caller]
     #[must_use]
     pub fn from_rows(rows: &[f32], dim: usize) -> Self {
         Self::unless_constant(rows, dim, |_, std| std < EPS)
     }
 
-    /// [`Normalizer::from_rows`] of numbers in any unit: a dimension is taken for constant where its deviation is rounding
-    /// beside its mean.
+    /// Returns the normaliser of rows `[N, dim]` of numbers in any unit. Unlike in [`Normalizer::from_rows`], a
+    /// dimension counts as constant if its standard deviation is no larger than the f32 rounding error of its mean.
     #[track_caller]
     #[must_use]
     pub fn of_any_unit(rows: &[f32], dim: usize) -> Self {
@@ -70,7 +72,8 @@ impl Normalizer {
         }
     }
 
-    /// A panel of inputs `[dim][LANES]`, normalised, from panels of its parts one after the other.
+    /// Writes a normalised panel of inputs `[dim][LANES]` to `to`. The panels in `parts` are the input's parts, one
+    /// after another.
     pub fn apply_panel<'a>(&self, parts: impl IntoIterator<Item = &'a [f32]>, to: &mut [f32]) {
         let from = parts.into_iter().flat_map(|part| part.chunks_exact(LANES));
         for ((from, to), (mean, std)) in from.zip(to.chunks_exact_mut(LANES)).zip(self.mean.iter().zip(&self.std)) {
@@ -78,13 +81,13 @@ impl Normalizer {
         }
     }
 
-    /// Means and deviations of the inputs, `[dim]` each.
+    /// Returns the means and standard deviations of the inputs, `[dim]` each.
     #[must_use]
     pub fn moments(&self) -> [&[f32]; 2] {
         [&self.mean, &self.std]
     }
 
-    /// As arrays.
+    /// Returns the moments as named arrays.
     #[must_use]
     pub fn save(&self) -> State {
         let mut state = State::new();
@@ -93,10 +96,10 @@ impl Normalizer {
         state
     }
 
-    /// From arrays.
+    /// Restores a normaliser from the arrays of [`Normalizer::save`].
     ///
     /// # Errors
-    /// If one is missing or another left over.
+    /// If an array is missing or left over.
     pub fn restore(mut state: State) -> Result<Self, StateError> {
         let normalizer = Self { mean: state.f32s("mean")?.1, std: state.f32s("std")?.1 };
         state.finish()?;

@@ -1,10 +1,17 @@
-//! One imagined step of the ensemble on panels of rows in host memory, forward and back to observations and actions.
+//! One imagined step of the ensemble on panels of rows in host memory, forward, and backward to observations and
+//! actions.
 //!
-//! With x = (s, a) normalised, (mean, raw) = net(x), lv = clamp(raw) and noise ε:
-//! (s' − s, r) = mean + exp(lv / 2) ε, or (s', r) where the model predicts s' itself. Its way back, with g the loss's gradient at
-//! (s', r):
-//! ∂L/∂mean = g; ∂L/∂raw = g ε exp(lv / 2) / 2 · ∂lv/∂raw; through the net to x; ∂L/∂s = g over the state + ∂L/∂x / std, without
-//! g where the model predicts s'.
+//! Forward, with x = (s, a) normalised, (mean, raw) = net(x), lv = clamp(raw) and noise ε:
+//!
+//! (s' − s, r) = mean + exp(lv / 2) ε, or (s', r) on the left side if the model predicts s' itself.
+//!
+//! Backward, with g the loss's gradient with respect to (s', r):
+//!
+//! * ∂L/∂mean = g
+//! * ∂L/∂raw = g ε exp(lv / 2) / 2 · ∂lv/∂raw
+//! * ∂L/∂x by the network's backward pass
+//! * ∂L/∂s = g over the state + ∂L/∂x / std, without g if the model predicts s'
+//! * ∂L/∂a = ∂L/∂x / std
 //!
 //! [`Ensemble::step`] is the specification.
 
@@ -19,18 +26,18 @@ use crate::config::Predicted;
 use crate::ensemble::Ensemble;
 use crate::loss::panel::softplus_and_slope;
 
-/// An ensemble whose numbers are at hand.
+/// An ensemble with its parameters and bounds as arrays in host memory.
 #[derive(Debug)]
 pub struct EnsemblePanels<'a> {
     ensemble: &'a Ensemble,
-    /// `[E, P]`
+    /// The parameters of all members, `[E, P]`.
     weights: Numbers,
-    /// Bounds of the log-variance, low then high, `[2 (O + 1)]`, if the head is Gaussian.
+    /// Bounds of the log-variance, low then high, `[2 (O + 1)]`, if the head has a variance.
     bounds: Option<Numbers>,
 }
 
 impl<'a> EnsemblePanels<'a> {
-    /// Of an ensemble in host memory.
+    /// Returns the panel form of an ensemble in host memory.
     #[must_use]
     pub fn new(ensemble: &'a Ensemble) -> Self {
         let weights = Numbers::of(ensemble.net.slot().get().clone());
@@ -107,7 +114,8 @@ impl PanelDynamics for EnsemblePanels<'_> {
     }
 }
 
-/// The network's output to what it says of the next observation and to the reward, and their ∂/∂raw into what is kept.
+/// The step from the network's output to the predicted observation part and the reward. It also stores ∂/∂raw of every
+/// channel in `kept` for the backward pass.
 struct Outcome<'a> {
     bounds: Option<&'a [f32]>,
     noise: &'a [f32],

@@ -1,7 +1,7 @@
-//! Predictions: what networks say of rows, and one imagined step made of it.
+//! The outputs of the networks for a batch of rows, and one imagined step that is computed from them.
 //!
-//! A Gaussian head's log-variance is softly clamped between learned bounds (PETS; Chua et al. 2018, appendix A.1):
-//! lv ← max − softplus(max − lv); lv ← min + softplus(lv − min).
+//! The log-variance of a head with a variance is softly clamped between learned bounds (PETS; Chua et al. 2018,
+//! appendix A.1): lv ← max − softplus(max − lv); lv ← min + softplus(lv − min).
 
 use burn::tensor::activation::softplus;
 use burn::tensor::{Device, Tensor};
@@ -9,27 +9,28 @@ use foresee_nn::cpu::Part;
 use foresee_nn::host::Slot;
 use foresee_nn::{Mlp, Parameters, tensors};
 
-/// What every member predicts for every row; `O + 1` channels, reward last.
+/// The prediction of every member for every row. There are `O + 1` channels, the reward last.
 #[derive(Clone, Debug)]
 pub struct Prediction {
-    /// Mean of (next_obs − obs, reward), `[E, B, O + 1]`.
+    /// Mean of (next_obs − obs, reward), or of (next_obs, reward) if the model predicts next observations,
+    /// `[E, B, O + 1]`.
     pub mean: Tensor<3>,
-    /// Log-variance, `[E, B, O + 1]`, where the head is Gaussian.
+    /// Log-variance, `[E, B, O + 1]`, if the head has a variance.
     pub logvar: Option<Tensor<3>>,
 }
 
-/// The bounds of the log-variance, low then high, `[1, 1, 2 (O + 1)]`.
+/// The learned bounds of the log-variance, low then high, `[1, 1, 2 (O + 1)]`.
 #[derive(Clone, Debug)]
 pub struct Bounds(Slot);
 
 impl Bounds {
-    /// Bounds `[O + 1]` each.
+    /// Returns bounds with the values `min` and `max`, `[O + 1]` each.
     #[must_use]
     pub fn new(min: &[f32], max: &[f32], device: &Device) -> Self {
         Self(Slot::new(tensors::from_vec([min, max].concat(), [1, 1, 2 * min.len()], device)))
     }
 
-    /// Channels, `O + 1`.
+    /// Number of channels, `O + 1`.
     fn channels(&self) -> usize {
         self.0.get().dims()[2] / 2
     }
@@ -39,7 +40,7 @@ impl Bounds {
         [0, channels].map(|start| self.0.get().clone().narrow(2, start, channels))
     }
 
-    /// The soft clamp.
+    /// Computes the soft clamp of raw log-variances.
     #[must_use]
     pub fn clamp(&self, raw: Tensor<3>) -> Tensor<3> {
         let [min, max] = self.both();
@@ -47,7 +48,8 @@ impl Bounds {
         min.clone() + softplus(below - min, 1.0)
     }
 
-    /// Σ max − Σ min: what keeps the bounds from drifting apart.
+    /// Computes Σ max − Σ min. The training loss contains this width with a small weight, which keeps the bounds from
+    /// drifting apart.
     #[must_use]
     pub fn width(&self) -> Tensor<1> {
         let [min, max] = self.both();
@@ -72,7 +74,7 @@ impl Parameters for Bounds {
     }
 }
 
-/// A prediction of `B` rows.
+/// One imagined step of `B` rows.
 #[derive(Clone, Debug)]
 pub struct ModelStep {
     /// Next observations, `[B, O]`.
@@ -81,7 +83,8 @@ pub struct ModelStep {
     pub reward: Tensor<1>,
 }
 
-/// The prediction of networks and bounds that may be tracked; `channels` is `O + 1`.
+/// Returns the prediction of `net` for normalised inputs; `channels` is `O + 1`. The parameters of `net` and `bounds`
+/// may be tracked by autodiff.
 #[must_use]
 pub fn predict(net: &Mlp, bounds: Option<&Bounds>, inputs: Tensor<3>, channels: usize) -> Prediction {
     let out = net.forward(inputs);

@@ -1,23 +1,23 @@
-//! Which rows a training call shows to whom: holdout, bootstrap rows, the order of batches.
+//! The rows of a training call: the holdout, the bootstrap rows of each member, and the order of the batches.
 //!
-//! All of it is a function of the call's number and a named stream, so a training call that is cut and resumed derives
-//! the same rows again and nothing of it has to be saved.
+//! All of them are functions of the call's number and a named random stream. A training call that is interrupted and
+//! resumed derives the same rows again, so none of them are saved.
 
 use foresee_core::Stream;
 
-/// The rows of one training call.
+/// The holdout and training rows of one training call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
-    /// Replay rows nobody trains on; all members are scored on all of them.
+    /// Replay rows that no member trains on. All members are scored on all of them.
     pub holdout: Vec<u32>,
-    /// Each member's own rows, drawn with replacement among the training rows once a call, `[E, N_train]`.
+    /// Each member's bootstrap sample, `[E, N_train]`: drawn with replacement from the training rows, once per call.
     bootstrap: Vec<Vec<u32>>,
     order: Stream,
     call: u64,
 }
 
 impl Split {
-    /// Splits `rows` replay rows for training call number `call`. At least one row is on either side.
+    /// Splits `rows` replay rows for training call number `call`. Holdout and training rows each get at least one row.
     #[track_caller]
     #[must_use]
     pub fn new(rows: usize, holdout: f64, members: usize, seed: u64, call: u64) -> Self {
@@ -40,13 +40,14 @@ impl Split {
         Self { holdout: shuffled, bootstrap, order: Stream::new(seed, "model/order"), call }
     }
 
-    /// Batches in an epoch.
+    /// Returns the number of batches in an epoch.
     #[must_use]
     pub fn batches(&self, batch: usize) -> usize {
         self.bootstrap[0].len().div_ceil(batch)
     }
 
-    /// The order in which an epoch visits positions, common to all members: a permutation of `0..N_train`.
+    /// Returns the order in which an epoch visits the positions of the bootstrap samples: a permutation of
+    /// `0..N_train`, common to all members.
     #[must_use]
     pub fn order(&self, epoch: u32) -> Vec<usize> {
         let mut order = Vec::new();
@@ -54,15 +55,15 @@ impl Split {
         order
     }
 
-    /// The same into a vector that is there already.
+    /// Writes the order of an epoch ([`Split::order`]) into an existing vector.
     pub fn reorder(&self, epoch: u32, order: &mut Vec<usize>) {
         order.clear();
         order.extend(0..self.bootstrap[0].len());
         self.order.at(self.call, epoch).shuffle(order);
     }
 
-    /// The replay rows of one batch in such an order, `[E, B]`: each member's own row at each position. The last batch
-    /// may be short.
+    /// Writes the replay rows of batch number `index` in this order to `rows`, `[E, B]`. At each position every member
+    /// has its own row. The last batch may have fewer rows.
     pub fn batch(&self, order: &[usize], index: usize, batch: usize, rows: &mut Vec<u32>) {
         let positions = &order[index * batch..((index + 1) * batch).min(order.len())];
         rows.clear();

@@ -1,12 +1,12 @@
-//! One training call of the ensemble, as slices that can be saved between.
+//! One training call of the ensemble, in slices between which its state can be saved.
 //!
-//! At the start of a call the normaliser is recomputed over all real rows, rows are split and bootstrapped, and the agent
-//! is asked about every row if the loss is value-aware. Then gradient steps alternate with holdout scores until
-//! patience runs out ([`EarlyStopping`]); the best weights are restored and the elites are named.
+//! At the start of a call the normaliser is computed over all real rows, the rows are split and bootstrapped, and a
+//! value-aware loss computes its row terms from the agent. Then gradient steps alternate with holdout scores until
+//! patience is exhausted ([`EarlyStopping`]). At the end the best weights are restored and the elites are chosen.
 //!
-//! Weights and moments are carried over from call to call (warm start). The budget counts gradient steps: with few
-//! data an epoch is one to three of them, so scores are taken at the end of an epoch, and no closer than
-//! `STEPS_BETWEEN_SCORES`.
+//! Weights and Adam moments are carried over from call to call (warm start). The budget counts gradient steps. With few
+//! data an epoch has one to three of them. Scores are therefore taken at the end of an epoch, but at least
+//! `STEPS_BETWEEN_SCORES` steps apart.
 
 use std::sync::Arc;
 
@@ -33,75 +33,77 @@ use crate::normalizer::Normalizer;
 use noise::LearnedNoise;
 use steps::{Compared, HostSteps};
 
-/// Gradient steps between two holdout scores at least: with few data an epoch is cheaper than a score.
+/// Smallest number of gradient steps between two holdout scores. With few data an epoch is cheaper than a score.
 const STEPS_BETWEEN_SCORES: u64 = 20;
-/// Gradient steps in one slice: well under a second with 7 members of 4×200 and batches of 256 on two cores.
+/// Number of gradient steps in one slice. It takes well under a second with 7 members of 4×200 and batches of 256 on
+/// two cores.
 const STEPS_A_SLICE: u64 = 25;
-/// Holdout rows that are scored at once: bounds the memory of one pass.
+/// Number of holdout rows that are scored together. It bounds the memory of one pass.
 const ROWS_AT_ONCE: usize = 4096;
 
-/// A training call under way.
+/// A training call in progress.
 #[derive(Clone, Debug)]
 pub struct Fit {
     call: u64,
     learning_step: u64,
     data: FitData,
     stopping: EarlyStopping,
-    /// The weights to restore at the end: under `snapshot = "member"` those before the call, until a member's own best
-    /// replaces them. Bounds are shared by all members and follow under `snapshot = "shared"` only.
+    /// The weights to restore at the end. With `snapshot = "member"` they are the weights before the call, until a
+    /// member's own best weights replace them. Bounds are shared by all members; they are restored only with
+    /// `snapshot = "shared"` or the paired test.
     kept: Option<(Mlp, Option<Bounds>)>,
-    /// Of a fit that stops by a paired test of the holdout's rows.
+    /// The paired test of the holdout rows' scores, if the fit stops by one.
     paired: Option<PairedTest>,
     epoch: u32,
-    /// The order of this epoch; derived, never saved.
+    /// The order of this epoch. It is derived and never saved.
     order: Vec<usize>,
     batch: usize,
-    /// The replay rows of one batch, `[E, B]`: a buffer.
+    /// Buffer for the replay rows of one batch, `[E, B]`.
     rows: Vec<u32>,
-    /// The replay rows of this epoch's batches, where steps are taken in tensor operations; derived when needed.
+    /// The replay rows of this epoch's batches, if steps are taken in tensor operations. Derived when needed.
     epoch_rows: Option<EpochRows>,
     steps: u64,
     scored_at: u64,
     train_loss: f64,
 }
 
-/// The form in which steps are taken and holdouts scored, chosen once.
+/// The form in which gradient steps and holdout scores are computed. It is chosen when the trainer is made.
 #[derive(Clone, Debug)]
 enum Form {
-    /// On panels in host memory: where memory is the host's, and the loss has that form.
+    /// On panels in host memory, if the device is the host and the loss has a panel form.
     Panels(HostSteps),
-    /// In ordinary tensor operations: the specification, on every device and for every loss.
+    /// In ordinary tensor operations. This form is the specification. It runs on every device and for every loss.
     Tensors,
 }
 
-/// The ensemble with its optimisers and the loss that fits it.
+/// The ensemble with its optimisers and its loss.
 #[derive(Clone, Debug)]
 pub struct Trainer {
     config: ModelConfig,
     loss: Arc<dyn ModelLoss>,
     /// The model that is trained.
     pub ensemble: Ensemble,
-    /// Of the targets, where they are normalised and there was a training call.
+    /// The normaliser of the targets, if they are normalised and a training call has begun.
     pub(crate) of_targets: Option<Normalizer>,
-    /// The model in the task's own units, as the last training call left it, where targets are normalised.
+    /// If targets are normalised: the model in the task's own units after the last finished training call.
     pub(crate) imagining: Option<Ensemble>,
     net_adam: Adam,
     bounds_adam: Option<Adam>,
     form: Form,
-    /// Keeps the log-variance of a homoscedastic head independent of the input; `None` for other heads.
+    /// Keeps the log-variance of a homoscedastic head independent of the input. `None` for other heads.
     noise: Option<LearnedNoise>,
     seed: u64,
     pub(crate) device: Device,
-    /// The training call under way, where it is the trainer's to keep ([`WorldModel`](crate::WorldModel)).
+    /// The training call in progress, if it was begun through the trait [`WorldModel`](crate::WorldModel).
     pub(crate) under_way: Option<Box<Fit>>,
 }
 
 impl Trainer {
-    /// A fresh ensemble for observations and actions of `[O, A]` entries, fitted under `loss`.
+    /// Returns a trainer with a new ensemble for observations and actions of `[O, A]` entries.
     ///
     /// # Panics
-    /// If the loss fits a variance and the config's head has none, which [`ModelConfig::problem`] finds; or if another loss
-    /// scores its holdout and needs to know the agent.
+    /// If the loss fits a variance and the config's head has none, which [`ModelConfig::problem`] reports; or if
+    /// another loss scores its holdout and is value-aware.
     #[must_use]
     pub fn new(config: &ModelConfig, loss: Arc<dyn ModelLoss>, dims: [usize; 2], seed: u64, device: &Device) -> Self {
         let alone = loss.score().is_none_or(|score| !score.is_value_aware());
@@ -115,7 +117,7 @@ impl Trainer {
         let adam = AdamConfig { decay: fit.decay, decay_form: fit.decay_form, ..AdamConfig::new(fit.lr) };
         Self {
             net_adam: Adam::new(adam, &ensemble.net),
-            // Decay would pull the bounds to a variance of one.
+            // Weight decay would pull the bounds towards a variance of one.
             bounds_adam: ensemble.bounds.as_ref().map(|bounds| Adam::new(AdamConfig::new(fit.lr), bounds)),
             form: match loss.panel().and(loss.scoring().panel()) {
                 Some(_) if host::is_host(device) => Form::Panels(HostSteps::new(&ensemble)),
@@ -133,7 +135,8 @@ impl Trainer {
         }
     }
 
-    /// Begins training call number `call` on all real rows, weighted or not, `learning_step` real steps after the end of exploration.
+    /// Begins training call number `call` on all real rows, with or without row weights. `learning_step` is the number
+    /// of real steps since the end of exploration.
     #[must_use]
     pub fn begin<'a>(
         &mut self,
@@ -149,7 +152,9 @@ impl Trainer {
         self.ensemble.normalizer = of_inputs;
         self.of_targets = of_targets;
         let fit = &self.config.fit;
-        // What a warm start scores on rows that it was trained on says nothing; the reference lets it count.
+        // The initial score says nothing, because earlier calls trained the weights on rows that are now in the
+        // holdout. The paired test and the shared snapshot still count it, as their reference codes do. `member` starts
+        // from infinity.
         let paired = (fit.stopping == Stopping::Paired).then(|| PairedTest::new(fit.patience, self.row_scores(&data)));
         let (to_beat, kept) = match fit.snapshot {
             _ if paired.is_some() => {
@@ -181,10 +186,11 @@ impl Trainer {
         }
     }
 
-    /// One slice of gradient steps; a report once the fit is over. The agent is the one that the fit began with.
+    /// Runs one slice of gradient steps. Returns a report once the fit is over. `view` must show the agent that the fit
+    /// began with.
     ///
     /// # Errors
-    /// If fewer members than there are elites have finite weights at the end.
+    /// If at the end fewer members than there are elites have finite weights.
     pub fn advance(&mut self, fit: &mut Fit, view: &dyn ValueView) -> Result<Option<FitReport>, Diverged> {
         let config = self.config.fit.clone();
         for _ in 0..STEPS_A_SLICE {
@@ -205,7 +211,8 @@ impl Trainer {
         Ok(None)
     }
 
-    /// The fit's next gradient step; the loss before it. The agent is the one that the fit began with.
+    /// Takes the next gradient step of the fit and returns the loss before it. `view` must show the agent that the fit
+    /// began with.
     pub fn gradient_step(&mut self, fit: &mut Fit, view: &dyn ValueView) -> TrainLoss {
         let batch = self.config.fit.batch;
         let before = self.noise.as_ref().map(|noise| noise.before(&mut self.ensemble.net));
@@ -233,7 +240,7 @@ impl Trainer {
         loss
     }
 
-    /// One gradient step on replay rows `[E, B]` in host memory; the loss before it.
+    /// Takes one gradient step on replay rows `[E, B]` in host memory and returns the loss before it.
     fn step(&mut self, data: &HostRows, rows: &[u32], view: &dyn ValueView) -> f64 {
         let Form::Panels(steps) = &mut self.form else { unreachable!("rows for panels are made where steps are") };
         let loss = self.loss.panel().expect("a loss with a panel form");
@@ -241,9 +248,10 @@ impl Trainer {
         steps.step(compared, data, rows, view, &mut self.ensemble, (&mut self.net_adam, self.bounds_adam.as_mut()))
     }
 
-    /// The same in ordinary tensor operations: the specification, and what runs where memory is not the host's.
+    /// Takes one gradient step on replay rows `[E, B]` in ordinary tensor operations and returns the loss before it.
+    /// This is the specification of [`Trainer::step`], and the form that runs on other devices than the host.
     fn step_in_tensors(&mut self, data: &FitTensors, rows: &Tensor<2, Int>, view: &dyn ValueView) -> Tensor<1> {
-        // Prediction, what it is compared with, and the loss, on a copy that lives for one gradient.
+        // Prediction, target and loss, on a tracked copy of the parameters that exists for one gradient.
         let channels = self.ensemble.obs_dim() + 1;
         let (net, bounds) = (self.ensemble.net.tracked(), self.ensemble.bounds.as_ref().map(Parameters::tracked));
         let predict = |inputs| predict(&net, bounds.as_ref(), inputs, channels);
@@ -265,7 +273,7 @@ impl Trainer {
         loss.inner()
     }
 
-    /// Every member's mean score on the holdout, `[E]`.
+    /// Computes every member's mean score on the holdout, `[E]`.
     fn holdout_scores(&self, data: &FitData, view: &dyn ValueView) -> Vec<f64> {
         match &data.store {
             Store::Host(rows) => {
@@ -283,8 +291,8 @@ impl Trainer {
         }
     }
 
-    /// Every member's mean of a function of replay rows over the holdout, `[E]`, in tensor operations. From a device it is
-    /// read back once.
+    /// Computes every member's mean over the holdout of a function of replay rows, `[E]`, in tensor operations. The
+    /// result is read back from a device once.
     fn mean_in_tensors(
         &self,
         data: &FitData,
@@ -302,13 +310,13 @@ impl Trainer {
         self.mean_over(data, parts.chunks_exact(parts.len() / members).map(sum).collect())
     }
 
-    /// Sums over the holdout, `[E]`, to means.
+    /// Divides sums over the holdout, `[E]`, by its number of rows.
     fn mean_over(&self, data: &FitData, sums: Vec<f64>) -> Vec<f64> {
         let holdout = data.split.holdout.len();
         sums.into_iter().map(|sum| sum / holdout as f64).collect()
     }
 
-    /// Keeps weights that are better than before; whether patience has run out.
+    /// Keeps weights that are better than the best ones so far. Returns true if patience is exhausted.
     fn judge(&self, fit: &mut Fit, scores: &[f64]) -> bool {
         let Some(paired) = &mut fit.paired else {
             let verdict = fit.stopping.update(scores);
@@ -339,7 +347,7 @@ impl Trainer {
 
     fn finish(&mut self, fit: &mut Fit, last_scores: &[f64]) -> Result<FitReport, Diverged> {
         for member in (0..last_scores.len()).filter(|&member| !last_scores[member].is_finite()) {
-            // Its weights go back to finite ones; moments that hold a NaN would spoil them at the next step.
+            // The member's weights are restored to finite ones. Moments with a NaN would spoil them at the next step.
             self.net_adam.reset_member(member);
         }
         if let Some((net, bounds)) = fit.kept.take() {
@@ -372,13 +380,13 @@ impl Trainer {
         })
     }
 
-    /// The model in the task's own units, which imagines.
+    /// Returns the model in the task's own units. It is the model that imagines rollouts.
     #[must_use]
     pub fn imagining(&self) -> &Ensemble {
         self.imagining.as_ref().unwrap_or(&self.ensemble)
     }
 
-    /// The same computed, where it is not the one that is trained.
+    /// Computes the model in the task's own units, or returns `None` if the trained model is in these units already.
     pub(crate) fn in_own_units(&self) -> Option<Ensemble> {
         let normalizes = self.config.ensemble.normalize_targets;
         normalizes

@@ -1,20 +1,21 @@
-//! How uncertain an ensemble is about one row: one number from the means μ_i and variances σ_i² of its members.
+//! Measures of an ensemble's uncertainty about one row: one number computed from the means μ_i and variances σ_i² of
+//! its members.
 //!
-//! The penalties of offline model-based learning (MOPO, Yu et al. 2020; MOReL, Kidambi et al. 2020; compared by Lu et
-//! al. 2022, "Revisiting design choices in offline model-based reinforcement learning") and the bonuses of planners. A
-//! prediction has `C = O + 1` channels, the reward last: `norm` and KL are over all of them, disagreements over the
-//! observation alone, as in the published programs. The formulas are in each measure's sentence, with μ̄ the mean over
-//! the members.
+//! They are the penalties of offline model-based learning (MOPO, Yu et al. 2020; MOReL, Kidambi et al. 2020; compared
+//! by Lu et al. 2022, "Revisiting design choices in offline model-based reinforcement learning") and the bonuses of
+//! planners. A prediction has `C = O + 1` channels, the reward last. As in the published programs, the norm of σ and
+//! the KL divergences are over all channels, and the disagreements over the observation alone. The formula of each
+//! measure is in its own documentation; μ̄ is the mean over the members.
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Head;
 
-/// Which number is taken of a prediction.
+/// A measure of uncertainty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
-    /// max_i ‖σ_i‖₂ over all channels (MOPO): noise that the members believe in; 0 where the head is deterministic.
+    /// max_i ‖σ_i‖₂ over all channels (MOPO): the noise that the members predict. 0 if the head is deterministic.
     MaxAleatoric,
     /// max_i ‖μ_i − μ̄‖₂ over the observation (OfflineRL-Kit).
     MaxDifferenceFromMean,
@@ -24,11 +25,11 @@ pub enum Measure {
     EnsembleRms,
     /// Σ over the observation of mean_i (σ_i² + μ_i²) − μ̄²: the variance of the members' mixture.
     EnsembleVariance,
-    /// The root of [`Self::EnsembleVariance`], which Lu et al. recommend.
+    /// The square root of [`Self::EnsembleVariance`], which Lu et al. recommend.
     EnsembleStandardDeviation,
-    /// mean_i KL(N_i ‖ the Gaussian with the others' moments), over all channels.
+    /// mean_i KL(N_i ‖ the Gaussian with the moments of the other members' mixture), over all channels.
     LeaveOneOutKlMean,
-    /// max_i of the same.
+    /// max_i KL(N_i ‖ the Gaussian with the moments of the other members' mixture), over all channels.
     LeaveOneOutKlMax,
 }
 
@@ -45,7 +46,7 @@ impl Measure {
         (Self::LeaveOneOutKlMax, "leave_one_out_kl_max"),
     ];
 
-    /// Its name in a config.
+    /// Returns the measure's name in a config.
     #[must_use]
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(measure, _)| *measure == self).map_or("", |(_, name)| name)
@@ -55,8 +56,8 @@ impl Measure {
         matches!(self, Self::LeaveOneOutKlMean | Self::LeaveOneOutKlMax)
     }
 
-    /// What keeps an ensemble of `members` with this head from having this measure, if anything: the message, with its
-    /// hint. A KL divergence needs variances and others to leave one out of.
+    /// Returns a message with a hint if the measure is impossible for an ensemble of `members` members with this head.
+    /// A KL divergence needs a variance and at least two members.
     #[must_use]
     pub fn problem(self, head: Head, members: usize) -> Option<String> {
         if self.is_kl() && head == Head::Deterministic {
@@ -74,11 +75,12 @@ impl Measure {
         })
     }
 
-    /// The measure of one row: `mean` and, with a Gaussian head, `logvar`, `[E, C]` each, `channels` = C = O + 1. Sums
-    /// are in f64.
+    /// Computes the measure for one row. `mean` and, if the head has a variance, `logvar` are `[E, C]`; `channels` is
+    /// `C = O + 1`. Sums are in f64.
     ///
     /// # Panics
-    /// If the lengths are not multiples of the channels, or for what [`Self::problem`] reports.
+    /// If `mean` is empty or its length is not a multiple of `channels`, if `channels` is below 2, if `logvar` has
+    /// another length, or in the cases that [`Self::problem`] reports.
     #[must_use]
     #[track_caller]
     pub fn of(self, mean: &[f32], logvar: Option<&[f32]>, channels: usize) -> f32 {
@@ -110,12 +112,12 @@ impl Measure {
     }
 }
 
-/// The greatest of values that are not negative; a NaN is the greatest of all, so that a broken prediction shows.
+/// Returns the largest of non-negative values. A NaN counts as the largest, so that a broken prediction is noticed.
 fn greatest(values: impl Iterator<Item = f64>) -> f64 {
     values.fold(0.0, |most, value| if value.is_nan() || value > most { value } else { most })
 }
 
-/// What all members predict for one row.
+/// The predictions of all members for one row.
 #[derive(Clone, Copy)]
 struct Members<'a> {
     mean: &'a [f32],
@@ -125,49 +127,50 @@ struct Members<'a> {
 }
 
 impl Members<'_> {
-    /// μ of member i in channel c.
+    /// Returns μ of member i in channel c.
     fn mean(&self, i: usize, c: usize) -> f64 {
         f64::from(self.mean[i * self.channels + c])
     }
 
-    /// σ² of member i in channel c.
+    /// Returns σ² of member i in channel c.
     fn var(&self, i: usize, c: usize) -> f64 {
         self.logvar.map_or(0.0, |logvar| f64::from(logvar[i * self.channels + c]).exp())
     }
 
-    /// μ̄ in channel c.
+    /// Returns μ̄ in channel c.
     fn centre(&self, c: usize) -> f64 {
         (0..self.count).map(|i| self.mean(i, c)).sum::<f64>() / self.count as f64
     }
 
-    /// ‖σ_i‖² over all channels.
+    /// Computes ‖σ_i‖² over all channels.
     fn aleatoric(&self, i: usize) -> f64 {
         (0..self.channels).map(|c| self.var(i, c)).sum()
     }
 
-    /// ‖μ_i − μ_j‖² over the first `obs` channels.
+    /// Computes ‖μ_i − μ_j‖² over the first `obs` channels.
     fn distance(&self, i: usize, j: usize, obs: usize) -> f64 {
         (0..obs).map(|c| (self.mean(i, c) - self.mean(j, c)).powi(2)).sum()
     }
 
-    /// ‖μ_i − μ̄‖² over the first `obs` channels.
+    /// Computes ‖μ_i − μ̄‖² over the first `obs` channels.
     fn distance_from_mean(&self, i: usize, obs: usize) -> f64 {
         (0..obs).map(|c| (self.mean(i, c) - self.centre(c)).powi(2)).sum()
     }
 
-    /// Σ over the first `obs` channels of mean_i (μ_i − μ̄)².
+    /// Computes Σ over the first `obs` channels of mean_i (μ_i − μ̄)².
     fn spread(&self, obs: usize) -> f64 {
         (0..self.count).map(|i| self.distance_from_mean(i, obs)).sum::<f64>() / self.count as f64
     }
 
-    /// Σ over the first `obs` channels of the mixture's variance, as mean_i σ_i² + mean_i (μ_i − μ̄)²: the difference of
-    /// squares cancels.
+    /// Computes Σ over the first `obs` channels of the mixture's variance, as mean_i σ_i² + mean_i (μ_i − μ̄)². A
+    /// difference of squares would lose precision by cancellation.
     fn variance(&self, obs: usize) -> f64 {
         let noise: f64 = (0..self.count).map(|i| (0..obs).map(|c| self.var(i, c)).sum::<f64>()).sum();
         noise / self.count as f64 + self.spread(obs)
     }
 
-    /// KL(N_i ‖ N(m, v)) = ½ Σ_c [ln v − ln σ_i² + (σ_i² + (μ_i − m)²) / v − 1], m and v the others' moments.
+    /// Computes KL(N_i ‖ N(m, v)) = ½ Σ_c [ln v − ln σ_i² + (σ_i² + (μ_i − m)²) / v − 1], with m and v the moments of
+    /// the other members' mixture.
     fn divergence_from_others(&self, i: usize) -> f64 {
         let others = || (0..self.count).filter(move |j| *j != i);
         let count = (self.count - 1) as f64;
@@ -193,7 +196,7 @@ mod tests {
 
     #[test]
     fn equal_members_disagree_by_nothing() {
-        // Two channels of observation, then the reward; every member the same, σ = 2, 1, 2.
+        // Two observation channels, then the reward. All members are equal, with σ = 2, 1, 2.
         let mean: Vec<f32> = [0.3, -1.7, 5.0].repeat(4);
         let logvar: Vec<f32> = [4.0f32.ln(), 0.0, 4.0f32.ln()].repeat(4);
         for (measure, name) in Measure::ALL {
@@ -212,7 +215,7 @@ mod tests {
 
     #[test]
     fn two_members_have_their_closed_forms() {
-        // Apart by (6, 8) in the observation and by 2 in the reward; unit variances.
+        // The members differ by (6, 8) in the observation and by 2 in the reward. Variances are 1.
         let (mean, logvar) = ([1.0, 2.0, 0.0, 7.0, 10.0, 2.0], [0.0; 6]);
         let of = |measure: Measure| measure.of(&mean, Some(&logvar), 3);
         assert_close(of(Measure::MaxAleatoric), 3f64.sqrt());
@@ -221,7 +224,7 @@ mod tests {
         assert_close(of(Measure::EnsembleRms), 12.5f64.sqrt());
         assert_close(of(Measure::EnsembleVariance), 27.0);
         assert_close(of(Measure::EnsembleStandardDeviation), 27f64.sqrt());
-        // Each against the other alone: half the squared distance, the reward included.
+        // Each member is compared with the other one: half the squared distance, including the reward.
         assert_close(of(Measure::LeaveOneOutKlMean), 52.0);
         assert_close(of(Measure::LeaveOneOutKlMax), 52.0);
     }

@@ -1,4 +1,4 @@
-//! A gradient step of the ensemble in host memory takes no memory.
+//! Checks that a gradient step of the ensemble in host memory allocates no memory.
 
 #[path = "../../core/tests/support/counting.rs"]
 mod counting;
@@ -37,7 +37,7 @@ fn after_some_steps_a_gradient_step_allocates_nothing() {
         let counts: Vec<usize> = pool.install(|| {
             let mut trainer = Trainer::new(&config, loss, [dims; 2], 0, &Device::flex());
             let mut fit = trainer.begin(&batch, &view, 0, 0);
-            // Several epochs, with their short batches.
+            // Several epochs, each with a shorter last batch.
             let mut twenty = || {
                 let before = allocations();
                 for _ in 0..20 {
@@ -47,7 +47,7 @@ fn after_some_steps_a_gradient_step_allocates_nothing() {
             };
             (0..10).map(|_| twenty()).collect()
         });
-        // A thread grows its own buffers at the first task it happens to get, which may come late.
+        // A thread's buffers grow at the first task that it happens to run, which may come late.
         assert!(counts[1..].contains(&0), "{kind:?}: allocations in twenty steps, again and again: {counts:?}");
     }
 }

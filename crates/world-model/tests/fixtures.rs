@@ -1,5 +1,6 @@
-//! Parity with the reference VaGraM code, number by number: `losses.json` and early stopping in `protocol.json`; with
-//! published uncertainty penalties: `plugins.json`; with the model of the double-horizon agent: `agents.json`.
+//! Comparison with published code, number by number. Losses of the reference VaGraM code: `losses.json`. Its early
+//! stopping: `protocol.json`. Published uncertainty penalties: `plugins.json`. The model of the double-horizon agent:
+//! `agents.json`.
 
 mod common;
 
@@ -23,10 +24,10 @@ use foresee_world_model::normalizer::Normalizer;
 use foresee_world_model::{Head, Measure, ModelLoss, Prediction};
 use serde_json::Value;
 
-/// Asks nobody.
+/// The inputs of a loss that needs nothing from the agent.
 const NOTHING: Asked<'_> = Asked { terms: None, view: &NoValues };
 
-/// Value and gradients of one entry of `losses`.
+/// Compares loss and gradients with one entry of `losses`.
 fn assert_loss(name: &str, head: Head, loss: &dyn ModelLoss, asked: Asked<'_>, add_mse: bool) {
     let file = fixture("losses.json");
     let want = &file["losses"][name];
@@ -88,7 +89,7 @@ fn the_likelihood_and_the_squared_error_match_the_fixtures() {
 #[test]
 fn the_holdout_score_of_a_likelihood_is_the_squared_error_of_the_fixtures() {
     let file = fixture("losses.json");
-    // Everybody sees member 0's rows.
+    // All members are scored on member 0's rows.
     let shared = |value: &Value| tensor::<3>(value).narrow(0, 0, 1);
     let prediction = ensemble(&file, Head::Gaussian).predict(shared(&file["normalizer"]["normalized_model_in"]));
     let target = shared(&file["target"]);
@@ -108,7 +109,7 @@ fn gradients_are_shortened_to_the_quantiles_of_the_fixtures() {
             .collect();
         assert_close(key, &bounds, &plain[key]);
     }
-    // Of one gradient alone, every quantile is its norm.
+    // Every quantile of a single gradient is its norm.
     let obs_dim = count(&file["meta"]["obs_dim"]);
     for (head, norms) in gradients_of_all_heads(&file).iter().zip(list(&plain["grad_norms"])) {
         let found: Vec<f32> =
@@ -141,7 +142,7 @@ fn vagram_matches_the_fixtures_in_every_form() {
     }
 }
 
-/// Nested lists `[E, B, C]` as rows `[E B, C]`.
+/// Flattens nested lists `[E, B, C]` to rows `[E B, C]`.
 fn rows(value: &Value) -> Tensor<2> {
     tensor::<3>(value).flatten(0, 1)
 }
@@ -169,7 +170,7 @@ fn itervaml_matches_the_fixtures_with_the_action_fixed_and_through_the_policy() 
 fn the_value_weighted_error_matches_the_fixtures_with_the_references_weights() {
     let file = fixture("losses.json");
     let inputs = &file["inputs"];
-    // Values at next_obs − obs, over their sum over the batch.
+    // The reference divides the values at next_obs − obs by their sum over the batch.
     let delta = rows(&inputs["next_obs"]) - rows(&inputs["obs"]);
     let sizes = Agent::new(&file, false).values(delta).abs();
     let [members, batch, _] = shape(&inputs["obs"]).try_into().expect("[E, B, D]");
@@ -188,7 +189,7 @@ fn adam_trajectories_match_the_fixtures() {
         ("vagram_bounded_clip95", Head::Deterministic, vagram, Asked { terms: Some(clipped), view: &NoValues }),
     ] {
         let want = &file["adam_trajectories"][name];
-        // The bounds stay where they are: `learn_logvar_bounds` is false.
+        // The bounds are not trained: `learn_logvar_bounds` is false.
         assert_ne!(want["learn_logvar_bounds"], true);
         let mut ensemble = ensemble(&file, head);
         let mut adam = Adam::new(reference_adam(want), &ensemble.net);
@@ -231,7 +232,7 @@ fn early_stopping_follows_the_fixtures_exactly() {
             }
         }
         assert_eq!(case["epochs_run"], epochs, "case {i}: epochs");
-        // Without an improvement the last weights stay.
+        // If nothing improves, the last weights stay.
         assert_eq!(case["restored_epoch"], restored.unwrap_or(epochs), "case {i}: restored epoch");
         assert_eq!(case["elites"], Value::from(stopping.elites(count(&case["num_elites"]))), "case {i}: elites");
     }
@@ -243,7 +244,7 @@ fn every_uncertainty_matches_the_fixtures() {
     let penalties = file["penalties"].as_object().expect("penalties");
     let (mean, logvar) = (floats(&penalties["mean"]), floats(&penalties["logvar"]));
     let [members, rows, channels] = shape(&penalties["mean"])[..] else { panic!("[E, B, C]") };
-    // One row of every member, `[E, C]`.
+    // Returns one row under every member, `[E, C]`.
     let row = |values: &[f32], b: usize| -> Vec<f32> {
         (0..members).flat_map(|e| values[(e * rows + b) * channels..][..channels].to_vec()).collect()
     };
@@ -264,9 +265,9 @@ fn every_uncertainty_matches_the_fixtures() {
     }
 }
 
-/// The model of the double-horizon agent: layer norms, one learned log σ a channel of every member, a weight for every row
-/// under every member. Its code floors what log σ costs at ln 0.3 here; the likelihood has no floor, so that the part of
-/// the loss and of its gradient that the floor takes away is added to the file's.
+/// Compares with the model of the double-horizon agent: layer norms, one learned log σ per channel and member, and a
+/// weight for every row under every member. In its loss, the term log σ has a lower bound of ln 0.3. Our likelihood has
+/// no such bound, so the test adds the part of the loss and of its gradient that the bound changes.
 #[test]
 fn the_likelihood_of_one_noise_a_channel_is_that_of_the_published_model() {
     let file = fixture("agents.json");
@@ -276,7 +277,7 @@ fn the_likelihood_of_one_noise_a_channel_is_that_of_the_published_model() {
     let [members, rows, channels] = [4, 7, 4];
     let device = Device::flex();
 
-    // Targets (reward with noise, change of the observation), normalised, reward first.
+    // Targets (reward with noise, change of the observation), normalised, the reward first.
     let [reward, noise, obs, next] = ["reward", "reward_noise", "obs", "next_obs"].map(|name| all(&given[name]));
     let [mean, std] = ["target_mean", "target_std"].map(|name| all(&nets[name]));
     let floor = number(&given["lb_std"]) as f32;
@@ -320,7 +321,7 @@ fn the_likelihood_of_one_noise_a_channel_is_that_of_the_published_model() {
     let log_noise = tensors::from_vec::<3>(all(&given["log_noise"]), [members, 1, channels], &device);
     let log_noise = log_noise.autodiff().require_grad();
 
-    // The file's weights are a row's under every member, `[B, E]`.
+    // The file's weights are one per row and member, `[B, E]`.
     let weight = tensors::from_vec::<2>(all(&given["weight"]), [rows, members], &device).transpose();
     let prediction = Prediction {
         mean: net.forward(input),
@@ -330,7 +331,7 @@ fn the_likelihood_of_one_noise_a_channel_is_that_of_the_published_model() {
     let extras = Extras { row_weights: Some(weight.clone()), ..Extras::default() };
     let per_row = loss::training_per_row(&Mle {}, &input, &extras);
     drop(input);
-    // Ours is twice the likelihood, and a mean over channels.
+    // Our loss is twice the likelihood, and a mean over channels.
     let loss = loss::reduce(per_row, None).mul_scalar(0.5 * channels as f64);
     let mut gradients = loss.backward();
     let of_net = net.gradient(&mut gradients);

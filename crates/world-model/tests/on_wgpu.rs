@@ -1,4 +1,5 @@
-//! Gradient steps and scores on a GPU against those in host memory, and a fit on the GPU that is cut and resumed.
+//! Gradient steps and scores on a GPU compared with those in host memory, and a fit on the GPU that is interrupted and
+//! resumed.
 
 mod toys;
 
@@ -12,10 +13,10 @@ use foresee_world_model::{FitReport, LossConfig, ModelConfig, Trainer};
 use toys::Quadratic;
 
 const DIMS: [usize; 2] = [5, 2];
-/// Relative difference of losses, and of weights and moments by their norm, over 20 steps.
+/// Largest relative difference of losses over 20 steps, and of weights and moments relative to their norm.
 const APART: f64 = 1e-4;
 
-/// Random rows; what changes is a tenth of the observation's own size.
+/// Returns random rows. The changes are a tenth of the observation's size.
 fn rows(count: usize) -> Batch {
     let normals = |name: &str, columns| Stream::new(6, name).normals(0, count, columns);
     let obs = normals("obs", DIMS[0]);
@@ -24,7 +25,7 @@ fn rows(count: usize) -> Batch {
     Batch { rows: count, obs, action, reward: normals("reward", 1), next_obs, not_terminated: vec![1.0; count] }
 }
 
-/// Every loss that the trainer treats in its own way; batches that divide no epoch.
+/// Returns a config for every loss that the trainer treats differently. The batch size does not divide an epoch.
 fn configs() -> Vec<ModelConfig> {
     let config = |loss| ModelConfig {
         ensemble: EnsembleConfig { members: 3, elites: 2, hidden: vec![33, 16], ..EnsembleConfig::default() },
@@ -41,7 +42,7 @@ fn trainer(config: &ModelConfig, device: &Device) -> Trainer {
     Trainer::new(config, loss, DIMS, 4, device)
 }
 
-/// Largest distance of an array of numbers, by the norm of what it should be.
+/// Returns the largest distance between two arrays of the same name, relative to the norm of `want`.
 fn apart(got: &State, want: &State) -> f64 {
     let f32s = |state: &State, name: &str| match &state.iter().find(|(path, _)| *path == name).expect("its name").1.data
     {
@@ -64,7 +65,7 @@ fn the_first_twenty_steps_on_a_gpu_are_those_of_the_host() {
     let Some(gpu) = wgpu_of_test("the_first_twenty_steps_on_a_gpu_are_those_of_the_host") else { return };
     let (rows, view) = (rows(300), Quadratic::random(4, DIMS[0]));
     for config in configs() {
-        // Before and after the squared error has left the loss.
+        // With and without the added squared error.
         for learning_step in [0, config.loss.add_mse_until] {
             let run = |device: &Device| {
                 let mut trainer = trainer(&config, device);
@@ -84,7 +85,7 @@ fn the_first_twenty_steps_on_a_gpu_are_those_of_the_host() {
     }
 }
 
-/// A fit to its end; between its slices a `cut` puts everything into arrays and goes on with a fresh trainer.
+/// Runs a fit to its end. With `cut`, trainer and fit are saved after every slice and loaded into a new trainer.
 fn whole(config: &ModelConfig, device: &Device, cut: bool) -> (FitReport, State) {
     let (rows, view) = (rows(300), Quadratic::random(4, DIMS[0]));
     let mut trainer = trainer(config, device);

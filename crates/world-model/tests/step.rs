@@ -1,4 +1,4 @@
-//! One step of the ensemble under given actions and draws, against a scalar program and finite differences.
+//! One step of the ensemble under given actions and draws, compared with a scalar program and with finite differences.
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
@@ -22,7 +22,7 @@ fn rows(values: Vec<f32>, columns: usize) -> Tensor<2> {
     tensors::from_vec(values, [ROWS, columns], &Device::flex())
 }
 
-/// Heads, and what is predicted of the next observation by plain layers or by normalised ones.
+/// Head, predicted quantity, and whether the layers are normalised.
 const KINDS: [(Head, Predicted, bool); 4] = [
     (Head::Deterministic, Predicted::Change, false),
     (Head::Gaussian, Predicted::Change, true),
@@ -45,7 +45,7 @@ fn draws(ensemble: &Ensemble) -> StepDraws {
     StepDraws { words, noise: rows(draw("noise", ensemble.noise_width()), ensemble.noise_width()) }
 }
 
-/// Next observation and reward of one row, in f64.
+/// Computes next observation and reward of one row in f64.
 fn reference(ensemble: &Ensemble, member: usize, obs: &[f64], action: &[f64], noise: &[f32]) -> Vec<f64> {
     let [mean, std] = ensemble.normalizer.moments();
     let pair = obs.iter().chain(action).zip(mean.iter().zip(std));
@@ -99,7 +99,7 @@ fn a_step_under_given_actions_is_that_of_each_rows_own_member_with_its_own_noise
     }
 }
 
-/// The derivative of Σ_d c_d next_obs_d + reward by every observation and action entry.
+/// Checks the derivative of Σ_d c_d next_obs_d + reward with respect to every observation and action entry.
 #[test]
 fn a_step_is_differentiable_in_observations_and_actions() {
     for kind in KINDS {

@@ -1,4 +1,4 @@
-//! The trainer, end to end on a linear system whose dynamics a small ensemble can learn.
+//! The whole trainer on a linear system that a small ensemble can learn.
 
 mod toys;
 
@@ -13,7 +13,7 @@ use toys::Quadratic;
 const DIMS: [usize; 2] = [3, 1];
 const KINDS: [&str; 5] = ["mle", "mse", "vagram", "itervaml", "value_weighted"];
 
-/// next_obs = obs + A (obs, action), reward = Σ obs − action; obs normal, action uniform.
+/// Returns rows of next_obs = obs + A (obs, action), reward = Σ obs − action, with normal obs and uniform action.
 fn linear_system(rows: usize) -> Batch {
     let (obs, action) =
         (Stream::new(2, "obs").normals(0, rows, DIMS[0]), Stream::new(2, "action").uniforms(0, rows, DIMS[1]));
@@ -45,8 +45,8 @@ fn of_dims(config: &ModelConfig, dims: [usize; 2]) -> Trainer {
     Trainer::new(config, loss, dims, 4, &Device::flex())
 }
 
-/// One training call; call 0 has the value-aware losses' early squared error, later ones have not. Between its slices a
-/// `cut` puts everything into arrays and goes on with a fresh trainer.
+/// Runs one training call. In call 0 the squared error is added to value-aware losses, in later calls it is not. With
+/// `cut`, trainer and fit are saved after every slice and loaded into a new trainer.
 fn fit(trainer: &mut Trainer, config: &ModelConfig, call: u64, cut: bool) -> FitReport {
     let (rows, view) = (linear_system(300), Quadratic::random(4, DIMS[0]));
     let mut fit = trainer.begin(&rows, &view, call, LossConfig::default().add_mse_until * call);
@@ -75,13 +75,13 @@ fn a_fit_learns_a_linear_system_under_every_loss() {
             [("score", report.holdout_score), ("squared error", report.holdout_mse)]
         };
         for ((what, before), (_, after)) in errors(1).into_iter().zip(errors(600)) {
-            // Measured: 0.4e-4 to 1.7e-4 of it; the rest is left for another machine's rounding.
+            // Measured: 0.4e-4 to 1.7e-4 of the error before. The rest is margin for another machine's rounding.
             assert!(after < before / 1000.0, "{kind:?}: {what} {after} after the fit, {before} after one step");
         }
     }
 }
 
-/// One observation entry that the model can learn, one that nobody can, and the reward.
+/// The channels are one observation entry that a model can learn, one that no model can learn, and the reward.
 #[test]
 fn the_holdout_error_by_channel_tells_what_is_learnt_from_what_is_not_and_its_mean_is_the_reports() {
     let (rows, deviation) = (2000, 0.7_f32);
@@ -106,7 +106,8 @@ fn the_holdout_error_by_channel_tells_what_is_learnt_from_what_is_not_and_its_me
         let mean = errors.iter().sum::<f64>() / 3.0;
         assert_eq!(errors.len(), 3);
         assert!((mean - report.holdout_mse).abs() < 1e-5 * mean, "{kind:?}: {errors:?}, {}", report.holdout_mse);
-        // The best a model can do there is the noise's variance; five standard errors of it over 400 holdout rows.
+        // The best possible error of this entry is the variance of the noise; the margin is five standard errors of it
+        // over 400 holdout rows.
         let variance = f64::from(deviation * deviation);
         let least = variance * (1.0 - 5.0 * (2.0 / 400.0_f64).sqrt());
         assert!(errors[1] > least && errors[1] < 2.0 * variance, "{kind:?}: {errors:?}");
@@ -127,7 +128,7 @@ fn a_fit_cut_after_every_slice_ends_bit_for_bit_like_an_uninterrupted_one() {
             }
             let run = |cut: bool| {
                 let mut trainer = trainer(&config);
-                // Two calls, so that the second starts from carried-over weights and moments.
+                // Two calls, so that the second one starts from carried-over weights and moments.
                 let reports = [0, 1].map(|call| fit(&mut trainer, &config, call, cut));
                 (reports, trainer.ensemble.elites.clone(), trainer.save())
             };
@@ -138,7 +139,8 @@ fn a_fit_cut_after_every_slice_ends_bit_for_bit_like_an_uninterrupted_one() {
     }
 }
 
-/// What a paired test keeps is the whole ensemble as it was at one of the scores, and that is better than before.
+/// A paired test keeps the whole ensemble as it was at one of the scores. These weights must be better than the initial
+/// ones.
 #[test]
 fn a_fit_that_stops_by_a_paired_test_learns_and_ends_by_itself() {
     let mut config = config("mle", Snapshot::Member, 20_000);
@@ -161,7 +163,7 @@ fn a_member_that_dies_of_a_nan_goes_back_to_sound_weights_and_learns_again() {
     let mut trainer = trainer(&config);
     fit(&mut trainer, &config, 0, false);
 
-    // Member 0's moments hold a NaN: its next step makes its weights NaN.
+    // Member 0's moments hold a NaN, so its next step makes its weights NaN.
     let mut poisoned = State::new();
     for (name, array) in trainer.save().iter() {
         let mut array = array.clone();

@@ -1,4 +1,4 @@
-//! VaGraM against oracles: a value function whose gradients are known, and what must make no difference.
+//! VaGraM compared with value functions of known gradients, and checks of what must not change the loss.
 
 mod toys;
 
@@ -14,16 +14,16 @@ use foresee_world_model::split::Split;
 use foresee_world_model::{Ensemble, Head};
 use toys::Quadratic;
 
-/// Clips nothing.
+/// The quantile that clips nothing.
 const UNCLIPPED: f64 = 1.0;
 
-/// Clipped value gradients at states `[rows, O]`.
+/// Computes the clipped value gradients at states `[rows, O]`.
 fn gradients(view: &Quadratic, states: &[f32], obs_dim: usize, clip_quantile: f64) -> RowTerms {
     let batch = Batch { rows: states.len() / obs_dim, next_obs: states.to_vec(), ..Batch::default() };
     clipped_gradients(&CallRows::new(&batch, &Device::flex()), view, clip_quantile)
 }
 
-/// A batch with predictions for all members; the gradients as the trainer gathers them.
+/// A batch with predictions of all members, and gradients gathered as in the trainer.
 struct Scene {
     ensemble: Ensemble,
     weights: RowTerms,
@@ -32,7 +32,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// `rows` random rows of 3 observation entries and 2 action entries, before an ensemble of 4 members.
+    /// Returns `rows` random rows of 3 observation entries and 2 action entries, with an ensemble of 4 members.
     fn new(rows: usize, view: &Quadratic, clip_quantile: f64) -> Self {
         let draw = |name, columns| Stream::new(3, name).normals(0, rows, columns);
         let config = EnsembleConfig { members: 4, elites: 1, hidden: vec![8], ..EnsembleConfig::default() };
@@ -49,7 +49,7 @@ impl Scene {
         tensors::from_vec(values, [members, indices.len() / members, width], &Device::flex())
     }
 
-    /// What the loss sees of replay rows `[E, B]`, or of `[1, B]` shown to every member.
+    /// Returns the loss's input for replay rows `[E, B]`, or for rows `[1, B]` that all members share.
     fn input(&self, indices: &[u32], members: usize) -> LossInput<'_> {
         LossInput {
             prediction: self.ensemble.predict(Self::gather(&self.inputs, 5, indices, members)),
@@ -65,18 +65,18 @@ fn vagram(form: Bound) -> Vagram {
     Vagram { form, ..Vagram::default() }
 }
 
-/// Every row's loss, with nothing added.
+/// Computes the loss of every row without any added parts.
 fn per_row(loss: &Vagram, input: &LossInput<'_>) -> Vec<f32> {
     tensors::to_vec(loss::training_per_row(loss, input, &Extras::default()))
 }
 
-/// The same slope everywhere, `[N, O]`.
+/// Returns a view with the same gradient everywhere, `[N, O]`.
 fn linear(heads: usize, obs_dim: usize, slope: f32) -> Quadratic {
     let size = heads * obs_dim;
     Quadratic { heads, obs_dim, curvature: vec![0.0; size], slope: vec![slope; size] }
 }
 
-/// ∂V_n/∂s at one state by central differences in f64; for a quadratic they are exact at any step.
+/// Computes ∂V_n/∂s at one state by central differences in f64. They are exact for a quadratic at any step size.
 fn finite_differences(view: &Quadratic, head: usize, state: &[f32]) -> Vec<f32> {
     let value = |moved: usize, step: f64| -> f64 {
         let term = |d: usize| {
@@ -99,7 +99,7 @@ fn assert_near(what: &str, got: &[f32], want: &[f32], relative: f32) {
 
 #[test]
 fn value_weights_are_the_finite_differences_of_every_head_at_every_row() {
-    // More rows than one pass takes, odd numbers, and one of everything.
+    // Odd sizes, many rows, and a single head, entry and row.
     for (heads, obs_dim, rows) in [(1, 1, 1), (4, 3, 7), (2, 5, 2051), (3, 1, 4099)] {
         let view = Quadratic::random(heads, obs_dim);
         let states = Stream::new(1, "states").normals(0, rows, obs_dim);
@@ -135,7 +135,7 @@ fn value_weights_follow_their_rows_in_any_order() {
 
 #[test]
 fn vagram_with_the_same_gradient_everywhere_is_a_scaled_squared_error() {
-    // A linear value has one gradient for all rows; all its norms are equal, so that clipping keeps them.
+    // A linear value has one gradient for all rows. All its norms are equal, so clipping does not change them.
     let slope = 1.7_f32;
     for clip_quantile in [UNCLIPPED, 0.95] {
         let scene = Scene::new(6, &linear(3, 3, slope), clip_quantile);
@@ -159,9 +159,9 @@ fn a_rows_loss_is_the_same_in_every_batch_and_epoch_in_training_and_on_holdout()
     for form in [Bound::Bounded, Bound::Unbounded] {
         let scene = Scene::new(rows, &Quadratic::random(4, 3), 0.95);
         let config = vagram(form);
-        // By (member, row): the losses met in training and on holdout.
+        // The losses in training and on the holdout, by (member, row).
         let mut seen: HashMap<(usize, u32), [Vec<f32>; 2]> = HashMap::new();
-        // Another call draws another split: rows change sides between holdout and training.
+        // Every call draws a new split, so rows move between holdout and training.
         for call in 0..4 {
             let split = Split::new(rows, 0.2, members, 0, call);
             for epoch in 0..3 {

@@ -1,4 +1,4 @@
-//! IterVAML and the value-weighted error against oracles, and what they have in common with VaGraM.
+//! IterVAML and the value-weighted error compared with closed forms, and with VaGraM where they agree.
 
 mod toys;
 
@@ -18,13 +18,13 @@ fn draw<const D: usize>(name: &str, shape: [usize; D]) -> Tensor<D> {
     tensors::from_vec(values, shape, &Device::flex())
 }
 
-/// Observations `[E, B, O]`, the predicted mean and the target `[E, B, O + 1]`.
+/// Returns observations `[E, B, O]`, the predicted mean and the target, `[E, B, O + 1]` each.
 fn scene() -> [Tensor<3>; 3] {
     let shape = [MEMBERS, ROWS, OBS + 1];
     [draw("obs", [MEMBERS, ROWS, OBS]), draw("mean", shape), draw("target", shape)]
 }
 
-/// [`itervaml::per_row`] of a scene under a view.
+/// Computes [`itervaml::per_row`] of a scene under a view.
 fn iterated(view: &Quadratic, [obs, mean, target]: [Tensor<3>; 3]) -> Tensor<2> {
     let predicted = itervaml::predicted_values(view, obs.clone(), mean.clone());
     let values = itervaml::predicted_values(view, obs, target.clone());

@@ -1,35 +1,36 @@
-//! Bounds of the values, from what imagined steps give.
+//! Bounds of the values, computed from the rewards of imagined steps.
 //!
-//! With x the values r − α log π of all rows and steps of an update, those after an end included, and γ the discount: the
-//! new bounds are two quantiles of x over 1 − γ; the first ones are taken as they are, later ones enter with a rate.
-//! Critics give Q = (high + low)/2 + (high − low)/2 · net, and what continues a target is kept between the bounds.
+//! Let x be the values r − α log π of all rows and steps of an update, including steps after a termination, and γ the
+//! discount. The new bounds are two quantiles of x divided by 1 − γ. The first update's bounds are taken unchanged;
+//! later ones enter with a rate. Critics are Q = (high + low)/2 + (high − low)/2 · net, and the value at the end of a
+//! target's rollout is clipped to the bounds.
 
 use foresee_core::{State, StateError};
 
-/// The bounds in force.
+/// The current bounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ValueBounds {
     low: f64,
     high: f64,
-    /// False before the first update: the bounds of a first update replace these ones.
+    /// Whether an update has set the bounds. The first update replaces the initial bounds.
     set: bool,
 }
 
 impl Default for ValueBounds {
-    /// Between −1 and 1, until there are values.
+    /// The bounds −1 and 1, used until the first update.
     fn default() -> Self {
         Self { low: -1.0, high: 1.0, set: false }
     }
 }
 
 impl ValueBounds {
-    /// Bounds that were in force before.
+    /// Returns bounds that an update has set before.
     #[must_use]
     pub fn known(low: f64, high: f64) -> Self {
         Self { low, high, set: true }
     }
 
-    /// Takes the values of an update in; their order is lost.
+    /// Moves the bounds towards those of an update's `values`. Sorts `values`.
     pub fn follow(&mut self, values: &mut [f32], quantiles: [f64; 2], rate: f64, discount: f64) {
         values.sort_unstable_by(f32::total_cmp);
         let [low, high] = quantiles.map(|q| quantile(values, q) / (1.0 - discount));
@@ -45,13 +46,13 @@ impl ValueBounds {
         [self.low, self.high]
     }
 
-    /// Half the distance between the bounds, and the middle: what critics scale by and add.
+    /// Returns half the distance between the bounds, and their middle: the scale and the shift of the critics' outputs.
     #[must_use]
     pub fn scale_and_shift(self) -> [f64; 2] {
         [0.5 * (self.high - self.low), 0.5 * (self.low + self.high)]
     }
 
-    /// As an array.
+    /// Returns the bounds as arrays.
     #[must_use]
     pub fn save(self) -> State {
         let mut state = State::new();
@@ -60,10 +61,10 @@ impl ValueBounds {
         state
     }
 
-    /// From an array.
+    /// Returns the bounds that were saved.
     ///
     /// # Errors
-    /// If an array is missing, of another shape, or left over.
+    /// If an array is missing, has another shape, or is unknown.
     pub fn restore(mut state: State) -> Result<Self, StateError> {
         let (shape, ends) = state.f64s("ends")?;
         let [low, high] = ends[..] else {
@@ -79,7 +80,7 @@ impl ValueBounds {
     }
 }
 
-/// The quantile of numbers in order, interpolated between neighbours.
+/// Returns a quantile of sorted numbers, interpolated between neighbours.
 fn quantile(sorted: &[f32], q: f64) -> f64 {
     let place = q * (sorted.len() - 1) as f64;
     let below = place.floor() as usize;

@@ -1,4 +1,4 @@
-//! The update through tensors and their autodiff, on any device and with any model: the specification.
+//! The update in tensors with autodiff, on any device and with any model: the specification.
 
 use burn::tensor::{Device, Tensor};
 use foresee_nn::{Dynamics, Parameters, StepDraws, tensors};
@@ -6,12 +6,12 @@ use foresee_nn::{Dynamics, Parameters, StepDraws, tensors};
 use super::{Dhmbpo, Draws, Losses};
 use crate::observations::{in_deviations, scaled};
 
-/// The discounted soft return of rows of imagined steps, up to the step after the last one added: Σ γᵏ m_k (r_k − α l_k),
-/// with l_k the log-probability of the action of step k and m_k 0 after an end.
+/// The discounted soft return of the imagined steps added so far: Σ γᵏ m_k (r_k − α l_k), where l_k is the
+/// log-probability of the action of step k, and m_k is 0 after a termination.
 #[derive(Clone)]
 pub(super) struct SoftReturn {
     sum: Tensor<1>,
-    /// 1 while a row has not ended.
+    /// 1 for a row that has not terminated, else 0, `[B]`.
     pub(super) not_terminated: Tensor<1>,
     steps: i32,
     discount: f64,
@@ -19,13 +19,13 @@ pub(super) struct SoftReturn {
 }
 
 impl SoftReturn {
-    /// Of no step yet.
+    /// A soft return without steps.
     pub(super) fn new(rows: usize, discount: f64, alpha: f64, device: &Device) -> Self {
         let [sum, not_terminated] = [Tensor::zeros([rows], device), Tensor::ones([rows], device)];
         Self { sum, not_terminated, steps: 0, discount, alpha }
     }
 
-    /// Adds a step, and returns its r − α l.
+    /// Adds a step, and returns its r − α l, `[B]`.
     pub(super) fn add(&mut self, reward: Tensor<1>, log_prob: Tensor<1>, not_terminated: Tensor<1>) -> Tensor<1> {
         let soft_reward = reward - log_prob.mul_scalar(self.alpha);
         let weight = self.not_terminated.clone().mul_scalar(self.discount.powi(self.steps));
@@ -35,19 +35,19 @@ impl SoftReturn {
         soft_reward
     }
 
-    /// With γᴴ m_H (q − α l_H) of the state after the last step.
+    /// Returns the sum with γᴴ m_H (q − α l_H) added, for the state after the last step.
     pub(super) fn with_value(self, q: Tensor<1>, log_prob: Tensor<1>) -> Tensor<1> {
         let weight = self.not_terminated.mul_scalar(self.discount.powi(self.steps));
         self.sum + weight * (q - log_prob.mul_scalar(self.alpha))
     }
 
-    /// Without what autodiff records.
+    /// Returns a copy outside autodiff.
     pub(super) fn inner(&self) -> Self {
         Self { sum: self.sum.clone().inner(), not_terminated: self.not_terminated.clone().inner(), ..self.clone() }
     }
 }
 
-/// The least of some critics' values `[N, B]` in each row, kept between bounds.
+/// Returns the minimum of some critics' values `[N, B]` in each row, clipped to the bounds.
 pub(super) fn lowest_of(values: Tensor<2>, subset: &[usize], [low, high]: [f64; 2]) -> Tensor<1> {
     let chosen = subset.iter().map(|&n| values.clone().narrow(0, n, 1)).collect();
     let lowest: Tensor<1> = Tensor::cat(chosen, 0).min_dim(0).squeeze_dim(0);
@@ -55,7 +55,7 @@ pub(super) fn lowest_of(values: Tensor<2>, subset: &[usize], [low, high]: [f64; 
 }
 
 impl Dhmbpo {
-    /// One update from states `[B, O]`.
+    /// Makes one update from states `[B, O]`, and returns its losses.
     pub(super) fn update_tensors(
         &mut self,
         starts: Tensor<2>,
@@ -73,12 +73,12 @@ impl Dhmbpo {
         };
         let scale = self.policy.scale.clone();
 
-        // Rollout: s_0 … s_H with actions, rewards r_k − α l_k weighted by γᵏ m_k, and the mask m_H.
+        // Rollout: s_0 … s_H with actions, soft rewards r_k − α l_k weighted by γᵏ m_k, and the mask m_H.
         let policy = if critic_only { self.policy.clone() } else { self.policy.tracked() };
         let mut obs = starts.clone();
         let mut soft_return = SoftReturn::new(rows, discount, alpha, &device);
         let (mut soft_rewards, mut rewards, mut first) = (Vec::new(), Vec::new(), None);
-        // Zeros added to s_1 … s_H: their gradients are those at the states.
+        // Zeros are added to s_1 … s_H; the gradients of the zeros are the gradients at the states.
         let mut at_states = Vec::new();
         for k in 0..horizon {
             let sampled = policy.sample(obs.clone(), columns(&draws.action, horizon + 1, k));

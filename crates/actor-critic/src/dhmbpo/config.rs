@@ -7,22 +7,22 @@ use crate::body::Body;
 use crate::config::{is_positive, problem_of_hidden, problem_of_target};
 use crate::policy::Spread;
 
-/// More critics are a slip of the finger.
+/// Largest number of critics. More are a typing error.
 const MOST_CRITICS: usize = 64;
-/// More imagined steps in one gradient are a slip of the finger.
+/// Largest horizon. More imagined steps in one gradient are a typing error.
 const LONGEST: usize = 100;
 
-/// The double-horizon agent: actor and critics trained through the model.
+/// The keys of the double-horizon agent, whose actor and critics are trained through the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DhmbpoConfig {
     /// Widths of the hidden layers of actor and critics.
     pub hidden: Vec<usize>,
-    /// Imagined steps that the actor's gradient goes through, `H`.
+    /// Number of imagined steps that the actor's gradient goes through, `H`.
     pub horizon: usize,
-    /// Discount of a step's future.
+    /// Discount per step.
     pub discount: f64,
-    /// Share of the online critics that enters their targets at an update.
+    /// Share of the online critics that enters the target critics at an update.
     pub tau: f64,
     /// Adam's step size for the critics.
     pub critic_lr: f64,
@@ -30,29 +30,30 @@ pub struct DhmbpoConfig {
     pub actor_lr: f64,
     /// Adam's step size for the temperature.
     pub temperature_lr: f64,
-    /// The temperature at the start; for ever, if it is not learned.
+    /// The temperature at the start, which stays constant if it is not learned.
     pub initial_temperature: f64,
-    /// `true` adapts the temperature to the target entropy; `false` keeps the initial one.
+    /// Whether the temperature is adapted to the target entropy.
     pub learn_temperature: bool,
-    /// Entropy that a learned temperature aims for, in nats; unset: −A.
+    /// Target entropy of a learned temperature, nats; unset: −A.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_entropy: Option<f64>,
-    /// Critics, `N`.
+    /// Number of critics, `N`.
     pub critics: usize,
-    /// Target critics, drawn anew for every update, whose lowest value continues a rollout.
+    /// Number of target critics, drawn anew for every update, whose minimum is the value at the end of a rollout.
     pub target_subset: usize,
-    /// Layer normalisation of the critics' hidden activations, without learned scale and shift.
+    /// Whether the critics' hidden activations are normalised by layer, without learned scale and shift.
     pub layer_norm: bool,
-    /// Layer normalisation of the actor's hidden activations, without learned scale and shift.
+    /// Whether the actor's hidden activations are normalised by layer, without learned scale and shift.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub actor_layer_norm: bool,
-    /// How the actor's deviation is made: `softplus` or `bounded`.
+    /// Form of the actor's standard deviation: `softplus`, `bounded` or `clipped`.
     pub spread: Spread,
-    /// Actor and critics see (obs − mean) / std, with mean and deviation of all real observations up to the last block.
+    /// Whether actor and critics see (obs − mean) / std, with mean and deviation of all real observations up to the
+    /// last block.
     pub normalize_observations: bool,
-    /// Quantiles of imagined r − α log π that bound the values.
+    /// Quantiles of the imagined r − α log π that determine the bounds of the values.
     pub bound_quantiles: [f64; 2],
-    /// Share of the new bounds that enters the bounds at an update.
+    /// Share of an update's new bounds that enters the bounds.
     pub bound_rate: f64,
 }
 
@@ -82,7 +83,7 @@ impl Default for DhmbpoConfig {
 }
 
 impl DhmbpoConfig {
-    /// What is impossible about these values, if anything: the message, with its hint.
+    /// Returns an error message with a hint if a value is impossible.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         if let Some(problem) = problem_of_hidden(&self.hidden) {

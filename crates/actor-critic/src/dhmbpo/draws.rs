@@ -4,52 +4,54 @@ use foresee_nn::cpu::LANES;
 
 use crate::noise::Noise;
 
-/// The stream of the normals `[B, (H + 1) A]` of the actions.
+/// Name of the stream of the normals `[B, (H + 1) A]` of the actions.
 const ACTION: &str = "agent/imagined_action";
-/// The stream of the normals `[B, H W]` of the model's predictions.
+/// Name of the stream of the normals `[B, H W]` of the model's predictions.
 const MODEL: &str = "agent/imagined_model";
-/// The stream of the words that choose which network imagines.
+/// Name of the stream of the words that choose the predicting ensemble members.
 const MEMBER: &str = "agent/imagined_member";
-/// The stream of the words that choose target critics, one a critic.
+/// Name of the stream of the words that choose target critics, one word per chosen critic.
 const TARGET_SUBSET: &str = "agent/target_subset";
 
-/// What an update of `B` rows over `H` steps draws.
+/// The draws of an update of `B` rows and `H` steps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Draws {
     /// Standard normals of the actions, `[B, (H + 1) A]`.
     pub action: Vec<f32>,
-    /// Noise of the model, `[B, H W]`; that of the reward, the last of `W` columns, is 0.
+    /// Noise of the model, `[B, H W]`. The last of the `W` columns, the noise of the reward, is 0.
     pub model: Vec<f32>,
-    /// The word that chooses each row's network at each step, `[H, B]`.
+    /// The words that choose each row's ensemble member at each step, `[H, B]`.
     pub words: Vec<u32>,
-    /// The target critics that continue the rollouts.
+    /// Indices of the target critics used at the end of the rollouts.
     pub subset: Vec<usize>,
 }
 
-/// Sizes of an update.
+/// The sizes of an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// Rows, `B`.
+    /// Number of rows, `B`.
     pub rows: usize,
-    /// Imagined steps, `H`.
+    /// Number of imagined steps, `H`.
     pub horizon: usize,
-    /// Entries of an action, `A`.
+    /// Number of entries of an action, `A`.
     pub action_dim: usize,
-    /// Columns of the model's noise, `W`.
+    /// Number of columns of the model's noise, `W`.
     pub noise_width: usize,
-    /// Critics, `N`.
+    /// Number of critics, `N`.
     pub critics: usize,
-    /// Target critics that continue a rollout.
+    /// Number of target critics used at the end of a rollout.
     pub subset: usize,
 }
 
 impl Draws {
-    /// Draws into buffers that are there already.
+    /// Draws all numbers of an update into the existing buffers.
     ///
-    /// The reward is predicted without noise, whose expectation is 0 and whose variance would be the gradient's. At every
-    /// step each block of [`LANES`] rows has one network. The blocks' words lie in as many equal parts of their range, in
-    /// an order drawn anew at every step, so that all networks imagine about equally often (the published code has as
-    /// many blocks as members, and permutes them).
+    /// The reward is predicted without noise: its noise has mean 0 and would only add variance to the gradient.
+    ///
+    /// At every step each block of [`LANES`] rows has one ensemble member. The range of words is divided into as many
+    /// equal parts as there are blocks, and each block's word is drawn from another part, in an order drawn anew at
+    /// every step. All members therefore predict about equally often. (The published code has as many blocks as
+    /// members, and permutes them.)
     pub fn fill(&mut self, noise: &dyn Noise, sizes: Sizes) {
         let Sizes { rows, horizon, action_dim, noise_width, critics, subset } = sizes;
         noise.normals_into(ACTION, [rows, (horizon + 1) * action_dim], &mut self.action);

@@ -1,14 +1,14 @@
-//! The update in host memory: from states to new weights without a tensor between.
+//! The update in host memory: from states to new weights, without tensors.
 //!
-//! Rows are cut into groups of whole panels. A group's rollout needs nobody else, so an update is three passes with two
-//! waits between them:
+//! Rows are split into groups of whole panels. A group's rollout is independent of other groups. An update is three
+//! passes, which are separated by two synchronisations of the threads:
 //!
-//! 1. by group: the rollout forward, on tapes, and the chosen target critics at its end; then the bounds of all rows.
-//! 2. by critic: value and gradient at s_0, the step of Adam, the target ([`foresee_nn::cpu::train()`]).
-//! 3. by group: the updated critics at the end of the rollout, and from there back through policy and model to s_0; then
-//!    the actor's weight gradients over all tapes, and its step.
+//! 1. By group: the rollout forward, on tapes, and the chosen target critics at its end. Then the bounds from all rows.
+//! 2. By critic: value and gradient at s_0, the step of Adam, the target ([`foresee_nn::cpu::train()`]).
+//! 3. By group: the updated critics at the end of the rollout, and from there the backward pass through policy and
+//!    model to s_0. Then the actor's weight gradients from all tapes, and its step.
 //!
-//! No result depends on how rows are grouped: groups share no sum, and all sums are taken in the order of the rows.
+//! No result depends on the grouping of rows: groups share no sum, and all sums are taken in the order of the rows.
 
 mod group;
 
@@ -25,10 +25,10 @@ use crate::panels::Net;
 use crate::policy::Spread;
 use group::Group;
 
-/// Panels of a group, at most: their weights are read once for all of them.
+/// Largest number of panels in a group. Weights are read once for all panels of a group.
 const GROUP: usize = 4;
 
-/// What an update reads, besides the weights.
+/// The inputs of an update, besides the weights.
 pub(super) struct Pass<'a> {
     /// s_0, `[B, O]`.
     starts: &'a [f32],
@@ -39,12 +39,12 @@ pub(super) struct Pass<'a> {
     spread: Spread,
     alpha: f32,
     discount: f32,
-    /// Whether tapes are kept for a way back.
+    /// Whether the actor is updated, which needs a backward pass.
     actor: bool,
 }
 
 impl Pass<'_> {
-    /// γᵏ.
+    /// Returns γᵏ.
     fn weight(&self, k: usize) -> f32 {
         self.discount.powi(k as i32)
     }
@@ -55,7 +55,7 @@ impl Pass<'_> {
 pub(super) struct Workspace {
     groups: Vec<Group>,
     pieces: Vec<CriticPiece>,
-    /// Squared errors of a panel of a critic, `[N, panels]`.
+    /// Squared errors of each critic on each panel, `[N, panels]`.
     squares: Vec<f64>,
     /// r_k − α l_k of all rows and steps.
     values: Vec<f32>,
@@ -63,7 +63,7 @@ pub(super) struct Workspace {
     targets: Vec<f32>,
 }
 
-/// One panel of one critic.
+/// One critic on one panel.
 #[derive(Clone, Debug)]
 struct CriticPiece(Tape);
 
@@ -74,7 +74,7 @@ impl Piece for CriticPiece {
 }
 
 impl Dhmbpo {
-    /// One update from states `[B, O]` of an agent in host memory.
+    /// Makes one update from states `[B, O]` of an agent in host memory, and returns its losses.
     #[track_caller]
     pub(super) fn update_host(
         &mut self,
@@ -186,14 +186,15 @@ impl Dhmbpo {
     }
 }
 
-/// Σ over rows of the norms of the loss's gradient at s_1 … s_H: the loss is a mean over rows, so that these are means of
-/// the rows' own.
+/// Returns the sums over rows of the norm of the loss's gradient at s_1 … s_H.
+///
+/// The loss is a mean over rows, so these sums are means of the norms of the rows' own gradients.
 fn of_steps(groups: &[Group], horizon: usize) -> Vec<f64> {
     (0..horizon).map(|k| groups.iter().map(|group| group.norms[k]).sum()).collect()
 }
 
 impl Workspace {
-    /// Cuts rows into groups.
+    /// Splits rows into groups.
     fn fit(&mut self, rows: usize) {
         let count = panels::count(rows).div_ceil(GROUP);
         self.groups.resize_with(count, Group::default);
@@ -203,7 +204,7 @@ impl Workspace {
     }
 }
 
-/// The actor's tapes, group by group and step by step.
+/// The actor's tapes, ordered by group and then by step.
 struct OfActor<'a> {
     groups: &'a [Group],
     /// `H + 1`

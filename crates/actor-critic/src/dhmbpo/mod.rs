@@ -1,28 +1,33 @@
-//! The agent of DHMBPO (Kubo, Dinh, Tanaka, "Double Horizon Model-Based Policy Optimization", TMLR 2025): actor and
-//! critics are trained through the model, on short rollouts with gradients from states that longer ordinary rollouts
-//! visited.
+//! The agent of DHMBPO (Kubo, Dinh, Tanaka, "Double Horizon Model-Based Policy Optimization", TMLR 2025).
+//!
+//! Actor and critics are trained through the model, on short differentiable rollouts. The rollouts start from states
+//! that longer ordinary rollouts visited.
 //!
 //! | symbol | shape | meaning |
 //! |---|---|---|
-//! | s_0 | `[B, O]` | observations of the batch; nothing else of it is used |
+//! | s_0 | `[B, O]` | observations of the batch; nothing else of the batch is used |
 //! | a_k, l_k | `[B, A]`, `[B]` | the policy's sampled action at s_k and log π(a_k\|s_k), k = 0 … H |
-//! | s_{k+1}, r_k | `[B, O]`, `[B]` | what the model imagines of (s_k, a_k), k = 0 … H − 1 |
-//! | m_k | `[B]` | 1 while the imagined episode goes on: m_0 = 1, m_{k+1} = m_k not_terminated(s_{k+1}) |
+//! | s_{k+1}, r_k | `[B, O]`, `[B]` | the model's prediction for (s_k, a_k), k = 0 … H − 1 |
+//! | m_k | `[B]` | 1 until the imagined episode terminates, then 0: m_0 = 1, m_{k+1} = m_k not_terminated(s_{k+1}) |
 //!
-//! Bounds of the values follow the quantiles of all r_k − α l_k over 1 − γ ([`bounds`]), and with half their distance w
-//! and their middle c: Q = c + w net.
+//! The bounds of the values follow the quantiles of all r_k − α l_k, divided by 1 − γ ([`bounds`]). With w half the
+//! distance between the bounds and c their middle, the critics are Q = c + w net.
 //!
-//! y = r_0 + Σ_{k=1}^{H−1} γᵏ m_k (r_k − α l_k) + γᴴ m_H (Q̄(s_H, a_H) − α l_H), with Q̄ the lowest of some of the target
-//! critics, kept between the bounds. Critics: Σ_n mean (Q_n(s_0, a_0) − y)², then a step of Adam; the targets follow.
+//! Target: y = r_0 + Σ_{k=1}^{H−1} γᵏ m_k (r_k − α l_k) + γᴴ m_H (Q̄(s_H, a_H) − α l_H), where Q̄ is the minimum of
+//! some of the target critics, clipped to the bounds. Critics: Σ_n mean (Q_n(s_0, a_0) − y)²; after their step the
+//! target critics move.
 //!
-//! Actor: −mean( Σ_{k=0}^{H−1} γᵏ m_k (r_k − α l_k) + γᴴ m_H (mean_n Q_n(s_H, a_H) − α l_H) ), with the critics after
-//! their step and its gradient through actions, log-probabilities, rewards and next states; masks and α are constants.
-//! Temperature: mean(α (−l_0 − H̄)).
+//! Actor: −mean( Σ_{k=0}^{H−1} γᵏ m_k (r_k − α l_k) + γᴴ m_H (mean_n Q_n(s_H, a_H) − α l_H) ). It uses the critics
+//! after their step. Its gradient goes through actions, log-probabilities, rewards and next states; masks and α are
+//! constants. Temperature: mean(α (−l_0 − H̄)).
 //!
-//! An update may be of the critics alone. Two forms: `by_tensors.rs`, with autodiff, is the specification and serves every
-//! device and every model; `host.rs` has its derivatives by hand, on panels in host memory, for a model that has that form
-//! too. Where the published code (4kubo/erl_lib @ 024b0b5) is wrong, this is not: mean and noise of a prediction are of one
-//! member.
+//! An update may train the critics alone. An update has two forms:
+//! * `by_tensors.rs`, with autodiff, is the specification. It supports every device and every model.
+//! * `host.rs` has its derivatives written by hand, on panels in host memory. It needs a model that has such a form
+//!   too.
+//!
+//! The published code (4kubo/erl_lib @ 024b0b5) has an error that is not reproduced here: it takes the mean and the
+//! noise of a prediction from different ensemble members. Here both come from one member.
 
 mod bounds;
 mod by_tensors;
@@ -56,7 +61,7 @@ use crate::preparation::Experienced;
 use crate::temperature::LogTemperature;
 use crate::values::AgentValues;
 
-/// The agent in a config.
+/// Returns DHMBPO as an agent that a config can choose.
 #[must_use]
 pub fn kind() -> Kind<Arc<dyn AgentFactory>> {
     let line = "actor and critics trained through the model, over short rollouts with gradients (DHMBPO)";
@@ -81,12 +86,12 @@ impl AgentFactory for DhmbpoConfig {
     }
 }
 
-/// The agent with its optimisers.
+/// A DHMBPO agent with its optimisers.
 #[derive(Clone, Debug)]
 pub struct Dhmbpo {
     config: DhmbpoConfig,
     policy: Policy,
-    /// Of normalised observations; their output is scaled by the bounds.
+    /// Critics of normalised observations; the bounds scale their outputs.
     critic: Critic,
     target: Critic,
     log_temperature: LogTemperature,
@@ -97,13 +102,13 @@ pub struct Dhmbpo {
     bounds: ValueBounds,
     moments: RunningMoments,
     updates: u64,
-    /// Of the last update.
+    /// Losses and estimates of the last update.
     losses: Option<Losses>,
     draws: Draws,
     workspace: Workspace,
 }
 
-/// Means over an update, before its steps.
+/// Means over the rows of an update, computed before its optimiser steps.
 #[derive(Clone, Debug, PartialEq)]
 struct Losses {
     /// Σ_n mean (Q_n − y)².
@@ -115,15 +120,16 @@ struct Losses {
     reward: f64,
     /// −mean l_0, nats.
     entropy: f64,
-    /// The actor's loss, where it took a step.
+    /// The actor's loss; `None` if the actor was not updated.
     actor_loss: Option<f64>,
-    /// Norm of the gradient of a row's soft return at s_k, k = 1 … H, in deviations of the observations, mean over rows;
-    /// empty without an actor's step.
+    /// Norms of the gradient of a row's soft return with respect to s_k, k = 1 … H, in standard deviations of the
+    /// observations, mean over rows; empty if the actor was not updated.
     gradients: Vec<f64>,
 }
 
 impl Dhmbpo {
-    /// A fresh agent for observations and actions of `[O, A]` entries. Every value is the middle of the bounds at first.
+    /// Returns a new agent for observations and actions of `[O, A]` entries. Initially every value is the middle of the
+    /// bounds.
     #[must_use]
     pub fn new(config: &DhmbpoConfig, dims: [usize; 2], seed: u64, device: &Device) -> Self {
         let policy = Policy::new(&config.actor_body(), dims, seed, device).with_spread(config.spread);
@@ -155,7 +161,7 @@ impl Dhmbpo {
         &self.policy
     }
 
-    /// The online critics, of normalised observations, before the bounds scale them.
+    /// The online critics of normalised observations, without the scaling by the bounds.
     #[must_use]
     pub fn critic(&self) -> &Critic {
         &self.critic
@@ -167,7 +173,7 @@ impl Dhmbpo {
         self.bounds
     }
 
-    /// Entries of observations and actions, `[O, A]`.
+    /// Number of entries of observations and actions, `[O, A]`.
     fn dims(&self) -> [usize; 2] {
         [self.policy.net().inputs(), self.policy.action_dim()]
     }
@@ -176,17 +182,17 @@ impl Dhmbpo {
         self.log_temperature.0.get().device()
     }
 
-    /// α.
+    /// The temperature α.
     fn alpha(&self) -> f64 {
         f64::from(tensors::to_f32(self.log_temperature.0.get().clone().reshape([1]))).exp()
     }
 
-    /// What the networks see of observations follows the moments.
+    /// Sets the normalisation of the networks' observations to the current moments.
     fn rescale(&mut self) {
         self.policy.scale = self.config.normalize_observations.then(|| Arc::new(self.moments.scale()));
     }
 
-    /// The temperature's step, where it is learned: d/d(log α) of α (entropy − H̄) is the loss itself.
+    /// Takes the temperature's step, if it is learned. d/d(log α) of α (entropy − H̄) is α (entropy − H̄).
     fn update_temperature(&mut self, alpha: f64, entropy: f64) {
         if self.config.learn_temperature {
             let gradient = (alpha * (entropy - self.target_entropy)) as f32;
@@ -197,7 +203,7 @@ impl Dhmbpo {
 }
 
 impl Agent for Dhmbpo {
-    /// Without a model to imagine in nothing moves, as without rows.
+    /// Makes one update. Without a model, or without rows, nothing changes except the number of updates.
     fn update(&mut self, Update { batch, noise, dynamics, critic_only }: Update<'_>) {
         self.updates += 1;
         let Some(dynamics) = dynamics.filter(|_| batch.rows() > 0) else { return };

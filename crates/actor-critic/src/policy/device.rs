@@ -1,4 +1,4 @@
-//! The policy on a GPU: actions in two launches, and what the agents' kernels share with them.
+//! The policy on a GPU: actions in two kernel launches, and device functions shared with the agents' kernels.
 
 #![allow(unsafe_code, reason = "kernels are launched without bound checks, each launch with its argument")]
 
@@ -10,13 +10,13 @@ use foresee_nn::tensors;
 use super::Policy;
 use super::lanes::{HALF, LOW};
 
-/// log σ of the network's raw output.
+/// Returns log σ for the network's raw output.
 #[cube]
 pub(crate) fn log_std(raw: f32) -> f32 {
     HALF * (math::tanh(raw) + 1.0f32) + LOW
 }
 
-/// u = mu + σ ε of action entry `d` of a row; heads are `[B, 2A]`.
+/// Returns u = mu + σ ε for action entry `d` of a row; `heads` are the network's outputs (mu, raw), `[B, 2A]`.
 #[cube]
 pub(crate) fn before_tanh(heads: &[f32], noise: &[f32], row: usize, d: usize, #[comptime] actions: usize) -> f32 {
     let mu = heads[row * comptime!(2 * actions) + d];
@@ -24,7 +24,7 @@ pub(crate) fn before_tanh(heads: &[f32], noise: &[f32], row: usize, d: usize, #[
     mu + log_std(raw).exp() * noise[row * actions + d]
 }
 
-/// tanh u, or without exploring tanh mu, of one action entry a thread.
+/// Computes one action entry per thread: tanh u if `explore`, else tanh mu.
 #[cube(launch_unchecked)]
 fn squash(heads: &[f32], noise: &[f32], action: &mut [f32], #[comptime] actions: usize, #[comptime] explore: bool) {
     let i = ABSOLUTE_POS;
@@ -39,8 +39,8 @@ fn squash(heads: &[f32], noise: &[f32], action: &mut [f32], #[comptime] actions:
     }
 }
 
-/// Actions `[N, A]` at `rows` observations of the host, exploring ones under noise `[N, A]`: one upload, two launches, one
-/// reading.
+/// Returns actions `[N, A]` at `rows` observations in host memory, exploring if `noise` `[N, A]` is given. Takes one
+/// upload, two launches and one read-back.
 pub(crate) fn act(policy: &Policy, obs: &[f32], rows: usize, noise: Option<&[f32]>, device: &Device) -> Vec<f32> {
     let (inputs, actions) = (policy.net.inputs(), policy.action_dim());
     assert_eq!(obs.len(), rows * inputs, "numbers of {rows} observations");
@@ -53,7 +53,8 @@ pub(crate) fn act(policy: &Policy, obs: &[f32], rows: usize, noise: Option<&[f32
     let heads = infer(&policy.net, obs);
     let action = foresee_nn::cube::empty(&heads, &[rows, actions]);
     let (client, (cubes, threads)) = (heads.client.clone(), elementwise(rows * actions));
-    // SAFETY: a thread beyond the last entry does nothing, heads are [1, N, 2A], and noise was asserted where it is read.
+    // SAFETY: threads beyond the last entry do nothing; heads are [1, N, 2A]; the length of the noise is asserted if it
+    // is read.
     unsafe {
         squash::launch_unchecked(
             &client,

@@ -1,9 +1,12 @@
 //! The policy's distribution on panels ([`foresee_nn::cpu::panels`]), and its derivatives.
 //!
-//! With ∂L/∂a, and w = ∂L/∂log π:
+//! With ∂L/∂a and w = ∂L/∂log π:
+//!
 //! ∂ log π/∂u = 2 (1 − 2 σ(−2u)) = 2 tanh u = 2a, so ∂L/∂u = (1 − a²) ∂L/∂a + 2 w a;
-//! ∂L/∂mu = ∂L/∂u; ∂L/∂log σ = σ ε ∂L/∂u − w; ∂ log σ/∂raw = 3.5 (1 − tanh² raw), of a softplus sigmoid(raw) / σ, of a clipped log σ
-//! 1 between its ends.
+//! ∂L/∂mu = ∂L/∂u; ∂L/∂log σ = σ ε ∂L/∂u − w.
+//!
+//! ∂ log σ/∂raw depends on the [`Spread`]: 3.5 (1 − tanh² raw) if bounded; sigmoid(raw) / σ if softplus; if clipped, 1
+//! between the bounds and 0 elsewhere.
 
 use foresee_nn::cpu::LANES;
 use foresee_nn::cpu::math;
@@ -11,7 +14,7 @@ use foresee_nn::cpu::simd::{self, Simd, Task};
 
 use super::{CLIPPED, LEAST_STD, LOG_STD, Spread};
 
-/// One number a row of a panel.
+/// One feature of a panel: a number for each of the panel's batch rows.
 pub(crate) type Row = [f32; LANES];
 
 #[inline(always)]
@@ -24,30 +27,30 @@ pub(crate) fn row_mut(panel: &mut [f32], i: usize) -> &mut Row {
     (&mut panel[i * LANES..][..LANES]).try_into().expect("a panel has whole rows")
 }
 
-/// Half the range of log σ, and its lower end.
+/// Half the range of log σ; [`LOW`] is its lower end.
 pub(crate) const HALF: f32 = 0.5 * (LOG_STD[1] - LOG_STD[0]) as f32;
 pub(crate) const LOW: f32 = LOG_STD[0] as f32;
 /// ln √(2π).
 pub(crate) const LN_ROOT_2_PI: f32 = 0.918_938_5;
 
-/// Actions of one panel.
+/// The inputs and outputs of sampling the actions of one panel.
 pub struct Sample<'a> {
-    /// How the deviation is made.
+    /// The form of the standard deviation.
     pub spread: Spread,
     /// The network's output (mu, raw), `[2A]`.
     pub heads: &'a [f32],
     /// Standard normals, `[A]`.
     pub noise: &'a [f32],
-    /// To be filled: tanh u, `[A]`.
+    /// Output: tanh u, `[A]`.
     pub action: &'a mut [f32],
-    /// To be filled: log π, `[LANES]`.
+    /// Output: log π, `[LANES]`.
     pub log_prob: &'a mut Row,
-    /// To be filled, if [`gradient`] follows: σ ε, then ∂ log σ/∂raw, `[2A]`.
+    /// Output, needed if [`gradient`] follows: σ ε, then ∂ log σ/∂raw, `[2A]`.
     pub kept: Option<&'a mut [f32]>,
 }
 
 impl Sample<'_> {
-    /// Fills it.
+    /// Computes the outputs.
     pub fn fill(self) {
         simd::dispatch(self);
     }
@@ -109,8 +112,8 @@ impl Task for Sample<'_> {
     }
 }
 
-/// Turns what [`Sample`] kept, `[2A]`, into ∂L/∂(mu, raw), from the actions and ∂L/∂a, `[A]` each, and w = ∂L/∂log π of every
-/// row.
+/// Replaces the numbers that [`Sample`] kept, `[2A]`, by ∂L/∂(mu, raw). Inputs are the actions and ∂L/∂a, `[A]` each,
+/// and w = ∂L/∂log π of every batch row.
 pub fn gradient(kept: &mut [f32], action: &[f32], by_action: &[f32], by_log_prob: &Row) {
     simd::dispatch(Gradient { kept, action, by_action, by_log_prob });
 }
@@ -143,7 +146,7 @@ impl Task for Gradient<'_> {
     }
 }
 
-/// tanh mu, `[A]`, of the network's output (mu, raw), `[2A]`.
+/// Computes the mean actions tanh mu, `[A]`, from the network's output (mu, raw), `[2A]`.
 pub fn mean(heads: &[f32], action: &mut [f32]) {
     simd::dispatch(Mean { heads, action });
 }

@@ -1,5 +1,5 @@
-//! The update through tensors and their autodiff, on any device and of any combination of critics: what the other forms
-//! are held to.
+//! The update in tensors with autodiff, on any device and for any combination of critics. The other forms are tested
+//! against it.
 
 use burn::tensor::Tensor;
 use foresee_nn::Parameters;
@@ -11,7 +11,7 @@ use crate::critic::subset;
 use crate::noise::Noise;
 
 impl Sac {
-    /// The regression target y of the critics, `[B]`.
+    /// Returns the regression target y of the critics, `[B]`, for a batch that is already scaled for the networks.
     #[must_use]
     pub fn critic_target(&self, batch: &TensorBatch, noise: &dyn Noise) -> Tensor<1> {
         let shape = batch.action.dims();
@@ -25,7 +25,7 @@ impl Sac {
         batch.reward.clone() + batch.not_terminated.clone() * value.mul_scalar(self.config.discount)
     }
 
-    /// One update.
+    /// Makes one update, and returns its losses.
     pub(super) fn update_tensors(&mut self, batch: &TensorBatch, noise: &dyn Noise, turns: Turns) -> Losses {
         // Critic.
         let y = self.critic_target(batch, noise);
@@ -50,11 +50,11 @@ impl Sac {
         Losses::Tensors { critic_loss: critic_loss.inner(), target_mean: y.mean(), actor }
     }
 
-    /// The actor's and the temperature's step; the actor's loss and the mean entropy before it.
+    /// Takes the steps of actor and temperature. Returns the actor's loss and the mean entropy before the steps.
     fn update_actor(&mut self, obs: &Tensor<2>, noise: Tensor<2>) -> [Tensor<1>; 2] {
         let policy = self.policy.tracked();
         let sampled = policy.sample(obs.clone(), noise);
-        // The critics are constants here: their weights are not tracked.
+        // The critics are constants here, because their weights are not tracked.
         let q = self.config.actor_reduction.of(self.critic.values(obs.clone(), sampled.action));
         let alpha = self.temperature();
         let loss = (alpha.clone() * sampled.log_prob.clone() - q).mean();
@@ -65,7 +65,7 @@ impl Sac {
 
         let entropy = sampled.log_prob.inner().mean().neg();
         if self.config.learn_temperature {
-            // d/d(log α) of α (entropy − H̄) is the loss itself.
+            // d/d(log α) of α (entropy − H̄) equals the loss α (entropy − H̄).
             let gradient = alpha * entropy.clone().sub_scalar(self.target_entropy);
             self.temperature_adam.step(&mut self.log_temperature, gradient.reshape([1, 1, 1]));
         }

@@ -7,18 +7,18 @@ use crate::config::{is_positive, problem_of_hidden, problem_of_target};
 use crate::critic::Reduction;
 use crate::policy::Spread;
 
-/// More critics are a slip of the finger.
+/// Largest number of critics. More are a typing error.
 const MOST_CRITICS: usize = 64;
 
-/// Soft actor-critic. With ten critics, `target_subset = 2` and `actor_reduction = "mean"` it is REDQ.
+/// The keys of soft actor-critic. With ten critics, `target_subset = 2` and `actor_reduction = "mean"` it is REDQ.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SacConfig {
     /// Widths of the hidden layers of actor and critics.
     pub hidden: Vec<usize>,
-    /// Discount of a step's future.
+    /// Discount per step.
     pub discount: f64,
-    /// Share of the online critic that enters its target at a target update.
+    /// Share of the online critics that enters the target critics at a target update.
     pub tau: f64,
     /// Adam's step size for the critics.
     pub critic_lr: f64,
@@ -26,41 +26,42 @@ pub struct SacConfig {
     pub actor_lr: f64,
     /// Adam's step size for the temperature.
     pub temperature_lr: f64,
-    /// The temperature at the start; for ever, if it is not learned.
+    /// The temperature at the start, which stays constant if it is not learned.
     pub initial_temperature: f64,
     /// Whether the temperature is learned.
     pub learn_temperature: bool,
-    /// Entropy that a learned temperature aims for, in nats; unset: −A.
+    /// Target entropy of a learned temperature, nats; unset: −A.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_entropy: Option<f64>,
-    /// Updates between two steps of the actor and the temperature.
+    /// Number of updates per step of the actor and the temperature.
     pub actor_every: u64,
-    /// Updates between two steps of the target critics.
+    /// Number of updates per step of the target critics.
     pub target_every: u64,
-    /// Whether the last hidden activation is divided by its L2 norm, in actor and critics.
+    /// Whether the last hidden activation of actor and critics is divided by its L2 norm.
     pub normalized_features: bool,
-    /// How the actor's deviation is made: `bounded`, `softplus` or `clipped`.
+    /// Form of the actor's standard deviation: `bounded`, `softplus` or `clipped`.
     #[serde(skip_serializing_if = "Spread::is_default")]
     pub spread: Spread,
-    /// Whether the critics' hidden layers are normalised before their activation.
+    /// Whether each hidden layer of the critics is normalised before its activation.
     pub layer_norm: bool,
-    /// Whether the actor's hidden layers are normalised before their activation.
+    /// Whether each hidden layer of the actor is normalised before its activation.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub actor_layer_norm: bool,
-    /// Actor and critics see (obs − mean) / std, with mean and deviation of all real observations of training.
+    /// Whether actor and critics see (obs − mean) / std, with mean and deviation of all real training observations.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub normalize_observations: bool,
-    /// Rewards are divided by max(√(var G + 1e-8), max |G| / 5), with G the discounted sums of the real rewards (SimbaV2).
+    /// Whether rewards are divided by max(√(var G + 1e-8), max |G| / 5), where G are the discounted sums of the real
+    /// rewards (SimbaV2).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub scale_rewards: bool,
-    /// Critics, `N`.
+    /// Number of critics, `N`.
     pub critics: usize,
-    /// Target critics that an update's target is taken from, drawn anew for every update; unset: all.
+    /// Number of target critics in an update's target, drawn anew for every update; unset: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_subset: Option<usize>,
-    /// How their values become the target's: `min` or `mean`.
+    /// Reduction of the chosen target critics' values to the target's value: `min` or `mean`.
     pub target_reduction: Reduction,
-    /// How the critics' values become the one that the actor climbs: `min` or `mean`.
+    /// Reduction of the critics' values to the value that the actor maximises: `min` or `mean`.
     pub actor_reduction: Reduction,
 }
 
@@ -93,7 +94,7 @@ impl Default for SacConfig {
 }
 
 impl SacConfig {
-    /// What is impossible about these values, if anything: the message, with its hint.
+    /// Returns an error message with a hint if a value is impossible.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         if let Some(problem) = problem_of_hidden(&self.hidden) {
@@ -150,12 +151,13 @@ impl SacConfig {
         }
     }
 
-    /// Target critics that a target is taken from, if they are not all.
+    /// Number of target critics in a target; `None` if all are used.
     pub(super) fn subset(&self) -> Option<usize> {
         self.target_subset.filter(|&subset| subset < self.critics)
     }
 
-    /// Whether both the target and the actor's loss are of the lowest of all critics: what the fused forms know.
+    /// Whether the target and the actor's loss both use the minimum over all critics. The fused forms support only this
+    /// combination.
     pub(super) fn is_lowest_of_all(&self) -> bool {
         self.subset().is_none() && [self.target_reduction, self.actor_reduction] == [Reduction::Min; 2]
     }

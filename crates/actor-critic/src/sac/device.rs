@@ -1,7 +1,8 @@
-//! The update on a GPU: the forms of [`super::host`] in kernels, without autodiff and without waiting for the device.
+//! The update on a GPU: the computations of [`super::host`] as kernels, without autodiff and without waiting for the
+//! device.
 //!
-//! The sections are those of [`super::by_tensors`]. Nine launches are the critics', fourteen the
-//! actor's and the temperature's, one the targets'.
+//! The sections are those of [`super::by_tensors`]. Nine kernel launches train the critics, fourteen train the actor
+//! and the temperature, and one moves the targets.
 
 #![allow(unsafe_code, reason = "kernels are launched without bound checks, each launch with its argument")]
 
@@ -16,19 +17,19 @@ use super::{NOISE, NOISE_NEXT, Sac, Turns};
 use crate::batch::TensorBatch;
 use crate::noise::Noise;
 
-/// A step with a gradient `[E, 1, P]`.
+/// Takes an optimiser step with a gradient `[E, 1, P]`.
 fn step(adam: &mut Adam, parameters: &mut impl Parameters, gradient: CubeTensor) {
     adam.step(parameters, tensor(gradient));
 }
 
-/// Rows `[B, columns]` as `[1, B, columns]`, shown to every member.
+/// Reshapes rows `[B, columns]` to `[1, B, columns]`, which is broadcast to every ensemble member.
 fn for_all(rows: &CubeTensor) -> CubeTensor {
     let shape = rows.meta.shape();
     reshape(rows.clone(), &[1, shape[0], shape[1]])
 }
 
 impl Sac {
-    /// One update of an agent on a GPU. A batch has rows.
+    /// Makes one update of an agent on a GPU, and returns its losses. The batch must have at least one row.
     #[track_caller]
     pub(super) fn update_device(&mut self, batch: &TensorBatch, noise: &dyn Noise, turns: Turns) -> Losses {
         let dims = self.dims();
@@ -54,7 +55,8 @@ impl Sac {
         let heads = infer(&self.policy.net, for_all(&next_obs));
         let (joined_next, joined, log_prob) = (row(width), row(width), row(1));
         let (cubes, threads) = elementwise(rows * width);
-        // Safety: here and below, a thread beyond the last number or row does nothing, and the shapes were asserted.
+        // SAFETY, for this and all launches below: threads beyond the last number or row do nothing, and the shapes
+        // were asserted.
         unsafe {
             kernels::next_actions::launch_unchecked(
                 &client,
@@ -132,7 +134,7 @@ impl Sac {
                     critics,
                 );
             }
-            // The critics are constants here: their weights have no gradient.
+            // The critics are constants here, because no gradient of their weights is computed.
             let [by_joined, _] = backward(of_joined, gradient, [true, false]);
             let gradient = empty(&obs, &[1, rows, 2 * dims[1]]);
             let (cubes, threads) = elementwise(rows * dims[1]);

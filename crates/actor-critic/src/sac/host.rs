@@ -1,12 +1,12 @@
-//! The update in host memory: from a batch's rows to new weights without a tensor between.
+//! The update in host memory: from a batch's rows to new weights, without tensors.
 //!
-//! Rows are cut into groups of whole panels. What the policy does is the work of a group; what a critic does, the work
-//! of a cell, one critic and one group. Cells stand critic by critic, and threads begin with the same cells at every
-//! pass ([`team::for_each`]): a critic with its target, its moments and its tapes stays with one core, or with few.
-//! Between cores go the policy's weights and gradients, actions, values.
+//! Rows are split into groups of whole panels. One piece of the policy's work is a group; one piece of a critic's work
+//! is a cell, which is one critic on one group. Cells are ordered by critic, and every pass assigns the same first
+//! cells to each thread ([`team::for_each`]). A critic with its target, moments and tapes therefore stays with one core
+//! or a few. Only the policy's weights and gradients, the actions and the values move between cores.
 //!
-//! No memory is taken once the buffers have their size, and no result depends on how rows are grouped: groups share no
-//! sum, weight gradients are summed over panels in order, and so are the losses.
+//! No memory is allocated once the buffers have their size. No result depends on the grouping of rows: groups share no
+//! sum, and weight gradients and losses are summed over panels in order.
 
 mod cell;
 mod group;
@@ -27,7 +27,7 @@ use cell::Cell;
 use group::Group;
 
 impl Sac {
-    /// One update of an agent in host memory. A batch has rows.
+    /// Makes one update of an agent in host memory, and returns its losses. The batch must have at least one row.
     #[track_caller]
     pub(super) fn update_host(&mut self, batch: &Batch, noise: &dyn Noise, turns: Turns) -> Losses {
         let (rows, dims) = (batch.rows, self.dims());
@@ -80,14 +80,15 @@ impl Sac {
     }
 }
 
-/// Panels of a group, at most: their tapes stay in a second-level cache.
+/// Largest number of panels in a group: the tapes of a group fit in a second-level cache.
 const GROUP: usize = 4;
 
-/// What an update reads, besides the weights.
+/// The inputs of an update, besides the weights.
 pub(super) struct Pass<'a> {
     pub(super) batch: &'a Batch,
-    /// Standard normals `[B, A]` of the actions at next observations, and at observations if the actor is updated.
+    /// Standard normals `[B, A]` for the actions at next observations.
     pub(super) noise_next: &'a [f32],
+    /// Standard normals `[B, A]` for the actions at observations; `None` if the actor is not updated.
     pub(super) noise: Option<&'a [f32]>,
     /// `[O, A]`
     pub(super) dims: [usize; 2],
@@ -97,7 +98,7 @@ pub(super) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// 1/B.
+    /// The weight 1/B of one row in a mean.
     fn share(&self) -> f32 {
         1.0 / self.batch.rows as f32
     }
@@ -107,14 +108,14 @@ impl Pass<'_> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Workspace {
     groups: Vec<Group>,
-    /// Critic by critic, `[N, groups]`.
+    /// Cells ordered by critic, `[N, groups]`.
     cells: Vec<Cell>,
     /// Critics' values, `[N, panels, LANES]`.
     q: Vec<f32>,
 }
 
 impl Workspace {
-    /// Makes room for so many rows.
+    /// Resizes the buffers for `rows` batch rows.
     pub(super) fn fit(&mut self, rows: usize, policy: &Mlp, critic: &Mlp) {
         let panels = panels::count(rows);
         let size = panels.div_ceil(team::threads()).clamp(1, GROUP) * LANES;
@@ -136,13 +137,13 @@ impl Workspace {
         self.q.resize(critics * panels * LANES, 0.0);
     }
 
-    /// From one critic's values to the next one's.
+    /// Distance between the values of successive critics in `q`.
     fn stride(&self) -> usize {
         self.groups.iter().map(|group| group.sums.len() * LANES).sum()
     }
 
-    /// The critics' pass: their loss and its gradient, on their tapes, and the policy's forward pass. `critic` lends a
-    /// critic's weights.
+    /// Runs the policy forward, and computes the critics' loss and its gradient on their tapes. `critic(n)` returns the
+    /// weights of critic n.
     pub(super) fn critics<'w>(
         &mut self,
         pass: &Pass<'_>,
@@ -164,7 +165,8 @@ impl Workspace {
         team::for_each_mut(cells, |_, cell| cell.fit_target(pass, &groups[cell.group], q, stride, critic(cell.critic)));
     }
 
-    /// The actor's pass, after [`Workspace::critics`] and the critics' step: its loss and its gradient, on its tapes.
+    /// Computes the actor's loss and its gradient on the actor's tapes. Runs after [`Workspace::critics`] and the
+    /// critics' step. `critic(n)` returns the weights of critic n.
     pub(super) fn actor<'w>(&mut self, pass: &Pass<'_>, policy: &[f32], critic: impl Fn(usize) -> &'w [f32] + Sync) {
         let stride = self.stride();
         let Self { groups, cells, q } = self;
@@ -186,29 +188,29 @@ impl Workspace {
         });
     }
 
-    /// The critics' tapes.
+    /// Returns the critics' tapes.
     pub(super) fn of_critics(&self) -> impl Tapes {
         OfCritics { cells: &self.cells, groups: self.groups.len() }
     }
 
-    /// The actor's tapes.
+    /// Returns the actor's tapes.
     pub(super) fn of_actor(&self) -> impl Tapes {
         OfActor(&self.groups)
     }
 
-    /// Σ over rows and critics of (Q − y)², and Σ over rows of y.
+    /// Returns Σ over rows and critics of (Q − y)², and Σ over rows of y.
     pub(super) fn critic_sums(&self) -> [f64; 2] {
         let sum = |cells: &[Cell], i: usize| cells.iter().flat_map(|cell| &cell.sums).map(|sums| sums[i]).sum();
         [sum(&self.cells, 0), sum(&self.cells[..self.groups.len()], 1)]
     }
 
-    /// Σ over rows of the actor's loss, and of log π.
+    /// Returns Σ over rows of the actor's loss, and of log π.
     pub(super) fn actor_sums(&self) -> [f64; 2] {
         [0, 1].map(|i| self.groups.iter().flat_map(|group| &group.sums).map(|sums| sums[i]).sum())
     }
 }
 
-/// Where a cell's values stand among all, by its number.
+/// Returns a function from the number of a cell to the range of its values in `q`.
 fn place(groups: &[Group], stride: usize) -> impl Fn(usize) -> Range<usize> + Sync {
     move |cell| {
         let (critic, group) = (cell / groups.len(), &groups[cell % groups.len()]);

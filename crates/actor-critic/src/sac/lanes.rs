@@ -1,16 +1,17 @@
-//! The losses of [`super`] on panels ([`foresee_nn::cpu::panels`]), with their derivatives.
+//! The losses of SAC ([`super`]) on panels ([`foresee_nn::cpu::panels`]), with their derivatives.
 
 use foresee_nn::cpu::LANES;
 use foresee_nn::cpu::simd::{self, Simd, Task};
 
 use crate::policy::lanes::{Row, row, row_mut};
 
-/// The sum of the lanes in use, in their order.
+/// Sums the first `rows` lanes in order, in f64.
 pub(super) fn total(lanes: &[f32], rows: usize) -> f64 {
     lanes[..rows].iter().map(|&x| f64::from(x)).sum()
 }
 
-/// The lowest of `N` rows `stride` apart, and which it is: the first of equals. A NaN counts as lowest.
+/// Returns the minimum of `N` rows that are `stride` apart, and its index. Of equal values the first is taken. A NaN
+/// counts as the lowest value.
 #[inline(always)]
 fn lowest(q: &[f32], stride: usize) -> (Row, [u32; LANES]) {
     let (mut least, mut which) = (*row(q, 0), [0; LANES]);
@@ -25,18 +26,18 @@ fn lowest(q: &[f32], stride: usize) -> (Row, [u32; LANES]) {
     (least, which)
 }
 
-/// y = r + γ not_terminated (min_n Q̄_n − α log π) of one panel.
+/// Inputs and output of the target y = r + γ not_terminated (min_n Q̄_n − α log π) of one panel.
 pub(super) struct Target<'a> {
     /// Q̄, `N` rows.
     pub(super) q: &'a [f32],
-    /// From one of these rows to the next.
+    /// Distance between the rows of successive critics in `q`.
     pub(super) stride: usize,
     pub(super) reward: &'a [f32],
     pub(super) not_terminated: &'a [f32],
     pub(super) discount: f32,
     pub(super) alpha: f32,
     pub(super) log_prob: &'a Row,
-    /// To be filled.
+    /// Output: y.
     pub(super) y: &'a mut Row,
 }
 
@@ -61,7 +62,7 @@ impl Task for Target<'_> {
     }
 }
 
-/// (q − y)² into `squares` and its derivative, times `scale`, into `gradient`.
+/// Writes (q − y)² to `squares`, and its derivative with respect to q times `scale` to `gradient`.
 pub(super) fn residual(q: &[f32], y: &Row, scale: f32, gradient: &mut [f32], squares: &mut Row) {
     simd::dispatch(Residual { q, y, scale, gradient, squares });
 }
@@ -88,11 +89,11 @@ impl Task for Residual<'_> {
     }
 }
 
-/// α log π − min_n Q_n of one panel into `loss`.
+/// Inputs and output of the actor's loss α log π − min_n Q_n of one panel.
 pub(super) struct ActorLoss<'a> {
     /// Q, `N` rows.
     pub(super) q: &'a [f32],
-    /// From one of these rows to the next.
+    /// Distance between the rows of successive critics in `q`.
     pub(super) stride: usize,
     pub(super) log_prob: &'a Row,
     pub(super) alpha: f32,
@@ -118,11 +119,11 @@ impl Task for ActorLoss<'_> {
     }
 }
 
-/// The derivative of [`ActorLoss`] by one critic's value, times `scale`, into `gradient`.
+/// Inputs and output of the derivative of [`ActorLoss`] with respect to one critic's value, times `scale`.
 pub(super) struct Choice<'a> {
     /// Q, `N` rows.
     pub(super) q: &'a [f32],
-    /// From one of these rows to the next.
+    /// Distance between the rows of successive critics in `q`.
     pub(super) stride: usize,
     pub(super) critic: usize,
     pub(super) scale: f32,

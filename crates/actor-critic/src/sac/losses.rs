@@ -1,16 +1,16 @@
-//! The losses and estimates of an update, for the metrics.
+//! The losses and estimates of an update, reported as metrics.
 
 use burn::tensor::Tensor;
 use foresee_nn::tensors;
 
-/// Losses of one update, before its steps. Nothing is read back from a device until asked.
+/// Losses of one update, computed before its optimiser steps. They stay on the device until [`Losses::read`].
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "a box would take memory at every update")]
 pub(super) enum Losses {
     Host {
         critic_loss: f64,
         target_mean: f64,
-        /// The actor's loss and the mean entropy, nats; absent where the actor was not updated.
+        /// The actor's loss and the mean entropy, nats; `None` if the actor was not updated.
         actor: Option<[f64; 2]>,
     },
     Tensors {
@@ -18,7 +18,7 @@ pub(super) enum Losses {
         target_mean: Tensor<1>,
         actor: Option<[Tensor<1>; 2]>,
     },
-    /// `[4]`: critic loss, target mean, and if the actor was updated its loss and the mean entropy.
+    /// `[4]`: critic loss, mean target, and, if the actor was updated, its loss and the mean entropy.
     #[cfg(feature = "wgpu")]
     Means {
         all: Tensor<1>,
@@ -27,11 +27,11 @@ pub(super) enum Losses {
 }
 
 impl Losses {
-    /// Of a batch without rows.
+    /// Losses of a batch without rows.
     pub(super) const NONE: Self = Self::Host { critic_loss: 0.0, target_mean: 0.0, actor: None };
 
-    /// Sum of all critics' losses, mean of the targets y, α, which is given `[1]`, and if the actor was updated its loss and
-    /// the mean entropy: one reading of a device.
+    /// Returns the sum of all critics' losses, the mean of the targets y, and α; and, if the actor was updated, its
+    /// loss and the mean entropy. `temperature` is α, `[1]`. The device is read once.
     pub(super) fn read(&self, temperature: Tensor<1>) -> ([f64; 3], Option<[f64; 2]>) {
         let together = |mut all: Vec<Tensor<1>>| {
             all.push(temperature.clone());

@@ -1,25 +1,28 @@
-//! Soft actor-critic (Haarnoja et al. 2018) as `pytorch_sac` writes it.
+//! Soft actor-critic (Haarnoja et al. 2018), as implemented in `pytorch_sac`.
 //!
 //! | symbol | shape | meaning |
 //! |---|---|---|
 //! | s, a, r, s' | `[B, O]`, `[B, A]`, `[B]`, `[B, O]` | a batch of transitions, real and imagined |
-//! | not_terminated | `[B]` | 0 where the task ended at s'; a time limit does not end it |
+//! | not_terminated | `[B]` | 0 if the transition terminated at s', else 1; a time limit does not terminate |
 //! | noise_next, noise | `[B, A]` | standard normals for the actions at s' and at s |
 //!
 //! y = r + γ not_terminated (min_n Q̄_n(s', a') − α log π(a'|s')); critic: Σ_n mean (Q_n(s, a) − y)²;
 //! actor: mean(α log π(ã|s) − min_n Q_n(s, ã)); temperature: mean(α (−log π(ã|s) − H̄)).
 //!
-//! The minimum of y may be over a random subset of the target critics, drawn once an update, and either minimum may be a
-//! mean ([`SacConfig`]): with ten critics, a subset of two and the actor's mean this is REDQ (Chen, Wang, Zhou, Ross,
-//! "Randomized Ensembled Double Q-Learning", ICLR 2021).
+//! The minimum of y may be over a random subset of the target critics, drawn once per update. Either minimum may be a
+//! mean instead ([`SacConfig`]). With ten critics, a subset of two and the actor's mean this is REDQ (Chen, Wang, Zhou,
+//! Ross, "Randomized Ensembled Double Q-Learning", ICLR 2021).
 //!
-//! One update: critic, then every `actor_every` updates actor and temperature (with the log-probabilities before the
-//! actor's step), then every `target_every` updates the targets.
+//! One update trains the critics. Every `actor_every` updates it then trains actor and temperature; the temperature's
+//! loss uses the log-probabilities before the actor's step. Every `target_every` updates it then moves the targets.
 //!
-//! [`Agent::update`] has three forms, and which of them an agent takes is settled when it is made. `by_tensors.rs`, with
-//! autodiff, is the specification: it serves every device and every combination of critics. The other two have their
-//! derivatives by hand and know the minimum over all critics alone: `host.rs`, in host memory, takes no memory;
-//! `device.rs` is two dozen launches on a GPU (feature `wgpu`).
+//! [`Agent::update`] has three forms, and an agent's form is chosen when the agent is made:
+//! * `by_tensors.rs`, with autodiff, is the specification. It supports every device and every combination of critics.
+//! * `host.rs` runs in host memory, with derivatives written by hand. It allocates nothing once its buffers have their
+//!   size.
+//! * `device.rs` runs on a GPU (feature `wgpu`) in two dozen kernel launches, with derivatives written by hand.
+//!
+//! `host.rs` and `device.rs` support only the minimum over all critics.
 
 use std::sync::Arc;
 
@@ -53,14 +56,14 @@ pub use config::SacConfig;
 use host::Workspace;
 use losses::Losses;
 
-/// The stream of the normals `[B, A]` at next observations.
+/// Name of the stream of the normals `[B, A]` for the actions at next observations.
 const NOISE_NEXT: &str = "agent/noise_next";
-/// The stream of the normals `[B, A]` at observations.
+/// Name of the stream of the normals `[B, A]` for the actions at observations.
 const NOISE: &str = "agent/noise";
-/// The stream of the words that choose target critics, one a critic.
+/// Name of the stream of the words that choose target critics, one word per chosen critic.
 const TARGET_SUBSET: &str = "agent/target_subset";
 
-/// SAC in a config.
+/// Returns SAC as an agent that a config can choose.
 #[must_use]
 pub fn kind() -> Kind<Arc<dyn AgentFactory>> {
     Kind::new("sac", "soft actor-critic: a squashed Gaussian policy, entropy in the return", |config: SacConfig| {
@@ -82,7 +85,7 @@ impl AgentFactory for SacConfig {
     }
 }
 
-/// Which form the updates take.
+/// The form of the updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Host,
@@ -92,7 +95,7 @@ enum Form {
 }
 
 impl Form {
-    /// The fastest that there is.
+    /// Returns the fastest form that supports the config, the networks and the device.
     fn of(config: &SacConfig, policy: &Policy, critic: &Critic, device: &Device) -> Self {
         let fused = config.is_lowest_of_all() && policy.net.is_fused() && critic.net.is_fused();
         #[cfg(feature = "wgpu")]
@@ -103,15 +106,15 @@ impl Form {
     }
 }
 
-/// The networks besides the critics that take a step at an update.
+/// The networks, besides the critics, that one update changes.
 #[derive(Clone, Copy, Debug)]
 struct Turns {
-    /// The actor's and the temperature's.
+    /// Whether the actor and the temperature take a step.
     actor: bool,
     target: bool,
 }
 
-/// The agent with its optimisers.
+/// A SAC agent with its optimisers.
 #[derive(Clone, Debug)]
 pub struct Sac {
     config: SacConfig,
@@ -125,17 +128,17 @@ pub struct Sac {
     target_entropy: f64,
     preparation: Preparation,
     updates: u64,
-    /// Of the last update.
+    /// Losses of the last update.
     losses: Option<Losses>,
     form: Form,
-    /// Of the updates in host memory.
+    /// Buffers of the updates in host memory.
     workspace: Workspace,
-    /// Their noise `[B, A]` at next observations and at observations.
+    /// Noise `[B, A]` of the updates in host memory, at next observations and at observations.
     noise: [Vec<f32>; 2],
 }
 
 impl Sac {
-    /// A fresh agent for observations and actions of `[O, A]` entries.
+    /// Returns a new agent for observations and actions of `[O, A]` entries.
     #[must_use]
     pub fn new(config: &SacConfig, dims: [usize; 2], seed: u64, device: &Device) -> Self {
         let policy = Policy::new(&config.actor_body(), dims, seed, device).with_spread(config.spread);
@@ -182,13 +185,13 @@ impl Sac {
         &self.target
     }
 
-    /// α, `[1]`.
+    /// The temperature α, `[1]`.
     #[must_use]
     pub fn temperature(&self) -> Tensor<1> {
         self.log_temperature.0.get().clone().exp().reshape([1])
     }
 
-    /// Entries of observations and actions, `[O, A]`.
+    /// Number of entries of observations and actions, `[O, A]`.
     fn dims(&self) -> [usize; 2] {
         [self.policy.net().inputs(), self.policy.action_dim()]
     }
@@ -208,7 +211,7 @@ impl Agent for Sac {
             self.losses = Some(Losses::NONE);
             return;
         }
-        // The batch is what the networks see already.
+        // The batch is already scaled, so the policy must not scale it again.
         self.policy.scale = None;
         let in_tensors = |agent: &Self| agent.preparation.of_tensors(batch.tensors(agent.dims(), &agent.device()));
         let losses = match self.form {
@@ -229,7 +232,7 @@ impl Agent for Sac {
     fn report(&self) -> Vec<(&'static str, f64)> {
         let Some(losses) = &self.losses else { return vec![] };
         let ([critic_loss, target_mean, temperature], actor) = losses.read(self.temperature());
-        // In the task's own reward units.
+        // Converts to the task's own reward units.
         let unit = self.preparation.unit();
         let mut values = vec![
             (metrics::CRITIC_LOSS, critic_loss * unit * unit),

@@ -1,4 +1,4 @@
-//! A deterministic policy, mu(s) = tanh net(s), with Gaussian noise to explore.
+//! A deterministic policy, mu(s) = tanh net(s), with Gaussian noise for exploration.
 
 use std::sync::Arc;
 
@@ -12,18 +12,18 @@ use super::Td3Config;
 use crate::actor::Actor;
 use crate::observations::{Scale, scaled};
 
-/// The actor.
+/// The actor: its network, and the standard deviation of its exploration noise.
 #[derive(Clone, Debug)]
 pub struct DeterministicActor {
     net: Mlp,
     /// The map from an observation to the network's input; `None` for the identity.
     pub(super) scale: Option<Arc<Scale>>,
-    /// Deviation of the noise on exploring actions.
+    /// Standard deviation of the noise on exploring actions.
     exploration_noise: f64,
 }
 
 impl DeterministicActor {
-    /// A fresh one for observations and actions of `[O, A]` entries.
+    /// Returns a new actor for observations and actions of `[O, A]` entries.
     #[must_use]
     pub fn new(config: &Td3Config, [obs_dim, action_dim]: [usize; 2], seed: u64, device: &Device) -> Self {
         let shape = config.actor_body().shape(1, obs_dim, action_dim);

@@ -5,38 +5,39 @@ use serde::{Deserialize, Serialize};
 use crate::body::Body;
 use crate::config::{is_positive, problem_of_hidden, problem_of_target};
 
-/// TD3.
+/// The keys of TD3.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Td3Config {
     /// Widths of the hidden layers of actor and critics.
     pub hidden: Vec<usize>,
-    /// Discount of a step's future.
+    /// Discount per step.
     pub discount: f64,
-    /// Share of an online network that enters its target at a target update.
+    /// Share of an online network that enters its target network at a target update.
     pub tau: f64,
     /// Adam's step size for the critics.
     pub critic_lr: f64,
     /// Adam's step size for the actor.
     pub actor_lr: f64,
-    /// Deviation of the noise on the target's actions.
+    /// Standard deviation of the noise on the target's actions.
     pub policy_noise: f64,
-    /// That noise stays between minus this and this.
+    /// Bound on the absolute value of the noise on the target's actions.
     pub noise_clip: f64,
-    /// Deviation of the noise on exploring actions.
+    /// Standard deviation of the noise on exploring actions.
     pub exploration_noise: f64,
-    /// Updates between two steps of the actor and of all targets.
+    /// Number of updates per step of the actor and of all targets.
     pub actor_every: u64,
-    /// Whether the critics' hidden layers are normalised before their activation.
+    /// Whether each hidden layer of the critics is normalised before its activation.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub layer_norm: bool,
-    /// Whether the actor's hidden layers are normalised before their activation.
+    /// Whether each hidden layer of the actor is normalised before its activation.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub actor_layer_norm: bool,
-    /// Actor and critics see (obs − mean) / std, with mean and deviation of all real observations of training.
+    /// Whether actor and critics see (obs − mean) / std, with mean and deviation of all real training observations.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub normalize_observations: bool,
-    /// Rewards are divided by max(√(var G + 1e-8), max |G| / 5), with G the discounted sums of the real rewards (SimbaV2).
+    /// Whether rewards are divided by max(√(var G + 1e-8), max |G| / 5), where G are the discounted sums of the real
+    /// rewards (SimbaV2).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub scale_rewards: bool,
 }
@@ -62,7 +63,7 @@ impl Default for Td3Config {
 }
 
 impl Td3Config {
-    /// What is impossible about these values, if anything: the message, with its hint.
+    /// Returns an error message with a hint if a value is impossible.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         if let Some(problem) = problem_of_hidden(&self.hidden).or_else(|| problem_of_target(self.discount, self.tau)) {

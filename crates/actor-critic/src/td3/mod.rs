@@ -1,16 +1,16 @@
-//! TD3 (Fujimoto, van Hoof, Meger, "Addressing Function Approximation Error in Actor-Critic Methods", ICML 2018),
-//! through tensors alone.
+//! TD3 (Fujimoto, van Hoof, Meger, "Addressing Function Approximation Error in Actor-Critic Methods", ICML 2018), in
+//! tensor operations only.
 //!
 //! | symbol | shape | meaning |
 //! |---|---|---|
 //! | s, a, r, s' | `[B, O]`, `[B, A]`, `[B]`, `[B, O]` | a batch of transitions, real and imagined |
-//! | not_terminated | `[B]` | 0 where the task ended at s'; a time limit does not end it |
+//! | not_terminated | `[B]` | 0 if the transition terminated at s', else 1; a time limit does not terminate |
 //! | ε | `[B, A]` | standard normals for the target's actions at s' |
 //!
 //! a' = clip(mu̅(s') + clip(σ ε, −c, c), −1, 1); y = r + γ not_terminated min_n Q̄_n(s', a');
 //! critic: Σ_n mean (Q_n(s, a) − y)²; actor: −mean Q_1(s, mu(s)).
 //!
-//! One update: critic, then every `actor_every` updates the actor and after it all targets.
+//! One update trains the critics. Every `actor_every` updates it then trains the actor, and after it moves all targets.
 
 use std::sync::Arc;
 
@@ -37,12 +37,12 @@ mod tests;
 pub use actor::DeterministicActor;
 pub use config::Td3Config;
 
-/// Twin critics.
+/// Number of critics.
 const CRITICS: usize = 2;
-/// The stream of the normals `[B, A]` at next observations.
+/// Name of the stream of the normals `[B, A]` for the target's actions at next observations.
 const NOISE_NEXT: &str = "agent/noise_next";
 
-/// TD3 in a config.
+/// Returns TD3 as an agent that a config can choose.
 #[must_use]
 pub fn kind() -> Kind<Arc<dyn AgentFactory>> {
     let build = |config: Td3Config| match config.problem() {
@@ -62,7 +62,7 @@ impl AgentFactory for Td3Config {
     }
 }
 
-/// A network with the target that follows it and its optimiser.
+/// A network with its target network and its optimiser.
 #[derive(Clone, Debug)]
 struct Trained<N> {
     net: N,
@@ -75,7 +75,7 @@ impl<N: Parameters> Trained<N> {
         Self { target: net.clone(), adam: Adam::new(AdamConfig::new(lr), &net), net }
     }
 
-    /// A step down the gradient of what `loss` makes of the network, and that loss, `[1]`.
+    /// Takes one optimiser step down the gradient of `loss`, and returns the loss before the step, `[1]`.
     fn descend(&mut self, loss: impl FnOnce(&N) -> Tensor<1>) -> Tensor<1> {
         let tracked = self.net.tracked();
         let loss = loss(&tracked);
@@ -86,7 +86,7 @@ impl<N: Parameters> Trained<N> {
     }
 }
 
-/// The agent with its optimisers.
+/// A TD3 agent with its optimisers.
 #[derive(Clone, Debug)]
 pub struct Td3 {
     config: Td3Config,
@@ -96,12 +96,13 @@ pub struct Td3 {
     critic: Trained<Critic>,
     preparation: Preparation,
     updates: u64,
-    /// Of the last update: the critics' loss, the mean target, and where it was updated the actor's loss, `[1]` each.
+    /// Losses of the last update, `[1]` each: the critics' loss, the mean target, and the actor's loss if the actor was
+    /// updated.
     losses: Option<(Tensor<1>, Tensor<1>, Option<Tensor<1>>)>,
 }
 
 impl Td3 {
-    /// A fresh agent for observations and actions of `[O, A]` entries.
+    /// Returns a new agent for observations and actions of `[O, A]` entries.
     #[must_use]
     pub fn new(config: &Td3Config, dims: [usize; 2], seed: u64, device: &Device) -> Self {
         let actor = DeterministicActor::new(config, dims, seed, device);
@@ -122,13 +123,13 @@ impl Td3 {
         }
     }
 
-    /// Sets the map from the task's observations to the actors' inputs.
+    /// Sets the map from the task's observations to the inputs of the actor and of its target.
     fn set_scale(&mut self, scale: Option<Arc<Scale>>) {
         self.actor.net.scale.clone_from(&scale);
         self.actor.target.scale = scale;
     }
 
-    /// The regression target y of the critics, `[B]`, for a batch as the networks see it.
+    /// Returns the regression target y of the critics, `[B]`, for a batch that is already scaled for the networks.
     #[must_use]
     pub fn critic_target(&self, batch: &TensorBatch, noise: &dyn Noise) -> Tensor<1> {
         let Td3Config { policy_noise, noise_clip, discount, .. } = self.config;
@@ -150,7 +151,7 @@ impl Agent for Td3 {
             return;
         }
         let batch = self.preparation.of_tensors(batch.tensors(self.dims, &self.device));
-        // The batch is what the networks see already.
+        // The batch is already scaled, so the actors must not scale it again.
         self.set_scale(None);
 
         // Critic.
@@ -162,7 +163,7 @@ impl Agent for Td3 {
 
         // Actor and targets.
         let actor_loss = actors_turn.then(|| {
-            // The critics are constants here: their weights are not tracked.
+            // The critics are constants here, because their weights are not tracked.
             let critic = &self.critic.net;
             let loss = self.actor.descend(|actor| {
                 let q = critic.values(batch.obs.clone(), actor.mean(batch.obs.clone()));
@@ -187,7 +188,7 @@ impl Agent for Td3 {
 
     fn report(&self) -> Vec<(&'static str, f64)> {
         let Some((critic_loss, target_mean, actor_loss)) = &self.losses else { return vec![] };
-        // One reading of a device.
+        // All numbers are read from the device together.
         let all = [critic_loss, target_mean].into_iter().chain(actor_loss).cloned().collect();
         let names = [metrics::CRITIC_LOSS, metrics::TARGET_VALUE, metrics::ACTOR_LOSS];
         let numbers = tensors::to_vec(Tensor::<1>::cat(all, 0)).into_iter().map(f64::from);

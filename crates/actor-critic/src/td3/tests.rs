@@ -1,4 +1,4 @@
-//! TD3 against scalar loops, finite differences and itself.
+//! Tests of TD3 against scalar loops, against finite differences, and against its own saved state.
 
 use foresee_core::state::Data;
 use foresee_core::{Batch, Stream};
@@ -11,11 +11,11 @@ const DIMS: [usize; 2] = [3, 2];
 const ROWS: usize = 17;
 
 fn config() -> Td3Config {
-    // The noise is wide enough that both clips are met.
+    // The noise is wide enough that both clips take effect.
     Td3Config { hidden: vec![8, 5], policy_noise: 0.6, tau: 0.3, ..Td3Config::default() }
 }
 
-/// An agent whose targets are not its networks.
+/// An agent whose target networks differ from its online networks.
 fn agent(config: &Td3Config) -> Td3 {
     let device = Device::flex();
     let mut td3 = Td3::new(config, DIMS, 1, &device);
@@ -42,7 +42,7 @@ fn step(td3: &mut Td3, i: u64) -> Vec<(&'static str, f64)> {
     td3.report()
 }
 
-/// One network as scalar loops in f64.
+/// One network, evaluated by scalar loops in f64.
 #[derive(Clone)]
 struct Scalars {
     /// Weight `[I, O]` and bias `[O]` of every layer.
@@ -115,7 +115,7 @@ fn the_target_is_that_of_a_scalar_program() {
 #[test]
 fn the_actors_gradient_is_that_of_finite_differences() {
     const STEP: f64 = 1e-6;
-    // Steps below every weight's last place: the actor meets the critics as they are.
+    // The critics' step size is below the rounding of every weight, so the actor is trained against unchanged critics.
     let mut td3 = agent(&Td3Config { critic_lr: 1e-30, actor_every: 1, ..config() });
     let (actor, critic) = (Scalars::new(&td3.actor.net, 0), Scalars::new(&td3.critic.net, 0));
     let states = rows(&batch(0).obs, DIMS[0]);
@@ -126,7 +126,7 @@ fn the_actors_gradient_is_that_of_finite_differences() {
     let (_, got) = report.iter().find(|(name, _)| *name == metrics::ACTOR_LOSS).expect("the actor's turn");
     assert!((got - loss(&actor)).abs() < 1e-6, "{got}, expected {}", loss(&actor));
 
-    // Adam's first moment is then (1 − β₁) g.
+    // After the first step Adam's first moment is (1 − β₁) g.
     let mut moments = td3.actor.adam.save(&td3.actor.net);
     for l in 0..actor.layers.len() {
         for (part, name) in ["weight", "bias"].into_iter().enumerate() {
@@ -223,9 +223,11 @@ fn what_cannot_be_says_so_with_a_hint() {
     }
 }
 
-/// `td3_update` of `agents.json`: a critic step, the actor's after it, then the targets. The file's actions are twice as wide
-/// as ours, so noise is half as wide here and the critics' weights of actions are twice as large; what they move by is the
-/// same, because a first step of Adam has the size of its step size whatever the gradient's.
+/// Checks an update against `td3_update` of `agents.json`: a critic step, the actor's step after it, then the targets.
+///
+/// The file's actions are `max_action` times as wide as ours. The noise is therefore divided by `max_action` here, and
+/// the critics' weights of actions are multiplied by it. The first step of Adam changes these weights equally in both,
+/// because its size does not depend on the size of the gradient.
 #[test]
 fn an_update_is_that_of_the_published_code() {
     use crate::published::{assert_close, assert_stepped, entries, floats, part, stacked};
@@ -235,7 +237,7 @@ fn an_update_is_that_of_the_published_code() {
     let (inputs, outputs) = (&entry["inputs"], &entry["outputs"]);
     let number = |name: &str| inputs[name].as_f64().expect("a number");
     let wide = number("max_action") as f32;
-    // A network has three layers; critics stand one behind the other.
+    // The file lists the critics' layers one critic after the other, three layers each.
     let layers = |value: &'_ Value| -> Vec<Vec<Value>> {
         value.as_array().expect("layers").chunks(3).map(<[Value]>::to_vec).collect()
     };

@@ -1,5 +1,5 @@
-//! Values and value gradients in host memory: panels of rows through the policy and every critic, forward and back to
-//! the states, without a graph.
+//! Values and value gradients in host memory. Panels of rows go forward through the policy and every critic, and
+//! backward to the states, without a graph.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -14,7 +14,7 @@ use foresee_nn::{Mlp, Parameters, tensors};
 use crate::critic::Critic;
 use crate::policy::{Policy, lanes};
 
-/// Panels of a piece of work, at most: its tape stays in a second-level cache.
+/// Largest number of panels in one piece of work: the tape of a piece fits in the second-level cache.
 const GROUP: usize = 4;
 
 /// Buffers of one thread.
@@ -29,8 +29,9 @@ struct Buffers {
 struct Passes {
     critic: Option<Tape>,
     policy: Option<Tape>,
-    /// The policy's output `[C, 2A, LANES]` and mean actions `[C, A, LANES]`.
+    /// The policy's output (mu, raw), `[C, 2A, LANES]`.
     heads: Vec<f32>,
+    /// Mean actions `[C, A, LANES]`.
     actions: Vec<f32>,
     /// A gradient at one panel of states, `[O, LANES]`.
     gradient: Vec<f32>,
@@ -41,7 +42,7 @@ thread_local! {
     static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
-/// A network with its weights at hand.
+/// A network's layout and its weights in host memory.
 #[derive(Debug)]
 struct Lent {
     layout: Arc<Layout>,
@@ -62,7 +63,7 @@ impl Lent {
         &self.weights.get()[member * width..][..width]
     }
 
-    /// A tape of this network for so many panels.
+    /// Returns a tape of this network for `panels` panels.
     fn tape<'a>(&self, tape: &'a mut Option<Tape>, panels: usize) -> &'a mut Tape {
         if tape.as_ref().is_none_or(|tape| tape.layout() != &self.layout) {
             *tape = Some(Tape::new(&self.layout, 0));
@@ -73,13 +74,13 @@ impl Lent {
     }
 }
 
-/// Some rows: their states `[b, O]`, and where each head's gradients `[b, O]` go.
+/// One piece of work: states `[b, O]`, and each head's slice for the gradients `[b, O]`.
 struct Piece<'a> {
     states: &'a [f32],
     heads: Vec<&'a mut [f32]>,
 }
 
-/// A policy and critics.
+/// The policy and the critics.
 #[derive(Debug)]
 pub(super) struct Networks {
     policy: Lent,
@@ -92,7 +93,7 @@ impl Networks {
         Self { policy: Lent::new(&policy.folded_net()), critics }
     }
 
-    /// `[B, O] -> [N, B, O]`.
+    /// Computes the gradients of all values, `[B, O] -> [N, B, O]`.
     pub(super) fn value_gradients(&self, states: Tensor<2>, through_policy: bool) -> Tensor<3> {
         let [rows, obs] = states.dims();
         let device = states.device();
@@ -129,7 +130,8 @@ impl Networks {
         });
     }
 
-    /// Values `[N, LANES]` and, where they are wanted, gradients `[N, O, LANES]` of one panel of states `[O, LANES]`.
+    /// Writes values `[N, LANES]` and, if `gradients` is given, gradients `[N, O, LANES]` of one panel of states `[O,
+    /// LANES]`.
     pub(super) fn of_panel(
         &self,
         states: &[f32],
@@ -148,8 +150,9 @@ impl Networks {
         });
     }
 
-    /// Takes panels of states `[C, O, LANES]` through every critic and, where gradients are wanted, back again, through
-    /// the policy too or not. What is found goes to `found(head, panel, values [LANES], gradient [O, LANES])`.
+    /// Runs panels of states `[C, O, LANES]` forward through every critic. If `wanted` is given, runs them backward
+    /// too; its value says whether also through the policy. Every result goes to `found(head, panel, values [LANES],
+    /// gradient [O, LANES])`.
     fn pass(
         &self,
         states: &[f32],
@@ -195,7 +198,7 @@ impl Networks {
         }
     }
 
-    /// From a critic's gradients at the actions a = tanh mu to the states: ∂a/∂mu = 1 − a².
+    /// Propagates a critic's gradients at the actions a = tanh mu to the states: ∂a/∂mu = 1 − a².
     fn back_through_policy<'a>(
         &self,
         states: &[f32],
@@ -209,7 +212,7 @@ impl Networks {
         for (panel, states) in states.chunks_exact(obs).enumerate() {
             tape.input_mut(panel).copy_from_slice(states);
         }
-        // A backward pass takes the place of what it needs of the forward pass, so each critic has one of its own.
+        // A backward pass overwrites activations of the forward pass, so the forward pass is repeated for each critic.
         tape.forward(self.policy.member(0));
         for (panel, actions) in actions.chunks_exact(action).enumerate() {
             let (by_mu, rest) = tape.output_gradient_mut(panel).1.split_at_mut(action);

@@ -1,4 +1,4 @@
-//! Random batches and agents, and how far two agents are apart.
+//! Random batches and agents, and the distance between two agents.
 
 #![allow(dead_code, reason = "every test binary uses a part of this")]
 
@@ -11,7 +11,7 @@ use foresee_nn::tensors;
 /// Largest relative difference of a loss.
 const METRICS: f64 = 1e-5;
 
-/// An update's noise as it was written down: at next_obs and at obs, `[B, A]` each.
+/// Fixed noise of an update, at next observations and at observations, `[B, A]` each.
 #[derive(Clone, Debug)]
 pub struct Recorded(pub [Vec<f32>; 2]);
 
@@ -41,13 +41,13 @@ impl Noise for Recorded {
     }
 }
 
-/// One update with a batch in host memory; its losses.
+/// Makes one update with a batch in host memory, and returns its losses.
 pub fn update(agent: &mut dyn Agent, batch: &Batch, noise: &dyn Noise) -> Vec<f64> {
     agent.update(Update { batch: BatchRef::Host(batch), noise, dynamics: None, critic_only: false });
     losses(agent)
 }
 
-/// Batch number `step` with `rows` rows, and its noise.
+/// Returns batch number `step` with `rows` rows, and its noise.
 pub fn batch([obs, action]: [usize; 2], rows: usize, step: u64) -> (Batch, Recorded) {
     let normals = |name, columns| Stream::new(7, name).normals(step, rows, columns);
     let batch = Batch {
@@ -61,7 +61,7 @@ pub fn batch([obs, action]: [usize; 2], rows: usize, step: u64) -> (Batch, Recor
     (batch, Recorded([normals("noise_next", action), normals("noise", action)]))
 }
 
-/// An agent's shapes and constants, and how many rows its batches have.
+/// An agent's config, its dimensions `[O, A]`, and the number of rows in its batches.
 #[derive(Clone, Debug)]
 pub struct Case {
     pub config: SacConfig,
@@ -69,7 +69,7 @@ pub struct Case {
     pub rows: usize,
 }
 
-/// Sizes that fit no vector, no tile and no panel, or all of them.
+/// Returns cases with network sizes and row counts that are, or are not, multiples of a vector, a tile or a panel.
 pub fn cases() -> Vec<Case> {
     const HIDDEN: [&[usize]; 5] = [&[7], &[13, 5], &[33, 31], &[64, 64, 17], &[50, 12]];
     let case = |i: u32| {
@@ -96,18 +96,20 @@ pub fn cases() -> Vec<Case> {
     (0..36).map(case).collect()
 }
 
-/// A fresh one.
+/// Returns a new agent of the case.
 pub fn agent(case: &Case, device: &Device) -> Sac {
     Sac::new(&case.config, case.dims, 1, device)
 }
 
-/// The losses of the last update: the critics' and the mean target, and where it was updated the actor's and the entropy.
+/// Returns the losses of the last update: the critics' loss and the mean target; and, if the actor was updated, its
+/// loss and the entropy.
 pub fn losses(agent: &dyn Agent) -> Vec<f64> {
     let report = agent.report().into_iter();
     report.filter(|(name, _)| ![metrics::TEMPERATURE, metrics::UPDATES].contains(name)).map(|(_, x)| x).collect()
 }
 
-/// How far apart two agents are: the largest difference in any array, relative to the array's largest number.
+/// Returns the largest difference in any array of two agents, relative to the array's largest number, and the array's
+/// name.
 pub fn apart(got: &State, want: &State) -> (f64, String) {
     let mut worst = (0.0, String::new());
     let pairs = got.iter().zip(want.iter());
@@ -129,7 +131,7 @@ pub fn apart(got: &State, want: &State) -> (f64, String) {
     worst
 }
 
-/// Fails where metrics or states are further apart than they may be.
+/// Asserts that metrics and states differ by no more than allowed.
 #[track_caller]
 pub fn assert_agree(what: &str, (got, metrics): (&Sac, Vec<f64>), (want, of_want): (&Sac, Vec<f64>), bound: f64) {
     assert_eq!(metrics.len(), of_want.len(), "{what}: the actor's turn");

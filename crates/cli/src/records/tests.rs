@@ -1,4 +1,4 @@
-//! What the record files hold, and that a resumed run writes the same bytes.
+//! The contents of the record files, and a check that a resumed run writes the same bytes.
 
 use super::*;
 use crate::event_file;
@@ -24,7 +24,7 @@ fn contents(directory: &Path) -> [String; 3] {
     FILES.map(|file| fs::read_to_string(directory.join(file)).unwrap())
 }
 
-/// The metric values of all event files, a file at a time.
+/// Returns the metric values of all event files, one list per file.
 fn events(directory: &Path) -> Vec<Vec<(i64, String, f32)>> {
     let mut paths: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with("events"));
@@ -115,7 +115,7 @@ fn a_run_cut_and_resumed_has_the_files_of_one_that_was_not() {
     let json = serde_json::to_string(&positions).unwrap();
     advance(&mut records, (1000..=1400).step_by(200));
     drop(records);
-    // The process was killed in the middle of its last lines.
+    // Simulates a process that was killed in the middle of writing its last lines.
     for file in FILES {
         let half = b"{\"env_step\":1600,\"rollo";
         OpenOptions::new().append(true).open(cut.path().join(file)).unwrap().write_all(half).unwrap();

@@ -1,5 +1,5 @@
-//! `check-env`: whether an environment keeps what training relies on, rule by rule, in the spirit of Gymnasium's
-//! `check_env`.
+//! `check-env`: checks, rule by rule, whether an environment has the properties that training relies on, in the spirit
+//! of Gymnasium's `check_env`.
 
 use std::fmt::Display;
 
@@ -12,17 +12,18 @@ use toml::Table;
 use super::{DONE, say};
 use crate::failure::Failure;
 
-/// Entries of a space that are written out.
+/// Number of entries of a space that are printed.
 const SHOWN: usize = 6;
 
-/// What the overrides may change.
+/// The keys that overrides may change.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EnvOnly {
     env: EnvConfig,
 }
 
-/// Tries every rule on the environment with its own actions, as `[env]` describes it, and says what it found.
+/// Checks every rule on the environment that `[env]` describes, in the environment's own action range, and prints the
+/// results.
 pub fn check_env(id: &str, overrides: &[&str]) -> Result<u8, Failure> {
     let section = Table::from_iter([("id".into(), toml::Value::from(id))]);
     let tree = Table::from_iter([("env".into(), toml::Value::from(section))]);
@@ -66,7 +67,7 @@ fn describe(spec: &Spec) -> Result<(), Failure> {
     spec.versions.iter().try_for_each(|(name, version)| row(name, version))
 }
 
-/// `3 numbers, [-1, 1] [-1, 1] [-8, 8]`, cut where it gets long.
+/// Formats a space as `3 numbers, [-1, 1] [-1, 1] [-8, 8]`, shortened after [`SHOWN`] entries.
 fn space(space: &BoxSpace) -> String {
     let ends = space.low.iter().zip(&space.high).take(SHOWN).map(|(low, high)| format!("[{low}, {high}]"));
     let more = if space.dim() > SHOWN { " …" } else { "" };

@@ -1,4 +1,4 @@
-//! `eval`: what a run's policy is worth. Reads, and changes nothing.
+//! `eval`: evaluates the policy of a run. It reads the run's folder and changes nothing.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::{DONE, say, set_threads, warn_of_adapter};
 use crate::failure::Failure;
 use crate::{configs, run_dir};
 
-/// Plays the newest checkpoint's policy, by its mean action, from the run's own evaluation starts.
+/// Evaluates the newest checkpoint's policy with its mean action, from the initial states of the run's own evaluations.
 pub fn eval(path: &Path, episodes: Option<u32>) -> Result<u8, Failure> {
     let (source, config) = run_dir::read_config(path)?;
     let episodes = episodes.map_or(config.training.eval_episodes, |n| n as usize);

@@ -1,4 +1,4 @@
-//! `list`: what can be chosen.
+//! `list`: prints the choices for a key of a config.
 
 use foresee::config::Algo;
 use foresee::env::mujoco::library;
@@ -9,7 +9,7 @@ use super::{DONE, say};
 use crate::cli::Listed;
 use crate::failure::Failure;
 
-/// One line a choice: its name in a config, and what it is.
+/// Prints one line per choice: its name in a config and a description.
 pub fn list(what: Listed) -> Result<u8, Failure> {
     let parts = Parts::default();
     match what {
@@ -32,7 +32,7 @@ pub fn list(what: Listed) -> Result<u8, Failure> {
         Listed::Agents => kinds(&parts.agents)?,
         Listed::Devices => {
             for (word, behind) in device::list() {
-                // Why there is none, and the hint, in one line.
+                // The reason why the device is not available and the hint, in one line.
                 let line = behind.unwrap_or_else(|error| format!("- {}", error.to_string().replace('\n', "; ")));
                 say(format!("{word:<24} {line}"))?;
             }

@@ -1,4 +1,4 @@
-//! What each verb does.
+//! The implementation of each command.
 
 mod check_env;
 mod eval;
@@ -15,10 +15,10 @@ use crate::cli::{Cli, Verb};
 use crate::configs;
 use crate::failure::Failure;
 
-/// The exit code of what was done.
+/// The exit code of a command that succeeded.
 const DONE: u8 = 0;
 
-/// Does what the command line asks; the exit code.
+/// Runs the command and returns the exit code.
 pub fn run(cli: Cli) -> Result<u8, Failure> {
     match cli.verb {
         Verb::Train { config, overrides, run_dir } => train::train(&config, &texts(&overrides), run_dir),
@@ -34,7 +34,7 @@ fn texts(overrides: &[String]) -> Vec<&str> {
     overrides.iter().map(String::as_str).collect()
 }
 
-/// A config that can be run: loaded, possible, and its device there.
+/// Loads a config, checks that it is possible, and checks that its device is available and large enough.
 fn load(path: &Path, overrides: &[&str]) -> Result<Setup, Failure> {
     let (source, config) = configs::read(path, overrides)?;
     let setup = configs::open(&source, config)?;
@@ -43,7 +43,7 @@ fn load(path: &Path, overrides: &[&str]) -> Result<Setup, Failure> {
     Ok(setup)
 }
 
-/// Says where a device is not what its word promises.
+/// Prints a warning if the device is not what its name promises.
 fn warn_of_adapter(device: DeviceChoice) {
     if let Some(warning) = device::adapter(device).and_then(|adapter| adapter.warning(device)) {
         eprintln!("warning: {warning}");
@@ -56,7 +56,7 @@ fn check(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
     Ok(DONE)
 }
 
-/// Prints a line of data to stdout; a reader that has gone away is not an error.
+/// Prints a line of data to stdout. A reader that has closed the pipe is not an error.
 fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
     match writeln!(std::io::stdout().lock(), "{line}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -66,8 +66,8 @@ fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
     }
 }
 
-/// The CPU threads that the config asks for; before anything is computed.
+/// Sets the number of CPU threads that the config requests. It must be called before any computation.
 fn set_threads(config: &Config) {
-    // Fails only where a pool is there already, as in a second run of one process.
+    // Fails only if the process already has a thread pool, as in a second run of one process.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(config.threads).build_global();
 }

@@ -1,4 +1,4 @@
-//! `train` and `resume`.
+//! The commands `train` and `resume`.
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ pub fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -> Resul
     finish(Driver { run, dir, records, wall_s: 0.0, saved: 0 })
 }
 
-/// Goes on with a run from its newest checkpoint.
+/// Resumes a run from its newest checkpoint.
 pub fn resume(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
     let (dir, setup) = RunDir::open(path, overrides)?;
     let config = setup.config.clone();

@@ -1,6 +1,6 @@
-//! A folder of a test's own, a run that takes a second, and what the files of a run hold.
+//! A temporary folder for a test, a run of one second, and the contents of a run's files.
 
-// Every test program uses a part of this.
+// Every test program uses a part of this module.
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// A run of a second: every clock ticks, every schedule moves, every phase comes, and steps 80 and 120 are evaluated.
+/// A run of one second. Every interval, schedule and phase occurs in it, and steps 40, 80 and 120 are evaluated.
 pub const TINY: &str = r#"
 seed = 7
 threads = 1
@@ -52,7 +52,7 @@ horizon = [1, 3, 40, 100]
 real_ratio = [1.0, 0.1, 40, 100]
 "#;
 
-/// Overrides of [`TINY`] that reach every algorithm, every loss and every agent.
+/// Overrides of [`TINY`] that cover the algorithms `model_free` and `mbpo`, every loss, and the agents `sac` and `td3`.
 pub const VARIANTS: [&[&str]; 9] = [
     &["algo=model_free"],
     &["model.loss.kind=mle"],
@@ -65,17 +65,17 @@ pub const VARIANTS: [&[&str]; 9] = [
     &["agent.kind=td3"],
 ];
 
-/// Longer than anything here takes on a busy machine.
+/// A time limit longer than any step of the tests takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What hides every graphics driver from a program: of Vulkan, by both names that its loader reads, and of OpenGL.
+/// Variables that hide every graphics driver from a program: two that Vulkan's loader reads, and one of OpenGL.
 const NO_DRIVERS: [&str; 3] = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "__EGL_VENDOR_LIBRARY_FILENAMES"];
 
-/// A temporary folder in which the program runs; it holds `tiny.toml`.
+/// A temporary folder in which the program runs. It contains `tiny.toml`.
 pub struct Place {
     folder: TempDir,
     graphics: bool,
-    /// Environment variables of the program, apart from the test's own.
+    /// Environment variables of the program that differ from those of the test.
     variables: BTreeMap<String, Option<String>>,
 }
 
@@ -86,17 +86,17 @@ impl Place {
         place
     }
 
-    /// As if no graphics driver were installed.
+    /// Returns a place where the program finds no graphics driver.
     pub fn without_graphics() -> Self {
         Self { graphics: false, ..Self::new() }
     }
 
-    /// As if these environment variables were not set.
+    /// Removes these environment variables for the program.
     pub fn without(&mut self, variables: &[&str]) {
         self.variables.extend(variables.iter().map(|name| ((*name).to_owned(), None)));
     }
 
-    /// With this environment variable.
+    /// Sets this environment variable for the program.
     pub fn with(&mut self, name: &str, value: &str) {
         self.variables.insert(name.into(), Some(value.into()));
     }
@@ -112,7 +112,7 @@ impl Place {
     fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_foresee"));
         command.current_dir(self.folder.path()).args(arguments);
-        // Without it Mesa complains on standard error.
+        // Without this variable Mesa prints a complaint on standard error.
         command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
         if !self.graphics {
             command.envs(NO_DRIVERS.map(|name| (name, "/dev/null")));
@@ -145,7 +145,7 @@ impl Place {
         self.succeeds(&[&["train", "tiny.toml", "--run-dir", run], overrides].concat())
     }
 
-    /// Runs the program, which must refuse its input and leave everything as it is; returns the message.
+    /// Runs the program, which must refuse its input and change no file, and returns the message.
     #[track_caller]
     pub fn refuses(&self, arguments: &[&str]) -> String {
         let before = self.contents("");
@@ -160,7 +160,7 @@ impl Place {
         message.strip_prefix("error: ").unwrap_or_else(|| panic!("{message}")).trim_end().to_owned()
     }
 
-    /// Starts the program and does not wait for it.
+    /// Starts the program without waiting for it.
     pub fn spawn(&self, arguments: &[&str]) -> Started {
         let mut command = self.command(arguments);
         Started(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()))
@@ -178,8 +178,8 @@ impl Place {
         started
     }
 
-    /// Starts to train `tiny.toml` in the folder `run`, waits after its first checkpoint and sends it a signal. A run
-    /// that ended before the signal came is begun again, with half the wait.
+    /// Starts to train `tiny.toml` in the folder `run`, waits for its first checkpoint and for the time `wait`, and
+    /// sends it a signal. If the run ended before the signal arrived, it is started again with half the wait.
     #[track_caller]
     pub fn cut(&self, run: &str, overrides: &[&str], signal: &str, wait: Duration) -> Output {
         for halvings in 0..10 {
@@ -194,7 +194,7 @@ impl Place {
         panic!("ten runs in a row ended before {signal} came: {overrides:?}");
     }
 
-    /// Waits for a file that the program makes.
+    /// Waits for a file that the program creates.
     #[track_caller]
     pub fn await_file(&self, name: &str) {
         let since = Instant::now();
@@ -204,7 +204,7 @@ impl Place {
         }
     }
 
-    /// Every file under a folder with its bytes, and every folder.
+    /// Returns every file under a folder with its bytes, and every folder.
     pub fn contents(&self, name: &str) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut found = BTreeMap::new();
         let mut folders = vec![self.path(name)];
@@ -228,7 +228,7 @@ impl Place {
     }
 }
 
-/// A running program, which does not outlive the test.
+/// A running program. It is killed when the test ends.
 pub struct Started(Option<Child>);
 
 impl Started {
@@ -268,7 +268,7 @@ fn changed(before: &BTreeMap<PathBuf, Vec<u8>>, after: &BTreeMap<PathBuf, Vec<u8
     paths.filter(|path| before.get(*path) != after.get(*path)).cloned().collect()
 }
 
-/// The checkpoints of a run, the newest last.
+/// Returns the checkpoints of a run, the newest last.
 pub fn checkpoints(run: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(run.join("checkpoints")).into_iter().flatten().flatten();
     let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
@@ -277,7 +277,7 @@ pub fn checkpoints(run: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// What must be equal of equal runs: metrics, results, and the state at the end.
+/// Returns the files that must be equal for equal runs: metrics, results, and the state at the end.
 pub fn outcome(run: &Path) -> [Vec<u8>; 3] {
     let newest = checkpoints(run).pop().expect("a run has checkpoints");
     let files = [run.join("metrics.jsonl"), run.join("results.csv"), newest.join("state.safetensors")];
@@ -293,7 +293,7 @@ pub fn assert_equal_outcomes(one: &Path, other: &Path, context: &str) {
     assert!(one[2] == other[2], "state.safetensors differs, {context}");
 }
 
-/// The arrays of a safetensors file: by their name their type, shape and bytes.
+/// Returns the arrays of a safetensors file by name, each with its type and shape, and its bytes.
 pub fn arrays(bytes: &[u8]) -> BTreeMap<String, (String, Vec<u8>)> {
     let (length, rest) = bytes.split_first_chunk::<8>().unwrap();
     let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);

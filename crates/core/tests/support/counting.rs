@@ -1,15 +1,16 @@
-//! The system's allocator, counting: for tests that nothing is allocated. A test binary that names this module has it.
+//! An allocator that counts allocations and passes every call to the system's allocator. Tests use it to check that
+//! code does not allocate. A test binary that includes this module uses this allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The system's allocator, counting.
+/// The system's allocator with a counter.
 struct Counting;
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 #[allow(unsafe_code)]
-// Safety: every call is handed on.
+// Safety: every call is passed on to `System` unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.fetch_add(1, Ordering::Relaxed);
@@ -34,7 +35,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Allocations so far.
+/// Number of allocations so far.
 pub fn allocations() -> usize {
     COUNT.load(Ordering::Relaxed)
 }

@@ -1,4 +1,4 @@
-//! File operations whose errors name the path, and what it takes to make them last.
+//! File operations whose errors name the path, and operations that make files durable.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::CheckpointError;
 
-/// Turns the system's answer into our error.
+/// Returns a function that converts an I/O error to ours.
 pub fn at(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CheckpointError {
     move |source| CheckpointError::Io { doing, path: path.to_owned(), source }
 }
 
-/// Creates a directory and those above it, or finds it there.
+/// Creates a directory and its parents, if they do not exist.
 pub fn create_dir(path: &Path) -> Result<(), CheckpointError> {
     if path.is_dir() {
         return Ok(());
@@ -20,7 +20,7 @@ pub fn create_dir(path: &Path) -> Result<(), CheckpointError> {
     sync_parent(path)
 }
 
-/// Writes a file whose contents last; its name lasts once the directory is synced.
+/// Writes a file and syncs its contents. Its name is durable only after the directory is synced.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
     let write = || {
         let mut file = File::create(path)?;
@@ -35,17 +35,17 @@ pub fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
     fs::read(path).map_err(at("reading", path))
 }
 
-/// Gives a file or directory another name in the same parent. It lasts once the parent is synced.
+/// Renames a file or directory within its parent. The new name is durable only after the parent is synced.
 pub fn rename(from: &Path, to: &Path) -> Result<(), CheckpointError> {
     fs::rename(from, to).map_err(at("renaming", from))
 }
 
-/// Removes a directory with all that is in it, if it is there.
+/// Removes a directory and its contents, if it exists.
 pub fn remove_dir(path: &Path) -> Result<(), CheckpointError> {
     absent_is_fine(fs::remove_dir_all(path)).map_err(at("removing", path))
 }
 
-/// Removes a file, if it is there.
+/// Removes a file, if it exists.
 pub fn remove_file(path: &Path) -> Result<(), CheckpointError> {
     absent_is_fine(fs::remove_file(path)).map_err(at("removing", path))
 }
@@ -57,7 +57,8 @@ fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// The names in a directory, sorted; none if it is not there. Names that are not Unicode are not ours.
+/// Returns the names in a directory, sorted; empty if it does not exist. Names that are not Unicode are ignored,
+/// because they are not ours.
 pub fn names(directory: &Path) -> Result<Vec<String>, CheckpointError> {
     let read = || -> io::Result<Vec<String>> {
         let entries = match fs::read_dir(directory) {
@@ -74,12 +75,12 @@ pub fn names(directory: &Path) -> Result<Vec<String>, CheckpointError> {
     read().map_err(at("listing", directory))
 }
 
-/// The full path, so that it has a parent.
+/// Returns the absolute path, which has a parent.
 pub fn canonical(path: &Path) -> Result<PathBuf, CheckpointError> {
     path.canonicalize().map_err(at("opening", path))
 }
 
-/// Makes the names in a directory last. Only Unix can be asked for it.
+/// Makes the names in a directory durable. Does nothing on systems other than Unix, which cannot do it.
 pub fn sync_dir(path: &Path) -> Result<(), CheckpointError> {
     if cfg!(unix) {
         return File::open(path).and_then(|directory| directory.sync_all()).map_err(at("syncing", path));

@@ -1,4 +1,4 @@
-//! Arrays as little-endian bytes, and many of them as one safetensors file.
+//! Encoding of arrays as little-endian bytes, and of several arrays as one safetensors file.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use foresee_core::State;
 use foresee_core::state::{Array, Data};
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
 
-/// How many bytes the numbers take.
+/// Returns the number of bytes of the numbers.
 pub fn byte_length(data: &Data) -> usize {
     match data {
         Data::F32(v) => size_of_val(&v[..]),
@@ -16,7 +16,7 @@ pub fn byte_length(data: &Data) -> usize {
     }
 }
 
-/// The type's name in safetensors files and manifests.
+/// Returns the type's name in safetensors files and manifests.
 pub fn kind(data: &Data) -> Dtype {
     match data {
         Data::F32(_) => Dtype::F32,
@@ -26,7 +26,7 @@ pub fn kind(data: &Data) -> Dtype {
     }
 }
 
-/// Calls `piece` with the numbers' bytes, at most `size` (a multiple of eight) at a time.
+/// Calls `piece` with the bytes of the numbers, at most `size` bytes (a multiple of eight) at a time.
 pub fn pieces<E>(data: &Data, size: usize, mut piece: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
     macro_rules! each {
         ($values:expr, $type:ty) => {
@@ -44,7 +44,7 @@ pub fn pieces<E>(data: &Data, size: usize, mut piece: impl FnMut(&[u8]) -> Resul
     }
 }
 
-/// The array of a type's name, shape and bytes, or what is wrong with them.
+/// Decodes an array from its type's name, its shape and its bytes. The error describes what is wrong with them.
 pub fn array(kind: &str, shape: &[usize], bytes: &[u8]) -> Result<Array, String> {
     macro_rules! numbers {
         ($variant:ident, $type:ty) => {{
@@ -92,12 +92,12 @@ impl View for Tensor<'_> {
     }
 }
 
-/// The safetensors file of these arrays; its order is by type and name, so that equal arrays give equal bytes.
+/// Encodes arrays as a safetensors file. They are ordered by type and name, so that equal arrays give equal bytes.
 pub fn to_safetensors(arrays: Vec<(&str, &Array)>) -> Result<Vec<u8>, SafeTensorError> {
     safetensors::serialize(arrays.into_iter().map(|(name, array)| (name, Tensor(array))), None)
 }
 
-/// The arrays of a safetensors file, or what is wrong with it.
+/// Decodes the arrays of a safetensors file. The error describes what is wrong with it.
 pub fn from_safetensors(bytes: &[u8]) -> Result<State, String> {
     let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
     tensors

@@ -1,7 +1,7 @@
-//! The manifest: what a checkpoint consists of, with a length and hash of each part and of itself.
+//! The manifest of a checkpoint: its parts, with a length and a hash of each, and a hash of the manifest itself.
 //!
-//! `{"blake3": "<hash of the body's text>", "manifest": <body>}`, on four lines, so that any JSON reader can read it
-//! and the hash is over bytes that are there, not over a second rendering of them.
+//! The file is `{"blake3": "<hash of the body's text>", "manifest": <body>}` on four lines. Any JSON reader can read
+//! it. The hash is over the bytes of the body in the file, not over a second rendering of it.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -16,7 +16,7 @@ use super::{CheckpointError, disk, encoding};
 /// The manifest's file name.
 pub const FILE: &str = "manifest.json";
 
-/// Raised with every change that an older program would misread.
+/// Version of the format. Raised with every change that an older program would misread.
 const FORMAT: u32 = 1;
 
 const START: &str = "{\n\"blake3\": \"";
@@ -26,43 +26,43 @@ const END: &str = "\n}\n";
 /// The body of `manifest.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Manifest {
-    /// [`FORMAT`] of the program that wrote it.
+    /// The [`FORMAT`] of the program that wrote the manifest.
     format: u32,
     /// The step under which the checkpoint was saved.
     pub step: u64,
-    /// The files beside the manifest.
+    /// Lengths and hashes of the files beside the manifest.
     pub files: BTreeMap<String, FileEntry>,
-    /// The arrays that are stored in segments.
+    /// The arrays that are stored as segments.
     pub arrays: BTreeMap<String, BigArray>,
-    /// What the caller stored.
+    /// Data of the caller.
     pub extra: Value,
 }
 
-/// What a file must be.
+/// The expected length and hash of a file.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct FileEntry {
     bytes: u64,
     blake3: String,
 }
 
-/// Where the numbers of a big array are.
+/// The type, the shape and the segments of a big array.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct BigArray {
     /// The type's name, as in safetensors.
     pub kind: String,
     /// The array's shape.
     pub shape: Vec<usize>,
-    /// The hashes of its pieces in their order. Lengths follow from type and shape.
+    /// Hashes of the array's segments in order. Their lengths follow from type and shape.
     pub segments: Vec<String>,
 }
 
 impl FileEntry {
-    /// The entry of a file with these bytes.
+    /// Returns the entry of a file with these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self { bytes: bytes.len() as u64, blake3: blake3::hash(bytes).to_string() }
     }
 
-    /// Checks bytes that were read; the error continues a sentence that starts with the file's name.
+    /// Checks the bytes of a file. The error continues a sentence that starts with the file's name.
     pub fn check(&self, bytes: &[u8]) -> Result<(), String> {
         if bytes.len() as u64 != self.bytes {
             return Err(format!("has {} bytes, expected {}", bytes.len(), self.bytes));
@@ -75,26 +75,26 @@ impl FileEntry {
 }
 
 impl BigArray {
-    /// The entry of an array stored in these segments.
+    /// Returns the entry of an array stored in these segments.
     pub fn new(array: &Array, segments: Vec<String>) -> Self {
         Self { kind: encoding::kind(&array.data).to_string(), shape: array.shape.clone(), segments }
     }
 }
 
 impl Manifest {
-    /// A manifest without files and arrays.
+    /// Returns a manifest without files and arrays.
     pub fn new(step: u64, extra: Value) -> Self {
         Self { format: FORMAT, step, files: BTreeMap::new(), arrays: BTreeMap::new(), extra }
     }
 
-    /// The text of `manifest.json`.
+    /// Returns the text of `manifest.json`.
     pub fn to_text(&self) -> String {
         let body = serde_json::to_string_pretty(self).expect("string keys and finite numbers");
         format!("{START}{}{MIDDLE}{body}{END}", blake3::hash(body.as_bytes()))
     }
 
-    /// Reads the manifest of a checkpoint. A missing, damaged or foreign one makes the checkpoint damaged; any other
-    /// refusal of the disk may pass, and is reported as such.
+    /// Reads the manifest of a checkpoint. If it is missing, damaged or foreign, the checkpoint counts as damaged. Any
+    /// other I/O error may be temporary, and is returned as such.
     pub fn read(directory: &Path) -> Result<Self, CheckpointError> {
         let damaged = |why: String| CheckpointError::Damaged { path: directory.to_owned(), why };
         let bytes = match disk::read(&directory.join(FILE)) {
@@ -108,7 +108,7 @@ impl Manifest {
         Self::parse(&bytes).map_err(|why| damaged(format!("{FILE} {why}")))
     }
 
-    /// The error continues a sentence that starts with the file's name.
+    /// Parses a manifest. The error continues a sentence that starts with the file's name.
     fn parse(bytes: &[u8]) -> Result<Self, String> {
         let (hash, body) = core::str::from_utf8(bytes)
             .ok()

@@ -1,19 +1,20 @@
-//! Checkpoints on disk: directories that are either whole and verified, or not used.
+//! Checkpoints on disk: directories that are either complete and verified, or not used.
 //!
 //! ```text
 //! <root>/step-000000001000/manifest.json       lengths and hashes of everything, and the caller's own `extra`
 //!                         /state.safetensors   the small arrays, under their paths
 //!       /step-000000002000-1/…                 step 2,000 saved a second time
-//!       /segments/<blake3>                     pieces of the big arrays, shared between checkpoints
+//!       /segments/<blake3>                     segments of the big arrays, shared between checkpoints
 //!       /.tmp-…                                a save that did not finish
 //! ```
 //!
-//! A save writes everything beside the last checkpoint, asks the disk to keep it (fsync), and only then gives it its
-//! name. So there is never a moment without a whole checkpoint, also when a step is saved twice: the second gets
-//! another name and the first goes afterwards. A root belongs to one writing process at a time; readers may come and go.
+//! A save writes all files to a temporary directory, syncs them to the disk (fsync), and only then renames the
+//! directory. So there is a complete checkpoint at every moment, even when a step is saved twice: the second save gets
+//! another name, and the first is removed afterwards. Only one process at a time may write to a root; any number may
+//! read.
 //!
-//! * [`save`] writes one and removes old ones.
-//! * [`load`] reads the newest that verifies, [`load_dir`] a named one.
+//! * [`save`] writes a checkpoint and removes old ones.
+//! * [`load`] reads the newest that verifies; [`load_dir`] reads a named one.
 
 mod disk;
 mod encoding;
@@ -33,45 +34,45 @@ use thiserror::Error;
 use self::manifest::{BigArray, FileEntry, Manifest};
 use self::names::Name;
 
-/// The file of the small arrays.
+/// Name of the file with the small arrays.
 const STATE_FILE: &str = "state.safetensors";
 
-/// Arrays of at least this many bytes are cut into segments.
+/// Arrays of at least this many bytes are split into segments.
 const BIG: usize = 4 << 20;
 
-/// What can go wrong with checkpoints.
+/// Errors of saving and loading checkpoints.
 #[derive(Debug, Error)]
 pub enum CheckpointError {
-    /// The disk or the operating system refused.
+    /// The disk or the operating system returned an error.
     #[error("{doing} `{}`: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The attempted operation.
         doing: &'static str,
-        /// On what.
+        /// The path of the operation.
         path: PathBuf,
-        /// The answer.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The state has no form on disk.
+    /// The state cannot be encoded.
     #[error("this state cannot be stored: {0}")]
     Unstorable(String),
-    /// There is nothing to load.
+    /// The folder contains no checkpoint.
     #[error("there is no checkpoint in `{}`\nhint: train anew", .0.display())]
     NoCheckpoint(PathBuf),
     /// A checkpoint does not verify.
     #[error("the checkpoint `{}` cannot be used: {why}\nhint: load an older one", path.display())]
     Damaged {
-        /// Its directory.
+        /// Directory of the checkpoint.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Description of the damage.
         why: String,
     },
-    /// There are checkpoints, and none verifies.
+    /// There are checkpoints, but none verifies.
     #[error("no checkpoint in `{}` can be used:{}\nhint: restore the folder from a copy, or train anew", root.display(), list(skipped))]
     AllDamaged {
-        /// Where they are.
+        /// Folder of the checkpoints.
         root: PathBuf,
-        /// Each with what is wrong with it, newest first.
+        /// Directory and damage of each checkpoint, newest first.
         skipped: Vec<(PathBuf, String)>,
     },
 }
@@ -83,24 +84,26 @@ fn list(skipped: &[(PathBuf, String)]) -> String {
 /// A checkpoint that was read.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The step under which it was saved.
+    /// The step under which the checkpoint was saved.
     pub step: u64,
-    /// Its directory.
+    /// Directory of the checkpoint.
     pub path: PathBuf,
     /// The arrays.
     pub state: State,
-    /// What the caller stored beside them.
+    /// Data that the caller stored with the arrays.
     pub extra: Value,
-    /// Checkpoints that do not verify and would have come first, and unfinished saves: where and why.
+    /// Newer checkpoints that do not verify, and unfinished saves: paths and reasons.
     pub skipped: Vec<(PathBuf, String)>,
 }
 
-/// Saves a checkpoint and returns its directory. Afterwards the newest `keep` (at least one: this one) are left of
-/// those up to `step`; later ones, from which a run has been set back, stay until the run has passed them again.
+/// Saves a checkpoint and returns its directory.
+///
+/// Afterwards the newest `keep` (at least one, this one) of the checkpoints up to `step` remain. Later checkpoints
+/// belong to a run that was set back; they stay until the run has passed their steps again.
 ///
 /// # Errors
-/// If the disk refuses. The last good checkpoint is then still there; where only the removing of old ones failed, the
-/// new one is there too.
+/// If the disk returns an error. The last good checkpoint is then still there. If only the removal of old checkpoints
+/// failed, the new one is there too.
 pub fn save(root: &Path, step: u64, state: &State, extra: &Value, keep: usize) -> Result<PathBuf, CheckpointError> {
     disk::create_dir(root)?;
     let name = Name::free(root, step)?;
@@ -118,7 +121,7 @@ pub fn save(root: &Path, step: u64, state: &State, extra: &Value, keep: usize) -
     Ok(path)
 }
 
-/// Writes everything into `directory`, the manifest last.
+/// Writes all files to `directory`, the manifest last.
 fn write(root: &Path, directory: &Path, step: u64, state: &State, extra: &Value) -> Result<(), CheckpointError> {
     let mut manifest = Manifest::new(step, extra.clone());
     let mut small = Vec::new();
@@ -138,17 +141,17 @@ fn write(root: &Path, directory: &Path, step: u64, state: &State, extra: &Value)
     disk::sync_dir(directory)
 }
 
-/// Removes what `saved` made superfluous: earlier checkpoints beyond `keep`, unfinished saves, unused segments.
+/// Removes everything that `saved` supersedes: earlier checkpoints beyond `keep`, unfinished saves, unused segments.
 fn tidy(root: &Path, saved: Name, keep: usize) -> Result<(), CheckpointError> {
     let mut kept_steps = BTreeSet::new();
     for name in Name::all(root)? {
-        // Newest first, so a step's first name is its latest save.
+        // Newest first, so the first name of a step is its latest save.
         let earlier = name.step <= saved.step;
         let room = kept_steps.len() < keep.max(1);
         if earlier && !(room && kept_steps.insert(name.step)) {
             let path = root.join(name.to_string());
             let doomed = root.join(format!("{}old-{name}", names::TEMPORARY));
-            // First the name goes, so that nobody meets a half-removed checkpoint.
+            // Renamed before the removal, so that no reader finds a half-removed checkpoint.
             disk::remove_dir(&doomed)?;
             disk::rename(&path, &doomed)?;
         }
@@ -161,7 +164,7 @@ fn tidy(root: &Path, saved: Name, keep: usize) -> Result<(), CheckpointError> {
     for name in Name::all(root)? {
         match Manifest::read(&root.join(name.to_string())) {
             Ok(manifest) => used.extend(manifest.arrays.into_values().flat_map(|array| array.segments)),
-            // Its segments are lost with it.
+            // A damaged checkpoint cannot be used, so its segments are not kept.
             Err(CheckpointError::Damaged { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -189,10 +192,10 @@ pub fn load(root: &Path) -> Result<Loaded, CheckpointError> {
     Err(CheckpointError::AllDamaged { root: root.to_owned(), skipped })
 }
 
-/// Reads the checkpoint in a directory. Its big arrays are expected in `segments` beside the directory.
+/// Reads the checkpoint in a directory. Segments of its big arrays are expected in `segments` beside the directory.
 ///
 /// # Errors
-/// If it does not verify.
+/// If the checkpoint does not verify.
 pub fn load_dir(path: &Path) -> Result<Loaded, CheckpointError> {
     let whole = disk::canonical(path)?;
     read(whole.parent().unwrap_or(&whole), &whole)

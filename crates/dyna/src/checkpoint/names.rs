@@ -1,31 +1,31 @@
-//! What the directories under a checkpoint root are called.
+//! Names of the directories in a checkpoint root.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::{CheckpointError, disk};
 
-/// What is not finished, or about to be removed, starts with this.
+/// Prefix of the names of unfinished saves, and of directories that are about to be removed.
 pub const TEMPORARY: &str = ".tmp-";
 
-/// `step-<step>`, or `step-<step>-<revision>` for a step that was saved again.
+/// A checkpoint's name: `step-<step>`, or `step-<step>-<revision>` for a step that was saved again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name {
     /// The step of the checkpoint.
     pub step: u64,
-    /// How often that step had been saved before.
+    /// Number of earlier saves of this step.
     pub revision: u64,
 }
 
 impl Name {
-    /// The names of all checkpoints, newest first.
+    /// Returns the names of all checkpoints, newest first.
     pub fn all(root: &Path) -> Result<Vec<Self>, CheckpointError> {
         let mut all: Vec<_> = disk::names(root)?.iter().filter_map(|name| Self::parse(name)).collect();
         all.sort_by(|a, b| b.cmp(a));
         Ok(all)
     }
 
-    /// A name for this step that comes after all that it has.
+    /// Returns a name for this step with a revision after all existing ones.
     pub fn free(root: &Path, step: u64) -> Result<Self, CheckpointError> {
         let last = Self::all(root)?.into_iter().find(|name| name.step == step);
         Ok(Self { step, revision: last.map_or(0, |name| name.revision + 1) })
@@ -35,7 +35,7 @@ impl Name {
         let numbers = text.strip_prefix("step-")?;
         let (step, revision) = numbers.split_once('-').unwrap_or((numbers, "0"));
         let name = Self { step: step.parse().ok()?, revision: revision.parse().ok()? };
-        // Only what we would have written: `step-7`, `step-+00000000007` are somebody else's.
+        // Accepts only names that we would have written. `step-7` and `step-+00000000007` are foreign.
         (name.to_string() == text).then_some(name)
     }
 }
@@ -50,7 +50,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// Saves that did not finish.
+/// Returns the paths of unfinished saves.
 pub fn unfinished(root: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
     let names = disk::names(root)?;
     Ok(names.into_iter().filter(|name| name.starts_with(TEMPORARY)).map(|name| root.join(name)).collect())

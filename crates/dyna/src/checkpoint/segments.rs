@@ -1,5 +1,5 @@
-//! Big arrays in fixed pieces, each stored once under the hash of its bytes. A buffer that only grows keeps its
-//! earlier pieces, so that a checkpoint of it costs the new ones and the last, partly filled one.
+//! Big arrays in segments of fixed size, each stored once under the hash of its bytes. A buffer that only grows keeps
+//! its earlier segments. A checkpoint of it therefore writes only new segments and the last, partly filled one.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -10,16 +10,17 @@ use foresee_core::state::Data;
 
 use super::{CheckpointError, disk, encoding, names};
 
-/// The directory of segments under the checkpoint root.
+/// Name of the directory of segments in the checkpoint root.
 pub const DIRECTORY: &str = "segments";
 
-/// Bytes a piece. Small enough that a partly filled last one is cheap, large enough that a gigabyte is a thousand files.
+/// Number of bytes per segment. It is small enough that a partly filled last segment is cheap, and large enough that a
+/// gigabyte is a thousand files.
 const PIECE: usize = 1 << 20;
 
-/// Stores an array's pieces and returns their hashes in order.
+/// Stores the segments of an array and returns their hashes in order.
 ///
-/// A piece that is already there is compared byte by byte: trusting its name would let one damaged piece spoil every
-/// later checkpoint.
+/// An existing segment is compared byte by byte. Otherwise one damaged segment would make every later checkpoint
+/// unusable.
 pub fn write(root: &Path, data: &Data) -> Result<Vec<String>, CheckpointError> {
     let directory = root.join(DIRECTORY);
     disk::create_dir(&directory)?;
@@ -39,11 +40,11 @@ pub fn write(root: &Path, data: &Data) -> Result<Vec<String>, CheckpointError> {
     Ok(hashes)
 }
 
-/// The bytes of these segments, or what is wrong with one.
+/// Returns the bytes of the given segments. The error describes what is wrong with one of them.
 pub fn read(root: &Path, hashes: &[String]) -> Result<Vec<u8>, String> {
     let mut all = Vec::with_capacity(hashes.len() * PIECE);
     for hash in hashes {
-        // A name that is no hash could lead out of the directory.
+        // A name that is not a hash could be a path outside the directory.
         blake3::Hash::from_hex(hash).map_err(|_| format!("segment `{hash}` is not a hash"))?;
         let path = root.join(DIRECTORY).join(hash);
         let start = all.len();
@@ -59,7 +60,7 @@ pub fn read(root: &Path, hashes: &[String]) -> Result<Vec<u8>, String> {
     Ok(all)
 }
 
-/// Removes all segments but these.
+/// Removes all segments except the used ones.
 pub fn retain(root: &Path, used: &BTreeSet<String>) -> Result<(), CheckpointError> {
     let directory = root.join(DIRECTORY);
     for name in disk::names(&directory)? {

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A state with one big array of which `steps` rows differ from zero.
+/// Returns a state with one big array, which starts with the numbers 0, 1, …, `steps` − 1 and is 0 elsewhere.
 fn state(steps: u64) -> State {
     let mut state = State::new();
     state.put("agent.weight", Array::new(vec![2, 3], Data::F32(vec![1.0, -0.0, f32::MIN_POSITIVE, 3.5, 0.1, 1e30])));
@@ -30,13 +30,13 @@ fn segment_count(root: &Path) -> usize {
     entries(&root.join(segments::DIRECTORY)).len()
 }
 
-/// Two checkpoints, of steps 1 and 2; returns the second.
+/// Saves two checkpoints, of steps 1 and 2, and returns the path of the second.
 fn two_checkpoints(root: &Path) -> PathBuf {
     save(root, 1, &state(1), &json!({"run": "first"}), 2).unwrap();
     save(root, 2, &state(2), &json!({"run": "second"}), 2).unwrap()
 }
 
-/// Checks that the first of [`two_checkpoints`] is loaded, and returns why the other was not.
+/// Asserts that the first of [`two_checkpoints`] is loaded, and returns the reason why the second was skipped.
 fn falls_back(root: &Path) -> String {
     let loaded = load(root).unwrap();
     assert_eq!((loaded.step, &loaded.extra), (1, &json!({"run": "first"})));
@@ -53,7 +53,7 @@ fn flip(path: &Path) {
     fs::write(path, bytes).unwrap();
 }
 
-/// The segment that only the second checkpoint uses.
+/// Returns the path of the segment that only the second checkpoint uses.
 fn newest_segment(root: &Path) -> PathBuf {
     let segments = |step: u64| {
         let name = Name { step, revision: 0 }.to_string();
@@ -239,11 +239,11 @@ fn a_growing_buffer_costs_its_new_pieces_and_old_pieces_go_with_their_checkpoint
     save(root.path(), 3, &buffer(6 * mebi), &Value::Null, 2).unwrap();
     assert_eq!(segment_count(root.path()), 7);
     assert_eq!(load_dir(&root.path().join("step-000000000002")).unwrap().state, buffer(5 * mebi + 1));
-    // The partly filled piece belonged to step 2 alone.
+    // The partly filled segment belonged to step 2 alone.
     save(root.path(), 4, &buffer(6 * mebi), &Value::Null, 2).unwrap();
     assert_eq!(segment_count(root.path()), 6);
     assert_eq!(entries(root.path()), ["segments", "step-000000000003", "step-000000000004"]);
-    // An array below the bound needs no segments.
+    // An array below [`BIG`] has no segments.
     save(root.path(), 5, &buffer(4 * mebi - 1), &Value::Null, 1).unwrap();
     assert_eq!(segment_count(root.path()), 0);
     assert_eq!(load(root.path()).unwrap().state, buffer(4 * mebi - 1));

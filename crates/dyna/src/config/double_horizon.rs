@@ -2,35 +2,37 @@
 
 use serde::{Deserialize, Serialize};
 
-/// `[double_horizon]`: the blocks of `algo = "dhmbpo"`. Between two blocks agent and model stand still.
+/// The section `[double_horizon]`: the blocks of `algo = "dhmbpo"`. Between two blocks agent and model do not change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DoubleHorizonConfig {
-    /// Real steps between two blocks of training; a block begins with a training call of the model.
+    /// Number of real steps between two blocks of training. A block begins with a training call of the model.
     pub block: u64,
-    /// Updates of the first block over those of a later one.
+    /// Number of updates of the first block, relative to a later block.
     pub first_block: u64,
-    /// Updates of the critics alone at the beginning of a block.
+    /// Number of updates at the beginning of a block that train the critics alone.
     pub critic_updates: u64,
-    /// Ordinary rollouts that start together from real states.
+    /// Number of ordinary rollouts that start together from real states.
     pub rollouts: usize,
-    /// Their imagined steps.
+    /// Number of imagined steps of an ordinary rollout.
     pub horizon: usize,
-    /// Updates between two calls of ordinary rollouts.
+    /// Number of updates between two refills of the pool by ordinary rollouts.
     pub refill_every: u64,
-    /// States that such a call adds at least: rollouts start again until there are so many.
+    /// Smallest number of states that a refill adds: rollouts are repeated until it is reached.
     pub refill: u64,
-    /// States of ordinary rollouts that are kept, the newest ones.
+    /// Capacity of the pool of states from ordinary rollouts; the newest are kept.
     pub pool: usize,
-    /// `true` empties the pool at the beginning of a block.
+    /// Whether the pool is emptied at the beginning of a block.
     pub empty_pool: bool,
-    /// `true` sets the moments of all the agent's optimisers to 0 at the beginning of a block.
+    /// Whether the moments of all the agent's optimisers are set to 0 at the beginning of a block.
     pub fresh_moments: bool,
 }
 
 impl Default for DoubleHorizonConfig {
-    /// Those of the published code (4kubo/erl_lib @ 024b0b5) on tasks of 1,000 steps. It asks for 5,120 of at most 5,376
-    /// states a call, the last of a rollout among them; here a state is one that was acted in, and the share is the same.
+    /// The values of the published code (4kubo/erl_lib @ 024b0b5) on tasks of 1,000 steps.
+    ///
+    /// That code asks for 5,120 of at most 5,376 states per refill, and counts the last state of each rollout. Here
+    /// only states in which the policy acted count, at most 5,120; a refill of 4,876 is the same share of them.
     fn default() -> Self {
         Self {
             block: 1000,
@@ -52,13 +54,13 @@ impl DoubleHorizonConfig {
         *self == Self::default()
     }
 
-    /// The number of a block's updates at the next refill of the pool after `done` updates.
+    /// Returns the number of updates in a block at which the next refill is due, after `done` updates.
     pub(crate) fn next_refill(&self, done: u64) -> u64 {
         let (first, every) = (self.critic_updates, self.refill_every);
         if done < first { first } else { first + ((done - first) / every + 1) * every }
     }
 
-    /// True where the pool is refilled after `done` updates of a block.
+    /// Whether the pool is refilled after `done` updates of a block.
     pub(crate) fn refills_at(&self, done: u64) -> bool {
         done >= self.critic_updates && (done - self.critic_updates).is_multiple_of(self.refill_every)
     }

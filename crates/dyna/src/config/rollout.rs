@@ -4,17 +4,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::schedule::Schedule;
 
-/// `[rollout]`
+/// The section `[rollout]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RolloutConfig {
-    /// Imagined rollouts a real step; they start together after every training call of the model.
+    /// Number of imagined rollouts per real step. They start together after every training call of the model.
     pub starts_per_step: usize,
-    /// Imagined steps of a rollout: a number, or `[from, to, start, end]` over real steps.
+    /// Number of imagined steps of a rollout: a number, or `[from, to, start, end]` over real steps.
     pub horizon: Schedule,
-    /// Share of real rows inside every batch: a number, or `[from, to, start, end]` over real steps.
+    /// Share of real rows in every batch: a number, or `[from, to, start, end]` over real steps.
     pub real_ratio: Schedule,
-    /// Epochs of imagined transitions that the buffer holds.
+    /// Number of epochs whose imagined transitions fit in the buffer.
     pub retain: usize,
 }
 
@@ -50,7 +50,7 @@ impl RolloutConfig {
         None
     }
 
-    /// Rows the imagined buffer holds at this real step, counted as MBPO does.
+    /// Capacity of the imagined buffer at a real step, in rows, counted as MBPO does.
     #[must_use]
     pub fn capacity(&self, step: u64, fit_every: u64, epoch_length: u64) -> usize {
         let calls = epoch_length.div_ceil(fit_every) as usize;

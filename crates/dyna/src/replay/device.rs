@@ -1,7 +1,7 @@
-//! Transitions in a GPU's memory: five tensors with room for a number of rows, written in place by kernels.
+//! Transitions in a GPU's memory: five tensors with a fixed capacity of rows, which kernels write in place.
 //!
-//! A row comes from the host as one record (obs, action, reward, next_obs, not_terminated) in one upload, or from other
-//! rows on the device. Nothing here reads back but [`DeviceRows::read`], for checkpoints.
+//! A row is uploaded from the host as one record (obs, action, reward, next_obs, not_terminated), or copied from other
+//! rows on the device. Only [`DeviceRows::read`] reads rows back, for checkpoints.
 
 mod kernels;
 
@@ -20,25 +20,26 @@ use foresee_world_model::DeviceTransitions;
 
 use super::Source;
 
-/// Numbers of one upload or reading, at most: 16 MB, which take a buffer of their own on the device meanwhile.
+/// Largest number of numbers in one upload or read-back: 16 MB, which need a temporary buffer of that size on the
+/// device.
 const PART: usize = 4 << 20;
 
-/// Rows of `width` numbers in a part, at least one.
+/// Number of rows of `width` numbers in one part, at least one.
 fn rows_of_part(width: usize) -> usize {
     (PART / width.max(1)).max(1)
 }
 
-/// Whether a device runs kernels, and so keeps rows.
+/// Whether a device runs kernels, so that buffers keep their rows on it.
 #[must_use]
 pub fn runs_kernels(device: &Device) -> bool {
     is_cube(device)
 }
 
-/// The numbers of the next updates on a device, where they address the draws of batches and noise.
+/// The numbers of the next updates, stored on the device, where they address the draws of batches and noise.
 #[derive(Clone, Debug, Default)]
 pub struct DrawClock(Ahead);
 
-/// Rows on a device.
+/// Rows of transitions on a device.
 #[derive(Debug)]
 pub struct DeviceRows {
     /// `[C, O]`
@@ -54,8 +55,8 @@ pub struct DeviceRows {
 }
 
 impl DeviceRows {
-    /// Room for `capacity` rows, at least one, of observations and actions of `[O, A]` entries, their numbers not set; or
-    /// nothing where the device runs no kernels.
+    /// Allocates a capacity of `capacity` rows, at least one, for observations and actions of `[O, A]` entries. The
+    /// numbers are not initialised. Returns `None` if the device runs no kernels.
     #[must_use]
     pub fn new(capacity: usize, [obs_dim, action_dim]: [usize; 2], device: &Device) -> Option<Self> {
         let capacity = capacity.max(1);
@@ -69,26 +70,26 @@ impl DeviceRows {
         })
     }
 
-    /// Rows that there is room for, `C`.
+    /// Largest number of rows, `C`.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.reward.dims()[0]
     }
 
-    /// Entries of observations and actions, `[O, A]`.
+    /// Number of entries of observations and actions, `[O, A]`.
     #[must_use]
     pub fn dims(&self) -> [usize; 2] {
         [self.obs.dims()[1], self.action.dims()[1]]
     }
 
-    /// The rows in the form that a model's fit takes.
+    /// Returns the rows in the form that a fit of the model takes.
     #[must_use]
     pub fn transitions(&self) -> DeviceTransitions<'_> {
         let Self { obs, action, reward, next_obs, .. } = self;
         DeviceTransitions { obs, action, reward, next_obs }
     }
 
-    /// What a kernel sees of the rows.
+    /// Returns the kernels' view of the rows.
     fn fields(&self) -> kernels::FieldsLaunch {
         let [obs_dim, action_dim] = self.dims();
         kernels::FieldsLaunch::new(
@@ -102,21 +103,21 @@ impl DeviceRows {
         )
     }
 
-    /// Entries of a record.
+    /// Number of entries of a record.
     fn width(&self) -> usize {
         let [obs_dim, action_dim] = self.dims();
         2 * obs_dim + action_dim + 2
     }
 
-    /// The device's queue, and how `units` are spread over it.
+    /// Returns the device's queue, and a launch grid for `units` threads.
     fn grid(&self, units: usize) -> (Client, CubeCount, CubeDim) {
         let client = buffer(self.reward.clone()).client;
         let dim = CubeDim::new(&client, units);
         (client.clone(), cubecl::calculate_cube_count_elemwise(&client, units, dim), dim)
     }
 
-    /// Writes some rows of the host at `at`, `at + 1`, …, going on at 0 behind the last: one upload and one launch for every
-    /// 16 MB of them.
+    /// Writes some rows of a host batch to the rows `at`, `at + 1`, … of the ring, wrapping at its end. Takes one
+    /// upload and one launch per 16 MB.
     #[track_caller]
     pub fn write(&mut self, at: usize, rows: &Batch, range: Range<usize>) {
         let (count, capacity) = (range.len(), self.capacity());
@@ -127,7 +128,7 @@ impl DeviceRows {
         }
     }
 
-    /// At least one row, in one upload and one launch.
+    /// Writes at least one row, in one upload and one launch.
     fn write_part(&mut self, at: usize, rows: &Batch, range: Range<usize>) {
         let [obs_dim, action_dim] = self.dims();
         let (count, capacity, width) = (range.len(), self.capacity(), self.width());
@@ -145,8 +146,8 @@ impl DeviceRows {
         kernels::write_rows::launch(&client, grid, dim, records.into_buffer_arg(), self.fields(), count, at, capacity);
     }
 
-    /// Room for another number of rows, at least one: of the ring's rows `count` from `start` on move to its beginning, in
-    /// one launch and without the host.
+    /// Changes the capacity, to at least one row. The `count` rows of the ring from `start` on move to its beginning,
+    /// in one launch without a copy through the host.
     #[track_caller]
     pub fn resize(&mut self, capacity: usize, start: usize, count: usize) {
         let wider =
@@ -160,7 +161,7 @@ impl DeviceRows {
         }
     }
 
-    /// The first `count` rows, read back to the host 16 MB of a field at a time.
+    /// Reads the first `count` rows back to the host, at most 16 MB of a field at a time.
     #[must_use]
     pub fn read(&self, count: usize) -> Batch {
         let wide = |all: &Tensor<2>| {
@@ -185,8 +186,8 @@ impl DeviceRows {
         }
     }
 
-    /// A batch with rows of each source, one source after the other, as [`super::mix`] takes them, and the standard normals
-    /// `[B, A]` of two streams at update number `update` under `seed`, in `[seed, update]`: a launch a source.
+    /// Draws the batch that [`super::mix`] draws, on the device, and the standard normals `[B, A]` of two streams, in
+    /// one launch per source. `[seed, update]` are the run's seed and the number of the update.
     #[must_use]
     pub fn draw(
         sources: [Source<'_>; 2],

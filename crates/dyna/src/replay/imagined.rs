@@ -1,4 +1,5 @@
-//! Imagined transitions: a ring that overwrites its oldest rows, in host memory or on a device that runs kernels.
+//! The buffer of imagined transitions: a ring that overwrites its oldest rows, in host memory or on a device that runs
+//! kernels.
 
 use std::borrow::Cow;
 
@@ -8,42 +9,42 @@ use foresee_core::{Batch, State, StateError};
 use super::DeviceRows;
 use super::real::{restore_rows, save_rows};
 
-/// Places in a ring: row `r` goes to `(start + r) mod batch.rows`.
+/// Reserved rows of a ring: row `r` is written to row `(start + r) mod batch.rows` of `batch`.
 #[derive(Debug)]
 pub(crate) struct Claim<'a> {
     pub(crate) batch: &'a mut Batch,
     pub(crate) start: usize,
 }
 
-/// A ring of rows. When its capacity changes, as the horizon grows, the newest rows move over in their order.
+/// A ring of rows. When its capacity changes, as the horizon grows, the newest rows are kept in their order.
 #[derive(Debug)]
 pub struct ImaginedBuffer {
     rows: Rows,
     capacity: usize,
-    /// Where the next row goes once the ring is full; until then rows are appended.
+    /// Index of the next row to be overwritten, once the ring is full. Until then rows are appended.
     next: usize,
-    /// Entries of observations and actions, `[O, A]`.
+    /// Number of entries of observations and actions, `[O, A]`.
     dims: [usize; 2],
 }
 
-/// Where the rows are. Saved, both are the same.
+/// The memory of the rows. Both forms have identical saved states.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "one a run")]
 enum Rows {
-    /// Memory is taken as rows come.
+    /// Rows in host memory, which grows as rows are added.
     Host(Batch),
-    /// Memory is taken at once; `len` rows are set.
+    /// Rows on a device, allocated for the full capacity; `len` rows are stored.
     Device { rows: DeviceRows, len: usize },
 }
 
 impl ImaginedBuffer {
-    /// An empty ring of `capacity` rows in host memory.
+    /// Returns an empty ring of `capacity` rows in host memory.
     #[must_use]
     pub fn new(capacity: usize, obs_dim: usize, action_dim: usize) -> Self {
         Self { rows: Rows::Host(Batch::default()), capacity, next: 0, dims: [obs_dim, action_dim] }
     }
 
-    /// An empty ring on the device if it runs kernels, else in host memory.
+    /// Returns an empty ring on the device if it runs kernels, else in host memory.
     #[must_use]
     pub fn on(capacity: usize, dims: [usize; 2], device: &Device) -> Self {
         let mut ring = Self::new(capacity, dims[0], dims[1]);
@@ -53,7 +54,7 @@ impl ImaginedBuffer {
         ring
     }
 
-    /// The stored rows, in the ring's order; read back from a device.
+    /// Returns the stored rows in the order of the ring; read back if they are on a device.
     #[must_use]
     pub fn rows(&self) -> Cow<'_, Batch> {
         match &self.rows {
@@ -68,7 +69,7 @@ impl ImaginedBuffer {
         matches!(self.rows, Rows::Device { .. })
     }
 
-    /// The rows on the device, to be read.
+    /// The rows on the device; `None` if they are in host memory.
     pub(super) fn device_rows(&self) -> Option<&DeviceRows> {
         match &self.rows {
             Rows::Host(_) => None,
@@ -76,8 +77,8 @@ impl ImaginedBuffer {
         }
     }
 
-    /// Stores rows on the device: `write` gets the ring and the next position, wraps at the capacity, and returns the
-    /// number of rows that it wrote and a value to pass on.
+    /// Stores rows on the device. `write` receives the ring and the next position, wraps at the capacity, and returns
+    /// the number of rows that it wrote and a value to pass on.
     ///
     /// # Panics
     /// If the rows are in host memory.
@@ -91,7 +92,7 @@ impl ImaginedBuffer {
         outcome
     }
 
-    /// Rows stored.
+    /// Number of stored rows.
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.rows {
@@ -100,13 +101,13 @@ impl ImaginedBuffer {
         }
     }
 
-    /// Whether nothing is stored.
+    /// Whether no row is stored.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Forgets all rows; room and dimensions stay.
+    /// Removes all rows; capacity and dimensions stay.
     pub fn clear(&mut self) {
         self.next = 0;
         match &mut self.rows {
@@ -115,19 +116,19 @@ impl ImaginedBuffer {
         }
     }
 
-    /// Rows that there is room for.
+    /// Largest number of rows.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Where the next row goes.
+    /// Index at which the next row is written.
     #[must_use]
     pub fn position(&self) -> usize {
         self.next
     }
 
-    /// Stores a row over the oldest one, or behind the last while there is room.
+    /// Stores a row: appends it while there is room, then overwrites the oldest row.
     #[track_caller]
     pub fn push(&mut self, obs: &[f32], action: &[f32], reward: f32, next_obs: &[f32], terminated: bool) {
         assert_eq!([obs.len(), action.len()], self.dims, "a row of other dimensions");
@@ -136,7 +137,7 @@ impl ImaginedBuffer {
         self.extend(&row);
     }
 
-    /// Stores rows one after the other; of more than there is room for, the last.
+    /// Stores rows one after the other. If there are more than the capacity, the last ones remain.
     pub fn extend(&mut self, batch: &Batch) {
         let [o, a] = self.dims;
         match &mut self.rows {
@@ -159,7 +160,7 @@ impl ImaginedBuffer {
                 }
             }
             Rows::Device { rows, len, .. } => {
-                // What would be overwritten at once is not sent; the position moves past it all the same.
+                // Rows that the same call would overwrite are not sent, but the position advances past them.
                 let skip = batch.rows.saturating_sub(self.capacity);
                 self.next = (self.next + skip) % self.capacity;
                 rows.write(self.next, batch, skip..batch.rows);
@@ -169,8 +170,8 @@ impl ImaginedBuffer {
         }
     }
 
-    /// Reserves places for `rows` rows over the oldest ones, behind the last while there is room, and lets `fill` write them
-    /// in host memory. For a device they are then sent there.
+    /// Reserves `rows` rows, appended while there is room and then over the oldest ones, and lets `fill` write them in
+    /// host memory. For a ring on a device they are then sent there.
     #[track_caller]
     pub(crate) fn fill<R>(&mut self, rows: usize, fill: impl FnOnce(Claim<'_>) -> R) -> R {
         assert!(rows <= self.capacity, "{rows} rows in a ring of {}", self.capacity);
@@ -201,7 +202,7 @@ impl ImaginedBuffer {
         }
     }
 
-    /// Changes the capacity; the newest rows stay, oldest first.
+    /// Changes the capacity. The newest rows are kept, oldest first.
     pub fn resize(&mut self, capacity: usize) {
         if capacity == self.capacity {
             return;
@@ -227,7 +228,7 @@ impl ImaginedBuffer {
         self.next = kept % capacity.max(1);
     }
 
-    /// As arrays.
+    /// Returns the ring as arrays.
     #[must_use]
     pub fn save(&self) -> State {
         let mut state = State::new();
@@ -237,10 +238,10 @@ impl ImaginedBuffer {
         state
     }
 
-    /// Reads the rows back.
+    /// Restores the ring from arrays.
     ///
     /// # Errors
-    /// If an array is missing, of another width, or left over, or there are more rows than room.
+    /// If an array is missing, has another width, or is unknown, or if there are more rows than the capacity.
     pub fn load(&mut self, mut state: State) -> Result<(), StateError> {
         let restored = restore_rows(state.part("rows"), self.dims)?;
         self.capacity = state.u64("capacity")? as usize;

@@ -1,8 +1,8 @@
-//! Real and imagined transitions, and batches mixed of both.
+//! Real and imagined transitions, and batches mixed from both.
 //!
-//! [`Replay`] holds both buffers and gives batches with their noise. In host memory [`mix`] takes a batch from the buffers
-//! row by row; [`draw`] takes the same rows where both buffers are on a device, and nothing but a seed and a number goes
-//! there. Which of the two it is was decided where the buffers were made.
+//! [`Replay`] holds both buffers and returns batches with their noise. If the buffers are in host memory, [`mix`]
+//! copies a batch from them row by row. If both are on a device, [`draw`] draws identical rows there, and only a seed
+//! and the number of the update are sent to it. The place of the buffers is chosen when they are made.
 
 #[cfg(feature = "wgpu")]
 pub mod device;
@@ -23,30 +23,31 @@ use burn::tensor::{Device, Tensor};
 use foresee_actor_critic::{BatchRef, Noise, StreamNoise, TensorBatch};
 use foresee_core::{Batch, Stream};
 
-/// The streams that real and imagined rows of a batch are drawn by.
+/// Names of the streams that choose real and imagined rows of a batch.
 const STREAMS: [&str; 2] = ["batch/real", "batch/imagined"];
-/// Rows on a device to draw from.
+/// Rows on a device, and the number of rows to draw from them.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
-    /// The stream that draws.
+    /// Name of the stream that chooses the rows.
     pub stream: &'static str,
-    /// The rows.
+    /// The rows to choose from.
     pub rows: &'a DeviceRows,
-    /// How many of them are set.
+    /// Number of rows that are stored.
     pub stored: usize,
-    /// How many to draw.
+    /// Number of rows to draw.
     pub count: usize,
 }
 
-/// Rows per source of a batch: `real_ratio` is the share of rows *inside every batch* that are real, and all of them
-/// are while nothing has been imagined.
+/// Returns the numbers of real and of imagined rows in a batch. `real_ratio` is the share of real rows *in every
+/// batch*; all rows are real if no imagined rows are stored.
 #[must_use]
 pub fn shares(batch: usize, real_ratio: f64, imagined: usize) -> [usize; 2] {
     let real = if imagined == 0 { batch } else { (real_ratio * batch as f64).round() as usize };
     [real, batch - real]
 }
 
-/// The batch of agent update number `update`, into a buffer: real rows first, each drawn uniformly with replacement.
+/// Writes the batch of agent update number `update` to a buffer. Real rows come first. Every row is drawn uniformly
+/// with replacement.
 pub fn mix(
     real: &RealBuffer,
     imagined: &ImaginedBuffer,
@@ -66,8 +67,8 @@ pub fn mix(
     }
 }
 
-/// The same batch, drawn on the device that both buffers are on, with the standard normals `[B, A]` of two streams; nothing
-/// where the buffers are in host memory.
+/// Draws the batch of [`mix`] on the device of both buffers, with the standard normals `[B, A]` of two streams. Returns
+/// `None` if the buffers are in host memory.
 #[must_use]
 pub fn draw(
     real: &RealBuffer,
@@ -85,20 +86,20 @@ pub fn draw(
     Some(DeviceRows::draw(sources, counter, noise_streams, clock))
 }
 
-/// The experience of a run: real transitions and imagined ones, on the device that they were made for.
+/// The experience of a run: buffers of real and of imagined transitions, both on one device.
 #[derive(Debug)]
 pub struct Replay {
-    /// Transitions of the environment.
+    /// Transitions of the real environments.
     pub real: RealBuffer,
     /// Transitions of imagined rollouts.
     pub imagined: ImaginedBuffer,
-    /// The last batch that was mixed in host memory.
+    /// The last batch that was mixed in host memory; a buffer for the next one.
     batch: Batch,
-    /// Where batches are drawn on a device.
+    /// Numbers of the next updates on the device, for batches that are drawn there.
     clock: DrawClock,
 }
 
-/// One update's batch with its noise.
+/// The batch of one update, with its noise.
 pub struct Drawn<'a> {
     batch: DrawnBatch<'a>,
     noise: DrawnNoise,
@@ -120,14 +121,14 @@ impl Drawn<'_> {
         }
     }
 
-    /// The draws of the update.
+    /// The random draws of the update.
     #[must_use]
     pub fn noise(&self) -> &dyn Noise {
         &self.noise
     }
 }
 
-/// The draws of an update, some of them on the device already.
+/// The draws of an update. Some of them are already on the device.
 struct DrawnNoise {
     streams: StreamNoise,
     ready: Vec<(&'static str, Tensor<2>)>,
@@ -151,7 +152,8 @@ impl Noise for DrawnNoise {
 }
 
 impl Replay {
-    /// Empty buffers of observations and actions of `[O, A]` entries, the imagined one with room for `capacity` rows.
+    /// Empty buffers for observations and actions of `[O, A]` entries. The imagined buffer has a capacity of `capacity`
+    /// rows.
     #[must_use]
     pub fn new(capacity: usize, dims: [usize; 2], device: &Device) -> Self {
         Self {
@@ -162,11 +164,11 @@ impl Replay {
         }
     }
 
-    /// The batch of agent update number `update`: `rows` rows, of which a share of `real_ratio` is real. `noise_streams` are
-    /// those whose normals `[B, A]` the update will ask for.
+    /// Returns the batch of agent update number `update`: `rows` rows, of which a share of `real_ratio` is real.
+    /// `noise_streams` are the names of the streams whose normals `[B, A]` the update will ask for.
     ///
     /// # Panics
-    /// If nothing real is stored, or the ratio is not one of 0 to 1.
+    /// If no real transition is stored, or the ratio is not in [0, 1].
     #[must_use]
     pub fn draw(
         &mut self,
@@ -180,7 +182,7 @@ impl Replay {
         assert!((0.0..=1.0).contains(&real_ratio), "a share of real rows of {real_ratio}");
         let shares = shares(rows, real_ratio, imagined.len());
         let streams = StreamNoise { seed, update };
-        // The kernel fills two streams; an agent with fewer gets one that it does not ask for.
+        // The kernel always fills two streams. For an agent with fewer streams, the surplus is unused.
         let first = noise_streams.first().copied().unwrap_or("agent/noise");
         let names = [first, noise_streams.get(1).copied().unwrap_or(first)];
         if let Some((drawn, normals)) = draw(real, imagined, shares, [seed, update], names, clock) {

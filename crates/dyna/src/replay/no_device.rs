@@ -1,4 +1,4 @@
-//! Without the feature `wgpu` no device keeps rows.
+//! Types without the feature `wgpu`, where no device keeps rows.
 
 use burn::tensor::{Device, Tensor};
 use foresee_actor_critic::TensorBatch;
@@ -7,27 +7,27 @@ use foresee_world_model::DeviceTransitions;
 
 use super::Source;
 
-/// Whether a device runs kernels: none does.
+/// Whether a device runs kernels; always false.
 #[must_use]
 pub fn runs_kernels(_: &Device) -> bool {
     false
 }
 
-/// The numbers of the next updates on a device: none.
+/// The numbers of the next updates on a device; empty.
 #[derive(Clone, Debug, Default)]
 pub struct DrawClock(());
 
-/// Rows on a device: none.
+/// Rows on a device; there are none.
 #[derive(Debug)]
 pub enum DeviceRows {}
 
 impl DeviceRows {
-    /// Nothing.
+    /// Returns `None`.
     pub fn new(_: usize, _: [usize; 2], _: &Device) -> Option<Self> {
         None
     }
 
-    /// Rows that there is room for.
+    /// Largest number of rows.
     pub fn capacity(&self) -> usize {
         match *self {}
     }
@@ -37,17 +37,17 @@ impl DeviceRows {
         match *self {}
     }
 
-    /// Room for another number of rows.
+    /// Changes the capacity.
     pub fn resize(&mut self, _: usize, _: usize, _: usize) {
         match *self {}
     }
 
-    /// The first rows, read back.
+    /// Reads the first rows back.
     pub fn read(&self, _: usize) -> Batch {
         match *self {}
     }
 
-    /// A batch of both sources, and noise.
+    /// Draws a batch from both sources, with its noise.
     pub fn draw(
         sources: [Source<'_>; 2],
         _: [u64; 2],
@@ -57,7 +57,7 @@ impl DeviceRows {
         match *sources[0].rows {}
     }
 
-    /// The rows in the form that a model's fit takes.
+    /// Returns the rows in the form that a fit of the model takes.
     pub fn transitions(&self) -> DeviceTransitions<'_> {
         match *self {}
     }

@@ -1,7 +1,7 @@
-//! Real transitions, all of them, in the order in which they happened.
+//! The buffer of all real transitions, in the order in which they happened.
 //!
-//! Host memory holds the truth, for checkpoints, the normaliser and the model's training. A device that runs kernels gets
-//! a mirror of it, a row at a time.
+//! The rows are stored in host memory, for checkpoints, the normaliser and the model's training. A device that runs
+//! kernels has a mirror of them, to which each new row is copied.
 
 use std::collections::BTreeMap;
 
@@ -13,34 +13,35 @@ use foresee_world_model::TrainingRows;
 
 use super::{DeviceRows, Sequences};
 
-/// An append-only buffer: its saved rows grow at their ends alone, so that a checkpoint stores only what is new.
+/// An append-only buffer. Its saved arrays only grow at their ends, so that a checkpoint stores only new rows.
 #[derive(Debug, Default)]
 pub struct RealBuffer {
     rows: Batch,
-    /// 1 where a time limit cut the episode, `[rows]`.
+    /// 1 for a row at which a time limit cut the episode, else 0, `[rows]`.
     truncated: Vec<u8>,
-    /// The environment of each row, `[rows]`, and its episode, numbered over all environments in the order of their first
-    /// rows, `[rows]`.
+    /// The environment of each row, `[rows]`.
     env: Vec<u64>,
+    /// The episode of each row, numbered over all environments in the order of their first rows, `[rows]`.
     episode: Vec<u64>,
-    /// The episode under way in each environment, if it has rows, and the number of the next one to begin.
+    /// Number of the current episode of each environment, if that episode has rows.
     open: BTreeMap<u64, u64>,
+    /// Number of episodes begun so far, which is also the number of the next episode.
     begun: u64,
-    /// The same rows on the device, with room for more.
+    /// A copy of the rows on the device, with room for more.
     mirror: Option<DeviceRows>,
 }
 
-/// Rows that a fresh mirror has room for.
+/// Capacity of a new mirror, in rows.
 const FIRST_ROOM: usize = 1024;
 
 impl RealBuffer {
-    /// An empty buffer of observations and actions of `[O, A]` entries, with a mirror where the device runs kernels.
+    /// An empty buffer for observations and actions of `[O, A]` entries, with a mirror if the device runs kernels.
     #[must_use]
     pub fn new(dims: [usize; 2], device: &Device) -> Self {
         Self { mirror: DeviceRows::new(FIRST_ROOM, dims, device), ..Self::default() }
     }
 
-    /// Appends a transition of environment 0, the only one.
+    /// Appends a transition of environment 0, for runs with a single environment.
     pub fn push(&mut self, t: &Transition) {
         self.push_from(0, t);
     }
@@ -58,7 +59,7 @@ impl RealBuffer {
         mirror.write(last, &self.rows, last..last + 1);
     }
 
-    /// Numbers the next row's episode.
+    /// Assigns an episode number to the next row.
     fn number(&mut self, env: u64, ends: bool) {
         let begun = &mut self.begun;
         let episode = *self.open.entry(env).or_insert_with(|| {
@@ -72,13 +73,13 @@ impl RealBuffer {
         self.episode.push(episode);
     }
 
-    /// The next transition of an environment begins a new episode, though none of its rows says so: the environment was
-    /// lost and reset.
+    /// Makes the next transition of an environment begin a new episode, although no stored row ended the last one. Used
+    /// when an environment was lost and reset.
     pub fn cut(&mut self, env: usize) {
         self.open.remove(&(env as u64));
     }
 
-    /// Whether an episode ended with this row, by the task or by a time limit.
+    /// Whether the episode ended with this row, by termination or by a time limit.
     #[must_use]
     pub fn ends(&self, row: usize) -> bool {
         self.rows.not_terminated[row] == 0.0 || self.truncated[row] != 0
@@ -96,14 +97,14 @@ impl RealBuffer {
         &self.episode
     }
 
-    /// The rows as sequences within their episodes.
+    /// Returns the rows as sequences within their episodes.
     #[must_use]
     pub fn sequences(&self) -> Sequences {
         Sequences::new(&self.episode)
     }
 
-    /// Rows of the last episodes that ended, at most `count` of them, the latest first, each in its order; of each, the rows
-    /// from number `from` on.
+    /// Returns the rows of the last `count` episodes that ended, or of fewer if there are fewer. The latest episode is
+    /// first; rows of an episode are in order. Rows before number `from` are left out.
     #[must_use]
     pub fn last_episodes(&self, count: usize, from: usize) -> Vec<Vec<usize>> {
         let last: Vec<usize> = (from..self.rows.rows).rev().filter(|&row| self.ends(row)).take(count).collect();
@@ -117,13 +118,13 @@ impl RealBuffer {
         episodes
     }
 
-    /// All rows, for a model's fit.
+    /// Returns all rows, for a fit of the model.
     #[must_use]
     pub fn training_rows(&self) -> TrainingRows<'_> {
         TrainingRows::from(&self.rows).on_device(self.mirror.as_ref().map(DeviceRows::transitions))
     }
 
-    /// The mirror, where there is one.
+    /// The copy of the rows on the device, if there is one.
     #[must_use]
     pub fn mirror(&self) -> Option<&DeviceRows> {
         self.mirror.as_ref()
@@ -135,7 +136,7 @@ impl RealBuffer {
         &self.rows
     }
 
-    /// As arrays.
+    /// Returns the buffer as arrays.
     #[must_use]
     pub fn save(&self) -> State {
         let mut state = save_rows(&self.rows);
@@ -147,10 +148,11 @@ impl RealBuffer {
         state
     }
 
-    /// From arrays. Rows that were saved before they knew their episode are those of `envs` environments in turns.
+    /// Restores a buffer from arrays. Arrays of older versions have no episodes; their rows are assigned to `envs`
+    /// environments in turn.
     ///
     /// # Errors
-    /// If an array is missing, of another width, or left over.
+    /// If an array is missing, has another width, or is unknown.
     pub fn restore(mut state: State, dims: [usize; 2], envs: usize, device: &Device) -> Result<Self, StateError> {
         let truncated = state.u8s("truncated")?.1;
         let known = state.iter().any(|(name, _)| name == "episode");
@@ -189,7 +191,7 @@ impl RealBuffer {
     }
 }
 
-/// Rows as arrays `[rows, width]`.
+/// Returns rows as arrays `[rows, width]`.
 pub(super) fn save_rows(rows: &Batch) -> State {
     let mut state = State::new();
     let n = rows.rows;
@@ -207,7 +209,8 @@ pub(super) fn save_rows(rows: &Batch) -> State {
     state
 }
 
-/// Rows of observations and actions of `[O, A]` entries from arrays `[rows, width]`, all with the same number of rows.
+/// Restores rows of observations and actions of `[O, A]` entries from arrays `[rows, width]`, which must have equal
+/// numbers of rows.
 pub(super) fn restore_rows(mut state: State, [obs_dim, action_dim]: [usize; 2]) -> Result<Batch, StateError> {
     let mut rows = None;
     let mut field = |name: &str, width: usize| -> Result<Vec<f32>, StateError> {
@@ -257,7 +260,7 @@ mod tests {
         }
     }
 
-    /// Transitions of three environments in turns, whose episodes have lengths of their own.
+    /// Returns transitions of three environments in turn, whose episodes have different lengths.
     fn interleaved(steps: usize) -> RealBuffer {
         let mut buffer = RealBuffer::default();
         for step in 0..steps {
@@ -284,7 +287,7 @@ mod tests {
     fn sequences_are_the_successive_rows_of_one_episode() {
         let buffer = interleaved(8);
         let sequences = buffer.sequences();
-        // Brute force: a row is followed by the same environment's next one, unless an episode ended between them.
+        // Brute force: a row is followed by its environment's next row, unless an episode ended between them.
         let ends = |row: usize| buffer.ends(row);
         for length in 1..=6 {
             let chain = |start: usize| -> Option<Vec<usize>> {
@@ -303,7 +306,8 @@ mod tests {
     #[test]
     fn the_last_episodes_are_those_that_ended_and_only_rows_that_are_asked_for() {
         let buffer = interleaved(8);
-        // Rows of environment 0: 0, 3, …, 21, in episodes of 3; of environment 1: 1, 4, …, 22, the first 5 an episode.
+        // Environment 0 has the rows 0, 3, …, 21, in episodes of 3 rows. Environment 1 has the rows 1, 4, …, 22; its
+        // first episode has 5 rows.
         assert_eq!(buffer.last_episodes(5, 0), [vec![9, 12, 15], vec![1, 4, 7, 10, 13], vec![0, 3, 6]]);
         assert_eq!(buffer.last_episodes(2, 5), [vec![9, 12, 15], vec![7, 10, 13]]);
         assert_eq!(buffer.last_episodes(2, 16), Vec::<Vec<usize>>::new());
@@ -315,7 +319,7 @@ mod tests {
         assert_eq!(buffer.episodes(), [0, 1, 2, 0, 1, 2, 0, 1, 2, 3, 1, 2]);
         assert_eq!(buffer.envs()[9..], [0, 1, 2]);
         let restore = |state| RealBuffer::restore(state, [1, 1], 3, &Device::flex()).unwrap();
-        // Saved before rows knew their episodes.
+        // Removes the arrays that older versions did not have.
         let mut old = buffer.save();
         for name in ["env", "episode", "open.env", "open.episode"] {
             old.take(name).unwrap();

@@ -1,23 +1,23 @@
-//! Real transitions as sequences: which row follows which in its episode.
+//! Real transitions as sequences: the order of the rows within their episodes.
 //!
-//! Environments step side by side, so the rows of one episode do not stand next to each other.
+//! Environments step side by side, so the rows of one episode are not adjacent.
 
 use std::collections::BTreeMap;
 
-/// Where a row has no next one.
+/// Marks a row without a successor.
 const NONE: u32 = u32::MAX;
 
 /// The order of rows within their episodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sequences {
-    /// The row that follows, `[rows]`.
+    /// The next row of the episode, `[rows]`; [`NONE`] for its last row so far.
     next: Vec<u32>,
-    /// Rows from this one to the end of its episode so far, itself included, `[rows]`.
+    /// Number of rows from this one to the end of its episode so far, this one included, `[rows]`.
     length: Vec<u32>,
 }
 
 impl Sequences {
-    /// Of rows that belong to these episodes, `[rows]`, in the order in which they happened.
+    /// Returns the order of rows that happened one after another and belong to the given episodes, `[rows]`.
     #[must_use]
     pub fn new(episodes: &[u64]) -> Self {
         let (mut next, mut length) = (vec![NONE; episodes.len()], vec![1; episodes.len()]);
@@ -31,13 +31,13 @@ impl Sequences {
         Self { next, length }
     }
 
-    /// Rows that begin a sequence of `length` transitions of one episode, in their order.
+    /// Returns the rows that begin a sequence of `length` transitions of one episode, in order.
     #[must_use]
     pub fn starts(&self, length: usize) -> Vec<usize> {
         (0..self.length.len()).filter(|&row| self.length[row] as usize >= length).collect()
     }
 
-    /// The rows of the sequence of at most `length` transitions that begins at a row.
+    /// Returns the rows of the sequence of at most `length` transitions that begins at row `start`.
     pub fn rows(&self, start: usize, length: usize) -> impl Iterator<Item = usize> {
         let follow = |&row: &usize| Some(self.next[row]).filter(|&next| next != NONE).map(|next| next as usize);
         std::iter::successors(Some(start), follow).take(length)

@@ -1,9 +1,9 @@
-//! One imagined step of many rows on the processor's own floor ([`foresee_nn::cpu`]).
+//! One imagined step of many rows on the CPU ([`foresee_nn::cpu`]).
 //!
-//! Rows are sorted by the member that each of them drew, and cut into tiles of some panels of one member. A tile goes
-//! through actor, sampling, member, noise and termination rule while its activations stay in a core's cache, and what it
-//! gives is written to its rows' places in the imagined buffer. Tiles share nothing: no result depends on threads, and a
-//! row's numbers not on the rows beside it.
+//! Rows are sorted by the ensemble member that each of them drew, and split into tiles of a few panels of one member. A
+//! tile goes through actor, sampling, member, noise and termination rule while its activations stay in a core's cache.
+//! Its results are written to its rows' places in the imagined buffer. Tiles share no data: no result depends on the
+//! threads, and a row's numbers do not depend on the rows beside it.
 
 use std::cell::RefCell;
 
@@ -17,29 +17,29 @@ use foresee_world_model::config::Predicted;
 use super::World;
 use crate::replay::Claim;
 
-/// Panels of a tile at most: their activations stay in a second-level cache.
+/// Largest number of panels in a tile: its activations fit in a second-level cache.
 const TILE: usize = 3;
 
-/// Rows at their places: what a step reads.
+/// The inputs of a step, in the order of the rows.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
-    /// The step that addresses the draws.
+    /// The step number that addresses the draws.
     pub(super) clock: u64,
-    /// `[B]`
+    /// Lane of each row, `[B]`.
     pub(super) lanes: &'a [u32],
-    /// `[B, O]`
+    /// States, `[B, O]`.
     pub(super) obs: &'a [f32],
-    /// `[B, A]`, where actions are given; else the actor's are sampled.
+    /// Given actions, `[B, A]`; if `None`, the actor's are sampled.
     pub(super) actions: Option<&'a [f32]>,
 }
 
-/// Buffers that steps share, and what they say besides transitions.
+/// Buffers that steps share, and the outputs of a step besides transitions.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Workspace {
     grouping: Grouping,
-    /// Who imagined each row, `[B]`.
+    /// The member that predicted each row, `[B]`.
     pub(super) members: Vec<u32>,
-    /// What each measure says of each row, `[B, measures]`.
+    /// The measures of uncertainty of each row, `[B, measures]`.
     pub(super) uncertainty: Vec<f32>,
 }
 
@@ -53,8 +53,9 @@ struct Buffers {
     input: Vec<f32>,
     output: Vec<f32>,
     scratch: Scratch,
-    /// One row's predictions by all members, mean and log-variance, `[E, O + 1]` each.
+    /// Means of one row predicted by all members, `[E, O + 1]`.
     means: Vec<f32>,
+    /// Log-variances of one row predicted by all members, `[E, O + 1]`.
     logvars: Vec<f32>,
 }
 
@@ -62,7 +63,7 @@ thread_local! {
     static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
-/// The columns of a step.
+/// Indices of the output columns of a step.
 const OBS: usize = 0;
 const ACTION: usize = 1;
 const REWARD: usize = 2;
@@ -70,7 +71,7 @@ const NEXT: usize = 3;
 const GOES_ON: usize = 4;
 const UNCERTAINTY: usize = 5;
 
-/// One step of all rows into the places that were claimed for them.
+/// Computes one step of all rows, and writes it to the rows reserved by `claim`.
 pub(super) fn step(world: &World<'_>, rows: Rows<'_>, claim: Claim<'_>, own: &mut Workspace) {
     let Workspace { grouping, members, uncertainty } = own;
     draw_members(world, rows, members);
@@ -94,7 +95,7 @@ pub(super) fn step(world: &World<'_>, rows: Rows<'_>, claim: Claim<'_>, own: &mu
     });
 }
 
-/// Every row's elite, `[B]`.
+/// Draws every row's elite, `[B]`.
 fn draw_members(world: &World<'_>, rows: Rows<'_>, members: &mut Vec<u32>) {
     members.clear();
     for lanes in rows.lanes.chunks(LANES) {
@@ -104,12 +105,12 @@ fn draw_members(world: &World<'_>, rows: Rows<'_>, members: &mut Vec<u32>) {
     }
 }
 
-/// At most a panel's lanes; those that are missing are lane 0.
+/// Pads at most a panel's lanes to a whole panel with lane 0.
 fn padded(lanes: &[u32]) -> [u32; LANES] {
     std::array::from_fn(|j| lanes.get(j).copied().unwrap_or(0))
 }
 
-/// One step of rows that one member imagines.
+/// Computes one step of rows that drew one member.
 fn tile(world: &World<'_>, rows: Rows<'_>, member: usize, out: &mut Scattered<'_, 6>, buffers: &mut Buffers) {
     let Buffers { obs, heads, noise, action, input, output, scratch, means, logvars } = buffers;
     let (obs_dim, action_dim) = (world.obs_dim(), world.action_dim());
@@ -151,7 +152,7 @@ fn tile(world: &World<'_>, rows: Rows<'_>, member: usize, out: &mut Scattered<'_
     }
     cpu::infer(world.model.layout, world.model.member(member), input, output, scratch);
 
-    // Next state and reward, in place of the mean; then to their rows.
+    // Next state and reward overwrite the mean, and are then copied to their rows.
     for (p, (output, obs)) in
         output.chunks_exact_mut(outputs * LANES).zip(obs.chunks_exact(obs_dim * LANES)).enumerate()
     {
@@ -179,7 +180,7 @@ fn tile(world: &World<'_>, rows: Rows<'_>, member: usize, out: &mut Scattered<'_
         }
     }
 
-    // Uncertainty: every member is asked.
+    // Uncertainty, from the predictions of every member.
     if world.measures.is_empty() {
         return;
     }
@@ -211,7 +212,7 @@ fn tile(world: &World<'_>, rows: Rows<'_>, member: usize, out: &mut Scattered<'_
     }
 }
 
-/// The raw log-variance to the soft clamp of itself, `[O + 1]`.
+/// Replaces raw log-variances `[O + 1]` by their soft clamp.
 struct Clamp<'a> {
     bounds: [&'a [f32]; 2],
     raw: &'a mut [f32],
@@ -235,9 +236,9 @@ impl Task for Clamp<'_> {
     }
 }
 
-/// The network's output to the next observation `[O]` and the reward, in place of the mean.
+/// Replaces the mean in the network's output by the next observation `[O]` and the reward.
 struct Outcome<'a> {
-    /// What the output is added to, if anything.
+    /// The states, if the output is a change that is added to them.
     base: Option<&'a [f32]>,
     bounds: Option<[&'a [f32]; 2]>,
     /// Standard normals `[O + 1]`, if there are bounds.

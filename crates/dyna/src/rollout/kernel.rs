@@ -1,16 +1,18 @@
-//! Imagined rollouts in kernels, on any GPU that wgpu drives.
+//! Imagined rollouts in kernels, on any GPU that wgpu supports.
 //!
-//! A call never leaves the device: starts are gathered from the real rows there, transitions are written in place into
+//! A call never leaves the device: starts are gathered there from the real rows, transitions are written in place to
 //! the imagined ring, and the host reads a few counts at the end. An imagined step is three launches. `draw` and
-//! `place` sort the live rows by the member that each of them drew, in an order that no thread's timing can change;
-//! `step` carries tiles of rows of one member through actor, sampling, member, noise and termination rule.
+//! `place` sort the live rows by the ensemble member that each of them drew, in an order that does not depend on the
+//! timing of threads. `step` takes tiles of rows of one member through actor, sampling, member, noise and termination
+//! rule.
 //!
-//! Why not the whole horizon in one launch? Every row draws its member anew at every step. With seven members, a tile
-//! of the 16 rows that fit 48 kB of shared memory would read the weights of nearly all seven, 0.5 MB each for 4×200,
-//! and use each for two or three of its rows; sorted, it reads one member's for all 16. At 100,000 rows and 5 steps that
-//! is 25 GB from the second-level cache, actor included, in place of 120, beside 0.2 TFLOP: on a GPU with 5 TB/s and
-//! 60 TFLOP/s the sort keeps the cache (5 ms) near the arithmetic (3 ms at the peak), and without it the cache alone
-//! would take 24. Sorting costs two launches of some microseconds a step.
+//! The whole horizon is not one launch, because every row draws a new member at every step. With seven members, an
+//! unsorted tile of 16 rows, as many as fit 48 kB of shared memory, would read the weights of nearly all seven (0.5 MB
+//! each for 4×200) and use each for two or three rows. A sorted tile reads one member's weights for all 16 rows. At
+//! 100,000 rows and 5 steps the sort reduces the reads from the second-level cache from 120 GB to 25 GB, actor
+//! included, beside 0.2 TFLOP of arithmetic. On a GPU with 5 TB/s and 60 TFLOP/s the cache then takes 5 ms, close to
+//! the arithmetic's 3 ms at the peak; without the sort the cache alone would take 24 ms. The sort costs two launches of
+//! some microseconds per step.
 //!
 //! Rows are independent: their numbers do not depend on their tile, and two calls are equal bit for bit.
 
@@ -34,43 +36,43 @@ use self::plan::BLOCK;
 use super::Imagination;
 use crate::replay::DeviceRows;
 
-/// One call of rollouts.
+/// The inputs of one call of rollouts.
 #[derive(Clone, Debug)]
 pub struct Call<'a> {
-    /// Its number, which addresses its draws.
+    /// Number of the call, which addresses its draws.
     pub call: u64,
-    /// Rows to start from.
+    /// The real rows to start from.
     pub real: &'a DeviceRows,
-    /// How many of them are set.
+    /// Number of real rows that are stored.
     pub real_rows: usize,
-    /// Rollouts, `B`.
+    /// Number of rollouts, `B`.
     pub starts: usize,
-    /// Imagined steps at most, `H`.
+    /// Largest number of imagined steps, `H`.
     pub horizon: usize,
 }
 
-/// What a call came to.
+/// The result of a call.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Transitions written, step by step, in a step in the order of their lanes.
+    /// Number of transitions written. They are ordered by step, and within a step by lane.
     pub transitions: u64,
-    /// Rollouts that terminated.
+    /// Number of rollouts that terminated.
     pub ended: u64,
     /// Sum of the rewards.
     pub reward_sum: f64,
-    /// Who imagined each transition, `[B·H]`; not set behind the last one.
+    /// The ensemble member that predicted each transition, `[B·H]`; not initialised after the last transition.
     pub members: Tensor<1>,
-    /// What each measure says of it, `[B·H, measures]`.
+    /// The measures of uncertainty of each transition, `[B·H, measures]`.
     pub uncertainty: Option<Tensor<2>>,
 }
 
-/// Imagines on the GPU that the networks live on, into `ring` from row `position` on, over its oldest rows where it is
-/// full.
+/// Imagines on the networks' GPU, and writes the transitions to `ring` from row `position` on, over the oldest rows if
+/// the ring is full.
 ///
 /// # Panics
-/// If there is nothing to start from, if the ring has not room for one step of all rows, if a call has more transitions
-/// than 2³² − 1 or more than 2¹⁶ steps, or more than 256 elites, and if not even one row of the networks fits the
-/// device's shared memory (8 kB of it hold a row of 1000 features).
+/// If there are no real rows; if the ring is smaller than one step of all rows; if a call has more than 2³² − 1
+/// transitions, more than 2¹⁶ steps, or more than 256 elites; or if not even one row of the networks fits the device's
+/// shared memory (8 kB hold a row of 1000 features).
 #[track_caller]
 #[must_use]
 pub fn rollout(imagination: &Imagination<'_>, call: &Call<'_>, ring: &DeviceRows, position: usize) -> Outcome {
@@ -92,12 +94,12 @@ pub fn rollout(imagination: &Imagination<'_>, call: &Call<'_>, ring: &DeviceRows
     buffers.outcome()
 }
 
-/// One imagined step from states `[B, O]` under given actions `[B, A]`, on the GPU that all of them live on, into `ring`
-/// from row `position` on: row `b` reads lane `b` of the draws that `clock` addresses. The policy of `imagination` is not
-/// asked.
+/// Takes one imagined step from states `[B, O]` under given actions `[B, A]`, on the GPU that holds all of them, and
+/// writes it to `ring` from row `position` on. Row `b` reads lane `b` of the draws that `clock` addresses. The policy
+/// of `imagination` is not used.
 ///
 /// # Panics
-/// As [`rollout`], or if there is not one action a state.
+/// As [`rollout`], or if the number of actions differs from the number of states.
 #[track_caller]
 #[must_use]
 pub fn step_under(
@@ -122,7 +124,7 @@ pub fn step_under(
     if rows > 0 {
         let zeros = |count: usize| buffer(Tensor::<1>::zeros([count], imagination.device));
         let zero_words = |count: usize| CubeTensor { dtype: DType::U32, ..zeros(count) };
-        // A step writes the next states over these: a copy that nobody else reads.
+        // A step overwrites the states, so it gets a copy of them.
         buffers.obs = buffer(states.add_scalar(0.0));
         (buffers.ended, buffers.reward, buffers.plan) = (zero_words(rows), zeros(rows), zero_words(2 + elites));
         buffers.step(imagination, clock, 0, ring, position);
@@ -130,7 +132,8 @@ pub fn step_under(
     buffers.outcome()
 }
 
-/// Whether kernels can imagine with these networks: at most 256 elites, and a row of both fits the device's shared memory.
+/// Whether the kernels support these networks: the actor is plain, the model predicts changes, there are at most 256
+/// elites, and a row of both networks fits the device's shared memory.
 #[must_use]
 pub fn takes(ensemble: &Ensemble, policy: &Policy) -> bool {
     let shapes = [policy.net(), &ensemble.net].map(|net| NetShape::from(net.layout().as_ref()));

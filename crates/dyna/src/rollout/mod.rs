@@ -1,19 +1,20 @@
 //! Imagined rollouts: short branches from real states, under the current policy (MBPO).
 //!
-//! At every step each live row draws an action from the policy and an elite of its own, and that member predicts the
-//! change and the reward; a Gaussian member adds its noise; the task's termination rule is applied to the predicted
-//! observation. Rows that ended stop.
+//! At every step each live row samples an action from the policy and draws one of the ensemble's elites. That member
+//! predicts the change of the observation and the reward; a Gaussian member adds noise. The task's termination rule is
+//! applied to the predicted observation. Rows that terminate stop.
 //!
-//! Draws are addressed, not consumed: row `r` of imagined step `h` of call `c` reads lane `r` at step `c·2¹⁶ + h` of
-//! `rollout/action`, `rollout/elite` and `rollout/noise`, whatever the grouping or the device.
+//! Random draws are addressed, not consumed from a generator. Row `r` of imagined step `h` of call `c` reads lane `r`
+//! at step `c·2¹⁶ + h` of the streams `rollout/action`, `rollout/elite` and `rollout/noise`. This does not depend on
+//! the grouping of rows or on the device.
 //!
-//! A step under *given* actions exists by itself in every form, and a rollout's step is that one under the actor's actions.
+//! Every form also has a step under *given* actions. A step of a rollout is that step under the actor's actions.
 //!
 //! * [`reference`](mod@reference): one step of one row, the specification.
-//! * [`tensors`]: a step of all rows in tensor operations, of any model under any actor, on every device.
-//! * `cpu`: a step of all rows of an ensemble under a squashed Gaussian, in host memory.
-//! * `kernel`: a whole call of the same on a GPU, with the feature `wgpu`.
-//! * [`world`]: what the reference and `cpu` read.
+//! * [`tensors`]: a step of all rows in tensor operations, for any model and any actor, on every device.
+//! * `cpu`: a step of all rows in host memory, for an ensemble and a squashed Gaussian.
+//! * `kernel`: a whole call on a GPU, for an ensemble and a squashed Gaussian (feature `wgpu`).
+//! * [`world`]: the inputs of the reference and of `cpu`.
 
 mod cpu;
 #[cfg(feature = "wgpu")]
@@ -34,34 +35,34 @@ use crate::replay::device::runs_kernels;
 use crate::replay::{Claim, ImaginedBuffer, RealBuffer};
 pub use world::World;
 
-/// The model, actor and rule of a run's rollouts: any model, any actor.
+/// The model, the actor and the termination rule of a run's rollouts, for any model and any actor.
 #[derive(Clone, Copy)]
 pub struct Setting<'a> {
     /// The world model.
     pub model: &'a dyn WorldModel,
     /// The actor, whose actions are sampled.
     pub actor: &'a dyn Actor,
-    /// When an imagined episode ends.
+    /// The task's termination rule.
     pub termination: &'a Termination,
     /// The run's seed.
     pub seed: u64,
-    /// Where model and actor live.
+    /// The device of model and actor.
     pub device: &'a Device,
 }
 
-/// How a run's rollouts are computed.
+/// The form in which a run's rollouts are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// In tensor operations: any model, any actor, any device.
     Tensors,
-    /// In host memory, panel by panel: an ensemble under a squashed Gaussian.
+    /// In host memory, panel by panel: an ensemble and a squashed Gaussian.
     Panels,
-    /// In kernels, a call at a time: the same on a GPU.
+    /// In kernels on a GPU, a whole call at a time: an ensemble and a squashed Gaussian.
     Kernels,
 }
 
 impl Form {
-    /// The fastest form that this model and actor have on this device.
+    /// Returns the fastest form that supports this model and actor on this device.
     #[must_use]
     pub fn fastest(model: &dyn WorldModel, actor: &dyn Actor, device: &Device) -> Self {
         match (model.ensemble(), actor.policy()) {
@@ -72,7 +73,7 @@ impl Form {
         }
     }
 
-    /// The form of an ensemble under a squashed Gaussian on this device.
+    /// Returns the form for an ensemble and a squashed Gaussian on this device.
     #[must_use]
     pub fn fused(device: &Device) -> Self {
         if runs_kernels(device) { Self::Kernels } else { Self::Panels }
@@ -80,10 +81,10 @@ impl Form {
 }
 
 impl<'a> Setting<'a> {
-    /// What the fused forms read of it.
+    /// Returns the inputs of the fused forms.
     ///
     /// # Panics
-    /// If the model is no ensemble or the actor no squashed Gaussian.
+    /// If the model is not an ensemble, or the actor not a squashed Gaussian.
     #[track_caller]
     fn fused(&self) -> Imagination<'a> {
         let Self { model, actor, termination, seed, device } = *self;
@@ -98,41 +99,41 @@ impl<'a> Setting<'a> {
     }
 }
 
-/// The inputs of a fused rollout: an ensemble under a squashed Gaussian.
+/// The inputs of a fused rollout: an ensemble and a squashed Gaussian.
 pub struct Imagination<'a> {
     /// The world model.
     pub ensemble: &'a Ensemble,
     /// The policy whose actions are sampled.
     pub policy: &'a Policy,
-    /// When an imagined episode ends.
+    /// The task's termination rule.
     pub termination: &'a Termination,
     /// The run's seed.
     pub seed: u64,
-    /// Where the networks live.
+    /// The device of the networks.
     pub device: &'a Device,
-    /// What to say about every step besides: measures of the ensemble's uncertainty. All members are asked for them.
+    /// Measures of the ensemble's uncertainty to compute at every step, from the predictions of all members.
     pub measures: &'a [Measure],
 }
 
-/// Rollouts under way, between two imagined steps.
+/// The rollouts of one call, between two imagined steps.
 #[derive(Clone, Debug)]
 pub struct Rollout {
     call: u64,
     horizon: usize,
     done: usize,
     starts: usize,
-    /// Lanes of the rows that are still alive.
+    /// Lanes of the rows that are still alive, `[B]`.
     lanes: Vec<u32>,
-    /// Their states, `[B, O]`.
+    /// States of the live rows, `[B, O]`.
     obs: Vec<f32>,
     ended: u64,
     transitions: u64,
     reward_sum: f64,
-    /// Not part of the state: buffers of the steps, and what the last one said besides.
+    /// Buffers of the steps, and the members and measures of the last step. Not part of the saved state.
     workspace: cpu::Workspace,
 }
 
-/// Whether the kernels have room for these networks.
+/// Whether the kernels support these networks.
 #[cfg(feature = "wgpu")]
 fn kernels_take(ensemble: &Ensemble, policy: &Policy) -> bool {
     kernel::takes(ensemble, policy)
@@ -143,7 +144,7 @@ fn kernels_take(_: &Ensemble, _: &Policy) -> bool {
     false
 }
 
-/// How a step's rows go on.
+/// Settings of a step for [`Progress::move_up`].
 struct Progress {
     obs_dim: usize,
     /// Whether this is the last step of the horizon.
@@ -151,8 +152,9 @@ struct Progress {
 }
 
 impl Progress {
-    /// Moves the rows that go on up, over those that ended: of the rows that were stored from `start` on. How many are
-    /// alive, and the sum of rewards so far with theirs.
+    /// Moves the lanes and next states of live rows to the front, over those of rows that terminated. The step's
+    /// transitions are in `stored` from row `start` on. Returns the number of live rows, and `reward_sum` plus the
+    /// step's rewards.
     fn move_up(
         &self,
         stored: &Batch,
@@ -180,7 +182,7 @@ impl Progress {
 }
 
 impl Rollout {
-    /// Rollouts number `call`, from `starts` real states drawn uniformly with replacement.
+    /// Returns the rollouts of call number `call`, from `starts` real states drawn uniformly with replacement.
     #[must_use]
     pub fn new(real: &Batch, starts: usize, horizon: usize, seed: u64, call: u64) -> Self {
         let mut rollout = Self::undrawn(starts, horizon, call);
@@ -188,7 +190,8 @@ impl Rollout {
         rollout
     }
 
-    /// Rollouts number `call` whose starts [`Rollout::go_on`] draws, in host memory or on the device.
+    /// Returns the rollouts of call number `call`, whose starts [`Rollout::go_on`] will draw in host memory or on the
+    /// device.
     #[must_use]
     pub fn undrawn(starts: usize, horizon: usize, call: u64) -> Self {
         Self {
@@ -219,8 +222,10 @@ impl Rollout {
         }
     }
 
-    /// Goes on by one imagined step of every live row, or by the whole call where kernels do it; whether the rollouts are
-    /// over. A call that another form began is finished in host memory or tensors, whose steps can be told apart.
+    /// Takes one imagined step of every live row, or the whole call if kernels compute it. Returns whether the rollouts
+    /// are over.
+    ///
+    /// A call that another form has begun is finished in host memory or in tensors, which take single steps.
     pub fn go_on(&mut self, form: Form, setting: &Setting<'_>, real: &RealBuffer, buffer: &mut ImaginedBuffer) -> bool {
         if form != Form::Kernels && self.done == 0 && self.lanes.is_empty() {
             self.draw_starts(real.rows(), setting.seed);
@@ -231,7 +236,7 @@ impl Rollout {
         }
     }
 
-    /// [`Rollout::go_on`] in a fused form.
+    /// Takes a step as [`Rollout::go_on`] does, in a fused form.
     pub fn go_on_fused(
         &mut self,
         form: Form,
@@ -246,21 +251,23 @@ impl Rollout {
         }
     }
 
-    /// One imagined step of every live row, into the buffer; whether the rollouts are over.
+    /// Takes one imagined step of every live row in host memory, and stores it in `buffer`. Returns whether the
+    /// rollouts are over.
     pub fn advance(&mut self, imagination: &Imagination<'_>, buffer: &mut ImaginedBuffer) -> bool {
         self.step(&World::new(imagination), buffer)
     }
 
-    /// [`Rollout::advance`] with a [`World`] that the caller keeps, in host memory: rows stand in the buffer in the order of their
-    /// lanes. After a call's first step no memory is taken.
+    /// Takes a step as [`Rollout::advance`] does, with a [`World`] that the caller keeps. Rows are stored in the order
+    /// of their lanes. After the first step of a call, no memory is allocated.
     pub fn step(&mut self, world: &World<'_>, buffer: &mut ImaginedBuffer) -> bool {
         self.on_panels(world, None, buffer)
     }
 
-    /// One imagined step of every live row under given actions, `[B, A]` in the order of their lanes.
+    /// Takes one imagined step of every live row under given actions, `[B, A]` in the order of the lanes. Returns
+    /// whether the rollouts are over.
     ///
     /// # Panics
-    /// If there is not one action a live row.
+    /// If the number of actions differs from the number of live rows.
     #[track_caller]
     pub fn step_under(&mut self, world: &World<'_>, actions: &[f32], buffer: &mut ImaginedBuffer) -> bool {
         assert_eq!(actions.len(), self.lanes.len() * world.action_dim(), "one action a live row");
@@ -279,7 +286,8 @@ impl Rollout {
         self.settle(rows, outcome, &progress)
     }
 
-    /// Counts a step of `rows` rows, of which so many are alive, with the sum of all rewards.
+    /// Counts a step of `rows` rows, after which `alive` rows have not terminated. `reward_sum` is the sum of all
+    /// rewards so far. Returns whether the rollouts are over.
     fn settle(&mut self, rows: usize, (alive, reward_sum): (usize, f64), progress: &Progress) -> bool {
         self.done += 1;
         self.reward_sum = reward_sum;
@@ -291,7 +299,7 @@ impl Rollout {
         go_on == 0
     }
 
-    /// The whole call in kernels; real and imagined rows are on the GPU.
+    /// Computes the whole call in kernels. Real and imagined rows are on the GPU.
     #[cfg(feature = "wgpu")]
     fn in_kernels(&mut self, imagination: &Imagination<'_>, real: &RealBuffer, buffer: &mut ImaginedBuffer) -> bool {
         let mirror = real.mirror().expect("kernels have real rows on the device");
@@ -310,35 +318,35 @@ impl Rollout {
 
     #[cfg(not(feature = "wgpu"))]
     fn in_kernels(&mut self, imagination: &Imagination<'_>, _: &RealBuffer, buffer: &mut ImaginedBuffer) -> bool {
-        // No device runs kernels in this build; the form is never chosen.
+        // No device runs kernels in this build, so this form is never chosen.
         self.advance(imagination, buffer)
     }
 
-    /// Who imagined each row of the last step, `[B]`.
+    /// The ensemble member that predicted each row of the last step, `[B]`.
     #[must_use]
     pub fn members(&self) -> &[u32] {
         &self.workspace.members
     }
 
-    /// What the measures said of each row of the last step, `[B, measures]`.
+    /// The measures of uncertainty of each row of the last step, `[B, measures]`.
     #[must_use]
     pub fn uncertainty(&self) -> &[f32] {
         &self.workspace.uncertainty
     }
 
-    /// Imagined steps of a rollout at most.
+    /// Largest number of imagined steps of a rollout.
     #[must_use]
     pub fn horizon(&self) -> usize {
         self.horizon
     }
 
-    /// Transitions imagined so far.
+    /// Number of transitions imagined so far.
     #[must_use]
     pub fn transitions(&self) -> u64 {
         self.transitions
     }
 
-    /// Mean reward of these transitions.
+    /// Mean reward of the transitions imagined so far.
     #[must_use]
     pub fn mean_reward(&self) -> f64 {
         self.reward_sum / self.transitions.max(1) as f64
@@ -350,7 +358,7 @@ impl Rollout {
         self.ended as f64 / self.starts.max(1) as f64
     }
 
-    /// As arrays.
+    /// Returns the rollouts as arrays.
     #[must_use]
     pub fn save(&self) -> State {
         let mut state = State::new();
@@ -366,10 +374,10 @@ impl Rollout {
         state
     }
 
-    /// From arrays.
+    /// Restores rollouts from arrays.
     ///
     /// # Errors
-    /// If an array is missing or left over.
+    /// If an array is missing or unknown.
     pub fn restore(mut state: State) -> Result<Self, StateError> {
         let rollout = Self {
             call: state.u64("call")?,

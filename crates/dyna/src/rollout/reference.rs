@@ -1,16 +1,17 @@
-//! One imagined step of one row, as plainly as it can be said: the specification of every other form.
+//! One imagined step of one row, written as plainly as possible: the specification of every other form.
 //!
 //! | symbol | meaning |
 //! |---|---|
 //! | o, a | observation `[O]`, action `[A]` |
 //! | ε, ζ | standard normals `[A]`, `[O + 1]` |
-//! | m | the member that imagines, drawn from the elites for this row and step |
+//! | m | the ensemble member that predicts, drawn from the elites for this row and step |
 //!
-//! (mu, raw) = actor(o); log σ = −5 + 3.5 (tanh raw + 1); a = tanh(mu + σ ε);
+//! (mu, raw) = actor(o); log σ = −5 + 3.5 (tanh raw + 1) or another [`Spread`]; a = tanh(mu + σ ε);
 //! (mean, lv) = model_m((o, a) normalised); lv softly clamped; (Δ, r) = mean + exp(lv / 2) ζ, or the mean alone;
-//! o' = o + Δ; terminated by the task's rule at o'.
+//! o' = o + Δ, or Δ itself if the model predicts next observations; terminated by the task's rule at o'.
 //!
-//! Networks are evaluated in f64; what is stored, a, r and o', is rounded to f32, and the next step starts from there.
+//! Networks are evaluated in f64. The stored numbers a, r and o' are rounded to f32, and the next step starts from the
+//! rounded o'.
 
 use foresee_actor_critic::policy::{CLIPPED, LEAST_STD, LOG_STD, Spread};
 use foresee_nn::cpu::scalar;
@@ -18,24 +19,24 @@ use foresee_world_model::config::Predicted;
 
 use super::World;
 
-/// One imagined step of one row.
+/// The result of one imagined step of one row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// `[A]`
     pub action: Vec<f32>,
-    /// Who imagined it.
+    /// Index of the ensemble member that predicted the step.
     pub member: usize,
     /// Reward.
     pub reward: f32,
     /// `[O]`
     pub next_obs: Vec<f32>,
-    /// Whether the episode ends at `next_obs`.
+    /// Whether the episode terminates at `next_obs`.
     pub terminated: bool,
-    /// What the measures say of (obs, action), one number each.
+    /// Measures of uncertainty at (obs, action), one number each.
     pub uncertainty: Vec<f32>,
 }
 
-/// The step of the row at `lane` from `obs` `[O]`, under the actor's action; `clock` addresses its draws.
+/// Computes the step of the row at `lane` from `obs` `[O]`, under the actor's action. `clock` addresses its draws.
 #[must_use]
 pub fn step(world: &World<'_>, clock: u64, lane: u32, obs: &[f32]) -> Step {
     let inputs: Vec<f64> = obs.iter().map(|&x| f64::from(x)).collect();
@@ -55,13 +56,13 @@ pub fn step(world: &World<'_>, clock: u64, lane: u32, obs: &[f32]) -> Step {
     step_under(world, clock, lane, obs, &action)
 }
 
-/// The step of the row at `lane` from `obs` `[O]` under a given action `[A]`; `clock` addresses its draws.
+/// Computes the step of the row at `lane` from `obs` `[O]`, under a given action `[A]`. `clock` addresses its draws.
 #[must_use]
 pub fn step_under(world: &World<'_>, clock: u64, lane: u32, obs: &[f32], action: &[f32]) -> Step {
     let channels = obs.len() + 1;
     let obs: Vec<f64> = obs.iter().map(|&x| f64::from(x)).collect();
 
-    // The member, anew for every row and step.
+    // A new member is drawn for every row and step.
     let member = world.elites[world.streams.elite.at(clock, lane).below(world.elites.len())];
 
     // Prediction.
@@ -89,7 +90,8 @@ pub fn step_under(world: &World<'_>, clock: u64, lane: u32, obs: &[f32], action:
     }
 }
 
-/// Mean `[O + 1]` and, from a Gaussian head, log-variance `[O + 1]` of a member for a normalised input `[O + A]`.
+/// Returns a member's mean `[O + 1]` for a normalised input `[O + A]` and, if the head is Gaussian, its log-variance
+/// `[O + 1]`.
 fn predict(world: &World<'_>, member: usize, input: &[f64]) -> (Vec<f64>, Option<Vec<f64>>) {
     let mut out = scalar::forward(world.model.layout, world.model.member(member), input);
     let Some([low, high]) = world.logvar_bounds() else { return (out, None) };
@@ -103,7 +105,7 @@ fn predict(world: &World<'_>, member: usize, input: &[f64]) -> (Vec<f64>, Option
     (out, Some(logvar))
 }
 
-/// What the measures say of all members' predictions.
+/// Returns the measures of uncertainty of all members' predictions.
 fn uncertainty(world: &World<'_>, input: &[f64]) -> Vec<f32> {
     if world.measures.is_empty() {
         return vec![];

@@ -1,6 +1,6 @@
-//! Imagined steps in tensor operations: any model under any actor, on every device.
+//! Imagined steps in tensor operations, for any model and any actor, on every device.
 //!
-//! The draws are those of the other forms: row `r` reads lane `r` of `rollout/action`, `rollout/elite` and
+//! The draws equal those of the other forms: row `r` reads lane `r` of `rollout/action`, `rollout/elite` and
 //! `rollout/noise`.
 
 use burn::tensor::{Bool, Tensor};
@@ -15,7 +15,7 @@ use super::world::Streams;
 use super::{Progress, Rollout, Setting};
 use crate::replay::{Claim, ImaginedBuffer};
 
-/// One imagined step of every live row, into the buffer; whether the rollouts are over.
+/// Takes one imagined step of every live row, and stores it in `buffer`. Returns whether the rollouts are over.
 pub(super) fn step(rollout: &mut Rollout, setting: &Setting<'_>, buffer: &mut ImaginedBuffer) -> bool {
     let Setting { model, actor, termination, seed, device } = *setting;
     let (rows, clock) = (rollout.lanes.len(), (rollout.call << 16) | rollout.done as u64);
@@ -56,12 +56,12 @@ pub(super) fn step(rollout: &mut Rollout, setting: &Setting<'_>, buffer: &mut Im
     rollout.settle(rows, outcome, &progress)
 }
 
-/// A model and its task's rule of when an episode ends, joined for an agent to imagine in.
+/// A model and its task's termination rule, joined to the [`Dynamics`] in which an agent imagines.
 #[derive(Clone, Copy)]
 pub struct TaskDynamics<'a> {
     /// The model.
     pub model: &'a dyn WorldModel,
-    /// The rule.
+    /// The task's termination rule.
     pub termination: &'a Termination,
 }
 
@@ -118,8 +118,8 @@ impl PanelDynamics for TaskPanels<'_> {
     }
 }
 
-/// 1 where a rule lets an episode go on at observations `[B, O]`, and 0 where it ends, `[B]`:
-/// [`Termination::terminated`] in tensor operations.
+/// Returns 1 for observations `[B, O]` at which an episode continues and 0 for those at which it terminates, `[B]`.
+/// This is the negation of [`Termination::terminated`] in tensor operations.
 #[must_use]
 pub fn not_terminated(rule: &Termination, next_obs: Tensor<2>) -> Tensor<1> {
     let holds = |bound: &Bound| -> Tensor<2, Bool> {
@@ -171,7 +171,7 @@ mod tests {
             },
         ];
         let mut states = Stream::new(1, "states").normals(0, 60, 3);
-        // Ends of the bounds, and what is no number.
+        // Adds the ends of the bounds, NaN and infinities.
         for (i, x) in [1.0, -1.0, 0.5, -0.5, 0.25, f32::NAN, f32::INFINITY, f32::NEG_INFINITY].into_iter().enumerate() {
             for entry in 0..3 {
                 states[(i * 3 + entry) * 3 + entry] = x;

@@ -1,4 +1,4 @@
-//! What imagines, as plain numbers in host memory: networks, normaliser, bounds of the log-variance, termination rule.
+//! The inputs of imagined steps in host memory: networks, normaliser, bounds of the log-variance, termination rule.
 
 use foresee_actor_critic::policy::Spread;
 use foresee_core::{Stream, Termination};
@@ -12,12 +12,12 @@ use foresee_world_model::uncertainty::Measure;
 
 use super::Imagination;
 
-/// `E` networks of one shape.
+/// `E` networks of one shape in host memory.
 #[derive(Debug)]
 pub struct Networks<'a> {
-    /// Where every number stands.
+    /// Positions of the weights.
     pub layout: &'a Layout,
-    /// `[E, P]`
+    /// Weights, `[E, P]`.
     weights: Numbers,
 }
 
@@ -26,7 +26,7 @@ impl<'a> Networks<'a> {
         Self::with(net.layout(), net)
     }
 
-    /// Networks of this layout with the weights of other ones.
+    /// Networks with a layout and the weights of `net`.
     fn with(layout: &'a Layout, net: &Mlp) -> Self {
         Self { layout, weights: Numbers::read(net.slot().get().clone()) }
     }
@@ -38,47 +38,47 @@ impl<'a> Networks<'a> {
     }
 }
 
-/// All that an imagined step reads.
+/// The inputs of an imagined step.
 #[derive(Debug)]
 pub struct World<'a> {
-    /// Observations `[O]` to (mu, raw), `[2A]`; one member. None where all actions are given.
+    /// The actor, one network from observations `[O]` to (mu, raw), `[2A]`; `None` if all actions are given.
     pub actor: Option<Networks<'a>>,
-    /// How the actor's deviation is made.
+    /// Form of the actor's standard deviation.
     pub spread: Spread,
-    /// Normalised (obs, action) `[O + A]` to the mean of (next_obs − obs, reward) `[O + 1]`, and to as many raw
-    /// log-variances if the head is Gaussian; `E` members.
+    /// The model, `E` networks from normalised (obs, action) `[O + A]` to the mean of (next_obs − obs, reward) `[O +
+    /// 1]`. A Gaussian head also returns as many raw log-variances.
     pub model: Networks<'a>,
-    /// Whether the model's outputs are changes or next observations.
+    /// Whether the model predicts changes of the observation or next observations.
     pub predicted: Predicted,
-    /// Of the model's inputs.
+    /// Normaliser of the model's inputs.
     pub normalizer: &'a Normalizer,
-    /// Bounds of the log-variance, low then high, `[2 (O + 1)]`, if the head is Gaussian.
+    /// Bounds of the log-variance, low then high, `[2 (O + 1)]`; `None` if the head is deterministic.
     logvar_bounds: Option<Numbers>,
-    /// Members that imagine.
+    /// Indices of the members that predict.
     pub elites: &'a [usize],
-    /// When an imagined episode ends.
+    /// The task's termination rule.
     pub termination: &'a Termination,
-    /// What to say about every step besides.
+    /// Measures of the ensemble's uncertainty to compute at every step.
     pub measures: &'a [Measure],
-    /// Whose draws are read.
+    /// The random streams of the draws.
     pub streams: Streams,
-    /// Entries of observations and actions, `[O, A]`.
+    /// Number of entries of observations and actions, `[O, A]`.
     dims: [usize; 2],
 }
 
-/// The streams of a run's rollouts.
+/// The random streams of a run's rollouts.
 #[derive(Clone, Copy, Debug)]
 pub struct Streams {
     /// Standard normals `[A]` of the action.
     pub action: Stream,
-    /// Which elite imagines: one word.
+    /// One word, which chooses the elite that predicts.
     pub elite: Stream,
     /// Standard normals `[O + 1]` of a Gaussian prediction.
     pub noise: Stream,
 }
 
 impl Streams {
-    /// The streams of the run with this seed.
+    /// Returns the streams of the run with this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let stream = |name| Stream::new(seed, name);
@@ -87,7 +87,7 @@ impl Streams {
 }
 
 impl<'a> World<'a> {
-    /// What a rollout imagines with. Networks that live in host memory are lent, those of another device are read once.
+    /// Returns the inputs of a rollout. Weights in host memory are borrowed; weights on another device are read once.
     #[must_use]
     pub fn new(imagination: &Imagination<'a>) -> Self {
         let Imagination { ensemble, policy, termination, seed, measures, .. } = *imagination;
@@ -96,7 +96,7 @@ impl<'a> World<'a> {
         Self { actor: Some(actor), spread, measures, ..Self::of_model(ensemble, termination, seed) }
     }
 
-    /// A model alone, for steps under given actions.
+    /// Returns the inputs of steps under given actions: a model without an actor.
     #[must_use]
     pub fn of_model(ensemble: &'a Ensemble, termination: &'a Termination, seed: u64) -> Self {
         let obs_dim = ensemble.obs_dim();
@@ -124,19 +124,19 @@ impl<'a> World<'a> {
         self.actor.as_ref().expect("an actor where no actions are given")
     }
 
-    /// Entries of an observation, `O`.
+    /// Number of entries of an observation, `O`.
     #[must_use]
     pub fn obs_dim(&self) -> usize {
         self.dims[0]
     }
 
-    /// Entries of an action, `A`.
+    /// Number of entries of an action, `A`.
     #[must_use]
     pub fn action_dim(&self) -> usize {
         self.dims[1]
     }
 
-    /// Low and high bounds of the log-variance, `[O + 1]` each, if the head is Gaussian.
+    /// Low and high bounds of the log-variance, `[O + 1]` each; `None` if the head is deterministic.
     #[must_use]
     pub fn logvar_bounds(&self) -> Option<[&[f32]; 2]> {
         self.logvar_bounds

@@ -1,4 +1,4 @@
-//! A turn of the loop: new experience, and what follows it.
+//! A turn of the loop: collecting experience, and choosing the next phase.
 
 use foresee_actor_critic::preparation::Experienced;
 use foresee_world_model::FitRequest;
@@ -11,7 +11,7 @@ use crate::metrics;
 use crate::record::Record;
 
 impl Run {
-    /// New experience: with live environments, a real step of each.
+    /// Collects experience: with live environments, one real step of each.
     pub(super) fn act(&mut self, records: &mut Vec<Record>) -> Result<Phase, RunError> {
         let exploring = self.clock.now < self.config.training.explore_steps;
         let turn = Turn {
@@ -44,7 +44,7 @@ impl Run {
         Ok(self.after_act(records))
     }
 
-    /// Shows the agent the real transitions that it has not seen, if it keeps statistics of them.
+    /// Passes the real transitions that the agent has not yet seen to its running statistics, if it keeps any.
     fn observe(&mut self) {
         let Some(seen) = self.agent.observed() else { return };
         let real = &self.replay.real;
@@ -66,19 +66,19 @@ impl Run {
         let explored = self.clock.now >= self.config.training.explore_steps;
         let block = self.model.is_some() && explored && self.clock.is_due(self.config.fit_every());
         if self.config.algo == Algo::Dhmbpo && block {
-            // The episodes since the last block are of the policy that it left, whose values are still in force.
+            // The episodes since the last block were played by the current policy, which that block produced.
             let values = self.values_against_returns();
             if !values.is_empty() {
                 records.push(Record { env_step: self.clock.now, values });
             }
         }
-        // Between two blocks everything stands still.
+        // Between two blocks the agent does not change.
         if self.config.algo != Algo::Dhmbpo || block {
             self.observe();
         }
         let loss = &self.config.model.loss;
         match &mut self.model {
-            // A holdout needs two rows.
+            // A holdout set needs at least two rows.
             Some(model) if block && self.replay.real.rows().rows >= 2 => {
                 let view = self.agent.values(loss.heads, loss.through_policy);
                 let learning_step = self.clock.now - self.config.training.explore_steps;

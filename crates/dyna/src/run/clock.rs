@@ -1,26 +1,26 @@
-//! The clock of a run: what it counts, and when something is due.
+//! The clock of a run.
 //!
-//! With live environments it counts real steps, `env.count` at a time; with a data set it counts updates of the agent. All
-//! schedules, intervals and reports go by it, so nothing else asks which of the two it is.
+//! With live environments it counts real steps, `env.count` at a time; with a data set it counts updates of the agent.
+//! All schedules, intervals and reports use the clock, so no other code distinguishes the two cases.
 
 use crate::schedule::reached;
 
-/// A count that moves in equal turns.
+/// A counter that advances in equal turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Clock {
-    /// Ticks so far.
+    /// Number of ticks so far.
     pub(super) now: u64,
-    /// Ticks of one turn.
+    /// Number of ticks per turn.
     pub(super) turn: u64,
 }
 
 impl Clock {
-    /// A clock at 0.
+    /// Returns a clock at 0.
     pub(super) fn new(turn: u64) -> Self {
         Self { now: 0, turn }
     }
 
-    /// Moves by one turn.
+    /// Advances by one turn.
     pub(super) fn advance(&mut self) {
         self.now += self.turn;
     }
@@ -30,7 +30,7 @@ impl Clock {
         reached(every, self.now, self.turn)
     }
 
-    /// Ticks of the last turn that lie at `start` or after it.
+    /// Number of ticks of the last turn that are `start` or later.
     pub(super) fn since(&self, start: u64) -> u64 {
         self.turn.min((self.now + 1).saturating_sub(start))
     }

@@ -1,4 +1,4 @@
-//! Is the model good, are the values right? Numbers that say so, from what a run has anyway; nothing of the run depends on
+//! Diagnostics of the model and of the values, computed from data that a run has anyway. The run does not depend on
 //! them.
 
 use foresee_core::Stream;
@@ -10,16 +10,16 @@ use super::Run;
 use crate::metrics;
 use crate::rollout::Rollout;
 
-/// Channels that are reported one by one, at most.
+/// Largest number of channels that are reported individually.
 const MOST_CHANNELS: usize = 65;
-/// Episodes whose returns the values are held against.
+/// Number of episodes whose returns are compared with the values.
 const EPISODES: usize = 10;
-/// States of them at which the values are asked, at most.
+/// Largest number of states at which the values are evaluated.
 const STATES: usize = 512;
 
 type Values = Vec<(&'static str, f64)>;
 
-/// How well a fitted model predicts each of its channels, `[O + 1]`, the reward last.
+/// Returns metrics of how well a fitted model predicts each of its channels, `[O + 1]`, where the reward is last.
 pub(super) fn of_channels(channels: &[ChannelError]) -> Values {
     let mut values = Vec::new();
     let Some((_, of_obs)) = channels.split_last() else { return values };
@@ -50,9 +50,12 @@ pub(super) fn of_channels(channels: &[ChannelError]) -> Values {
 }
 
 impl Run {
-    /// The values at states of the last real episodes, and the discounted soft returns that followed: G = r + γ m (α H + G′),
-    /// with H the policy's mean entropy at these states. Where a time limit cut an episode its last state's value stands for
-    /// what would have followed. Nothing before an episode has ended under the agent.
+    /// Returns the mean value at states of the last real episodes, the mean discounted soft return that followed them,
+    /// and the difference.
+    ///
+    /// The return is G = r + γ m (α H + G′), where H is the policy's mean entropy at these states and m is 0 after a
+    /// termination, else 1. If a time limit cut an episode, the value of its last state replaces the future return.
+    /// Empty until an episode has ended after exploration.
     pub(super) fn values_against_returns(&self) -> Values {
         let Some(counted) = self.agent.counted() else { return Vec::new() };
         let episodes = self.replay.real.last_episodes(EPISODES, self.config.training.explore_steps as usize);
@@ -107,8 +110,8 @@ impl Run {
         ]
     }
 
-    /// The share of a rollout's imagined states of which some entry is below or above that of every real state; `None` where
-    /// imagined states are not in host memory.
+    /// Returns the share of a rollout's imagined states with an entry outside the range of that entry over all real
+    /// states; `None` if imagined states are not in host memory.
     pub(super) fn share_outside(&self, rollout: &Rollout) -> Option<f64> {
         let imagined = &self.replay.imagined;
         if imagined.is_on_device() {

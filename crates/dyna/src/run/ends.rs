@@ -1,24 +1,24 @@
-//! Whether real episodes end where imagined ones do.
+//! Comparison of real terminations with the rule for imagined ones.
 //!
-//! An imagined state has nobody behind it who could say that the task ended, so its rule has to be known. Where it is
-//! given from outside, or what it describes is computed elsewhere, it may be wrong.
+//! Imagined states have no task that reports a termination, so a rule must decide it from the observation. The rule may
+//! be wrong if a user gives it, or if it describes a task that is computed elsewhere.
 
 use foresee_env::{Spec, Work};
 
 use super::RunError;
 
-/// Entries of an observation that a message shows.
+/// Number of observation entries that a message shows.
 const SHOWN: usize = 16;
 
-/// Whether the rule is held against real transitions: that of a shipped light task is the task's own code.
+/// Whether real terminations are compared with the rule. The rule of a shipped light task is the task's own code.
 pub(super) fn watched(spec: &Spec, shipped: bool) -> bool {
     (spec.work != Work::Light || !shipped) && spec.termination.is_some()
 }
 
-/// Whether a real transition to `next_obs` `[O]` ended, or not, against a rule that is watched.
+/// Whether the termination of a real transition to `next_obs` `[O]` differs from the rule, if the rule is `watched`.
 ///
 /// # Errors
-/// If it ended and there is no rule: every imagined state would go on for ever.
+/// If the transition terminated and there is no rule: imagined episodes would never terminate.
 pub(super) fn mismatch(
     spec: &Spec,
     watched: bool,

@@ -1,4 +1,4 @@
-//! Why a run cannot go on.
+//! Errors that stop a run.
 
 use foresee_core::StateError;
 use foresee_env::EnvError;
@@ -14,42 +14,42 @@ impl From<Problem> for RunError {
     }
 }
 
-/// Why a run cannot begin or go on.
+/// A reason why a run cannot begin or continue.
 #[derive(Debug, Error)]
 pub enum RunError {
     /// The configuration asks for something impossible.
     #[error("{0}")]
     Config(String),
-    /// The device cannot be had.
+    /// The device is unavailable.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// The device failed at work: it was lost, or its memory is full. The run is to be dropped, and goes on from a snapshot
-    /// that was taken before.
+    /// The device failed during the run: it was lost, or its memory is full. The run must be dropped, and can continue
+    /// from an earlier snapshot.
     #[error("at environment step {env_step}: the device `{device}` failed: {failure}\nhint: {}", way_on(failure))]
     DeviceFailed {
-        /// Real steps taken.
+        /// Number of real steps taken.
         env_step: u64,
         /// The device.
         device: DeviceChoice,
-        /// What it said.
+        /// The device's error.
         failure: DeviceFailure,
     },
     /// The environment failed.
     #[error("at environment step {env_step}: {error}")]
     Env {
-        /// Real steps taken.
+        /// Number of real steps taken.
         env_step: u64,
-        /// What it said.
+        /// The environment's error.
         error: EnvError,
     },
-    /// A task ended, and nobody has said when imagined states do.
+    /// A task terminated, and there is no rule for imagined terminations.
     #[error(
         "at environment step {env_step}: `{id}` terminated at [{obs}], and nothing says when imagined states do\nhint: give bounds on entries of the observation beyond which they do, as `env.termination = {{ bounds = [{{ index = 0, low = 0.2, high = 1.0 }}] }}`, or a goal; or, if they should never, `env.termination = {{}}`"
     )]
     NoTerminationRule {
-        /// Real steps taken.
+        /// Number of real steps taken.
         env_step: u64,
-        /// The environment.
+        /// The environment's id.
         id: String,
         /// The observation, or its first entries.
         obs: String,
@@ -57,9 +57,9 @@ pub enum RunError {
     /// The model's training diverged.
     #[error("at environment step {env_step}: {error}")]
     Model {
-        /// Real steps taken.
+        /// Number of real steps taken.
         env_step: u64,
-        /// What happened.
+        /// The description of the divergence.
         error: Diverged,
     },
     /// The agent's training diverged.
@@ -67,21 +67,21 @@ pub enum RunError {
         "at environment step {env_step}: the agent diverged: `{metric}` is {value}\nhint: lower the agent's step sizes or `training.updates_per_step`; of `sac` also try `agent.normalized_features = true`"
     )]
     Agent {
-        /// Real steps taken.
+        /// Number of real steps taken.
         env_step: u64,
-        /// Which number.
+        /// Name of the diverged number.
         metric: &'static str,
         /// Its value.
         value: f64,
     },
-    /// A part of a saved state is another's.
+    /// The saved state of the agent or the model belongs to another kind or configuration of it.
     #[error(
         "the saved {section} is not that of `[{section}]`: {error}\nhint: a run keeps its {section}; undo the change of `{section}.…`, or start a new run"
     )]
     OtherPart {
         /// `agent` or `model`.
         section: &'static str,
-        /// What does not fit.
+        /// The mismatch.
         error: StateError,
     },
     /// A saved state does not belong to this configuration or version.
@@ -89,7 +89,7 @@ pub enum RunError {
     State(#[from] StateError),
 }
 
-/// What to do about a device that failed.
+/// Returns the advice for a failed device.
 fn way_on(failure: &DeviceFailure) -> &'static str {
     if failure.is_out_of_memory() {
         "other programs may hold its memory; else lower `rollout.starts_per_step` or `rollout.retain`, or go on with `device=cpu`"

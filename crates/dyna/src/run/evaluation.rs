@@ -1,4 +1,4 @@
-//! What a run's controller is worth: now and then while it is trained, when asked, and from a snapshot.
+//! Evaluation of a run's controller: periodically in training, on request, and from a snapshot.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use crate::record::Record;
 use crate::setup::Setup;
 
 impl Run {
-    /// Whether it was not stopped.
+    /// Evaluates, and appends the record. Returns false if the evaluation was stopped.
     pub(super) fn evaluate_now(&mut self, records: &mut Vec<Record>) -> Result<bool, RunError> {
         let (env_step, stop) = (self.clock.now, Arc::clone(&self.stop));
         let knowledge = Knowledge {
@@ -44,12 +44,12 @@ impl Run {
         Ok(true)
     }
 
-    /// Lets a flag cut the slice under way short, where that is an evaluation: it is begun anew in the next one.
+    /// Sets a flag that interrupts an evaluation in progress. The next slice starts the evaluation again.
     pub fn stop_by(&mut self, flag: Arc<AtomicBool>) {
         self.stop = flag;
     }
 
-    /// Evaluates the controller as it is; nothing of the run changes.
+    /// Evaluates the current controller without changing the run.
     ///
     /// # Errors
     /// If an environment or the device fails.
@@ -71,11 +71,12 @@ impl Run {
         outcome.map_err(|error| RunError::Env { env_step, error })
     }
 
-    /// What a snapshot's controller is worth: the outcome of `episodes` episodes, and the real steps that it was trained
-    /// for. The model is loaded where the controller needs it; no environment is brought back to where it was.
+    /// Evaluates the controller of a snapshot in `episodes` episodes. Returns the outcome, and the number of real steps
+    /// of training in the snapshot. The model is loaded only if the controller needs it; training environments are not
+    /// restored.
     ///
     /// # Errors
-    /// If the state is not one of the configuration's runs, or an environment or the device fails.
+    /// If the state does not belong to a run of the configuration, or an environment or the device fails.
     pub fn evaluate_snapshot(setup: Setup, state: RunState, episodes: usize) -> Result<(Evaluation, u64), RunError> {
         on_device(setup, |setup, device| Self::play_snapshot(setup, device, state, episodes))
     }

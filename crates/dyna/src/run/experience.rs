@@ -1,7 +1,7 @@
-//! Where the real transitions of a run come from.
+//! Sources of the real transitions of a run.
 //!
-//! [`Live`](super::live::Live) environments are the first source. A data set is another: its turn brings nothing, and its
-//! clock counts updates.
+//! [`Live`](super::live::Live) environments are one source. A data set is another: its turns add no transitions, and
+//! its clock counts updates.
 
 use foresee_core::State;
 use foresee_env::{EnvError, Spec};
@@ -10,53 +10,54 @@ use super::RunError;
 use crate::control::{Controller, Knowledge};
 use crate::replay::RealBuffer;
 
-/// One turn of the loop.
+/// The inputs of one turn of the loop.
 pub(super) struct Turn<'a> {
-    /// Who acts, and with what.
+    /// The controller that acts.
     pub(super) controller: &'a mut dyn Controller,
+    /// The networks and settings that the controller may use.
     pub(super) knowledge: Knowledge<'a>,
-    /// Ticks of the clock so far.
+    /// Number of ticks of the clock so far.
     pub(super) now: u64,
     /// Whether actions are uniform, because nothing has been learned yet.
     pub(super) exploring: bool,
-    /// Whether ends of episodes are held against the rule for imagined ones.
+    /// Whether terminations are compared with the rule for imagined ones.
     pub(super) watch_ends: bool,
-    /// Where transitions go.
+    /// The buffer for the transitions.
     pub(super) real: &'a mut RealBuffer,
 }
 
-/// The outcome of a turn.
+/// The result of a turn.
 #[derive(Debug, Default)]
 pub(super) struct Turned {
     /// Undiscounted return and length of every episode that ended.
     pub(super) ended: Vec<(f64, u64)>,
-    /// Real transitions that ended, or not, against the rule for imagined ones.
+    /// Number of real transitions whose termination differs from the rule for imagined ones.
     pub(super) mismatches: u64,
 }
 
 /// A source of real transitions.
 pub(super) trait Experience: Send {
-    /// The task.
+    /// The task's spec.
     fn spec(&self) -> &Spec;
 
-    /// How far a turn moves the clock.
+    /// Number of ticks that a turn advances the clock by.
     fn ticks(&self) -> u64;
 
-    /// Brings a turn's transitions into the replay.
+    /// Takes a turn, and adds its transitions to the replay buffer.
     fn turn(&mut self, turn: Turn<'_>) -> Result<Turned, RunError>;
 
-    /// Adds what it needs to go on to a run's state.
+    /// Adds the source's state to a run's state.
     fn save(&self, state: &mut State);
 
-    /// Takes it out of a run's state again, at this time of the clock.
+    /// Restores the source from a run's state, at time `now` of the clock.
     fn restore(&mut self, state: &mut State, now: u64, seed: u64, real: &mut RealBuffer) -> Result<(), RunError>;
 
-    /// What could not be brought back when the run was resumed, and began anew.
+    /// Errors of environments that could not be restored when the run was resumed, and began a new episode instead.
     fn lost(&self) -> &[EnvError] {
         &[]
     }
 
-    /// The lanes in which episodes began anew then.
+    /// The lanes of the environments in [`Experience::lost`].
     fn begun_anew(&self) -> &[usize] {
         &[]
     }

@@ -1,7 +1,7 @@
-//! What follows a turn: the model is fitted, rollouts are imagined, the agent is updated.
+//! The phases after a turn: fitting the model, imagining rollouts, updating the agent.
 //!
-//! Of `mbpo` a step's updates come one after the other; of `dhmbpo` a block's begin with those of the critics alone, and
-//! rollouts refill the pool between the others.
+//! With `mbpo` the updates after a real step follow one another. With `dhmbpo` a block of updates begins with updates
+//! of the critics alone; between the other updates, rollouts refill the pool.
 
 use foresee_actor_critic::Update;
 use foresee_nn::Dynamics;
@@ -13,11 +13,11 @@ use crate::record::Record;
 use crate::rollout::tensors::TaskDynamics;
 use crate::rollout::{Rollout, Setting};
 
-/// Agent updates in one slice.
+/// Number of agent updates in one slice.
 const UPDATES_A_SLICE: u64 = 50;
 
 impl Run {
-    /// Some gradient steps of the model.
+    /// Takes some gradient steps of the model. After the last one, reports the fit and begins rollouts.
     pub(super) fn fit(&mut self, records: &mut Vec<Record>) -> Result<Phase, RunError> {
         let env_step = self.clock.now;
         let (loss, distractors) = (&self.config.model.loss, self.config.env.distractors);
@@ -57,7 +57,8 @@ impl Run {
         Ok(self.begin_rollouts(0, 0))
     }
 
-    /// Rollouts from real states, after `gathered` imagined transitions of the same call and `done` updates of this step.
+    /// Begins rollouts from real states. `gathered` is the number of imagined transitions of earlier rollouts in this
+    /// call; `done` is the number of agent updates already made after this real step.
     fn begin_rollouts(&mut self, gathered: u64, done: u64) -> Phase {
         let Config { rollout, double_horizon, model, .. } = &self.config;
         let (starts, horizon) = match self.config.algo {
@@ -69,7 +70,7 @@ impl Run {
         Phase::Imagine { rollout: Rollout::undrawn(starts, horizon, call), gathered, done }
     }
 
-    /// One imagined step of all rollouts; on a GPU, all of them.
+    /// Takes one imagined step of all rollouts; with kernels on a GPU, all their steps.
     pub(super) fn imagine(
         &mut self,
         mut rollout: Rollout,
@@ -96,7 +97,7 @@ impl Run {
             return self.begin_rollouts(gathered, done);
         }
         if blocks && done > 0 {
-            // One record a block is enough.
+            // Only the first refill of a block is reported.
             return Phase::Update(done);
         }
         let env_step = self.clock.now;
@@ -116,16 +117,17 @@ impl Run {
     /// Share of real rows in a batch.
     fn real_ratio(&self) -> f64 {
         match self.config.algo {
-            // The rollouts' first states are real.
+            // The agent uses only the first states of its batch, which imagined rollouts visited.
             Algo::Dhmbpo => 0.0,
             _ => self.config.rollout.real_ratio.at(self.clock.now),
         }
     }
 
-    /// Updates of the agent that are due after the last turn, and of those the first that are of the critics alone.
+    /// Returns the number of agent updates that are due after the last turn, and the number of them, at the beginning,
+    /// that train the critics alone.
     fn updates_due(&self) -> [u64; 2] {
         let Config { training, double_horizon: blocks, .. } = &self.config;
-        // Steps just taken after exploration ended.
+        // Counts the real steps just taken after exploration ended.
         let steps = self.clock.since(training.explore_steps);
         let per_step = self.config.updates_per_step();
         if self.config.algo != Algo::Dhmbpo {
@@ -138,7 +140,7 @@ impl Run {
         [blocks.critic_updates + times * blocks.block * per_step, blocks.critic_updates]
     }
 
-    /// Some updates of the agent; after the last one, what the clock says is due.
+    /// Makes some updates of the agent. After the last one, does the periodic jobs that are due.
     pub(super) fn update(&mut self, done: u64, records: &mut Vec<Record>) -> Result<Phase, RunError> {
         let (env_step, real_ratio) = (self.clock.now, self.real_ratio());
         let [total, of_critics] = self.updates_due();
@@ -148,7 +150,7 @@ impl Run {
             end = end.min(blocks.next_refill(done));
         }
         let Config { agent, seed, .. } = &self.config;
-        // A model that was never fitted is nothing to learn from.
+        // The agent does not learn from a model that was never fitted.
         let fitted = self.model.as_deref().filter(|_| self.counters.fits > 0);
         let dynamics = fitted.map(|model| TaskDynamics { model, termination: &self.termination });
         let streams = self.agent.noise_streams();
@@ -159,7 +161,8 @@ impl Run {
             let critic_only = update < of_critics;
             self.agent.update(Update { batch: drawn.batch(), noise: drawn.noise(), dynamics, critic_only });
             if update == done {
-                // A GPU begins with the first update while the host prepares the others. A failure shows at the next reading.
+                // Lets a GPU begin with the first update while the host prepares the others. A failure is reported by
+                // the next read-back.
                 let _ = self.device.flush();
             }
         }
@@ -171,7 +174,7 @@ impl Run {
             records.push(self.training_record()?);
         }
         if self.clock.is_due(self.config.training.eval_every) || env_step == self.config.training.env_steps {
-            // An evaluation that was stopped is begun anew, from here.
+            // An evaluation that was stopped is repeated in the next slice.
             return Ok(if self.evaluate_now(records)? { Phase::Act } else { Phase::Update(total) });
         }
         Ok(Phase::Act)

@@ -1,4 +1,4 @@
-//! Live environments, stepped side by side.
+//! Environments that are stepped side by side.
 
 use foresee_core::state::{Array, Data};
 use foresee_core::{State, StateError, Stream, Transition};
@@ -9,7 +9,7 @@ use super::{RunError, ends};
 use crate::control::{Mode, Observed};
 use crate::replay::RealBuffer;
 
-/// The episode under way in one environment.
+/// The current episode of one environment.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Episode {
     obs: Vec<f32>,
@@ -17,21 +17,21 @@ struct Episode {
     length: u64,
 }
 
-/// Environments of one task with their episodes under way.
+/// The environments of the run, with their current episodes.
 pub(super) struct Live {
     envs: VectorEnvironment,
-    /// One an environment.
+    /// The current episode of each environment.
     episodes: Vec<Episode>,
     /// Errors of saved environments that could not be restored.
     lost: Vec<EnvError>,
-    /// Whether ends are held against the rule.
+    /// Whether terminations are compared with the rule.
     watched: bool,
-    /// The environments that `lost` is of.
+    /// Indices of the environments in `lost`.
     begun_anew: Vec<usize>,
 }
 
 impl Live {
-    /// Environments that wait for their first reset.
+    /// Environments that have not been reset yet.
     pub(super) fn new(envs: VectorEnvironment, watched: bool) -> Self {
         Self { envs, episodes: Vec::new(), lost: Vec::new(), watched, begun_anew: Vec::new() }
     }
@@ -44,15 +44,15 @@ impl Live {
         Ok(())
     }
 
-    /// Entries of observations and actions, `[O, A]`.
+    /// Number of entries of observations and actions, `[O, A]`.
     fn dims(&self) -> [usize; 2] {
         [self.spec().observation_space.dim(), self.spec().action_space.dim()]
     }
 
-    /// Actions `[N, A]`: uniform ones while exploring, the controller's after.
+    /// Returns actions `[N, A]`: uniform during exploration, then the controller's.
     fn actions(&self, turn: &mut Turn<'_>) -> Vec<f32> {
         let (n, [_, actions]) = (self.envs.count(), self.dims());
-        // Steps of one environment; each has its own lane.
+        // The step count of a single environment. The environments differ in their lanes.
         let step = turn.now / self.ticks();
         if turn.exploring {
             return Stream::new(turn.knowledge.seed, "policy/explore").uniforms(step, n, actions);
@@ -62,7 +62,7 @@ impl Live {
         turn.controller.act(&turn.knowledge, &Observed { mode: Mode::Explore, lanes: &lanes, steps: &steps, obs: &obs })
     }
 
-    /// Begins new episodes in the environments that could not be brought back.
+    /// Begins new episodes in the environments that could not be restored.
     fn begin_anew(
         &mut self,
         lost: Vec<Option<EnvError>>,
@@ -95,7 +95,7 @@ impl Experience for Live {
         self.envs.count() as u64
     }
 
-    /// A real step of every environment. The transitions go to the buffer in the environments' order.
+    /// Takes a real step of every environment. The transitions are stored in the order of the environments.
     fn turn(&mut self, mut turn: Turn<'_>) -> Result<Turned, RunError> {
         let actions = self.actions(&mut turn);
         let Turn { controller, now, watch_ends, real, .. } = turn;
@@ -139,7 +139,7 @@ impl Experience for Live {
     }
 
     fn restore(&mut self, state: &mut State, now: u64, seed: u64, real: &mut RealBuffer) -> Result<(), RunError> {
-        // What does not fit is the state of another `[env]`.
+        // A mismatch means that the state belongs to another `[env]`.
         let lost = self.envs.restore(state.part("env")).map_err(|error| RunError::Config(error.to_string()))?;
         self.episodes = Episode::restore_all(state.part("episode"), self.envs.count(), self.dims()[0])?;
         self.begin_anew(lost, now, seed, real)
@@ -154,7 +154,7 @@ impl Experience for Live {
     }
 }
 
-/// An episode that begins with this observation.
+/// An episode that begins with an observation.
 impl From<Vec<f32>> for Episode {
     fn from(obs: Vec<f32>) -> Self {
         Self { obs, ..Self::default() }
@@ -162,7 +162,7 @@ impl From<Vec<f32>> for Episode {
 }
 
 impl Episode {
-    /// `obs` f32 `[N, O]`, `reward_sum` f64 `[N]`, `length` u64 `[N]`.
+    /// Saves the episodes as `obs` f32 `[N, O]`, `reward_sum` f64 `[N]` and `length` u64 `[N]`.
     fn save_all(episodes: &[Self]) -> State {
         let obs: Vec<f32> = episodes.iter().flat_map(|episode| &episode.obs).copied().collect();
         let mut state = State::new();

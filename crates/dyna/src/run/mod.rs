@@ -1,23 +1,24 @@
-//! A run: the Dyna loop as a state machine whose every slice can be followed by a checkpoint.
+//! A run: the Dyna loop as a state machine. A checkpoint can follow every slice.
 //!
 //! One real step of each of the `env.count` environments passes through the phases
 //!
-//! act → (every `model.fit.every` steps) fit → imagine → update → what is due → act
+//! act → (every `model.fit.every` steps) fit → imagine → update → periodic jobs that are due → act
 //!
-//! and [`Run::advance`] does one slice of at most about a second: one act, some gradient steps of the model, one
-//! imagined step of all rollouts, some updates of the agent. (The action that a fit follows also begins it: what the
-//! loss asks of the agent about all real rows is computed in that slice.) Between slices the run is a plain [`RunState`]
-//! ([`Run::snapshot`], [`Run::restore`]); a run that is cut there and restored goes on bit for bit.
+//! [`Run::advance`] does one slice of at most about a second: one act, some gradient steps of the model, one imagined
+//! step of all rollouts, or some updates of the agent. The slice of an act that a fit follows also begins the fit: it
+//! computes the values of the agent that the loss needs at all real rows. Between slices the run is a plain
+//! [`RunState`] ([`Run::snapshot`], [`Run::restore`]). A run that is cut there and restored continues bit for bit.
 //!
-//! Every environment's step is a real step of its own. What is due at a multiple of some steps is done where several at
-//! once reach or cross it. Environment `i` has lane `i` of the streams `env/reset`, `policy/explore` and `policy/act`,
-//! whose step is its own step count: before learning starts, a trajectory is independent of `env.count`.
+//! A step of any one environment counts as a real step. A periodic job, such as an evaluation, is due when the steps
+//! taken together reach or cross a multiple of its period. Environment `i` has lane `i` of the streams `env/reset`,
+//! `policy/explore` and `policy/act`; the step of their addresses is the environment's own step count. Before learning
+//! starts, a trajectory is therefore independent of `env.count`.
 //!
-//! Nothing is trained before `training.explore_steps` real steps are over. With `algo = "model_free"` the phases fit and
-//! imagine never come.
+//! No training happens before `training.explore_steps` real steps are done. With `algo = "model_free"` the phases fit
+//! and imagine never occur.
 //!
-//! The run joins parts that do not know each other: an agent, a world model, a controller, a source of experience. Which
-//! they are, and in which form they compute, is decided once, before the first slice.
+//! The run joins parts that do not depend on each other: an agent, a world model, a controller and a source of
+//! experience. The parts, and the form in which each computes, are chosen once, before the first slice.
 
 mod act;
 mod clock;
@@ -55,7 +56,7 @@ use crate::replay::Replay;
 use crate::rollout::{self, Rollout};
 use crate::setup::Setup;
 
-/// Where in a real step the run is.
+/// The phase of the loop that the run is in.
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "one a run")]
 enum Phase {
@@ -63,26 +64,26 @@ enum Phase {
     Act,
     /// The model is being fitted.
     Fit,
-    /// Rollouts are under way; so many imagined transitions came before them in this call, and so many updates of this step
-    /// are done.
+    /// Rollouts are in progress. `gathered` is the number of imagined transitions of earlier rollouts in this call;
+    /// `done` is the number of agent updates already made after the current real step.
     Imagine { rollout: Rollout, gathered: u64, done: u64 },
-    /// So many of this step's agent updates are done.
+    /// The agent is being updated; holds the number of updates already made after the current real step.
     Update(u64),
 }
 
-/// Counts since the beginning of the run.
+/// Counts since the start of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Counters {
     episodes: u64,
     fits: u64,
-    /// Calls of rollouts; those of `mbpo` are one a fit.
+    /// Number of calls of rollouts; with `mbpo` there is one per fit.
     rollouts: u64,
     imagined_steps: u64,
-    /// Real transitions that ended, or not, against the rule for imagined ones.
+    /// Number of real transitions whose termination differs from the rule for imagined transitions.
     mismatches: u64,
 }
 
-/// A live run.
+/// A run of the training loop.
 pub struct Run {
     config: Config,
     device: Device,
@@ -90,24 +91,25 @@ pub struct Run {
     clock: Clock,
     agent: Box<dyn Agent>,
     model: Option<Box<dyn WorldModel>>,
-    /// How rollouts are computed.
+    /// The form in which rollouts are computed.
     rollouts: rollout::Form,
     controller: Box<dyn Controller>,
     replay: Replay,
-    /// When an episode ends, and whether real ends are held against it.
+    /// The task's termination rule.
     termination: Termination,
+    /// Whether real terminations are compared with the rule.
     watched: bool,
     phase: Phase,
     counters: Counters,
     evaluator: Evaluator,
-    /// Makes who acts in an evaluation.
+    /// Factory of the controllers for evaluations.
     controllers: ControllerFactory,
     last_eval: Option<f64>,
     best_eval: Option<f64>,
     stop: Arc<AtomicBool>,
 }
 
-/// Work on the device of a setup, before there is a run.
+/// Opens the setup's device and calls `work` with it, before there is a run. A device failure becomes an error.
 fn on_device<R>(setup: Setup, work: impl FnOnce(Setup, Device) -> Result<R, RunError>) -> Result<R, RunError> {
     let choice = setup.config.device;
     let device = choice.open()?;
@@ -116,18 +118,18 @@ fn on_device<R>(setup: Setup, work: impl FnOnce(Setup, Device) -> Result<R, RunE
 }
 
 impl Run {
-    /// A fresh run of what this program ships, its environments reset.
+    /// Begins a run with the shipped parts, and resets its environments.
     ///
     /// # Errors
-    /// If the configuration is impossible, the device cannot be had, or an environment fails.
+    /// If the configuration is impossible, the device is unavailable, or an environment fails.
     pub fn new(config: &Config) -> Result<Self, RunError> {
         Self::begin(config.clone().open()?)
     }
 
-    /// A fresh run of a configuration that was checked, with parts of one's own or without.
+    /// Begins a run of a checked configuration, with the parts that it chose, and resets its environments.
     ///
     /// # Errors
-    /// As [`Run::new`].
+    /// If the configuration does not fit the device, the device is unavailable, or an environment fails.
     pub fn begin(setup: Setup) -> Result<Self, RunError> {
         let seed = setup.config.seed;
         on_device(setup, |setup, device| {
@@ -137,7 +139,7 @@ impl Run {
         })
     }
 
-    /// Everything but the first resets.
+    /// Prepares a run without resetting its environments.
     fn prepare(setup: Setup, device: Device) -> Result<Self, RunError> {
         Self::prepare_with(setup, device, |_| Ok(()))
     }
@@ -195,22 +197,23 @@ impl Run {
         })
     }
 
-    /// Whether the run has taken all its real steps and finished what follows the last one.
+    /// Whether the run has taken all its real steps and finished the work after the last one.
     #[must_use]
     pub fn is_done(&self) -> bool {
         matches!(self.phase, Phase::Act) && self.clock.now >= self.config.training.env_steps
     }
 
-    /// Does one slice; reports are appended to `records`.
+    /// Does one slice of work, and appends its reports to `records`.
     ///
     /// # Errors
-    /// If the environment fails, training diverged, or the device failed. A run whose device failed is to be dropped.
+    /// If the environment fails, training diverges, or the device fails. After a device failure the run must be
+    /// dropped.
     pub fn advance(&mut self, records: &mut Vec<Record>) -> Result<(), RunError> {
         let device = self.device.clone();
         guarded(&device, || self.slice(records)).unwrap_or_else(|failure| Err(self.failed(failure)))
     }
 
-    /// The failure of the run's device.
+    /// Wraps a failure of the run's device.
     fn failed(&self, failure: DeviceFailure) -> RunError {
         RunError::DeviceFailed { env_step: self.clock.now, device: self.config.device, failure }
     }
@@ -225,12 +228,12 @@ impl Run {
         Ok(())
     }
 
-    /// Entries of observations and actions, `[O, A]`.
+    /// Number of entries of observations and actions, `[O, A]`.
     fn dims(&self) -> [usize; 2] {
         [self.spec().observation_space.dim(), self.spec().action_space.dim()]
     }
 
-    /// The spec of the task.
+    /// The task's spec.
     #[must_use]
     pub fn spec(&self) -> &Spec {
         self.experience.spec()
@@ -248,49 +251,49 @@ impl Run {
         &*self.agent
     }
 
-    /// The world model, where there is one.
+    /// The world model, if there is one.
     #[must_use]
     pub fn model(&self) -> Option<&dyn WorldModel> {
         self.model.as_deref()
     }
 
-    /// Real and imagined transitions.
+    /// The buffers of real and imagined transitions.
     #[must_use]
     pub fn replay(&self) -> &Replay {
         &self.replay
     }
 
-    /// Why environments could not be brought back when the run was resumed, and began a new episode.
+    /// The errors of environments that could not be restored when the run was resumed, and began a new episode instead.
     #[must_use]
     pub fn lost(&self) -> &[EnvError] {
         self.experience.lost()
     }
 
-    /// Real steps taken.
+    /// Number of real steps taken.
     #[must_use]
     pub fn env_step(&self) -> u64 {
         self.clock.now
     }
 
-    /// Real episodes finished.
+    /// Number of real episodes finished.
     #[must_use]
     pub fn episodes(&self) -> u64 {
         self.counters.episodes
     }
 
-    /// Imagined transitions so far.
+    /// Number of imagined transitions so far.
     #[must_use]
     pub fn imagined_steps(&self) -> u64 {
         self.counters.imagined_steps
     }
 
-    /// The last and the best evaluation's mean return.
+    /// Mean returns of the last and of the best evaluation.
     #[must_use]
     pub fn evaluations(&self) -> [Option<f64>; 2] {
         [self.last_eval, self.best_eval]
     }
 
-    /// What the next slice does, in a word.
+    /// A word for the phase of the next slice.
     #[must_use]
     pub fn phase(&self) -> &'static str {
         match self.phase {
@@ -301,8 +304,8 @@ impl Run {
         }
     }
 
-    /// Whether what is done every so many real steps is due: the run stands between two acts, and the last one reached or
-    /// crossed a multiple of them.
+    /// Whether a periodic job with period `every` is due: the run is between two acts, and the last act reached or
+    /// crossed a multiple of `every` real steps.
     #[must_use]
     pub fn is_due(&self, every: u64) -> bool {
         matches!(self.phase, Phase::Act) && self.clock.is_due(every)

@@ -1,4 +1,4 @@
-//! Numbers of a run that take more than naming them.
+//! Reports of a run that need some computation.
 
 use super::{Run, RunError};
 use crate::config::Algo;
@@ -6,7 +6,7 @@ use crate::metrics;
 use crate::record::Record;
 
 impl Run {
-    /// The agent's own numbers at its last update.
+    /// Returns the record of the agent's metrics at its last update.
     pub(super) fn training_record(&self) -> Result<Record, RunError> {
         let mut values = self.agent.report();
         let env_step = self.clock.now;
@@ -23,8 +23,8 @@ impl Run {
     }
 }
 
-/// The squared errors `[O + 1]` of a model's channels as two means: of the task's own, its observation entries and the
-/// reward, and of the distractors, which are the last entries of an observation.
+/// Splits the squared errors `[O + 1]` of a model's channels into two means: over the task's own channels, which are
+/// its observation entries and the reward, and over the distractors, which are the last observation entries.
 pub(super) fn holdout_mse_apart(channels: &[f64], distractors: usize) -> [(&'static str, f64); 2] {
     let mean = |errors: &[f64]| errors.iter().sum::<f64>() / errors.len() as f64;
     let mut task = channels.to_vec();

@@ -1,4 +1,4 @@
-//! A run as plain state, and back.
+//! Saving and restoring a run.
 
 use burn::tensor::Device;
 use foresee_core::{State, StateError};
@@ -13,7 +13,7 @@ use crate::replay::RealBuffer;
 use crate::rollout::Rollout;
 use crate::setup::Setup;
 
-/// A run's plain host snapshot: named arrays, no device, no generator.
+/// The saved state of a run: named arrays in host memory. It contains no device and no random generator.
 pub type RunState = State;
 
 const ACT: u64 = 0;
@@ -22,8 +22,8 @@ const IMAGINE: u64 = 2;
 const UPDATE: u64 = 3;
 
 impl Run {
-    /// All that the run needs to go on bit for bit: networks and moments, buffers, environment, counters, phase.
-    /// Random streams have no state.
+    /// Returns the state from which the run continues bit for bit: networks and moments, buffers, environments,
+    /// counters, phase. Random streams have no state.
     ///
     /// # Errors
     /// If the device failed.
@@ -55,16 +55,16 @@ impl Run {
         state
     }
 
-    /// The run that a snapshot was taken of, under its configuration, of what is shipped; with parts of your own:
+    /// Restores a run from a snapshot, under its configuration and with the shipped parts. For other parts use
     /// [`Run::resume`].
     ///
     /// # Errors
-    /// If the configuration is impossible or the state is not one of its runs.
+    /// If the configuration is impossible, or the state does not belong to one of its runs.
     pub fn restore(config: &Config, state: RunState) -> Result<Self, RunError> {
         Self::resume(config.clone().open()?, state)
     }
 
-    /// [`Run::restore`] under a configuration that was checked.
+    /// Restores a run from a snapshot, as [`Run::restore`] does, under a configuration that is already checked.
     ///
     /// # Errors
     /// As [`Run::restore`].
@@ -99,7 +99,7 @@ impl Run {
         let mut run = Self::prepare(setup, device)?;
         let same_model = state.u64("model_fingerprint")? == fingerprint(&config);
         let has = |start: &str| state.iter().any(|(name, _)| name.starts_with(start));
-        // States of the first two algorithms do not name theirs.
+        // Only states of `dhmbpo` contain the algorithm's name.
         let begun_with = match (has("algo"), has("model.")) {
             (true, _) => {
                 state.u8s("algo")?;
@@ -176,7 +176,7 @@ impl Run {
                 let view = self.agent.values(loss.heads, loss.through_policy);
                 let mut fit = state.part("fit");
                 if fit.iter().any(|(name, _)| name == "real_step") {
-                    // Older versions counted from the beginning of the run.
+                    // Older versions counted from the start of the run.
                     let real_step = fit.u64("real_step")?;
                     fit.put("learning_step", real_step.saturating_sub(self.config.training.explore_steps));
                 }
@@ -205,10 +205,11 @@ impl Run {
     }
 }
 
-/// A hash of what a half-done fit depends on: the whole of `[model]`, with the head and the loss's keys in force.
+/// Returns a hash of everything that a half-done fit depends on: all of `[model]`, with the head and the loss's keys in
+/// force.
 ///
-/// The text that is hashed is that of the first format, in which VaGraM's keys stood beside those of every loss and
-/// `add_mse_until` counted from the beginning of the run, so that a run of an older version is known again.
+/// The hashed text has the format of the first version, so that runs of older versions are recognised. There VaGraM's
+/// keys were beside those of every loss, and `add_mse_until` counted from the start of the run.
 fn fingerprint(config: &Config) -> u64 {
     #[derive(Serialize)]
     struct Loss<'a> {
@@ -257,7 +258,7 @@ fn fingerprint(config: &Config) -> u64 {
 }
 
 impl Counters {
-    /// With the time of the clock.
+    /// Returns the counters and the time of the clock as arrays.
     fn save(&self, now: u64) -> State {
         let mut state = State::new();
         state.put("env_step", now);
@@ -271,7 +272,7 @@ impl Counters {
         state
     }
 
-    /// The counters and the time of the clock.
+    /// Restores the counters, and returns them with the time of the clock.
     pub(super) fn restore(mut state: State) -> Result<(Self, u64), StateError> {
         let now = state.u64("env_step")?;
         let fits = state.u64("fits")?;

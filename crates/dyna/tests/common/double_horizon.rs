@@ -1,4 +1,4 @@
-//! The agent of `algo = "dhmbpo"` with a model of a task, both with random numbers.
+//! The agent of `algo = "dhmbpo"` with a model of a task, both with random weights.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use foresee_world_model::config::{EnsembleConfig, Predicted};
 use foresee_world_model::normalizer::Normalizer;
 use foresee_world_model::{Head, ModelConfig, ModelLoss, Trainer, loss};
 
-/// A task's model and agent.
+/// A task's model, its termination rule, and an agent.
 pub struct Case {
     pub model: Trainer,
     pub termination: Termination,
@@ -24,7 +24,7 @@ pub struct Case {
     pub rows: usize,
 }
 
-/// State with every number of its f32 arrays moved a little.
+/// Returns the state with a little noise added to every number of its f32 arrays.
 fn shaken(state: &State, seed: u64, width: f32) -> State {
     let mut out = State::new();
     for (i, (name, array)) in state.iter().enumerate() {
@@ -41,7 +41,7 @@ fn shaken(state: &State, seed: u64, width: f32) -> State {
 }
 
 impl Case {
-    /// In host memory; hidden layers of the agent and of the model.
+    /// Returns a case in host memory. `hidden` are the hidden layers of the agent and of the model.
     pub fn new(
         seed: u64,
         head: Head,
@@ -53,7 +53,7 @@ impl Case {
         Self::on(&Device::flex(), seed, head, dims, hidden, rows, config)
     }
 
-    /// On a device.
+    /// Returns a case on a device. `hidden` are the hidden layers of the agent and of the model.
     pub fn on(
         device: &Device,
         seed: u64,
@@ -98,7 +98,7 @@ impl Case {
         Self { model, termination, agent, config, dims, rows }
     }
 
-    /// States to start from.
+    /// Returns a batch of states to start from.
     pub fn batch(&self, update: u64) -> Batch {
         let mut batch = Batch::default();
         for obs in Stream::new(5, "test/starts").normals(update, self.rows, self.dims[0]).chunks(self.dims[0]) {
@@ -107,7 +107,7 @@ impl Case {
         batch
     }
 
-    /// Sizes of an update.
+    /// Returns the sizes of an update.
     pub fn sizes(&self) -> Sizes {
         Sizes {
             rows: self.rows,
@@ -120,7 +120,7 @@ impl Case {
     }
 }
 
-/// The numbers of an array of f32, none of another.
+/// Returns the numbers of an f32 array; empty for another type.
 pub fn floats(array: &Array) -> &[f32] {
     match &array.data {
         Data::F32(values) => values,

@@ -1,4 +1,4 @@
-//! Tiny runs of every kind, and what their saved state holds.
+//! Tiny runs of every kind, and access to their saved states.
 
 pub mod double_horizon;
 pub mod scalar;
@@ -15,11 +15,11 @@ use foresee_dyna::{Algo, Config, Record, Run};
 use foresee_world_model::config::{EnsembleConfig, FitConfig};
 use foresee_world_model::{LossConfig, ModelConfig};
 
-/// Every kind of run: without a model, and with one under each loss.
+/// Every kind of run: without a model, and with a model under each loss.
 pub const KINDS: [Option<&'static str>; 6] =
     [None, Some("mle"), Some("mse"), Some("vagram"), Some("itervaml"), Some("value_weighted")];
 
-/// Runs in blocks, and every other kind.
+/// Every kind of run of [`KINDS`], and runs in blocks.
 pub const WITH_BLOCKS: [Option<&'static str>; 8] = [
     None,
     Some("mle"),
@@ -31,8 +31,8 @@ pub const WITH_BLOCKS: [Option<&'static str>; 8] = [
     Some("dhmbpo vagram"),
 ];
 
-/// [`tiny`], or where a loss has `dhmbpo` before it a run of two blocks: of 2 · 9 and 9 updates after 4 of the critics, with
-/// two calls of rollouts to a refill and a pool that wraps around.
+/// Returns [`tiny`] or, if `dhmbpo` is before the loss, a run with two blocks. The blocks have 2 · 9 and 9 updates
+/// after 4 of the critics alone. A refill takes two calls of rollouts, and the pool wraps around.
 pub fn tiny_of(kind: Option<&'static str>) -> Config {
     let Some(loss) = kind.and_then(|kind| kind.strip_prefix("dhmbpo ")) else { return tiny(kind) };
     let mut config = tiny(Some(loss));
@@ -55,9 +55,11 @@ pub fn tiny_of(kind: Option<&'static str>) -> Config {
     config
 }
 
-/// 205 real steps, of which 195 explore, past the time limit at 200. Updates and fits take more than one slice; the
-/// horizon grows from 1 to 3 and the imagined buffer with it, from 12 rows through 24, filled, to 36, wrapped around;
-/// the squared error leaves the value-aware losses on the way.
+/// Returns a run of 205 real steps, of which 195 explore, beyond the time limit at step 200.
+///
+/// Updates and fits take more than one slice. The horizon grows from 1 to 3, and the imagined buffer grows with it:
+/// from 12 rows over 24, which are filled, to 36, which wrap around. During the run the squared error is dropped from
+/// the value-aware losses.
 pub fn tiny(loss: Option<&'static str>) -> Config {
     Config {
         seed: 3,
@@ -92,13 +94,13 @@ pub fn tiny(loss: Option<&'static str>) -> Config {
     }
 }
 
-/// SAC with hidden layers of these widths.
+/// Returns the config of SAC with hidden layers of these widths.
 pub fn agent(hidden: &[usize], batch: usize) -> AgentConfig {
     let widths: Vec<toml::Value> = hidden.iter().map(|&width| toml::Value::Integer(width as i64)).collect();
     AgentConfig { batch, keys: toml::Table::from_iter([("hidden".into(), widths.into())]), ..AgentConfig::default() }
 }
 
-/// Goes on to the end.
+/// Continues a run to its end, and returns its records.
 pub fn finish(run: &mut Run) -> Vec<Record> {
     let mut records = Vec::new();
     while !run.is_done() {
@@ -107,20 +109,20 @@ pub fn finish(run: &mut Run) -> Vec<Record> {
     records
 }
 
-/// A run from its beginning to its end: what it reported, and its last state.
+/// Makes a whole run, and returns its records and its last state.
 pub fn whole(config: &Config) -> (Vec<Record>, State) {
     let mut run = Run::new(config).expect("a possible configuration");
     (finish(&mut run), run.snapshot().expect("a device that answers"))
 }
 
-/// The array of this name.
+/// Returns the array with this name.
 #[track_caller]
 pub fn array<'a>(state: &'a State, name: &str) -> &'a Array {
     let found = state.iter().find(|(path, _)| *path == name);
     found.unwrap_or_else(|| panic!("the state has no `{name}`")).1
 }
 
-/// Its numbers, whatever their type.
+/// Returns the numbers of the array with this name, of any type.
 #[track_caller]
 pub fn numbers(state: &State, name: &str) -> Vec<f64> {
     match &array(state, name).data {
@@ -131,14 +133,14 @@ pub fn numbers(state: &State, name: &str) -> Vec<f64> {
     }
 }
 
-/// Names of the arrays that are not the same bit for bit, or in one state alone.
+/// Returns the names of arrays that differ in any bit, or are in only one of the states.
 pub fn differing(a: &State, b: &State) -> Vec<String> {
     let [a, b] = [a, b].map(|state| state.iter().map(|(name, array)| (name, bits(array))).collect::<BTreeMap<_, _>>());
     let names = a.keys().chain(b.keys().filter(|name| !a.contains_key(*name)));
     names.filter(|name| a.get(*name) != b.get(*name)).map(|&name| name.to_owned()).collect()
 }
 
-/// Shape, type and bits: unlike `==` on floats, a NaN equals itself and −0 is not 0.
+/// Returns shape, type and bits of an array. Unlike `==` on floats, a NaN equals itself, and −0 differs from 0.
 fn bits(array: &Array) -> (&[usize], u8, Vec<u64>) {
     let (kind, bits) = match &array.data {
         Data::F32(values) => (0, values.iter().map(|x| u64::from(x.to_bits())).collect()),
@@ -149,7 +151,7 @@ fn bits(array: &Array) -> (&[usize], u8, Vec<u64>) {
     (&array.shape, kind, bits)
 }
 
-/// The real steps at which a metric was reported, with its values.
+/// Returns the real steps at which a metric was reported, with its values.
 pub fn reported(records: &[Record], metric: &str) -> Vec<(u64, f64)> {
     let value = |record: &Record| record.values.iter().find(|(name, _)| *name == metric).map(|&(_, value)| value);
     records.iter().filter_map(|record| value(record).map(|value| (record.env_step, value))).collect()

@@ -1,10 +1,10 @@
-//! Networks in plain f64 loops over saved parameters: a second implementation, which shares no code with the first.
+//! Networks as plain f64 loops over saved parameters: a second implementation that shares no code with the first.
 
 use foresee_core::State;
 
 use super::{array, numbers};
 
-/// One member of a saved network.
+/// One ensemble member of a saved network.
 pub struct Net {
     /// Weights `[I, O]` and biases `[O]`, in order.
     layers: Vec<(Vec<f64>, Vec<f64>)>,
@@ -12,7 +12,7 @@ pub struct Net {
 }
 
 impl Net {
-    /// The member of the network whose arrays are called `{path}weight.0`, `{path}bias.0`, ….
+    /// Returns a member of the network whose arrays are named `{path}weight.0`, `{path}bias.0`, ….
     pub fn new(state: &State, path: &str, member: usize, activation: fn(f64) -> f64) -> Self {
         let count = state.iter().filter(|(name, _)| name.starts_with(&format!("{path}weight."))).count();
         let part = |name: String| {
@@ -23,7 +23,7 @@ impl Net {
         Self { layers: layers.collect(), activation }
     }
 
-    /// The output for one input.
+    /// Returns the output for one input.
     pub fn forward(&self, input: &[f64]) -> Vec<f64> {
         let mut x = input.to_vec();
         for (i, (weight, bias)) in self.layers.iter().enumerate() {
@@ -40,22 +40,22 @@ impl Net {
     }
 }
 
-/// x σ(x)
+/// Returns x σ(x).
 pub fn silu(x: f64) -> f64 {
     x / (1.0 + (-x).exp())
 }
 
-/// max(x, 0)
+/// Returns max(x, 0).
 pub fn relu(x: f64) -> f64 {
     x.max(0.0)
 }
 
-/// ln(1 + eˣ), where it does not overflow.
+/// Returns ln(1 + eˣ), for x at which eˣ does not overflow.
 pub fn softplus(x: f64) -> f64 {
     x.exp().ln_1p()
 }
 
-/// tanh(mu + σ noise) of a saved actor, and its mean action tanh(mu) for noise 0.
+/// Returns a saved actor's action tanh(mu + σ noise), which for noise 0 is its mean action tanh(mu).
 pub fn action(actor: &Net, obs: &[f32], noise: &[f32]) -> Vec<f64> {
     let obs: Vec<f64> = obs.iter().map(|&x| f64::from(x)).collect();
     let out = actor.forward(&obs);
@@ -65,7 +65,8 @@ pub fn action(actor: &Net, obs: &[f32], noise: &[f32]) -> Vec<f64> {
     u.map(f64::tanh).collect()
 }
 
-/// What a member of a saved ensemble says of (obs, action): (delta, reward), with noise where the head is Gaussian.
+/// Returns the prediction (delta, reward) of a saved ensemble's member for (obs, action), with noise if the head is
+/// Gaussian.
 pub fn predict(ensemble: &State, member: usize, inputs: &[f32], noise: &[f32]) -> Vec<f64> {
     let (mean, std) = (numbers(ensemble, "normalizer.mean"), numbers(ensemble, "normalizer.std"));
     let normalized = inputs.iter().zip(mean.iter().zip(std)).map(|(&x, (mean, std))| (f64::from(x) - mean) / std);
@@ -83,7 +84,7 @@ pub fn predict(ensemble: &State, member: usize, inputs: &[f32], noise: &[f32]) -
     (0..channels).map(|c| mean[c] + std(c) * f64::from(noise[c])).collect()
 }
 
-/// Compares at the project's tolerance for f32 against f64.
+/// Asserts equality up to the project's tolerance for f32 against f64.
 #[track_caller]
 pub fn assert_close(what: &str, got: &[f32], want: &[f64]) {
     assert_eq!(got.len(), want.len(), "{what}: numbers");

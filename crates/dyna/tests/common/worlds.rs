@@ -1,4 +1,4 @@
-//! Random worlds to imagine in.
+//! Random worlds for imagined rollouts.
 
 use burn::tensor::Device;
 use foresee_actor_critic::policy::Spread;
@@ -15,7 +15,7 @@ use foresee_world_model::config::{EnsembleConfig, Head, Predicted};
 use foresee_world_model::normalizer::Normalizer;
 use foresee_world_model::uncertainty::Measure;
 
-/// Networks with what else imagines, and real rows to start from.
+/// A random model, actor and termination rule, and real rows to start from.
 pub struct RandomWorld {
     pub ensemble: Ensemble,
     pub policy: Policy,
@@ -24,14 +24,15 @@ pub struct RandomWorld {
     pub device: Device,
     pub measures: Vec<Measure>,
     pub seed: u64,
-    /// Observation and action entries.
+    /// Number of observation and action entries.
     pub dims: [usize; 2],
     pub starts: usize,
     pub horizon: usize,
     pub call: u64,
 }
 
-/// A state with noise on its weights, so that biases are not 0, and bounds within which the variance is seen.
+/// Returns a state with noise added to its weights, so that biases are not 0, and with log-variance bounds that let the
+/// variance have an effect.
 pub fn shaken(state: &State, seed: u64, scale: f32) -> State {
     let mut shaken = state.clone();
     for (i, (name, _)) in state.iter().enumerate() {
@@ -72,10 +73,10 @@ fn rule(draws: &mut Draws, obs_dim: usize) -> Termination {
     }
 }
 
-/// Sizes of a world's networks: observation and action entries, actor and model widths.
+/// Sizes of a world's networks: numbers of observation and action entries, widths of the actor, widths of the model.
 pub type Sizes = ([usize; 2], Vec<usize>, Vec<usize>);
 
-/// World number `i`; its networks are of one of these sizes.
+/// Returns world number `i`, with networks of one of these sizes.
 pub fn random(i: u64, sizes: &[Sizes], device: &Device) -> RandomWorld {
     let mut draws = Stream::new(77, "test/world").at(i, 0);
     let (dims, actor, model) = pick(&mut draws, sizes);
@@ -83,7 +84,7 @@ pub fn random(i: u64, sizes: &[Sizes], device: &Device) -> RandomWorld {
     let head = pick(&mut draws, &[Head::Gaussian, Head::Deterministic]);
     let elites = 1 + draws.below(members.min(5));
     let seed = draws.bits64();
-    // Kernels know changes and plain layers alone.
+    // Kernels support only models that predict changes, and plain layers.
     let mut variants = Stream::new(78, "test/world").at(i, 0);
     let [direct, layer_norm] = [0; 2].map(|_| is_host(device) && variants.below(3) == 0);
     let predict = if direct { Predicted::NextObs } else { Predicted::Change };
@@ -125,24 +126,24 @@ pub fn random(i: u64, sizes: &[Sizes], device: &Device) -> RandomWorld {
 }
 
 impl RandomWorld {
-    /// What its rollouts imagine with.
+    /// Returns the inputs of the world's rollouts.
     pub fn imagination(&self) -> Imagination<'_> {
         let Self { ensemble, policy, termination, device, measures, seed, .. } = self;
         Imagination { ensemble, policy, termination, seed: *seed, device, measures }
     }
 
-    /// The step at which the draws of imagined step `step` are addressed.
+    /// Returns the step number that addresses the draws of imagined step `step`.
     pub fn clock(&self, step: usize) -> u64 {
         self.call * 65_536 + step as u64
     }
 
-    /// The state that lane `lane` starts from.
+    /// Returns the state from which lane `lane` starts.
     pub fn start(&self, lane: u32) -> Vec<f32> {
         let row = Stream::new(self.seed, "rollout/start").at(self.call, lane).below(self.real.rows);
         self.real.obs[row * self.dims[0]..][..self.dims[0]].to_vec()
     }
 
-    /// How near an observation comes to an end of a bound of the termination rule.
+    /// Returns the distance of an observation from the nearest end of a bound of the termination rule.
     pub fn margin(&self, obs: &[f32]) -> f32 {
         let bounds = self.termination.bounds.iter().chain(&self.termination.goal);
         bounds.flat_map(|b| [b.low, b.high].map(|end| (obs[b.index] - end).abs())).fold(f32::INFINITY, f32::min)

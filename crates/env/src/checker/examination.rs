@@ -1,5 +1,5 @@
-//! The whole of what [`check_environment`](super::check_environment) tries, rule by rule, for who writes an environment: a
-//! broken promise does not hide the others, and what a learner should know is measured beside them.
+//! All tests of [`check_environment`](super::check_environment), rule by rule, for authors of environments. A broken
+//! rule does not hide the others, and properties that matter to a learner are measured as well.
 
 use std::time::Instant;
 
@@ -11,32 +11,32 @@ use crate::environment::{Environment, Spec, Work};
 use crate::error::EnvError;
 use crate::space::Few;
 
-/// Real steps that are played for the facts, over as many episodes as begin in them.
+/// Number of steps that are played to measure the facts, over the episodes that begin within them.
 const STEPS: u32 = 1000;
 
-/// What became of a rule.
+/// The outcome of the test of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was tried and kept.
+    /// The rule was tested and holds.
     Kept,
-    /// It is broken: where, and with which values.
+    /// The rule is broken, with the place and the values.
     Broken(String),
-    /// Another broken one ended the trial before it was over.
+    /// The rule was not fully tested, because another broken rule ended the test.
     Unclear,
 }
 
-/// Rules with what became of each, and facts.
+/// Every rule with its outcome, and measured facts.
 #[derive(Clone, Debug)]
 pub struct Examination {
-    /// What the environment says of itself.
+    /// The environment's spec.
     pub spec: Spec,
-    /// Every rule, in the order of the trials.
+    /// Every rule with its outcome, in the order of the tests.
     pub outcomes: Vec<(Check, Outcome)>,
-    /// What was seen under uniformly drawn actions; `None` if a step failed.
+    /// Measurements under uniformly drawn actions; `None` if a step failed.
     pub facts: Option<Facts>,
 }
 
-/// What was seen in some thousand steps under actions drawn from the action space.
+/// Measurements over a thousand steps under actions drawn from the action space.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
     /// Undiscounted return and length of every whole episode.
@@ -45,13 +45,13 @@ pub struct Facts {
     pub ranges: Vec<[f32; 2]>,
     /// Least and largest reward of a step.
     pub rewards: [f64; 2],
-    /// Whether all of some seeds gave the same first observation.
+    /// Whether all of several seeds gave the same first observation.
     pub fixed_start: bool,
-    /// Steps a second, resets included.
+    /// Steps per second, including resets.
     pub steps_per_s: f64,
 }
 
-/// Tries every rule on environments from `make`, such as those of an [`EnvFactory`](crate::EnvFactory).
+/// Tests every rule on environments from `make`, such as those of an [`EnvFactory`](crate::EnvFactory).
 ///
 /// ```
 /// use foresee_env::classic::Pendulum;
@@ -64,7 +64,7 @@ pub struct Facts {
 /// ```
 ///
 /// # Errors
-/// If an environment cannot be made at all.
+/// If an environment cannot be created at all.
 pub fn examine(make: impl Fn() -> Result<Box<dyn Environment>, EnvError>) -> Result<Examination, EnvError> {
     let spec = make()?.spec().clone();
     let checker = Checker { make: &make, spec };
@@ -127,7 +127,7 @@ fn play(env: &mut dyn Environment) -> Result<Facts, EnvError> {
 }
 
 impl Examination {
-    /// The first broken rule, if any.
+    /// Returns the first broken rule, if any.
     #[must_use]
     pub fn failure(&self) -> Option<CheckFailure> {
         self.outcomes.iter().find_map(|(check, outcome)| match outcome {
@@ -138,7 +138,7 @@ impl Examination {
         })
     }
 
-    /// What is allowed and may still surprise a learner, one sentence each.
+    /// Returns the properties that are allowed but may surprise a learner, one sentence each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();

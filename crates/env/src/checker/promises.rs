@@ -1,4 +1,4 @@
-//! Each promise of an environment, tried out; the first that is broken ends the check.
+//! The tests of the rules of an environment. Each test ends at the first broken rule.
 
 use foresee_core::{State, Stream};
 
@@ -7,22 +7,23 @@ use crate::environment::{Environment, Reset, Spec, Step, Work};
 use crate::error::EnvError;
 use crate::space::{BoxSpace, Few, SHOWN};
 
-/// Episodes played to the end.
+/// Number of episodes that are played to their end.
 const EPISODES: u64 = 3;
-/// Steps after which an episode without a (shorter) time limit is left.
+/// Number of steps after which an episode without a (shorter) time limit is abandoned.
 const LONGEST_EPISODE: u32 = 10_000;
-/// Steps compared after a restore: long enough to cross the end of an episode that was left two steps before it.
+/// Number of steps compared after a restore: enough to cross the end of an episode from two steps before its time
+/// limit.
 const FUTURE: u64 = 10;
-/// Resets of which one must differ from the first, where starts are drawn: as many agree by chance once in 30,000 where
-/// there are two starts.
+/// Number of resets of which one must differ from the first where starts are random. With two possible starts, all of
+/// them agree by chance once in 30,000 checks.
 pub(super) const RESETS: u64 = 16;
-/// Seeds as a run gives them, of 64 bits: the largest, and one with high and low bits.
+/// 64-bit seeds such as a run gives: the largest one, and one with high and low bits.
 const LARGE_SEEDS: [u64; 2] = [u64::MAX, 0x9e37_79b9_7f4a_7c15];
 
-/// Which promise, and how.
+/// A broken rule, with the place and the values.
 pub(super) struct Broken(pub(super) Check, pub(super) String);
 
-/// An error where none belongs.
+/// An error where none is allowed.
 impl From<EnvError> for Broken {
     fn from(error: EnvError) -> Self {
         Self(Check::Runs, error.to_string())
@@ -33,7 +34,7 @@ fn ensure(holds: bool, check: Check, detail: impl FnOnce() -> String) -> Result<
     if holds { Ok(()) } else { Err(Broken(check, detail())) }
 }
 
-/// Environments of one kind, and what they say of themselves.
+/// The environments under test, with their spec.
 pub(super) struct Checker<'a> {
     pub(super) make: &'a dyn Fn() -> Result<Box<dyn Environment>, EnvError>,
     pub(super) spec: Spec,
@@ -52,7 +53,7 @@ impl Checker<'_> {
         self.spec.problem().map_or(Ok(()), |[problem, _]| Err(Broken(Check::Spec, problem)))
     }
 
-    /// Observations, rewards, flags and the order of calls, over whole episodes of one environment.
+    /// Checks observations, rewards, flags and the order of calls, over whole episodes of one environment.
     pub(super) fn episodes(&self) -> Result<(), Broken> {
         let mut env = self.make()?;
         self.refuses_a_step(env.as_mut(), "before the first reset")?;
@@ -88,7 +89,7 @@ impl Checker<'_> {
             format!("step {t} gave {terminated} at {}", Few(obs))
         })?;
         let limit = self.spec.max_episode_steps;
-        // What runs elsewhere may have reasons of its own to truncate an episode early.
+        // An environment in another process may truncate an episode early for its own reasons.
         let early = *truncated && self.spec.work == Work::Outside && limit.is_none_or(|limit| t < limit);
         ensure(early || *truncated == (limit == Some(t)), Check::TimeLimit, || {
             format!("step {t} gave {truncated}, the limit is {limit:?}")
@@ -115,7 +116,7 @@ impl Checker<'_> {
         let first = episode(env.as_mut(), 7)?;
         same(first == episode(self.make()?.as_mut(), 7)?, "two environments differ after the same seed")?;
         same(first == episode(env.as_mut(), 7)?, "an environment differs after the same seed when it was used before")?;
-        // A task may begin every episode alike, and then neither differs.
+        // A task may begin every episode in the same way. Then neither kind of reset differs.
         let with_seeds = self.differ(env.as_mut(), (0..RESETS).map(Some))?;
         env.reset(Some(7))?;
         let without = self.differ(env.as_mut(), (0..RESETS).map(|_| None))?;
@@ -206,7 +207,8 @@ impl Checker<'_> {
         self.refuses_a_step(env.as_mut(), "after restoring a fresh environment")
     }
 
-    /// Some steps, a reset without a seed, some more steps: all of the state comes to light.
+    /// Returns the results of some steps, a reset without a seed, and some more steps, so that every part of the state
+    /// has an effect.
     fn future(&self, env: &mut dyn Environment) -> Result<Vec<Bits>, Broken> {
         let mut bits = self.play(env, 100, FUTURE)?;
         bits.push(env.reset(None)?.into());
@@ -214,7 +216,7 @@ impl Checker<'_> {
         Ok(bits)
     }
 
-    /// Steps with the actions from `clock` on, and a reset after each end.
+    /// Takes steps with the actions from `clock` on, and resets after each end.
     fn play(&self, env: &mut dyn Environment, clock: u64, steps: u64) -> Result<Vec<Bits>, Broken> {
         let mut bits = Vec::new();
         for t in clock..clock + steps {
@@ -229,7 +231,7 @@ impl Checker<'_> {
     }
 }
 
-/// Which entries of an observation lie outside its space, the first of them with their values.
+/// Describes the entries of an observation that are outside its space: the first of them with their values.
 fn strays(space: &BoxSpace, obs: &[f32]) -> String {
     let (found, expected) = (obs.len(), space.dim());
     if found != expected {
@@ -245,7 +247,7 @@ fn strays(space: &BoxSpace, obs: &[f32]) -> String {
     strays.join("; ")
 }
 
-/// What came of a step that should be refused, in one line.
+/// Describes in one line the result of a step that should have been refused.
 fn told(outcome: &Result<Step, EnvError>) -> String {
     match outcome {
         Ok(step) => format!("the observation {}", Few(&step.obs)),
@@ -259,7 +261,7 @@ fn with_a_stranger(saved: &State) -> State {
     state
 }
 
-/// What a call gave, as bits: −0 differs from 0.
+/// The result of a call as bits, so that −0 differs from 0.
 #[derive(Clone, Debug, PartialEq)]
 struct Bits {
     obs: Vec<u32>,

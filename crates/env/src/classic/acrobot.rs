@@ -1,25 +1,25 @@
 //! `AcrobotSwingUp-v0`: swing two hanging links up by a torque at the joint between them, and hold them there. It never
 //! terminates.
 //!
-//! State: θ₁ (rad, 0 hanging), θ₂ (rad, of the second link against the first, 0 straight), θ̇₁ and θ̇₂ (rad/s). Action:
-//! torque τ in [-1, 1] N m. Observation: cos θ₁, sin θ₁, cos θ₂, sin θ₂, θ̇₁, θ̇₂.
+//! State: θ₁ (rad, 0 hanging), θ₂ (rad, angle of the second link relative to the first, 0 straight), θ̇₁ and θ̇₂
+//! (rad/s). Action: torque τ in [-1, 1] N m. Observation: cos θ₁, sin θ₁, cos θ₂, sin θ₂, θ̇₁, θ̇₂.
 //!
 //! * d₁ = 2 m c² + m l² + 2 m l c cos θ₂ + 2 I, d₂ = m c² + m l c cos θ₂ + I
 //! * φ₂ = m c g sin(θ₁ + θ₂)
 //! * φ₁ = −m l c θ̇₂² sin θ₂ − 2 m l c θ̇₁ θ̇₂ sin θ₂ + m (c + l) g sin θ₁ + φ₂
 //! * θ̈₂ = (τ + φ₁ d₂/d₁ − m l c θ̇₁² sin θ₂ − φ₂) / (m c² + I − d₂²/d₁)
 //! * θ̈₁ = −(d₂ θ̈₂ + φ₁) / d₁
-//! * one step of the classical Runge-Kutta method of order 4; then angles wrap to ±π, and speeds are clipped to ±4π and
-//!   ±9π
-//! * reward = (h + 2)/4, in [0, 1], with the height of the tip over the fixed joint h = −cos θ₁ − cos(θ₁ + θ₂), in
-//!   lengths of a link, of the state after the step
+//! * One step of the classical Runge-Kutta method of order 4. Then angles wrap to ±π, and speeds are clipped to ±4π and
+//!   ±9π.
+//! * reward = (h + 2)/4, in [0, 1], where h = −cos θ₁ − cos(θ₁ + θ₂) is the height of the tip above the fixed joint in
+//!   link lengths, in the state after the step
 //! * reset: all four uniform in ±0.1, rounded to float32
 //!
-//! where each link has m = 1 kg, l = 1 m, its centre of mass at c = 0.5 m, the moment of inertia about it I = 1 kg m²,
-//! and g = 9.8 m/s², dt = 0.2 s. A factor on the length is on l and c; I goes with m l². Equations: R. S. Sutton and A.
-//! G. Barto, "Reinforcement Learning: An Introduction", the acrobot. Source of the dynamics and the resets:
-//! `Acrobot-v1` of Gymnasium 1.4.0, `gymnasium/envs/classic_control/acrobot.py` with `book_or_nips = "book"`; its three
-//! actions are τ = −1, 0, 1. Seeded resets are its own; a step agrees up to rounding.
+//! Each link has m = 1 kg, l = 1 m, its centre of mass at c = 0.5 m, and the moment of inertia I = 1 kg m² about it.
+//! Further, g = 9.8 m/s² and dt = 0.2 s. A factor on the length applies to l and c; I scales with m l². Equations: R. S.
+//! Sutton and A. G. Barto, "Reinforcement Learning: An Introduction", the acrobot. Source of the dynamics and the resets:
+//! `Acrobot-v1` of Gymnasium 1.4.0, `gymnasium/envs/classic_control/acrobot.py` with `book_or_nips = "book"`, whose
+//! three actions are τ = −1, 0, 1. Seeded resets equal those of Gymnasium; a step agrees up to rounding.
 
 use core::f64::consts::PI;
 
@@ -43,15 +43,15 @@ const INERTIA: f64 = 1.0;
 const GRAVITY: f64 = 9.8;
 /// N m
 const MAX_TORQUE: f32 = 1.0;
-/// Of θ̇₁ and θ̇₂, in rad/s
+/// Limits of θ̇₁ and θ̇₂, in rad/s
 const MAX_SPEED: [f64; 2] = [4.0 * PI, 9.0 * PI];
 /// s
 const DT: f64 = 0.2;
 
-/// The environment without its time limit. State: θ₁, θ₂, θ̇₁, θ̇₂, in rad and rad/s.
+/// `AcrobotSwingUp-v0` without its time limit. State: θ₁, θ₂, θ̇₁, θ̇₂, in rad and rad/s.
 pub type AcrobotSwingUp = Classic<Equations, 4>;
 
-/// Its equations.
+/// The equations of `AcrobotSwingUp-v0`.
 #[derive(Debug)]
 pub struct Equations;
 
@@ -85,7 +85,7 @@ impl Task<4> for Equations {
     }
 }
 
-/// The state after `dt` s under a torque in N m, neither wrapped nor clipped.
+/// Returns the state after `dt` s under a torque in N m, neither wrapped nor clipped.
 fn integrate(state: [f64; 4], torque: f64, dt: f64, factors: Physics) -> [f64; 4] {
     let along = |slope: [f64; 4], dt: f64| core::array::from_fn(|i| state[i] + dt * slope[i]);
     let k1 = derivative(state, torque, factors);
@@ -95,7 +95,7 @@ fn integrate(state: [f64; 4], torque: f64, dt: f64, factors: Physics) -> [f64; 4
     along(core::array::from_fn(|i| k1[i] + 2.0 * k2[i] + 2.0 * k3[i] + k4[i]), dt / 6.0)
 }
 
-/// θ̇₁, θ̇₂, θ̈₁, θ̈₂.
+/// Returns the derivative θ̇₁, θ̇₂, θ̈₁, θ̈₂ of the state.
 fn derivative([theta_1, theta_2, theta_dot_1, theta_dot_2]: [f64; 4], torque: f64, factors: Physics) -> [f64; 4] {
     let (m, g) = (MASS * factors.mass, GRAVITY * factors.gravity);
     let (l, c) = (LENGTH * factors.length, CENTRE * factors.length);
@@ -121,11 +121,12 @@ mod tests {
     use crate::classic::oracles::Motion;
     use crate::environment::Environment;
 
-    /// Of two bodies, each by its centre of mass and its moment of inertia about it; heights over the fixed joint.
+    /// Computes the energy of two bodies from their centres of mass and their moments of inertia about them. Heights
+    /// are relative to the fixed joint.
     fn energy([theta_1, theta_2, theta_dot_1, theta_dot_2]: [f64; 4], factors: Physics) -> f64 {
         let Physics { mass, length, gravity } = factors;
         let (angles, speeds) = ([theta_1, theta_1 + theta_2], [theta_dot_1, theta_dot_1 + theta_dot_2]);
-        // How far along each link the first and the second centre of mass lie.
+        // The distance along each link to the first and to the second centre of mass.
         let reaches = [[0.5 * length, 0.0], [length, 0.5 * length]];
         let bodies = reaches.into_iter().zip(speeds).map(|(reach, speed)| {
             let sum = |term: &dyn Fn(usize) -> f64| term(0) + term(1);
@@ -138,8 +139,8 @@ mod tests {
         bodies.sum()
     }
 
-    /// State and torque before, state after: `gymnasium.make("Acrobot-v1").unwrapped`, Gymnasium 1.4.0. Some angles
-    /// wrap, and the last three clip speeds.
+    /// State and torque before a step, and the state after it, recorded from `gymnasium.make("Acrobot-v1").unwrapped`,
+    /// Gymnasium 1.4.0. Some angles wrap, and the last three steps clip speeds.
     const STEPS: [([f64; 4], f32, [f64; 4]); 9] = [
         (
             [0.05, -0.03, 0.02, 0.08],
@@ -219,7 +220,7 @@ mod tests {
         MOTION.depends_on_no_units();
     }
 
-    /// Rounding of sums and sines alone, which one long step multiplies by its derivative.
+    /// The tolerance covers the rounding of sums and sines, which one long step multiplies by its derivative.
     #[track_caller]
     fn assert_near(got: [f64; 4], want: [f64; 4]) {
         assert!(got.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-12), "{got:?}, recorded {want:?}");
@@ -244,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_reward_is_0_hanging_and_1_upright_and_a_half_where_the_tip_is_as_high_as_the_fixed_joint() {
-        // Next to no gravity, so that a step does not change the pose.
+        // Almost no gravity, so that a step does not change the pose.
         let factors = Physics { gravity: 1e-12, ..Physics::default() };
         for (theta_1, theta_2, want) in [(0.0, 0.0, 0.0), (PI, 0.0, 1.0), (0.7, PI, 0.5), (PI / 2.0, PI / 2.0, 0.75)] {
             let (_, reward) = Equations::advance([theta_1, theta_2, 0.0, 0.0], 0.0, factors);

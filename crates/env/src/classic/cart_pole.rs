@@ -1,21 +1,21 @@
-//! `CartPoleContinuous-v0`: keep a pole upright on a cart, by a force on the cart of any size up to CartPole's.
+//! `CartPoleContinuous-v0`: keep a pole upright on a cart, by a force on the cart of any size up to that of CartPole.
 //!
-//! State and observation: x (m), ẋ (m/s), θ (rad, 0 upright, not wrapped) and θ̇ (rad/s). Action a in [-1, 1], the force
-//! F = 10 a in N.
+//! State and observation: x (m), ẋ (m/s), θ (rad, 0 upright, not wrapped) and θ̇ (rad/s). The action a in [-1, 1] is
+//! the force F = 10 a in N.
 //!
 //! * u = (F + m l θ̇² sin θ) / (M + m)
 //! * θ̈ = (g sin θ − u cos θ) / (l (4/3 − m cos² θ / (M + m)))
 //! * ẍ = u − m l θ̈ cos θ / (M + m)
 //! * Euler: x' = x + ẋ dt, ẋ' = ẋ + ẍ dt, θ' = θ + θ̇ dt, θ̇' = θ̇ + θ̈ dt
 //! * terminated: |x'| > 2.4 m or |θ'| > 12°
-//! * reward = 1, of the terminating step too
+//! * reward = 1, also for the terminating step
 //! * reset: all four uniform in ±0.05
 //!
-//! with the cart's M = 1 kg, the pole's m = 0.1 kg and half-length l = 0.5 m (a uniform rod), g = 9.8 m/s², dt = 0.02
-//! s. Equations: R. V. Florian, "Correct equations for the dynamics of the cart-pole system", 2007, without friction.
-//! Source: `CartPole-v1` of Gymnasium 1.4.0, `gymnasium/envs/classic_control/cartpole.py`; its two actions are a = ±1.
-//! Seeded resets are its own; a step agrees up to the rounding of sine and cosine. Limits are judged on the float32
-//! observation, and Gymnasium's on the float64 state.
+//! The cart has M = 1 kg, the pole m = 0.1 kg and half-length l = 0.5 m (a uniform rod); g = 9.8 m/s² and dt = 0.02 s.
+//! Equations: R. V. Florian, "Correct equations for the dynamics of the cart-pole system", 2007, without friction.
+//! Source: `CartPole-v1` of Gymnasium 1.4.0, `gymnasium/envs/classic_control/cartpole.py`, whose two actions are
+//! a = ±1. Seeded resets equal those of Gymnasium; a step agrees up to the rounding of sine and cosine. The limits here
+//! apply to the float32 observation, those of Gymnasium to the float64 state.
 
 use core::f64::consts::TAU;
 
@@ -44,15 +44,15 @@ const TRACK: f32 = 2.4;
 /// rad, to either side: 12°
 const MAX_ANGLE: f32 = (12.0 * TAU / 360.0) as f32;
 
-/// The cart is on its track.
+/// The bound on the cart's position: it must be on its track.
 pub(super) const ON_TRACK: Bound = Bound { index: 0, low: -TRACK, high: TRACK, closed: true };
-/// m: how far a position is observed, as in Gymnasium twice the track.
+/// Bound of the observed position in m: twice the track, as in Gymnasium.
 pub(super) const MAX_POSITION: f32 = 2.0 * TRACK;
 
-/// The environment without its time limit. State: x, ẋ, θ, θ̇, in m, m/s, rad, rad/s.
+/// `CartPoleContinuous-v0` without its time limit. State: x, ẋ, θ, θ̇, in m, m/s, rad, rad/s.
 pub type CartPoleContinuous = Classic<Equations, 4>;
 
-/// Its equations.
+/// The equations of `CartPoleContinuous-v0`.
 #[derive(Debug)]
 pub struct Equations;
 
@@ -79,8 +79,8 @@ impl Task<4> for Equations {
     }
 }
 
-/// The state x, ẋ, θ, θ̇ after `dt` s under a force in N on the cart. The factor on mass is on the cart's and the
-/// pole's.
+/// Returns the state x, ẋ, θ, θ̇ after `dt` s under a force in N on the cart. The factor on mass applies to the cart
+/// and to the pole.
 pub(super) fn integrate([x, x_dot, theta, theta_dot]: [f64; 4], force: f64, dt: f64, factors: Physics) -> [f64; 4] {
     let (half_length, gravity) = (HALF_LENGTH * factors.length, GRAVITY * factors.gravity);
     let (pole_mass, cart_mass) = (POLE_MASS * factors.mass, CART_MASS * factors.mass);
@@ -102,7 +102,8 @@ mod tests {
     use crate::classic::oracles::Motion;
     use crate::environment::Environment;
 
-    /// Of the cart, and of a uniform rod by its centre of mass and its moment of inertia about it, m (2l)²/12.
+    /// Computes the energy of the cart and of a uniform rod, from its centre of mass and its moment of inertia about
+    /// it, m (2l)²/12.
     fn energy([_, x_dot, theta, theta_dot]: [f64; 4], factors: Physics) -> f64 {
         let Physics { mass, length, gravity } = factors;
         let (cart, pole, half_length) = (mass, 0.1 * mass, 0.5 * length);
@@ -112,8 +113,9 @@ mod tests {
         (kinetic + inertia * theta_dot * theta_dot) / 2.0 + pole * 9.8 * gravity * half_length * theta.cos()
     }
 
-    /// Gymnasium 1.4.0: `env = gymnasium.make("CartPole-v1"); env.reset(seed=0)`, then steps with these actions to the
-    /// end of the episode, and `env.unwrapped.state` at the reset and after each step. Every reward is 1.
+    /// Recorded from Gymnasium 1.4.0: `env = gymnasium.make("CartPole-v1"); env.reset(seed=0)`, then steps with these
+    /// actions to the end of the episode. The states are `env.unwrapped.state` at the reset and after each step. Every
+    /// reward is 1.
     const ACTIONS: [f32; 22] = [
         -1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0, -1.0, 1.0, 1.0,
         1.0, 1.0,
@@ -184,7 +186,7 @@ mod tests {
 
     #[test]
     fn it_agrees_with_gymnasium_far_from_the_upright_and_at_the_end_of_the_track() {
-        // States set by hand, and `env.unwrapped.state` one step later; all three steps terminate.
+        // States set by hand, and `env.unwrapped.state` one step later. All three steps terminate.
         for (state, action, want) in [
             ([0.3, -1.2, 3.0, 2.5], 1.0, [0.27599999999999997, -1.0023020297985108, 3.05, 2.83506854300852]),
             ([-1.0, 0.7, -2.0, -6.0], -1.0, [-0.986, 0.48077768640008944, -2.12, -6.404176451944473]),

@@ -7,7 +7,7 @@
 //! * terminated: |x'| > 2.4 m
 //! * reset: hanging down, θ uniform in π ± 0.05, the others in ±0.05
 //!
-//! A task of this project's own, in the manner of the swing-up of M. P. Deisenroth and C. E. Rasmussen, "PILCO: A
+//! This task is this project's own. It follows the swing-up of M. P. Deisenroth and C. E. Rasmussen, "PILCO: A
 //! Model-Based and Data-Efficient Approach to Policy Search", ICML 2011.
 
 use core::f64::consts::PI;
@@ -20,10 +20,10 @@ use crate::environment::{Physics, Spec};
 use crate::numpy_random::NumpyRng;
 use crate::space::BoxSpace;
 
-/// The environment without its time limit. State: x, ẋ, θ, θ̇, in m, m/s, rad, rad/s.
+/// `CartPoleSwingUp-v0` without its time limit. State: x, ẋ, θ, θ̇, in m, m/s, rad, rad/s.
 pub type CartPoleSwingUp = Classic<Equations, 4>;
 
-/// Its equations.
+/// The equations of `CartPoleSwingUp-v0`.
 #[derive(Debug)]
 pub struct Equations;
 
@@ -85,7 +85,7 @@ mod tests {
         let reward = |theta: f64, action: f32| Equations::advance([0.0, 0.0, theta, 0.0], action, Physics::default()).1;
         assert_eq!((reward(0.0, 0.0), reward(PI, 0.0), reward(0.0, -1.0)), (1.0, 0.0, 0.99));
         assert!((reward(PI, 0.5) + 0.0025).abs() < 1e-9);
-        // Of the state after the step: a fast pole is at the top only then.
+        // The reward is that of the state after the step: a fast pole reaches the top only then.
         let (state, reward) = Equations::advance([0.0, 0.0, -0.2, 10.0], 0.0, Physics::default());
         assert!(state[2].abs() < 1e-15 && reward == 1.0);
     }
@@ -98,7 +98,7 @@ mod tests {
             let step = env.step(&[1.0]).unwrap();
             assert_eq!(step.terminated, step.obs[0] > 2.4, "{t}: {:?}", step.obs);
             if step.terminated {
-                // 10 N on 1.1 kg go 2.4 m in 0.73 s; the pole's swing makes some difference.
+                // 10 N on 1.1 kg move 2.4 m in 0.73 s; the swing of the pole makes some difference.
                 assert!((30..45).contains(&t), "{t}");
                 break;
             }

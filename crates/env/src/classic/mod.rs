@@ -1,11 +1,11 @@
-//! The classic control tasks, and kin of them. Those with Gymnasium's ids compute what Gymnasium computes, to the last
-//! bit.
+//! The classic control tasks, and variants of them. Those with Gymnasium's ids compute the same numbers as Gymnasium,
+//! to the last bit.
 //!
-//! * [`task`]: what they share; a new one is a state of a few numbers and its equations.
+//! * [`task`]: the shared parts. A task is a state of a few numbers and its equations.
 //! * [`pendulum`]: `Pendulum-v1`, swing a rod up and hold it there.
 //! * [`mountain_car`]: `MountainCarContinuous-v0`, swing a car out of a valley.
 //! * [`cart_pole`]: `CartPoleContinuous-v0`, keep a pole upright on a cart.
-//! * [`cart_pole_swing_up`]: `CartPoleSwingUp-v0`, swing that pole up first.
+//! * [`cart_pole_swing_up`]: `CartPoleSwingUp-v0`, swing the pole of the cart up and keep it upright.
 //! * [`acrobot`]: `AcrobotSwingUp-v0`, swing two links up by the joint between them.
 
 pub mod acrobot;

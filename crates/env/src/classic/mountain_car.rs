@@ -1,6 +1,6 @@
 //! `MountainCarContinuous-v0`: a car in a valley, too weak for the slope, swings itself up to the goal on the right.
 //!
-//! State: position x (m) and velocity v (m a step). Action: force a in [-1, 1]. Observation: x, v.
+//! State: position x (m) and velocity v (m per step). Action: force a in [-1, 1]. Observation: x, v.
 //!
 //! * v' = clip(v + 0.0015 a − 0.0025 cos 3x, ±0.07)
 //! * x' = clip(x + v', −1.2, 0.6); at the left wall a velocity to the left becomes 0
@@ -8,14 +8,19 @@
 //! * reward = (100 if terminated) − 0.1 a²
 //! * reset: x uniform in [-0.6, -0.4), v = 0
 //!
-//! A step is the unit of time; 0.0015 is the engine's force over the car's mass, 0.0025 the pull of gravity, and the
-//! valley's shape is fixed, so there is no length to change. Source: Gymnasium 1.4.0,
-//! `gymnasium/envs/classic_control/continuous_mountain_car.py`, under numpy 2.4.6. Its numbers are kept bit for bit,
-//! which takes its types: by numpy 2's promotion the force, 0.0015 a, is a float32 product; the pull is a float64,
-//! since `math.cos` gives one, and is rounded to float32 when it meets the force; every sum after it is float32, and so
-//! is the state. The state of a reset alone is float64: its first 3x is, too. A position that float32 holds exactly is
-//! taken for one after a step, which misjudges one reset in 2²⁹, by one rounding of 3x. An action beyond ±1 acts as ±1,
-//! in its cost too, where Gymnasium's cost has the action as given.
+//! The unit of time is a step. 0.0015 is the engine's force over the car's mass and 0.0025 the pull of gravity. The
+//! shape of the valley is fixed, so the task has no length that could change. Source: Gymnasium 1.4.0,
+//! `gymnasium/envs/classic_control/continuous_mountain_car.py`, under numpy 2.4.6.
+//!
+//! The results equal Gymnasium's bit for bit, which requires its types:
+//! * By numpy 2's promotion rules, the force 0.0015 a is a float32 product.
+//! * The pull is a float64, because `math.cos` returns one. It is rounded to float32 when it is combined with the
+//!   force.
+//! * Every later sum is float32, and so is the state.
+//! * The state of a reset is float64, and so is its first 3x. A position that float32 represents exactly is treated as
+//!   a position after a step. This is wrong for one reset in 2²⁹, by one rounding of 3x.
+//!
+//! An action beyond ±1 acts as ±1, also in its cost. Gymnasium computes the cost from the action as given.
 
 use foresee_core::Termination;
 use foresee_core::termination::Bound;
@@ -31,17 +36,17 @@ const LEFT: f32 = -1.2;
 const RIGHT: f32 = 0.6;
 /// m
 const GOAL: f32 = 0.45;
-/// m a step
+/// m per step
 const MAX_SPEED: f32 = 0.07;
-/// Of a force of 1, in m a step²
+/// Acceleration under a force of 1, in m per step²
 const POWER: f32 = 0.0015;
-/// Of gravity, at its largest, in m a step²
+/// Largest acceleration by gravity, in m per step²
 const PULL: f64 = 0.0025;
 
-/// The environment without its time limit. State: position and velocity, in m and m a step.
+/// `MountainCarContinuous-v0` without its time limit. State: position and velocity, in m and m per step.
 pub type MountainCarContinuous = Classic<Equations, 2>;
 
-/// Its equations.
+/// The equations of `MountainCarContinuous-v0`.
 #[derive(Debug)]
 pub struct Equations;
 
@@ -92,11 +97,11 @@ mod tests {
     use super::*;
     use crate::environment::Environment;
 
-    /// State and force before; state, reward and termination after.
+    /// State and force before a step; state, reward and termination after it.
     type Step = ([f64; 2], f32, [f64; 2], f64, bool);
 
-    /// Recorded of `gymnasium.make("MountainCarContinuous-v0").unwrapped`, from states in float32 set by hand: about
-    /// the goal, into and off either wall, about either limit of the speed.
+    /// Recorded from `gymnasium.make("MountainCarContinuous-v0").unwrapped`, starting from float32 states set by hand:
+    /// around the goal, into and off both walls, around both limits of the speed.
     const STEPS: [Step; 11] = [
         (
             [0.4499000012874603, 0.0006000000284984708],
@@ -127,7 +132,7 @@ mod tests {
     fn it_agrees_with_gymnasium_at_the_walls_the_goal_and_the_limits_of_speed() {
         let rule = Equations::spec().termination.unwrap();
         for (state, force, after, reward, terminated) in STEPS {
-            // The cosine is rounded to float32 at once, so that no library's last place shows.
+            // The cosine is rounded to float32 immediately, so the last digit of the C library's result has no effect.
             let (got, got_reward) = Equations::advance(state, force, Physics::default());
             assert_eq!((got, got_reward), (after, reward), "{state:?}, {force}");
             assert_eq!(rule.terminated(&Equations::observe(got)), terminated, "{got:?}");

@@ -1,8 +1,9 @@
-//! Oracles for equations of motion of two coordinates without friction, whatever the factors on their physics: energy
-//! is kept where nobody acts, an action's power is force times velocity, and a change of units changes nothing.
+//! Oracles for equations of motion of two coordinates without friction, under any factors on their physics: the energy
+//! is constant without an action, the power of an action is force times velocity, and a change of units changes
+//! nothing.
 //!
-//! The last needs no equation: where lengths are λ, gravity γ and masses μ times as large, time runs √(λ/γ) times as
-//! slowly, forces are μ γ times as large, torques λ times more, and nothing else differs.
+//! The last one needs no equation. Where lengths are λ, gravity γ and masses μ times as large, times are √(λ/γ) times
+//! as long, forces are μ γ times and torques μ γ λ times as large, and nothing else differs.
 
 use foresee_core::Stream;
 
@@ -14,23 +15,23 @@ const FACTORS: [Physics; 3] = [
     Physics { mass: 0.3, length: 1.7, gravity: 0.6 },
 ];
 
-/// Equations of motion with what is known of them.
+/// Equations of motion, with their known properties.
 pub(super) struct Motion {
-    /// The state after `dt` s under an action in N or N m.
+    /// Returns the state after `dt` s under an action in N or N m.
     pub integrate: fn([f64; 4], f64, f64, Physics) -> [f64; 4],
-    /// The total energy in J, from positions and velocities of the parts.
+    /// Returns the total energy in J, computed from positions and velocities of the parts.
     pub energy: fn([f64; 4], Physics) -> f64,
-    /// The entry of the state that is the velocity along the action.
+    /// Index of the state entry that is the velocity along the action.
     pub driven: usize,
-    /// Powers of length and of time in the unit of each entry of the state.
+    /// Powers of length and of time in the unit of each state entry.
     pub units: [[i32; 2]; 4],
-    /// Power of length in the unit of the action over that of a force.
+    /// Power of length in the unit of the action, relative to a force.
     pub lever: i32,
 }
 
 impl Motion {
-    /// Without an action the energy's largest error in √(λ/γ) s falls as dt to the `order`, from `steps` steps to twice
-    /// as many.
+    /// Checks the order of the integration. Without an action, the largest error of the energy over √(λ/γ) s must fall
+    /// as dt to the power `order` when `steps` is doubled.
     #[track_caller]
     pub(super) fn keeps_energy(&self, start: [f64; 4], order: f64, steps: u32) {
         for factors in FACTORS {
@@ -49,19 +50,19 @@ impl Motion {
         }
     }
 
-    /// dE/dt = action · velocity, by a central difference.
+    /// Checks dE/dt = action · velocity by a central difference.
     #[track_caller]
     pub(super) fn has_the_power_of_its_action(&self) {
         self.for_many(|state, action, factors| {
             let dt = 1e-6;
             let energy = |dt: f64| (self.energy)((self.integrate)(state, action, dt, factors), factors);
             let (power, want) = ((energy(dt) - energy(-dt)) / (2.0 * dt), action * state[self.driven]);
-            // Rounding leaves 1e-16 · 100 J / 1e-6 s.
+            // Rounding contributes 1e-16 · 100 J / 1e-6 s.
             assert!((power - want).abs() < 1e-6, "{factors:?}, {state:?}: {power} W, expected {want} W");
         });
     }
 
-    /// A step with factors is the step without them in other units.
+    /// Checks that a step with factors is the step without factors in other units.
     #[track_caller]
     pub(super) fn depends_on_no_units(&self) {
         self.for_many(|state, action, factors| {
@@ -80,7 +81,7 @@ impl Motion {
         });
     }
 
-    /// Calls a check with random states, actions and each of the factors.
+    /// Calls a check with random states and actions, with each of the factors.
     fn for_many(&self, check: impl Fn([f64; 4], f64, Physics)) {
         for numbers in Stream::new(0, "test/motion").normals(0, 100, 5).chunks_exact(5) {
             let [state @ .., action] = core::array::from_fn::<f64, 5, _>(|i| 2.0 * f64::from(numbers[i]));

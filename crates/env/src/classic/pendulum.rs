@@ -7,11 +7,13 @@
 //! * reward = −(wrap(θ)² + 0.1 θ̇² + 0.001 u²), of the state before the step
 //! * reset: θ uniform in ±π, θ̇ uniform in ±1
 //!
-//! with g = 10 m/s², l = 1 m, m = 1 kg, dt = 0.05 s. Source: Gymnasium 1.4.0,
-//! `gymnasium/envs/classic_control/pendulum.py`, under numpy 2.4.6. Its numbers are kept bit for bit, which takes three
-//! oddities: by numpy 2's promotion the terms of the float32 torque stay float32 (3·u, and 0.001·u² with 0.001 rounded
-//! to float32 too) until they meet a float64; squares are calls of the C library's `pow`, which is not always x·x;
-//! angles wrap by Python's floored modulo.
+//! The constants are g = 10 m/s², l = 1 m, m = 1 kg and dt = 0.05 s. Source: Gymnasium 1.4.0,
+//! `gymnasium/envs/classic_control/pendulum.py`, under numpy 2.4.6. The results equal Gymnasium's bit for bit, which
+//! requires three peculiarities:
+//! * By numpy 2's promotion rules, terms of the float32 torque stay float32 until they are added to a float64: 3·u, and
+//!   0.001·u² with 0.001 rounded to float32.
+//! * Squares are calls of the C library's `pow`, which does not always equal x·x.
+//! * Angles wrap by Python's floored modulo.
 
 use core::f64::consts::PI;
 use core::hint::black_box;
@@ -33,13 +35,13 @@ const DT: f64 = 0.05;
 const GRAVITY_TERM: f64 = 15.0;
 /// 3/(m l²), in 1/(kg m²)
 const TORQUE_TERM: f32 = 3.0;
-/// Half-widths of the reset, in rad and rad/s.
+/// Half-widths of the uniform reset distributions, in rad and rad/s.
 const RESET: [f64; 2] = [PI, 1.0];
 
-/// The environment without its time limit. State: θ and θ̇, in rad and rad/s.
+/// `Pendulum-v1` without its time limit. State: θ and θ̇, in rad and rad/s.
 pub type Pendulum = Classic<Equations, 2>;
 
-/// Its equations.
+/// The equations of `Pendulum-v1`.
 #[derive(Debug)]
 pub struct Equations;
 
@@ -72,12 +74,13 @@ impl Task<2> for Equations {
     }
 }
 
-/// An exponent that the compiler cannot see: it would turn `pow(x, 2)` into x·x, and Gymnasium's rewards come from `pow`.
+/// Returns an exponent that the compiler cannot see. Otherwise it would turn `pow(x, 2)` into x·x, but Gymnasium's
+/// rewards come from `pow`.
 fn two() -> f64 {
     black_box(2.0)
 }
 
-/// The angle in [-π, π), by Python's modulo: the result has the sign of the divisor.
+/// Returns the angle in [-π, π), by Python's modulo, whose result has the sign of the divisor.
 pub(super) fn wrap(theta: f64) -> f64 {
     let remainder = (theta + PI) % (2.0 * PI);
     (if remainder < 0.0 { remainder + 2.0 * PI } else { remainder }) - PI
@@ -94,9 +97,10 @@ mod tests {
 
     #[test]
     fn it_agrees_with_gymnasium_where_a_plain_square_would_not() {
-        // State and action before, reward and state after, of `gymnasium.make("Pendulum-v1").unwrapped`; found among
-        // 20000 random steps as ones where x·x for `pow(x, 2)` changes the reward: of θ or θ̇ in the first, of u in the
-        // second, which also wraps a negative angle.
+        // State and action before a step, and reward and state after it, recorded from
+        // `gymnasium.make("Pendulum-v1").unwrapped`. Among 20000 random steps these are ones where x·x in place of
+        // `pow(x, 2)` changes the reward: for θ or θ̇ in the first, for u in the second, which also wraps a negative
+        // angle.
         let steps = [
             (
                 ([10.511604160251125, -5.950914924645614], 0.698_585_8),
@@ -126,7 +130,7 @@ mod tests {
 
     #[test]
     fn full_torque_holds_the_rod_where_its_sine_is_two_fifths() {
-        // 15 sin θ = 3 u: full torque balances where sin θ = 0.4.
+        // 15 sin θ = 3 u: full torque balances gravity where sin θ = 0.4.
         let theta = 0.4_f64.asin();
         let ([_, theta_dot], _) = advance([theta, 0.0], -MAX_TORQUE, Physics::default());
         assert!(theta_dot.abs() < 1e-15, "{theta_dot}");

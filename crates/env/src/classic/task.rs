@@ -1,5 +1,6 @@
-//! What the classic tasks share: a state of `N` numbers in f64, numpy's generator for the resets, one action, factors
-//! on the physics. A task adds its equations as plain functions, [`Task`]; [`Classic`] makes an environment of them.
+//! The parts that the classic tasks share: a state of `N` numbers in f64, numpy's generator for the resets, one action,
+//! and factors on the physics. A task gives its equations as plain functions ([`Task`]), and [`Classic`] makes an
+//! environment of them.
 
 use core::marker::PhantomData;
 
@@ -9,26 +10,26 @@ use crate::environment::{Environment, Info, Physics, Reset, Spec, Step};
 use crate::error::EnvError;
 use crate::numpy_random::NumpyRng;
 
-/// The equations of a task whose state is `N` numbers and whose action is one.
+/// The equations of a task with a state of `N` numbers and one action.
 pub trait Task<const N: usize>: Send {
-    /// Which of `mass`, `length` and `gravity` it has.
+    /// The physical parameters of the task, a subset of `mass`, `length` and `gravity`.
     const PARAMETERS: &'static [&'static str];
 
-    /// The task's spec, without a time limit.
+    /// Returns the task's spec, without a time limit.
     fn spec() -> Spec;
 
-    /// A state to begin an episode with.
+    /// Draws the first state of an episode.
     fn begin(rng: &mut NumpyRng) -> [f64; N];
 
-    /// The state one step later, and the reward of the step. The action lies in the action space. Factors of 1 leave
-    /// every bit alone.
+    /// Returns the state one step later, and the reward of the step. The action is inside the action space. Factors of
+    /// 1 do not change any bit of the result.
     fn advance(state: [f64; N], action: f32, factors: Physics) -> ([f64; N], f64);
 
-    /// The observation `[O]` of a state.
+    /// Returns the observation `[O]` of a state.
     fn observe(state: [f64; N]) -> Vec<f32>;
 }
 
-/// A classic task as an environment, without its time limit. It terminates by the rule of its spec.
+/// A classic task as an environment, without its time limit. It terminates by the termination rule of its spec.
 #[derive(Debug)]
 pub struct Classic<T, const N: usize> {
     spec: Spec,
@@ -40,7 +41,7 @@ pub struct Classic<T, const N: usize> {
 }
 
 impl<T: Task<N>, const N: usize> Classic<T, N> {
-    /// An environment that waits for its first reset.
+    /// Creates an environment, which needs a reset before the first step.
     #[must_use]
     pub fn new() -> Self {
         let rng = NumpyRng::from_seed(0);
@@ -78,7 +79,7 @@ impl<T: Task<N>, const N: usize> Environment for Classic<T, N> {
         Ok(Step { obs, reward, terminated, truncated: false, info: Info::new() })
     }
 
-    /// `physics` f64 `[N]`, or `[0]` before the first reset; `rng.*` of [`NumpyRng::save`].
+    /// Arrays: `physics` f64 `[N]`, or `[0]` before the first reset; `rng.*` of [`NumpyRng::save`].
     fn save(&self) -> State {
         let mut state = State::new();
         state.put("physics", self.physics.map_or(Vec::new(), Vec::from));
@@ -98,7 +99,7 @@ impl<T: Task<N>, const N: usize> Environment for Classic<T, N> {
     }
 }
 
-/// What [`Classic::save`] wrote.
+/// Reads the arrays that [`Classic::save`] wrote.
 fn read<const N: usize>(mut state: State) -> Result<(Option<[f64; N]>, NumpyRng), StateError> {
     let found = state.f64s("physics")?.1;
     let physics = <[f64; N]>::try_from(&found[..]).ok().filter(|physics| physics.iter().all(|x| x.is_finite()));

@@ -1,4 +1,4 @@
-//! The keys of `[env.family]`: variants of a task, of which every reset draws one.
+//! The keys of `[env.family]`, which describe variants of a task. Every reset draws one variant.
 
 use core::fmt::Display;
 
@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 use crate::environment::{Environment, Physics};
 use crate::error::EnvError;
 
-/// Beyond them nothing is left of a task.
+/// Range of the factors. A factor beyond it leaves nothing of the task.
 const FACTORS: [f64; 2] = [1e-3, 1e3];
-/// Frames.
+/// Longest delay, in frames.
 const LONGEST_DELAY: u32 = 1000;
-/// In units of the observation.
+/// Largest standard deviation of the sensor noise, in units of the observation.
 const LOUDEST_NOISE: f64 = 1e3;
 
-/// `[env.family]`: what differs from the task that the id names. A number holds always; of `[low, high]` every reset
-/// draws.
+/// The keys of `[env.family]`: the differences from the task that the id names. A number is used in every episode; from
+/// an interval `[low, high]` every reset draws a value.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FamilyConfig {
@@ -25,34 +25,35 @@ pub struct FamilyConfig {
     pub length: Range,
     /// Factor on the acceleration of gravity.
     pub gravity: Range,
-    /// Frames, steps of the task itself, until an action acts; no action acts before the first one does.
+    /// Delay of the actions, in frames (steps of the task itself). Before the first action takes effect, the task gets
+    /// the action nearest to zero.
     pub delay: Steps,
     /// Standard deviation of the Gaussian noise on every observation entry, in the entry's unit.
     pub sensor_noise: Range,
 }
 
-/// A number, or an interval to draw from.
+/// A number, or an interval from which a number is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "a number, or two numbers [low, high]")]
 pub enum Range {
-    /// Always this.
+    /// The same number in every episode.
     Fixed(f64),
-    /// `[low, high]`: uniform between them.
+    /// `[low, high]`: uniform between the two.
     Uniform([f64; 2]),
 }
 
-/// A number of steps, or an interval to draw from.
+/// A number of steps, or an interval from which one is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "a whole number, or two whole numbers [low, high]")]
 pub enum Steps {
-    /// Always this.
+    /// The same number in every episode.
     Fixed(u32),
-    /// `[low, high]`: each of them and of those between equally likely.
+    /// `[low, high]`: all whole numbers from `low` to `high` are equally likely.
     Uniform([u32; 2]),
 }
 
 impl Range {
-    /// The least and the largest value.
+    /// Returns the least and the largest value.
     #[must_use]
     pub fn ends(self) -> [f64; 2] {
         match self {
@@ -63,7 +64,7 @@ impl Range {
 }
 
 impl Steps {
-    /// The least and the largest value.
+    /// Returns the least and the largest value.
     #[must_use]
     pub fn ends(self) -> [u32; 2] {
         match self {
@@ -81,7 +82,7 @@ impl Default for FamilyConfig {
 }
 
 impl FamilyConfig {
-    /// Whether it is the task itself.
+    /// Whether the only member of the family is the task itself.
     #[must_use]
     pub fn is_nominal(&self) -> bool {
         let Self { mass, length, gravity, delay, sensor_noise } = self;
@@ -90,7 +91,8 @@ impl FamilyConfig {
             && sensor_noise.ends() == [0.0; 2]
     }
 
-    /// Checks that a task can have all of the family's members; it is itself again after.
+    /// Checks that the task can take the physics of every member of the family. Afterwards the task has its nominal
+    /// physics again.
     ///
     /// # Errors
     /// If an interval is empty or too wide, or the task does not have the parameter.
@@ -116,7 +118,7 @@ impl FamilyConfig {
     }
 }
 
-/// Checks that an interval is one and lies between two bounds.
+/// Checks that an interval is not empty and is within two bounds.
 fn within<T: PartialOrd + Display>(key: &str, [low, high]: [T; 2], [least, most]: [T; 2]) -> Result<(), EnvError> {
     if least <= low && low <= high && high <= most {
         return Ok(());

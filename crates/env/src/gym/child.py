@@ -1,10 +1,11 @@
-"""One environment of Gymnasium, or one task of dm_control's suite, played for the process that started this one.
+"""Plays one environment of Gymnasium, or one task of dm_control's suite, for the process that started this one.
 
-What dm_control needs is in `suite.py`, which stands before this text. The conversation goes over the socket that this process finds as its standard input; `protocol.rs` is its other end.
-Every request gets one answer. A frame is its length (u32), one byte for its kind, and the body; all little-endian.
+The code for dm_control is in `suite.py`, whose text is put before this one. The standard input of this process is the
+socket on which requests and answers are sent; `protocol.rs` is its other end. Every request gets one answer. A frame is
+the length of its body (u32), one byte for its kind, and the body; all little-endian.
 
 Requests: M make (JSON), R reset, S step (the action, f32 [A]).
-Answers: 0 well (what make, reset and step below return), 1 not well (JSON: kind, text, detail).
+Answers: 0 success (the bytes that make, reset and step below return), 1 failure (JSON: kind, text, detail).
 """
 
 import ctypes
@@ -21,33 +22,36 @@ import traceback
 
 PROTOCOL = 1
 HEAD = struct.Struct("<IB")
-# Reward, flags, number of info scalars, length of their names' JSON text (0: the names are those of the last answer).
+# Reward, flags, number of info scalars, length of the JSON text of their names (0: the names are those of the last
+# answer).
 FIXED = struct.Struct("<dBHI")
 TERMINATED, TRUNCATED, PCG64, MT19937 = 1, 2, 4, 8
 LOW_WORD = 2**64 - 1
-# Of a PCG64 and of a MT19937: in a request their number says whose they are.
+# Number of words of a PCG64 and of an MT19937. In a request, the number of words tells the kind of generator.
 PCG64_WORDS, MT19937_WORDS = 6, 315
-# Seconds.
+# Time for which a request is polled before this process sleeps, in seconds.
 LOOKING = 200e-6
-# Of info scalars in one answer; of characters and lines in an error.
+# Largest number of info scalars in one answer, and of characters and of lines in an error.
 MOST_SCALARS, LONGEST_TEXT, LONGEST_TRACEBACK = 256, 2000, 12
-# Of numpy's kinds of types: bool, int, unsigned, float.
+# numpy's kinds of types that are numbers: bool, int, unsigned, float.
 NUMBERS = "biuf"
 
 
 class Refused(Exception):
-    """Something that is not the environment's own exception: its kind, the text for the user, and a detail of some."""
+    """A failure other than the environment's own exception: its kind, the text for the user, and a detail for some."""
 
 
 def main():
-    # Prints go to the pipe of the last words, and reads from the standard input find nothing: neither meets a frame.
+    # Prints go to the pipe of the last output, and reads from the standard input find nothing, so that neither disturbs
+    # a frame.
     channel = socket.socket(fileno=os.dup(0))
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
     die_with_parent()
-    # Terminals and schedulers signal whole jobs; the run finishes its slice and ends this process by closing the
-    # socket. A handler, since what is ignored would stay ignored in programs that the environment starts.
+    # Terminals and schedulers send signals to whole jobs. On a signal the run finishes its slice and then ends this
+    # process by closing the socket. A handler is used because an ignored signal would also be ignored in programs that
+    # the environment starts.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     if "" not in sys.path and os.getcwd() not in sys.path:
@@ -74,7 +78,7 @@ def main():
 
 
 def first_bytes(poller, source):
-    """Looks for a request for a while before it sleeps: to wake a process can take longer than many a step."""
+    """Polls for a request before sleeping, because waking a process can take longer than many steps do."""
     until = time.perf_counter() + LOOKING
     while not poller.poll(0) and time.perf_counter() < until:
         pass
@@ -82,16 +86,16 @@ def first_bytes(poller, source):
 
 
 def die_with_parent():
-    """A parent that is killed closes the socket, but an environment that hangs does not look at it."""
+    """Ends this process with its parent. A killed parent closes the socket, but a hanging environment ignores that."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def keep_mujoco_quiet(gymnasium, name):
-    """MuJoCo writes warnings into a file MUJOCO_LOG.TXT in the working directory; here they join the last words."""
+    """Prints MuJoCo's warnings, which MuJoCo would otherwise write to MUJOCO_LOG.TXT in the working directory."""
     try:
-        # Imports what `make` is about to import; whatever fails here fails there, and is told there.
+        # Imports the module that `make` will import. A failure here also happens there, and is reported there.
         gymnasium.envs.registration.load_env_creator(gymnasium.spec(name).entry_point)
         sys.modules["mujoco"].set_mju_user_warning(lambda text: print(text, file=sys.stderr))
     except Exception:
@@ -99,12 +103,12 @@ def keep_mujoco_quiet(gymnasium, name):
 
 
 def packed(value):
-    """JSON. A string of Python's may hold half of a surrogate pair, which has no UTF-8: a `?` takes its place."""
+    """Returns JSON. Half of a surrogate pair in a string has no UTF-8 form and is replaced by a `?`."""
     return json.dumps(value, ensure_ascii=False).encode(errors="replace")
 
 
 def missing_module(error, name):
-    """The module that an import did not find, if it is another one than that of the environment's id."""
+    """Returns the module that an import did not find, unless it is the module in the environment's id."""
     while error is not None and not (isinstance(error, ModuleNotFoundError) and error.name):
         error = error.__cause__
     module = name.rpartition(":")[0]
@@ -121,7 +125,7 @@ def told(error):
 
 
 def step_limit(env, wrapper, time_limit):
-    """The least limit of the `TimeLimit` wrappers around the environment; what `env.spec` says may differ."""
+    """Returns the least limit of the `TimeLimit` wrappers around the environment; that of `env.spec` may differ."""
     limits = []
     while isinstance(env, wrapper):
         if isinstance(env, time_limit):
@@ -131,10 +135,11 @@ def step_limit(env, wrapper, time_limit):
 
 
 def generator_words(np, generator):
-    """A flag for its kind, and its words; no flag and no words for other generators.
+    """Returns the flag of the generator's kind, and its words; no flag and no words for other generators.
 
-    Of a PCG64: state and increment, high word first, whether half a word is left over, and that half word. Of a
-    `RandomState` with a MT19937: its key, two numbers a word, its position, whether a Gaussian is left over, and that.
+    Words of a PCG64: state and increment, high word first, whether half a word is left over, and that half word. Words
+    of a `RandomState` with an MT19937: its key, two numbers per word, its position, whether a Gaussian number is left
+    over, and that number.
     """
     if isinstance(generator, np.random.RandomState):
         state = generator.get_state(legacy=False)
@@ -151,7 +156,7 @@ def generator_words(np, generator):
 
 
 def set_generator(np, generator, words):
-    """In place, for the environment may hold the generator under other names too."""
+    """Sets the state in place, because the environment may have other references to the generator."""
     if len(words) == 8 * MT19937_WORDS:
         key, rest = words[:-24], struct.unpack("<QQd", words[-24:])
         generator.set_state(("MT19937", np.frombuffer(key, "<u4"), *rest))
@@ -184,7 +189,7 @@ def checked_ends(space, what):
 
 
 def flat(gymnasium, env):
-    """With one Box for a Dict or a Tuple of Boxes: their entries one after the other, in Gymnasium's order."""
+    """Turns a Dict or Tuple of Boxes into one Box: their entries one after the other, in Gymnasium's order."""
     spaces = gymnasium.spaces
 
     def parts(space):
@@ -199,14 +204,14 @@ def flat(gymnasium, env):
 
 
 class Player:
-    """The environment, once it is made, and what the answers about it need."""
+    """The environment, after it was made, and the data that its answers need."""
 
     def __init__(self):
         self.env = None
         self.names = []
 
     def make(self, body):
-        """JSON (protocol, limit, versions, dimensions), its length before it (u32); the ends of both boxes, f64."""
+        """Returns JSON (protocol, limit, versions, dimensions) after its length (u32); the ends of both boxes, f64."""
         request = json.loads(body)
         make = {"gymnasium": self.make_of_gymnasium, "dm_control": self.make_of_suite}[request["from"]]
         limit, packages = make(request["name"], request["kwargs"])
@@ -228,7 +233,7 @@ class Player:
         return struct.pack("<I", len(text)) + text + b"".join(end.astype("<f8").tobytes() for end in ends)
 
     def make_of_gymnasium(self, name, kwargs):
-        """The step limit, and versions."""
+        """Makes an environment of Gymnasium; returns the step limit and versions."""
         try:
             import gymnasium
             import numpy
@@ -252,7 +257,7 @@ class Player:
         return limit, {"gymnasium": gymnasium.__version__}
 
     def make_of_suite(self, name, kwargs):
-        """As of Gymnasium."""
+        """Makes a task of dm_control's suite; returns the step limit and versions."""
         suite, numpy = suite_of_dm_control()
         self.of_numpy(numpy)
         self.env = SuiteTask(numpy, load_of_suite(suite, name, kwargs))
@@ -265,7 +270,7 @@ class Player:
         self.scalar = (int, float, numpy.integer, numpy.floating, numpy.bool_)
 
     def reset(self, body):
-        """After s and a seed (u64), with it; after g and words (u64), from that generator; else as it is."""
+        """Resets: after s with a seed (u64), after g from the generator with these words (u64), else without either."""
         kind, body = body[:1], body[1:]
         flag, words = 0, b""
         if kind == b"s":
@@ -283,7 +288,7 @@ class Player:
         np, space = self.np, self.action_space
         action = np.frombuffer(body, "<f4").astype(space.dtype).reshape(space.shape)
         if space.dtype != np.float32:
-            # The other side clamps to the ends in f32, which may lie outside these.
+            # The other process clamps to the ends in f32, which may be outside the ends here.
             action = action.clip(space.low, space.high)
         obs, reward, terminated, truncated, info = self.parts(self.env.step(action), 5, "step")
         if type(terminated) is not bool:
@@ -302,7 +307,7 @@ class Player:
         return number == 1.0
 
     def number(self, value, name, expected):
-        """Of a number or a bool, or of an array of one."""
+        """Converts a number or a bool, or an array with one entry, to a float."""
         if not isinstance(value, self.scalar):
             try:
                 array = self.np.asarray(value)
@@ -329,7 +334,7 @@ class Player:
         return result
 
     def answer(self, obs, reward, flags, words, info):
-        """FIXED; names (JSON); values (f64); the generator's words where the flag says so; the observation (f64)."""
+        """Returns FIXED; names (JSON); values (f64); the generator's words if flagged; the observation (f64)."""
         obs = self.np.asarray(obs)
         if obs.shape != self.obs_shape:
             found, expected = obs.shape, self.obs_shape

@@ -1,14 +1,14 @@
-//! An environment in Python as one of ours.
+//! An environment in Python as an [`Environment`].
 //!
-//! A Python environment cannot be saved, so its state is the way to it: the last seed, numpy's generator before the
-//! last reset if that had no seed, and the actions since. Who goes back to a state goes this way again, in the same
-//! process or in another one, and must find the last observation bit for bit. That is also how a process that died or
-//! hung is replaced in the middle of an episode. The way is as long as the episode: a task without a time limit gives
-//! long ones.
+//! A Python environment cannot be saved. Its saved state therefore holds what is needed to replay the episode: the last
+//! seed, numpy's generator before the last reset if that reset had no seed, and the actions since the reset. This is
+//! the *way* to the state. A restore replays the way, in the same process or in another one, and must reach the last
+//! observation bit for bit. A process that died or hung is replaced in the same manner in the middle of an episode. The
+//! way is as long as the episode, so it is long for a task without a time limit.
 //!
-//! A run's seeds have 64 bits. numpy's older generators take 32, and a simulator in C often a signed number of 32, so
-//! Python is given the lowest [`SEED_BITS`] of a seed. A state holds the seed as Python had it: one that was saved when
-//! seeds went there whole leads where it led.
+//! A run's seeds have 64 bits. numpy's older generators accept 32, and a simulator in C often accepts only signed
+//! numbers of 32 bits, so Python gets the lowest [`SEED_BITS`] bits of a seed. A saved state holds the seed that Python
+//! got. States that were saved when Python still got whole seeds can therefore be restored.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,47 +25,47 @@ use crate::environment::{Environment, Reset, Spec, Step, Work};
 use crate::error::EnvError;
 use crate::space::{BoxSpace, Few};
 
-/// What `info` calls the number of processes started in place of lost ones, in an answer that needed one.
+/// Name of the info scalar that holds the number of restarts so far. It is in an answer that needed a restart.
 pub const RESTARTS: &str = "restarts";
 
-/// The bits of a seed that go to Python; a smaller seed is itself there.
+/// Number of bits of a seed that Python gets. A smaller seed is unchanged.
 pub const SEED_BITS: u32 = 31;
 
-/// Below it a socket's time limit is none.
+/// Shortest time limit of an answer. A socket would take a shorter one as no limit.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// An environment in a Python process.
 pub struct GymEnvironment {
     spec: Spec,
     launch: Launch,
-    /// Or why it is gone.
+    /// The process, or the error that ended it.
     process: Result<Process, BridgeError>,
     way: Way,
-    /// Whether the process is where the way leads.
+    /// Whether the process is in the state to which the way leads.
     in_step: bool,
     restarts: u32,
     most_restarts: u32,
 }
 
-/// The way to a state.
+/// The way to a state: everything that a replay needs, and the observation that it must reach.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Way {
-    /// The last seed that Python was given; `None` before the first reset.
+    /// The last seed that Python got; `None` before the first reset.
     seed: Option<u64>,
     start: Start,
-    /// Since the last reset, `[T, A]`.
+    /// Actions since the last reset, `[T, A]`.
     actions: Vec<f32>,
-    /// Where it leads, `[O]`.
+    /// The observation to which the way leads, `[O]`.
     obs: Vec<f64>,
 }
 
-/// What the last reset began with.
+/// The start of the episode, at the last reset.
 #[derive(Clone, Debug, Default, PartialEq)]
 enum Start {
     #[default]
     Seed,
     Generator(Generator),
-    /// A generator that is neither numpy's PCG64 nor its `RandomState`: no way back.
+    /// A generator that is neither numpy's PCG64 nor its `RandomState`. The episode cannot be replayed.
     Unknown,
 }
 
@@ -73,7 +73,7 @@ impl GymEnvironment {
     /// Starts Python and makes the environment that `[env]` names.
     ///
     /// # Errors
-    /// If it cannot be started or made, or has other spaces than boxes.
+    /// If it cannot be started or made, or has spaces other than boxes.
     pub fn new(config: &EnvConfig) -> Result<Self, EnvError> {
         config.check_gym()?;
         let timeout = Duration::from_secs_f64(config.gym.timeout).max(SHORTEST);
@@ -105,7 +105,7 @@ impl GymEnvironment {
         Ok(Self { spec, launch, process: Ok(process), way, in_step: true, restarts: 0, most_restarts })
     }
 
-    /// Asks for an answer, which says so if it took another process.
+    /// Makes a call for an answer. If the call needed a new process, the answer's info has the number of restarts.
     fn answer(
         &mut self,
         anew: bool,
@@ -119,7 +119,8 @@ impl GymEnvironment {
         Ok(answer)
     }
 
-    /// Makes a call, again in a new process if this one is lost by it. `anew`: the call needs no way before it.
+    /// Makes a call, and repeats it in a new process if this one is lost during the call. `anew` is true for a call
+    /// that does not depend on the way so far.
     fn call<T>(&mut self, anew: bool, call: impl Fn(&mut Process) -> Result<T, BridgeError>) -> Result<T, BridgeError> {
         let outcome = self.call_once(anew, &call);
         if outcome.as_ref().is_err_and(BridgeError::is_loss) && self.restarts < self.most_restarts {
@@ -173,7 +174,7 @@ impl GymEnvironment {
         Err(BridgeError::NotRepeatable { id: self.spec.id.clone(), reason, lost: None })
     }
 
-    /// What [`Environment::save`] wrote.
+    /// Reads the arrays that [`Environment::save`] wrote.
     fn read(&self, mut state: State) -> Result<Way, StateError> {
         let mismatch = |path: &str, found: String, expected: &str| {
             Err(StateError::Mismatch { path: path.into(), found, expected: expected.into() })
@@ -209,11 +210,11 @@ impl GymEnvironment {
 }
 
 impl Way {
-    /// Goes it, and looks whether it leads where it led before.
+    /// Replays the way and checks that it leads to the same observation as before.
     fn walk(&self, process: &mut Process, spec: &Spec) -> Result<(), BridgeError> {
         let not_repeatable = |reason| BridgeError::NotRepeatable { id: spec.id.clone(), reason, lost: None };
         let Some(seed) = self.seed else { return Ok(()) };
-        // Also before a reset without a seed: an environment may draw things with the seed that it keeps since.
+        // Also before a reset without a seed, because an environment may keep numbers that it drew with the seed.
         let mut answer = process.reset(Begin::Seed(seed))?;
         match &self.start {
             Start::Seed => {}
@@ -242,7 +243,7 @@ impl Environment for GymEnvironment {
     }
 
     fn reset(&mut self, seed: Option<u64>) -> Result<Reset, EnvError> {
-        // Gymnasium seeds a fresh environment from the operating system; here it is one whose seed is 0.
+        // Gymnasium seeds a new environment from the operating system; here a new environment has seed 0.
         let seed = seed.map(of_python).or(if self.way.seed.is_none() { Some(0) } else { None });
         let begin = seed.map_or(Begin::GoOn, Begin::Seed);
         let answer = self.answer(seed.is_some(), |process| process.reset(begin.clone()))?;
@@ -270,8 +271,9 @@ impl Environment for GymEnvironment {
         Ok(step)
     }
 
-    /// `seed` u64, `[1]`, as Python had it, or `[0]` before the first reset; `generator` u64, `[6]` if the last reset had no seed, `[0]`
-    /// if it had one, `[315]` of a `RandomState`, `[1]` of another generator than that and numpy's PCG64; `actions` f32 `[T, A]` since; `obs` f64, the last.
+    /// Arrays: `seed` u64 `[1]`, as Python got it, or `[0]` before the first reset; `generator` u64, empty if the last
+    /// reset had a seed, `[6]` for numpy's PCG64, `[315]` for a `RandomState`, `[1]` for any other generator; `actions`
+    /// f32 `[T, A]` since the reset; `obs` f64 `[O]`, the last observation.
     fn save(&self) -> State {
         let Way { seed, start, actions, obs } = &self.way;
         let dim = self.spec.action_space.dim();
@@ -303,12 +305,12 @@ impl Environment for GymEnvironment {
     }
 }
 
-/// A seed as Python gets it.
+/// Returns the seed that Python gets.
 fn of_python(seed: u64) -> u64 {
     seed & ((1 << SEED_BITS) - 1)
 }
 
-/// The interpreter of the config, of the virtual environment, or of the path.
+/// Returns the interpreter of the config, of the virtual environment, or of the search path.
 fn python(config: &EnvConfig) -> PathBuf {
     let of_environment = || {
         let folder = std::env::var_os("VIRTUAL_ENV").filter(|folder| !folder.is_empty())?;
@@ -317,7 +319,8 @@ fn python(config: &EnvConfig) -> PathBuf {
     config.gym.python.clone().or_else(of_environment).unwrap_or_else(|| "python3".into())
 }
 
-/// A box in f32. Rounding keeps the order of numbers, so what lies in a box lies in the rounded one when rounded.
+/// Rounds a box to f32. Rounding keeps the order of numbers, so a point inside a box, when rounded, is inside the
+/// rounded box.
 fn narrowed([low, high]: &[Vec<f64>; 2]) -> BoxSpace {
     let [low, high] = [low, high].map(|ends| ends.iter().map(|&x| x as f32).collect());
     BoxSpace::new(low, high)

@@ -1,4 +1,4 @@
-//! What can go wrong with an environment in Python, each with what the user can do about it.
+//! The errors of environments in Python, each with a hint for the user.
 
 #[cfg(unix)]
 use std::io;
@@ -10,13 +10,13 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 use thiserror::Error;
 
-/// The pip line of the set-up that the tests run with.
+/// The pip command for the packages with which the tests run.
 const SET_UP: &str = "pip install \"gymnasium[mujoco]==1.4.0\" mujoco==3.17.0";
 
-/// The same of dm_control. It may live in a virtual environment of its own.
+/// The command for dm_control, which may be installed in a separate virtual environment.
 const SUITE_SET_UP: &str = "`pip install dm_control==1.0.50 mujoco==3.17.0`; if it is in another virtual environment, name that one's interpreter by `env.gym.python`";
 
-/// An environment in Python that cannot go on.
+/// An error of an environment in Python.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum BridgeError {
     /// The interpreter cannot be started.
@@ -27,19 +27,19 @@ pub enum BridgeError {
     Interpreter {
         /// The environment.
         id: String,
-        /// What was tried.
+        /// The interpreter that was tried.
         python: PathBuf,
-        /// Of the operating system.
+        /// The operating system's message.
         reason: String,
     },
-    /// The system has nothing left for another process.
+    /// The system has no resources for another process.
     #[error("`{id}` needs a process of its own, and none can be started: {reason}\nhint: take fewer environments, `env.count`, or raise the limit of {}", .scarce.limit())]
     NoProcess {
         /// The environment.
         id: String,
-        /// What is used up.
+        /// The exhausted resource.
         scarce: Scarce,
-        /// Of the operating system.
+        /// The operating system's message.
         reason: String,
     },
     /// Python has no Gymnasium.
@@ -49,17 +49,17 @@ pub enum BridgeError {
         id: String,
         /// The interpreter.
         python: PathBuf,
-        /// Python's last line.
+        /// Type and message of the import error.
         reason: String,
     },
-    /// Python has no dm_control, or one that does not go with its MuJoCo.
+    /// Python has no dm_control, or one that does not fit its MuJoCo.
     #[error("`{id}` needs dm_control, which `{}` cannot use: {reason}\nhint: {SUITE_SET_UP}", .python.display())]
     NoDmControl {
         /// The environment.
         id: String,
         /// The interpreter.
         python: PathBuf,
-        /// Python's last line, or the versions.
+        /// Type and message of the import error, or the versions that do not fit together.
         reason: String,
     },
     /// The suite has no such task.
@@ -69,22 +69,22 @@ pub enum BridgeError {
     NoTask {
         /// The environment.
         id: String,
-        /// What is missing.
+        /// The message about the missing task.
         reason: String,
-        /// The ids that are most like it.
+        /// The most similar ids.
         nearest: String,
     },
-    /// Gymnasium does not make it: an unknown id, a missing package.
+    /// Gymnasium cannot make the environment, for example because the id is unknown or a package is missing.
     #[error(
         "Gymnasium cannot make `{id}`: {reason}\nhint: `python -c \"import gymnasium; gymnasium.pprint_registry()\"` lists its ids; a module before the id, `gym:my_module:MyEnv-v0`, is imported from the working directory or the virtual environment"
     )]
     Make {
         /// The environment.
         id: String,
-        /// Gymnasium's own text.
+        /// Gymnasium's own message.
         reason: String,
     },
-    /// It imports something that Python does not have.
+    /// The environment imports a module that Python does not find.
     #[error(
         "Gymnasium cannot make `{id}`: {reason}\nhint: it imports `{module}`, which `{python}` does not find: install the package that has it (`{python} -m pip install`), or put its folder on PYTHONPATH",
         python = .python.display()
@@ -94,17 +94,17 @@ pub enum BridgeError {
         id: String,
         /// The interpreter.
         python: PathBuf,
-        /// What it imports.
+        /// The missing module.
         module: String,
-        /// Gymnasium's own text.
+        /// Gymnasium's own message.
         reason: String,
     },
-    /// It has no boxes of continuous numbers. The reason ends with the hint.
+    /// The environment's spaces are not boxes of continuous numbers. The reason ends with the hint.
     #[error("`{id}` cannot be used: {reason}")]
     Space {
         /// The environment.
         id: String,
-        /// Which space, and what to do.
+        /// The space, and the hint.
         reason: String,
     },
     /// The environment's own exception.
@@ -114,12 +114,12 @@ pub enum BridgeError {
         id: String,
         /// `make`, `reset` or `step`.
         call: &'static str,
-        /// Python's last line.
+        /// Type and message of the exception.
         error: String,
-        /// The traceback's end.
+        /// The end of the traceback.
         traceback: String,
     },
-    /// An answer that is not Gymnasium's interface: another shape, another number of values.
+    /// The answer does not follow Gymnasium's interface, for example by its shape or its number of values.
     #[error(
         "`{id}` breaks Gymnasium's interface in {call}: {reason}\nhint: `gymnasium.utils.env_checker.check_env` says more"
     )]
@@ -128,7 +128,7 @@ pub enum BridgeError {
         id: String,
         /// `make`, `reset` or `step`.
         call: &'static str,
-        /// What it gave, and what it should have given.
+        /// The answer, and the expected one.
         reason: String,
     },
     /// A NaN or an infinity where a number belongs.
@@ -145,7 +145,7 @@ pub enum BridgeError {
         /// The value.
         value: f64,
     },
-    /// The process is gone.
+    /// The process ended.
     #[error("the Python process of `{id}` died in {call} with {status}{}\nhint: try the environment alone in Python", quoted(.words))]
     Died {
         /// The environment.
@@ -157,7 +157,7 @@ pub enum BridgeError {
         /// The last lines that it printed.
         words: String,
     },
-    /// No answer in time; the process has been killed.
+    /// The process did not answer in time and was killed.
     #[error(
         "the Python process of `{id}` gave no answer to {call} within {seconds} s{}\nhint: if it needs longer than that, raise `env.gym.timeout`",
         quoted(.words)
@@ -172,19 +172,19 @@ pub enum BridgeError {
         /// The last lines that it printed.
         words: String,
     },
-    /// The other side does not speak the protocol.
+    /// The process does not use the protocol.
     #[error("the Python process of `{id}` gave an answer to {call} that cannot be read: {reason}{}\nhint: is `env.gym.python` a Python?", quoted(.words))]
     Protocol {
         /// The environment.
         id: String,
         /// `make`, `reset` or `step`.
         call: &'static str,
-        /// What is wrong with it.
+        /// The mistake in the answer.
         reason: String,
         /// The last lines that it printed.
         words: String,
     },
-    /// Its state cannot be reached again.
+    /// The environment does not repeat itself, so its saved states cannot be restored.
     #[error(
         "`{id}` does not repeat itself: {reason}\nhint: its randomness must come from `self.np_random` alone; a resumed run begins a new episode there, and after a crash it cannot go on without a resume{}",
         .lost.as_ref().map_or(String::new(), |lost| format!("\nit was started again because {lost}"))
@@ -192,14 +192,14 @@ pub enum BridgeError {
     NotRepeatable {
         /// The environment.
         id: String,
-        /// What differed.
+        /// The difference.
         reason: String,
-        /// Why its process had been started again.
+        /// The reason of the restart, if the process had been restarted.
         lost: Option<Box<BridgeError>>,
     },
 }
 
-/// What processes use up.
+/// A resource that processes exhaust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scarce {
     /// Open files of this process, or of the system.
@@ -228,7 +228,7 @@ impl Scarce {
 }
 
 impl BridgeError {
-    /// Why a process could not be started.
+    /// Returns the error for a process that could not be started.
     #[cfg(unix)]
     pub(super) fn unstarted(id: &str, python: &Path, error: &io::Error) -> Self {
         let (id, reason) = (id.to_owned(), error.to_string());
@@ -238,20 +238,20 @@ impl BridgeError {
         }
     }
 
-    /// Whether the process died or hung, so that another one may do better.
+    /// Whether the process died or hung, so that a new one may succeed.
     #[must_use]
     pub fn is_loss(&self) -> bool {
         matches!(self, Self::Died { .. } | Self::Hung { .. })
     }
 
-    /// Whether its process can still be spoken to.
+    /// Whether the process can still answer after this error.
     #[cfg(unix)]
     pub(super) fn leaves_the_process(&self) -> bool {
         !self.is_loss() && !matches!(self, Self::Protocol { .. })
     }
 }
 
-/// Lines of the other process, set off from ours.
+/// Formats the output of the other process, set off from the program's own.
 fn quoted(lines: &str) -> String {
     lines.lines().map(|line| format!("\n  | {line}")).collect()
 }

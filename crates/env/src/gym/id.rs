@@ -1,19 +1,19 @@
-//! The form of ids of environments in Python: `gym:ID` or `gym:MODULE:ID` for Gymnasium's, `dmc:DOMAIN-TASK` for the
+//! The form of the ids of environments in Python: `gym:ID` or `gym:MODULE:ID` for Gymnasium, `dmc:DOMAIN-TASK` for the
 //! tasks of dm_control's suite.
 //!
-//! `gymnasium.make` splits an id of another form, or imports a part of it, with exceptions that look like those of an
-//! environment.
+//! Ids are checked here because `gymnasium.make` splits an id of another form, or imports a part of it, and its
+//! exceptions then look like those of an environment.
 
 use std::path::Path;
 
 use crate::error::EnvError;
 
-/// What ids of Gymnasium's environments begin with.
+/// Prefix of the ids of Gymnasium's environments.
 const PREFIX: &str = "gym:";
-/// What ids of the tasks of dm_control's suite begin with.
+/// Prefix of the ids of tasks of dm_control's suite.
 const SUITE_PREFIX: &str = "dmc:";
 
-/// Who makes an environment in Python.
+/// The Python package that makes an environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Package {
     /// `gymnasium.make`.
@@ -23,13 +23,13 @@ pub(crate) enum Package {
 }
 
 impl Package {
-    /// Who makes the environment of this id, and what it is called there; `None` for an environment that is not Python's.
+    /// Returns the package and the environment's name there; `None` for an environment that is not in Python.
     pub(crate) fn of(id: &str) -> Option<(Self, &str)> {
         let gymnasium = id.strip_prefix(PREFIX).map(|name| (Self::Gymnasium, name));
         gymnasium.or_else(|| Some((Self::DmControl, id.strip_prefix(SUITE_PREFIX)?)))
     }
 
-    /// Its name as a package.
+    /// Returns the name of the package.
     #[cfg(unix)]
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -58,7 +58,7 @@ fn check_suite(id: &str, name: &str) -> Result<(), EnvError> {
     if is_task(name) {
         return Ok(());
     }
-    // As in Shimmy's ids, and in the names that other programs give them.
+    // As in Shimmy's ids, and in the names that other programs use.
     let name = name.trim_start_matches("dm_control/").trim_end_matches("-v0");
     let likely = if name.contains('-') { name.into() } else { name.replacen(['_', '/', ' ', ':'], "-", 1) };
     let instead = if is_task(&likely) { &likely } else { "cartpole-swingup" };
@@ -66,12 +66,12 @@ fn check_suite(id: &str, name: &str) -> Result<(), EnvError> {
     Err(EnvError::Config(format!("`env.id` is `{id}`, which is not `dmc:DOMAIN-TASK`\n{hint}")))
 }
 
-/// A task of the suite is DOMAIN-TASK, each a Python name: `ball_in_cup-catch`.
+/// Whether a name has the form of a task of the suite: DOMAIN-TASK, each part a Python name, as `ball_in_cup-catch`.
 fn is_task(name: &str) -> bool {
     name.split_once('-').is_some_and(|(domain, task)| is_word(domain, "_") && is_word(task, "_"))
 }
 
-/// The suite's own id for a task that Gymnasium calls `dm_control/DOMAIN-TASK-v0`, as Shimmy does.
+/// Returns the suite's id for the task that Gymnasium with Shimmy calls `dm_control/DOMAIN-TASK-v0`.
 #[cfg(unix)]
 pub(super) fn of_shimmys(name: &str) -> Option<String> {
     let (_, task) = name.split_once("dm_control/")?;
@@ -79,7 +79,7 @@ pub(super) fn of_shimmys(name: &str) -> Option<String> {
     is_task(task).then(|| format!("{SUITE_PREFIX}{task}"))
 }
 
-/// An ID is as in `gymnasium.envs.registration`: `[namespace/]name[-vN]`.
+/// Checks an id of Gymnasium. ID is as in `gymnasium.envs.registration`: `[namespace/]name[-vN]`.
 fn check_gymnasium(id: &str, name: &str) -> Result<(), EnvError> {
     let parts: Vec<&str> = name.split(':').collect();
     let well_formed = match parts[..] {
@@ -105,7 +105,8 @@ fn is_name(name: &str) -> bool {
     is_word(namespace, "_-") && is_word(name, "_-.")
 }
 
-/// Python imports names with a dash too, if they are given as text.
+/// Whether a text is a module name. Dashes are allowed, because Python imports such modules if the name is given as
+/// text.
 fn is_module(module: &str) -> bool {
     module.split('.').all(|part| is_word(part, "_-"))
 }
@@ -118,7 +119,7 @@ fn is_file(part: &str) -> bool {
     part.ends_with(".py")
 }
 
-/// The module in the file, or in the folder, that stands in a module's place.
+/// Returns the module in the file or folder that was given in place of a module.
 fn module_of_file<'a>(parts: &[&'a str]) -> Option<&'a str> {
     let path = parts.first().copied().filter(|path| is_file(path) || (parts.len() == 2 && path.contains('/')))?;
     Path::new(path).file_stem()?.to_str().filter(|module| is_module(module))

@@ -1,7 +1,8 @@
-//! When imagined states have terminated, of tasks in Python: Gymnasium's own, by the rules of the tasks that are also
-//! native here and of Ant and Humanoid, and those of dm_control's suite.
+//! Known termination rules for imagined states of tasks in Python: Gymnasium's own tasks, by the rules of the native
+//! tasks and of Ant and Humanoid, and the tasks of dm_control's suite.
 //!
-//! `InvertedDoublePendulum-v5` ends by the height of its tip, which is no bound on single entries.
+//! `InvertedDoublePendulum-v5` terminates by the height of its tip, which is not a bound on single observation entries,
+//! so it has no rule here.
 
 use foresee_core::Termination;
 
@@ -9,7 +10,7 @@ use crate::classic::MountainCarContinuous;
 use crate::environment::Environment as _;
 use crate::mujoco::rules;
 
-/// The rule of a task of this id, as `gymnasium.make(name)` gives it without further arguments.
+/// Returns the rule of the task that `gymnasium.make(name)` creates without further arguments.
 pub(super) fn termination(name: &str) -> Option<Termination> {
     match name {
         "Pendulum-v1" | "Reacher-v5" | "Swimmer-v5" | "HalfCheetah-v5" => Some(Termination::never()),
@@ -23,8 +24,8 @@ pub(super) fn termination(name: &str) -> Option<Termination> {
     }
 }
 
-/// The rule of a task of the suite, DOMAIN-TASK. They never terminate, but for `lqr`, whose end is at rest: a bound on
-/// the norm of all entries, which is none on single ones.
+/// Returns the rule of a task of the suite, DOMAIN-TASK. These tasks never terminate, except those of `lqr`. An `lqr`
+/// task ends at rest, which is a bound on the norm of all entries and not on single ones, so it has no rule here.
 pub(super) fn termination_of_suite(name: &str) -> Option<Termination> {
     (!name.starts_with("lqr-")).then(Termination::never)
 }

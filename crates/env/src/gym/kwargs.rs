@@ -1,7 +1,7 @@
-//! Keyword arguments of `gymnasium.make`: what TOML can say, with its types, written as Python's `json` reads it.
+//! Keyword arguments of `gymnasium.make`: TOML values with their types, written in the form that Python's `json` reads.
 //!
-//! JSON alone would not do: it has no infinity, which is in Gymnasium's own defaults (`healthy_z_range = [0.7, inf]` of
-//! Hopper). Python writes and reads `Infinity`, `-Infinity` and `NaN` there.
+//! Standard JSON is not enough, because it has no infinity. Gymnasium's own defaults use it: Hopper has
+//! `healthy_z_range = [0.7, inf]`. Python writes and reads `Infinity`, `-Infinity` and `NaN`.
 
 use core::fmt;
 use std::collections::BTreeMap;
@@ -11,19 +11,19 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::EnvError;
 
-/// What the bridge itself gives to `gymnasium.make`.
+/// Arguments that the bridge itself gives to `gymnasium.make`.
 const RESERVED: [&str; 2] = ["id", "disable_env_checker"];
-/// The one key of the map as which `toml` hands over a date or a time.
+/// The only key of the map in which `toml` passes a date or a time.
 const DATE: &str = "$__toml_private_datetime";
 
-/// `[env.gym.kwargs]`
+/// The keys of `[env.gym.kwargs]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Kwargs(Table);
 
 type Table = BTreeMap<String, Argument>;
 
-/// A TOML value that is no date or time.
+/// A TOML value other than a date or a time.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 enum Argument {
@@ -36,13 +36,13 @@ enum Argument {
 }
 
 impl Kwargs {
-    /// Whether there are none.
+    /// Whether there are no arguments.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Checks that none of them is given by the bridge.
+    /// Checks that no argument is one that the bridge gives.
     pub(crate) fn check(&self) -> Result<(), EnvError> {
         RESERVED.iter().find(|name| self.0.contains_key(**name)).map_or(Ok(()), |name| {
             let hint = "hint: leave it out; the environment is named by `env.id`, and Gymnasium's checker is off";
@@ -52,7 +52,7 @@ impl Kwargs {
         })
     }
 
-    /// For Python's `json.loads`.
+    /// Returns the arguments in the form that Python's `json.loads` reads.
     #[cfg(unix)]
     pub(super) fn to_json(&self) -> String {
         table_to_json(&self.0)
@@ -73,7 +73,7 @@ impl Argument {
                     "-Infinity".into()
                 }
             }
-            // With a point or an exponent, by which Python knows a float.
+            // With a point or an exponent, by which Python recognises a float.
             Self::Float(number) => format!("{number:?}"),
             Self::Text(text) => text_to_json(text),
             Self::Array(items) => {
@@ -190,7 +190,7 @@ mod tests {
         toml::from_str(text)
     }
 
-    /// The way of a config in the command line's hands, which merges trees.
+    /// Reads a config as the command line does, which merges trees.
     fn read_as_tree(text: &str) -> EnvConfig {
         toml::Value::Table(text.parse().unwrap()).try_into().unwrap()
     }
@@ -203,7 +203,7 @@ mod tests {
                 [TEXT, &written].map(|text| text.parse::<toml::Table>().unwrap()["gym"]["kwargs"].to_string());
             assert_eq!(before, after);
             for again in [read(&written).unwrap(), read_as_tree(&written)] {
-                // As text, since NaN is unlike itself.
+                // Compared as text, because NaN does not equal itself.
                 assert_eq!(format!("{again:?}"), format!("{config:?}"));
             }
         }

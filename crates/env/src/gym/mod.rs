@@ -1,16 +1,17 @@
-//! Any environment of Python's Gymnasium, and the tasks of dm_control's suite, played in a child process: `gym:Ant-v5`,
+//! Environments of Python's Gymnasium and tasks of dm_control's suite, run in a child process: `gym:Ant-v5`,
 //! `gym:my_module:MyEnv-v0`, `dmc:cartpole-swingup`.
 //!
-//! * [`environment`]: the [`Environment`] that a run sees; restarts, saving and restoring.
-//! * `process`: the child process, its time limit and its last words.
-//! * `protocol`: what goes over the socket between the two; its other end is `child.py`, with `suite.py` for dm_control.
-//! * [`kwargs`]: the arguments it is made with.
-//! * `id`: the form of its id.
-//! * `known`: when imagined states of Gymnasium's own tasks and of the suite's have terminated.
-//! * [`error`]: what can go wrong.
+//! * [`environment`]: the [`Environment`] that a run uses, with restarts, saving and restoring.
+//! * `process`: the child process, its time limit and its last output.
+//! * `protocol`: the messages on the socket between the two processes. Its other end is `child.py`, with `suite.py` for
+//!   dm_control.
+//! * [`kwargs`]: the keyword arguments with which the environment is made.
+//! * `id`: the form of the ids.
+//! * `known`: the termination rules of Gymnasium's own tasks and of the suite's tasks, for imagined states.
+//! * [`error`]: the errors.
 //!
-//! Python stays outside this program: nothing links to it, a crash there is an error here, and the interpreter is the
-//! one of the user's virtual environment.
+//! Python stays outside this program: nothing links to it, a crash in Python is an error here, and the interpreter is
+//! that of the user's virtual environment.
 
 #[cfg(unix)]
 pub mod environment;
@@ -34,17 +35,17 @@ use crate::config::EnvConfig;
 use crate::environment::Environment;
 use crate::error::EnvError;
 
-/// The task of `[env]`, whose id [is Python's](is_python), with actions in its own range. Gymnasium's wrappers, its time
-/// limit among them, are inside.
+/// Creates the environment of `[env]`, whose id must be one [of Python](is_python), with actions in its own range.
+/// Gymnasium's wrappers, including its time limit, are inside.
 ///
 /// # Errors
-/// If it cannot be started, or is none with boxes of observations and continuous actions.
+/// If it cannot be started, or does not have box observations and continuous actions.
 #[cfg(unix)]
 pub fn make(config: &EnvConfig) -> Result<Box<dyn Environment>, EnvError> {
     Ok(Box::new(GymEnvironment::new(config)?))
 }
 
-/// The bridge stands on Unix sockets.
+/// Returns an error, because the bridge to Python needs Unix sockets.
 ///
 /// # Errors
 /// Always.

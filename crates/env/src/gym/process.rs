@@ -1,10 +1,11 @@
-//! The child process of an environment: started, asked, listened to, and never left behind.
+//! The child process of an environment: its start, its calls, its output and its end.
 //!
-//! * It is one end of a socket pair, as its standard input: the socket's time limit is that of an answer. What it
-//!   prints goes into a pipe of which the last lines are kept, for errors.
-//! * It ends when the socket closes; it is killed if that takes long, and by Linux if this process is killed.
-//! * It has a process group of its own: Ctrl-C in a terminal is for the run, which finishes its slice with it. What is
-//!   left of the group once it has ended, as a simulator that the environment started, is killed.
+//! * Its standard input is one end of a socket pair, and the read timeout of the socket is the time limit of an answer.
+//!   Its output goes into a pipe, whose last lines are kept for error messages.
+//! * It ends when the socket closes. It is killed if that takes long, and Linux kills it if this process is killed.
+//! * It has its own process group. Ctrl-C in a terminal then reaches only the run, which finishes its slice with the
+//!   process. After the end of the process, the rest of its group is killed, such as a simulator that the environment
+//!   started.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -24,43 +25,43 @@ use super::kwargs::Kwargs;
 use super::protocol::{Answer, Begin, Failure, HEAD, Hello, LONGEST};
 use super::protocol::{make_request, reset_request, step_request};
 
-/// The other end, in Python.
+/// The Python code of the other end.
 const CODE: &str = concat!(include_str!("suite.py"), include_str!("child.py"));
-/// For the answer to `make`, however short the time limit: an interpreter starts, packages are read from a cold disk.
+/// Minimum time limit for the answer to `make`, in which the interpreter starts and reads packages from a cold disk.
 const START: Duration = Duration::from_secs(60);
-/// Looks for an answer this long before the thread sleeps: to wake it can take longer than many a step.
+/// Time for which the thread polls for an answer before it sleeps. Waking a thread can take longer than many steps do.
 const LOOKING: Duration = Duration::from_micros(200);
-/// For the end of a process whose socket was closed: `env.close()`, and what Python does at its exit.
+/// Time that a process has for its end after its socket is closed: for `env.close()` and for Python's exit.
 const GRACE: Duration = Duration::from_secs(2);
-/// Bytes of last words that are kept, and lines of them that are told.
+/// Number of bytes of output that are kept, and number of lines that are shown.
 const WORDS: usize = 8192;
 const LINES: usize = 10;
 
-/// What is started.
+/// The parameters with which a process is started.
 #[derive(Clone, Debug)]
 pub(super) struct Launch {
     /// The id in the config.
     pub(super) id: String,
-    /// Who makes it.
+    /// The package that makes the environment.
     pub(super) package: Package,
-    /// What it is called there: the id for `gymnasium.make`, or domain and task of the suite.
+    /// The environment's name in that package: the id for `gymnasium.make`, or domain and task of the suite.
     pub(super) name: String,
     pub(super) python: PathBuf,
     pub(super) kwargs: Kwargs,
     pub(super) timeout: Duration,
 }
 
-/// A process with an environment in it.
+/// A process that contains an environment.
 pub(super) struct Process {
     launch: Launch,
     child: Child,
-    /// Once it is reaped.
+    /// The exit status, after the process was reaped.
     status: Option<ExitStatus>,
     channel: UnixStream,
     words: Arc<LastWords>,
-    /// For an answer.
+    /// Time limit of an answer.
     limit: Duration,
-    /// Of a frame; it grows to the longest.
+    /// Buffer for a frame. It grows to the longest frame.
     buffer: Vec<u8>,
     /// Names of the info scalars in the last answer.
     names: Vec<String>,
@@ -68,7 +69,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts one and makes the environment.
+    /// Starts a process and makes the environment.
     pub(super) fn start(launch: &Launch) -> Result<(Self, Hello), BridgeError> {
         let started = spawned(launch).map_err(|error| BridgeError::unstarted(&launch.id, &launch.python, &error));
         let (child, channel, words) = started?;
@@ -94,7 +95,7 @@ impl Process {
         self.play("reset", &reset_request(begin))
     }
 
-    /// One step under an action `[A]` inside the action space.
+    /// Takes one step under an action `[A]` inside the action space.
     pub(super) fn step(&mut self, action: &[f32]) -> Result<Answer, BridgeError> {
         self.play("step", &step_request(action))
     }
@@ -104,7 +105,7 @@ impl Process {
         let answer = Answer::read(&self.buffer[HEAD..length], self.obs_dim, &mut self.names);
         let answer = answer.map_err(|reason| self.unreadable(call, reason))?;
         let not_finite = |what, value| BridgeError::NotFinite { id: self.launch.id.clone(), call, what, value };
-        // As f32, since that is what everyone sees of it.
+        // Checked as f32, because every user of the observation gets f32.
         if let Some(index) = answer.obs.iter().position(|&x| !(x as f32).is_finite()) {
             return Err(not_finite(format!("entry {index} of its observation"), answer.obs[index]));
         }
@@ -114,7 +115,7 @@ impl Process {
         Ok(answer)
     }
 
-    /// Sends a request and reads the answer's frame into the buffer; gives the frame's length.
+    /// Sends a request and reads the answer's frame into the buffer. Returns the frame's length.
     fn ask(&mut self, call: &'static str, request: &[u8]) -> Result<usize, BridgeError> {
         let outcome = self.channel.write_all(request).and_then(|()| self.read_frame());
         let length = match outcome {
@@ -129,7 +130,7 @@ impl Process {
         Err(self.failed(call, failure))
     }
 
-    /// Bytes of an answer, if some come soon.
+    /// Polls for the bytes of an answer for a short time. Returns the number of bytes read, which may be 0.
     fn look(&mut self) -> io::Result<usize> {
         let until = Instant::now() + LOOKING;
         self.channel.set_nonblocking(true)?;
@@ -149,7 +150,7 @@ impl Process {
         outcome
     }
 
-    /// Within the limit, however slowly bytes drip in.
+    /// Reads a frame within the time limit, however slowly its bytes arrive.
     fn read_frame(&mut self) -> io::Result<Result<usize, String>> {
         let deadline = Instant::now() + self.limit;
         let mut filled = self.look()?;
@@ -180,7 +181,7 @@ impl Process {
         }
     }
 
-    /// What the other side says went wrong.
+    /// Converts the failure that the child process reports to an error.
     fn failed(&self, call: &'static str, failure: Failure) -> BridgeError {
         let Failure { kind, text: reason, detail } = failure;
         let (id, python) = (self.launch.id.clone(), self.launch.python.clone());
@@ -200,11 +201,11 @@ impl Process {
         }
     }
 
-    /// No answer: it died, or it hangs and is killed.
+    /// Returns the error of a call without an answer: the process died, or it hangs and is killed.
     fn lost(&mut self, call: &'static str, error: &io::Error) -> BridgeError {
         let id = self.launch.id.clone();
         let late = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
-        // Something that it started may hold the socket of a dead one open.
+        // The socket of a dead process may be held open by a program that it started.
         if late && !self.has_ended() {
             let _ = self.kill();
             return BridgeError::Hung { id, call, seconds: self.limit.as_secs_f64(), words: self.words.told() };
@@ -218,7 +219,7 @@ impl Process {
         BridgeError::Protocol { id: self.launch.id.clone(), call, reason, words: self.words.told() }
     }
 
-    /// Closes the socket, waits shortly, kills, and reaps.
+    /// Closes the socket, waits for a short time, kills the process, and reaps it.
     fn end(&mut self) -> io::Result<ExitStatus> {
         let _ = self.channel.shutdown(Shutdown::Write);
         let deadline = Instant::now() + GRACE;
@@ -232,18 +233,19 @@ impl Process {
         Pid::from_child(&self.child)
     }
 
-    /// Whether it is over. Asking does not reap it: until then no other group can have its number.
+    /// Whether the process has ended. This check does not reap it, so that no other process group can get its number
+    /// yet.
     fn has_ended(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         self.status.is_some() || !matches!(waitid(WaitId::Pid(self.pid()), options), Ok(None))
     }
 
-    /// Kills it with all of its group, and reaps it.
+    /// Kills the process with its whole group, and reaps it.
     fn kill(&mut self) -> io::Result<ExitStatus> {
         if let Some(status) = self.status {
             return Ok(status);
         }
-        // Of a group of the dead alone macOS says that it may not be killed.
+        // For a group of dead processes, macOS reports that it may not be killed.
         let _ = kill_process_group(self.pid(), Signal::KILL);
         let status = self.child.wait()?;
         self.status = Some(status);
@@ -263,15 +265,15 @@ fn spawned(launch: &Launch) -> io::Result<(Child, UnixStream, Arc<LastWords>)> {
     let mut command = Command::new(&launch.python);
     command.args(["-u", "-X", "faulthandler", "-c", CODE]);
     command.stdin(OwnedFd::from(theirs)).stdout(writer.try_clone()?).stderr(writer).process_group(0);
-    // It hears nothing if the process is not started: then the other end is closed.
+    // If the process is not started, the pipe's other end is closed and the listening thread ends.
     let words = LastWords::of(reader)?;
     Ok((spawn(command)?, channel, words))
 }
 
 /// Starts a process from a thread that lives as long as this program.
 ///
-/// The trap: Linux ends a child "with its parent" when the *thread* that started it ends, and vectors of environments
-/// are made and stepped on threads that come and go.
+/// The reason: Linux ends a child "with its parent" when the *thread* that started it ends, and vectors of environments
+/// are created and stepped on temporary threads.
 fn spawn(command: Command) -> io::Result<Child> {
     type Order = (Command, mpsc::Sender<io::Result<Child>>);
     static ORDERS: OnceLock<mpsc::Sender<Order>> = OnceLock::new();
@@ -290,7 +292,7 @@ fn spawn(command: Command) -> io::Result<Child> {
     outcome.recv().map_err(|_| gone())?
 }
 
-/// The end of what a process printed.
+/// The end of the output of a process.
 #[derive(Default)]
 struct LastWords {
     said: Mutex<Said>,
@@ -304,7 +306,7 @@ struct Said {
 }
 
 impl LastWords {
-    /// Listens on a thread of its own until the process, and whatever it may have started, is silent for good.
+    /// Reads the output on a separate thread until the process and all programs that it started have closed it.
     fn of(mut pipe: io::PipeReader) -> io::Result<Arc<Self>> {
         let words = Arc::new(Self::default());
         let ours = Arc::clone(&words);
@@ -322,7 +324,8 @@ impl LastWords {
         Ok(words)
     }
 
-    /// The last lines; waits shortly for those of a process that has just ended.
+    /// Returns the last lines. For a process that has just ended, it first waits a short time for the rest of its
+    /// output.
     fn told(&self) -> String {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.changed.wait_timeout_while(said, Duration::from_millis(500), |said| !said.over);

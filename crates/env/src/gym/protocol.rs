@@ -1,7 +1,7 @@
-//! What goes over the socket between this program and `child.py`.
+//! The protocol on the socket between this program and `child.py`.
 //!
-//! A frame is its length (u32), one byte for its kind, and the body; every number is little-endian. Actions travel as
-//! f32; observations and rewards as f64, which holds f32 and f64 exactly.
+//! A frame is the length of its body (u32), one byte for its kind, and the body. Every number is little-endian. Actions
+//! are sent as f32; observations and rewards as f64, which represents f32 and f64 exactly.
 
 use std::collections::BTreeMap;
 
@@ -12,66 +12,67 @@ use super::id::Package;
 use super::kwargs::Kwargs;
 use crate::environment::Info;
 
-/// What `child.py` must call its version.
+/// The version of the protocol that `child.py` must report.
 const VERSION: u32 = 1;
-/// Bytes before the body.
+/// Number of bytes before the body.
 pub(super) const HEAD: usize = 5;
-/// Bytes of a body; nobody's observation is larger, so a longer frame is none.
+/// Largest number of bytes in a body. No observation is larger, so a longer frame is an error.
 pub(super) const LONGEST: usize = 1 << 28;
 
 const TERMINATED: u8 = 1;
 const TRUNCATED: u8 = 2;
-/// Which generator's words are in an answer, and how many.
+/// The flag of each known kind of generator in an answer, and its number of words.
 const GENERATORS: [(u8, usize); 2] = [(OF_PCG64, PCG64), (OF_MT19937, MT19937)];
 const OF_PCG64: u8 = 4;
 const OF_MT19937: u8 = 8;
 
-/// Words of a numpy PCG64: state and increment, high word first, whether half a word is left over, and that half word.
+/// Number of words of a numpy PCG64: state and increment, high word first, whether half a word is left over, and that
+/// half word.
 pub(super) const PCG64: usize = 6;
-/// Words of a `RandomState`, numpy's older generator, which is a MT19937: its key of 624 half words, its position,
-/// whether a Gaussian is left over, and that.
+/// Number of words of a `RandomState`, numpy's older generator, which is an MT19937: its key of 624 half words, its
+/// position, whether a Gaussian number is left over, and that number.
 pub(super) const MT19937: usize = 315;
 
-/// The state of a generator: the number of its words says whose it is.
+/// The state of a generator. The number of words tells the kind.
 pub(super) type Generator = Vec<u64>;
 
-/// How an episode begins.
+/// The generator with which an episode begins.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Begin {
-    /// With this seed.
+    /// With the generator of this seed.
     Seed(u64),
-    /// With the generator as it is.
+    /// With the current generator.
     GoOn,
-    /// With the generator of another time.
+    /// With a saved generator.
     From(Generator),
 }
 
-/// What the environment says of itself.
+/// The environment's description of itself.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Hello {
-    /// Steps until truncation.
+    /// Number of steps until truncation.
     pub(super) limit: Option<u32>,
     pub(super) versions: BTreeMap<String, String>,
-    /// Low and high, `[O]` each.
+    /// Low and high ends of the observation space, `[O]` each.
     pub(super) observations: [Vec<f64>; 2],
-    /// Low and high, `[A]` each.
+    /// Low and high ends of the action space, `[A]` each.
     pub(super) actions: [Vec<f64>; 2],
 }
 
-/// What a reset or a step gave; a reset leaves reward and flags at nothing.
+/// The answer to a reset or a step. After a reset the reward is 0 and no flag is set.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Answer {
-    /// `[O]`
+    /// The observation, `[O]`.
     pub(super) obs: Vec<f64>,
     pub(super) reward: f64,
     pub(super) terminated: bool,
     pub(super) truncated: bool,
     pub(super) info: Info,
-    /// As it was before a reset without a seed; `None` if it is of another kind.
+    /// The generator before a reset without a seed; `None` if it is of an unknown kind.
     pub(super) generator: Option<Generator>,
 }
 
-/// What went wrong over there.
+/// An error that the child process reports.
 #[derive(Debug, Deserialize)]
 pub(super) struct Failure {
     pub(super) kind: String,
@@ -79,7 +80,7 @@ pub(super) struct Failure {
     pub(super) detail: String,
 }
 
-/// Why a body cannot be read.
+/// The reason that a body cannot be read.
 pub(super) type Unreadable = String;
 
 pub(super) fn make_request(from: Package, name: &str, kwargs: &Kwargs) -> Vec<u8> {
@@ -97,7 +98,7 @@ pub(super) fn reset_request(begin: Begin) -> Vec<u8> {
     frame(b'R', &body)
 }
 
-/// Of an action `[A]`.
+/// Returns the request of a step under an action `[A]`.
 pub(super) fn step_request(action: &[f32]) -> Vec<u8> {
     let body: Vec<u8> = action.iter().flat_map(|x| x.to_le_bytes()).collect();
     frame(b'S', &body)
@@ -135,8 +136,8 @@ impl Hello {
 }
 
 impl Answer {
-    /// Reads the answer of an environment with `dim` entries in its observation. `names` are those of the last answer's
-    /// scalars, and become those of this one's.
+    /// Reads the answer of an environment with `dim` observation entries. `names` holds the names of the scalars: those
+    /// of the last answer, which are replaced by those of this answer.
     pub(super) fn read(body: &[u8], dim: usize, names: &mut Vec<String>) -> Result<Self, Unreadable> {
         let mut body = Body(body);
         let reward = f64::from_le_bytes(body.array()?);
@@ -170,7 +171,7 @@ fn json_of<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Unreadable> {
     serde_json::from_slice(text).map_err(|error| error.to_string())
 }
 
-/// The rest of a body, read from its front.
+/// The unread part of a body.
 struct Body<'a>(&'a [u8]);
 
 impl<'a> Body<'a> {
@@ -209,7 +210,7 @@ impl<'a> Body<'a> {
 mod tests {
     use super::*;
 
-    /// An answer as `child.py` packs it.
+    /// Packs an answer as `child.py` does.
     fn packed(names: &str, values: &[f64], flags: u8, words: &[u64], obs: &[f64]) -> Vec<u8> {
         let mut body = 0.1_f64.to_le_bytes().to_vec();
         body.push(flags);

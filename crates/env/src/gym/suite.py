@@ -1,10 +1,11 @@
-"""A task of dm_control's suite with the calls of a Gymnasium environment. It stands before `child.py`, which plays it.
+"""A task of dm_control's suite with the methods of a Gymnasium environment. This text is put before `child.py`, which
+plays the task.
 
 * The observation is dm_control's dictionary as one row: its entries flattened, in the order of the task.
-* The last step is a truncation where its discount is above 0, as at the time limit; a discount of 0 is the task's own
-  end. Of the suite's tasks those of the domain `lqr` alone have one.
-* A seed begins the task's own `RandomState` anew, so that `reset(seed)` gives what `suite.load(..., {"random": seed})`
-  gives first.
+* The last step is a truncation if its discount is above 0, as at the time limit. A discount of 0 is a termination. Only
+  the tasks of the domain `lqr` have one.
+* A seed restarts the task's own `RandomState`, so that `reset(seed)` gives the first reset of
+  `suite.load(..., {"random": seed})`.
 """
 
 import difflib
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 
 class Ends(NamedTuple):
-    """What of a Gymnasium Box is used."""
+    """The attributes of a Gymnasium Box that are used."""
 
     low: object
     high: object
@@ -24,7 +25,7 @@ class Ends(NamedTuple):
 
 
 def suite_of_dm_control():
-    # Nothing is drawn here, and to look for a display costs a second where there is one.
+    # Nothing is rendered here, and the search for a display takes a second where there is one.
     os.environ.setdefault("MUJOCO_GL", "disabled")
     try:
         import numpy
@@ -42,17 +43,18 @@ def version_of(package):
 
 
 def load_of_suite(suite, name, kwargs):
-    """`name` is DOMAIN-TASK; `kwargs` are those of `suite.load`."""
+    """Loads the task DOMAIN-TASK with keyword arguments of `suite.load`."""
     tasks = {f"{domain}-{task}": (domain, task) for domain, task in suite.ALL_TASKS}
     if name not in tasks:
         near = difflib.get_close_matches(name.lower(), tasks, 3, 0.0)
         raise Refused("task", f"dm_control's suite has no task `{name}`", ", ".join(f"`dmc:{task}`" for task in near))
-    # Without it two processes of a task whose model is drawn, as `lqr-lqr_2_1`, would have two models.
+    # Without a seed, two processes of a task with a randomly drawn model, such as `lqr-lqr_2_1`, would have different
+    # models.
     task_kwargs = {"random": 0} | kwargs.get("task_kwargs", {})
     try:
         return suite.load(*tasks[name], **kwargs | {"task_kwargs": task_kwargs})
     except AttributeError as error:
-        # dm_control reads all fields of MuJoCo's structs by their names, of which another version has others.
+        # dm_control reads all fields of MuJoCo's structs by name, and another version of MuJoCo has other fields.
         if not str(error).startswith("'Mj"):
             raise
         versions = [f"{package} {version_of(package)}" for package in ("dm_control", "mujoco")]
@@ -62,7 +64,7 @@ def load_of_suite(suite, name, kwargs):
 class SuiteTask:
     def __init__(self, np, env):
         self.np, self.env = np, env
-        # The suite counts steps until they reach a quotient of times.
+        # The suite counts steps up to the quotient of the time limit and the time step, which need not be whole.
         limit = env._step_limit
         self.limit = None if math.isinf(limit) else math.ceil(limit)
         actions = env.action_spec()
@@ -71,7 +73,7 @@ class SuiteTask:
         self.observation_space = Ends(low, high, low.shape, low.dtype)
 
     def ends(self, specs):
-        """Of all entries, flat, f64."""
+        """Returns the low and the high ends of all entries, flat, f64."""
         np = self.np
 
         def row(name, unbounded):

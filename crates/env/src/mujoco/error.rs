@@ -1,57 +1,57 @@
-//! What can go wrong between an id and its first step.
+//! The errors of MuJoCo's tasks.
 
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Why a task of MuJoCo cannot be had here.
+/// The reason that a MuJoCo task cannot be created here.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum MujocoError {
-    /// Nowhere a library.
+    /// No library was found.
     #[error("MuJoCo's library was not found{}\nhint: {INSTALL}, or name it by `env.mujoco.library`", list(.searched))]
     NoLibrary {
-        /// Where it was looked for, in that order.
+        /// The places that were searched, in that order.
         searched: Vec<String>,
     },
-    /// A library that cannot be loaded, or is not MuJoCo.
+    /// The library cannot be loaded, or is not MuJoCo.
     #[error("MuJoCo's library {} cannot be used: {reason}{}\nhint: {INSTALL}", .path.display(), by(*.named_by))]
     Library {
         /// The file, or its name on the loader's path.
         path: PathBuf,
         /// The key or the environment variable that named it.
         named_by: Option<&'static str>,
-        /// The loader's words.
+        /// The loader's message.
         reason: String,
     },
-    /// A library from before the state functions took their present form.
+    /// The library is from before the state functions took their present form.
     #[error("MuJoCo {version} of {} is too old{}\nhint: 3.1.0 or later; {INSTALL}", .path.display(), by(*.named_by))]
     TooOld {
         /// The file, or its name on the loader's path.
         path: PathBuf,
         /// The key or the environment variable that named it.
         named_by: Option<&'static str>,
-        /// Its version.
+        /// The library's version.
         version: String,
     },
-    /// Nowhere Gymnasium's model of the task.
+    /// Gymnasium's model of the task was not found.
     #[error("Gymnasium's MuJoCo model {model} was not found{}\nhint: {INSTALL}, or name its folder by `env.mujoco.assets`", list(.searched))]
     NoModel {
         /// The file.
         model: String,
-        /// Where it was looked for, in that order.
+        /// The places that were searched, in that order.
         searched: Vec<String>,
     },
-    /// A model that MuJoCo cannot load, or that is not the task's.
+    /// MuJoCo cannot load the model, or it is not the task's model.
     #[error("MuJoCo's model {} cannot be used: {reason}\nhint: {INSTALL}", .path.display())]
     Model {
         /// The file.
         path: PathBuf,
-        /// MuJoCo's words, or what differs.
+        /// MuJoCo's message, or the difference.
         reason: String,
     },
 }
 
-/// How the library and the models are had.
+/// The command that installs the library and the models.
 const INSTALL: &str = r#"in a virtual environment, `pip install "gymnasium[mujoco]==1.4.0" mujoco==3.17.0`"#;
 
 fn by(name: Option<&'static str>) -> String {

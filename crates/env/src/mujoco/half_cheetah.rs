@@ -1,7 +1,8 @@
 //! `HalfCheetah-v5`: a planar cheetah runs along x, by torques at its six joints.
 //!
-//! o = (z, angle, six joint angles; nine velocities), without x; r = ẋ − 0.1 |a|², with ẋ the mean over the step.
-//! Positions begin within 0.1 of the model's, velocities with a standard deviation of 0.1. Source: `half_cheetah_v5.py`.
+//! o = (z, angle, six joint angles; nine velocities), without x; r = ẋ − 0.1 |a|², where ẋ is the mean over the step.
+//! Positions begin within 0.1 of those of the model file, velocities with a standard deviation of 0.1. Source:
+//! `half_cheetah_v5.py`.
 
 use foresee_core::Termination;
 
@@ -11,7 +12,7 @@ use super::task::{Outcome, Task, control_cost, info, jittered, rounded};
 use crate::environment::Info;
 use crate::numpy_random::NumpyRng;
 
-/// The task.
+/// The equations of `HalfCheetah-v5`.
 #[derive(Debug)]
 pub struct HalfCheetah;
 

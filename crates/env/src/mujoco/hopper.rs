@@ -1,7 +1,8 @@
-//! `Hopper-v5`: one leg hops along x, by torques at its three joints. It terminates where it is not healthy: height at most
-//! 0.7 m, angle 0.2 rad or more, or any later entry of the state beyond 100.
+//! `Hopper-v5`: one leg hops along x, by torques at its three joints. It terminates when it is not healthy: at a height
+//! of 0.7 m or less, at an angle of 0.2 rad or more to either side, or when any later entry of the state is 100 or more
+//! in size.
 //!
-//! Observation, reward and reset are in `upright.rs`. Source: `hopper_v5.py`.
+//! The observation, the reward and the reset are in `upright.rs`. Source: `hopper_v5.py`.
 
 use foresee_core::Termination;
 
@@ -13,7 +14,7 @@ use super::upright::{self, between};
 use crate::environment::Info;
 use crate::numpy_random::NumpyRng;
 
-/// The task.
+/// The equations of `Hopper-v5`.
 #[derive(Debug)]
 pub struct Hopper;
 

@@ -1,6 +1,7 @@
 //! `InvertedPendulum-v5`: keep a pole upright on a cart, by a force on the cart.
 //!
-//! o = (x, θ, ẋ, θ̇); r = 1 while the pole stands, 0 on the step on which it falls. Source: `inverted_pendulum_v5.py`.
+//! o = (x, θ, ẋ, θ̇); r = 1 while the pole is upright, 0 on the step on which it falls. Source:
+//! `inverted_pendulum_v5.py`.
 
 use foresee_core::Termination;
 
@@ -11,7 +12,7 @@ use super::task::{Outcome, Task, info, jittered, rounded};
 use crate::environment::Info;
 use crate::numpy_random::NumpyRng;
 
-/// The task.
+/// The equations of `InvertedPendulum-v5`.
 #[derive(Debug)]
 pub struct InvertedPendulum;
 

@@ -1,19 +1,22 @@
-//! MuJoCo's C functions, bound at run time: the program builds and runs without MuJoCo, and a missing library is an
+//! MuJoCo's C functions, bound at run time. The program builds and runs without MuJoCo, and a missing library is an
 //! ordinary error.
 //!
-//! Models and data stay opaque pointers and go through `mj_getState` and `mj_setState`, so no struct layout of any
-//! version is baked in. A library is loaded once a process and never unloaded.
+//! Models and data remain opaque pointers, and their contents pass through `mj_getState` and `mj_setState`. The code
+//! thus does not depend on the struct layout of any version. A library is loaded once per process and never unloaded.
 //!
 //! # MuJoCo's own errors
-//! A bad model file comes back from `mj_loadXML` as an error. What fails deeper ends in `mju_error`, behind which
-//! "MuJoCo is written with the assumption that mju_error will not return" (API reference, `mju_user_error`). Its default
-//! writes MUJOCO_LOG.TXT, waits for a key and exits. Unwinding from the handler would cross C frames that were not built
-//! for it, and `longjmp` would skip Rust's destructors: both undefined. So the handler here says what happened on stderr
-//! and ends the process with status 1, by `_exit`: `exit` would run the destructors of C++'s globals, MuJoCo's own among
-//! them, while other threads are inside it. What is lost by that is the rest of a line on stdout; files are closed as
-//! after a kill, and checkpoints are whole or not there. What remains to reach the handler is memory: signatures, sizes
-//! and pointers are checked before every call.
-//! Warnings, as of a simulation that became unstable, are counted and the last one is kept ([`warnings`]).
+//! For a bad model file, `mj_loadXML` returns an error. Deeper failures call `mju_error`, and "MuJoCo is written with
+//! the assumption that mju_error will not return" (API reference, `mju_user_error`). By default it writes
+//! MUJOCO_LOG.TXT, waits for a key and exits.
+//!
+//! A handler cannot return to Rust: unwinding from it would cross C frames that were not built for it, and `longjmp`
+//! would skip Rust's destructors. Both are undefined behaviour. The handler here therefore prints the message on stderr
+//! and ends the process with status 1, by `_exit`. `exit` would run the destructors of C++ globals, among them MuJoCo's
+//! own, while other threads are inside it. The cost of `_exit` is an unfinished line on stdout; files are closed as
+//! after a kill, and checkpoints are either complete or absent. Signatures, sizes and pointers are checked before every
+//! call, so the only remaining cause is a lack of memory.
+//!
+//! Warnings, as of a simulation that became unstable, are counted, and the last one is kept ([`warnings`]).
 
 use core::error::Error as _;
 use core::ffi::{CStr, c_char, c_int, c_void};
@@ -43,10 +46,11 @@ pub(super) struct MjData {
 
 /// The oldest version that is known to work.
 const OLDEST: c_int = 310;
-/// The first version whose state has HISTORY in it, below WARMSTART and CTRL.
+/// The first version whose state contains HISTORY, at a bit below WARMSTART and CTRL.
 const WITH_HISTORY: c_int = 3_005_000;
 
-/// Elements of the state, `mjtState`: which numbers `mj_getState` and `mj_setState` carry, in the order of the bits.
+/// Bits of the state's elements, `mjtState`. They select the numbers that `mj_getState` and `mj_setState` copy, in the
+/// order of the bits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StateBits {
     pub(super) time: c_int,
@@ -63,18 +67,19 @@ impl StateBits {
     }
 }
 
-/// The functions that make a model of a text; from 3.2 on.
+/// The functions that make a model from a text; available from 3.2 on.
 pub(super) struct FromText {
     pub(super) parse: unsafe extern "C" fn(*const c_char, *const c_void, *mut c_char, c_int) -> *mut MjSpec,
     pub(super) compile: unsafe extern "C" fn(*mut MjSpec, *const c_void) -> *mut MjModel,
     pub(super) delete: unsafe extern "C" fn(*mut MjSpec),
 }
 
-/// The functions that are used. Signatures are those of `mujoco.h`, the same in all versions from 3.1 to 4.0.
+/// The functions that this crate uses. Signatures are those of `mujoco.h`, which are the same in all versions from 3.1
+/// to 4.0.
 pub(super) struct Library {
     /// The file, or its name on the loader's path.
     pub(super) path: PathBuf,
-    /// `mj_version` in words: `3.17.0`.
+    /// `mj_version` as text: `3.17.0`.
     pub(super) version: String,
     pub(super) bits: StateBits,
     pub(super) load_xml: unsafe extern "C" fn(*const c_char, *const c_void, *mut c_char, c_int) -> *mut MjModel,
@@ -93,13 +98,13 @@ pub(super) struct Library {
         unsafe extern "C" fn(*mut MjData, *mut f64, *mut f64, *const f64, *const f64, c_int, u8),
 }
 
-/// Those that were loaded, by what named them: nothing, or a path.
+/// The loaded libraries, each with the path that named it, or `None` for one that was searched for.
 static LOADED: Mutex<Vec<(Option<PathBuf>, &'static Library)>> = Mutex::new(Vec::new());
 
-/// The library of this process for `[env.mujoco] library`.
+/// Returns the process's library for `env.mujoco.library`, and loads it if necessary.
 ///
 /// # Errors
-/// If none is found, or the one that is named or found first cannot be used.
+/// If no library is found, or the named or first found one cannot be used.
 pub(super) fn open(library: Option<&Path>) -> Result<&'static Library, MujocoError> {
     let (named, named_by) = search::named(library).unzip();
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,16 +120,17 @@ pub(super) fn open(library: Option<&Path>) -> Result<&'static Library, MujocoErr
     Ok(library)
 }
 
-/// MuJoCo on this machine, in words: its version and where it is.
+/// Describes MuJoCo on this machine: its version and its path.
 ///
 /// # Errors
-/// If no library is found, or the one that is named or found first cannot be used.
+/// If no library is found, or the named or first found one cannot be used.
 pub fn found() -> Result<String, MujocoError> {
     let library = open(None)?;
     Ok(format!("MuJoCo {}, {}", library.version, library.path.display()))
 }
 
-/// The first file that loads. One that loads and is too old ends the search: it is what the user has installed.
+/// Loads the first usable file. A library that loads but is too old ends the search, because it is the one that the
+/// user installed.
 fn first_found() -> Result<Library, MujocoError> {
     let mut searched = Vec::new();
     for candidate in search::libraries() {
@@ -143,23 +149,23 @@ fn first_found() -> Result<Library, MujocoError> {
 fn load(path: &Path, named_by: Option<&'static str>) -> Result<Library, MujocoError> {
     let unusable =
         |error: libloading::Error| MujocoError::Library { path: path.into(), named_by, reason: reason(&error, path) };
-    // SAFETY: loading runs the library's initialisers; those of MuJoCo register its plugins and nothing else.
+    // SAFETY: loading runs the library's initialisers. MuJoCo's initialisers only register its plugins.
     let library = unsafe { libloading::Library::new(path) }.map_err(unusable)?;
     // SAFETY: the type is the one that `mujoco.h` declares.
     let version = unsafe { library.get::<unsafe extern "C" fn() -> c_int>("mj_version") }.map_err(unusable)?;
-    // SAFETY: it takes nothing and returns a constant.
+    // SAFETY: the function takes no argument and returns a constant.
     let version = unsafe { version() };
     check_version(path, named_by, version)?;
     // SAFETY: the names are those of `mujoco.h` from this version on.
     let functions = unsafe { bind(&library, path, version) }.map_err(unusable)?;
-    // SAFETY: as above.
+    // SAFETY: the names are those of `mujoco.h` from this version on.
     unsafe { set_handlers(&library) }.map_err(unusable)?;
-    // The functions must stay where they are for the rest of the process.
+    // The functions must stay loaded for the rest of the process.
     core::mem::forget(library);
     Ok(functions)
 }
 
-/// The loader's own words, which often begin with the path.
+/// Returns the loader's message without the path with which it often begins.
 fn reason(error: &libloading::Error, path: &Path) -> String {
     let words = error.source().map_or_else(|| error.to_string(), ToString::to_string);
     words.strip_prefix(&format!("{}: ", path.display())).map_or_else(|| words.clone(), str::to_owned)
@@ -178,7 +184,7 @@ fn check_version(path: &Path, named_by: Option<&'static str>, version: c_int) ->
 unsafe fn bind(library: &libloading::Library, path: &Path, version: c_int) -> Result<Library, libloading::Error> {
     macro_rules! function {
         ($name:literal) => {
-            // SAFETY: the caller vouches for the types.
+            // SAFETY: the caller guarantees the types.
             *unsafe { library.get($name) }?
         };
     }
@@ -209,7 +215,7 @@ unsafe fn bind(library: &libloading::Library, path: &Path, version: c_int) -> Re
     })
 }
 
-/// 3.4.0 is 340; from 3.5.0 on, 3.17.0 is 3017000.
+/// Converts a version number to text: 340 is 3.4.0; from 3.5.0 on, 3017000 is 3.17.0.
 fn in_words(version: c_int) -> String {
     let (major, minor, patch) = if version < 1_000_000 {
         (version / 100, version / 10 % 10, version % 10)
@@ -222,22 +228,22 @@ fn in_words(version: c_int) -> String {
 type Handler = extern "C" fn(*const c_char);
 
 /// # Safety
-/// As of [`bind`]; and no other thread may be inside the library.
+/// As for [`bind`]. In addition, no other thread may be inside the library.
 #[allow(unsafe_code, reason = "foreign globals are set here")]
 unsafe fn set_handlers(library: &libloading::Library) -> Result<(), libloading::Error> {
     for (name, handler) in [("mju_user_error", end as Handler), ("mju_user_warning", keep_warning as Handler)] {
         // SAFETY: `mujoco.h` declares `extern void (*name)(const char*)`, so the symbol is the address of a pointer.
         let global = *unsafe { library.get::<*mut Option<Handler>>(name) }?;
-        // SAFETY: the address is that of a live global, and nobody reads it meanwhile.
+        // SAFETY: the address is that of a live global, which no other thread reads at this moment.
         unsafe { *global = Some(handler) };
     }
     Ok(())
 }
 
-/// How many warnings MuJoCo has given, and its last one.
+/// The number of MuJoCo's warnings, and the last warning.
 static WARNINGS: Mutex<(u64, String)> = Mutex::new((0, String::new()));
 
-/// How many warnings MuJoCo has given in this process, and the last one.
+/// Returns the number of MuJoCo's warnings in this process, and the last warning.
 #[must_use]
 pub fn warnings() -> (u64, String) {
     WARNINGS.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -248,7 +254,7 @@ extern "C" fn keep_warning(message: *const c_char) {
     *warnings = (warnings.0 + 1, words(message));
 }
 
-/// What a user can do after MuJoCo's last words.
+/// The hint that follows MuJoCo's fatal error.
 const AFTER: &str = "hint: the run's last checkpoint stays; if memory was short, give a copy of the model more, `<size memory=\"1M\"/>`, and name its folder by `env.mujoco.assets`";
 
 #[allow(unsafe_code, reason = "the C library ends the process")]
@@ -257,7 +263,7 @@ extern "C" fn end(message: *const c_char) {
     let warning = warnings().1;
     let before = if warning.is_empty() { String::new() } else { format!(" (its last warning: {warning})") };
     let _ = writeln!(std::io::stderr(), "MuJoCo cannot go on: {}{before}\n{AFTER}", words(message));
-    // SAFETY: it takes any number and nothing runs after it.
+    // SAFETY: `_exit` accepts any status, and no code runs after it.
     unsafe { libc::_exit(1) }
 }
 
@@ -266,7 +272,7 @@ pub(super) fn words(message: *const c_char) -> String {
     if message.is_null() {
         return String::new();
     }
-    // SAFETY: MuJoCo hands over a string that ends in zero and lives until the handler returns.
+    // SAFETY: MuJoCo passes a string that ends in zero and lives until the handler returns.
     unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned()
 }
 

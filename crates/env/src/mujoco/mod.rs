@@ -1,15 +1,15 @@
 //! MuJoCo's tasks, with Gymnasium's ids and numbers. The library and the models are found at run time; the build needs
 //! neither.
 //!
-//! * [`error`]: why a task cannot be had here.
-//! * `search`: where the library and the models are looked for.
+//! * [`error`]: the reasons that a task cannot be created here.
+//! * `search`: the places where the library and the models are searched for.
 //! * [`library`]: MuJoCo's C functions, bound at run time.
-//! * [`model`], [`simulation`]: a model, and its data, as safe Rust.
-//! * [`rules`]: when the tasks terminate, for imagined states; no library needed.
-//! * [`task`]: what the tasks share; a new one is a model file and its equations.
-//! * [`of_test`]: for tests that need the library.
-//! * [`inverted_pendulum`], [`reacher`], [`swimmer`], [`hopper`], [`walker2d`], [`half_cheetah`]: the tasks, the fourth
-//!   and the fifth with `upright` in common.
+//! * [`model`], [`simulation`]: a model and its data as safe Rust.
+//! * [`rules`]: the termination rules of the tasks, for imagined states. They need no library.
+//! * [`task`]: the parts that the tasks share. A task is a model file and its equations.
+//! * [`of_test`]: helpers for tests that need the library.
+//! * [`inverted_pendulum`], [`reacher`], [`swimmer`], [`hopper`], [`walker2d`], [`half_cheetah`]: the tasks. `hopper`
+//!   and `walker2d` share `upright`.
 
 pub mod error;
 pub mod half_cheetah;
@@ -40,10 +40,11 @@ pub use swimmer::Swimmer;
 pub use task::Mujoco;
 pub use walker2d::Walker2d;
 
-/// The file of one of Gymnasium's models, such as `hopper.xml`.
+/// Returns the path of one of Gymnasium's model files, such as `hopper.xml`.
 ///
 /// # Errors
-/// If it is not found, or the library beside whose package it may be is not.
+/// If the file or the library is not found. The places that are searched include the folder next to the library's
+/// package.
 pub fn model_file(config: &MujocoConfig, name: &str) -> Result<PathBuf, MujocoError> {
     search::model(name, config.assets.as_deref(), &library::open(config.library.as_deref())?.path)
 }

@@ -1,4 +1,4 @@
-//! A task's MJCF file as MuJoCo's model, loaded once a process and shared.
+//! A task's MJCF file as MuJoCo's model, loaded once per process and shared.
 
 use core::ffi::{c_char, c_int};
 use core::ptr::NonNull;
@@ -16,11 +16,11 @@ pub struct Model {
     pub(super) pointer: *mut MjModel,
     /// Numbers of positions, velocities and controls.
     pub(super) sizes: Sizes,
-    /// Seconds of one `mj_step`.
+    /// Duration of one `mj_step`, in seconds.
     pub(super) timestep: f64,
 }
 
-/// How many numbers each part of a state has.
+/// Lengths of the parts of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
     /// Positions, `nq`.
@@ -31,35 +31,36 @@ pub struct Sizes {
     pub controls: usize,
 }
 
-// SAFETY: after loading nothing writes to the model: MuJoCo's stepping functions take it as `const`, and it is deleted
-// by the last owner only. MuJoCo documents that threads may share a model, each with data of its own.
+// SAFETY: nothing writes to the model after loading: MuJoCo's stepping functions take it as `const`, and only its last
+// owner deletes it. MuJoCo documents that threads may share a model if each has its own data.
 #[allow(unsafe_code, reason = "MuJoCo's own promise about threads")]
 unsafe impl Send for Model {}
-// SAFETY: as above.
+// SAFETY: as for `Send`.
 #[allow(unsafe_code, reason = "MuJoCo's own promise about threads")]
 unsafe impl Sync for Model {}
 
-/// Library and file of a model, and how it was loaded.
+/// Library and file of a model, and the way in which it was loaded.
 type Key = (PathBuf, PathBuf, Islands);
 
-/// Those in use; the lock also keeps MuJoCo's XML reader, which has globals, to one thread.
+/// The models in use. The lock also restricts MuJoCo's XML reader, which has globals, to one thread.
 static MODELS: Mutex<Vec<(Key, Weak<Model>)>> = Mutex::new(Vec::new());
 
-/// Whether MuJoCo looks for constraint islands, the sets of joints that constraints tie together, and solves each alone.
+/// The treatment of constraint islands, which are the sets of joints that constraints connect. MuJoCo can search for
+/// them and solve each of them separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Islands {
-    /// As the model's file says.
+    /// As the model file says.
     AsInFile,
-    /// No. In a model of one kinematic tree the only island is the whole, so that results are the same to the last bit
-    /// and the search and its copies are for nothing.
+    /// No search. In a model of one kinematic tree, the only island is the whole model: results are the same to the
+    /// last bit without the search, which saves its work and its copies.
     Whole,
 }
 
 impl Model {
-    /// The model of an MJCF file, shared by all who ask for it while one of them has it.
+    /// Returns the model of an MJCF file. All callers share one model for as long as one of them holds it.
     ///
     /// # Errors
-    /// If MuJoCo cannot read the file, or its state is not laid out as expected.
+    /// If MuJoCo cannot read the file, or its state has an unexpected layout.
     pub(super) fn shared(library: &'static Library, path: &Path, islands: Islands) -> Result<Arc<Self>, MujocoError> {
         let key = (library.path.clone(), path.to_owned(), islands);
         let mut models = MODELS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,7 +98,8 @@ impl Model {
         Ok(model)
     }
 
-    /// The clock after one step from 0. The model's struct has the number too, at a place that differs by version.
+    /// Measures the time step as the clock after one step from 0. The model's struct also has this number, but its
+    /// offset differs between versions.
     fn measured_timestep(&self, path: &Path) -> Result<f64, MujocoError> {
         let mut data = Data::new(self).ok_or_else(|| no_memory(path))?;
         data.step(self);
@@ -107,7 +109,7 @@ impl Model {
     }
 }
 
-/// The model of a file, or what MuJoCo says is wrong with it.
+/// Loads the model of a file, or returns MuJoCo's message about it.
 #[allow(unsafe_code, reason = "calls into MuJoCo")]
 fn from_file(library: &Library, path: &Path) -> Result<NonNull<MjModel>, String> {
     let name = path.to_str().and_then(|name| CString::new(name).ok()).ok_or("its path is not UTF-8")?;
@@ -118,9 +120,9 @@ fn from_file(library: &Library, path: &Path) -> Result<NonNull<MjModel>, String>
     NonNull::new(pointer).ok_or_else(|| words(message.as_ptr()))
 }
 
-/// The model of a file without constraint islands: of a text that includes the file and says so, since the flag's place
-/// in the model's struct differs by version. `None` if it does not work that way, as where the file names others by paths
-/// relative to itself.
+/// Loads the model of a file without constraint islands. It is compiled from a text that includes the file and sets the
+/// flag, because the flag's offset in the model's struct differs between versions. Returns `None` if that fails, as for
+/// a file that names other files by paths relative to itself.
 #[allow(unsafe_code, reason = "calls into MuJoCo")]
 fn without_islands(functions: &FromText, path: &Path) -> Option<NonNull<MjModel>> {
     let file = path.to_str()?.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
@@ -133,7 +135,7 @@ fn without_islands(functions: &FromText, path: &Path) -> Option<NonNull<MjModel>
     let spec = NonNull::new(spec)?.as_ptr();
     // SAFETY: the spec is live; the model does not refer to it.
     let model = unsafe { (functions.compile)(spec, core::ptr::null()) };
-    // SAFETY: made by `mj_parseXMLString`, deleted once.
+    // SAFETY: the spec was made by `mj_parseXMLString` and is deleted once.
     unsafe { (functions.delete)(spec) };
     NonNull::new(model)
 }
@@ -141,7 +143,8 @@ fn without_islands(functions: &FromText, path: &Path) -> Option<NonNull<MjModel>
 impl Drop for Model {
     #[allow(unsafe_code, reason = "calls into MuJoCo")]
     fn drop(&mut self) {
-        // SAFETY: made by `mj_loadXML` or `mj_compile`, deleted once; whoever has data also has the model.
+        // SAFETY: the model was made by `mj_loadXML` or `mj_compile` and is deleted once; every owner of data also owns
+        // its model.
         unsafe { (self.library.delete_model)(self.pointer) }
     }
 }
@@ -160,7 +163,8 @@ mod tests {
     use crate::mujoco::{HalfCheetah, Hopper, InvertedPendulum, Swimmer, Walker2d, library, model_file};
     use crate::numpy_random::NumpyRng;
 
-    /// Every bit of the state after each of 2,000 steps, begun anew after every fortieth at velocities far from rest.
+    /// Returns every bit of the state after each of 2,000 steps. Every 40 steps the simulation restarts at velocities
+    /// far from rest.
     fn course<T: Task>(path: &Path, islands: Islands) -> Vec<u64> {
         let model = Model::shared(library::open(None).unwrap(), path, islands).unwrap();
         let mut simulation = Simulation::new(model, path).unwrap();
@@ -184,7 +188,7 @@ mod tests {
         let library = library::open(None).unwrap();
         let model = without_islands(library.from_text.as_ref().expect("a MuJoCo from 3.2 on"), path);
         #[allow(unsafe_code, reason = "calls into MuJoCo")]
-        // SAFETY: made above, deleted once, used by nobody.
+        // SAFETY: the model was made above, is deleted once and is not used.
         model.is_some_and(|model| unsafe {
             (library.delete_model)(model.as_ptr());
             true

@@ -1,4 +1,4 @@
-//! What a test needs that needs MuJoCo. It skips where there is none, and says so.
+//! Helpers for tests that need MuJoCo. Where MuJoCo is missing, such a test is skipped with a message.
 
 use super::{Hopper, Mujoco};
 use crate::config::MujocoConfig;
@@ -7,13 +7,13 @@ use crate::error::EnvError;
 use crate::registry::{EnvInfo, list};
 use crate::tasks::make;
 
-/// What the recorded trajectories of `assets/env_traces` come from: another version gives others.
+/// The version of MuJoCo that recorded the trajectories of `assets/env_traces`. Another version gives other numbers.
 pub const VERSION: &str = "3.17.0";
 
 /// Whether the test of this name can run here.
 ///
 /// # Panics
-/// If it cannot and `FORESEE_REQUIRE_MUJOCO=1`.
+/// If it cannot run and `FORESEE_REQUIRE_MUJOCO=1`.
 #[must_use]
 pub fn mujoco_of_test(test: &str) -> bool {
     use std::io::Write as _;
@@ -24,12 +24,13 @@ pub fn mujoco_of_test(test: &str) -> bool {
     };
     let required = std::env::var_os("FORESEE_REQUIRE_MUJOCO").is_some_and(|value| value == "1");
     assert!(!required, "{test} needs MuJoCo, and FORESEE_REQUIRE_MUJOCO=1: {why}");
-    // Past the test harness, which keeps what a passing test prints.
+    // Written to stderr directly, because the test harness hides what a passing test prints.
     let _ = writeln!(std::io::stderr(), "skipped {test}: {why}");
     false
 }
 
-/// The environments of the list that the test of this name can build here: all, but for MuJoCo's where there is none.
+/// Returns the environments of the list that the test of this name can build here: all of them, or all but MuJoCo's
+/// where MuJoCo is missing.
 ///
 /// # Panics
 /// As [`mujoco_of_test`].

@@ -1,11 +1,11 @@
 //! `Reacher-v5`: bring the tip of a two-link arm to a target, by torques at both joints.
 //!
-//! o = (cos θ₁, cos θ₂, sin θ₁, sin θ₂, target x, y, θ̇₁, θ̇₂, tip − target x, y); r = −|tip − target| − |a|².
-//! The target is drawn at the reset, uniformly in a disc of 0.2 m, and stays. Source: `reacher_v5.py`.
+//! o = (cos θ₁, cos θ₂, sin θ₁, sin θ₂, target x, y, θ̇₁, θ̇₂, tip − target x, y); r = −|tip − target| − |a|². The
+//! target is drawn at the reset, uniformly in a disc of 0.2 m, and does not move. Source: `reacher_v5.py`.
 //!
-//! The angles put the tip at (0.1 cos θ₁ + 0.11 cos(θ₁ + θ₂), 0.1 sin θ₁ + 0.11 sin(θ₁ + θ₂)), and so it is at a reset.
-//! After a step Gymnasium reads where MuJoCo last computed it, which is before the step's end and up to millimetres away
-//! ([`Simulation::body_position`]); so it is read there here.
+//! At a reset the tip is at (0.1 cos θ₁ + 0.11 cos(θ₁ + θ₂), 0.1 sin θ₁ + 0.11 sin(θ₁ + θ₂)), as the angles determine.
+//! After a step, Gymnasium reads the position that MuJoCo computed last, which is from before the end of the step and
+//! up to millimetres away ([`Simulation::body_position`]). This task reads it there too.
 
 use std::ffi::CStr;
 
@@ -17,7 +17,7 @@ use super::task::{Outcome, Task, control_cost, info, jittered, rounded};
 use crate::environment::Info;
 use crate::numpy_random::NumpyRng;
 
-/// The task.
+/// The equations of `Reacher-v5`.
 #[derive(Debug)]
 pub struct Reacher;
 
@@ -71,7 +71,7 @@ impl Task for Reacher {
     }
 }
 
-/// In metres.
+/// Returns the vector from the target to the tip, in metres.
 fn tip_from_target(simulation: &Simulation) -> [f64; 3] {
     let [tip, target] = [c"fingertip", c"target"].map(|body| simulation.body_position(body));
     [tip[0] - target[0], tip[1] - target[1], tip[2] - target[2]]

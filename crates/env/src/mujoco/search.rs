@@ -1,7 +1,7 @@
-//! Where the library and Gymnasium's models are looked for.
+//! The search for the library and for Gymnasium's models.
 //!
-//! What is named, by the config or by `MUJOCO_LIB`, is used or is an error: nothing else is tried in its place. Else a
-//! virtual environment comes before the system, because the versions are pinned there.
+//! A path named by the config or by `MUJOCO_LIB` is used or is an error: nothing else is tried in its place. Otherwise
+//! a virtual environment is searched before the system, because its versions are pinned.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,19 +11,19 @@ use super::error::MujocoError;
 /// The environment variable that names the library.
 pub(super) const VARIABLE: &str = "MUJOCO_LIB";
 
-/// The library that is named, and by what: `env.mujoco.library`, given here, or `MUJOCO_LIB`.
+/// Returns the library that the user named, and what named it: `env.mujoco.library`, given here, or `MUJOCO_LIB`.
 pub(super) fn named(library: Option<&Path>) -> Option<(PathBuf, &'static str)> {
     let given = library.map(|path| (path.into(), "`env.mujoco.library`"));
     given.or_else(|| Some((path_of(VARIABLE)?, VARIABLE)))
 }
 
-/// A file to try, or a bare name for the loader's path; or why a place has none.
+/// A file to try or a bare name for the loader's path; or the message that a place has none.
 pub(super) type Candidate = Result<PathBuf, String>;
 
-/// Where the library may be if nobody named it, in the order to try.
+/// Returns the candidates for a library that nobody named, in the order to try.
 pub(super) fn libraries() -> impl Iterator<Item = Candidate> {
     let named = core::iter::once(Err(format!("`env.mujoco.library` and {VARIABLE}, which are not set")));
-    // A process is only started when the rest has failed.
+    // A process is started only if every other place has failed.
     let python = core::iter::once_with(libraries_of_python).flatten();
     named
         .chain(libraries_of_virtual_env(virtual_env().as_deref()))
@@ -46,10 +46,10 @@ fn libraries_of_python() -> Vec<Candidate> {
     }
 }
 
-/// The file of one of Gymnasium's models.
+/// Returns the path of one of Gymnasium's model files.
 ///
 /// # Errors
-/// If no place has it, with the places.
+/// If no place has it, with the searched places.
 pub(super) fn model(name: &str, assets: Option<&Path>, library: &Path) -> Result<PathBuf, MujocoError> {
     let mut searched = Vec::new();
     let mut is_there = |folder: PathBuf| {
@@ -78,19 +78,19 @@ fn virtual_env() -> Option<PathBuf> {
     path_of("VIRTUAL_ENV")
 }
 
-/// What an environment variable names; nothing if it is empty.
+/// Returns the path in an environment variable; `None` if it is unset or empty.
 fn path_of(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// `lib/python3*/site-packages`, on Windows `Lib/site-packages`.
+/// Returns the existing folders `lib/python3*/site-packages`, and on Windows `Lib/site-packages`.
 fn site_packages(root: &Path) -> Vec<PathBuf> {
     let versions = entries(&root.join("lib")).into_iter().filter(|path| file_name(path).starts_with("python3"));
     let sites = versions.map(|version| version.join("site-packages")).chain([root.join("Lib/site-packages")]);
     sites.filter(|site| site.is_dir()).collect()
 }
 
-/// MuJoCo's libraries in a folder: `libmujoco.so.3.17.0`, `libmujoco.3.17.0.dylib` or `mujoco.dll`.
+/// Returns MuJoCo's libraries in a folder: `libmujoco.so.3.17.0`, `libmujoco.3.17.0.dylib` or `mujoco.dll`.
 fn libraries_in(folder: &Path) -> Vec<PathBuf> {
     let is_library = |path: &PathBuf| {
         let name = file_name(path);
@@ -99,7 +99,7 @@ fn libraries_in(folder: &Path) -> Vec<PathBuf> {
     entries(folder).into_iter().filter(is_library).collect()
 }
 
-/// The sorted entries of a folder; none if it cannot be read.
+/// Returns the sorted entries of a folder; none if it cannot be read.
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten();
     let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -111,7 +111,7 @@ fn file_name(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
-/// Where `python3` would import a package from, without importing it.
+/// Returns the folder from which `python3` would import a package, without importing it.
 fn folder_of_package(name: &str) -> Option<PathBuf> {
     let program = format!(
         "from importlib.util import find_spec; spec = find_spec('{name}'); \

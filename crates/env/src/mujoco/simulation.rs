@@ -1,8 +1,8 @@
-//! A model's data and what moves it: MuJoCo as safe Rust.
+//! A model's data and the functions that advance it: MuJoCo as safe Rust.
 //!
-//! A [`Model`] is shared, since stepping only reads it; every [`Simulation`] has data of its own. The sequence of calls is
-//! that of Gymnasium's `MujocoEnv`, but for `mj_rnePostConstraint`, whose results no task here reads and no later step
-//! depends on.
+//! A [`Model`] is shared, because stepping only reads it. Every [`Simulation`] has its own data. The sequence of calls
+//! is that of Gymnasium's `MujocoEnv` without `mj_rnePostConstraint`: no task here reads its results, and no later step
+//! depends on them.
 
 use core::ffi::{CStr, c_int};
 use std::path::Path;
@@ -12,13 +12,13 @@ use super::error::MujocoError;
 use super::library::{Library, MjData};
 use super::model::{Model, Sizes, no_memory};
 
-/// `mjData`, with the calls that take it. Each is told the model that it was made of.
+/// `mjData` with the functions that use it. Each function takes the model from which the data was made.
 pub(super) struct Data {
     library: &'static Library,
     pointer: *mut MjData,
 }
 
-// SAFETY: data has no ties to the thread that made it, and `&mut` keeps its users apart.
+// SAFETY: data is not tied to the thread that made it, and `&mut` excludes concurrent use.
 #[allow(unsafe_code, reason = "MuJoCo's own promise about threads")]
 unsafe impl Send for Data {}
 
@@ -31,29 +31,29 @@ impl Data {
     }
 
     pub(super) fn reset(&mut self, model: &Model) {
-        // SAFETY: model and data are live and belong together.
+        // SAFETY: model and data are live, and the data was made from the model.
         unsafe { (self.library.reset_data)(model.pointer, self.pointer) }
     }
 
     pub(super) fn forward(&mut self, model: &Model) {
-        // SAFETY: as above.
+        // SAFETY: model and data are live, and the data was made from the model.
         unsafe { (self.library.forward)(model.pointer, self.pointer) }
     }
 
     pub(super) fn step(&mut self, model: &Model) {
-        // SAFETY: as above.
+        // SAFETY: model and data are live, and the data was made from the model.
         unsafe { (self.library.step)(model.pointer, self.pointer) }
     }
 
     pub(super) fn get(&self, model: &Model, bits: c_int, numbers: &mut [f64]) {
         self.check(model, bits, numbers.len());
-        // SAFETY: as above, and the buffer is as long as what is written.
+        // SAFETY: model and data are live and belong together, and the buffer is as long as what is written.
         unsafe { (self.library.get_state)(model.pointer, self.pointer, numbers.as_mut_ptr(), bits) }
     }
 
     pub(super) fn set(&mut self, model: &Model, bits: c_int, numbers: &[f64]) {
         self.check(model, bits, numbers.len());
-        // SAFETY: as above, and the buffer is as long as what is read.
+        // SAFETY: model and data are live and belong together, and the buffer is as long as what is read.
         unsafe { (self.library.set_state)(model.pointer, self.pointer, numbers.as_ptr(), bits) }
     }
 
@@ -73,14 +73,14 @@ impl Drop for Data {
     }
 }
 
-/// A simulation in the middle of its course.
+/// A running simulation: a model with its data.
 pub struct Simulation {
-    // Dropped in this order: data before its model.
+    // Fields are dropped in this order: data before its model.
     data: Data,
     model: Arc<Model>,
-    /// qpos and qvel now, `[nq + nv]`.
+    /// Current qpos and qvel, `[nq + nv]`.
     now: Vec<f64>,
-    /// The same before the last [`Simulation::step`].
+    /// qpos and qvel before the last [`Simulation::step`], `[nq + nv]`.
     before: Vec<f64>,
     /// qpos and qvel of the model file.
     initial: Vec<f64>,
@@ -107,7 +107,7 @@ impl Simulation {
         Ok(Self { data, model, now: initial.clone(), before: initial.clone(), initial })
     }
 
-    /// Begins anew at these positions `[nq]` and velocities `[nv]`: `mj_resetData`, set, `mj_forward`.
+    /// Restarts from these positions `[nq]` and velocities `[nv]`: `mj_resetData`, setting the state, `mj_forward`.
     pub(super) fn begin(&mut self, qpos: &[f64], qvel: &[f64]) {
         let bits = self.model.library.bits;
         self.data.reset(&self.model);
@@ -118,7 +118,7 @@ impl Simulation {
         self.before.clone_from(&self.now);
     }
 
-    /// `frames` times `mj_step` under these controls `[nu]`.
+    /// Calls `mj_step` `frames` times under these controls `[nu]`.
     pub(super) fn step(&mut self, controls: &[f64], frames: u32) {
         self.data.set(&self.model, self.model.library.bits.ctrl, controls);
         for _ in 0..frames {
@@ -133,41 +133,42 @@ impl Simulation {
         self.data.get(&self.model, bits.qpos | bits.qvel, &mut self.now);
     }
 
-    /// Positions, `[nq]`.
+    /// Returns the positions, `[nq]`.
     #[must_use]
     pub fn qpos(&self) -> &[f64] {
         &self.now[..self.model.sizes.positions]
     }
 
-    /// Velocities, `[nv]`.
+    /// Returns the velocities, `[nv]`.
     #[must_use]
     pub fn qvel(&self) -> &[f64] {
         &self.now[self.model.sizes.positions..]
     }
 
-    /// Positions before the last step, `[nq]`; after a reset those of the reset.
+    /// Returns the positions before the last step, `[nq]`; after a reset, the positions of the reset.
     #[must_use]
     pub fn qpos_before(&self) -> &[f64] {
         &self.before[..self.model.sizes.positions]
     }
 
-    /// Positions and velocities of the model file, `[nq]` and `[nv]`.
+    /// Returns the positions and velocities of the model file, `[nq]` and `[nv]`.
     #[must_use]
     pub fn initial(&self) -> (&[f64], &[f64]) {
         self.initial.split_at(self.model.sizes.positions)
     }
 
-    /// Seconds of one `mj_step`.
+    /// Returns the duration of one `mj_step`, in seconds.
     #[must_use]
     pub fn timestep(&self) -> f64 {
         self.model.timestep
     }
 
-    /// Where a body was when MuJoCo last computed it, `[3]`: now after a reset. After a step with RK4 that is the last of
-    /// its four stages, from which the positions of the step's end differ in third order; Gymnasium reads it there too.
+    /// Returns the position of a body as MuJoCo last computed it, `[3]`. After a reset this is the current position.
+    /// After a step with RK4 it is that of the last of the four stages, which differs from the position at the step's
+    /// end in third order. Gymnasium reads the same number.
     ///
     /// # Panics
-    /// If the model has no such body: [`Simulation::has`] comes first.
+    /// If the model has no such body: check with [`Simulation::has`] first.
     #[allow(unsafe_code, reason = "calls into MuJoCo")]
     #[must_use]
     pub fn body_position(&self, name: &CStr) -> [f64; 3] {
@@ -205,7 +206,7 @@ impl Simulation {
         (id >= 0).then_some(id)
     }
 
-    /// Everything that later steps depend on.
+    /// Returns everything that later steps depend on.
     pub(super) fn snapshot(&self) -> Snapshot {
         let Sizes { positions, velocities, .. } = self.model.sizes;
         let mut numbers = vec![0.0; 1 + positions + 2 * velocities];
@@ -215,7 +216,7 @@ impl Simulation {
         Snapshot { time: take(1), qpos: take(positions), qvel: take(velocities), warmstart: take(velocities) }
     }
 
-    /// Goes back to a snapshot of the same model.
+    /// Restores a snapshot of the same model.
     pub(super) fn restore(&mut self, snapshot: &Snapshot) {
         let Snapshot { time, qpos, qvel, warmstart } = snapshot;
         let numbers = [&time[..], qpos, qvel, warmstart].concat();
@@ -230,7 +231,7 @@ impl Simulation {
         bits.time | bits.qpos | bits.qvel | bits.warmstart
     }
 
-    /// How many numbers each part of a state has.
+    /// Returns the lengths of the parts of a state.
     pub(super) fn sizes(&self) -> Sizes {
         self.model.sizes
     }

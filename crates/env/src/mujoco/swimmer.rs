@@ -1,7 +1,7 @@
 //! `Swimmer-v5`: three links in a viscous fluid swim along x, by torques at the two joints between them.
 //!
-//! o = (angle of the first link, two joint angles; five velocities), without the position; r = ẋ − 1e-4 |a|², with ẋ the
-//! mean over the step. Source: `swimmer_v5.py`.
+//! o = (angle of the first link, two joint angles; five velocities), without the position; r = ẋ − 1e-4 |a|², where ẋ
+//! is the mean over the step. Source: `swimmer_v5.py`.
 
 use foresee_core::Termination;
 
@@ -11,7 +11,7 @@ use super::task::{Outcome, Task, control_cost, info, jittered, rounded};
 use crate::environment::Info;
 use crate::numpy_random::NumpyRng;
 
-/// The task.
+/// The equations of `Swimmer-v5`.
 #[derive(Debug)]
 pub struct Swimmer;
 
@@ -54,7 +54,7 @@ impl Task for Swimmer {
     }
 }
 
-/// In metres.
+/// Returns the position and the distance from the origin, in metres.
 fn position(simulation: &Simulation) -> [(&'static str, f64); 3] {
     let [x, y] = [simulation.qpos()[0], simulation.qpos()[1]];
     [("x_position", x), ("y_position", y), ("distance_from_origin", (x * x + y * y).sqrt())]

@@ -1,12 +1,12 @@
-//! What MuJoCo's tasks share: a simulation, numpy's generator for the resets, observations and rewards of positions and
-//! velocities. A task adds its model and its equations as plain functions, [`Task`]; [`Mujoco`] makes an environment of
-//! them.
+//! The parts that MuJoCo's tasks share: a simulation, numpy's generator for the resets, and observations and rewards
+//! that are functions of positions and velocities. A task gives its model and its equations as plain functions
+//! ([`Task`]), and [`Mujoco`] makes an environment of them.
 //!
-//! Rewards, terminations and resets are computed in the order and the precision of Gymnasium 1.4.0: in f64 on the
-//! simulation's state, with the control cost in f32 as numpy has it (`control_cost`). Two things differ:
+//! Rewards, terminations and resets are computed in the order and with the precision of Gymnasium 1.4.0: in f64 on the
+//! simulation's state, with the control cost in f32 as in numpy (`control_cost`). Two things differ:
 //! * Observations are the f32 nearest to Gymnasium's f64.
 //! * An action outside the action space acts as the nearest one inside. MuJoCo clamps such controls as well, but
-//!   Gymnasium's control cost is that of the action as given.
+//!   Gymnasium computes the control cost from the action as given.
 
 use core::marker::PhantomData;
 use std::ffi::CStr;
@@ -25,46 +25,46 @@ use crate::space::BoxSpace;
 
 /// The equations of a task.
 pub trait Task: Send {
-    /// Its id.
+    /// Id of the task.
     const ID: &'static str;
-    /// The model's file among Gymnasium's.
+    /// File name of the task's model among Gymnasium's.
     const MODEL: &'static str;
-    /// How many numbers its states and actions have.
+    /// Lengths of its states and actions.
     const SIZES: Sizes;
     /// Length of an observation, `O`.
     const OBS_DIM: usize;
-    /// Actions lie between this and its negative, in each entry.
+    /// Largest absolute value of each action entry.
     const ACTION_BOUND: f32;
-    /// Simulation steps of one step of the task.
+    /// Number of simulation steps in one step of the task.
     const FRAME_SKIP: u32;
-    /// Bodies whose positions it reads.
+    /// Names of the bodies whose positions the task reads.
     const BODIES: &'static [&'static CStr] = &[];
-    /// Whether all its joints are in one kinematic tree. MuJoCo then need not look for constraint islands.
+    /// Whether all joints of the model are in one kinematic tree. MuJoCo then need not search for constraint islands.
     const ONE_TREE: bool = true;
 
-    /// The rule on observations by which it terminates.
+    /// Returns the termination rule on observations.
     fn termination() -> Termination;
 
-    /// Positions `[nq]` and velocities `[nv]` to begin an episode with, around those of the model file.
+    /// Draws positions `[nq]` and velocities `[nv]` for the start of an episode, around those of the model file.
     fn begin(rng: &mut NumpyRng, qpos: &[f64], qvel: &[f64]) -> (Vec<f64>, Vec<f64>);
 
-    /// The observation `[O]`.
+    /// Returns the observation `[O]`.
     fn observe(simulation: &Simulation) -> Vec<f32>;
 
-    /// Scalars on the side of a reset.
+    /// Returns the additional scalars of a reset.
     fn reset_info(simulation: &Simulation) -> Info;
 
-    /// What the step that was just taken under this action gave; `dt` seconds went by.
+    /// Returns the outcome of the step that was just taken under this action and lasted `dt` seconds.
     fn outcome(simulation: &Simulation, action: &[f32], dt: f64) -> Outcome;
 }
 
-/// What a step gives beside the observation.
+/// The result of a step without the observation.
 pub struct Outcome {
     /// The reward.
     pub reward: f64,
     /// Whether the task ended, decided on the state in f64.
     pub terminated: bool,
-    /// Scalars on the side.
+    /// Additional scalars.
     pub info: Info,
 }
 
@@ -73,16 +73,16 @@ pub struct Mujoco<T> {
     spec: Spec,
     rng: NumpyRng,
     simulation: Simulation,
-    /// Whether an episode was begun.
+    /// Whether the environment was reset at least once.
     begun: bool,
     task: PhantomData<T>,
 }
 
 impl<T: Task> Mujoco<T> {
-    /// An environment that waits for its first reset.
+    /// Creates an environment, which needs a reset before the first step.
     ///
     /// # Errors
-    /// If the library or the model is not found, or cannot be used.
+    /// If the library or the model is not found or cannot be used.
     pub fn new(config: &MujocoConfig) -> Result<Self, MujocoError> {
         let library = library::open(config.library.as_deref())?;
         let path = super::model_file(config, T::MODEL)?;
@@ -132,8 +132,8 @@ impl<T: Task> Environment for Mujoco<T> {
         Ok(Step { obs: T::observe(&self.simulation), reward, terminated, truncated: false, info })
     }
 
-    /// `time` f64, seconds; `qpos` f64 `[nq]`, `qvel` and `warmstart` f64 `[nv]`; all four empty before the first reset;
-    /// `rng.*` of [`NumpyRng::save`].
+    /// Arrays: `time` f64, seconds; `qpos` f64 `[nq]`; `qvel` and `warmstart` f64 `[nv]`. All four are empty before the
+    /// first reset. `rng.*` of [`NumpyRng::save`].
     fn save(&self) -> State {
         let mut state = State::new();
         let snapshot = self.begun.then(|| self.simulation.snapshot());
@@ -156,7 +156,7 @@ impl<T: Task> Environment for Mujoco<T> {
     }
 }
 
-/// What [`Mujoco::save`] wrote.
+/// Reads the arrays that [`Mujoco::save`] wrote.
 fn read(mut state: State, sizes: Sizes) -> Result<(Option<Snapshot>, NumpyRng), StateError> {
     let begun = !state.clone().f64s("time")?.1.is_empty();
     let mut take = |path: &str, length: usize| {
@@ -179,22 +179,22 @@ fn read(mut state: State, sizes: Sizes) -> Result<(Option<Snapshot>, NumpyRng), 
     Ok((begun.then_some(snapshot), rng))
 }
 
-/// `weight · Σ a²` of an action `[A]`, in f32 and from the left as numpy computes it of fewer than eight f32.
+/// Computes `weight · Σ a²` of an action `[A]`, in f32 and from left to right, as numpy does for fewer than eight f32.
 pub(super) fn control_cost(weight: f32, action: &[f32]) -> f64 {
     f64::from(weight * action.iter().fold(0.0, |sum, a| sum + a * a))
 }
 
-/// Each number with noise from [-scale, scale] added.
+/// Adds uniform noise from [-scale, scale] to each number.
 pub(super) fn jittered(rng: &mut NumpyRng, around: &[f64], scale: f64) -> Vec<f64> {
     around.iter().map(|x| x + rng.uniform(-scale, scale)).collect()
 }
 
-/// Scalars by name.
+/// Returns the scalars as an [`Info`].
 pub(super) fn info<const N: usize>(entries: [(&str, f64); N]) -> Info {
     entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// The observation of these numbers.
+/// Rounds the numbers to the f32 of an observation.
 pub(super) fn rounded<'a>(parts: impl IntoIterator<Item = &'a f64>) -> Vec<f32> {
     parts.into_iter().map(|&x| x as f32).collect()
 }

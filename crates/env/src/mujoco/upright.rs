@@ -1,7 +1,7 @@
-//! What `Hopper-v5` and `Walker2d-v5` share: a body that moves along x and must stay upright.
+//! The parts that `Hopper-v5` and `Walker2d-v5` share: a body moves along x and must stay upright.
 //!
-//! o = (z, angle, joint angles; velocities clipped to ±10), without x; r = ẋ + 1 if healthy − 1e-3 |a|², with ẋ the mean
-//! over the step. Every position and velocity begins within 5e-3 of the model's.
+//! o = (z, angle, joint angles; velocities clipped to ±10), without x; r = ẋ + (1 if healthy) − 1e-3 |a|², where ẋ is
+//! the mean over the step. Every position and velocity begins within 5e-3 of that of the model file.
 
 use super::simulation::Simulation;
 use super::task::{Outcome, control_cost, info, jittered};
@@ -37,13 +37,13 @@ pub(super) fn outcome(simulation: &Simulation, healthy: bool, action: &[f32], dt
     Outcome { reward: x_velocity + survival - control, terminated: !healthy, info }
 }
 
-/// In metres.
+/// Returns the position along x and the height above that of the model file, in metres.
 fn position(simulation: &Simulation) -> [(&'static str, f64); 2] {
     let (qpos, initial) = (simulation.qpos(), simulation.initial().0);
     [("x_position", qpos[0]), ("z_distance_from_origin", qpos[1] - initial[1])]
 }
 
-/// low < x < high.
+/// Whether low < x < high.
 pub(super) fn between(low: f64, x: f64, high: f64) -> bool {
     low < x && x < high
 }

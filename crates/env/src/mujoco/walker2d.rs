@@ -1,7 +1,7 @@
-//! `Walker2d-v5`: two legs walk along x, by torques at their six joints. It terminates where it is not healthy: height
-//! outside 0.8 to 2 m, or angle 1 rad or more.
+//! `Walker2d-v5`: two legs walk along x, by torques at their six joints. It terminates when it is not healthy: at a
+//! height outside 0.8 to 2 m, or at an angle of 1 rad or more to either side.
 //!
-//! Observation, reward and reset are in `upright.rs`. Source: `walker2d_v5.py`.
+//! The observation, the reward and the reset are in `upright.rs`. Source: `walker2d_v5.py`.
 
 use foresee_core::Termination;
 
@@ -13,7 +13,7 @@ use super::upright::{self, between};
 use crate::environment::Info;
 use crate::numpy_random::NumpyRng;
 
-/// The task.
+/// The equations of `Walker2d-v5`.
 #[derive(Debug)]
 pub struct Walker2d;
 

@@ -1,13 +1,14 @@
-//! The layers of the ziggurat by which numpy draws standard normals.
+//! The layers of the ziggurat with which numpy draws standard normals.
 //!
-//! Layer i reaches to x_i; all have one area, v = r φ(r) + ∫_r^∞ φ with φ(x) = exp(−x²/2) and r = x_255, and above the
-//! first stands x_0 = v / φ(r) (G. Marsaglia and W. W. Tsang, "The Ziggurat Method for Generating Random Variables", 2000).
-//! numpy's x_i are a few units in the last place off these equations, so its bits have to be written down:
-//! `wi_double * 2**52` of `ziggurat_constants.h` (numpy 2.4.6), as bits of f64. The two other tables follow from them.
+//! Layer i reaches from 0 to x_i. All layers have the same area v = r φ(r) + ∫_r^∞ φ, with φ(x) = exp(−x²/2) and
+//! r = x_255. x_0 = v / φ(r) is the width that a rectangle with the height and the area of the base would have. (G.
+//! Marsaglia and W. W. Tsang, "The Ziggurat Method for Generating Random Variables", 2000.) numpy's x_i differ from
+//! these equations by a few units in the last place, so their bits are listed here: `wi_double * 2**52` of
+//! `ziggurat_constants.h` (numpy 2.4.6), as bits of f64. The two other tables are computed from them.
 
 use std::sync::OnceLock;
 
-/// Where each layer ends, as bits of f64; the first is the base's imagined width.
+/// The end x_i of each layer, as bits of f64. The first is x_0, the imagined width of the base.
 pub(super) const ENDS: [u64; 256] = [
     0x400f_493b_7815_d979,
     0x3fcb_8d0b_e3fd_f6c6,
@@ -267,23 +268,23 @@ pub(super) const ENDS: [u64; 256] = [
     0x400d_3bb4_8209_ad33,
 ];
 
-/// r, where the base's rectangle ends and the tail begins.
+/// r, the end of the base's rectangle and the beginning of the tail.
 pub(super) const END: f64 = 3.654_152_885_361_009;
 /// 1 / r.
 pub(super) const INVERSE_END: f64 = 0.273_661_237_329_758_3;
 
-/// What a draw looks up, each `[256]`.
+/// The tables that a draw uses, each `[256]`.
 pub(super) struct Layers {
     /// x_i / 2⁵².
     pub(super) width: [f64; 256],
-    /// Places below this lie under the curve: ⌊2⁵² x_{i−1} / x_i⌋. Some are one off numpy's, which changes one draw in
-    /// 2⁵².
+    /// ⌊2⁵² x_{i−1} / x_i⌋: places below this are under the curve. Some entries differ by one from numpy's, which
+    /// changes one draw in 2⁵².
     pub(super) inside: [u64; 256],
     /// φ(x_i); 1 for the first.
     pub(super) density: [f64; 256],
 }
 
-/// The tables, made once.
+/// Returns the tables, which are computed once.
 pub(super) fn layers() -> &'static Layers {
     static LAYERS: OnceLock<Layers> = OnceLock::new();
     LAYERS.get_or_init(|| {
@@ -291,7 +292,7 @@ pub(super) fn layers() -> &'static Layers {
         let ends = ENDS.map(f64::from_bits);
         let inside = |i: usize| match i {
             0 => (END / ends[0] * PLACES) as u64,
-            // The top layer has nothing above it.
+            // The top layer has no layer above it.
             1 => 0,
             _ => (ends[i - 1] / ends[i] * PLACES) as u64,
         };

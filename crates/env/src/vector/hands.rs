@@ -1,8 +1,9 @@
-//! Who works for a vector of environments.
+//! The threads that step a vector of environments.
 //!
-//! Rayon's pools, because they are in the program already. To wake them costs more than a vector of light steps takes
-//! on the caller's thread, and less than one step of a simulation. An environment in another process keeps its thread
-//! waiting and no core busy, so those get a pool of their own with a thread each, and all of them work at the same time.
+//! They are Rayon's, because the program already uses Rayon. Waking its threads takes longer than stepping a vector of
+//! light tasks on the calling thread, and less long than one step of a simulation. An environment in another process
+//! keeps its thread waiting but no core busy. Such environments get a pool with one thread for each of them, so that
+//! all processes work at the same time.
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -10,18 +11,18 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::environment::Work;
 use crate::error::EnvError;
 
-/// Who does a call's work, item by item.
+/// The threads that do the work of a call.
 pub(super) enum Hands {
     /// The calling thread.
     Caller,
-    /// The threads of the pool that the caller is in, or else of the program's.
+    /// The threads of the caller's Rayon pool, or else of the program's global pool.
     Threads,
-    /// One thread an item.
+    /// A separate pool with one thread for each item.
     Own(ThreadPool),
 }
 
 impl Hands {
-    /// For `count` environments of this kind.
+    /// Chooses the threads for `count` environments of this kind.
     pub(super) fn of(work: Work, count: usize) -> Result<Self, EnvError> {
         match work {
             _ if count == 1 => Ok(Self::Caller),
@@ -37,9 +38,9 @@ impl Hands {
         }
     }
 
-    /// Does `job` on every item; what it gives, in the order of the items.
+    /// Runs `job` on every item and returns the results in the order of the items.
     pub(super) fn each<T: Send, R: Send>(&self, items: &mut [T], job: impl Fn(usize, &mut T) -> R + Sync) -> Vec<R> {
-        // One by one, since no two steps take the same time.
+        // One item at a time, because steps take different times.
         let mut shared = || items.par_iter_mut().enumerate().with_max_len(1).map(|(i, item)| job(i, item)).collect();
         match self {
             Self::Threads if rayon::current_num_threads() > 1 => shared(),
@@ -57,7 +58,7 @@ mod tests {
 
     #[test]
     fn those_who_wait_for_another_process_wait_all_at_the_same_time() {
-        // Nobody passes the barrier before all have come.
+        // No thread passes the barrier before all have reached it.
         let barrier = Barrier::new(9);
         let hands = Hands::of(Work::Outside, 9).unwrap();
         let leaders = hands.each(&mut [(); 9], |_, ()| barrier.wait().is_leader());

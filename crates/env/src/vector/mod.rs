@@ -1,11 +1,12 @@
-//! Environments side by side: N copies of one task, stepped together.
+//! Several environments that are stepped together: N instances of one task.
 //!
-//! What happens at the end of an episode is one of Gymnasium's three modes (`gymnasium.vector.AutoresetMode` of
-//! Gymnasium 1.4.0, `SyncVectorEnv`), [`Autoreset`]. Nothing depends on who steps whom when: environments share
-//! nothing, and results come in their order.
+//! [`Autoreset`] chooses the behaviour at the end of an episode, one of Gymnasium's three modes
+//! (`gymnasium.vector.AutoresetMode` of Gymnasium 1.4.0, `SyncVectorEnv`). Results do not depend on the threads and
+//! their order: environments share nothing, and results are returned in the order of the environments.
 //!
-//! An error in one names it. What can be refused beforehand, as an action that is not finite, changes nothing. After
-//! any other error each environment that the call was about needs a reset, since some have moved and some have not.
+//! An error in one environment names that environment. A call that can be refused beforehand, such as one with an
+//! action that is not finite, changes nothing. After any other error each environment of the call needs a reset,
+//! because some of them took their step and some did not.
 
 mod hands;
 
@@ -16,40 +17,41 @@ use crate::error::EnvError;
 use crate::tasks::EnvFactory;
 use hands::Hands;
 
-/// What follows the end of an episode.
+/// The behaviour after the end of an episode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Autoreset {
-    /// The next step ignores its action and resets: reward 0, no flag set.
+    /// The next step ignores its action and resets: its reward is 0 and no flag is set.
     #[default]
     NextStep,
-    /// The step that ends an episode resets too: it gives the new episode's first observation, and the old one's last
-    /// beside it.
+    /// The step that ends an episode also resets. It returns the first observation of the new episode, and the last one
+    /// of the old episode in [`VectorStep::last`].
     SameStep,
-    /// The caller resets; a step before that is an error.
+    /// The caller resets. A step before the reset is an error.
     Disabled,
 }
 
-/// What a step of one of the environments gives.
+/// The result of a step of one environment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VectorStep {
-    /// The step; in [`Autoreset::SameStep`], where an episode ended, with the observation and info of the reset.
+    /// The step. In [`Autoreset::SameStep`], where an episode ended, with the observation and info of the reset.
     pub step: Step,
-    /// Gymnasium's `final_obs` and `final_info`: the last of the episode that ended. In [`Autoreset::SameStep`] alone.
+    /// The last observation and info of an episode that ended, Gymnasium's `final_obs` and `final_info`. Only in
+    /// [`Autoreset::SameStep`].
     pub last: Option<Reset>,
 }
 
-/// Where an environment stands.
+/// The episode status of an environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stand {
-    /// It was never reset, or failed.
+    /// It was never reset, or it failed.
     Unready = 0,
-    /// In an episode.
+    /// Within an episode.
     Running = 1,
-    /// At the end of one, with no reset yet.
+    /// At the end of an episode, before the next reset.
     Over = 2,
 }
 
-/// One of the environments.
+/// An environment with its episode status.
 struct SubEnvironment {
     env: Box<dyn Environment>,
     stand: Stand,
@@ -63,7 +65,7 @@ pub struct VectorEnvironment {
 }
 
 impl VectorEnvironment {
-    /// `count` environments of a factory. They wait for their first reset.
+    /// Creates `count` environments with a factory. They need a reset before the first step.
     ///
     /// # Errors
     /// As the factory.
@@ -72,7 +74,7 @@ impl VectorEnvironment {
         Self::beside(factory()?, factory, count, autoreset)
     }
 
-    /// As [`VectorEnvironment::new`] where the first of them is there already.
+    /// Creates a vector as [`VectorEnvironment::new`] does, where the first environment already exists.
     ///
     /// # Errors
     /// If the factory fails for one of the others.
@@ -93,15 +95,15 @@ impl VectorEnvironment {
                 Err(error) => failure = failure.or(Some(error.of_environment(i, count))),
             }
         }
-        // Before anything fails: a vector closes all of its environments at once.
+        // Before any error is returned: dropping a vector closes all of its environments in parallel.
         let vector = Self::with(hands, envs, autoreset);
         failure.map_or_else(|| vector.checked(), Err)
     }
 
-    /// Environments with the same spaces, of whatever origin.
+    /// Makes a vector of existing environments. Their spaces must be the same.
     ///
     /// # Errors
-    /// If their spaces are not the same, or the system has no threads left.
+    /// If their spaces differ, or the system has no threads left.
     #[track_caller]
     pub fn of(envs: Vec<Box<dyn Environment>>, autoreset: Autoreset) -> Result<Self, EnvError> {
         assert!(!envs.is_empty(), "a vector of no environments");
@@ -114,7 +116,7 @@ impl VectorEnvironment {
         Self { envs, autoreset, hands }
     }
 
-    /// Itself, if all have the same spaces.
+    /// Returns the vector if all environments have the same spaces.
     fn checked(self) -> Result<Self, EnvError> {
         let spec = |i: usize| self.envs[i].env.spec();
         let spaces = |i: usize| [&spec(i).observation_space, &spec(i).action_space];
@@ -128,25 +130,26 @@ impl VectorEnvironment {
         Ok(self)
     }
 
-    /// What the first environment says of itself; all have its spaces.
+    /// Returns the spec of the first environment. All environments have its spaces.
     #[must_use]
     pub fn spec(&self) -> &Spec {
         self.envs[0].env.spec()
     }
 
-    /// How many there are, `N`.
+    /// Returns the number of environments, `N`.
     #[must_use]
     pub fn count(&self) -> usize {
         self.envs.len()
     }
 
-    /// A seed for each environment: environment `i` has its own lane, so another one beside it shifts nothing.
+    /// Returns a seed for each environment. Environment `i` has lane `i` of the stream, so adding an environment does
+    /// not change the others' seeds.
     #[must_use]
     pub fn seeds(&self, stream: Stream) -> Vec<Option<u64>> {
         (0..self.count() as u32).map(|lane| Some(stream.at(0, lane).bits64())).collect()
     }
 
-    /// Begins an episode everywhere, `seeds` `[N]` as in [`Environment::reset`].
+    /// Begins an episode in every environment. `seeds` `[N]` are as in [`Environment::reset`].
     ///
     /// # Errors
     /// If an environment fails.
@@ -155,7 +158,7 @@ impl VectorEnvironment {
         Ok(resets.into_iter().flatten().collect())
     }
 
-    /// Begins an episode where `mask` `[N]` says so.
+    /// Begins an episode in the environments where `mask` `[N]` is true; `None` for the others.
     ///
     /// # Errors
     /// If an environment fails.
@@ -169,7 +172,7 @@ impl VectorEnvironment {
         })
     }
 
-    /// One step everywhere, under actions `[N, A]`.
+    /// Takes one step in every environment, under actions `[N, A]`.
     ///
     /// # Errors
     /// If an action is not finite, a reset is due, or an environment fails.
@@ -178,7 +181,8 @@ impl VectorEnvironment {
         Ok(steps.into_iter().flatten().collect())
     }
 
-    /// One step where `mask` `[N]` says so; the other rows of the actions `[N, A]` are not looked at.
+    /// Takes one step in the environments where `mask` `[N]` is true. The other rows of the actions `[N, A]` are
+    /// ignored.
     ///
     /// # Errors
     /// As [`VectorEnvironment::step`].
@@ -198,7 +202,7 @@ impl VectorEnvironment {
         self.each_of(mask, |i, sub| sub.step(action(i), autoreset))
     }
 
-    /// Does `job` where `mask` says so. If one fails, all of those need a reset.
+    /// Runs `job` on the environments where `mask` is true. If one fails, all of these need a reset.
     fn each_of<R: Send>(
         &mut self,
         mask: &[bool],
@@ -215,7 +219,8 @@ impl VectorEnvironment {
         outcome
     }
 
-    /// `stand` u8 `[N]`: 0 where a reset is needed, 1 in an episode, 2 at its end; `0.*` … of the environments.
+    /// Arrays: `stand` u8 `[N]`, 0 where a reset is needed, 1 within an episode, 2 at its end; `0.*`, `1.*`, … of the
+    /// environments.
     #[must_use]
     pub fn save(&self) -> State {
         let mut state = State::new();
@@ -226,13 +231,13 @@ impl VectorEnvironment {
         state
     }
 
-    /// Goes back to a saved state, of as many environments of the same task.
+    /// Restores a saved state of the same number of environments of the same task.
     ///
-    /// What cannot be brought back, because it does not repeat itself, needs a reset: those environments' errors are the
-    /// answer, `[N]`.
+    /// An environment that does not repeat itself cannot be restored and needs a reset. The result `[N]` holds the errors
+    /// of these environments.
     ///
     /// # Errors
-    /// If it is another's, or an environment refuses its part: then all need a reset.
+    /// If the state does not fit, or an environment refuses its part. All environments then need a reset.
     pub fn restore(&mut self, mut state: State) -> Result<Vec<Option<EnvError>>, EnvError> {
         let (n, id) = (self.count(), self.spec().id.clone());
         let parts: Vec<State> = (0..n).map(|i| state.part(&i.to_string())).collect();
@@ -252,7 +257,7 @@ impl VectorEnvironment {
     }
 }
 
-/// All are closed at the same time: a process is given some seconds for its end.
+/// Closes all environments in parallel, because a process may take some seconds to end.
 impl Drop for VectorEnvironment {
     fn drop(&mut self) {
         let mut envs: Vec<_> = self.envs.drain(..).map(Some).collect();

@@ -1,19 +1,19 @@
-//! One action for several steps of the task: r = Σ rᵢ over the frames that it was held for.
+//! One action for several steps of the task. The reward is r = Σ rᵢ over the frames for which the action is held.
 //!
-//! A *frame* is a step of the task that the id names; a *decision* is a step of this wrapper, and what everything further
-//! out calls a step. A decision is `action_repeat` frames, or fewer where the episode ends among them: it stops there, so
-//! that nothing is played beyond an end. Observation, flags and scalars on the side are those of the last frame. The
-//! time limit stays the task's own, in frames: 1,000 of them are 500 decisions of two.
+//! A *frame* is a step of the task that the id names. A *decision* is a step of this wrapper, which outer layers call a
+//! step. A decision has `action_repeat` frames, or fewer where the episode ends within it: it stops there, so that no
+//! frame is played after the end. Its observation, flags and info are those of its last frame. The time limit remains
+//! the task's own and counts frames: 1,000 frames are 500 decisions of two.
 
 use foresee_core::State;
 
 use crate::environment::{Environment, Physics, Reset, Spec, Step};
 use crate::error::EnvError;
 
-/// The scalar on the side that says how many frames a decision had.
+/// Name of the info scalar that holds the number of frames of a decision.
 pub const FRAMES: &str = "frames";
 
-/// A task whose actions are held.
+/// A task whose actions are held for several frames.
 pub struct ActionRepeat {
     inner: Box<dyn Environment>,
     spec: Spec,
@@ -21,7 +21,8 @@ pub struct ActionRepeat {
 }
 
 impl ActionRepeat {
-    /// Holds every action for `repeat` frames. It goes outside the time limit, whose truncation it has to see.
+    /// Holds every action for `repeat` frames. The time limit must be inside, because this wrapper has to see its
+    /// truncation.
     #[track_caller]
     #[must_use]
     pub fn new(inner: Box<dyn Environment>, repeat: u32) -> Self {
@@ -33,7 +34,7 @@ impl ActionRepeat {
         Self { inner, spec, repeat }
     }
 
-    /// All frames of a decision.
+    /// Plays all frames of a decision.
     fn frames(&mut self, action: &[f32]) -> Result<Step, EnvError> {
         let mut step = self.inner.step(action)?;
         let (mut reward, mut frames) = (step.reward, 1);
@@ -46,7 +47,7 @@ impl ActionRepeat {
         Ok(Step { reward, ..step })
     }
 
-    /// Checks what [`ActionRepeat::save`] wrote, without the inner environment.
+    /// Checks the arrays that [`ActionRepeat::save`] wrote, without those of the inner environment.
     fn check(&self, mut state: State) -> Result<(), EnvError> {
         let mut read = || {
             let found = state.u64("action_repeat")?;
@@ -76,17 +77,18 @@ impl Environment for ActionRepeat {
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
-        // A frame behind the first can fail where something outside does, as a process: then the first has not been.
+        // A frame after the first can fail where something outside fails, such as a process. The frames before it are
+        // then undone.
         let before = self.inner.save();
         let outcome = self.frames(action);
         if outcome.is_err() && self.inner.save() != before {
-            // What cannot go back leaves the error that began it.
+            // If the restore fails too, the first error is reported.
             let _ = self.inner.restore(before);
         }
         outcome
     }
 
-    /// `action_repeat` u64, frames a step; `inner.*`.
+    /// Arrays: `action_repeat` u64, frames in a step; `inner.*`.
     fn save(&self) -> State {
         let mut state = State::new();
         state.put("action_repeat", u64::from(self.repeat));
@@ -153,7 +155,8 @@ mod tests {
         }
     }
 
-    /// Counts its steps from 1, which are also its rewards; terminates at 5, and fails at another once.
+    /// Counts its steps from 1; the count is also the reward. It terminates at 5, and fails once at the step in its
+    /// last field.
     struct Counter(Spec, u32, Option<u32>);
 
     impl Counter {

@@ -1,19 +1,20 @@
-//! Observation entries that have nothing to do with the task, and yet can be predicted: what a model that has to be
-//! right everywhere spends its capacity on.
+//! Additional observation entries that have nothing to do with the task but can be predicted. A model that must be
+//! right in every entry spends capacity on them.
 //!
-//! The experiment of VaGraM (Voelcker et al., "Value Gradient weighted Model-Based Reinforcement Learning", ICLR 2022),
-//! with the settings that it used (uncorrelated, not linear, switching). n entries s join the observation, which becomes
-//! (o, s), and change at every step by
+//! This is the experiment of VaGraM (Voelcker et al., "Value Gradient weighted Model-Based Reinforcement Learning",
+//! ICLR 2022), with the settings that it used (uncorrelated, not linear, switching). n entries s are appended to the
+//! observation, which becomes (o, s). Every step changes them by
 //!
-//! * s ← M s, M ~ N(0, 1) entry by entry, `[n, n]`: the columns that would read the task's observation are zero;
-//! * s ← s + 0.1 sin(R s), R = N(0, 10)² entry by entry (a deviation of 10, squared), `[n, n]`;
+//! * s ← M s, M ~ N(0, 1) entry by entry, `[n, n]`. The columns of M that would read the task's observation are zero;
+//! * s ← s + 0.1 sin(R s), R = N(0, 10)² entry by entry (a standard deviation of 10, squared), `[n, n]`;
 //! * s_i ← c_i where |s_i| > 20, c ~ N(0, 1) fixed, `[n]`.
 //!
-//! A reset draws s ~ N(0, 0.1) (a deviation of 0.1) and lets it change once. Reward and ends are the task's own.
+//! A reset draws s ~ N(0, 0.1) (a standard deviation of 0.1) and applies one such change. Rewards and ends of episodes
+//! are the task's own.
 //!
-//! M, R and c come from the stream `env/distractors` of the run's seed, so that training and evaluation see the same
-//! dynamics (in the reference code each environment draws its own, a slip); the s of a reset from
-//! `env/distractors/reset` of the reset's seed.
+//! M, R and c are drawn from the stream `env/distractors` of the run's seed, so that training and evaluation have the
+//! same dynamics. (In the reference code each environment draws its own, which is a mistake there.) The s of a reset is
+//! drawn from the stream `env/distractors/reset` of the reset's seed.
 
 use foresee_core::{State, StateError, Stream};
 
@@ -22,16 +23,16 @@ use crate::environment::{Environment, Physics, Reset, Spec, Step};
 use crate::error::EnvError;
 use crate::space::BoxSpace;
 
-/// Beyond it an entry is put back.
+/// Largest absolute value of an entry; beyond it the entry is replaced by its c.
 const SWITCH: f64 = 20.0;
 /// Weight of the sine.
 const SINE_WEIGHT: f64 = 0.1;
-/// Deviation of a reset's draw.
+/// Standard deviation of s at a reset.
 const RESET_DEVIATION: f64 = 0.1;
-/// Deviation of what is squared to R.
+/// Standard deviation of the numbers whose squares are R.
 const SINE_DEVIATION: f64 = 10.0;
 
-/// M, R and c of n entries.
+/// The matrices M and R and the vector c for n entries.
 #[derive(Clone, Debug, PartialEq)]
 struct Dynamics {
     /// M, `[n, n]`
@@ -43,7 +44,7 @@ struct Dynamics {
 }
 
 impl Dynamics {
-    /// Those of a run: of the run's seed and nothing else.
+    /// Draws the dynamics of a run. They depend on the run's seed alone.
     fn of_run(n: usize, seed: u64) -> Self {
         let stream = Stream::new(seed, "env/distractors");
         let normals = |step, rows| stream.normals(step, rows, n).into_iter().map(f64::from);
@@ -54,7 +55,7 @@ impl Dynamics {
         }
     }
 
-    /// s after a step, `[n]`.
+    /// Returns s after a step, `[n]`.
     fn advance(&self, s: &[f64]) -> Vec<f64> {
         let s = product(&self.linear, s);
         let waves = product(&self.sine, &s);
@@ -63,7 +64,7 @@ impl Dynamics {
     }
 }
 
-/// `[n, n]` times `[n]`.
+/// Multiplies a matrix `[n, n]` by a vector `[n]`.
 fn product(matrix: &[f64], s: &[f64]) -> Vec<f64> {
     matrix.chunks_exact(s.len()).map(|row| row.iter().zip(s).map(|(m, s)| m * s).sum()).collect()
 }
@@ -79,7 +80,7 @@ pub struct Distractors {
 }
 
 impl Distractors {
-    /// Adds `n` entries with the dynamics of the run with this `seed`.
+    /// Appends `n` entries with the dynamics of the run with this `seed`.
     #[track_caller]
     #[must_use]
     pub fn new(inner: Box<dyn Environment>, n: usize, seed: u64) -> Self {
@@ -87,7 +88,7 @@ impl Distractors {
         let BoxSpace { mut low, mut high } = inner.spec().observation_space.clone();
         low.extend(vec![-SWITCH as f32; n]);
         high.extend(vec![SWITCH as f32; n]);
-        // The termination rule names entries by their place, and the task's come first.
+        // The termination rule refers to entries by their index, and the task's entries come first.
         let spec = Spec { observation_space: BoxSpace::new(low, high), ..inner.spec().clone() };
         Self { inner, spec, dynamics: Dynamics::of_run(n, seed), resets: Resets::default(), s: vec![0.0; n] }
     }
@@ -97,7 +98,7 @@ impl Distractors {
         obs
     }
 
-    /// What [`Distractors::save`] wrote, without the inner environment.
+    /// Reads the arrays that [`Distractors::save`] wrote, without those of the inner environment.
     fn read(&self, mut state: State) -> Result<(Resets, Vec<f64>), StateError> {
         let resets = Resets::restored(&mut state)?;
         let s = state.f64s("distractors")?.1;
@@ -130,8 +131,8 @@ impl Environment for Distractors {
         Ok(Step { obs: self.observed(step.obs), ..step })
     }
 
-    /// `distractors` f64 `[n]`; `resets` u64 `[2]`, the last seed and the resets since; `inner.*`. M, R and c are the
-    /// run's.
+    /// Arrays: `distractors` f64 `[n]`; `resets` u64 `[2]`, the last seed and the number of resets since then;
+    /// `inner.*`. M, R and c are not saved, because the run's seed determines them.
     fn save(&self) -> State {
         let mut state = State::new();
         state.put("distractors", self.s.clone());
@@ -195,14 +196,14 @@ mod tests {
         let count = (n * n) as f64;
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let squares = |values: &[f64]| mean(&values.iter().map(|x| x * x).collect::<Vec<_>>());
-        // Five standard errors. Of x ~ N(0, 1): x has deviation 1, x² √2.
+        // Five standard errors. For x ~ N(0, 1), the standard deviation of x is 1 and that of x² is √2.
         assert!(mean(&linear).abs() < 5.0 / count.sqrt());
         assert!((squares(&linear) - 1.0).abs() < 5.0 * (2.0 / count).sqrt());
         assert!((squares(&switched) - 1.0).abs() < 5.0 * (2.0 / n as f64).sqrt());
-        // Of (10 x)²: mean 100, deviation 100 √2.
+        // For (10 x)²: mean 100, standard deviation 100 √2.
         assert!(sine.iter().all(|&r| r >= 0.0));
         assert!((mean(&sine) - 100.0).abs() < 5.0 * 100.0 * (2.0 / count).sqrt(), "{}", mean(&sine));
-        // M and R are drawn apart: the correlation of M² with R.
+        // M and R are drawn independently: the correlation of M² with R.
         let products: Vec<f64> = linear.iter().zip(&sine).map(|(m, r)| (m * m - 1.0) * (r / 100.0 - 1.0)).collect();
         assert!(mean(&products).abs() < 5.0 * 2.0 / count.sqrt(), "{}", mean(&products));
     }

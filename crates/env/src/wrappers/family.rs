@@ -1,13 +1,15 @@
-//! A family of tasks around one: factors on its masses, lengths and gravity, a delay of its actions, noise on its
-//! sensors. Each is fixed, or drawn uniformly at every reset ([`FamilyConfig`]); an episode plays one member.
+//! A family of tasks: factors on a task's masses, lengths and gravity, a delay of its actions, and noise on its
+//! sensors. Each of these is fixed, or drawn uniformly at every reset ([`FamilyConfig`]). Every episode plays one
+//! member.
 //!
-//! * The action of step t acts at step t + delay; before the first one does, the task is given the action in its space
-//!   that is nearest to zero. Delayed actions that are still under way are no part of the observation.
-//! * An observation is that of the task plus σ z, z ~ N(0, 1) entry by entry, without bounds. Reward and ends are those
-//!   of the task's own state, and so is its termination rule.
+//! * The action of step t takes effect at step t + delay. Before the first action takes effect, the task gets the
+//!   action in its space that is nearest to zero. The delayed actions are not part of the observation.
+//! * The observation is that of the task plus σ z, z ~ N(0, 1) entry by entry, without bounds. The rewards and the ends
+//!   of episodes are those of the task's own state, and the termination rule holds for the observation without noise.
 //!
-//! Members come from the stream `env/family`, noise from `env/sensor_noise`, both of the last seed that a reset was
-//! given (a run derives those from its own seed) and of a count since: resets for the one, observations for the other.
+//! Members are drawn from the stream `env/family`, noise from the stream `env/sensor_noise`. Both streams are keyed by
+//! the last seed that a reset was given, which a run derives from its own seed, and by a count since that reset: of
+//! resets for the members, of observations for the noise.
 
 use std::collections::VecDeque;
 
@@ -20,27 +22,27 @@ use crate::environment::{Environment, Physics, Reset, Spec, Step};
 use crate::error::EnvError;
 use crate::space::BoxSpace;
 
-/// What one episode is played with.
+/// The member of the family that an episode plays.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Member {
     physics: Physics,
     /// σ, in each observation entry's unit.
     sensor_noise: f64,
-    /// Actions `[A]` under way, the oldest first; as many as the delay has steps.
+    /// Actions `[A]` that have not taken effect yet, the oldest first; as many as the delay has steps.
     actions: VecDeque<Vec<f32>>,
 }
 
-/// All that changes.
+/// All mutable state of the wrapper.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Running {
     resets: Resets,
-    /// Observations since the last reset with a seed.
+    /// Number of observations since the last reset with a seed.
     observations: u64,
     member: Member,
 }
 
-/// A task of which every episode is a member of a family. The task's physics are the family's to set: its own
-/// [`Environment::set_physics`] takes none but the nominal.
+/// A task whose every episode is a member of a family. The family sets the task's physics, so
+/// [`Environment::set_physics`] of this wrapper accepts only the nominal factors.
 pub struct Family {
     inner: Box<dyn Environment>,
     spec: Spec,
@@ -49,10 +51,10 @@ pub struct Family {
 }
 
 impl Family {
-    /// Around the task itself: nothing between may keep [`Environment::set_physics`] from it.
+    /// Wraps a task. Every layer between must pass [`Environment::set_physics`] on to the task.
     ///
     /// # Errors
-    /// If a parameter is out of its bounds, or not one of the task's.
+    /// If a parameter is out of its bounds, or the task does not have it.
     pub fn new(mut inner: Box<dyn Environment>, config: FamilyConfig) -> Result<Self, EnvError> {
         config.check(inner.as_mut())?;
         let mut spec = inner.spec().clone();
@@ -62,7 +64,8 @@ impl Family {
         Ok(Self { inner, spec, config, running: Running::default() })
     }
 
-    /// A member. Every parameter takes one word, drawn or not: to fix one does not change the others.
+    /// Draws a member. Every parameter takes one word of the draws, also a fixed one, so that fixing one does not
+    /// change the others.
     fn draw(&self, draws: &mut Draws) -> Member {
         let FamilyConfig { mass, length, gravity, delay, sensor_noise } = self.config;
         let mut within = |range: Range| {
@@ -87,8 +90,8 @@ impl Family {
         *observations += 1;
     }
 
-    /// Does what depends on the physics under those of `running`, which takes the place of what was running; if it
-    /// fails, all is as before.
+    /// Runs `act` under the physics of `running` and then stores `running` as the current state. If `act` fails,
+    /// nothing changes.
     fn change<T>(
         &mut self,
         running: Running,
@@ -107,7 +110,7 @@ impl Family {
         }
     }
 
-    /// What [`Family::save`] wrote, without the inner environment.
+    /// Reads the arrays that [`Family::save`] wrote, without those of the inner environment.
     fn read(&self, mut state: State) -> Result<Running, StateError> {
         let unfit = |path: &str, found: String, expected: &str| {
             Err(StateError::Mismatch { path: path.into(), found, expected: expected.into() })
@@ -157,8 +160,8 @@ impl Environment for Family {
         Ok(step)
     }
 
-    /// `resets` u64 `[2]`, the last seed and the resets since; `observations` u64; `physics` f64 `[3]`, factors on mass,
-    /// length and gravity; `sensor_noise` f64; `actions` f32 `[delay, A]`; `inner.*`.
+    /// Arrays: `resets` u64 `[2]`, the last seed and the number of resets since then; `observations` u64; `physics` f64
+    /// `[3]`, factors on mass, length and gravity; `sensor_noise` f64; `actions` f32 `[delay, A]`; `inner.*`.
     fn save(&self) -> State {
         let Running { resets, observations, member: Member { physics, sensor_noise, actions } } = &self.running;
         let mut state = State::new();
@@ -188,7 +191,7 @@ mod tests {
     use foresee_core::Termination;
     use foresee_core::termination::Bound;
 
-    /// Counts its steps; ends when it has counted beyond a bound. It has no physical parameter.
+    /// Counts its steps and terminates when the count is beyond a bound. It has no physical parameter.
     struct Counter(Spec, u8);
 
     impl Counter {
@@ -254,7 +257,7 @@ mod tests {
         let config = FamilyConfig { delay: Steps::Fixed(2), ..nominal() };
         let mut env = Family::new(Counter::boxed(9.5), config).unwrap();
         env.reset(None).unwrap();
-        // The reward is the action that acts; zero is outside of [1, 2].
+        // The reward is the action that takes effect. Zero is outside [1, 2].
         let acted = [1.25, 1.5, 1.75, 2.0].map(|action| env.step(&[action]).unwrap().reward);
         assert_eq!(acted, [1.0, 1.0, 1.25, 1.5]);
         env.reset(None).unwrap();
@@ -312,7 +315,7 @@ mod tests {
             ("physics", vec![1.0_f64].into()),
             ("physics", vec![-1.0_f64, 1.0, 1.0].into()),
             ("actions", vec![0.0_f32].into()),
-            // The family's own arrays fit, with other physics, and the task's do not.
+            // Here the arrays of the family fit, with other physics, and those of the task do not.
             ("inner.physics", vec![f64::NAN, 0.0].into()),
         ];
         for (name, array) in arrays {

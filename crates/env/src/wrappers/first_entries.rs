@@ -1,5 +1,6 @@
-//! The observation's first entries alone: MBPO's truncated observations of Ant (27, without the contact forces) and
-//! Humanoid (45), which its model could not learn otherwise (Janner et al. 2019, and `AntTruncatedObs` in its code).
+//! The first entries of the observation. They give MBPO's truncated observations of Ant (27, without the contact
+//! forces) and of Humanoid (45), whose full observations MBPO's model could not learn (Janner et al. 2019, and
+//! `AntTruncatedObs` in its code).
 
 use foresee_core::State;
 
@@ -7,17 +8,17 @@ use crate::environment::{Environment, Physics, Reset, Spec, Step};
 use crate::error::EnvError;
 use crate::space::BoxSpace;
 
-/// A task of which only the first so many entries are observed.
+/// A task whose observation is cut to its first entries.
 pub struct FirstEntries {
     inner: Box<dyn Environment>,
     spec: Spec,
 }
 
 impl FirstEntries {
-    /// Observes the first `entries` of the task's observation.
+    /// Keeps the first `entries` entries of the task's observation.
     ///
     /// # Errors
-    /// If there are fewer of them, or none is asked for, or the task's termination rule asks for another one.
+    /// If `entries` is 0 or more than the observation has, or if the task's termination rule needs a later entry.
     pub fn new(inner: Box<dyn Environment>, entries: usize) -> Result<Self, EnvError> {
         let all = inner.spec();
         let refused =
@@ -59,7 +60,7 @@ impl Environment for FirstEntries {
         Ok(Step { obs: self.first(step.obs), ..step })
     }
 
-    /// `inner.*` alone.
+    /// Arrays: only `inner.*`.
     fn save(&self) -> State {
         let mut state = State::new();
         state.nest("inner", self.inner.save());

@@ -1,13 +1,14 @@
-//! Wrappers: layers around a task. Each saves its own arrays and its inner environment's under `inner.`.
+//! Wrappers: layers around a task. Each wrapper saves its own arrays, and those of its inner environment under
+//! `inner.`.
 //!
-//! * [`family`]: other masses, lengths and gravity, delayed actions, noisy sensors; drawn at every reset.
-//! * [`first_entries`]: the observation's first entries alone.
-//! * [`distractors`]: observation entries that have nothing to do with the task.
-//! * [`time_limit`]: truncates after so many steps.
-//! * [`action_repeat`]: an action for several steps of the task.
-//! * [`rule`]: says when a task terminates that does not say so itself.
-//! * [`order`]: refuses a step where a reset is due.
-//! * [`rescale_action`]: the agent's [-1, 1] to the task's own range.
+//! * [`family`]: other masses, lengths and gravity, delayed actions and noisy sensors, drawn at every reset.
+//! * [`first_entries`]: only the first entries of the observation.
+//! * [`distractors`]: additional observation entries that have nothing to do with the task.
+//! * [`time_limit`]: truncation after a number of steps.
+//! * [`action_repeat`]: one action for several steps of the task.
+//! * [`rule`]: a termination rule for a task whose spec has none.
+//! * [`order`]: an error for a step where a reset is needed.
+//! * [`rescale_action`]: the map from the agent's [-1, 1] to the task's own action range.
 
 pub mod action_repeat;
 pub mod distractors;

@@ -1,21 +1,21 @@
-//! The order of calls: a step needs an episode, so a reset comes first and again after each end.
+//! The order of calls. A step is allowed only within an episode, so a reset is needed first and after every end.
 //!
-//! Gymnasium's `OrderEnforcing` refuses only the step before the first reset; a step after the end it lets through.
-//! Here both are errors, since a transition across an episode's end would poison a replay buffer silently.
+//! Gymnasium's `OrderEnforcing` refuses only the step before the first reset and allows a step after the end. Here both
+//! are errors, because a transition across the end of an episode would silently corrupt a replay buffer.
 
 use foresee_core::State;
 
 use crate::environment::{Environment, Physics, Reset, Spec, Step};
 use crate::error::EnvError;
 
-/// A task that can only be stepped within an episode.
+/// A task that can be stepped only within an episode.
 pub struct EnforceOrder {
     inner: Box<dyn Environment>,
     needs_reset: bool,
 }
 
 impl EnforceOrder {
-    /// Goes outside the time limit, whose truncation it has to see.
+    /// Wraps an environment. The time limit must be inside, because this wrapper has to see its truncation.
     #[must_use]
     pub fn new(inner: Box<dyn Environment>) -> Self {
         Self { inner, needs_reset: true }
@@ -42,7 +42,7 @@ impl Environment for EnforceOrder {
         Ok(step)
     }
 
-    /// `needs_reset` u8, 0 or 1; `inner.*`.
+    /// Arrays: `needs_reset` u8, 0 or 1; `inner.*`.
     fn save(&self) -> State {
         let mut state = State::new();
         state.put("needs_reset", u8::from(self.needs_reset));

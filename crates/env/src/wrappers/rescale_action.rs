@@ -1,8 +1,8 @@
-//! The agent's actions in [-1, 1] to the task's own range [low, high]: u = mid + half · clamp(a), with
-//! mid = (low + high)/2 and half = (high − low)/2, entry by entry.
+//! The map from the agent's actions in [-1, 1] to the task's own range [low, high], entry by entry:
+//! u = mid + half · clamp(a), with mid = (low + high)/2 and half = (high − low)/2.
 //!
-//! The same map as Gymnasium's `RescaleAction(env, -1, 1)`, though not held to its rounding; for a range symmetric
-//! about 0 it is a plain product and loses no bit of a small action.
+//! It is the map of Gymnasium's `RescaleAction(env, -1, 1)`, but may round differently. For a range that is symmetric
+//! about 0 it is a plain product and keeps every bit of a small action.
 
 use foresee_core::State;
 
@@ -10,17 +10,17 @@ use crate::environment::{Environment, Physics, Reset, Spec, Step};
 use crate::error::EnvError;
 use crate::space::BoxSpace;
 
-/// A task whose actions lie in [-1, 1].
+/// A task whose actions are in [-1, 1].
 pub struct RescaleAction {
     inner: Box<dyn Environment>,
     spec: Spec,
 }
 
 impl RescaleAction {
-    /// Maps [-1, 1] to the inner action space.
+    /// Wraps an environment so that [-1, 1] maps to its action space.
     ///
     /// # Errors
-    /// If that has an infinite end.
+    /// If that space has an infinite bound.
     pub fn new(inner: Box<dyn Environment>) -> Result<Self, EnvError> {
         let BoxSpace { low, high } = &inner.spec().action_space;
         for (index, (&low, &high)) in low.iter().zip(high).enumerate() {
@@ -51,12 +51,12 @@ impl Environment for RescaleAction {
             .zip(range.low.iter().zip(&range.high))
             .map(|(a, (low, high))| 0.5 * (low + high) + 0.5 * (high - low) * a.clamp(-1.0, 1.0))
             .collect();
-        // Rounding may carry an end one unit in the last place outside.
+        // Rounding may put a result one unit in the last place outside the range.
         let rescaled = range.clamp(&rescaled);
         self.inner.step(&rescaled)
     }
 
-    /// `inner.*` alone.
+    /// Arrays: only `inner.*`.
     fn save(&self) -> State {
         let mut state = State::new();
         state.nest("inner", self.inner.save());
@@ -80,7 +80,7 @@ mod tests {
     use crate::environment::Info;
     use foresee_core::Termination;
 
-    /// Gives its action back as the observation.
+    /// Returns its action as the observation.
     struct Echo(Spec);
 
     impl Echo {

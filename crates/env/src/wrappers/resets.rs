@@ -1,7 +1,9 @@
-//! Which reset an episode began with: the last seed that a reset was given, and how many resets there were since.
+//! The reset that an episode began with, identified by two numbers: the last seed that a reset was given, and the
+//! number of resets since then.
 //!
-//! It is to a wrapper's draws what the generator is to a task's: a seed begins anew, no seed goes on, and a fresh
-//! environment is one whose seed is 0. Streams are keyed by it, so two numbers are all there is to save.
+//! A wrapper draws from streams that are keyed by these two numbers, so they are all that it has to save. They play the
+//! part that the generator has in a task: a seed restarts the draws, a reset without a seed continues them, and a new
+//! environment has seed 0.
 
 use foresee_core::{Draws, State, StateError, Stream};
 
@@ -9,23 +11,23 @@ use foresee_core::{Draws, State, StateError, Stream};
 pub(super) struct Resets {
     /// The last seed that a reset was given.
     pub(super) seed: u64,
-    /// Resets since, that one included.
+    /// Number of resets since the last seed, including the seeded one.
     count: u64,
 }
 
 impl Resets {
-    /// After one more reset.
+    /// Returns the numbers after one more reset.
     pub(super) fn next(self, seed: Option<u64>) -> Self {
         let before = seed.map_or(self, |seed| Self { seed, count: 0 });
         Self { count: before.count + 1, ..before }
     }
 
-    /// What this reset draws from the stream of this name.
+    /// Returns the draws of this reset from the stream of this name.
     pub(super) fn draws(self, name: &str) -> Draws {
         Stream::new(self.seed, name).at(self.count, 0)
     }
 
-    /// `resets` u64 `[2]`: the seed, and the resets since.
+    /// Array: `resets` u64 `[2]`, the last seed and the number of resets since then.
     pub(super) fn save(self, state: &mut State) {
         state.put("resets", vec![self.seed, self.count]);
     }

@@ -1,18 +1,19 @@
-//! When a task terminates, for one that does not say so itself: `env.termination`. It changes the spec and no step.
+//! The termination rule of `env.termination`, for a task whose spec has none. It changes the spec and leaves every step
+//! as it is.
 
 use foresee_core::{State, Termination};
 
 use crate::environment::{Environment, Physics, Reset, Spec, Step};
 use crate::error::EnvError;
 
-/// A task with another rule in its spec.
+/// A task with another termination rule in its spec.
 pub struct WithRule {
     inner: Box<dyn Environment>,
     spec: Spec,
 }
 
 impl WithRule {
-    /// Says that the task terminates by this rule on its observations.
+    /// Sets the termination rule in the task's spec.
     #[must_use]
     pub fn new(inner: Box<dyn Environment>, rule: Termination) -> Self {
         let spec = Spec { termination: Some(rule), ..inner.spec().clone() };
@@ -33,7 +34,7 @@ impl Environment for WithRule {
         self.inner.step(action)
     }
 
-    /// `inner.*` alone.
+    /// Arrays: only `inner.*`.
     fn save(&self) -> State {
         let mut state = State::new();
         state.nest("inner", self.inner.save());

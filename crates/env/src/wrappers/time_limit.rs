@@ -1,6 +1,7 @@
-//! Truncation after a number of steps, from outside: the task itself knows no clock, and its values go on.
+//! Truncation after a number of steps, as in Gymnasium's `TimeLimit`. The task itself does not count steps, so its
+//! values do not end at the limit.
 //!
-//! Gymnasium's `TimeLimit`: `truncated` from the step that makes the count reach the limit, whatever `terminated` says.
+//! `truncated` is true from the step at which the count reaches the limit, whether or not `terminated` is true.
 
 use foresee_core::State;
 
@@ -17,7 +18,7 @@ pub struct TimeLimit {
 }
 
 impl TimeLimit {
-    /// Truncates episodes after `limit` steps.
+    /// Wraps an environment so that its episodes are truncated after `limit` steps.
     #[track_caller]
     #[must_use]
     pub fn new(inner: Box<dyn Environment>, limit: u32) -> Self {
@@ -45,7 +46,7 @@ impl Environment for TimeLimit {
         Ok(Step { truncated, ..step })
     }
 
-    /// `elapsed` u64, steps; `inner.*`.
+    /// Arrays: `elapsed` u64, steps; `inner.*`.
     fn save(&self) -> State {
         let mut state = State::new();
         state.put("elapsed", self.elapsed);

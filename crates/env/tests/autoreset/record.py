@@ -2,10 +2,11 @@
 
 python record.py > recorded.json     (Gymnasium 1.4.0, numpy 2.4.6)
 
-Three MountainCarContinuous-v0 from reset(seed=[3, 4, 3]) with time limits of 999, 50 and 109 steps, driven by a rule on
-what is observed. The first reaches the goal in step 109, the second runs into its limit, the third does both at once.
-A row: step, environment, observation, reward, terminated, truncated, final observation or null. Kept are the rows with
-an end and the two after; a slip anywhere else would show in them.
+Three MountainCarContinuous-v0 from reset(seed=[3, 4, 3]) with time limits of 999, 50 and 109 steps. A rule on the
+observation chooses the actions. The first environment reaches the goal in step 109, the second reaches its limit, and
+the third does both in the same step. A row holds step, environment, observation, reward, terminated, truncated, and the
+final observation or null. Only the rows at an end and the two after each end are kept; a mistake in any other row would
+also change these.
 """
 
 import json

@@ -1,19 +1,19 @@
-//! A pendulum that can be broken at any of its calls, and some ways to break it.
+//! A pendulum that can be broken in any of its methods, and some ways to break it.
 
 use foresee_core::termination::Bound;
 use foresee_core::{State, Termination};
 use foresee_env::{EnvError, Environment, Reset, Spec, Step, make};
 
-/// A pendulum that can be broken at any of its calls.
+/// A pendulum with a fault in one of its methods.
 pub struct Broken<F: Fault> {
     inner: Box<dyn Environment>,
     spec: Spec,
     fault: F,
-    /// Steps in this episode; deliberately not saved.
+    /// Number of steps in this episode; deliberately not saved.
     steps: u32,
 }
 
-/// One way to be broken. Every method does the right thing unless it is replaced.
+/// A fault. Every method is correct unless an implementation replaces it.
 pub trait Fault: Default + Send {
     fn spec(_: &mut Spec) {}
     fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
@@ -57,12 +57,12 @@ pub fn broken<F: Fault + 'static>() -> Result<Box<dyn Environment>, EnvError> {
     Ok(Box::new(Broken { inner, spec, fault: F::default(), steps: 0 }))
 }
 
-/// The task goes on while an entry of the observation is above a bound.
+/// Returns the rule that the episode continues while an entry of the observation is above a bound.
 pub fn cosine_above(index: usize, low: f32) -> Termination {
     Termination::outside(vec![Bound { index, low, high: f32::INFINITY, closed: false }])
 }
 
-/// Resets by itself where a reset is due.
+/// Steps the environment. If a reset is needed and `anyway` is true, it resets first instead of failing.
 pub fn stepped_anyway(env: &mut dyn Environment, action: &[f32], anyway: bool) -> Result<Step, EnvError> {
     match env.step(action) {
         Err(EnvError::NeedsReset { .. }) if anyway => {
@@ -73,7 +73,7 @@ pub fn stepped_anyway(env: &mut dyn Environment, action: &[f32], anyway: bool) -
     }
 }
 
-/// Restores all but the array whose path ends in `name`.
+/// Restores all arrays except the one whose path ends in `name`.
 pub fn forgetting(name: &str, env: &mut dyn Environment, state: State) -> Result<(), EnvError> {
     let kept = env.save();
     let state = state.iter().map(|(path, array)| {

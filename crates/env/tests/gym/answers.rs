@@ -1,4 +1,4 @@
-//! What a step may give as reward and flags, and what it may not.
+//! The types of rewards and flags that a step may return, and those that it may not.
 
 use foresee_env::{EnvConfig, Step};
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::faults::says;
 
 const GIVING: &str = "gym:tests.gym_envs.faults:Giving-v0";
 
-/// An environment whose first step gives the value of a Python expression as one of its parts.
+/// Configures an environment whose first step returns the value of a Python expression as one of its parts.
 fn giving(part: &str, expression: &str) -> EnvConfig {
     with_kwargs(GIVING, json!({ "at": 1, "gives": { part: expression } }))
 }

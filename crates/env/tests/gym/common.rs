@@ -1,4 +1,4 @@
-//! What tests of environments in Python share.
+//! Helpers for tests of environments in Python.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 pub const FAULTY: &str = "gym:tests.gym_envs.faults:Faulty-v0";
 pub const CHATTY: &str = "gym:tests.gym_envs.faults:Chatty-v0";
 
-/// Whether Python has what `id` needs. If not, says so in a line and has the test pass, unless
+/// Whether Python has the packages that `id` needs. If not, it prints a line and the test passes, unless
 /// FORESEE_REQUIRE_MUJOCO=1.
 pub fn python_runs(test: &str, id: &str) -> bool {
     static KNOWN: Mutex<BTreeMap<String, Option<String>>> = Mutex::new(BTreeMap::new());
@@ -22,12 +22,12 @@ pub fn python_runs(test: &str, id: &str) -> bool {
     let Some(why) = known.entry(id.into()).or_insert_with(why_not) else { return true };
     let required = std::env::var_os("FORESEE_REQUIRE_MUJOCO").is_some_and(|value| value == "1");
     assert!(!required, "{test} needs Python, and FORESEE_REQUIRE_MUJOCO=1: {why}");
-    // Past the test harness, which keeps what a passing test prints.
+    // Written to stderr directly, because the test harness hides what a passing test prints.
     let _ = writeln!(std::io::stderr(), "skipped {test}: {why}");
     false
 }
 
-/// A faulty environment; `kwargs` as JSON.
+/// Configures a faulty environment with `kwargs` as JSON.
 pub fn faulty(kwargs: Value) -> EnvConfig {
     with_kwargs(FAULTY, kwargs)
 }
@@ -42,12 +42,13 @@ pub fn built(config: &EnvConfig) -> Box<dyn Environment> {
     config.make(0).unwrap_or_else(|error| panic!("{config:?}: {error}"))
 }
 
-/// An action in [-1, 1] for step `t`.
+/// Returns an action in [-1, 1] for step `t`.
 pub fn action(env: &dyn Environment, t: u64) -> Vec<f32> {
     env.spec().action_space.sample(&mut Stream::new(7, "test/action").at(t, 0))
 }
 
-/// Steps with the actions from `first` on, and a reset without a seed after each end; without the count of restarts.
+/// Takes steps with the actions from `first` on, and resets without a seed after each end. The count of restarts is
+/// removed from the results.
 pub fn play(env: &mut dyn Environment, first: u64, steps: u64) -> Vec<Step> {
     let mut played = Vec::new();
     for t in first..first + steps {
@@ -63,7 +64,7 @@ pub fn play(env: &mut dyn Environment, first: u64, steps: u64) -> Vec<Step> {
     played
 }
 
-/// The error of a reset with seed 0 and some steps.
+/// Returns the error of a reset with seed 0 and some steps.
 pub fn failure(config: &EnvConfig) -> EnvError {
     let mut env = match config.make(0) {
         Ok(env) => env,
@@ -76,14 +77,14 @@ pub fn failure(config: &EnvConfig) -> EnvError {
     error.unwrap_or_else(|| panic!("{config:?} does nothing wrong"))
 }
 
-/// A folder of this test process alone.
+/// Returns a path in a folder that only this test process uses.
 pub fn scratch(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("gym-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     folder.join(name)
 }
 
-/// A program in the interpreter's place: a shell script.
+/// Writes a shell script that takes the place of the interpreter.
 pub fn script(name: &str, text: &str) -> PathBuf {
     let path = scratch(name);
     std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
@@ -91,7 +92,7 @@ pub fn script(name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// Keyword arguments with a marker file, so that the fault happens once.
+/// Returns keyword arguments with a marker file, which makes the fault happen only once.
 pub fn once(fault: &str, marker: &str) -> Value {
     let marker = scratch(marker);
     let _ = std::fs::remove_file(&marker);

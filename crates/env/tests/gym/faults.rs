@@ -1,4 +1,4 @@
-//! Everything that can go wrong in Python, each as one message.
+//! Every kind of failure in Python, each with its message.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::common::{CHATTY, FAULTY, built, failure, faulty, play, python_runs, script, with_kwargs};
 
-/// The message, whose first line and whose hint are these; `words` stand between.
+/// Checks a message by its first line, its hint, and `words` between them.
 #[track_caller]
 pub fn says(error: &EnvError, first: &str, words: &[&str], hint: &str) {
     let message = error.to_string();
@@ -20,7 +20,7 @@ pub fn says(error: &EnvError, first: &str, words: &[&str], hint: &str) {
     assert!(message.lines().any(|line| line.starts_with("hint: ") && line.contains(hint)), "{message}\n\nhint: {hint}");
 }
 
-/// The failure of a faulty environment.
+/// Checks the failure of a faulty environment.
 #[track_caller]
 fn fails(fault: &str, first: &str, words: &[&str], hint: &str) {
     if python_runs(fault, FAULTY) {
@@ -57,7 +57,7 @@ fn a_process_that_hangs_is_told_and_killed() {
         &[],
         "timeout",
     );
-    // The descriptors of a dead process may live on in what it started.
+    // A program that the dead process started may keep its descriptors open.
     fails("forked", "the Python process of `ID` died in step with exit status: 4\nhint: ", &[], "alone");
 }
 
@@ -77,7 +77,7 @@ fn an_exception_is_told_with_the_tracebacks_end() {
 fn what_is_not_gymnasiums_interface_is_told() {
     let shape = "`ID` breaks Gymnasium's interface in step: its observation has shape (5,), its observation space (2,)";
     fails("shape", shape, &[], "check_env");
-    // Within Gymnasium's time limit it would be the limit's own exception.
+    // Within Gymnasium's time limit, the exception would be that of the limit.
     let config = faulty(json!({ "fault": "four values", "max_episode_steps": -1 }));
     if python_runs("four values", FAULTY) {
         let first =
@@ -157,7 +157,7 @@ fn a_package_that_an_environment_lacks_is_named_with_the_interpreter() {
         );
         let first = format!("Gymnasium cannot make `{id}`: ModuleNotFoundError: No module named 'no_such_dep'");
         says(&error, &first, &[], &hint);
-        // Of the id's own module, and of a parent of it, something else is to be done.
+        // For the module in the id, and for a parent of it, the hint is another one.
         for module in ["no_such_dep", "no_such_dep.envs", "tests.gym_envs.no_such_module"] {
             let error = make(&format!("gym:{module}:Any-v0")).err().unwrap();
             says(&error, &format!("Gymnasium cannot make `gym:{module}:Any-v0`: "), &[], "pprint_registry");
@@ -190,7 +190,7 @@ fn arguments_reach_python_with_their_types_and_infinities() {
         let told = "{'a': [0.7, inf, -inf], 'b': nan, 'c': 1.0, 'd': 1, 'e': True, 'f': {'g': 'h'}, 'i': 1e+300}";
         says(&failure(&config), &format!("`{id}` failed in make: ValueError: {told}\n"), &[], "");
     }
-    // Gymnasium's own default, given.
+    // The argument has the value of Gymnasium's own default.
     if python_runs("an infinite argument", "gym:Hopper-v5") {
         let mut config = EnvConfig::new("gym:Hopper-v5");
         let mut default = built(&config);
@@ -216,7 +216,7 @@ fn a_rule_of_the_config_is_the_environments_and_must_fit_it() {
     assert_eq!(message, format!("`env.termination` has a bound on entry 2\n{hint}"));
 }
 
-/// A config whose interpreter is this one.
+/// Returns a config with this interpreter.
 fn with_python(python: impl Into<PathBuf>) -> EnvConfig {
     let mut config = EnvConfig::new("gym:Pendulum-v1");
     config.gym.python = Some(python.into());
@@ -236,14 +236,14 @@ fn an_interpreter_that_is_none_is_told() {
     says(&error, "the Python process of `gym:Pendulum-v1` died in make with exit status: 1", &[], "");
 }
 
-/// The test runs itself in a second process, which may open no more files.
+/// The test runs itself in a second process, whose limit on open files is reached.
 #[test]
 fn a_limit_on_open_files_is_told_as_one() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     const LIMITED: &str = "FORESEE_TEST_LIMITED";
     if std::env::var_os(LIMITED).is_some() {
         let next = std::os::fd::AsRawFd::as_raw_fd(&std::fs::File::open("/dev/null").unwrap()) as u64;
-        // A socket pair, a pipe, and a copy of one of its ends are opened before the process is started.
+        // A socket pair, a pipe, and a copy of one of the pipe's ends are opened before the process is started.
         for more in [0, 2, 4] {
             let limit = Rlimit { current: Some(next + more), ..getrlimit(Resource::Nofile) };
             setrlimit(Resource::Nofile, limit).unwrap();
@@ -272,7 +272,7 @@ fn answers_in_another_protocol_are_told_with_what_was_printed() {
         ("long", r"\000\000\000\000\000abc", "3 bytes after it"),
         ("no-json", r"\003\000\000\000\001abc", "expected value at line 1 column 1"),
     ] {
-        // It stays for a moment: closing a socket with something unread in it resets the connection.
+        // The script waits for a moment, because closing a socket with unread data resets the connection.
         let text = format!("echo hello from {name}\nprintf '{answer}' >&0\nsleep 0.3");
         let config = with_python(script(name, &text));
         let first =
@@ -293,7 +293,7 @@ fn a_python_without_gymnasium_is_told_how_to_get_it() {
     else {
         return;
     };
-    // Isolated from everything that is installed.
+    // Isolated from all installed packages.
     let error = with_python(script("bare", &format!("exec {python} -I -S \"$@\""))).make(0).err().unwrap();
     let words = "ModuleNotFoundError: No module named 'gymnasium'";
     let Some(EnvError::Bridge(BridgeError::NoGymnasium { .. })) = Some(&error) else { panic!("{error}") };

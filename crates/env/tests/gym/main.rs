@@ -1,6 +1,6 @@
-//! Environments in Python: the recorded episodes, everything that can go wrong, going on from a saved state, and the
-//! processes. They need Python with Gymnasium, MuJoCo and dm_control; where it is not there they say so and pass, unless
-//! FORESEE_REQUIRE_MUJOCO=1.
+//! Environments in Python: the recorded episodes, every kind of failure, restoring saved states, and the processes. The
+//! tests need Python with Gymnasium, MuJoCo and dm_control. Without them they print that they are skipped and pass,
+//! unless FORESEE_REQUIRE_MUJOCO=1.
 #![cfg(unix)]
 
 mod answers;

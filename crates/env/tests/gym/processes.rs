@@ -1,4 +1,4 @@
-//! No process is left behind, whatever ends the program, and no signal meant for the program reaches one.
+//! No process remains after the program ends in any way, and no signal meant for the program affects a process.
 
 use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Command, Stdio};
@@ -9,17 +9,17 @@ use serde_json::json;
 
 use crate::common::{FAULTY, action, built, faulty, play, python_runs};
 
-/// In the environment of a test that is started to be killed: the fault of its environment.
+/// The environment variable of a test process that is started to be killed. It holds the fault of its environment.
 const VICTIM: &str = "FORESEE_TEST_VICTIM";
 
-/// Fields of `/proc/PID/stat` from the third on: state, parent, process group.
+/// Returns the fields of `/proc/PID/stat` from the third on: state, parent, process group.
 fn stat(pid: u32) -> Option<Vec<String>> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = text.rsplit_once(')')?;
     Some(fields.split_whitespace().map(str::to_owned).collect())
 }
 
-/// Whether a process runs; one that nobody has reaped does not.
+/// Whether a process runs. A process that has ended but was not reaped does not run.
 fn runs(pid: u32) -> bool {
     stat(pid).is_some_and(|fields| fields[0] != "Z" && fields[0] != "X")
 }
@@ -33,14 +33,14 @@ fn is_gone_within(pid: u32, limit: Duration) {
     }
 }
 
-/// An honest environment that tells its process and is never started again.
+/// Makes an environment without a fault that reports its process id and is never restarted.
 fn plain() -> Box<dyn Environment> {
     let mut config = faulty(json!({ "pid": true }));
     config.gym.restarts = 0;
     built(&config)
 }
 
-/// Begins an episode; gives the Python process.
+/// Begins an episode and returns the id of the Python process.
 fn begun(env: &mut dyn Environment) -> u32 {
     env.reset(Some(0)).unwrap().info["pid"] as u32
 }
@@ -105,7 +105,7 @@ fn a_vector_whose_environments_hang_at_their_end_takes_the_grace_of_one() {
     let pids: Vec<u32> = envs.reset(&[Some(0); 5]).unwrap().iter().map(|reset| reset.info["pid"] as u32).collect();
     let start = Instant::now();
     drop(envs);
-    // Each of them is given two.
+    // Each of them has two seconds.
     let took = start.elapsed().as_secs_f64();
     assert!((1.5..5.0).contains(&took), "{took} s");
     assert!(pids.into_iter().all(|pid| stat(pid).is_none()));
@@ -130,7 +130,7 @@ fn signals_for_the_program_leave_the_environment_alone() {
     }
     let mut env = plain();
     let pid = begun(env.as_mut());
-    // Ctrl-C goes to the terminal's foreground group; schedulers tell every process of a job to end.
+    // Ctrl-C sends a signal to the terminal's foreground group; schedulers send one to every process of a job.
     if let (Some(theirs), Some(ours)) = (stat(pid), stat(std::process::id())) {
         assert_ne!(theirs[2], ours[2], "process groups");
     }
@@ -141,7 +141,7 @@ fn signals_for_the_program_leave_the_environment_alone() {
     assert_eq!(env.reset(Some(0)).unwrap().info["pid"] as u32, pid);
 }
 
-/// No test of its own: what [`a_killed_program_leaves_no_process`] starts and kills.
+/// Not a test itself: [`a_killed_program_leaves_no_process`] starts it as a process and kills it.
 #[test]
 fn victim() {
     let Ok(fault) = std::env::var(VICTIM) else { return };
@@ -158,7 +158,7 @@ fn a_killed_program_leaves_no_process() {
     if !python_runs("killing the program", FAULTY) {
         return;
     }
-    // Linux alone ends a child that hangs.
+    // Only Linux ends a child that hangs.
     let faults: &[&str] = if cfg!(target_os = "linux") { &["", "hang", "hang with the lock"] } else { &[""] };
     for fault in faults {
         let mut victim = Command::new(std::env::current_exe().unwrap())
@@ -171,7 +171,7 @@ fn a_killed_program_leaves_no_process() {
         let pid = lines.find_map(|line| line.strip_prefix("pid ")?.parse::<u32>().ok()).expect("a line `pid ...`");
         std::thread::sleep(Duration::from_millis(100));
         assert!(runs(pid), "{fault}");
-        // SIGKILL: nothing of the program runs after it.
+        // SIGKILL: no code of the program runs after it.
         victim.kill().unwrap();
         victim.wait().unwrap();
         is_gone_within(pid, Duration::from_secs(1));

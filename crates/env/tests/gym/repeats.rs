@@ -1,4 +1,4 @@
-//! Going back: saved states, lost processes, environments that do not repeat themselves.
+//! Restoring: saved states, lost processes, and environments that do not repeat themselves.
 
 use foresee_env::config::Steps;
 use foresee_env::{BridgeError, Check, EnvConfig, EnvError, FamilyConfig, check_environment};
@@ -26,7 +26,8 @@ fn a_saved_state_goes_on_in_a_new_process_also_behind_a_reset_without_a_seed() {
     if !python_runs("going on from a saved state", FAULTY) {
         return;
     }
-    // Ends are at 30: in the first episode, in the second, at an end and at the start of one.
+    // Episodes end after 30 steps. The cases are in the first episode, in the second, at an end, and at the start of
+    // one.
     for steps in [0, 7, 30, 60, 75] {
         let mut env = make_unscaled(FAULTY).unwrap();
         env.reset(Some(11)).unwrap();
@@ -37,7 +38,7 @@ fn a_saved_state_goes_on_in_a_new_process_also_behind_a_reset_without_a_seed() {
         other.restore(saved.clone()).unwrap();
         assert_eq!(other.save(), saved, "{steps}");
         assert_eq!(play(other.as_mut(), 100, 70), future, "{steps}");
-        // And in one that has been elsewhere.
+        // The process may also have been in another state before.
         env.restore(saved).unwrap();
         assert_eq!(play(env.as_mut(), 100, 70), future, "{steps}");
     }
@@ -104,7 +105,7 @@ fn a_call_that_fails_again_is_the_error_and_restarts_end() {
         env.reset(None).unwrap();
         play(env.as_mut(), 0, 2);
         let before = env.save();
-        // However often the caller tries.
+        // Further attempts of the caller do not help.
         for _ in 0..5 {
             let error = env.step(&action(env.as_ref(), 2)).unwrap_err();
             assert!(matches!(error, EnvError::Bridge(BridgeError::Died { .. })), "{error}");
@@ -156,13 +157,13 @@ fn an_environment_that_does_not_repeat_itself_is_found_when_it_is_restored_or_st
         message.contains("in entry 0 of the observation, not to ") && message.contains("\nhint: its randomness"),
         "{message}"
     );
-    // What was refused has changed nothing.
+    // The refused restore changed nothing.
     assert_eq!(other.reset(None).unwrap().obs, make(FAULTY).unwrap().reset(None).unwrap().obs);
 
     let failure = check_environment(|| faulty(json!({ "fault": "own randomness", "at": 2 })).make(0)).unwrap_err();
     assert!(matches!(failure.check, Check::Seeding | Check::Runs), "{failure}");
 
-    // A generator of another kind plays, and has no way back behind a reset without a seed.
+    // An environment with an unknown generator can be played, but cannot be restored after a reset without a seed.
     let mut env = built(&faulty(json!({ "fault": "another generator" })));
     for (seed, message) in [(Some(4), None), (None, Some("its `np_random` is neither numpy's PCG64 nor"))] {
         env.reset(seed).unwrap();
@@ -201,7 +202,7 @@ fn a_state_that_does_not_fit_is_refused_and_changes_nothing() {
         assert!(matches!(error, EnvError::BadState { .. }) && error.to_string().contains(message), "{error}");
         assert_eq!(env.save(), saved);
     }
-    // Another observation than the one that the way leads to.
+    // The saved observation differs from that to which the replay leads.
     let mut state = saved.clone();
     let (_, mut obs) = state.f64s("inner.obs").unwrap();
     obs[1] += 1e-12;

@@ -1,4 +1,4 @@
-//! Seeds of 64 bits, which a run gives: Python gets their lowest 31. Generators of older environments.
+//! 64-bit seeds, as a run gives them: Python gets their lowest 31 bits. Older kinds of generators.
 
 use foresee_core::{Array, state::Data};
 use foresee_env::numpy_random::NumpyRng;
@@ -50,7 +50,7 @@ fn the_older_generator_has_a_way_back_behind_a_reset_without_a_seed() {
     let config = faulty(json!({ "fault": "older generator" }));
     let mut env = built(&config);
     env.reset(Some(5)).unwrap();
-    // A Gaussian is left over after some of the episodes, and after others not.
+    // A Gaussian number is left over after some of the episodes but not after others.
     for steps in [0, 1, 29, 30, 31, 64, 65] {
         play(env.as_mut(), 0, steps);
         let saved = env.save();
@@ -62,14 +62,14 @@ fn the_older_generator_has_a_way_back_behind_a_reset_without_a_seed() {
     }
 }
 
-/// A state as it was saved when Python was given whole seeds.
+/// Restores a state as it was saved when Python got whole seeds.
 #[test]
 fn a_state_with_a_whole_seed_in_it_leads_where_it_led() {
     if !python_runs("states with whole seeds", FAULTY) {
         return;
     }
     for seed in LARGE {
-        // What the honest environment draws in a reset: the wind, and its first observation.
+        // The draws of a reset in the environment without a fault: the wind, and its first observation.
         let mut rng = NumpyRng::from_seed(seed);
         rng.standard_normal();
         let obs = [rng.standard_normal(), rng.standard_normal()];
@@ -90,7 +90,7 @@ fn a_state_with_a_whole_seed_in_it_leads_where_it_led() {
         assert_eq!(old.save(), state);
         let played = play(old.as_mut(), 0, 40);
 
-        // And a whole seed is another one than its lowest bits.
+        // A whole seed differs from the seed of its lowest bits.
         let mut new = make(FAULTY).unwrap();
         new.reset(Some(seed)).unwrap();
         assert_ne!(play(new.as_mut(), 0, 40), played);

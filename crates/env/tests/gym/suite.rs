@@ -1,5 +1,5 @@
-//! The tasks of dm_control's suite, held against dm_control itself: a program in Python plays it with the same actions
-//! and prints what it gave, and the bridge gives that bit for bit.
+//! The tasks of dm_control's suite against dm_control itself. A Python program plays a task with the same actions and
+//! prints the results, and the bridge must return them bit for bit.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::common::{action, built, play, python_runs, script, with_kwargs};
 
-/// Task, and the entries of its observation and its action.
+/// Name of the task, and lengths of its observation and its action.
 const TASKS: [(&str, usize, usize); 6] = [
     ("pendulum-swingup", 3, 1),
     ("cartpole-swingup", 5, 1),
@@ -22,7 +22,8 @@ const TASKS: [(&str, usize, usize); 6] = [
     ("cheetah-run", 17, 6),
 ];
 
-/// Plays episodes of lists of actions one after the other from one seed. Numbers are printed with all their digits.
+/// Plays episodes, given as lists of actions, one after the other from one seed. It prints numbers with all their
+/// digits.
 const ORACLE: &str = r#"
 import json, os, sys
 os.environ["MUJOCO_GL"] = "disabled"
@@ -43,7 +44,7 @@ fn id(task: &str) -> String {
 /// Observations `[T + 1, O]`, rewards `[T]`, whether the last step ends the episode, and its discount.
 type Episode = (Vec<Vec<f64>>, Vec<f64>, bool, Option<f64>);
 
-/// What dm_control gives under these actions, an episode each of `[T, A]`.
+/// Returns the results of dm_control under these actions `[T, A]` of each episode.
 fn oracle(task: &str, seed: u64, episodes: &[Vec<Vec<f32>>]) -> Vec<Episode> {
     let folder = std::env::var_os("VIRTUAL_ENV").map(PathBuf::from);
     let mut child = Command::new(folder.map_or("python3".into(), |folder| folder.join("bin/python")))
@@ -63,7 +64,7 @@ fn oracle(task: &str, seed: u64, episodes: &[Vec<Vec<f32>>]) -> Vec<Episode> {
     lines.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
 
-/// The last observation as Python gave it, from the saved state.
+/// Returns the last observation in f64 as Python gave it, from the saved state.
 fn exact_obs(env: &dyn Environment) -> Vec<f64> {
     env.save().f64s("obs").unwrap().1
 }
@@ -105,7 +106,7 @@ fn an_episode_of_the_suite_is_dm_controls_to_the_last_bit_and_so_is_the_next() {
                 assert_eq!(bits(&exact_obs(env.as_ref())), bits(&observations[t + 1]), "{task}, step {t}");
                 assert_eq!(step.obs, observations[t + 1].iter().map(|&x| x as f32).collect::<Vec<_>>());
                 assert_eq!(step.reward.to_bits(), rewards[t].to_bits(), "{task}, step {t}");
-                // Only the time limit ends an episode, and it is a truncation.
+                // Only the time limit ends an episode, which is a truncation.
                 assert_eq!((step.terminated, step.truncated), (false, t + 1 == 1000), "{task}, step {t}");
                 assert!((0.0..=1.0).contains(&step.reward));
             }
@@ -115,7 +116,8 @@ fn an_episode_of_the_suite_is_dm_controls_to_the_last_bit_and_so_is_the_next() {
 
 #[test]
 fn tasks_of_the_suite_keep_what_an_environment_promises() {
-    // The first moves a part of its model in every reset. Short episodes: the state of one is the way to it.
+    // The first task moves a part of its model in every reset. The episodes are short because a restore replays the
+    // episode.
     for (task, family) in [
         ("reacher-easy", FamilyConfig::default()),
         ("pendulum-swingup", FamilyConfig { delay: Steps::Fixed(2), ..FamilyConfig::default() }),
@@ -149,7 +151,7 @@ fn two_frames_of_the_suite_are_one_step_of_the_agent() {
         assert_eq!(step.reward, rewards[2 * t] + rewards[2 * t + 1], "step {t}");
         assert_eq!((step.terminated, step.truncated), (false, t == 499), "step {t}");
         if t == 250 {
-            // In another process, from the saved state.
+            // Continues in another process, from the saved state.
             let saved = env.save();
             env = built(&config);
             env.restore(saved).unwrap();
@@ -157,7 +159,8 @@ fn two_frames_of_the_suite_are_one_step_of_the_agent() {
     }
 }
 
-/// In a virtual environment of its own, that of `env.gym.python`; pip takes the two together.
+/// This MuJoCo is in a separate virtual environment, that of `env.gym.python`; pip can install the two packages
+/// together.
 #[test]
 fn a_mujoco_that_dm_control_does_not_know_is_answered_with_the_versions() {
     let (test, variable) = ("a MuJoCo that dm_control does not know", "FORESEE_TEST_MUJOCO_4");
@@ -194,7 +197,7 @@ fn shimmys_wrapper_of_a_task_gives_what_the_task_gives() {
             assert_eq!((want.obs, want.reward, want.terminated), (got.obs, got.reward, got.terminated));
         }
     }
-    // Behind a reset without a seed, in another process.
+    // Restored after a reset without a seed, in another process.
     let saved = shimmys.save();
     let future = play(shimmys.as_mut(), 50, 20);
     let mut other = make_unscaled("gym:shimmy:dm_control/cartpole-swingup-v0").unwrap();
@@ -231,7 +234,7 @@ fn what_the_suite_does_not_have_is_answered_with_what_it_has() {
     );
     let named = make("gym:dm_control/walker-run-v0").err().unwrap().to_string();
     assert!(named.contains(" (without Shimmy it is `dmc:walker-run`)\nhint: "), "{named}");
-    // The one domain that terminates by itself, and has no time limit.
+    // The only domain whose tasks terminate; they have no time limit.
     let lqr = make("dmc:lqr-lqr_2_1").unwrap();
     assert_eq!((&lqr.spec().termination, lqr.spec().max_episode_steps), (&None, None));
 }
@@ -241,7 +244,7 @@ fn a_python_without_dm_control_is_answered_with_how_it_comes_there() {
     if !python_runs("a Python without dm_control", "gym:Pendulum-v1") {
         return;
     }
-    // Without its packages, as an interpreter of the system.
+    // Without its packages, like an interpreter of the system.
     let bare = script("bare-python", "exec python3 -I -S \"$@\"");
     let mut config = EnvConfig::new("dmc:cartpole-swingup");
     config.gym.python = Some(bare.clone());
@@ -262,7 +265,7 @@ fn a_dictionary_of_boxes_is_one_row_in_gymnasiums_order() {
         return;
     }
     let mut env = make_unscaled(id).unwrap();
-    // By name; inside, from the first to the last.
+    // Ordered by name in the dictionary, and from first to last in the tuple.
     let space = &env.spec().observation_space;
     assert_eq!(space.low, [-2.0, -2.0, -1.0, f32::NEG_INFINITY, f32::NEG_INFINITY]);
     assert_eq!(space.high, [2.0, 2.0, 1.0, f32::INFINITY, f32::INFINITY]);

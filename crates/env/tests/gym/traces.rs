@@ -1,9 +1,9 @@
-//! The recorded episodes of Gymnasium, played again through Python from the seed alone, bit for bit: observations as
-//! f64, rewards, flags, info scalars. `assets/env_traces/README.md` says how they came to be.
+//! The recorded episodes of Gymnasium, replayed through Python from the seed alone, bit for bit: observations in f64,
+//! rewards, flags and info scalars. `assets/env_traces/README.md` describes the origin of the files.
 //!
-//! Python gets OPENBLAS_CORETYPE=Haswell: norms and products of numpy are OpenBLAS's, whose kernels round in another
-//! order with AVX-512, which moves distances (a part of Reacher's rewards) by an ULP. The recordings were made with the
-//! kernels for AVX2.
+//! Python gets OPENBLAS_CORETYPE=Haswell. numpy computes norms and products with OpenBLAS, whose kernels for AVX-512
+//! round in another order, which changes distances (a part of Reacher's rewards) by one unit in the last place. The
+//! recordings were made with the kernels for AVX2.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use flate2::read::GzDecoder;
 use foresee_env::{EnvConfig, Environment, Info, gym};
 use serde_json::Value;
 
-/// The versions of the recordings: under others the numbers may differ.
+/// The packages that must have the versions of the recordings; under other versions the numbers may differ.
 const VERSIONS: [&str; 3] = ["gymnasium", "mujoco", "numpy"];
 
 fn numbers(value: &Value) -> Vec<f64> {
@@ -24,7 +24,7 @@ fn bits(values: &[f64]) -> Vec<u64> {
     values.iter().map(|x| x.to_bits()).collect()
 }
 
-/// The last observation as Python gave it, from the saved state.
+/// Returns the last observation in f64 as Python gave it, from the saved state.
 fn exact_obs(env: &dyn Environment) -> Vec<f64> {
     env.save().f64s("obs").unwrap().1
 }
@@ -86,7 +86,7 @@ fn replay(id: &str) {
         assert_eq!(obs, recorded.iter().map(|&x| x as f32).collect::<Vec<_>>(), "{place}, obs in f32");
     }
     assert!(steps > 0, "{id}: a trace without steps");
-    // Where MuJoCo would put its warnings, of which HalfCheetah's model is one.
+    // The file to which MuJoCo would write its warnings; the model of HalfCheetah causes one.
     assert!(!std::path::Path::new("MUJOCO_LOG.TXT").exists());
 }
 

@@ -1,7 +1,7 @@
-"""Environments that each do one thing wrong; `fault` says which, `at` in which step (0: in the reset).
+"""Environments with one fault each: `fault` names it, and `at` is the step at which it happens (0: in the reset).
 
-The honest one, without a fault, draws from its generator in resets and in steps, so that a way back that loses the
-generator is found out.
+The environment without a fault draws from its generator in resets and in steps, so that the tests notice a restore that
+loses the generator.
 """
 
 import ctypes
@@ -48,7 +48,7 @@ class Faulty(gymnasium.Env):
                 self.np_random = np.random.RandomState(seed)
             if self.fault == "signed seeds":
                 struct.pack("<i", seed)
-            # Kept over resets without a seed.
+            # Kept during resets without a seed.
             self.wind = self.np_random.normal()
         self.x = self.np_random.normal(size=self.observation_space.shape)
         self.t = 0
@@ -93,7 +93,7 @@ class Faulty(gymnasium.Env):
 
     def go_wrong(self):
         if self.marker is not None:
-            # Once alone.
+            # The fault happens only once.
             if os.path.exists(self.marker):
                 return
             open(self.marker, "w").close()
@@ -116,7 +116,7 @@ class Faulty(gymnasium.Env):
         if self.fault == "quit":
             sys.exit(7)
         if self.fault == "forked":
-            # A worker keeps the descriptors of the one that dies.
+            # A child process keeps the descriptors of the process that dies.
             if os.fork() == 0:
                 time.sleep(5)
                 os._exit(0)
@@ -124,7 +124,7 @@ class Faulty(gymnasium.Env):
 
 
 class Chatty(Faulty):
-    """Writes to every standard stream, and reads from the first, in each step."""
+    """Writes to stdout and stderr, and reads from stdin, in each step."""
 
     def step(self, action):
         print("hello")
@@ -136,7 +136,7 @@ class Chatty(Faulty):
 
 
 class Giving(Faulty):
-    """Gives other things in a step: `gives` has Python expressions by the name of the answer's part."""
+    """Replaces parts of the result of step `at`: `gives` holds a Python expression by the name of each part."""
 
     def __init__(self, gives, **kwargs):
         super().__init__(**kwargs)
@@ -150,7 +150,7 @@ class Giving(Faulty):
 
 
 class Telling(gymnasium.Env):
-    """Says which arguments it was given."""
+    """Raises an exception that shows its arguments."""
 
     def __init__(self, **kwargs):
         raise ValueError(repr(kwargs))

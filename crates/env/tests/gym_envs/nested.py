@@ -1,4 +1,4 @@
-"""A counter whose observation is a dictionary of boxes, one of them two boxes, in another order than by name."""
+"""A counter whose observation is a dictionary of a box and a tuple of boxes, whose keys are not ordered by name."""
 
 import gymnasium
 import numpy as np

@@ -1,8 +1,8 @@
 //! MuJoCo's tasks against Gymnasium's own, and against themselves.
 //!
-//! Without MuJoCo these tests say on stderr that they are skipped; with `FORESEE_REQUIRE_MUJOCO=1` they fail instead.
+//! Without MuJoCo these tests print on stderr that they are skipped. With `FORESEE_REQUIRE_MUJOCO=1` they fail instead.
 
-/// Elsewhere MuJoCo is another build, with other last bits.
+/// Only on this platform: elsewhere MuJoCo is another build, with other last bits.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod replay;
 mod resets;
@@ -20,7 +20,7 @@ use resets::RESETS;
 const IDS: [&str; 6] =
     ["InvertedPendulum-v5", "Reacher-v5", "Swimmer-v5", "Hopper-v5", "Walker2d-v5", "HalfCheetah-v5"];
 
-/// Positions and velocities, `[nq]` and `[nv]`.
+/// Returns positions and velocities, `[nq]` and `[nv]`.
 fn physics(env: &dyn Environment) -> [Vec<f64>; 2] {
     let mut state = env.save();
     let paths: Vec<_> = state.iter().map(|(path, _)| path.to_owned()).collect();
@@ -52,7 +52,8 @@ fn seeded_resets_and_the_resets_after_them_are_gymnasiums() {
     }
 }
 
-/// Steps under actions that depend on the seed and the step alone, with a reset after each end: every bit that comes out.
+/// Takes steps under actions that depend only on the seed and the step, and resets after each end. Returns every
+/// resulting bit.
 fn future(env: &mut dyn Environment, seed: u64, steps: u64) -> Vec<u64> {
     let mut bits = Vec::new();
     for t in 0..steps {
@@ -75,7 +76,7 @@ fn an_episode_restored_in_the_middle_goes_on_bit_for_bit_and_needs_the_warm_star
     for id in ["Walker2d-v5", "HalfCheetah-v5"] {
         let mut env = make(id).unwrap();
         env.reset(Some(3)).unwrap();
-        // Feet on the floor: the constraint solver has work, and starts from the last accelerations.
+        // With feet on the floor, the constraint solver has work to do and starts from the last accelerations.
         future(env.as_mut(), 1, 120);
         let saved = env.save();
         let want = future(env.as_mut(), 2, 300);
@@ -89,7 +90,7 @@ fn an_episode_restored_in_the_middle_goes_on_bit_for_bit_and_needs_the_warm_star
         let zeros = vec![0.0; cold.f64s(&path).unwrap().1.len()];
         cold.put(&path, zeros);
         other.restore(cold).unwrap();
-        // The cheetah's solver ends at the same bits from anywhere.
+        // The solver of the cheetah reaches the same bits from any start.
         assert_eq!(future(other.as_mut(), 2, 300) == want, id == "HalfCheetah-v5", "{id}, from a cold start");
     }
 }
@@ -133,7 +134,7 @@ fn reachers_tip_is_where_its_joint_angles_put_it() {
             farthest = farthest.max(off(env.as_ref(), &obs));
         }
     }
-    // Gymnasium too observes the tip at RK4's last stage, not at the step's end.
+    // Gymnasium, too, observes the tip at the last stage of RK4 and not at the end of the step.
     assert!(1e-3 < farthest && farthest < 4e-3, "{farthest:e}");
 }
 
@@ -156,7 +157,7 @@ fn what_mujoco_warns_of_is_kept_and_no_log_is_written() {
     assert!(!std::path::Path::new("MUJOCO_LOG.TXT").exists());
 }
 
-/// The test runs itself in a second process, which is to die.
+/// The test runs itself in a second process, which must die.
 #[test]
 fn an_error_deep_inside_mujoco_is_its_last_words_and_ends_the_process() {
     const TEST: &str = "an_error_deep_inside_mujoco_is_its_last_words_and_ends_the_process";
@@ -170,7 +171,7 @@ fn an_error_deep_inside_mujoco_is_its_last_words_and_ends_the_process() {
     if !mujoco_of_test(TEST) {
         return;
     }
-    // A hopper with too little memory for its own constraints.
+    // A hopper model with too little memory for its own constraints.
     let folder = tempfile::tempdir().unwrap();
     let hopper = model_file(&MujocoConfig::default(), "hopper.xml").unwrap();
     let model = std::fs::read_to_string(hopper).unwrap();
@@ -225,7 +226,7 @@ fn a_folder_with_the_tasks_own_model_is_enough() {
     assert!(problem("Hopper-v5").unwrap().contains("has no hopper.xml"));
 }
 
-/// The loader of Linux is quoted. The test runs itself in a second process, whose MUJOCO_LIB is another.
+/// The expected messages are those of Linux's loader. The test runs itself in a second process with another MUJOCO_LIB.
 #[cfg(target_os = "linux")]
 #[test]
 fn why_a_library_cannot_be_used_is_told_in_the_loaders_words_and_with_who_named_it() {

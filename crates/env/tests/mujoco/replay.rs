@@ -1,5 +1,5 @@
-//! Recorded episodes of Gymnasium, replayed. The folder is `FORESEE_ENV_TRACES`, or else `assets/env_traces`, whose README
-//! says how the files came to be.
+//! Replays of recorded episodes of Gymnasium. The folder is `FORESEE_ENV_TRACES`, or else `assets/env_traces`, whose
+//! README describes the origin of the files.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{IDS, assert_bits, physics};
 
-/// The header and the lines after it.
+/// Reads the header and the lines after it.
 fn trace(id: &str) -> (Value, Vec<Value>) {
     let folder = std::env::var_os("FORESEE_ENV_TRACES")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/env_traces")), PathBuf::from);
@@ -28,7 +28,7 @@ fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().expect("an array").iter().map(|x| x.as_f64().expect("a number")).collect()
 }
 
-/// Plays a file through from its seed: every reset after the first goes on with the generator, as in the recording.
+/// Replays a file from its seed. Every reset after the first continues the generator, as in the recording.
 fn replay(id: &str) {
     let (header, lines) = trace(id);
     assert_eq!((header["env_id"].as_str(), header["mujoco"].as_str()), (Some(id), Some(VERSION)));

@@ -1,4 +1,4 @@
-//! What `reset` gives in Gymnasium 1.4.0, with MuJoCo 3.17.0 and numpy 2.4.6, in f64.
+//! States after `reset` in Gymnasium 1.4.0, with MuJoCo 3.17.0 and numpy 2.4.6, in f64.
 //!
 //! ```python
 //! for name in ("InvertedPendulum", "Reacher", "Swimmer", "Hopper", "Walker2d", "HalfCheetah"):
@@ -9,7 +9,8 @@
 //!             print(env.unwrapped.data.qpos.tolist(), env.unwrapped.data.qvel.tolist())
 //! ```
 
-/// Id and seed; positions and velocities `[nq + nv]` after the seeded reset, then after the reset that follows it.
+/// Id and seed; positions and velocities `[nq + nv]` after the seeded reset, and after the following reset without a
+/// seed.
 #[rustfmt::skip]
 pub const RESETS: [(&str, u64, &[f64]); 12] = [
     ("InvertedPendulum-v5", 42, &[

@@ -1,5 +1,5 @@
-//! Another MuJoCo than the recordings have: in a virtual environment of its own with Gymnasium, whose folder is in
-//! FORESEE_TEST_MUJOCO_4. Its numbers are its own, so the oracle is Gymnasium with the same library.
+//! A MuJoCo of another version than the recordings. It is in a separate virtual environment with Gymnasium, whose
+//! folder is in FORESEE_TEST_MUJOCO_4. It gives other numbers, so the oracle is Gymnasium with the same library.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,11 @@ use foresee_env::{EnvConfig, Environment, Step, check_environment};
 
 use crate::IDS;
 
-/// The variable that names the virtual environment.
+/// The environment variable with the folder of the virtual environment.
 const FOLDER: &str = "FORESEE_TEST_MUJOCO_4";
 
-/// The virtual environment; without it the test of this name says that it is skipped, and fails if MuJoCo is required.
+/// Returns the virtual environment. Without it, the test of this name prints that it is skipped, or fails if MuJoCo is
+/// required.
 fn folder(test: &str) -> Option<PathBuf> {
     use std::io::Write as _;
     let folder = std::env::var_os(FOLDER).filter(|folder| !folder.is_empty()).map(PathBuf::from);
@@ -24,7 +25,7 @@ fn folder(test: &str) -> Option<PathBuf> {
     folder
 }
 
-/// `libmujoco.so.4.0.0` or its like in a virtual environment.
+/// Returns the library in a virtual environment, `libmujoco.so.4.0.0` or similar.
 fn library(folder: &Path) -> PathBuf {
     let entries = |folder: &Path| -> Vec<PathBuf> {
         std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
@@ -35,7 +36,7 @@ fn library(folder: &Path) -> PathBuf {
     sites.flat_map(|site| entries(&site)).find(is_library).expect("a library of MuJoCo")
 }
 
-/// Resets, and steps under actions of the step alone.
+/// Resets, and takes steps under actions that depend only on the step.
 fn play(env: &mut dyn Environment) -> Vec<Step> {
     let begin = |env: &mut dyn Environment, seed| {
         let obs = env.reset(seed).unwrap().obs;
@@ -73,7 +74,7 @@ fn under_mujoco_4_native_tasks_are_gymnasiums_and_keep_what_an_environment_promi
                 (want.obs, want.terminated, want.truncated),
                 "{id}, {t}"
             );
-            // numpy's norm, in Reacher's reward, rounds as its processor does.
+            // numpy's norm, in Reacher's reward, rounds differently on different processors.
             let rounding = if id == "Reacher-v5" { 1e-15 } else { 0.0 };
             assert!((got.reward - want.reward).abs() <= rounding, "{id}, {t}: {} and {}", got.reward, want.reward);
         }
@@ -91,6 +92,6 @@ fn two_versions_live_in_one_process_each_with_its_own_numbers() {
     assert_ne!(old.spec().versions, new.spec().versions);
     let alone = [play(old.as_mut()), play(new.as_mut())];
     assert_eq!([play(old.as_mut()), play(new.as_mut())], alone);
-    // A start is numpy's and the model's alone.
+    // The start of an episode depends only on numpy and the model.
     assert_eq!(alone[0][0], alone[1][0]);
 }

@@ -1,9 +1,10 @@
-//! From a TOML file and overrides to a typed config, or to an error that says where and what to write instead.
+//! Reading of configs: a TOML file and overrides become a typed config, or an error that names the place of the mistake
+//! and its correction.
 //!
-//! The type is a tree of structs that refuse unknown keys, as [`Config`] is; the loading knows nothing of its fields. An
-//! override is `dotted.key=value`, applied to the file's tree before it is typed, so that file and overrides meet the
-//! same checks. The keys of what a config chooses by name (a loss, a model, an agent), and what no single key shows,
-//! [`Config::open`] checks.
+//! The type of a config is a tree of structs that refuse unknown keys, such as [`Config`]. The loading does not depend
+//! on its fields. An override is `dotted.key=value`. It is applied to the file's tree before the tree is typed, so file
+//! and overrides go through the same checks. [`Config::open`] checks the remaining conditions: the keys of the losses,
+//! models and agents that a config selects by name, and conditions on several keys.
 //!
 //! ```
 //! use foresee::config::{self, Config};
@@ -43,14 +44,14 @@ pub use foresee_dyna::setup::*;
 
 use self::overrides::Override;
 
-/// Why a config cannot be used.
+/// The error of a config that cannot be used.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The file, or the override, that is to blame.
+    /// The file or the override that contains the mistake.
     pub origin: String,
-    /// What is wrong with it.
+    /// The mistake.
     pub what: String,
-    /// What to do.
+    /// The way to correct it.
     pub hint: Option<String>,
 }
 
@@ -63,7 +64,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Reads a config from a TOML file and overrides, of which later ones win.
+/// Reads a config from a TOML file and overrides. Later overrides win.
 ///
 /// # Errors
 /// If the file cannot be read, or something in it or in an override does not fit the config.
@@ -71,7 +72,7 @@ pub fn load<T: DeserializeOwned>(path: impl AsRef<Path>, overrides: &[&str]) -> 
     Source::file(path, overrides)?.typed()
 }
 
-/// As [`load`], with the TOML text itself in place of a file.
+/// Reads a config from a TOML text and overrides. Later overrides win.
 ///
 /// # Errors
 /// If the text is not TOML, or something in it or in an override does not fit the config.
@@ -79,10 +80,10 @@ pub fn from_text<T: DeserializeOwned>(text: &str, overrides: &[&str]) -> Result<
     Source::text(text, overrides)?.typed()
 }
 
-/// What a config is read from, before it is typed: a tree of keys, and who wrote which.
+/// The source of a config before it is typed: a tree of keys with the file or override that wrote each of them.
 ///
-/// [`load`] and [`from_text`] read it at once; a program that talks to a user holds on to it, for its notes and for the
-/// names that an error is told under.
+/// [`load`] and [`from_text`] read a config in one step. A program with a user keeps the source, for its notes and for
+/// the names of files and overrides in error messages.
 ///
 /// ```
 /// use foresee::config::{Config, Source};
@@ -97,18 +98,18 @@ pub fn from_text<T: DeserializeOwned>(text: &str, overrides: &[&str]) -> Result<
 /// ```
 #[derive(Debug)]
 pub struct Source {
-    /// The file's path, or what stands in its place.
+    /// The file's path, or the name of a source that is not a file.
     name: String,
     /// The tree of keys before the overrides.
     base: Value,
     overrides: Vec<Override>,
-    /// Both together, in today's words.
+    /// The tree after the overrides, with the words of older versions replaced.
     merged: Value,
     notes: Vec<String>,
 }
 
 impl Source {
-    /// A TOML file and overrides, of which later ones win.
+    /// Reads a TOML file and overrides. Later overrides win.
     ///
     /// # Errors
     /// If the file cannot be read or is not TOML, or an override is malformed.
@@ -118,7 +119,7 @@ impl Source {
         Self::tree(&name, base, overrides)
     }
 
-    /// The TOML text itself in place of a file; messages call it `config`.
+    /// Reads a TOML text and overrides. Messages call the text `config`.
     ///
     /// # Errors
     /// If the text is not TOML, or an override is malformed.
@@ -126,7 +127,8 @@ impl Source {
         Self::tree("config", parse("config", text)?, overrides)
     }
 
-    /// A tree that no file holds, such as what an argument says; messages call it `name`.
+    /// Takes a tree of keys that is not from a file, such as one built from command-line arguments, and overrides.
+    /// Messages call the tree `name`.
     ///
     /// # Errors
     /// If an override is malformed.
@@ -145,18 +147,19 @@ impl Source {
         Ok(source)
     }
 
-    /// One line on each word of an older version, which was understood: who wrote it, and the word that it is now.
+    /// Returns one line for each word of an older version that was replaced: the file or override that wrote it, and
+    /// the word that is valid now.
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// The config.
+    /// Returns the typed config.
     ///
     /// # Errors
-    /// If something does not fit it.
+    /// If something does not fit the config.
     pub fn typed<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
-        // Typed, it would become a string in silence.
+        // Deserialization would silently convert a date to a string.
         if let Some(keys) = date_in(&self.merged) {
             let found = lookup(&self.merged, &keys).map(describe).unwrap_or_default();
             let what = format!("`{}` is {found}, which no key takes", keys.join("."));
@@ -169,7 +172,7 @@ impl Source {
         })
     }
 
-    /// What is impossible about the config, under the name of who wrote it.
+    /// Converts a problem of the config to an error under the name of the file or override that wrote the key.
     #[must_use]
     pub fn blame(&self, problem: &Problem) -> ConfigError {
         let text = problem.to_string();
@@ -177,7 +180,7 @@ impl Source {
         ConfigError { origin: self.writer(&problem.keys), what: what.into(), hint }
     }
 
-    /// Who wrote what stands at these keys: the last override that touches them, else the file.
+    /// Returns the writer of the value at these keys: the last override that touches them, or else the file.
     fn writer(&self, keys: &[String]) -> String {
         let in_file = keys.is_empty() || lookup(&self.base, keys).is_some();
         let touches =
@@ -215,7 +218,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     }
 }
 
-/// The paths of the TOML files in a directory, sorted.
+/// Returns the paths of the TOML files in a directory, sorted.
 fn configs_in(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = entries.map(|entry| directory.join(entry.file_name())).collect();

@@ -1,27 +1,27 @@
-//! Words of older versions: they stay understood, with a line that gives the word of today.
+//! Words of older versions in configs. They are still accepted; a note gives the word that is valid now.
 
 use toml::Value;
 
-/// A value that has another name now.
+/// A value that has a new name.
 struct Renamed {
-    /// The key that it stands at.
+    /// The key with this value.
     key: &'static [&'static str],
     old: &'static str,
     new: &'static str,
-    /// The rest of the message, which the new name alone does not tell.
+    /// The part of the message that follows the new name.
     note: &'static str,
 }
 
-/// All of them.
+/// All renamed values.
 const RENAMED: &[Renamed] = &[Renamed {
     key: &["algo"],
     old: "sac",
     new: "model_free",
-    // What learns had no key of its own then.
+    // Older versions had no key for the agent.
     note: "`agent.kind` says which agent learns, and is `sac` unless it is set",
 }];
 
-/// Puts the words of today in the place of old ones; of each its keys, and what to tell.
+/// Replaces old words by new ones. Returns the keys and the message of each replacement.
 pub fn replace(tree: &mut Value) -> Vec<(Vec<String>, String)> {
     let mut told = Vec::new();
     for Renamed { key, old, new, note } in RENAMED {

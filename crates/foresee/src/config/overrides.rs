@@ -1,4 +1,4 @@
-//! Overrides: `dotted.key=value` on the command line, a change to the config's tree.
+//! Overrides of a config: `dotted.key=value` on the command line, a change to the tree of keys.
 
 use foresee_core::explain::describe;
 use toml::{Table, Value};
@@ -9,13 +9,13 @@ use super::ConfigError;
 #[derive(Debug)]
 pub struct Override {
     text: String,
-    /// The dotted key's parts; at least one.
+    /// The parts of the dotted key, at least one.
     pub keys: Vec<String>,
     value: Value,
 }
 
 impl Override {
-    /// Reads an override. What is right of the first `=` is a TOML value, or else a string without its quotes.
+    /// Parses an override. The text after the first `=` is a TOML value, or else a string without quotes.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let malformed = |what: &str| ConfigError {
             origin: format!("override `{text}`"),
@@ -35,12 +35,12 @@ impl Override {
         Ok(Self { text: text.to_owned(), keys, value })
     }
 
-    /// How errors name it.
+    /// Returns the name of the override in error messages.
     pub fn origin(&self) -> String {
         format!("override `{}`", self.text)
     }
 
-    /// Sets the value in the tree; tables on the way are made where nothing is.
+    /// Sets the value in the tree. Missing tables on the way are created.
     pub fn apply(&self, tree: &mut Table) -> Result<(), ConfigError> {
         let mut table = tree;
         let (last, way) = self.keys.split_last().expect("an override has a key");

@@ -1,4 +1,4 @@
-//! The messages of `load`, word for word, and what reaches the typed config.
+//! The exact messages of `load`, and the values in the typed config.
 
 use std::fs;
 
@@ -86,7 +86,7 @@ fn accepts(text: &str, overrides: &[&str]) -> Config {
     with(text, overrides, |result, _| result.unwrap_or_else(|e| panic!("{e}")))
 }
 
-/// Checks a message, in which the file's path reads `a.toml`.
+/// Checks a message in which the file's path is replaced by `a.toml`.
 #[track_caller]
 fn refuses(text: &str, overrides: &[&str], message: &str) {
     let found = with(text, overrides, |result, path| result.unwrap_err().to_string().replace(path, "a.toml"));
@@ -101,7 +101,7 @@ fn a_config_has_the_files_values_and_else_defaults() {
     assert!(config.env.is_none());
 }
 
-/// What is told of a config, and what it says in today's words.
+/// Returns the notes about a config, and its typed form.
 fn told(text: &str, overrides: &[&str]) -> (Vec<String>, super::Config) {
     let source = Source::text(text, overrides).unwrap();
     (source.notes().to_vec(), source.typed().unwrap())

@@ -1,4 +1,4 @@
-//! The optimiser against the published recursion.
+//! Compares the optimiser with the published recursion.
 
 use super::*;
 use crate::cpu::Part;

@@ -6,7 +6,7 @@ use super::team::{self, Shared};
 /// The constants of one step (Kingma and Ba, 2015; Loshchilov and Hutter, 2019, for the decoupled decay).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamRule {
-    /// Step size over the first moment's bias correction, lr / (1 − β₁ᵗ).
+    /// Step size divided by the first moment's bias correction, lr / (1 − β₁ᵗ).
     pub step: f32,
     /// β₁.
     pub beta_1: f32,
@@ -16,14 +16,14 @@ pub struct AdamRule {
     pub correction_2: f32,
     /// ε.
     pub eps: f32,
-    /// lr · decay where it is decoupled, else 0. Not taken from 1, where f32 has steps of 6e-8.
+    /// lr · decay if the decay is decoupled, else 0. It is not stored as 1 − lr · decay, where f32 has steps of 6e-8.
     pub shrink: f32,
-    /// The decay that is added to the gradient where it is coupled, else 0.
+    /// The decay that is added to the gradient if the decay is coupled, else 0.
     pub coupled: f32,
 }
 
 impl AdamRule {
-    /// One row of numbers; whether a gradient was not finite.
+    /// Applies the rule to a row of numbers. Returns whether a gradient was not finite.
     #[inline(always)]
     pub(super) fn apply<S: Simd>(&self, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) -> bool {
         let n = g.len();
@@ -41,14 +41,14 @@ impl AdamRule {
     }
 }
 
-/// Zero for a subnormal number. The first moment of a unit that is off would shrink to the smallest of them and stay
-/// there, and arithmetic with subnormals is slower by an order of magnitude.
+/// Replaces a subnormal number by zero. Otherwise the first moment of an inactive unit would shrink to the smallest
+/// subnormal number and stay there, and arithmetic with subnormal numbers is slower by an order of magnitude.
 #[inline(always)]
 fn flush(x: f32) -> f32 {
     if x.abs() < f32::MIN_POSITIVE { 0.0 } else { x }
 }
 
-/// Numbers that one thread takes at once.
+/// Number of weights that one thread processes at a time.
 const CHUNK: usize = 16 * 1024;
 
 struct Chunk<'a> {
@@ -68,7 +68,8 @@ impl Task for Chunk<'_> {
     }
 }
 
-/// One step of all weights `w` with gradients `g` and moments `m`, `v`. Gives back whether all gradients were finite.
+/// Makes one step of all weights `w` with gradients `g` and moments `m`, `v`. Returns whether all gradients were
+/// finite.
 pub fn adam(rule: AdamRule, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) -> bool {
     let n = w.len();
     assert!(g.len() == n && m.len() == n && v.len() == n, "one gradient and two moments a weight");
@@ -85,7 +86,7 @@ pub fn adam(rule: AdamRule, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f3
     !bad.into_inner()
 }
 
-/// target ← target + tau (online − target), a row.
+/// target ← target + tau (online − target), for a row of numbers.
 #[inline(always)]
 pub(super) fn average<S: Simd>(target: &mut [f32], online: &[f32], tau: f32) {
     for (target, online) in target.iter_mut().zip(online) {

@@ -1,8 +1,9 @@
 //! Matrix products on panels.
 //!
-//! A register tile is `S::ROWS` features by two vectors. Its left factor is read one number at a time wherever it lies
-//! (a weight matrix, or its transpose, or the activations of a panel), its right factor as vectors of a panel: nothing
-//! is packed, and a tile's result goes through the layer's element-wise part while it is still in the first cache.
+//! A register tile is `S::ROWS` features by two vectors. The left factor is read in place, one number at a time (from a
+//! weight matrix, its transpose, or the activations of a panel). The right factor is read as vectors of a panel.
+//! Nothing is packed, and the layer's element-wise part is applied to a tile's result while it is still in the
+//! first-level cache.
 //!
 //! Every number of a result is one chain of fused multiply-adds in the order of the inner index, whatever the tile.
 
@@ -17,13 +18,13 @@ pub(super) struct Left {
     pub(super) column: usize,
 }
 
-/// Columns of one block of a weight gradient.
+/// Number of columns of one block of a weight gradient.
 pub(super) const LANES_OF_BLOCK: usize = LANES;
 
-/// Rows of the largest tile of any level.
+/// Number of rows of the largest tile of any level.
 pub(super) const MOST_ROWS: usize = 12;
 
-/// The tile's result: `[rows][LANES]`, of which the first rows and columns are in use.
+/// The result of a tile: `[rows][LANES]`, of which the first rows and columns are in use.
 pub(super) type Tile = [[f32; LANES]; MOST_ROWS];
 
 /// acc += left · right over `k`, where row `k` of the right factor is at `right + k·right_row`.
@@ -74,7 +75,8 @@ unsafe fn panel_rows<S: Simd, const M: usize>(k: usize, left: Left, right: *cons
     }
 }
 
-/// `M` rows of Σ over panels and lanes, for the first columns of one block `[lanes of all panels][width]` of the right factor.
+/// `M` rows of a sum over panels and lanes, for the first `columns` columns of one block `[lanes of all panels][width]`
+/// of the right factor.
 #[inline(always)]
 unsafe fn block_rows<S: Simd, const M: usize>(
     panels: &[*const f32],
@@ -119,7 +121,7 @@ unsafe fn block_rows<S: Simd, const M: usize>(
     }
 }
 
-/// Expands a call for every height of a tile that the level has.
+/// Expands to a call for each tile height that the level has.
 macro_rules! by_rows {
     ($S:ident, $rows:expr, $f:ident ( $($argument:expr),* )) => {
         match $rows {
@@ -166,7 +168,7 @@ pub(super) unsafe fn block_tile<S: Simd>(
     unsafe { by_rows!(S, rows, block_rows(panels, row, right, right_row, columns, tile)) }
 }
 
-/// Columns below which a weight gradient is taken column by column: a block would be mostly padding.
+/// Up to this number of columns, a weight gradient is computed column by column: a block would be mostly padding.
 pub(super) const NARROW: usize = 8;
 
 /// Σ over panels and lanes of one feature times one gradient row, in a fixed order.

@@ -1,19 +1,19 @@
-//! Rows that belong to groups, in tiles of one group each, and their results back to where each row belongs.
+//! Processes rows by group: sorts them into tiles of one group each, and writes each row's result to its own place.
 //!
-//! An imagined step shows every row to its own ensemble member: rows are sorted by member, panels are filled with rows of
-//! one member, and what they give is written to rows that lie anywhere.
+//! In an imagined step, every row goes through its own ensemble member. The rows are therefore sorted by member, a
+//! panel is filled with rows of one member, and its results are written to rows at arbitrary positions.
 
 use std::ops::Range;
 
 use super::team::{self, Shared};
 
-/// Rows sorted by group, in tiles.
+/// Rows sorted by group and cut into tiles.
 #[derive(Clone, Debug, Default)]
 pub struct Grouping {
-    /// Every row once: those of group 0 in their order, then those of group 1, ….
+    /// Every row once: the rows of group 0 in their order, then those of group 1, and so on.
     order: Vec<u32>,
     tiles: Vec<Tile>,
-    /// Where the next row of a group goes.
+    /// The position of the next row of each group.
     next: Vec<usize>,
 }
 
@@ -23,14 +23,14 @@ struct Tile {
     range: Range<usize>,
 }
 
-/// One field of all rows: a ring of rows, of which row 0 has the place `start`.
+/// One field of all rows: a ring of places, in which row 0 is at place `start`.
 #[derive(Debug)]
 pub struct Column<'a> {
-    /// Its numbers, `[places, width]`.
+    /// The numbers, `[places, width]`.
     pub numbers: &'a mut [f32],
-    /// Numbers of a row.
+    /// Length of a row.
     pub width: usize,
-    /// Where row 0 goes.
+    /// The place of row 0.
     pub start: usize,
 }
 
@@ -51,25 +51,25 @@ pub struct Scattered<'a, const N: usize> {
 }
 
 impl<const N: usize> Scattered<'_, N> {
-    /// The numbers of the tile's rows.
+    /// The indices of the tile's rows.
     #[must_use]
     pub fn rows(&self) -> &[u32] {
         self.rows
     }
 
-    /// Row `k` of the tile in a column.
+    /// The numbers of the tile's row `k` in a column.
     #[track_caller]
     pub fn row(&mut self, column: usize, k: usize) -> &mut [f32] {
         let Places { numbers, width, start, count } = self.columns[column];
         let place = (start + self.rows[k] as usize) % count;
-        // Safety: the place lies in the column, no other row has it, and no other tile has this row.
+        // Safety: the place is within the column, no other row has it, and no other tile has this row.
         unsafe { std::slice::from_raw_parts_mut(numbers.at(place * width), width) }
     }
 }
 
 impl Grouping {
-    /// Sorts rows by their groups `[rows]`, each below `groups`, keeping the order within a group (a counting sort), and
-    /// cuts every group into tiles of at most `tile` rows.
+    /// Sorts rows by their groups `[rows]`, each below `groups`, and keeps the order within a group (a counting sort).
+    /// Then cuts every group into tiles of at most `tile` rows.
     #[track_caller]
     pub fn sort(&mut self, group_of: &[u32], groups: usize, tile: usize) {
         let Self { order, tiles, next } = self;
@@ -95,8 +95,8 @@ impl Grouping {
         }
     }
 
-    /// Calls `f` with every tile's group and rows, on all threads. Row `r` has the place `(start + r) mod places` of a
-    /// column.
+    /// Calls `f` with the group and the rows of every tile, on all threads. In each column, row `r` is at place
+    /// `(start + r) mod places`.
     #[track_caller]
     pub fn for_each<const N: usize>(&self, columns: [Column<'_>; N], f: impl Fn(usize, &mut Scattered<'_, N>) + Sync) {
         let rows = self.order.len();

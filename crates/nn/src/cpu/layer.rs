@@ -1,6 +1,6 @@
 //! The parts of a pass over one layer: sums with bias and activation, and their backward forms.
 //!
-//! Rows of a panel are arrays of [`LANES`] numbers; loops over them are what the compiler vectorises.
+//! Rows of a panel are arrays of [`LANES`] numbers. The compiler vectorises loops over them.
 
 use super::LANES;
 use super::gemm::{self, Left, MOST_ROWS, Tile};
@@ -11,7 +11,7 @@ use super::simd::Simd;
 /// A row of a panel.
 pub(super) type Row = [f32; LANES];
 
-/// Panels with a distance between their beginnings.
+/// Panels in memory, each `stride` numbers after the one before.
 #[derive(Clone, Copy)]
 pub(super) struct Panels {
     pub(super) p: *mut f32,
@@ -31,7 +31,7 @@ pub(super) unsafe fn row<'a>(p: *mut f32, i: usize) -> &'a mut Row {
     unsafe { &mut *p.add(i * LANES).cast::<Row>() }
 }
 
-/// A scalar function with its derivative.
+/// A scalar function and its derivative.
 pub(super) trait Curve {
     fn at<S: Simd>(z: f32) -> (f32, f32);
 }
@@ -50,7 +50,7 @@ pub(super) struct ReluCurve;
 impl Curve for ReluCurve {
     #[inline(always)]
     fn at<S: Simd>(z: f32) -> (f32, f32) {
-        // Written so that a NaN goes through.
+        // Written so that a NaN passes through.
         (if z < 0.0 { 0.0 } else { z }, if z > 0.0 { 1.0 } else { 0.0 })
     }
 }
@@ -72,15 +72,15 @@ impl Curve for IdentityCurve {
     }
 }
 
-/// What happens to a layer's sums.
+/// The operations on a layer's sums.
 #[derive(Clone, Copy)]
 pub(super) struct Element {
     pub(super) bias: *const f32,
-    /// Scale and shift come later.
+    /// Whether layer normalisation follows, which then applies scale, shift and activation.
     pub(super) to_norm: bool,
     pub(super) last: bool,
     pub(super) activation: Activation,
-    /// Whether the derivative is kept.
+    /// Whether the derivative is stored.
     pub(super) keep: bool,
 }
 
@@ -103,7 +103,7 @@ unsafe fn apply_rows<S: Simd, C: Curve>(tile: &Tile, rows: usize, bias: *const f
     }
 }
 
-/// bias and activation of a tile.
+/// Applies bias and activation to a tile.
 #[inline(always)]
 unsafe fn apply<S: Simd>(element: Element, tile: &Tile, first: usize, rows: usize, y: *mut f32, slope: *mut f32) {
     unsafe {
@@ -122,7 +122,7 @@ unsafe fn apply<S: Simd>(element: Element, tile: &Tile, first: usize, rows: usiz
     }
 }
 
-/// One layer over all panels: sums, bias, activation.
+/// Computes one layer over all panels: sums, bias, activation.
 #[inline(always)]
 pub(super) unsafe fn layer_forward<S: Simd>(
     layer: &Layer,
@@ -154,12 +154,12 @@ pub(super) unsafe fn copy(tile: &Tile, rows: usize, to: *mut f32) {
     }
 }
 
-/// to ← tile · slope; the two may be the same.
+/// to ← tile · slope; `slope` and `to` may be the same memory.
 #[inline(always)]
 pub(super) unsafe fn times(tile: &Tile, rows: usize, slope: *mut f32, to: *mut f32) {
     for (r, tile) in tile.iter().enumerate().take(rows) {
         unsafe {
-            // By value: loops over rows that may be the same row stay scalar.
+            // Works on a copy, since the compiler does not vectorise loops over two rows that may be the same.
             let mut product = *row(slope, r);
             for j in 0..LANES {
                 product[j] *= tile[j];

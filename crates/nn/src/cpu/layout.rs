@@ -1,17 +1,17 @@
-//! The shape of `E` networks and where each number stands.
+//! The shape of `E` networks and the offset of each number.
 //!
-//! Parameters of all members are one row each of `[E, P]`. In a row, layer by layer: weight `[I, O]`, bias `[O]`, then
-//! scale and shift `[O]` of the layer's normalisation if there is one. Every part begins at a multiple of 16 numbers;
-//! what lies between is zero and stays zero.
+//! The parameters are `[E, P]`, with one row per member. A row holds, layer by layer: weight `[I, O]`, bias `[O]`, then
+//! scale and shift `[O]` of the layer's normalisation if there is one. Every part begins at a multiple of 16 numbers.
+//! The numbers between parts are zero and stay zero.
 
 use super::LANES;
 
-/// What stands between the layers.
+/// The function between the layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Activation {
-    /// x·σ(x): the ensemble's.
+    /// x·σ(x): used by the ensemble.
     Silu,
-    /// max(x, 0): the agent's.
+    /// max(x, 0): used by the agent.
     Relu,
     /// tanh x.
     Tanh,
@@ -22,30 +22,30 @@ pub enum Activation {
 /// The shape of `E` networks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Members, `E`.
+    /// Number of members, `E`.
     pub members: usize,
-    /// Inputs, `I`.
+    /// Number of inputs, `I`.
     pub inputs: usize,
     /// Widths of the hidden layers.
     pub hidden: Vec<usize>,
-    /// Outputs, `O`.
+    /// Number of outputs, `O`.
     pub outputs: usize,
-    /// Between the layers.
+    /// The function between the layers.
     pub activation: Activation,
-    /// Layer normalisation of the hidden layers, before the activation: (z − mean) / √(var + 1e-5) · scale + shift
-    /// (Ba, Kiros, Hinton 2016).
+    /// Whether the hidden layers have layer normalisation before the activation: (z − mean) / √(var + 1e-5) · scale +
+    /// shift (Ba, Kiros, Hinton 2016).
     pub layer_norm: bool,
     /// Whether the last hidden activation is divided by its L2 norm (Bjorck, Gomes, Weinberger, "Is High Variance
     /// Unavoidable in RL?", ICLR 2022).
     pub normalized_features: bool,
-    /// Normalisation of what each hidden layer gives, after its activation and without scale: (h − mean) / √(var + 10ᵏ).
-    /// The powers `k`, layer by layer; the last one stands for the layers after it, and none for no normalisation. Not
-    /// together with the two above.
+    /// Normalisation of each hidden layer's output, after its activation and without scale: (h − mean) / √(var + 10ᵏ).
+    /// The vector holds the powers `k`, layer by layer. The last power also applies to the layers after it. An empty
+    /// vector means no normalisation. It excludes `layer_norm` and `normalized_features`.
     pub hidden_norms: Vec<i8>,
 }
 
 impl Shape {
-    /// What is added to the variance where the output of hidden layer `layer` is normalised.
+    /// The number that is added to the variance where the output of hidden layer `layer` is normalised.
     #[must_use]
     pub fn hidden_norm(&self, layer: usize) -> Option<f32> {
         let power = self.hidden_norms.get(layer).or(self.hidden_norms.last()).filter(|_| layer < self.hidden.len())?;
@@ -58,31 +58,32 @@ impl Shape {
 pub struct Part {
     /// Its name: `weight.0`, `bias.0`, …
     pub name: String,
-    /// Where it begins in a member's row.
+    /// Offset in a member's row.
     pub offset: usize,
     /// Its shape in one member, `[I, O]` or `[1, O]`.
     pub shape: [usize; 2],
 }
 
-/// Where one layer's numbers stand.
+/// The offsets of one layer's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layer {
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
-    /// In a member's row of parameters.
+    /// Offset of the weight in a member's row of parameters; `bias`, `scale` and `shift` are offsets there too.
     pub(crate) weight: usize,
     pub(crate) bias: usize,
-    /// Scale; the shift follows at `shift`.
+    /// Scale and shift of layer normalisation.
     pub(crate) scale: usize,
     pub(crate) shift: usize,
-    /// On a tape, a panel: what the layer gives (its activation, or the network's output), `[O, LANES]`.
+    /// Offset in a panel of a tape: the layer's result (its activation, or the network's output), `[O, LANES]`.
     pub(crate) output: usize,
-    /// The derivative of the activation after the forward pass; the loss's gradient at the layer's sum after the
-    /// backward pass, `[O, LANES]`.
+    /// Offset in a panel of a tape: the derivative of the activation after the forward pass; the loss's gradient at the
+    /// layer's sum after the backward pass, `[O, LANES]`.
     pub(crate) gradient: usize,
-    /// With layer normalisation: the normalised sums `[O, LANES]`, their inverse deviations `[LANES]`, and the loss's
-    /// gradient before scale and shift, `[O, LANES]`. With normalised outputs: those, their inverse deviations, and the
-    /// loss's gradient there.
+    /// Offset in a panel of a tape, with layer normalisation: the normalised sums `[O, LANES]`. `inverse_std` is then
+    /// the offset of their inverse deviations `[LANES]`, and `before_scale` that of the loss's gradient at scale · z +
+    /// shift, `[O, LANES]`. With normalised outputs, the three are the normalised outputs, their inverse deviations,
+    /// and the loss's gradient at the normalised outputs.
     pub(crate) normalized: usize,
     pub(crate) inverse_std: usize,
     pub(crate) before_scale: usize,
@@ -93,24 +94,24 @@ pub(crate) struct Layer {
 pub struct Layout {
     shape: Shape,
     pub(crate) layers: Vec<Layer>,
-    /// Layers, the one with the most weights first.
+    /// The layers in order of cost: the one with the most weights is first.
     pub(crate) by_cost: Vec<usize>,
     /// Numbers in a member's row, `P`.
     parameters: usize,
-    /// On a tape, a panel: the loss's gradient at the input.
+    /// Offset in a panel of a tape: the loss's gradient at the input.
     pub(crate) input_gradient: usize,
-    /// On a tape, a panel: the normalised features, their inverse norms, and the loss's gradient at them.
+    /// Offsets in a panel of a tape: the normalised features, their inverse norms, and the loss's gradient at them.
     pub(crate) features: usize,
     pub(crate) inverse_norm: usize,
     pub(crate) features_gradient: usize,
-    /// Numbers a panel on a tape takes.
+    /// Length of a panel on a tape, in numbers.
     pub(crate) panel: usize,
-    /// The widest layer.
+    /// Width of the widest layer, including input and output.
     pub(crate) widest: usize,
 }
 
 impl Layout {
-    /// The offsets of a shape.
+    /// Computes the offsets of a shape.
     ///
     /// # Panics
     /// If the shape has normalisations that exclude each other.
@@ -124,7 +125,7 @@ impl Layout {
             "one normalisation at most: {shape:?}"
         );
         let mut parameters = 0;
-        // The network's input stands first on a tape.
+        // The network's input comes first in a panel of a tape.
         let mut panel = shape.inputs * LANES;
         let take = |size: usize, total: &mut usize| {
             let at = *total;
@@ -182,7 +183,7 @@ impl Layout {
         &self.shape
     }
 
-    /// Numbers in a member's row, `P`.
+    /// Length of a member's row of parameters, `P`.
     #[must_use]
     pub fn parameters(&self) -> usize {
         self.parameters
@@ -206,7 +207,7 @@ impl Layout {
         parts
     }
 
-    /// Layers with a weight.
+    /// Number of layers with a weight.
     #[must_use]
     pub(crate) fn depth(&self) -> usize {
         self.layers.len()
@@ -216,7 +217,7 @@ impl Layout {
         self.shape.layer_norm && layer + 1 < self.layers.len()
     }
 
-    /// Where the input of a layer stands on a tape, a panel.
+    /// Offset in a panel of a tape: the input of a layer.
     pub(crate) fn input_of(&self, layer: usize) -> usize {
         if layer == 0 {
             0

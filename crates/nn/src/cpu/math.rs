@@ -1,20 +1,21 @@
 //! Elementary functions without branches or calls, so that loops over them vectorise at every level.
 //!
-//! Errors are stated against f64 and checked by `tests/levels.rs` at every level, over the ranges that networks meet.
+//! The errors are relative to f64. `tests/levels.rs` checks them at every level, over the ranges that occur in
+//! networks.
 
 use std::f32::consts::LOG2_E;
 
 use super::simd::Simd;
 
-/// 1.5·2²³: adding it rounds to an integer, which then stands in the low bits.
+/// 1.5·2²³: adding it rounds to an integer, which is then in the low bits.
 const ROUND: f32 = 12_582_912.0;
-/// ln 2 in two parts; a small integer times the first is exact.
+/// ln 2 in two parts. The product of a small integer and the first part is exact.
 const LN2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
 
 /// eˣ, x clamped to [-87, 88]. Relative error below 2e-7.
 #[inline(always)]
 pub fn exp<S: Simd>(x: f32) -> f32 {
-    // Comparisons that a NaN fails: it goes through.
+    // These comparisons are false for a NaN, so a NaN passes through.
     let x = if x < -87.0 { -87.0 } else { x };
     let x = if x > 88.0 { 88.0 } else { x };
     let shifted = S::mul_add(x, LOG2_E, ROUND);
@@ -57,7 +58,7 @@ pub fn ln<S: Simd>(x: f32) -> f32 {
 #[inline(always)]
 pub fn ln_1p<S: Simd>(x: f32) -> f32 {
     let w = 1.0 + x;
-    // The sum's rounding error, put back to first order.
+    // The second term corrects the sum's rounding error to first order.
     ln::<S>(w) + (x - (w - 1.0)) / w
 }
 
@@ -79,7 +80,7 @@ pub fn sigmoid<S: Simd>(x: f32) -> f32 {
 #[inline(always)]
 pub fn tanh<S: Simd>(x: f32) -> f32 {
     let square = x * x;
-    // Cephes' tanhf near zero, where the quotient would cancel.
+    // Cephes' tanhf near zero, where the quotient below would suffer from cancellation.
     let p = S::mul_add(-5.704_988_7e-3, square, 2.063_909e-2);
     let p = S::mul_add(p, square, -5.373_971_6e-2);
     let p = S::mul_add(p, square, 1.333_144_2e-1);

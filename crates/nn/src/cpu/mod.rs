@@ -1,23 +1,23 @@
-//! The lower floor: the primitive on plain slices, for the processor at hand.
+//! The lower level on the CPU: the primitive on plain slices.
 //!
-//! No tensors, no autodiff. In the order a reader needs it:
-//! * [`simd`]: which instructions there are, asked at run time; one source for all levels.
-//! * [`math`]: exp, ln, tanh and their kin in a form that vectorises.
-//! * [`layout`]: the shape of `E` networks, and where each number stands.
+//! It uses no tensors and no autodiff. The modules, in reading order:
+//! * [`simd`]: detection of the processor's instructions at run time; one source for all levels of them.
+//! * [`math`]: exp, ln, tanh and related functions in a form that vectorises.
+//! * [`layout`]: the shape of `E` networks, and the offset of each number.
 //! * [`panels`]: 32 rows at a time with features outermost, so that vectors run over rows.
 //! * `gemm`: register tiles of matrix products.
 //! * `layer`: the parts of a pass over one layer.
-//! * `norms`: its normalisations.
-//! * [`tape`]: one member's forward and backward pass over some panels.
-//! * [`update`]: weight gradients, stored or fed to an optimiser step while they are in registers.
-//! * [`train`]: a whole step of an ensemble, a member a thread.
-//! * [`adam`]: the optimiser's rule, and the averaging of targets.
-//! * [`team`]: work shared among threads, without a trace in the results.
-//! * [`grouping`]: rows sorted by the member that each of them belongs to.
+//! * `norms`: the normalisations of a layer.
+//! * [`tape`]: the forward and backward pass of one member over some panels.
+//! * [`update`]: weight gradients, stored or used for an optimiser step while they are in registers.
+//! * [`train`]: a complete optimiser step of an ensemble, with one thread per member.
+//! * [`adam`]: the optimiser's rule, and the averaging of target weights.
+//! * [`team`]: work shared among threads; results do not depend on the number of threads.
+//! * [`grouping`]: rows sorted by the member to which each of them belongs.
 //! * [`random`]: the draws of a panel.
-//! * [`scalar`]: the forward pass as its specification.
+//! * [`scalar`]: the forward pass as a specification.
 //!
-//! Why not a packed product from a library: `docs/decisions/0010-the-compute-core.md`.
+//! Why it does not use a library's packed matrix product: `docs/decisions/0010-the-compute-core.md`.
 
 #![allow(unsafe_code)]
 #![allow(clippy::needless_range_loop, reason = "loops over lanes and features of several arrays at once")]
@@ -38,7 +38,7 @@ pub mod team;
 pub mod train;
 pub mod update;
 
-/// Rows of a panel.
+/// Number of rows in a panel.
 pub const LANES: usize = 32;
 
 pub use adam::{AdamRule, adam, polyak};

@@ -1,5 +1,5 @@
-//! Normalisations of a panel over its features, and their backward forms: of sums before the activation, of hidden
-//! outputs, and of features to a norm of 1.
+//! Normalisations of a panel over its features, and their backward forms. There are three: of sums before the
+//! activation, of hidden outputs, and of features to a norm of 1.
 
 use super::LANES;
 use super::layer::{Curve, IdentityCurve, ReluCurve, Row, SiluCurve, TanhCurve, row};
@@ -9,10 +9,10 @@ use super::simd::Simd;
 /// Added to the variance in layer normalisation.
 const NORM_EPS: f32 = 1e-5;
 
-/// The least norm that features are divided by.
+/// The smallest norm by which features are divided.
 const LEAST_NORM: f32 = 1e-12;
 
-/// The mean over features; 1 / √(var + eps) goes to `inverse_std`.
+/// Returns the mean over features, and writes 1 / √(var + eps) to `inverse_std`.
 #[inline(always)]
 unsafe fn moments<S: Simd>(features: usize, eps: f32, x: *mut f32, inverse_std: *mut f32) -> Row {
     let n = features as f32;
@@ -42,7 +42,7 @@ unsafe fn moments<S: Simd>(features: usize, eps: f32, x: *mut f32, inverse_std: 
     mean
 }
 
-/// Layer normalisation of the sums at `z`, in place, then scale, shift and activation into `y`, which may be `z`.
+/// Normalises the sums at `z` in place, then writes scale, shift and activation of them to `y`, which may be `z`.
 #[inline(always)]
 unsafe fn norm_forward<S: Simd, C: Curve>(
     layer: &Layer,
@@ -94,8 +94,8 @@ pub(super) unsafe fn norm<S: Simd>(
     }
 }
 
-/// Through a normalisation with the normalised numbers z: gives `to(i, (s g − mean(s g) − z mean(z·s g)) / σ)` of every
-/// feature, where g is the gradient at s·z + shift.
+/// The backward pass through a normalisation with results z. For every feature i, calls
+/// `to(i, (s g − mean(s g) − z mean(z·s g)) / σ)`, where s is the scale and g is the gradient at s·z + shift.
 #[inline(always)]
 unsafe fn through<S: Simd>(
     features: usize,
@@ -132,7 +132,7 @@ unsafe fn through<S: Simd>(
     }
 }
 
-/// Layer normalisation back to the sums, from the gradient `g` before scale and shift.
+/// The backward pass through layer normalisation to the sums, from the gradient `g` at scale · z + shift.
 #[inline(always)]
 pub(super) unsafe fn norm_backward<S: Simd>(
     layer: &Layer,
@@ -148,7 +148,7 @@ pub(super) unsafe fn norm_backward<S: Simd>(
     }
 }
 
-/// z ← (x − mean) / √(var + eps) over features; the two may be the same.
+/// z ← (x − mean) / √(var + eps) over features; `x` and `z` may be the same memory.
 #[inline(always)]
 pub(super) unsafe fn hidden_norm_forward<S: Simd>(
     features: usize,
@@ -170,7 +170,8 @@ pub(super) unsafe fn hidden_norm_forward<S: Simd>(
     }
 }
 
-/// The same back, from the gradient `g` at the normalised outputs, and times the activation's slope in place of it.
+/// The backward pass of [`hidden_norm_forward`], from the gradient `g` at the normalised outputs. It multiplies the
+/// activation's slope by the result, in place.
 #[inline(always)]
 pub(super) unsafe fn hidden_norm_backward<S: Simd>(
     features: usize,
@@ -193,7 +194,7 @@ pub(super) unsafe fn hidden_norm_backward<S: Simd>(
     }
 }
 
-/// z ← x / max(‖x‖, 1e-12) over features; the two may be the same.
+/// z ← x / max(‖x‖, 1e-12) over features; `x` and `z` may be the same memory.
 #[inline(always)]
 pub(super) unsafe fn unit_forward<S: Simd>(features: usize, x: *mut f32, inverse_norm: *mut f32, z: *mut f32) {
     let mut squares = [0.0_f32; LANES];
@@ -204,7 +205,7 @@ pub(super) unsafe fn unit_forward<S: Simd>(features: usize, x: *mut f32, inverse
                 squares[j] = S::mul_add(x[j], x[j], squares[j]);
             }
         }
-        // Divided, not multiplied by the inverse: the one active unit of a row is then exactly 1.
+        // Divides instead of multiplying by the inverse, so that the only active unit of a row becomes exactly 1.
         let (mut norm, inverse) = (squares, row(inverse_norm, 0));
         for j in 0..LANES {
             norm[j] = squares[j].sqrt();
@@ -221,8 +222,8 @@ pub(super) unsafe fn unit_forward<S: Simd>(features: usize, x: *mut f32, inverse
     }
 }
 
-/// With z = x / ‖x‖: the gradient at x is (g − z (g·z)) / ‖x‖, exactly 0 where one unit of a row is active; then times
-/// the activation's slope.
+/// The backward pass of [`unit_forward`]. With z = x / ‖x‖, the gradient at x is (g − z (g·z)) / ‖x‖, which is exactly
+/// 0 where a row has one active unit. The result is multiplied by the activation's slope.
 #[inline(always)]
 pub(super) unsafe fn unit_backward<S: Simd>(
     features: usize,

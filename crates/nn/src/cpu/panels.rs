@@ -1,17 +1,18 @@
-//! Rows to panels and back.
+//! Conversion between rows and panels.
 //!
-//! A panel holds [`LANES`] rows with features outermost: `[features][LANES]`. A kernel's vectors then run over rows,
-//! whatever the width of a layer: no network's 6, 24 or 200 outputs leave lanes idle. Lanes beyond the last row are 0.
+//! A panel holds [`LANES`] rows with features outermost: `[features][LANES]`. The vectors of a kernel then run over
+//! rows, so that none of their lanes is unused, whether a network has 6, 24 or 200 outputs. Lanes beyond the last row
+//! are 0.
 
 use super::LANES;
 
-/// Panels that `rows` rows fill.
+/// Number of panels that `rows` rows fill.
 #[must_use]
 pub fn count(rows: usize) -> usize {
     rows.div_ceil(LANES)
 }
 
-/// One panel from rows `[·, width]`, at most [`LANES`] of them.
+/// Writes rows `[·, width]`, at most [`LANES`] of them, into one panel.
 #[inline]
 pub fn pack(rows: &[f32], width: usize, panel: &mut [f32]) {
     let panel = &mut panel[..width * LANES];
@@ -25,7 +26,7 @@ pub fn pack(rows: &[f32], width: usize, panel: &mut [f32]) {
     }
 }
 
-/// One panel from the given rows of `[·, width]`, at most [`LANES`] of them.
+/// Writes the rows of `all`, `[·, width]`, that `rows` lists, at most [`LANES`] of them, into one panel.
 #[inline]
 pub fn gather(all: &[f32], width: usize, rows: &[u32], panel: &mut [f32]) {
     let panel = &mut panel[..width * LANES];
@@ -40,7 +41,7 @@ pub fn gather(all: &[f32], width: usize, rows: &[u32], panel: &mut [f32]) {
     }
 }
 
-/// The rows `[·, width]` of one panel.
+/// Reads rows `[·, width]` from one panel.
 #[inline]
 pub fn unpack(panel: &[f32], width: usize, rows: &mut [f32]) {
     for (lane, row) in rows.chunks_exact_mut(width.max(1)).enumerate() {
@@ -50,7 +51,7 @@ pub fn unpack(panel: &[f32], width: usize, rows: &mut [f32]) {
     }
 }
 
-/// One lane of a panel, `[width]`.
+/// Reads one lane of a panel, `[width]`.
 #[inline]
 pub fn unpack_lane(panel: &[f32], lane: usize, row: &mut [f32]) {
     row.iter_mut().zip(panel.chunks_exact(LANES)).for_each(|(x, column)| *x = column[lane]);

@@ -1,4 +1,4 @@
-//! The draws of a panel: lane by lane what [`Stream::at`] gives, all lanes at once.
+//! The draws of a panel: for each lane the values that [`Stream::at`] gives, computed for all lanes together.
 
 use foresee_core::Stream;
 use foresee_core::normal::standard_normal;

@@ -1,8 +1,8 @@
-//! The forward pass in its plainest form: one member, one row, in f64. What every other form is held to.
+//! The forward pass in its plainest form: one member and one row, in f64. Tests compare every other form with it.
 
 use super::layout::{Activation, Layout};
 
-/// y `[O]` of one row x `[I]` under one member's parameters `[P]`.
+/// Computes the output y `[O]` of one row x `[I]` under one member's parameters `[P]`.
 #[track_caller]
 #[must_use]
 pub fn forward(layout: &Layout, parameters: &[f32], x: &[f64]) -> Vec<f64> {

@@ -1,17 +1,17 @@
-//! Which instructions the processor has, asked at run time.
+//! The processor's instructions, detected at run time.
 //!
-//! A [`Task`] is written once, generic over a [`Simd`] level; [`dispatch`] runs it compiled for the best level that the
+//! A [`Task`] is written once, generic over a [`Simd`] level. [`dispatch`] runs it compiled for the best level that the
 //! machine has. One binary serves all machines, and no build needs `-C target-cpu`.
 //!
-//! Every number is computed by the same operations in the same order on AVX-512 and AVX2 (both fuse a·b + c), so their
-//! results are equal bit for bit. The portable level rounds twice.
+//! On AVX-512 and AVX2, every number is computed by the same operations in the same order, and both fuse a·b + c. Their
+//! results are therefore equal bit for bit. The portable level rounds a·b + c twice.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// A set of instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Any machine: vectors of four, no fused multiply-add.
+    /// Any machine: vectors of four numbers, no fused multiply-add.
     Portable,
     /// x86-64 with AVX2 and FMA.
     Avx2,
@@ -33,7 +33,7 @@ impl Level {
         }
     }
 
-    /// Whether this machine has it.
+    /// Whether this machine has the level.
     #[must_use]
     pub fn available(self) -> bool {
         self <= detected()
@@ -63,7 +63,7 @@ pub fn detected() -> Level {
     Level::Portable
 }
 
-/// The level in force.
+/// The level in use.
 #[must_use]
 pub fn level() -> Level {
     match LEVEL.load(Ordering::Relaxed) {
@@ -78,7 +78,7 @@ pub fn level() -> Level {
     }
 }
 
-/// Puts another level in force, for the whole process: the hook of tests and benches. `None` is the machine's best.
+/// Sets the level for the whole process; `None` is the machine's best. For tests and benches.
 ///
 /// # Panics
 /// If the machine lacks the level.
@@ -88,23 +88,23 @@ pub fn force(level: Option<Level>) {
     LEVEL.store(level as u8, Ordering::Relaxed);
 }
 
-/// What the kernels need of a level: vectors for matrix products, and one rounding rule for everything else, whose
-/// scalar loops the compiler vectorises.
+/// The operations of a level: vectors for matrix products, and one rounding rule for all other code, whose scalar loops
+/// the compiler vectorises.
 pub trait Simd: Copy + 'static {
     /// A vector of `LANES` numbers.
     type V: Copy;
-    /// Numbers in a vector.
+    /// Length of a vector.
     const LANES: usize;
-    /// Rows of a register tile of a matrix product; the tile is two vectors wide.
+    /// Number of rows of a register tile of a matrix product; the tile is two vectors wide.
     const ROWS: usize;
 
-    /// a·b + c, with one rounding where the level has it.
+    /// a·b + c, rounded once if the level can do that.
     fn mul_add(a: f32, b: f32, c: f32) -> f32;
 
     /// A vector of zeros.
     ///
     /// # Safety
-    /// The level is available and enabled in the caller; likewise below.
+    /// The level is available and enabled in the caller. This also holds for the functions below.
     unsafe fn zero() -> Self::V;
     /// # Safety
     /// `LANES` numbers can be read.
@@ -120,7 +120,7 @@ pub trait Simd: Copy + 'static {
     /// # Safety
     /// The level is available.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// Brings what is at `p` into the cache, if it can be read.
+    /// Loads the numbers at `p` into the cache, if they can be read.
     #[inline(always)]
     fn prefetch(_p: *const f32) {}
     /// Transposes 16×16 numbers: `to[j * to_stride + i] = from[i * from_stride + j]`.
@@ -323,7 +323,7 @@ mod x86 {
                 for i in 0..16 {
                     r[i] = _mm512_loadu_ps(from.add(i * from_stride));
                 }
-                // Pairs, then quads within the 128-bit parts, then the parts themselves.
+                // Interleaves pairs, then quads within the 128-bit parts, then the parts themselves.
                 for i in 0..8 {
                     t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
                     t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
@@ -352,18 +352,18 @@ mod x86 {
 
 /// Work that can be compiled for any level.
 pub trait Task {
-    /// What it gives back.
+    /// The type of the result.
     type Output;
-    /// Does it. Implementations are `#[inline(always)]`, and so is all that they call: what is not inlined here is
-    /// compiled for the portable level.
+    /// Runs the task. Implementations are `#[inline(always)]`, and so is all code that they call: code that is not
+    /// inlined here is compiled for the portable level.
     fn run<S: Simd>(self) -> Self::Output;
 }
 
-/// Runs the task at the level in force.
+/// Runs the task at the level in use.
 #[inline]
 pub fn dispatch<T: Task>(task: T) -> T::Output {
     match level() {
-        // Safety: `level` names only what the machine has.
+        // Safety: `level` returns only levels that the machine has.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { avx512(task) },
         #[cfg(target_arch = "x86_64")]

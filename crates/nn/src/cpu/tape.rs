@@ -1,4 +1,4 @@
-//! One member's pass over some panels: forward, with what a backward pass needs, and backward to the inputs.
+//! The pass of one member over some panels: forward, storing the data for a backward pass, and backward to the inputs.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use super::norms::{hidden_norm_backward, hidden_norm_forward, norm, norm_backwar
 use super::panels;
 use super::simd::{self, Simd, Task};
 
-/// A transposition reads whole squares; so much may lie behind the last row.
+/// Numbers of padding after the last panel: a transposition reads whole squares and may read beyond the last row.
 const SLACK: usize = 16 * LANES;
 
 /// Activations and gradients of one member over some panels of rows.
 ///
-/// The order of use: [`Tape::set_input`] or [`Tape::input_mut`], [`Tape::forward`], [`Tape::output`], then
+/// The order of use is [`Tape::set_input`] or [`Tape::input_mut`], [`Tape::forward`], [`Tape::output`], then
 /// [`Tape::output_gradient_mut`], [`Tape::backward`] or [`Tape::backward_to_input`], [`Tape::input_gradient`] or
 /// [`gradients`](super::update::gradients).
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub struct Tape {
 }
 
 impl Tape {
-    /// A tape for so many rows.
+    /// Creates a tape for `rows` rows.
     #[must_use]
     pub fn new(layout: &Arc<Layout>, rows: usize) -> Self {
         let mut tape = Self { layout: layout.clone(), rows: 0, data: Vec::new() };
@@ -34,19 +34,19 @@ impl Tape {
         tape
     }
 
-    /// Makes room for so many rows; memory once taken is kept.
+    /// Resizes the tape to `rows` rows. Memory that was allocated is kept.
     pub fn resize(&mut self, rows: usize) {
         self.rows = rows;
         self.data.resize(panels::count(rows) * self.layout.panel + SLACK, 0.0);
     }
 
-    /// Rows.
+    /// Number of rows.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Panels.
+    /// Number of panels.
     #[must_use]
     pub fn panels(&self) -> usize {
         panels::count(self.rows)
@@ -68,17 +68,17 @@ impl Tape {
         &mut self.data[panel * self.layout.panel + offset..][..width * LANES]
     }
 
-    /// Where a part of a panel begins.
+    /// Address of a part of a panel.
     pub(super) fn pointer(&self, panel: usize, offset: usize) -> *const f32 {
         self.part(panel, offset, 0).as_ptr()
     }
 
-    /// The network's input at a panel, `[I][LANES]`; lanes beyond the last row must be finite.
+    /// The network's input for a panel, `[I][LANES]`, for writing. Lanes beyond the last row must be finite.
     pub fn input_mut(&mut self, panel: usize) -> &mut [f32] {
         self.part_mut(panel, 0, self.layout.shape().inputs)
     }
 
-    /// The network's input from rows `[rows, I]`.
+    /// Sets the network's input from rows `[rows, I]`.
     pub fn set_input(&mut self, x: &[f32]) {
         let width = self.layout.shape().inputs;
         assert_eq!(x.len(), self.rows * width, "numbers for {} rows of {width}", self.rows);
@@ -88,14 +88,14 @@ impl Tape {
         }
     }
 
-    /// The network's output at a panel, `[O][LANES]`.
+    /// The network's output for a panel, `[O][LANES]`.
     #[must_use]
     pub fn output(&self, panel: usize) -> &[f32] {
         let last = self.layout.layers[self.layout.depth() - 1];
         self.part(panel, last.output, last.outputs)
     }
 
-    /// The output at a panel and, to be filled, the loss's gradient there, `[O][LANES]` each. What is written to lanes
+    /// The output of a panel, and the loss's gradient there for writing, `[O][LANES]` each. The gradient in lanes
     /// beyond the last row is ignored.
     pub fn output_gradient_mut(&mut self, panel: usize) -> (&[f32], &mut [f32]) {
         let last = self.layout.layers[self.layout.depth() - 1];
@@ -111,18 +111,19 @@ impl Tape {
         self.part(panel, self.layout.input_gradient, self.layout.shape().inputs)
     }
 
-    /// The forward pass with one member's parameters, `[P]`.
+    /// Runs the forward pass with one member's parameters, `[P]`.
     pub fn forward(&mut self, parameters: &[f32]) {
         assert_eq!(parameters.len(), self.layout.parameters(), "a member's parameters");
         simd::dispatch(Forward { tape: self, parameters });
     }
 
-    /// The backward pass from the output's gradient to the sums of every layer: what weight gradients are made of.
+    /// Runs the backward pass from the output's gradient to the sums of every layer, from which weight gradients are
+    /// computed.
     pub fn backward(&mut self, parameters: &[f32]) {
         self.back(parameters, false);
     }
 
-    /// The backward pass to the input. No weight's gradient is computed.
+    /// Runs the backward pass to the input. No weight gradient is computed.
     pub fn backward_to_input(&mut self, parameters: &[f32]) {
         self.back(parameters, true);
     }
@@ -209,7 +210,7 @@ impl Task for Backward<'_> {
         unsafe {
             for l in (usize::from(!self.to_input)..layout.depth()).rev() {
                 let layer = &layout.layers[l];
-                // Layer l's input is the output of `below`, through a normalisation of the features or not.
+                // Layer l's input is the output of `below`, normalised or not.
                 let below = l.checked_sub(1).map(|b| (layout.layers[b], layout.has_norm(b)));
                 let unit = l > 0 && l + 1 == layout.depth() && layout.shape().normalized_features;
                 let hidden_norm = l > 0 && layout.shape().hidden_norm(l - 1).is_some();
@@ -262,18 +263,19 @@ impl Task for Backward<'_> {
     }
 }
 
-/// Room for a forward pass that keeps nothing.
+/// Buffer for a forward pass that stores nothing for a backward pass.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch(Vec<f32>);
 
-/// The forward pass of one member over panels `[count][I][LANES]` into `[count][O][LANES]`, keeping nothing.
+/// Runs the forward pass of one member over panels `[count][I][LANES]` into `[count][O][LANES]`. It stores nothing for
+/// a backward pass.
 pub fn infer(layout: &Layout, parameters: &[f32], input: &[f32], output: &mut [f32], scratch: &mut Scratch) {
     let (inputs, outputs) = (layout.shape().inputs * LANES, layout.shape().outputs * LANES);
     assert_eq!(parameters.len(), layout.parameters(), "a member's parameters");
     let count = output.len() / outputs;
     assert_eq!((input.len(), output.len()), (count * inputs, count * outputs), "whole panels");
     let size = count * layout.widest * LANES;
-    // Two layers, and a row of inverse norms or deviations.
+    // The outputs of two layers, and a row of inverse norms or deviations.
     scratch.0.resize(2 * size + LANES, 0.0);
     simd::dispatch(Infer { layout, parameters, input, output, scratch: &mut scratch.0, count });
 }
@@ -297,9 +299,9 @@ impl Task for Infer<'_> {
         let size = count * layout.widest * LANES;
         let base = scratch.as_mut_ptr();
         let inverse = base.wrapping_add(2 * size);
-        // Never written through.
+        // Nothing is written through this pointer.
         let mut from = Panels { p: input.as_ptr().cast_mut(), stride: layout.shape().inputs * LANES, count };
-        // Safety: the halves of the scratch hold the widest layer.
+        // Safety: each half of the scratch buffer holds the widest layer.
         unsafe {
             for (l, layer) in layout.layers.iter().enumerate() {
                 let last = l + 1 == layout.depth();

@@ -1,12 +1,12 @@
 //! Work shared among threads.
 //!
-//! Threads draw items as they come free. Which thread works on an item never shows in a result, because items do not
-//! share sums: nothing here depends on the number of threads.
+//! Threads take items as they become free. A result never depends on which thread processes an item, because items do
+//! not share sums. Nothing computed here depends on the number of threads.
 //!
-//! A training step is a dozen pieces of work of half a millisecond with a wait after each. A thread that sleeps in such
-//! a wait comes back too late for the next piece, so the helpers here watch for work for [`PATIENCE`] before they
-//! sleep. They are kept for the life of the process; how many take part is the size of the caller's rayon pool. One
-//! caller has them at a time, and others do their work alone.
+//! A training step is about twelve pieces of work of half a millisecond, with a wait after each. A thread that sleeps
+//! during such a wait wakes up too late for the next piece, so the helper threads look for work for [`PATIENCE`] before
+//! they sleep. They exist for the life of the process. The size of the caller's rayon pool limits how many take part.
+//! Only one caller can use the helpers at a time; other callers do their work alone.
 
 use std::cell::UnsafeCell;
 use std::ops::Range;
@@ -16,10 +16,10 @@ use std::sync::{Arc, Mutex, OnceLock, TryLockError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-/// How long a helper without work stays awake.
+/// Time for which a helper without work stays awake.
 const PATIENCE: Duration = Duration::from_micros(200);
 
-/// A pointer that threads may share; whoever uses it keeps their parts apart.
+/// A pointer that threads may share. Its users must access disjoint parts.
 #[derive(Debug)]
 pub(super) struct Shared<T>(*mut T);
 
@@ -41,44 +41,44 @@ impl<T> Shared<T> {
     }
 
     /// # Safety
-    /// Within the slice that it was made from.
+    /// `i` is within the slice that the pointer was made from.
     pub(super) unsafe fn at(self, i: usize) -> *mut T {
         unsafe { self.0.add(i) }
     }
 }
 
-/// Threads of the current pool.
+/// Number of threads of the current pool.
 #[must_use]
 pub fn threads() -> usize {
     rayon::current_num_threads()
 }
 
-/// Work as a helper sees it: a function and its captures, of some caller's stack.
+/// Work as a helper sees it: a function and a pointer to its captures on the caller's stack.
 #[derive(Clone, Copy)]
 struct Job {
     run: unsafe fn(*const (), usize),
     captures: *const (),
 }
 
-/// What helpers and callers share.
+/// State shared by helpers and callers.
 struct Board {
-    /// Helpers at work on the job, and [`CLOSED`] while none may begin.
+    /// Number of helpers that work on the job; [`CLOSED`] is set while none may begin.
     state: AtomicUsize,
-    /// Helpers numbered below this may work on it.
+    /// Helpers with a number below this may work on the job.
     limit: AtomicUsize,
     job: UnsafeCell<Job>,
     panicked: AtomicBool,
 }
 
-/// No helper may begin.
+/// The bit of [`Board::state`] that says that no helper may begin.
 const CLOSED: usize = 1 << (usize::BITS - 1);
 
-// Safety: the job is written while the board is closed and nobody is at work, and read by who has begun.
+// Safety: the job is written while the board is closed and no helper is working. Only a helper that has begun reads it.
 unsafe impl Send for Board {}
 unsafe impl Sync for Board {}
 
 impl Board {
-    /// Helper `number` takes part in the job if there is one.
+    /// Lets helper `number` take part in the job, if there is one. Returns whether it did.
     fn join(&self, number: usize) -> bool {
         let state = self.state.load(Ordering::SeqCst);
         if state & CLOSED != 0 || number >= self.limit.load(Ordering::Relaxed) {
@@ -87,12 +87,12 @@ impl Board {
         if self.state.compare_exchange(state, state + 1, Ordering::SeqCst, Ordering::Relaxed).is_err() {
             return false;
         }
-        // Asked again: the limit that was read above can be of a job before this one, whose state looked the same.
+        // Checked again: the limit read above may belong to an earlier job whose state looked the same.
         if number >= self.limit.load(Ordering::Relaxed) {
             self.state.fetch_sub(1, Ordering::SeqCst);
             return false;
         }
-        // Safety: the caller waits for all who have begun.
+        // Safety: the caller waits for all helpers that have begun.
         let done = catch_unwind(AssertUnwindSafe(|| unsafe {
             let Job { run, captures } = *self.job.get();
             run(captures, number + 1);
@@ -112,7 +112,7 @@ struct Helper {
 
 struct Team {
     board: Arc<Board>,
-    /// Locked by the caller whose job it is.
+    /// Locked by the caller that owns the current job.
     helpers: Mutex<Vec<Helper>>,
 }
 
@@ -144,7 +144,7 @@ fn hire(board: &Arc<Board>, number: usize) -> Option<Helper> {
                 continue;
             }
             own.store(true, Ordering::SeqCst);
-            // Either this sees the job, or the caller sees the sleeper.
+            // Either this thread sees the job, or the caller sees that this thread is asleep.
             if board.state.load(Ordering::SeqCst) & CLOSED != 0 {
                 std::thread::park();
             }
@@ -156,7 +156,8 @@ fn hire(board: &Arc<Board>, number: usize) -> Option<Helper> {
     Some(Helper { thread, asleep })
 }
 
-/// Ends a job: nobody begins, and all who have are waited for, even in a panic.
+/// Ends a job when dropped, even during a panic: no further helper can begin, and the drop waits for those that have
+/// begun.
 struct End<'a>(&'a Board);
 
 impl Drop for End<'_> {
@@ -173,8 +174,8 @@ impl Drop for End<'_> {
     }
 }
 
-/// Calls `f` with every number below `n`, once. Each thread begins with a range of its own, the same at every call, so
-/// that what it left in its cache the last time is there; who is done early helps the others.
+/// Calls `f` with every number below `n`, once. Each thread begins with its own range, which is the same at every call,
+/// so that its cache still holds that range's data from the last call. A thread that finishes early helps the others.
 pub fn for_each(n: usize, f: impl Fn(usize) + Sync) {
     let shares = threads().min(n);
     if shares <= 1 {
@@ -192,7 +193,7 @@ pub fn for_each(n: usize, f: impl Fn(usize) + Sync) {
     });
 }
 
-/// Ranges that [`for_each`] cuts its numbers into, at most.
+/// Maximum number of ranges into which [`for_each`] cuts its numbers.
 const MOST_SHARES: usize = 16;
 
 fn while_below(next: &AtomicUsize, end: usize, f: impl Fn(usize)) {
@@ -205,18 +206,18 @@ fn while_below(next: &AtomicUsize, end: usize, f: impl Fn(usize)) {
     }
 }
 
-/// Calls `f` with numbers below `threads`: with 0 on the caller's thread, once, and with others any number of times,
-/// never with the same number at once. A number stands for the same thread at every call. Somebody's share has to be
-/// done by others if nobody comes for it.
+/// Calls `f` with thread numbers below `threads`. Number 0 runs once, on the caller's thread. Every other number runs
+/// any number of times, including never, but not twice at the same time. A number denotes the same thread at every
+/// call. `f` must let any thread finish the whole work, because the other threads may never take part.
 pub(super) fn on_all(threads: usize, f: impl Fn(usize) + Sync) {
     let others = threads.saturating_sub(1);
     if others == 0 {
         return f(0);
     }
-    // Who finds the helpers busy, or is one of them, works alone.
+    // A caller that finds the helpers busy, or that is itself a helper, works alone.
     let mut helpers = match team().helpers.try_lock() {
         Ok(helpers) => helpers,
-        // A caller's work panicked; the helpers are as they were.
+        // An earlier caller's work panicked. The helpers are unaffected.
         Err(TryLockError::Poisoned(helpers)) => helpers.into_inner(),
         Err(TryLockError::WouldBlock) => return f(0),
     };
@@ -233,7 +234,7 @@ fn share<F: Fn(usize) + Sync>(board: &Arc<Board>, helpers: &mut Vec<Helper>, oth
         helpers.push(helper);
     }
     board.limit.store(others, Ordering::Relaxed);
-    // Safety: the board is closed and nobody is at work.
+    // Safety: the board is closed and no helper is working.
     unsafe { *board.job.get() = Job { run: run::<F>, captures: std::ptr::from_ref(work).cast() } };
     let end = End(board);
     board.state.store(0, Ordering::SeqCst);
@@ -251,7 +252,7 @@ fn share<F: Fn(usize) + Sync>(board: &Arc<Board>, helpers: &mut Vec<Helper>, oth
     assert!(!theirs, "a thread of the team panicked");
 }
 
-/// Waits for a counter that threads at work count up.
+/// Waits until a counter that working threads increment reaches `count`.
 pub(super) fn wait(counter: &AtomicUsize, count: usize) {
     let mut spins = 0_u32;
     while counter.load(Ordering::Acquire) < count {
@@ -263,12 +264,12 @@ pub(super) fn wait(counter: &AtomicUsize, count: usize) {
     }
 }
 
-/// Calls `f` with every item and its number, once.
+/// Calls `f` with every item and its index, once.
 pub fn for_each_mut<A: Send>(items: &mut [A], f: impl Fn(usize, &mut A) + Sync) {
     for_each_with(items, &mut [], |_| 0..0, |i, item, _: &mut [()]| f(i, item));
 }
 
-/// Calls `f` with every item, its number and its part of `all`, once. Parts come in the order of the items and do not
+/// Calls `f` with every item, its index and its part of `all`, once. Parts are in the order of the items and must not
 /// overlap.
 #[track_caller]
 pub fn for_each_with<A: Send, T: Send>(

@@ -1,9 +1,9 @@
 //! One optimiser step of an ensemble, member by member.
 //!
-//! A member needs nobody else: from its forward passes to its new weights it is the work of one thread, the same at every
-//! step, and its tapes, weights and moments stay in that core's cache. Between cores even a read of what the other has
-//! just written costs as much as computing it. Members that do not come out even over the threads are shared by all,
-//! panel by panel and then layer by layer.
+//! Members are independent. One thread does all work of a member, from its forward passes to its new weights. It is the
+//! same thread at every step, so that the member's tapes, weights and moments stay in that core's cache: reading data
+//! that another core has just written costs as much as computing it. If the members do not divide evenly among the
+//! threads, all threads share the remaining ones, panel by panel and then layer by layer.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,7 +13,7 @@ use super::tape::Tape;
 use super::team::{self, Shared};
 use super::update::{self, Step, Tapes, Weights};
 
-/// One panel of one member: its tape, and whatever else its work needs.
+/// One panel of one member: its tape, and any other data that its work needs.
 pub trait Piece: Send + Sync {
     /// The tape.
     fn tape(&self) -> &Tape;
@@ -39,7 +39,7 @@ impl<P: Piece> Tapes for Member<'_, P> {
     }
 }
 
-/// Counts at its end, even if that is a panic: nobody waits for ever.
+/// Increments a counter when dropped, even during a panic, so that no thread waits for ever.
 struct Finished<'a>(&'a AtomicUsize);
 
 impl Drop for Finished<'_> {
@@ -48,13 +48,13 @@ impl Drop for Finished<'_> {
     }
 }
 
-/// Who does what.
+/// The assignment of members to threads.
 #[derive(Clone, Copy)]
 struct Plan {
     threads: usize,
-    /// Members of every thread.
+    /// Number of members that each thread owns.
     own: usize,
-    /// Members that all share, after those.
+    /// Number of remaining members, which all threads share.
     shared: usize,
 }
 
@@ -64,15 +64,17 @@ impl Plan {
         Self { threads, own: members / threads, shared: members % threads }
     }
 
-    /// Sets of pieces: one a thread that has members, one a shared member.
+    /// Number of sets of pieces: one for each thread that has members, and one for each shared member.
     fn sets(&self) -> usize {
         if self.own > 0 { self.threads + self.shared } else { self.shared }
     }
 }
 
-/// One Adam step of all members. `work` does the forward pass, the loss and the backward pass of one panel of one member
-/// with its parameters `[P]`, on a piece from `pieces`, which `new` makes, and leaves what it has to say in its entry of
-/// `results`, `[E, panels]`. Gives back whether all gradients were finite.
+/// Makes one Adam step of all members.
+///
+/// `work(member, panel, piece, result, parameters)` does the forward pass, the loss and the backward pass of one panel
+/// of one member with its parameters `[P]`. It uses a piece of `pieces`, which `new` creates as needed, and writes its
+/// output to its entry of `results`, `[E, panels]`. `train` returns whether all gradients were finite.
 #[track_caller]
 pub fn train<P: Piece, R: Send>(
     layout: &Layout,
@@ -93,8 +95,8 @@ pub fn train<P: Piece, R: Send>(
     let sink = Step::new(layout, rule, weights);
     let (pieces, results) = (Shared::new(pieces), Shared::new(results));
     let one = |member: usize, panel: usize, set: usize| {
-        // Safety: a piece and a result have one user at a time, and nobody writes the weights of a member whose passes
-        // are not over.
+        // Safety: a piece and a result have one user at a time, and no thread writes the weights of a member whose
+        // passes are not over.
         unsafe {
             let (piece, result) = (&mut *pieces.at(set * panels + panel), &mut *results.at(member * panels + panel));
             work(member, panel, piece, result, std::slice::from_raw_parts(sink.weights.at(member * width), width));
@@ -107,12 +109,12 @@ pub fn train<P: Piece, R: Send>(
         update::one_layer(layout, &Member { member, pieces }, &sink, member, layout.by_cost[task / cuts], cut);
     };
 
-    // Everybody's own members, and whoever is done early takes some of the others'.
+    // First, each thread takes its own members. A thread that finishes early takes some of the others'.
     let Plan { threads, own, shared } = plan;
     let taken = AtomicUsize::new(0);
     let first_of = |thread: usize| thread * own;
     let claims = Claims::new(threads);
-    // Then the shared ones: all panels of all of them, and their layers as soon as a member's panels are done.
+    // Then come the shared members: all panels of all of them, and a member's layers as soon as its panels are done.
     let cuts = if threads == 1 { 1 } else { (4 * threads).div_ceil((shared * layout.depth()).max(1)).min(8) };
     let updates = layout.depth() * cuts;
     let passed = Claims::new(shared);
@@ -143,7 +145,7 @@ pub fn train<P: Piece, R: Send>(
     sink.finite()
 }
 
-/// Counters, without memory from the heap for as many as machines have threads.
+/// Counters that need no heap memory for the number of threads of usual machines.
 struct Claims {
     few: [AtomicUsize; 32],
     many: Vec<AtomicUsize>,
@@ -160,7 +162,7 @@ impl Claims {
         if self.many.is_empty() { &self.few[i] } else { &self.many[i] }
     }
 
-    /// The next of `count` places, if one is left.
+    /// Claims the next of `count` places of counter `i`, if one is left.
     fn claim(&self, i: usize, count: usize) -> Option<usize> {
         let place = self.counter(i).fetch_add(1, Ordering::Relaxed);
         (place < count).then_some(place)

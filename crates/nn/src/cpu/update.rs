@@ -1,7 +1,7 @@
-//! Weight gradients from tapes, stored or used for an optimiser step on the spot.
+//! Weight gradients from tapes, stored or used directly for an optimiser step.
 //!
-//! A gradient is summed over all rows of a member in one register tile. Where an optimiser step follows, the tile's
-//! numbers go straight into it and are never written to memory.
+//! A gradient is summed over all rows of a member in one register tile. If an optimiser step follows, it uses the
+//! tile's numbers directly, and they are never written to memory.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -15,11 +15,11 @@ use super::simd::{self, Simd, Task};
 use super::tape::Tape;
 use super::team::{self, Shared};
 
-/// What becomes of a gradient.
+/// A receiver of gradients, which stores them or makes an optimiser step.
 pub(super) trait Sink: Sync {
-    /// Gradients of `n` numbers from `at` in a member's row will be taken soon.
+    /// Announces gradients of `n` numbers, which begin at `at` in a member's row.
     fn expect<S: Simd>(&self, _member: usize, _at: usize, _n: usize) {}
-    /// Gradients of the numbers from `at` in a member's row.
+    /// Receives the gradients of the numbers that begin at `at` in a member's row.
     fn take<S: Simd>(&self, member: usize, at: usize, gradient: &[f32]);
 }
 
@@ -31,7 +31,7 @@ struct Store {
 impl Sink for Store {
     #[inline(always)]
     fn take<S: Simd>(&self, member: usize, at: usize, gradient: &[f32]) {
-        // Safety: every number of every member comes once, and lies within its row.
+        // Safety: every number of every member comes once, and is within its row.
         unsafe {
             let to = self.gradients.at(member * self.parameters + at);
             std::ptr::copy_nonoverlapping(gradient.as_ptr(), to, gradient.len());
@@ -39,7 +39,7 @@ impl Sink for Store {
     }
 }
 
-/// An Adam step of weights that their tasks share.
+/// An Adam step on weights that several tasks share.
 pub(super) struct Step {
     rule: AdamRule,
     parameters: usize,
@@ -66,7 +66,7 @@ impl Sink for Step {
     #[inline(always)]
     fn take<S: Simd>(&self, member: usize, at: usize, gradient: &[f32]) {
         let (start, n) = (member * self.parameters + at, gradient.len());
-        // Safety: every number of every member comes once, and lies within its row.
+        // Safety: every number of every member comes once, and is within its row.
         unsafe {
             let slice = |all: Shared<f32>| std::slice::from_raw_parts_mut(all.at(start), n);
             let weights = slice(self.weights);
@@ -88,27 +88,27 @@ pub struct Weights<'a> {
     pub moment_1: &'a mut [f32],
     /// `[E, P]`
     pub moment_2: &'a mut [f32],
-    /// Weights `[E, P]` that follow these with a rate tau.
+    /// Target weights `[E, P]` that follow `parameters`, and their rate tau.
     pub target: Option<(&'a mut [f32], f32)>,
 }
 
 /// The tapes of some members, after their backward passes.
 pub trait Tapes: Sync {
-    /// Members that have tapes.
+    /// The members that have tapes.
     fn members(&self) -> Range<usize>;
-    /// Parts of every member's rows.
+    /// Number of parts into which every member's rows are cut.
     fn parts(&self) -> usize;
-    /// One part of one member's rows.
+    /// The tape of one part of one member's rows.
     fn tape(&self, member: usize, part: usize) -> &Tape;
 }
 
-/// The gradients of the members' weights, `[E, P]`; those of other members are left alone.
+/// Computes the gradients of the members' weights into `[E, P]`. The rows of members without tapes are left unchanged.
 pub fn gradients<T: Tapes + ?Sized>(layout: &Layout, tapes: &T, gradients: &mut [f32]) {
     assert_eq!(gradients.len(), layout.shape().members * layout.parameters(), "one number a parameter");
     run(layout, tapes, &Store { gradients: Shared::new(gradients), parameters: layout.parameters() });
 }
 
-/// One Adam step of the members' weights. Gives back whether all gradients were finite.
+/// Makes one Adam step of the members' weights. Returns whether all gradients were finite.
 pub fn step<T: Tapes + ?Sized>(layout: &Layout, tapes: &T, rule: AdamRule, weights: Weights<'_>) -> bool {
     let sink = Step::new(layout, rule, weights);
     run(layout, tapes, &sink);
@@ -137,9 +137,9 @@ impl Step {
     }
 }
 
-/// Every layer of every member. Layers are cut so that all threads have work; a gradient does not depend on it. Numbers
-/// run by member, then by cut: a thread that begins with the same numbers at every step ([`team::for_each`]) has the
-/// same weights and moments at every step.
+/// Processes every layer of every member. Layers are cut so that all threads have work; a gradient does not depend on
+/// the cuts. Tasks are numbered by member, then by cut: a thread that begins with the same numbers at every step
+/// ([`team::for_each`]) then has the same weights and moments at every step.
 fn run<T: Tapes + ?Sized>(layout: &Layout, tapes: &T, sink: &impl Sink) {
     let members = tapes.members();
     assert!(members.end <= layout.shape().members, "members {members:?} of {}", layout.shape().members);
@@ -155,7 +155,7 @@ fn run<T: Tapes + ?Sized>(layout: &Layout, tapes: &T, sink: &impl Sink) {
     });
 }
 
-/// One layer of one member, or a part of it.
+/// Processes one layer of one member, or a part of it.
 pub(super) fn one_layer<T: Tapes + ?Sized>(
     layout: &Layout,
     tapes: &T,
@@ -169,7 +169,7 @@ pub(super) fn one_layer<T: Tapes + ?Sized>(
     });
 }
 
-/// Where a member's panels are, and its gradients turned round; kept from task to task.
+/// The addresses of a member's panels, and its transposed gradients. The memory is reused from task to task.
 #[derive(Default)]
 struct Lists {
     inputs: Vec<*const f32>,
@@ -190,7 +190,7 @@ struct OneLayer<'a, T: ?Sized, K> {
     lists: &'a mut Lists,
     member: usize,
     layer: usize,
-    /// Which part of the weight's rows, of how many.
+    /// Index of the part of the weight's rows, and the number of parts.
     cut: [usize; 2],
 }
 
@@ -219,7 +219,7 @@ impl<T: Tapes + ?Sized, K: Sink> Task for OneLayer<'_, T, K> {
             }
         }
         let (first, end) = (layer.inputs * cut / cuts, layer.inputs * (cut + 1) / cuts);
-        // Safety: the pointers are to whole panels of tapes that outlive this call, with slack behind the last.
+        // Safety: the pointers are to whole panels of tapes that outlive this call, with padding after the last.
         unsafe {
             if layer.outputs <= NARROW {
                 narrow::<S, K>(sink, member, layer.weight, layer.outputs, [first, end], inputs, gradients);
@@ -240,7 +240,8 @@ impl<T: Tapes + ?Sized, K: Sink> Task for OneLayer<'_, T, K> {
     }
 }
 
-/// `[O][LANES]` of every panel to `[width / LANES][lanes of all panels][LANES]`: a block of columns lies together.
+/// Transposes `[O][LANES]` of every panel into `[width / LANES][lanes of all panels][LANES]`, so that each block of
+/// columns is contiguous.
 #[inline(always)]
 unsafe fn turn<S: Simd>(panels: &[*const f32], outputs: usize, turned: &mut [f32]) {
     for (p, panel) in panels.iter().enumerate() {
@@ -284,7 +285,7 @@ unsafe fn wide<S: Simd, K: Sink>(
             for (r, gradient) in tile.iter().enumerate().take(rows) {
                 let at = weight + (row + r) * outputs + column;
                 if used == LANES_OF_BLOCK {
-                    // The common case, with a length that the compiler knows; so are eights.
+                    // The common case, with a length that the compiler knows, as it does for the chunks of eight.
                     sink.take::<S>(member, at, gradient);
                     continue;
                 }
@@ -353,7 +354,8 @@ unsafe fn column_dots<S: Simd, K: Sink>(
     }
 }
 
-/// One number a column, from the sums of its lanes; some columns at a time, for the sink's vectors.
+/// Computes one number per column from the sums of its lanes. The sink receives several columns at a time, so that it
+/// can use vectors.
 #[inline(always)]
 unsafe fn columns<S: Simd, K: Sink>(
     sink: &K,

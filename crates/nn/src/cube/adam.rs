@@ -1,4 +1,4 @@
-//! Adam and Polyak averaging, a launch each, in place where nobody else holds the buffer.
+//! Adam and Polyak averaging, with one launch each. They work in place if no other tensor holds the buffer.
 
 use burn::tensor::{DType, Tensor};
 use burn_cubecl::tensor::CubeTensor;
@@ -7,8 +7,8 @@ use cubecl::prelude::*;
 use super::{Ahead, buffer, elementwise, empty, tensor};
 use crate::cpu::AdamRule;
 
-/// [`AdamRule`] of one number a thread; a `new_` buffer may be the old one. `now` holds the step size over the first
-/// moment's correction, and the second moment's correction, `[2]`.
+/// Applies [`AdamRule`] to one number per thread. A `new_` buffer may be the old one. `now`, `[2]`, holds the step size
+/// divided by the first moment's bias correction, and the second moment's correction.
 #[cube(launch_unchecked)]
 fn adam(
     w: &[f32],
@@ -37,13 +37,13 @@ fn adam(
     }
 }
 
-/// Zero for a subnormal number, as on the processor.
+/// Replaces a subnormal number by zero, as on the CPU.
 #[cube]
 fn flush(x: f32) -> f32 {
     select(x.abs() < f32::MIN_POSITIVE, 0.0f32, x)
 }
 
-/// target + tau (online − target) of one number a thread.
+/// target + tau (online − target), for one number per thread.
 #[cube(launch_unchecked)]
 fn polyak(target: &[f32], online: &[f32], new_target: &mut [f32], tau: f32) {
     let i = ABSOLUTE_POS;
@@ -52,7 +52,7 @@ fn polyak(target: &[f32], online: &[f32], new_target: &mut [f32], tau: f32) {
     }
 }
 
-/// A buffer to be replaced, and what replaces it: itself if nobody else holds it.
+/// A buffer to be replaced, and its replacement: the buffer itself if no other tensor holds it.
 struct Replaced {
     old: CubeTensor,
     new: CubeTensor,
@@ -67,7 +67,7 @@ impl Replaced {
         Self { old, new, in_place }
     }
 
-    /// The argument that is written, where the old buffer is argument number `position`.
+    /// The kernel argument that is written; the old buffer is argument number `position`.
     fn written(&self, position: usize) -> BufferArg {
         if self.in_place {
             BufferArg::alias(position, self.old.meta.num_elements())
@@ -77,7 +77,8 @@ impl Replaced {
     }
 }
 
-/// Step number `time`: the new weights and moments. What `rule` says of another step differs in the corrections alone.
+/// Makes step number `time`, and returns the new weights and moments. `rule` returns the rule of any step; the rules of
+/// two steps may differ only in the corrections.
 pub(crate) fn adam_step(
     (time, rule): (u64, impl Fn(u64) -> AdamRule),
     ahead: &mut Ahead,
@@ -94,7 +95,7 @@ pub(crate) fn adam_step(
     let client = g.client.clone();
     let (cubes, threads) = elementwise(g.meta.num_elements());
     let [new_w, new_m, new_v] = [(&w, 0), (&m, 1), (&v, 2)].map(|(replaced, position)| replaced.written(position));
-    // Safety: a thread beyond the last number does nothing, and the buffers are of one size.
+    // Safety: a thread beyond the last number does nothing, and the buffers have the same size.
     unsafe {
         adam::launch_unchecked(
             &client,
@@ -118,13 +119,13 @@ pub(crate) fn adam_step(
     [w.new, m.new, v.new].map(tensor)
 }
 
-/// Polyak averaging: the new target.
+/// Polyak averaging; returns the new target.
 pub(crate) fn polyak_step(target: Tensor<3>, online: Tensor<3>, tau: f32) -> Tensor<3> {
     let (target, online) = (Replaced::new(target), buffer(online));
     let client = online.client.clone();
     let (cubes, threads) = elementwise(online.meta.num_elements());
     let written = target.written(0);
-    // Safety: as above.
+    // Safety: as in `adam_step`.
     unsafe {
         polyak::launch_unchecked(
             &client,

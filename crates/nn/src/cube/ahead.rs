@@ -1,27 +1,29 @@
-//! Numbers that change at every step, sent to a device for some hundred steps at once.
+//! Numbers that change at every step, uploaded to a device for some hundred steps together.
 //!
-//! A launch with a scalar that no launch had before writes a buffer of its own for it, and so does every upload. Here one
-//! upload serves [`STEPS`] steps, and a launch is given the part of the buffer that belongs to its step.
+//! A launch with a scalar value that no earlier launch had writes a new buffer for it, and so does every upload. In
+//! this module, one upload serves [`STEPS`] steps, and each launch gets the part of the buffer that belongs to its
+//! step.
 
 use burn::tensor::{DType, Device};
 
 use crate::cube::CubeTensor;
 use crate::cube::tensor::empty;
 
-/// Steps that one upload serves.
+/// Number of steps that one upload serves.
 const STEPS: u64 = 256;
 
-/// The numbers of some steps on a device: `N` 32-bit words a step.
+/// The numbers of several steps on a device: `N` 32-bit words per step.
 #[derive(Clone, Debug, Default)]
 pub struct Ahead {
-    /// The first step.
+    /// The first step of the table.
     first: u64,
-    /// Its part and the others', each at a distance that the device can bind.
+    /// One part per step, at distances at which the device can bind them.
     table: Option<CubeTensor>,
 }
 
 impl Ahead {
-    /// The words of a step, `[N]`, beside `like`. `words` tells those of any step, and always the same.
+    /// Returns the words of a step, `[N]`, on the device of `like`. `words` returns the words of any step; its result
+    /// must depend on the step only.
     pub fn at<const N: usize>(
         &mut self,
         like: &CubeTensor,
@@ -56,7 +58,7 @@ impl Ahead {
     }
 }
 
-/// Numbers of the host as buffers of these shapes: one upload for all.
+/// Uploads host numbers as buffers of these shapes, all in one upload.
 #[must_use]
 pub fn send<const N: usize>(parts: [(&[f32], &[usize]); N], device: &Device) -> [CubeTensor; N] {
     let one = empty(&[1], device);

@@ -1,14 +1,14 @@
-//! Elementary functions of kernels, written so that a NaN goes through and nothing overflows.
+//! Elementary functions for kernels, written so that a NaN passes through and nothing overflows.
 //!
-//! A shader's `exp` is good to some units in the last place; its `log` and `tanh` are not promised to be. Errors are
-//! stated against f64, as they follow from what Vulkan promises (`exp` 3 + 2 |x| units in the last place, a quotient 2.5,
-//! sums and products rounded or contracted), and tested on whatever GPU the tests find.
+//! A shader's `exp` is accurate to a few units in the last place; for `log` and `tanh` this is not guaranteed. The
+//! errors below are relative to f64. They follow from Vulkan's guarantees (`exp` 3 + 2 |x| units in the last place, a
+//! quotient 2.5, sums and products rounded or contracted), and are tested on the GPU that the tests find.
 
 #![allow(missing_docs, reason = "of what the kernel macros write")]
 
 use cubecl::prelude::*;
 
-/// `value`, or NaN where `x` is NaN: comparisons and bit tricks would lose it.
+/// Returns `value`, or NaN if `x` is NaN: comparisons and bit operations would lose the NaN.
 #[cube]
 fn through(x: f32, value: f32) -> f32 {
     select(x.is_nan(), x, value)
@@ -21,11 +21,12 @@ pub fn exp(x: f32) -> f32 {
     far.exp()
 }
 
-/// ln(a) for normal positive a, as `foresee_core::normal` states it. Relative error below 6e-7 over (0, 1].
+/// ln(a) for normal positive a, by the formula of `foresee_core::normal`. Relative error below 6e-7 over (0, 1].
 #[cube]
 pub fn ln(a: f32) -> f32 {
     let bits = u32::reinterpret(a);
-    // Subtracting √½'s bit pattern moves the cut between binades to √½; adding 127 keeps the exponent unsigned.
+    // Subtracting the bit pattern of √½ moves the boundary between two exponents to √½. Adding 127 keeps the exponent
+    // unsigned.
     let shifted = bits + (0x3f80_0000u32 - 0x3f35_04f3u32);
     let exponent = i32::cast_from(shifted >> 23u32) - 127i32;
     let mantissa = f32::reinterpret((shifted & 0x007f_ffffu32) + 0x3f35_04f3u32);
@@ -35,7 +36,7 @@ pub fn ln(a: f32) -> f32 {
     f32::cast_from(exponent) * std::f32::consts::LN_2 + t * series
 }
 
-/// ln(1 + eˣ). Absolute error below 5e-7 where |x| < 1, and relative to |x| beyond.
+/// ln(1 + eˣ). Absolute error below 5e-7 where |x| < 1; elsewhere this bound is relative to |x|.
 #[cube]
 pub fn softplus(x: f32) -> f32 {
     let positive = select(x > 0.0f32, x, 0.0f32);
@@ -53,7 +54,7 @@ pub fn sigmoid(x: f32) -> f32 {
 #[cube]
 pub fn tanh(x: f32) -> f32 {
     let square = x * x;
-    // Cephes' tanhf near zero, where the quotient would cancel.
+    // Cephes' tanhf near zero, where the quotient below would suffer from cancellation.
     let mut p = -5.704_988_7e-3f32 * square + 2.063_909e-2f32;
     p = p * square - 5.373_971_6e-2f32;
     p = p * square + 1.333_144_2e-1f32;

@@ -1,4 +1,5 @@
-//! The primitive on a GPU: a launch a forward pass; three a backward pass, rows, transposes and weights.
+//! The primitive on a GPU. A forward pass is one launch. A backward pass is three: transposes, rows and weights; a
+//! fourth one sums the input gradients if all members share an input.
 
 use std::sync::Arc;
 
@@ -18,18 +19,18 @@ use crate::extension::{MlpGradients, MlpOps};
 use crate::mlp::Mlp;
 use crate::parameters::Parameters;
 
-/// Cubes along one axis, at most: what every device has.
+/// Maximum number of cubes along one axis that every device supports.
 const MOST_CUBES: usize = 65_535;
 
-/// The form of a launch over rows of all members.
+/// The form of a launch over the rows of all members.
 #[derive(Clone, Debug)]
 struct Plan {
     net: NetShape,
     tile: Tile,
     members: usize,
-    /// Rows of a member, `B`.
+    /// Number of rows of a member, `B`.
     rows: usize,
-    /// Members that the input is given for: all, or one for all.
+    /// Number of inputs: one per member, or 1 if all members share one.
     given: usize,
 }
 
@@ -45,7 +46,7 @@ impl Plan {
         self.given == 1
     }
 
-    /// Tiles of a member along x and z, some of the last of them empty.
+    /// Numbers of tiles of a member along x and z. Some of the last tiles may be empty.
     fn tiles(&self) -> [usize; 2] {
         let tiles = self.rows.div_ceil(self.tile.rows);
         let x = tiles.min(MOST_CUBES);
@@ -62,7 +63,7 @@ impl Plan {
     }
 }
 
-/// The tallest tile on the device of a buffer.
+/// The tallest tile for a network on the device of a buffer.
 fn tile_of(buffer: &CubeTensor, net: &NetShape) -> Option<Tile> {
     Tile::tallest(&buffer.client.properties().hardware, &[net], 0)
 }
@@ -74,7 +75,7 @@ impl MlpOps for CubeBackend {
         let y = empty(&x, &[plan.members, plan.rows, plan.net.outputs()]);
         if plan.rows > 0 {
             let client = x.client.clone();
-            // Safety: rows beyond the last are neither read nor written, and all offsets lie within a member's row.
+            // Safety: rows beyond the last are neither read nor written, and all offsets are within a member's row.
             unsafe {
                 infer_rows::launch_unchecked(
                     &client,
@@ -95,7 +96,7 @@ impl MlpOps for CubeBackend {
     }
 }
 
-/// What the backward pass needs: the tape, and the weights as they were.
+/// The data that the backward pass needs: the tape, and the weights at the time of the forward pass.
 #[derive(Clone, Debug)]
 pub struct Saved {
     plan: Plan,
@@ -119,7 +120,7 @@ impl MlpGradients for CubeBackend {
         let tape = empty(&x, &[plan.members, tiles, shape.size, plan.tile.rows]);
         if plan.rows > 0 {
             let client = x.client.clone();
-            // Safety: as above, and the tape has room for every cube.
+            // Safety: as in `mlp` above, and the tape has a part for every cube.
             unsafe {
                 forward_rows::launch_unchecked(
                     &client,
@@ -157,7 +158,7 @@ impl MlpGradients for CubeBackend {
         let (shape, turns) = (TapeShape::new(&plan.net), Jobs::turns(&plan.net));
         let transposed = empty(&tape, &[members, width]);
         let dx = empty(&tape, if to_input { &all } else { &[0] });
-        // Safety: as above; blocks beyond a weight are neither read nor written.
+        // Safety: as in `mlp` above; blocks beyond a weight are neither read nor written.
         unsafe {
             weights::transpose::launch_unchecked(
                 &client,
@@ -187,7 +188,7 @@ impl MlpGradients for CubeBackend {
         }
         let of_parameters = to_parameters.then(|| {
             let (sum, jobs) = (empty(&tape, &[members, 1, width]), Jobs::gradients(&plan.net));
-            // Safety: the tape has so many tiles, and every work's numbers lie within a member's row.
+            // Safety: the tape has this number of tiles, and the numbers of every job are within a member's row.
             unsafe {
                 weights::gradients::launch_unchecked(
                     &client,
@@ -209,7 +210,7 @@ impl MlpGradients for CubeBackend {
     }
 }
 
-/// One input was shown to all members: their gradients `[E, B, I]` add up.
+/// Sums the gradients `[E, B, I]` of the members, which all shared one input.
 fn sum_of_members(dx: CubeTensor, &[members, count, inputs]: &[usize; 3]) -> CubeTensor {
     let sum = empty(&dx, &[1, count, inputs]);
     let client = dx.client.clone();
@@ -228,35 +229,35 @@ fn sum_of_members(dx: CubeTensor, &[members, count, inputs]: &[usize; 3]) -> Cub
     sum
 }
 
-/// The forward pass of a network, keeping nothing: `[E or 1, B, I] -> [E, B, O]`.
+/// The forward pass of a network without a tape: `[E or 1, B, I] -> [E, B, O]`.
 #[must_use]
 pub fn infer(net: &Mlp, x: CubeTensor) -> CubeTensor {
     CubeBackend::mlp(x, buffer(net.slot().get().clone()), net.layout().clone())
 }
 
-/// The forward pass with what the backward pass needs.
+/// The forward pass; returns the output and the data that the backward pass needs.
 #[must_use]
 pub fn forward(net: &Mlp, x: CubeTensor) -> (CubeTensor, Saved) {
     CubeBackend::saved(x, buffer(net.slot().get().clone()), net.layout().clone())
 }
 
-/// The loss's gradients at the input `[E or 1, B, I]` and at the parameters `[E, 1, P]`, those that are asked for, from
-/// the gradient at the output `[E, B, O]`.
+/// Computes the loss's gradients at the input `[E or 1, B, I]` and at the parameters `[E, 1, P]`, for those that are
+/// `wanted`, from the gradient at the output `[E, B, O]`.
 #[must_use]
 pub fn backward(saved: Saved, gradient: CubeTensor, wanted: [bool; 2]) -> [Option<CubeTensor>; 2] {
     <CubeBackend as MlpGradients>::backward(saved, gradient, wanted)
 }
 
-/// Rows whose tape fits the largest buffer of the parameters' device, at least one tile.
+/// Number of rows per member whose tape fits into the largest buffer of the parameters' device; at least one tile.
 pub(crate) fn rows_of_one_pass(parameters: &CubeTensor, layout: &Layout) -> usize {
     let numbers = TapeShape::new(&NetShape::from(layout)).size * layout.shape().members * size_of::<f32>();
     let most = parameters.client.properties().memory.max_page_size as usize / numbers.max(1);
-    // The last tile of every member may be empty but for one row.
+    // The last tile of every member may contain only one row.
     const TALLEST: usize = 32;
     (most / TALLEST).max(2) * TALLEST - TALLEST
 }
 
-/// Whether the kernels take networks of this layout on this device.
+/// Whether the kernels support networks of this layout on this device.
 pub(crate) fn takes(buffer: &CubeTensor, layout: &Layout) -> bool {
     layout.shape().hidden_norms.is_empty() && tile_of(buffer, &NetShape::from(layout)).is_some()
 }

@@ -1,21 +1,22 @@
-//! The lower floor on a GPU: the primitive in kernels of our own (feature `wgpu`), for every vendor's device.
+//! The lower level on a GPU: the primitive in this crate's own kernels (feature `wgpu`), for the devices of every
+//! vendor.
 //!
-//! In the order a reader needs it:
-//! * [`mod@tensor`]: Burn's tensors as buffers, and back.
-//! * [`net_shape`]: what a kernel knows of a network when it is compiled.
-//! * [`math`]: exp, tanh and their kin, of one number.
-//! * [`random`]: the named streams' draws.
-//! * [`tile`]: a cube of threads carries some rows through all layers of one member.
-//! * `product`: the products in it.
-//! * [`rows`]: rows in and out of a tile.
-//! * `tape`: the passes that keep what gradients need.
+//! The modules, in reading order:
+//! * [`mod@tensor`]: conversion between Burn's tensors and buffers.
+//! * [`net_shape`]: the sizes and offsets of a network that a kernel knows when it is compiled.
+//! * [`math`]: exp, tanh and related functions of one number.
+//! * [`random`]: the draws of the named streams.
+//! * [`tile`]: the pass of a tile of rows through all layers of one member, by one cube of threads.
+//! * `product`: the matrix products of that pass.
+//! * [`rows`]: loading rows into a tile and storing them.
+//! * `tape`: the passes that store the data for gradients.
 //! * `weights`: gradients of weights.
 //! * `passes`, `mlp`: the primitive's kernels, and their launches.
-//! * `adam`: the optimiser's rule, and the averaging of targets.
-//! * [`ahead`]: numbers that change at every step, sent for many steps at once.
+//! * `adam`: the optimiser's rule, and the averaging of target weights.
+//! * [`ahead`]: numbers that change at every step, uploaded for many steps together.
 //!
-//! A kernel reads the same parameters `[E, 1, P]` as the processor ([`Layout`](crate::cpu::Layout)). Nothing asks for
-//! subgroups, tensor cores or float atomics, and every sum has one order.
+//! A kernel reads the same parameters `[E, 1, P]` as the CPU code ([`Layout`](crate::cpu::Layout)). No kernel needs
+//! subgroups, tensor cores or float atomics, and every sum has a fixed order.
 
 #![allow(unsafe_code, reason = "kernels are launched without bound checks, each launch with its argument")]
 
@@ -47,23 +48,23 @@ pub use net_shape::{LayerShape, NetShape};
 pub use tensor::{buffer, is_cube, is_plain, tensor};
 pub use tile::Tile;
 
-/// A new buffer of f32 beside `like`, its numbers not set.
+/// Creates a buffer of f32 on the device of `like`, with unspecified numbers.
 #[must_use]
 pub fn empty(like: &CubeTensor, shape: &[usize]) -> CubeTensor {
     let size: usize = shape.iter().product();
-    // An empty buffer cannot be bound.
+    // An empty buffer cannot be bound, so the buffer has at least one number.
     let handle = like.client.empty(size.max(1) * size_of::<f32>());
     CubeTensor::new_contiguous(like.client.clone(), like.device.clone(), shape.to_vec().into(), handle, DType::F32)
 }
 
-/// A new buffer of zeros beside `like`.
+/// Creates a buffer of zeros on the device of `like`.
 fn zeros(like: &CubeTensor, shape: &[usize]) -> CubeTensor {
     let size: usize = shape.iter().product();
     let handle = like.client.create_from_slice(&vec![0; size * size_of::<f32>()]);
     CubeTensor::new_contiguous(like.client.clone(), like.device.clone(), shape.to_vec().into(), handle, DType::F32)
 }
 
-/// The same numbers with another row-major shape.
+/// Gives the numbers of a buffer another row-major shape.
 #[track_caller]
 #[must_use]
 pub fn reshape(buffer: CubeTensor, shape: &[usize]) -> CubeTensor {
@@ -73,7 +74,7 @@ pub fn reshape(buffer: CubeTensor, shape: &[usize]) -> CubeTensor {
     CubeTensor::new_contiguous(buffer.client, buffer.device, shape.to_vec().into(), buffer.handle, buffer.dtype)
 }
 
-/// Cubes and threads for one thread a number; some of the last have none.
+/// The numbers of cubes and threads for a launch with one thread per number. The last threads may have no number.
 #[must_use]
 pub fn elementwise(numbers: usize) -> (CubeCount, CubeDim) {
     const THREADS: usize = 256;

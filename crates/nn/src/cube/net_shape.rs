@@ -1,23 +1,23 @@
-//! What a kernel knows of a network when it is compiled: sizes and offsets, not numbers.
+//! The part of a network that a kernel knows when it is compiled: sizes and offsets, not numbers.
 
 use crate::cpu::{Activation, Layout};
 
 /// One layer, with the offsets of its parts in a member's row of parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LayerShape {
-    /// Inputs, `I`.
+    /// Number of inputs, `I`.
     pub inputs: usize,
-    /// Outputs, `O`.
+    /// Number of outputs, `O`.
     pub outputs: usize,
-    /// Where the weight `[I, O]` begins.
+    /// Offset of the weight `[I, O]`.
     pub weight: usize,
-    /// Where the bias `[O]` begins.
+    /// Offset of the bias `[O]`.
     pub bias: usize,
-    /// Where the scale `[O]` of the normalisation begins, if there is one.
+    /// Offset of the normalisation's scale `[O]`, if there is one.
     pub scale: usize,
-    /// Where its shift `[O]` begins.
+    /// Offset of the normalisation's shift `[O]`.
     pub shift: usize,
-    /// Where the next layer begins.
+    /// Offset of the next layer.
     pub end: usize,
     /// Whether the sums are normalised before the activation.
     pub norm: bool,
@@ -26,42 +26,42 @@ pub struct LayerShape {
 /// The layers of one member.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NetShape {
-    /// Layers in order; the last is linear.
+    /// The layers in order; the last one is linear.
     pub layers: Vec<LayerShape>,
-    /// Between the layers.
+    /// The function between the layers.
     pub activation: Activation,
     /// Whether the last hidden activation is divided by its L2 norm.
     pub normalized_features: bool,
-    /// Numbers in a member's row, `P`.
+    /// Length of a member's row of parameters, `P`.
     pub parameters: usize,
 }
 
 impl NetShape {
-    /// Layers, the last one counted.
+    /// Number of layers, including the last one.
     #[must_use]
     pub fn depth(&self) -> usize {
         self.layers.len()
     }
 
-    /// Inputs of the network, `I`.
+    /// Number of inputs of the network, `I`.
     #[must_use]
     pub fn inputs(&self) -> usize {
         self.layers[0].inputs
     }
 
-    /// Outputs of the network, `O`.
+    /// Number of outputs of the network, `O`.
     #[must_use]
     pub fn outputs(&self) -> usize {
         self.layers[self.depth() - 1].outputs
     }
 
-    /// The widest of inputs, layers and outputs.
+    /// Width of the widest layer, including input and output.
     #[must_use]
     pub fn widest(&self) -> usize {
         self.layers.iter().map(|layer| layer.outputs).fold(self.inputs(), usize::max)
     }
 
-    /// Whether layer `layer`'s activation is divided by its norm.
+    /// Whether the activation of layer `layer` is divided by its norm.
     #[must_use]
     pub fn is_unit(&self, layer: usize) -> bool {
         self.normalized_features && layer + 2 == self.depth()

@@ -1,4 +1,4 @@
-//! The kernels of the primitive: a tile of rows of one member a cube.
+//! The kernels of the primitive. Each cube processes a tile of rows of one member.
 
 use cubecl::prelude::*;
 
@@ -7,7 +7,7 @@ use super::rows;
 use super::tape::{self, TapeShape};
 use super::tile::{self, Tile};
 
-/// `[E or 1, B, I] -> [E, B, O]`: cube x and z are a tile of rows, cube y a member.
+/// The forward pass without a tape, `[E or 1, B, I] -> [E, B, O]`: cube x and z select a tile of rows, cube y a member.
 #[cube(launch_unchecked)]
 pub(super) fn infer_rows<N: Size>(
     x: &[f32],
@@ -33,7 +33,7 @@ pub(super) fn infer_rows<N: Size>(
     rows::store::<N>(&shared, y, start, first, count, comptime!(tile.output(&net)), comptime!(net.outputs()), tile);
 }
 
-/// [`infer_rows`] with a tape.
+/// The forward pass of [`infer_rows`], which also writes a tape.
 #[cube(launch_unchecked)]
 pub(super) fn forward_rows<N: Size>(
     x: &[f32],
@@ -62,8 +62,8 @@ pub(super) fn forward_rows<N: Size>(
     rows::store::<N>(&shared, y, start, first, count, comptime!(tile.output(&net)), comptime!(net.outputs()), tile);
 }
 
-/// From the gradient at the output `[E, B, O]` to the gradients at all sums, on the tape, and at every member's input,
-/// `[E, B, I]`.
+/// The backward pass, from the gradient at the output `[E, B, O]` to the gradients at all sums, on the tape, and with
+/// `to_input` at every member's input, `[E, B, I]`.
 #[cube(launch_unchecked)]
 pub(super) fn backward_rows<N: Size>(
     gradient: &[f32],
@@ -126,13 +126,13 @@ pub(super) fn add_members(x: &[f32], sum: &mut [f32], #[comptime] members: usize
     }
 }
 
-/// The number of a cube's tile.
+/// Index of a cube's tile.
 #[cube]
 fn own_tile() -> usize {
     CUBE_POS_X as usize + CUBE_POS_Z as usize * CUBE_COUNT_X as usize
 }
 
-/// The number of a cube's part of the tape.
+/// Index of a cube's part of the tape.
 #[cube]
 fn own_part() -> usize {
     CUBE_POS_Y as usize * CUBE_COUNT_X as usize * CUBE_COUNT_Z as usize + own_tile()

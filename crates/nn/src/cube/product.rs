@@ -1,15 +1,16 @@
 //! The product of a tile's activations with a weight matrix.
 //!
-//! A thread sums a block of some outputs times some rows in registers. Neighbouring threads have neighbouring outputs,
-//! so that weights are read in whole lines, each once a tile, while all of them read the same activations. A layer too
-//! narrow for all threads is cut along its inputs as well, and the parts are added in order.
+//! Each thread sums a block of some outputs times some rows in registers. Neighbouring threads have neighbouring
+//! outputs, so that weights are read in whole lines, each once per tile, while all of these threads read the same
+//! activations. A layer that is too narrow for all threads is cut along its inputs as well, and the parts are added in
+//! order.
 
 use cubecl::prelude::*;
 
 use super::net_shape::LayerShape;
 use super::tile::Tile;
 
-/// Numbers that a thread sums in registers, at most.
+/// Maximum number of sums that a thread holds in registers.
 const REGISTERS: usize = 32;
 
 /// A product with a matrix in a member's row of parameters.
@@ -17,9 +18,9 @@ const REGISTERS: usize = 32;
 pub(crate) struct Product {
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
-    /// Where the matrix `[inputs, outputs]` begins.
+    /// Offset of the matrix `[inputs, outputs]`.
     pub(crate) weight: usize,
-    /// Where what is added begins.
+    /// Offset of the bias, if one is added.
     pub(crate) bias: Option<usize>,
 }
 
@@ -29,7 +30,7 @@ impl Product {
     }
 }
 
-/// The sums of a layer, from one side to the other, with what is added.
+/// Computes the sums of a layer, with the bias, from one side into the other. Ends with `sync_cube()`.
 #[cube]
 pub(crate) fn linear<N: Size>(
     parameters: &[f32],
@@ -44,7 +45,8 @@ pub(crate) fn linear<N: Size>(
     let outputs = comptime!(product.outputs);
     let block = comptime!(Block::best(inputs, outputs, &tile));
     let vectors = comptime!(tile.vectors());
-    // Outputs of a thread stand so far apart. The last of them may lie outside: what is read there is within the row.
+    // Distance between a thread's outputs. The last one may be out of range; reads for it are still within the member's
+    // row.
     let columns = comptime!(outputs.div_ceil(block.outputs));
     let groups = comptime!(vectors / block.vectors);
     let length = comptime!(inputs.div_ceil(block.slices));
@@ -140,19 +142,19 @@ pub(crate) fn linear<N: Size>(
     }
 }
 
-/// What one thread sums in one go.
+/// The sums that one thread computes together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Block {
-    /// Outputs, a constant distance apart.
+    /// Number of outputs, which are a constant distance apart.
     outputs: usize,
-    /// Vectors of rows.
+    /// Number of vectors of rows.
     vectors: usize,
-    /// Parts that the inputs are cut into.
+    /// Number of parts into which the inputs are cut.
     slices: usize,
 }
 
 impl Block {
-    /// The cheapest block for a layer, counted in instructions of the slowest thread.
+    /// Returns the cheapest block for a layer, in instructions of the slowest thread.
     fn best(inputs: usize, outputs: usize, tile: &Tile) -> Self {
         let powers = |most: usize| (0..usize::BITS).map(|power| 1 << power).take_while(move |&n| n <= most);
         let mut best = (usize::MAX, Self { outputs: 1, vectors: 1, slices: 1 });
@@ -171,7 +173,8 @@ impl Block {
     }
 
     fn cost(&self, inputs: usize, outputs: usize, tile: &Tile) -> usize {
-        // A weight comes from global memory, four numbers of a feature from shared memory in one go.
+        // Cost of reading a weight from global memory, or a vector of up to four numbers of a feature from shared
+        // memory.
         const READ: usize = 4;
         let rounds = self.jobs(outputs, tile).div_ceil(tile.threads);
         let step = (self.outputs * READ) + self.vectors * READ + self.outputs * self.vectors * tile.lanes();

@@ -1,8 +1,8 @@
 //! The named streams of `foresee_core` on the device: the same bits from the same counters, drawn where they are used.
 //!
 //! A word is addressed by the stream's key, the 64-bit step, the lane and its number at that counter, as in
-//! `Stream::at(step, lane)`; word `w` stands in block `w / 4`. Words and indices are those of the host bit for bit.
-//! Normals are the same polynomial and agree to a few units in the last place: a shader may contract a product and a
+//! `Stream::at(step, lane)`; word `w` is in block `w / 4`. Words and indices equal those of the host bit for bit.
+//! Normals use the same polynomial and agree to a few units in the last place: a shader may contract a product and a
 //! sum, and its division and square root may be off by some units.
 
 #![allow(missing_docs, reason = "of what the kernel macros write")]
@@ -12,10 +12,10 @@ use foresee_core::Stream;
 
 use super::math::ln;
 
-/// Threefish's key-schedule parity for 32-bit words.
+/// The parity constant of Threefish's key schedule, for 32-bit words.
 const PARITY: u32 = 0x1BD1_1BDA;
 
-/// A stream at one step: the key, and the step's two halves.
+/// A stream at one step: the key, and the two halves of the step.
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
 pub struct Counter {
     key_0: u32,
@@ -26,14 +26,14 @@ pub struct Counter {
     step_high: u32,
 }
 
-/// `stream` at `step`, as a kernel's argument.
+/// The counter of `stream` at `step`, as a kernel's argument.
 #[must_use]
 pub fn counter(stream: &Stream, step: u64) -> CounterLaunch {
     let [a, b, c, d] = stream.key();
     CounterLaunch::new(a, b, c, d, step as u32, (step >> 32) as u32)
 }
 
-/// `stream` at a step that the kernel is told of in a buffer, [low, high]: [`at_step`] puts it there.
+/// The key of `stream`, as an argument of a kernel that reads the step from a buffer and adds it with [`at_step`].
 #[must_use]
 pub fn key(stream: &Stream) -> CounterLaunch {
     counter(stream, 0)
@@ -57,13 +57,13 @@ fn rotate_left(x: u32, #[comptime] by: u32) -> u32 {
     (x << by) | (x >> comptime!(32 - by))
 }
 
-/// Four rounds of Threefry-4x32 on `x`, with their rotations.
+/// Applies four rounds of Threefry-4x32 to `x`, with their rotations.
 #[cube]
-#[allow(clippy::needless_range_loop)] // The compiler of kernels unrolls ranges.
+#[allow(clippy::needless_range_loop)] // The kernel compiler unrolls ranges.
 fn four_rounds(x: &mut Array<u32>, #[comptime] rotations: [[u32; 2]; 4]) {
     #[unroll]
     for round in 0..4usize {
-        // Even rounds mix (0, 1) and (2, 3); odd rounds (0, 3) and (2, 1): Threefish's word permutation.
+        // Even rounds mix (0, 1) and (2, 3); odd rounds mix (0, 3) and (2, 1). This is Threefish's word permutation.
         let a = comptime!(if round % 2 == 0 { 1 } else { 3 });
         let b = comptime!(4 - a);
         x[0] += x[a];
@@ -73,7 +73,7 @@ fn four_rounds(x: &mut Array<u32>, #[comptime] rotations: [[u32; 2]; 4]) {
     }
 }
 
-/// Word `word` of the counter's lane `lane`: Threefry-4x32 with 20 rounds.
+/// Word `word` of lane `lane` at the counter, by Threefry-4x32 with 20 rounds.
 #[cube]
 pub fn bits(counter: &Counter, lane: u32, word: u32) -> u32 {
     let mut keys = Array::<u32>::new(5usize);
@@ -104,19 +104,19 @@ pub fn bits(counter: &Counter, lane: u32, word: u32) -> u32 {
     select(within < 2u32, select(within == 0u32, x[0], x[1]), select(within == 2u32, x[2], x[3]))
 }
 
-/// The index below `n` that word 0 of a lane says.
+/// The index below `n` that is made from word 0 of a lane.
 #[cube]
 pub fn below(counter: &Counter, lane: u32, n: u32) -> u32 {
     bits(counter, lane, 0u32).mul_hi(n)
 }
 
-/// The standard normal that word `word` of a lane says.
+/// The standard normal that is made from word `word` of a lane.
 #[cube]
 pub fn normal(counter: &Counter, lane: u32, word: u32) -> f32 {
     standard_normal(bits(counter, lane, word))
 }
 
-/// A standard normal from one 32-bit word: `foresee_core::normal::standard_normal`.
+/// A standard normal from one 32-bit word, as in `foresee_core::normal::standard_normal`.
 #[cube]
 #[allow(clippy::excessive_precision)]
 pub fn standard_normal(bits: u32) -> f32 {
@@ -156,13 +156,13 @@ mod tests {
     use crate::{device, tensors};
     use foresee_core::normal::standard_normal as on_host;
 
-    /// The words, the indices below `n` and the normals of lanes `first..` of a counter, bits as they stand.
+    /// Writes the words (as two halves) and the normals, or indices below `n`, of lanes `first..` of a counter.
     #[cube(launch)]
     fn draw(out: &mut [f32], counter: Counter, first: u32, words: u32, n: u32) {
         let (lane, word) = (first + ABSOLUTE_POS as u32 / words, ABSOLUTE_POS as u32 % words);
         if 3 * ABSOLUTE_POS + 2 < out.len() {
             let all = bits(&counter, lane, word);
-            // Two halves: a float's payload may not go through.
+            // Two halves, because a float's payload bits may not be preserved.
             out[3 * ABSOLUTE_POS] = f32::cast_from(all >> 16u32);
             out[3 * ABSOLUTE_POS + 1] = f32::cast_from(all & 0xffffu32);
             out[3 * ABSOLUTE_POS + 2] = normal(&counter, lane, word);
@@ -172,7 +172,7 @@ mod tests {
         }
     }
 
-    /// What the kernel drew, `[lanes, words]` of (bits, third number).
+    /// The draws of the kernel, `[lanes, words]` of (bits, third number).
     fn drawn(device: &burn::tensor::Device, stream: &Stream, step: u64, first: u32, n: u32) -> Vec<(u32, f32)> {
         const LANES: usize = 64;
         const WORDS: usize = 9;
@@ -185,8 +185,9 @@ mod tests {
         values.chunks_exact(3).map(|v| (((v[0] as u32) << 16) | v[1] as u32, v[2])).collect()
     }
 
-    /// Relative. The polynomial in w has a condition of about one; Vulkan allows a division 2.5 units in the last place and
-    /// a square root 3, and a shader may contract a product and a sum. Software Vulkan comes to 4 units.
+    /// Relative tolerance of normals. The polynomial in w has a condition of about one. Vulkan allows a division 2.5
+    /// units in the last place and a square root 3, and a shader may contract a product and a sum. Software Vulkan
+    /// reaches 4 units.
     const NORMAL: f32 = 2e-6;
 
     #[test]

@@ -1,4 +1,4 @@
-//! Rows `[B, width]` in and out of a tile's `[feature][T]`.
+//! Loading rows `[B, width]` into a tile's `[feature][T]` and storing them.
 
 #![allow(missing_docs, reason = "of what the macro adds to a function")]
 
@@ -6,8 +6,8 @@ use cubecl::prelude::*;
 
 use super::tile::Tile;
 
-/// The rows from `first` on into shared memory at `at`; `start` is where the rows `[B, width]` begin in `x`. Rows of
-/// the tile beyond the last are zero. The cube meets afterwards.
+/// Loads the rows that begin with row `first` into shared memory at `at`. `start` is the offset of the rows
+/// `[B, width]` in `x`. Rows of the tile beyond the last one are zero. Ends with `sync_cube()`.
 #[cube]
 pub fn load<N: Size>(
     x: &[f32],
@@ -38,7 +38,7 @@ pub fn load<N: Size>(
     sync_cube();
 }
 
-/// The features at `at` in shared memory to the rows from `first` on, as far as there are rows.
+/// Stores the features at `at` in shared memory to the rows that begin with row `first`, as far as these rows exist.
 #[cube]
 pub fn store<N: Size>(
     shared: &Shared<[Vector<f32, N>]>,

@@ -1,7 +1,8 @@
-//! The passes that keep what gradients need: forward with a tape, and backward to the sums of every layer.
+//! The passes that store the data for gradients: forward with a tape, and backward to the sums of every layer.
 //!
-//! A tape is one buffer, `[member][tile][feature][T]`: a tile's inputs of every layer, the activations' derivatives,
-//! which the backward pass turns into the loss's gradients at the sums, and what the normalisations need.
+//! A tape is one buffer, `[member][tile][feature][T]`. It holds a tile's inputs of every layer, the derivatives of the
+//! activations, and the data of the normalisations. The backward pass replaces the derivatives by the loss's gradients
+//! at the sums.
 
 use cubecl::prelude::*;
 
@@ -11,27 +12,27 @@ use super::product::{Product, linear};
 use super::tile::{self, Tile, activation_of, own_feature, own_vector, scaled, total};
 use crate::cpu::Activation;
 
-/// Where a layer's numbers stand on a tape, in features.
+/// The offsets of a layer's numbers on a tape, in features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TapeLayer {
-    /// What the layer is given, `[I]`.
+    /// Offset of the layer's input, `[I]`.
     pub(crate) input: usize,
-    /// The activation's derivative, then the loss's gradient at the sums, `[O]`.
+    /// Offset of the activation's derivative, and after the backward pass of the loss's gradient at the sums, `[O]`.
     pub(crate) gradient: usize,
-    /// With layer normalisation: the normalised sums `[O]`, their inverse deviation, and the loss's gradient before
-    /// scale and shift, `[O]`.
+    /// Offset of the normalised sums `[O]`, with layer normalisation. `inverse_std` is then the offset of their inverse
+    /// deviation, and `before_scale` that of the loss's gradient at scale · z + shift, `[O]`.
     pub(crate) normalized: usize,
     pub(crate) inverse_std: usize,
     pub(crate) before_scale: usize,
 }
 
-/// Where everything stands on a tile's part of a tape.
+/// The offsets of all numbers in a tile's part of a tape.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TapeShape {
     pub(crate) layers: Vec<TapeLayer>,
-    /// The inverse norm of the features that are divided by it.
+    /// Offset of the inverse norm of the features that are divided by it.
     pub(crate) inverse_norm: usize,
-    /// Features in all.
+    /// Number of features of all parts together.
     pub(crate) size: usize,
 }
 
@@ -59,7 +60,7 @@ impl TapeShape {
     }
 }
 
-/// Features from shared memory to the tape.
+/// Copies features from shared memory to the tape.
 #[cube]
 fn keep<N: Size>(
     shared: &mut Shared<[Vector<f32, N>]>,
@@ -76,7 +77,7 @@ fn keep<N: Size>(
     }
 }
 
-/// One number a row, from its own vector's first thread.
+/// Writes one number per row to the tape. The first thread of each vector writes that vector.
 #[cube]
 fn keep_rows<N: Size>(values: Vector<f32, N>, tape: &mut [Vector<f32, N>], to: usize, #[comptime] tile: Tile) {
     if own_feature(tile) == 0 {
@@ -84,7 +85,7 @@ fn keep_rows<N: Size>(values: Vector<f32, N>, tape: &mut [Vector<f32, N>], to: u
     }
 }
 
-/// [`tile::forward`] with a tape; the tile's part of it begins at `part`.
+/// The forward pass of [`tile::forward`], which also writes the tape; the tile's part of the tape begins at `part`.
 #[cube]
 pub(crate) fn forward<N: Size>(
     parameters: &[f32],
@@ -137,7 +138,7 @@ pub(crate) fn forward<N: Size>(
     }
 }
 
-/// [`tile::activate`] with the derivatives at `slopes` of the tape.
+/// Does what [`tile::activate`] does, and writes the derivatives to the tape at `slopes`.
 #[cube]
 fn activate<N: Size>(
     parameters: &[f32],
@@ -167,7 +168,7 @@ fn activate<N: Size>(
     sync_cube();
 }
 
-/// An activation's derivative at x, where its value is y.
+/// An activation's derivative at x, given its value y there.
 #[cube]
 fn slope_of<N: Size>(x: Vector<f32, N>, y: Vector<f32, N>, #[comptime] activation: Activation) -> Vector<f32, N> {
     let mut slope = Vector::<f32, N>::new(1.0f32);
@@ -187,9 +188,9 @@ fn slope_of<N: Size>(x: Vector<f32, N>, y: Vector<f32, N>, #[comptime] activatio
     slope
 }
 
-/// From the output's gradient, at [`Tile::input`] and on the tape, to the sums of every layer on the tape. With
-/// `to_input` the gradient at the network's input stands at side `depth` in the end, else nothing that counts.
-/// `transposed` is a row like the parameters' with every weight `[O, I]`.
+/// The backward pass from the output's gradient, which must be at [`Tile::input`], to the sums of every layer, on the
+/// tape. With `to_input`, the gradient at the network's input is on side `depth` afterwards; without it, the numbers
+/// there have no meaning. `transposed` is a row like that of the parameters, with every weight as `[O, I]`.
 #[cube]
 pub(crate) fn backward<N: Size>(
     parameters: &[f32],
@@ -244,7 +245,7 @@ pub(crate) fn backward<N: Size>(
     }
 }
 
-/// With z = x / ‖x‖ on the tape: the gradient at x is (g − z (g·z)) / ‖x‖, exactly 0 where one unit of a row is active.
+/// With z = x / ‖x‖ on the tape: the gradient at x is (g − z (g·z)) / ‖x‖, exactly 0 where a row has one active unit.
 #[cube]
 fn unit_backward<N: Size>(
     shared: &mut Shared<[Vector<f32, N>]>,
@@ -275,7 +276,7 @@ fn unit_backward<N: Size>(
     sync_cube();
 }
 
-/// The gradient before the activation: at the sums, or where there is a normalisation, before scale and shift.
+/// The gradient before the activation: at the sums, or with layer normalisation at scale · z + shift.
 #[cube]
 fn activation_backward<N: Size>(
     shared: &mut Shared<[Vector<f32, N>]>,

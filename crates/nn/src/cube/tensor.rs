@@ -1,4 +1,4 @@
-//! Burn's tensors as buffers that kernels read and write, and back.
+//! Conversion between Burn's tensors and buffers that kernels read and write.
 
 use burn::backend::{BackendTensor, DispatchAutodiffContext, DispatchDevice, DispatchTensor, DispatchTensorKind};
 use burn::tensor::{DType, Device, Shape, Tensor};
@@ -12,8 +12,11 @@ pub fn is_cube(device: &Device) -> bool {
     matches!(device.clone().inner().as_dispatch(), DispatchDevice::Cube(_))
 }
 
-/// The buffer of an untracked float tensor, row-major: the tensor's own where it is row-major already, and then a kernel
-/// that writes into it writes into the tensor.
+/// Returns the buffer of an untracked float tensor, row-major. If the tensor is row-major already, this is its own
+/// buffer, and a kernel that writes into the buffer writes into the tensor.
+///
+/// # Panics
+/// If the tensor is tracked, not of floats, or not on a GPU.
 #[track_caller]
 #[must_use]
 pub fn buffer<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
@@ -26,13 +29,13 @@ pub fn buffer<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
     }
 }
 
-/// Whether kernels can read a tensor: it is on their device, and outside autodiff.
+/// Whether kernels can read a tensor: it is on their device and outside autodiff.
 #[must_use]
 pub fn is_plain<const D: usize>(tensor: &Tensor<D>) -> bool {
     is_cube(&tensor.device()) && matches!(tensor.clone().into_dispatch().autodiff, DispatchAutodiffContext::Disabled)
 }
 
-/// The tensor of a buffer.
+/// Makes a tensor of a buffer.
 #[must_use]
 pub fn tensor<const D: usize>(buffer: CubeTensor) -> Tensor<D> {
     Tensor::from_dispatch(DispatchTensor {
@@ -51,7 +54,7 @@ pub fn client(device: &Device) -> Client {
     device.client()
 }
 
-/// A buffer of this shape, its numbers not set.
+/// Creates a buffer of this shape with unspecified numbers.
 #[track_caller]
 #[must_use]
 pub fn empty(shape: &[usize], device: &Device) -> CubeTensor {
@@ -63,7 +66,7 @@ pub fn empty(shape: &[usize], device: &Device) -> CubeTensor {
     CubeTensor::new_contiguous(client, device, shape, handle, DType::F32)
 }
 
-/// The same numbers, row-major.
+/// Makes a tensor row-major.
 #[track_caller]
 pub(super) fn rows(tensor: CubeTensor) -> CubeTensor {
     assert_eq!(tensor.dtype, DType::F32, "kernels work on f32");

@@ -1,7 +1,7 @@
-//! A cube of threads carries some rows through all layers of one member.
+//! The pass of a tile of rows through all layers of one member, by one cube of threads.
 //!
-//! The activations of a tile of `T` rows stand in shared memory as `[feature][T]`, in vectors of up to four rows, on
-//! two sides: a layer reads one side and writes the other.
+//! The activations of a tile of `T` rows are in shared memory as `[feature][T]`, in vectors of up to four rows. The
+//! memory has two sides: a layer reads one side and writes the other.
 
 #![allow(missing_docs, reason = "of what the macro adds to a function")]
 
@@ -13,34 +13,34 @@ use super::net_shape::{LayerShape, NetShape};
 use super::product::{Product, linear};
 use crate::cpu::Activation;
 
-/// Threads of a cube, where the device allows so many.
+/// Number of threads of a cube, if the device allows that many.
 const THREADS: usize = 256;
-/// Rows of a tile, at most.
+/// Maximum number of rows of a tile.
 const MOST_ROWS: usize = 32;
-/// Rows of a vector, at most: what WGSL has.
+/// Maximum number of rows of a vector, the limit of WGSL.
 const MOST_LANES: usize = 4;
-/// Parts that a sum over features is cut into.
+/// Number of parts into which a sum over features is cut.
 const SLICES: usize = 16;
 
 /// Added to the variance in layer normalisation.
 pub(crate) const NORM_EPS: f32 = 1e-5;
-/// The least norm that features are divided by.
+/// The smallest norm by which features are divided.
 pub(crate) const LEAST_NORM: f32 = 1e-12;
 
 /// The form of a tile, known when a kernel is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
-    /// Rows, `T`: a power of two up to 32.
+    /// Number of rows, `T`: a power of two up to 32.
     pub rows: usize,
-    /// Threads of the cube: a power of two, a multiple of the vectors of a feature.
+    /// Number of threads of the cube: a power of two, and a multiple of the number of vectors of a feature.
     pub threads: usize,
-    /// Features that a side has room for.
+    /// Number of features for which a side has room.
     pub widest: usize,
 }
 
 impl Tile {
-    /// The tallest tile for these networks on a device, with so many bytes of shared memory left over, or nothing if
-    /// not even one row fits.
+    /// Returns the tallest tile for these networks on a device that leaves `left` bytes of shared memory unused, or
+    /// `None` if not even one row fits.
     #[must_use]
     pub fn tallest(device: &HardwareProperties, nets: &[&NetShape], left: usize) -> Option<Self> {
         let widest = nets.iter().map(|net| net.widest()).max().unwrap_or(1);
@@ -48,7 +48,7 @@ impl Tile {
         Self::within(device.max_shared_memory_size.saturating_sub(left), most, widest)
     }
 
-    /// The tallest tile in so many bytes, with so many threads at most.
+    /// Returns the tallest tile that needs at most `room` bytes and `most_threads` threads.
     fn within(room: usize, most_threads: usize, widest: usize) -> Option<Self> {
         let threads = THREADS.min(1 << most_threads.max(1).ilog2());
         (0..=MOST_ROWS.ilog2())
@@ -57,10 +57,11 @@ impl Tile {
             .find(|tile| tile.bytes() <= room && tile.vectors() <= threads)
     }
 
-    /// The same with fewer rows, so that a launch over `rows` rows of `members` members has cubes for a whole GPU.
+    /// Reduces the number of rows, so that a launch over `rows` rows of each of `members` members has cubes for a whole
+    /// GPU.
     #[must_use]
     pub fn spread(mut self, members: usize, rows: usize) -> Self {
-        // About one for each multiprocessor of a large GPU.
+        // About one cube for each multiprocessor of a large GPU.
         const CUBES: usize = 128;
         while self.rows > MOST_LANES && members * rows.div_ceil(self.rows) < CUBES {
             self.rows /= 2;
@@ -68,49 +69,49 @@ impl Tile {
         self
     }
 
-    /// Rows of a vector: the kernel's `N`.
+    /// Number of rows of a vector: the kernel's `N`.
     #[must_use]
     pub fn lanes(&self) -> usize {
         self.rows.min(MOST_LANES)
     }
 
-    /// Vectors that hold the rows of one feature.
+    /// Number of vectors that hold the rows of one feature.
     #[must_use]
     pub fn vectors(&self) -> usize {
         self.rows / self.lanes()
     }
 
-    /// Where side `side`, of even or odd number, begins in shared memory, in vectors.
+    /// Offset in shared memory of side `side`, in vectors. Even numbers mean one side, odd numbers the other.
     #[must_use]
     pub fn side(&self, side: usize) -> usize {
         (side % 2) * self.widest * self.vectors()
     }
 
-    /// Where the input of [`forward`] has to stand: `[feature][T]` from here, in vectors.
+    /// Offset at which [`forward`] expects the input `[feature][T]`, in vectors.
     #[must_use]
     pub fn input(&self) -> usize {
         self.side(0)
     }
 
-    /// Where [`forward`] leaves the output.
+    /// Offset at which [`forward`] writes the output, in vectors.
     #[must_use]
     pub fn output(&self, net: &NetShape) -> usize {
         self.side(net.depth())
     }
 
-    /// Vectors of shared memory: two sides, and room for [`total`].
+    /// Size in shared memory, in vectors: two sides, and the buffer of [`total`].
     #[must_use]
     pub fn size(&self) -> usize {
         (2 * self.widest + self.slices()) * self.vectors()
     }
 
-    /// Bytes of shared memory.
+    /// Size in shared memory, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.size() * self.lanes() * size_of::<f32>()
     }
 
-    /// Parts that [`total`] adds.
+    /// Number of parts that [`total`] adds.
     #[must_use]
     pub fn slices(&self) -> usize {
         SLICES.min(self.threads / self.vectors())
@@ -121,8 +122,9 @@ impl Tile {
     }
 }
 
-/// All layers. The input stands at [`Tile::input`] and the cube has met since it was written; the output stands at
-/// [`Tile::output`], and the cube meets after it is written. `member` is where the member's row of parameters begins.
+/// Runs all layers. The input must be at [`Tile::input`], and `sync_cube()` must have run since it was written. The
+/// output is at [`Tile::output`], and the cube has synchronised since it was written. `member` is the offset of the
+/// member's row of parameters.
 #[cube]
 pub fn forward<N: Size>(
     parameters: &[f32],
@@ -148,20 +150,20 @@ pub fn forward<N: Size>(
     }
 }
 
-/// The vector of every feature that a thread works on.
+/// Index of a thread's own vector. The thread works on that vector of its features.
 #[cube]
 pub(crate) fn own_vector(#[comptime] tile: Tile) -> usize {
     UNIT_POS as usize % comptime!(tile.vectors())
 }
 
-/// The first feature that a thread works on; the others follow at a distance of threads over vectors.
+/// The first feature that a thread works on; the next ones follow at a distance of threads divided by vectors.
 #[cube]
 pub(crate) fn own_feature(#[comptime] tile: Tile) -> usize {
     UNIT_POS as usize / comptime!(tile.vectors())
 }
 
-/// The sum over all features of a thread's own vector. Thread by thread it gives what it has summed over the features
-/// [`own_feature`], and every [`Tile::slices`] after it; threads beyond the slices give nothing that counts.
+/// Returns the sum over all features of a thread's own vector. Each thread passes its `part`: the sum over the feature
+/// [`own_feature`] and every [`Tile::slices`]-th feature after it. Threads with `own_feature` ≥ `slices` are ignored.
 #[cube]
 pub(crate) fn total<N: Size>(
     part: Vector<f32, N>,
@@ -203,7 +205,7 @@ fn mean<N: Size>(
     total::<N>(part, shared, tile) / Vector::new(comptime!(features as f32))
 }
 
-/// The inverse root of the mean square of the features at `at` around `mean`, with the 1e-5 in it.
+/// 1 / √(mean squared deviation of the features at `at` from `mean` + 1e-5), for a thread's own vector.
 #[cube]
 fn inverse_deviation<N: Size>(
     mean: Vector<f32, N>,
@@ -225,7 +227,7 @@ fn inverse_deviation<N: Size>(
     Vector::new(1.0f32) / (variance + Vector::new(NORM_EPS)).sqrt()
 }
 
-/// Layer normalisation in place, without scale and shift: gives back 1/σ, for a thread's own vector.
+/// Layer normalisation in place, without scale and shift. Returns 1/σ for a thread's own vector.
 #[cube]
 pub(crate) fn normalize<N: Size>(
     shared: &mut Shared<[Vector<f32, N>]>,
@@ -247,7 +249,7 @@ pub(crate) fn normalize<N: Size>(
     inverse
 }
 
-/// Scale and shift if there are any, then the activation, in place.
+/// Applies scale and shift if there are any, then the activation, in place.
 #[cube]
 pub(crate) fn activate<N: Size>(
     parameters: &[f32],
@@ -287,7 +289,7 @@ pub(crate) fn scaled<N: Size>(
     x * Vector::new(scale) + Vector::new(shift)
 }
 
-/// An activation, lane by lane.
+/// Applies an activation to every lane.
 #[cube]
 pub(crate) fn activation_of<N: Size>(x: Vector<f32, N>, #[comptime] activation: Activation) -> Vector<f32, N> {
     let mut y = x;
@@ -297,7 +299,7 @@ pub(crate) fn activation_of<N: Size>(x: Vector<f32, N>, #[comptime] activation: 
         if comptime!(activation == Activation::Silu) {
             y.insert(lane, z * math::sigmoid(z));
         } else if comptime!(activation == Activation::Relu) {
-            // Written so that a NaN goes through.
+            // Written so that a NaN passes through.
             y.insert(lane, select(z < 0.0f32, 0.0f32, z));
         } else if comptime!(activation == Activation::Tanh) {
             y.insert(lane, math::tanh(z));
@@ -306,7 +308,7 @@ pub(crate) fn activation_of<N: Size>(x: Vector<f32, N>, #[comptime] activation: 
     y
 }
 
-/// Features divided by max(‖x‖, 1e-12), in place: gives back the inverse of that, for a thread's own vector.
+/// Divides features by max(‖x‖, 1e-12), in place. Returns the inverse of this divisor for a thread's own vector.
 #[cube]
 pub(crate) fn unit<N: Size>(
     shared: &mut Shared<[Vector<f32, N>]>,
@@ -332,7 +334,7 @@ pub(crate) fn unit<N: Size>(
     let mut f = own_feature(tile);
     while f < features {
         let i = at + f * vectors + vector;
-        // Divided, not multiplied by the inverse: the one active unit of a row is then exactly 1.
+        // Divides instead of multiplying by the inverse, so that the only active unit of a row becomes exactly 1.
         shared[i] /= norm;
         f += comptime!(tile.threads / vectors);
     }

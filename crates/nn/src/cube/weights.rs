@@ -1,52 +1,52 @@
 //! Work on the weights of all layers and members in one launch: their gradients from a tape, and their transposes.
 //!
-//! A weight's gradient is ∂L/∂W = Σ over rows of inputᵀ · gradient at the sums. A cube sums a block of one layer's in
-//! registers, tile by tile of the tape in order, so that two runs give the same bits.
+//! A weight's gradient is ∂L/∂W = Σ over rows of inputᵀ · gradient at the sums. A cube sums a block of one layer's
+//! gradient in registers, over the tiles of the tape in order, so that two runs give the same bits.
 
 use cubecl::prelude::*;
 
 use super::net_shape::{LayerShape, NetShape};
 use super::tape::{TapeLayer, TapeShape};
 
-/// A block of a weight's gradient is as high and as wide.
+/// Height and width of a block of a weight's gradient.
 const BLOCK: usize = 32;
-/// Inputs and outputs of a thread in it, each, at distances of [`SIDE`].
+/// Number of inputs and number of outputs per thread in a block, at distances of [`SIDE`].
 const EACH: usize = 4;
-/// Threads along each side.
+/// Number of threads along each side of a block.
 const SIDE: usize = BLOCK / EACH;
-/// Threads of a cube.
+/// Number of threads of a cube.
 pub(crate) const THREADS: usize = SIDE * SIDE;
-/// Vectors of rows that are staged at once, at least.
+/// Minimum number of vectors of rows that are staged together.
 const STAGED: usize = 4;
-/// A block that is transposed is as high and as wide.
+/// Height and width of a block that is transposed.
 const TURNED: usize = 16;
-/// Threads of a cube that transposes.
+/// Number of threads of a cube that transposes.
 pub(crate) const TURNING_THREADS: usize = TURNED * TURNED;
 
-/// The cubes' work: blocks of every layer's weight, then columns of every layer's vectors.
+/// The jobs of the cubes: blocks of every layer's weight, then columns of every layer's vectors.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Jobs {
-    /// The first cube of each layer's blocks, and one past the last layer's.
+    /// The first job of each layer's blocks, and the end of the last layer's.
     blocks: Vec<usize>,
-    /// The same for its vectors.
+    /// The first job of each layer's columns, and the end of the last layer's.
     columns: Vec<usize>,
 }
 
 impl Jobs {
-    /// The work of gradients.
+    /// The jobs of computing gradients.
     pub(crate) fn gradients(net: &NetShape) -> Self {
         let blocks = starts(0, net, |layer| layer.inputs.div_ceil(BLOCK) * layer.outputs.div_ceil(BLOCK));
         let columns = starts(blocks[net.depth()], net, |layer| layer.outputs.div_ceil(THREADS));
         Self { blocks, columns }
     }
 
-    /// The work of transposing.
+    /// The jobs of transposing.
     pub(crate) fn turns(net: &NetShape) -> Self {
         let blocks = starts(0, net, |layer| layer.inputs.div_ceil(TURNED) * layer.outputs.div_ceil(TURNED));
         Self { columns: vec![blocks[net.depth()]; net.depth() + 1], blocks }
     }
 
-    /// Cubes a member.
+    /// Number of cubes per member.
     pub(crate) fn count(&self) -> usize {
         self.columns[self.columns.len() - 1]
     }
@@ -56,7 +56,7 @@ impl Jobs {
     }
 }
 
-/// Where each layer's work begins, and where the last one's ends.
+/// The first job of each layer, and the end of the last layer's.
 fn starts(mut start: usize, net: &NetShape, work: impl Fn(&LayerShape) -> usize) -> Vec<usize> {
     let mut all = vec![start];
     for layer in &net.layers {
@@ -66,8 +66,8 @@ fn starts(mut start: usize, net: &NetShape, work: impl Fn(&LayerShape) -> usize)
     all
 }
 
-/// The gradients of all parameters, `[E, P]`, from a tape after its backward pass; cube x is a piece of work, cube y a
-/// member. Numbers between the parts are set to zero.
+/// Computes the gradients of all parameters, `[E, P]`, from a tape after its backward pass. Cube x is a job, cube y a
+/// member. The numbers between the parts are set to zero.
 #[cube(launch_unchecked)]
 pub(crate) fn gradients<N: Size>(
     tape: &[Vector<f32, N>],
@@ -84,7 +84,7 @@ pub(crate) fn gradients<N: Size>(
     let tape_start = CUBE_POS_Y as usize * tiles * size;
     let row = CUBE_POS_Y as usize * comptime!(net.parameters);
     if job < comptime!(jobs.all_blocks()) {
-        // Constants of the layer that this block is of.
+        // Constants of the layer to which this block belongs.
         let mut inputs = 0usize;
         let mut outputs = 1usize;
         let mut block = 0usize;
@@ -106,7 +106,7 @@ pub(crate) fn gradients<N: Size>(
         let first_input = (block / wide) * BLOCK;
         let first_output = (block % wide) * BLOCK;
         let staged = comptime!(vectors.max(STAGED));
-        // One vector more a feature spreads features over the banks.
+        // One extra vector per feature spreads the features over the memory banks.
         let stride = comptime!(staged + 1);
         let mut x = Shared::<[Vector<f32, N>]>::new_slice(comptime!(BLOCK * (staged + 1)));
         let mut g = Shared::<[Vector<f32, N>]>::new_slice(comptime!(BLOCK * (staged + 1)));
@@ -204,7 +204,7 @@ fn over_rows<N: Size>(x: Vector<f32, N>) -> f32 {
     sum
 }
 
-/// The gradients at bias, scale and shift of one output a thread, and the zeros behind every part.
+/// Computes the gradients at bias, scale and shift, one output per thread, and writes zeros after every part.
 #[cube]
 fn columns<N: Size>(
     tape: &[Vector<f32, N>],
@@ -251,7 +251,7 @@ fn columns<N: Size>(
     }
 }
 
-/// Zeros from one offset to another, fewer than threads.
+/// Writes zeros between two offsets; there must be fewer of them than threads.
 #[cube]
 fn zero(gradient: &mut [f32], row: usize, #[comptime] from: usize, #[comptime] to: usize) {
     let i = UNIT_POS as usize;
@@ -260,7 +260,7 @@ fn zero(gradient: &mut [f32], row: usize, #[comptime] from: usize, #[comptime] t
     }
 }
 
-/// Every weight `[I, O]` of a row of parameters as `[O, I]`, at the same place in another row.
+/// Writes every weight `[I, O]` of a row of parameters as `[O, I]`, to the same offset of another row.
 #[cube(launch_unchecked)]
 pub(crate) fn transpose(parameters: &[f32], transposed: &mut [f32], #[comptime] net: NetShape, #[comptime] jobs: Jobs) {
     let job = CUBE_POS_X as usize;

@@ -1,7 +1,7 @@
-//! The graphics adapters of this machine, and what to say where the one asked for is not among them.
+//! The graphics adapters of this machine, and the messages for a device that has none.
 //!
-//! The runtime settles on the first graphics API that has a GPU, or else on the first that has any adapter. The search
-//! here goes the same way, so that it finds what `device=wgpu` gets.
+//! The runtime chooses the first graphics API that has a GPU, or else the first one that has any adapter. The search in
+//! this module follows the same order, so that it finds the adapter that `device=wgpu` gets.
 
 use burn::tensor::wgpu::WgpuSetup;
 use cubecl::future::block_on;
@@ -14,11 +14,11 @@ use super::{Adapter, DeviceChoice, DeviceError};
 
 const INSTALL: &str = "on Debian and Ubuntu the package `mesa-vulkan-drivers`, for AMD and Intel and for the processor in software; NVIDIA's driver brings its own";
 
-/// Storage buffers that the kernel with the most of them is given: a rollout's step, with its sizes.
+/// Number of storage buffers of the kernel that has the most: the step of a rollout, including its sizes.
 const BINDINGS: u32 = 16;
-/// Threads of a cube.
+/// Number of threads in a cube.
 const THREADS: u32 = 256;
-/// Bytes of shared memory: what the kernels of sums and sorts take, and every device of WebGPU has.
+/// Bytes of shared memory that the kernels of sums and sorts use; every WebGPU device has at least that many.
 const SHARED: u32 = 16 << 10;
 
 impl From<&AdapterInfo> for Adapter {
@@ -35,7 +35,7 @@ impl From<&AdapterInfo> for Adapter {
     }
 }
 
-/// `name (kind)`.
+/// Formats an adapter as `name (kind)`.
 fn short(adapter: &Adapter) -> String {
     format!("`{}` ({})", adapter.name, adapter.kind)
 }
@@ -69,10 +69,10 @@ impl Opened {
         &self.adapter
     }
 
-    /// That the kernels run on it.
+    /// Checks that the kernels run on the device.
     ///
     /// # Errors
-    /// If one of its bounds is too low.
+    /// If one of its limits is too low.
     pub fn usable(&self, device: DeviceChoice) -> Result<(), DeviceError> {
         match lack(&self.setup.device.limits()) {
             Some(lack) => Err(DeviceError::TooSmall { device, adapter: self.adapter.to_string(), lack }),
@@ -80,13 +80,13 @@ impl Opened {
         }
     }
 
-    /// Loses it.
+    /// Makes the device fail.
     pub fn lose(&self) {
         self.setup.device.destroy();
     }
 }
 
-/// The first bound that is too low for the kernels.
+/// Describes the first limit that is too low for the kernels.
 fn lack(limits: &Limits) -> Option<String> {
     let bounds = [
         ("storage buffers a kernel", limits.max_storage_buffers_per_shader_stage, BINDINGS),
@@ -98,16 +98,17 @@ fn lack(limits: &Limits) -> Option<String> {
     lacking.map(|(what, has, needs)| format!("it has {has} {what}, and they need {needs}"))
 }
 
-/// The adapters of the graphics API that is in force.
+/// The adapters of the graphics API that the runtime chooses.
 #[derive(Clone, Debug, Default)]
 pub struct Adapters {
     all: Vec<Adapter>,
-    /// The one that `wgpu` gets.
+    /// The adapter that `device=wgpu` gets.
     default: Option<Adapter>,
 }
 
 impl Adapters {
-    /// Asks wgpu. To be called by one thread at a time: the Vulkan loader crashes where instances come and go on several.
+    /// Queries wgpu. Only one thread at a time may call this: the Vulkan loader crashes if several threads create and
+    /// drop instances.
     pub fn find() -> Self {
         let mut software = Self::default();
         for api in AutoGraphicsApi::chain() {
@@ -138,15 +139,15 @@ impl Adapters {
         self.all.iter().filter(|adapter| adapter.kind == kind).collect()
     }
 
-    /// How many words `wgpu:<n>` there are.
+    /// Number of discrete GPUs, each of which has a word `wgpu:<n>`.
     pub fn discrete(&self) -> usize {
         self.of_kind(DISCRETE).len()
     }
 
-    /// What stands behind a device.
+    /// The adapter of a device.
     ///
     /// # Errors
-    /// If nothing does: what there is instead, and what to do.
+    /// If there is none; the error lists the existing adapters and gives advice.
     pub fn behind(&self, device: DeviceChoice) -> Result<&Adapter, DeviceError> {
         let found = match device {
             DeviceChoice::WgpuIndex(n) => self.of_kind(DISCRETE).get(n).copied(),
@@ -168,10 +169,10 @@ impl Adapters {
         }
     }
 
-    /// That the default adapter is a GPU.
+    /// Checks that the default adapter is a GPU.
     ///
     /// # Errors
-    /// If it is none.
+    /// If it is not.
     #[cfg(any(test, feature = "vulkan"))]
     pub fn hardware(&self, device: DeviceChoice) -> Result<(), DeviceError> {
         match self.behind(device)? {
@@ -184,7 +185,7 @@ impl Adapters {
         }
     }
 
-    /// The reason, and the hint.
+    /// The reason why a device has no adapter, and a hint.
     fn why_not(&self, device: DeviceChoice) -> (String, String) {
         let list = |adapters: &[&Adapter]| adapters.iter().map(|a| short(a)).collect::<Vec<_>>().join(", ");
         let others = list(&self.all.iter().collect::<Vec<_>>());
@@ -298,7 +299,7 @@ mod tests {
     fn the_first_bound_that_is_too_low_is_named() {
         let enough = Limits { max_storage_buffers_per_shader_stage: BINDINGS, ..Limits::default() };
         assert_eq!(lack(&enough), None);
-        // What WebGPU promises of every device.
+        // The limits that WebGPU guarantees on every device.
         let said = lack(&Limits::default()).expect("too few buffers");
         assert_eq!(said, "it has 8 storage buffers a kernel, and they need 16");
         let said = lack(&Limits { max_compute_invocations_per_workgroup: 128, ..enough }).expect("too few threads");

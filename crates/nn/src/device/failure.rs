@@ -1,7 +1,7 @@
-//! Failures of a device at work: it is lost, its memory is full, it refuses a buffer.
+//! Failures of a device during work: it is lost, its memory is full, or it refuses a buffer.
 //!
-//! Burn has no error for them: the operation that meets one panics, or a later one that reads what was never written.
-//! [`guarded`] turns such a panic into a [`DeviceFailure`] and lets every other panic through.
+//! Burn has no error for these. The failing operation panics, or a later one panics when it reads data that was never
+//! written. [`guarded`] turns such a panic into a [`DeviceFailure`] and lets every other panic through.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -14,11 +14,11 @@ use thiserror::Error;
 
 use crate::host::is_host;
 
-/// A device stopped working. What it held is gone.
+/// A device stopped working. Its contents are lost.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{reason}")]
 pub struct DeviceFailure {
-    /// What the driver says, in one line.
+    /// The driver's message, in one line.
     pub reason: String,
 }
 
@@ -35,15 +35,16 @@ impl DeviceFailure {
     }
 }
 
-/// Ends the work under way, which [`guarded`] reports.
+/// Aborts the current work with a panic that [`guarded`] reports as an error.
 pub fn raise(error: &dyn fmt::Display) -> ! {
     panic::panic_any(DeviceFailure::new(error))
 }
 
-/// The result of work on a device.
+/// Runs work on a device and returns its result.
 ///
 /// # Errors
-/// If the device fails meanwhile. What the work was changing is then in no defined state, and is to be dropped.
+/// If the device fails during the work. The data that the work was changing is then in an undefined state and must be
+/// dropped.
 ///
 /// # Panics
 /// If the work panics for another reason.
@@ -55,7 +56,7 @@ pub fn guarded<R>(device: &Device, work: impl FnOnce() -> R) -> Result<R, Device
     let result = panic::catch_unwind(AssertUnwindSafe(work));
     let failure = match result {
         Ok(result) => {
-            // What a thread of the runtime said shows at a later operation, which fails.
+            // The messages of runtime threads stay held back: they belong to a later operation, which will fail.
             guard.show(|of_runtime| !of_runtime);
             return Ok(result);
         }
@@ -73,7 +74,7 @@ pub fn guarded<R>(device: &Device, work: impl FnOnce() -> R) -> Result<R, Device
     )
 }
 
-/// The failure that a panic reports.
+/// The device failure that a panic reports, if it reports one.
 fn failure_in(payload: &(dyn Any + Send)) -> Option<DeviceFailure> {
     if let Some(failure) = payload.downcast_ref::<DeviceFailure>() {
         return Some(failure.clone());
@@ -82,7 +83,7 @@ fn failure_in(payload: &(dyn Any + Send)) -> Option<DeviceFailure> {
     text.filter(|text| text.starts_with("wgpu error")).map(|text| DeviceFailure::new(&text))
 }
 
-/// The failure of a device that does not compute one number any more.
+/// The failure of a device that can no longer compute a single number, or `None` if it still can.
 fn failure_of(device: &Device) -> Option<DeviceFailure> {
     let one = panic::catch_unwind(AssertUnwindSafe(|| Tensor::<1>::ones([1], device).try_into_vec_as::<f32>()));
     match one {
@@ -93,7 +94,7 @@ fn failure_of(device: &Device) -> Option<DeviceFailure> {
     }
 }
 
-/// A driver's message without its layers and backtraces.
+/// Shortens a driver's message to one line, without nested causes on separate lines and without backtraces.
 fn one_line(said: &str) -> String {
     const END: [&str; 3] = ["Backtrace:", "No backtrace available", "Asked at:"];
     let lines = said.lines().map(str::trim).take_while(|line| !END.contains(line));
@@ -102,14 +103,15 @@ fn one_line(said: &str) -> String {
     lines.collect::<Vec<_>>().join(": ")
 }
 
-/// Messages of panics meanwhile, and whether they are of the runtime's threads.
+/// The messages of panics that were held back, each with whether it comes from a thread of the runtime.
 static HELD_BACK: Mutex<Vec<(bool, String)>> = Mutex::new(Vec::new());
 
 thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Keeps panics quiet, where a program has asked for it, until it is known whether the device is to blame.
+/// Holds back panic messages until it is known whether the device caused them, if the program has called
+/// [`report_failures_once`].
 struct Guard {
     before: bool,
 }
@@ -119,7 +121,7 @@ impl Guard {
         Self { before: GUARDED.replace(true) }
     }
 
-    /// Prints what was held back, of the runtime's threads or of others: nobody reports it.
+    /// Prints held-back messages, those of the runtime's threads or those of others: no error reports them.
     #[allow(clippy::print_stderr, reason = "in place of the panic hook")]
     fn show(&self, which: impl Fn(bool) -> bool) {
         let mut held = HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,7 +129,7 @@ impl Guard {
         held.retain(|(of_runtime, _)| !which(*of_runtime));
     }
 
-    /// Drops what was held back: an error says it.
+    /// Drops the held-back messages: an error reports them.
     fn forget(&self) {
         HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -139,14 +141,14 @@ impl Drop for Guard {
     }
 }
 
-/// From now on a panic under [`guarded`] prints nothing if the device is to blame: the error says it. For programs; it
-/// wraps the process's panic hook.
+/// Makes a panic under [`guarded`] print nothing if the device caused it, because the error reports it. Intended for
+/// programs; it wraps the panic hook of the process.
 pub fn report_failures_once() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         let hook = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            // A thread of the runtime works on after the guard that gave it its work, and fails when it comes to it.
+            // A runtime thread may reach queued work after the guard that queued it has ended, and panic then.
             if is_runtimes_thread() || GUARDED.get() {
                 hold_back(info);
             } else {
@@ -166,7 +168,7 @@ fn hold_back(info: &PanicHookInfo<'_>) {
     HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner).push((is_runtimes_thread(), message));
 }
 
-/// Whether this is a thread of the GPU runtime, which works through a device's queue.
+/// Whether the current thread belongs to the GPU runtime, which executes a device's queue.
 fn is_runtimes_thread() -> bool {
     std::thread::current().name().is_some_and(|name| name.starts_with("DSD-"))
 }

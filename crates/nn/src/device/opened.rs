@@ -1,4 +1,4 @@
-//! Graphics devices that are set up: opening them, their adapters and bounds, and the end of a process that used one.
+//! Graphics devices that are set up: opening them, their adapters and limits, and ending a process that has used one.
 
 #[cfg(feature = "wgpu")]
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,8 @@ use super::{Adapter, DeviceChoice};
 #[cfg(feature = "wgpu")]
 use super::{DeviceError, adapters};
 
-/// Graphics devices are set up, and adapters looked for, by one thread at a time; holds those that are set up.
+/// The graphics devices that are set up. The lock also ensures that only one thread at a time sets up a device or
+/// searches for adapters.
 #[cfg(feature = "wgpu")]
 pub(super) static OPENED: Mutex<Vec<(DeviceChoice, adapters::Opened)>> = Mutex::new(Vec::new());
 
@@ -25,7 +26,7 @@ pub(super) fn open_wgpu(device: DeviceChoice) -> Result<Device, DeviceError> {
     open_adapter(device, Device::wgpu(kind.clone()), kind, WgpuBackend::Auto)
 }
 
-/// `opened`, set up first if nobody has done so.
+/// Returns `opened`, after setting it up if this has not been done before.
 #[cfg(feature = "wgpu")]
 fn open_adapter(
     device: DeviceChoice,
@@ -39,10 +40,10 @@ fn open_adapter(
         return known.usable(device).map(|()| opened);
     }
     if matches!(device, DeviceChoice::WgpuIndex(_)) {
-        // A GPU that is named is not replaced by another adapter.
+        // A GPU that the config names by number is never replaced by another adapter.
         adapters::Adapters::find().behind(device)?;
     }
-    // Left to the first tensor, the setup would panic where there is no adapter.
+    // If the setup were left to the first tensor, it would panic on a machine without an adapter.
     match Device::wgpu_options().device_kind(kind).graphics_api(api).init_with_setup() {
         Ok((_, setup)) => {
             let known = adapters::Opened::new(setup);
@@ -50,7 +51,7 @@ fn open_adapter(
             all.push((device, known));
             usable.map(|()| opened)
         }
-        // Somebody's tensor came first.
+        // A tensor has already set up the device.
         Err(WgpuInitError::Registration { .. }) => Ok(opened),
         Err(error) => {
             adapters::Adapters::find().behind(device)?;
@@ -60,7 +61,7 @@ fn open_adapter(
     }
 }
 
-/// What a device that was opened runs on; nothing where that is no adapter of a graphics API.
+/// The adapter of an opened device; `None` if the device does not use an adapter of a graphics API.
 #[cfg(feature = "wgpu")]
 #[must_use]
 pub fn adapter(device: DeviceChoice) -> Option<Adapter> {
@@ -68,15 +69,15 @@ pub fn adapter(device: DeviceChoice) -> Option<Adapter> {
     all.iter().find(|(word, _)| *word == device).map(|(_, opened)| opened.adapter().clone())
 }
 
-/// What a device that was opened runs on: in this build never an adapter of a graphics API.
+/// The adapter of an opened device: always `None` in this build, which has no graphics API.
 #[cfg(not(feature = "wgpu"))]
 #[must_use]
 pub fn adapter(_: DeviceChoice) -> Option<Adapter> {
     None
 }
 
-/// The largest buffer that a kernel of this device can be given, in bytes; nothing for the processor, which has no such
-/// bound.
+/// Size of the largest buffer that a kernel of this device can use, in bytes; `None` for the processor, which has no
+/// such limit.
 #[must_use]
 pub fn largest_buffer(device: &Device) -> Option<u64> {
     #[cfg(feature = "wgpu")]
@@ -87,8 +88,8 @@ pub fn largest_buffer(device: &Device) -> Option<u64> {
     None
 }
 
-/// Ends the process, all of its output written. Where a graphics device was opened, destructors of the driver's own globals
-/// are left out: Mesa's crash while a queue is still at work.
+/// Ends the process after writing out all of its output. If a graphics device was opened, the destructors of the
+/// driver's globals are skipped, because those of Mesa crash while a queue is still at work.
 pub fn end_process(code: u8) -> ! {
     use std::io::Write as _;
     let _ = (std::io::stdout().flush(), std::io::stderr().flush());
@@ -99,14 +100,14 @@ pub fn end_process(code: u8) -> ! {
             unsafe extern "C" {
                 fn _exit(code: std::ffi::c_int) -> !;
             }
-            // SAFETY: it takes a number and does not return.
+            // SAFETY: `_exit` takes a number and does not return.
             unsafe { _exit(code.into()) }
         }
     }
     std::process::exit(code.into())
 }
 
-/// Loses a device that was opened, as a driver that is reset does; whether there was one. For tests.
+/// Makes an opened device fail, as a driver reset does. Returns whether the device was open. For tests.
 #[doc(hidden)]
 #[must_use]
 pub fn lose(device: DeviceChoice) -> bool {
@@ -127,7 +128,7 @@ pub(super) fn open_vulkan(device: DeviceChoice) -> Result<Device, DeviceError> {
     use burn::tensor::wgpu::WgpuBackend;
     {
         let _one_at_a_time = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
-        // Mesa's software driver crashes on SPIR-V with shared memory, which nobody can catch.
+        // Mesa's software driver crashes the process on SPIR-V with shared memory, and a crash cannot be caught.
         adapters::Adapters::find().hardware(device)?;
     }
     open_adapter(device, Device::vulkan(DeviceKind::DefaultDevice), DeviceKind::DefaultDevice, WgpuBackend::Vulkan)

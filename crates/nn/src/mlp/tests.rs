@@ -1,4 +1,4 @@
-//! The networks against scalar loops.
+//! Compares the networks with scalar loops.
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn input(members: usize, rows: usize) -> Vec<f32> {
     Stream::new(2, "test/mlp/input").normals(0, members * rows, 3)
 }
 
-/// The same network in scalar f64 loops.
+/// The network's output for one row, in scalar f64 loops.
 fn by_hand(net: &Mlp, member: usize, x: &[f32]) -> Vec<f64> {
     let mut x: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
     let all = tensors::to_vec(net.slot().get().clone());

@@ -1,4 +1,4 @@
-//! Random networks, the same networks in scalar f64 loops, and measured disagreement.
+//! Random networks, the same networks in scalar f64 loops, and measures of disagreement.
 
 #![allow(dead_code, reason = "every test binary uses a part of this")]
 
@@ -16,22 +16,23 @@ use foresee_nn::{Activation, Init, Mlp, Parameters, Shape, tensors};
 
 pub const ACTIVATIONS: [Activation; 4] = [Activation::Silu, Activation::Relu, Activation::Tanh, Activation::Identity];
 
-/// Widths of hidden layers: one, odd, prime, and each side of 8, 16 and 32.
+/// Widths of hidden layers: 1, odd numbers, primes, and numbers on each side of 8, 16 and 32.
 pub const WIDTHS: [usize; 15] = [1, 2, 3, 5, 7, 8, 13, 16, 17, 24, 31, 32, 33, 49, 65];
-/// Outputs, each side of the narrow form's 8.
+/// Numbers of outputs, on each side of 8, the limit of the narrow form.
 pub const OUTPUTS: [usize; 15] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 16, 17, 24, 33, 40];
-/// Rows, each side of whole panels.
+/// Numbers of rows, on each side of whole panels.
 pub const ROWS: [usize; 10] = [0, 1, 2, 31, 32, 33, 37, 64, 97, 129];
 
-/// One of these.
+/// Returns one of the items at random.
 pub fn one_of<T: Copy>(draws: &mut Draws, of: &[T]) -> T {
     of[draws.below(of.len())]
 }
 
-/// A shape of case number `case`: activation, normalisations and depth in turn, sizes at random.
+/// The shape of case number `case`: activation, normalisations and depth in turn, sizes at random.
 ///
-/// Two units that are normalised become ±1 up to the 1e-5 under the root, whatever they were: a gradient below them is
-/// what is left of a cancellation, and has no scale of its own. They have a test of their own.
+/// Very narrow normalised layers are excluded. Two normalised units become ±1 up to the 1e-5 under the root, whatever
+/// their values were: a gradient below them is the remainder of a cancellation, and has no scale. Another test covers
+/// them.
 pub fn shape(case: usize, draws: &mut Draws) -> Shape {
     let layer_norm = case / 4 % 2 == 1;
     let hidden_norms = match case {
@@ -56,8 +57,8 @@ pub fn shape(case: usize, draws: &mut Draws) -> Shape {
     }
 }
 
-/// Networks where no parameter is what it starts as: weights N(0, 1/I), biases N(0, 1/4), scales N(1, 0.09), shifts
-/// N(0, 0.09).
+/// Networks whose parameters all differ from their initial values: weights N(0, 1/I), biases N(0, 1/4), scales N(1,
+/// 0.09), shifts N(0, 0.09).
 pub fn network(shape: &Shape, stream: &Stream, device: &Device) -> Mlp {
     let mut net = Mlp::new(shape.clone(), Init::TruncatedNormal, stream, device);
     let [members, _, width] = net.slot().get().dims();
@@ -80,12 +81,12 @@ pub fn network(shape: &Shape, stream: &Stream, device: &Device) -> Mlp {
     net
 }
 
-/// The parameters of one structure, `[E · P]`.
+/// The parameters of a structure, `[E · P]`.
 pub fn all_of(parameters: &impl Parameters) -> Vec<f32> {
     tensors::to_vec(parameters.slot().get().clone())
 }
 
-/// One member in scalar f64 loops; the row of parameters comes from outside, so that it can be moved.
+/// One member in scalar f64 loops. Its row of parameters is an argument, so that a test can change it.
 pub struct Scalar {
     shape: Shape,
     parts: Vec<Part>,
@@ -102,13 +103,13 @@ impl Scalar {
         &row[part.offset..][..part.shape[0] * part.shape[1]]
     }
 
-    /// The output at one row of input.
+    /// The output for one row of input.
     pub fn forward(&self, parameters: &[f64], x: &[f64]) -> Vec<f64> {
         self.run(parameters, x).0
     }
 
-    /// How far the row is from where the function is not smooth, or as good as: a unit of relu at 0, features without
-    /// a direction, or units to be normalised that are alike.
+    /// The distance of the row from a point where the function is not smooth, or nearly so: a unit of relu at 0,
+    /// features without a direction, or equal units that are to be normalised.
     pub fn margin(&self, parameters: &[f64], x: &[f64]) -> f64 {
         self.run(parameters, x).1
     }
@@ -175,7 +176,7 @@ pub fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|x| x.to_bits()).collect()
 }
 
-/// A saved state's numbers as bits.
+/// The numbers of a saved state as bits.
 pub fn bits_of_state(state: &State) -> Vec<u32> {
     let arrays = state.iter().map(|(_, array)| &array.data);
     arrays
@@ -187,12 +188,12 @@ pub fn bits_of_state(state: &State) -> Vec<u32> {
         .collect()
 }
 
-/// max |x|, a NaN if there is one.
+/// max |x|, or NaN if there is one.
 pub fn largest(values: &[f64]) -> f64 {
     values.iter().fold(0.0, |most, x| if most >= x.abs() || most.is_nan() { most } else { x.abs() })
 }
 
-/// max |a − b| over max |b|; 0 where both are zero throughout.
+/// max |a − b| / max |b|; 0 where a and b are equal.
 #[track_caller]
 pub fn distance(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len());
@@ -201,7 +202,7 @@ pub fn distance(a: &[f32], b: &[f32]) -> f64 {
     if apart == 0.0 { 0.0 } else { apart / scale }
 }
 
-/// The largest share of a tolerance that was used, and where.
+/// The largest share of a tolerance that was used, and its place.
 pub struct Worst {
     what: &'static str,
     tolerance: f64,
@@ -214,7 +215,7 @@ impl Worst {
         Self { what, tolerance, share: 0.0, place: String::new() }
     }
 
-    /// Fails where the error is above the tolerance, or no number.
+    /// Records an error. Fails if it is above the tolerance or NaN.
     #[track_caller]
     pub fn take(&mut self, error: f64, place: impl FnOnce() -> String) {
         let share = error / self.tolerance;
@@ -239,14 +240,14 @@ impl Drop for Worst {
 pub struct Case {
     pub net: Mlp,
     pub rows: usize,
-    /// `[E, B, I]`, or `[1, B, I]` if it is shown to every member.
+    /// `[E, B, I]`, or `[1, B, I]` if all members share it.
     pub x: Vec<f32>,
     pub given: usize,
     /// `[E, B, O]`
     pub c: Vec<f32>,
 }
 
-/// What a pass over a case gives.
+/// The results of a pass over a case.
 pub struct Pass {
     pub y: Vec<f32>,
     pub dx: Vec<f32>,
@@ -255,7 +256,7 @@ pub struct Pass {
 }
 
 impl Case {
-    /// Case number `case` of a stream's.
+    /// Case number `case` of a stream.
     pub fn new(stream: &Stream, case: usize, device: &Device) -> Self {
         let draws = &mut stream.at(case as u64, 0);
         let shape = shape(case, draws);
@@ -263,7 +264,7 @@ impl Case {
         let given = if draws.below(3) == 0 { 1 } else { shape.members };
         let mut case = Self::of(&shape, rows, given, draws.bits64(), device);
         if draws.below(5) == 0 {
-            // Far out on every activation.
+            // Large inputs, far out on every activation.
             case.x.iter_mut().for_each(|x| *x *= 30.0);
         }
         case
@@ -302,7 +303,7 @@ impl Case {
         &self.x[if self.given == 1 { 0 } else { member * size }..][..size]
     }
 
-    /// Output and gradients by autodiff, in the fused form or in tensor operations.
+    /// Computes output and gradients by autodiff, in the fused form or in tensor operations.
     pub fn pass(&self, fused: bool) -> Pass {
         let (net, x) = (self.net.tracked(), self.input().autodiff().require_grad());
         let y = if fused { net.forward(x.clone()) } else { net.reference(x.clone()) };
@@ -312,7 +313,8 @@ impl Case {
         Pass { y: tensors::to_vec(y), dx: tensors::to_vec(dx), dw: tensors::to_vec(net.gradient(&mut gradients)) }
     }
 
-    /// Tapes of some members on the lower floor, the rows cut at `cuts`, after forward and backward passes.
+    /// Runs forward and backward passes of some members on the lower level, with the rows cut at `cuts`; returns the
+    /// tapes.
     pub fn tapes(&self, members: Range<usize>, cuts: &[usize], to_input: bool) -> Pieces {
         let all = all_of(&self.net);
         let layout = self.net.layout();
@@ -328,7 +330,7 @@ impl Case {
         pieces
     }
 
-    /// One tape; what is written beyond the last row of the output's gradient is no number.
+    /// Makes one tape. The output's gradient is NaN beyond the last row.
     fn tape(&self, layout: &Arc<Layout>, weights: &[f32], member: usize, rows: Range<usize>, to_input: bool) -> Tape {
         let Shape { inputs, outputs, .. } = *layout.shape();
         let mut tape = Tape::new(layout, rows.len());

@@ -9,7 +9,7 @@ use super::{Case, all_of, bits, bits_of_state, wide};
 const STEPS: usize = 6;
 const TAU: f32 = 0.05;
 
-/// Betas, epsilons, and decay in both forms and none.
+/// Several betas and epsilons, with both forms of decay and with none.
 pub fn configs() -> Vec<AdamConfig> {
     let mut configs = Vec::new();
     for (beta_1, beta_2, eps) in [(0.9, 0.999, 1e-8), (0.9, 0.999, 1e-3), (0.0, 0.9, 1e-5), (0.5, 0.99, 1.0)] {
@@ -29,8 +29,9 @@ struct Recursion {
     v: Vec<f64>,
     target: Vec<f64>,
     tau: f64,
-    /// What f32 may lose of theta and target: half a unit in the last place a step, a whole one for the target, 1e-6 of
-    /// the step size, and what the sum of gradient and coupled decay loses where the two cancel.
+    /// The error that f32 may cause in theta and in the target. Per step this is half a unit in the last place (a whole
+    /// one for the target), 1e-6 of the step size, and the loss in the sum of gradient and coupled decay where the two
+    /// cancel.
     allowed: [Vec<f64>; 2],
 }
 
@@ -75,14 +76,14 @@ impl Recursion {
     }
 }
 
-/// The largest error, in units of what f32 may lose.
+/// The largest error, as a share of the error that f32 may cause.
 fn lost(got: &[f32], want: &[f64], allowed: &[f64]) -> f64 {
     let errors = got.iter().zip(want).map(|(&got, want)| (f64::from(got) - want).abs());
     errors.zip(allowed).map(|(error, allowed)| error / allowed).fold(0.0, f64::max)
 }
 
-/// Several steps with gradients from tapes: the shares of what f32 may lose that weights and target use. Steps with the
-/// same gradients as tensors must have the same bits.
+/// Makes several steps with gradients from tapes. Returns the shares of the error that f32 may cause, for weights and
+/// target. Steps that get the same gradients as tensors must give the same bits.
 pub fn shares(case: &Case, config: AdamConfig) -> [f64; 2] {
     let (layout, members, start) = (case.net.layout(), case.shape().members, all_of(&case.net));
     let mut target: Vec<f32> = Stream::new(62, "test/target").normals(0, 1, start.len());
@@ -111,7 +112,7 @@ pub fn shares(case: &Case, config: AdamConfig) -> [f64; 2] {
             .map(move |member| member * layout.parameters() + part.offset)
             .map(move |at| at..at + part.shape[0] * part.shape[1])
     });
-    // Between the parts a target is left alone.
+    // The numbers between the parts of a target are left unchanged.
     let of_target = of_target.map(|range| lost(&target[range.clone()], &want[range.clone()], &allowed[1][range]));
     [lost(&all_of(&case.net), theta, &allowed[0]), of_target.fold(0.0, f64::max)]
 }

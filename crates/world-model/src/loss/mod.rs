@@ -1,17 +1,20 @@
-//! Losses that fit a model: what a wrong prediction costs.
+//! The losses that train a model. A loss maps a prediction and its target to one number per row.
 //!
-//! A loss is a value of a type that implements [`ModelLoss`]: what it needs to know of the agent, and a row's loss in
-//! ordinary tensor operations, which is its specification and runs on every device. For speed it may bring a second
-//! form, on panels of rows in the processor's memory ([`panel`]), held to the first by a test beside it. A loss without
-//! one trains on every device through the fused network and autodiff.
+//! A loss is a type that implements [`ModelLoss`]. The implementation states what the loss needs from the agent, and
+//! computes the loss of every row in ordinary tensor operations. This tensor form is the specification and runs on
+//! every device. A loss may add a faster second form that works on panels of rows in host memory ([`panel`]); a test
+//! beside it checks that both forms agree. A loss without a panel form trains on every device through the fused network
+//! and autodiff.
 //!
-//! A loss says what a row's error of the mean costs. What is the same for all is added here: the squared error while the
-//! critic is young ([`Extras::add_mse`]), the likelihood that fits a Gaussian head's variance around a mean that the loss
-//! itself fits, and the weights of rows. Rows are averaged and members summed ([`reduce`]), so that weight decay and step
-//! size mean the same for all losses.
+//! A loss covers the error of the predicted mean; only the likelihood [`mle`] covers the variance too. The parts that
+//! are common to all losses are added here: the squared error while the critic is young ([`Extras::add_mse`]), the
+//! likelihood that fits the variance of a Gaussian head around the mean of any other loss, and the row weights. The
+//! training loss is the mean over rows and the sum over members ([`reduce`]), so weight decay and step size mean the
+//! same for all losses.
 //!
-//! Every loss has a folder: its specification, its panel form and the test that both agree. A new loss is a folder and a
-//! word in the list below; a loss of another crate joins the list at run time ([`foresee_core::Kinds::add`]).
+//! Every loss has a folder with its specification, its panel form and the test that both agree. A new loss is a new
+//! folder and one word in the list below. A loss of another crate is added to the list at run time
+//! ([`foresee_core::Kinds::add`]).
 
 pub mod panel;
 mod terms;
@@ -27,18 +30,18 @@ use crate::prediction::{Bounds, Prediction};
 pub use panel::{ChannelLoss, PanelLoss};
 pub use terms::{CallRows, DeviceTransitions, RowTerms};
 
-/// Weight of the likelihood's pull on the log-variance bounds (PETS).
+/// Weight of the width of the log-variance bounds in the training loss (PETS). It pulls the bounds together.
 pub(crate) const BOUNDS_WEIGHT: f64 = 0.01;
 
-/// Losses by name.
+/// The losses that a config can choose, by name.
 pub type LossKinds = Kinds<Arc<dyn ModelLoss>>;
 
-/// Declares the folders of the shipped losses and lists their kinds.
+/// Declares the modules of the shipped losses and lists their kinds.
 macro_rules! losses {
     ($($loss:ident),* $(,)?) => {
         $(pub mod $loss;)*
 
-        /// The losses that this crate ships, in the order in which they are listed for users.
+        /// Returns the losses that this crate ships, in the order in which they are listed for users.
         #[must_use]
         pub fn shipped() -> LossKinds {
             Kinds::new([$($loss::kind()),*])
@@ -48,19 +51,20 @@ macro_rules! losses {
 
 losses![mle, mse, huber, vagram, itervaml, value_weighted];
 
-/// What a loss asks of the agent.
+/// The information about the agent that a loss needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Needs {
-    /// Nothing: the same for every agent.
+    /// Nothing: the loss is the same for every agent.
     #[default]
     Nothing,
-    /// Numbers about the true next states, once a training call ([`ModelLoss::row_terms`]).
+    /// Row terms derived from the true next states, once per training call ([`ModelLoss::row_terms`]).
     NextStates,
-    /// Those, and in every gradient step the values of the predicted states ([`LossInput::predicted_values`]).
+    /// Row terms as with [`Needs::NextStates`], and in every gradient step the values of the predicted states
+    /// ([`LossInput::predicted_values`]).
     PredictedStates,
 }
 
-/// A loss that fits a model's mean.
+/// A loss that trains a model's mean.
 ///
 /// ```
 /// use burn::tensor::Tensor;
@@ -77,47 +81,52 @@ pub enum Needs {
 /// }
 /// ```
 pub trait ModelLoss: Debug + Send + Sync {
-    /// What it asks of the agent. A loss that asks for something is *value-aware*: until `model.loss.add_mse_until` real
-    /// steps after exploration the squared error is added to it, because a young critic knows nothing yet.
+    /// Returns the information that the loss needs from the agent. A loss that needs any is *value-aware*. Until
+    /// `model.loss.add_mse_until` real steps after exploration the squared error is added to a value-aware loss,
+    /// because a young critic has not learned anything yet.
     fn needs(&self) -> Needs {
         Needs::Nothing
     }
 
-    /// Whether it fits the variance of a Gaussian head itself, and needs one. Of any other loss a Gaussian head's variance
-    /// is fitted by the likelihood around the detached mean.
+    /// Returns true if the loss itself fits the variance of a Gaussian head, and therefore requires one. For any other
+    /// loss, the likelihood fits the variance of a Gaussian head around the detached mean.
     fn fits_variance(&self) -> bool {
         false
     }
 
-    /// What it has to know of the agent about every row of a training call, in the order of the rows; the agent stands
-    /// still during the call, so this is computed once. A number of rows other than the call's panics.
+    /// Returns the numbers that the loss needs from the agent for every row of a training call, in the order of the
+    /// rows. They are computed once per call, because the agent does not change during the call. The trainer panics if
+    /// the number of rows differs from the call's.
     fn row_terms(&self, rows: &CallRows<'_>, view: &dyn ValueView) -> RowTerms {
         let _ = (rows, view);
         RowTerms::default()
     }
 
-    /// Fewer numbers in place of the row terms, where [`ModelLoss::per_row`] makes the same loss of them up to rounding:
-    /// what tensor forms keep on a device, and gather for every batch.
+    /// Returns smaller row terms that can replace `terms` in tensor operations: [`ModelLoss::per_row`] must give the
+    /// same loss with them up to rounding. These terms are kept on a device and gathered for every batch. By default
+    /// `terms` are returned unchanged.
     fn reduced_terms(&self, terms: RowTerms) -> RowTerms {
         terms
     }
 
-    /// Every row's loss under every member, `[E, B]`, differentiable in the prediction. Where targets are normalised, a
-    /// value-aware loss sees predictions and targets in the task's own units, those of the agent's values, and any other loss
-    /// sees them normalised.
+    /// Computes the loss of every row under every member, `[E, B]`, differentiable in the prediction.
+    ///
+    /// If targets are normalised, a value-aware loss receives predictions and targets in the task's own units, which
+    /// are the units of the agent's values. Any other loss receives them normalised.
     fn per_row(&self, input: &LossInput<'_>) -> Tensor<2>;
 
-    /// The loss that scores the holdout, where it is not this one; it [needs](ModelLoss::needs) nothing of the agent.
+    /// Returns the loss that scores the holdout, if it is not this one. The scoring loss must [need](ModelLoss::needs)
+    /// nothing from the agent.
     fn score(&self) -> Option<&dyn ModelLoss> {
         None
     }
 
-    /// The panel form, where there is one: `Some(self)` for a type that implements [`ChannelLoss`].
+    /// Returns the panel form, if the loss has one: `Some(self)` for a type that implements [`ChannelLoss`].
     fn panel(&self) -> Option<&dyn PanelLoss> {
         None
     }
 
-    /// Numbers about a training call's row terms that are reported with the fit, by metric name.
+    /// Returns numbers about the row terms of a training call by metric name. They are reported with the fit.
     fn diagnostics(&self, terms: &RowTerms) -> Vec<(&'static str, f64)> {
         let _ = terms;
         Vec::new()
@@ -125,36 +134,38 @@ pub trait ModelLoss: Debug + Send + Sync {
 }
 
 impl dyn ModelLoss + '_ {
-    /// Whether it asks something of the agent.
+    /// Returns true if the loss needs information from the agent.
     #[must_use]
     pub fn is_value_aware(&self) -> bool {
         self.needs() != Needs::Nothing
     }
 
-    /// The loss that scores the holdout.
+    /// Returns the loss that scores the holdout: [`ModelLoss::score`], or else this loss.
     #[must_use]
     pub fn scoring(&self) -> &dyn ModelLoss {
         self.score().unwrap_or(self)
     }
 }
 
-/// All that a loss sees of a batch.
+/// The inputs of a loss for one batch.
 pub struct LossInput<'a> {
     /// Every member's prediction for every row.
     pub prediction: Prediction,
-    /// (next_obs − obs, reward), `[E, B, O + 1]`, or `[1, B, O + 1]` for rows shown to all members.
+    /// Target of the prediction: (next_obs − obs, reward), or (next_obs, reward) if the model predicts next
+    /// observations. `[E, B, O + 1]`, or `[1, B, O + 1]` for rows that all members share.
     pub target: Tensor<3>,
-    /// The rows' terms, `[N, E, B, K]` or `[N, 1, B, K]`, where the loss has any.
+    /// The rows' terms, `[N, E, B, K]` or `[N, 1, B, K]`, if the loss has any.
     pub terms: Option<Tensor<4>>,
-    /// What a prediction is added to for the predicted state, `[E, B, O]` or `[1, B, O]`, for a loss that needs [predicted
-    /// states](Needs::PredictedStates): the observations, or zeros where the model predicts next observations themselves.
+    /// Offset of the predicted states, `[E, B, O]` or `[1, B, O]`: a predicted state is `base` plus the predicted mean.
+    /// It holds the observations, or zeros if the model predicts next observations. Only for a loss that needs
+    /// [predicted states](Needs::PredictedStates).
     pub base: Option<Tensor<3>>,
     /// The agent's values.
     pub view: &'a dyn ValueView,
 }
 
 impl LossInput<'_> {
-    /// The rows' terms, `[N, E, B, K]` or `[N, 1, B, K]`.
+    /// Returns the rows' terms, `[N, E, B, K]` or `[N, 1, B, K]`.
     ///
     /// # Panics
     /// If the loss has none.
@@ -164,13 +175,13 @@ impl LossInput<'_> {
         self.terms.clone().expect("a loss with row terms")
     }
 
-    /// The error over the observation, `[E, B, O]`, and the squared error of the reward, `[E, B]`.
+    /// Returns the error of the observation, `[E, B, O]`, and the squared error of the reward, `[E, B]`.
     #[must_use]
     pub fn errors(&self) -> (Tensor<3>, Tensor<2>) {
         errors(self.prediction.mean.clone(), self.target.clone())
     }
 
-    /// V_n at the predicted next states, `[N, E, B]`, differentiable in the prediction.
+    /// Computes V_n at the predicted next states, `[N, E, B]`, differentiable in the prediction.
     ///
     /// # Panics
     /// If the loss does not need [predicted states](Needs::PredictedStates).
@@ -182,22 +193,23 @@ impl LossInput<'_> {
     }
 }
 
-/// The terms that are added to a loss's own.
+/// The parts of the training loss that are common to all losses.
 #[derive(Clone, Debug, Default)]
 pub struct Extras {
-    /// Whether a value-aware loss is given the mean squared error too.
+    /// Whether the mean squared error is added to a value-aware loss.
     pub add_mse: bool,
-    /// A factor on each row's loss, `[E, B]` or `[1, B]`; 1 where there are none.
+    /// Factors on the rows' losses, `[E, B]` or `[1, B]`. `None` means 1.
     pub row_weights: Option<Tensor<2>>,
-    /// Deviations and means of normalised targets, `[1, 1, O + 1]` each: a value-aware loss is then given predictions and
-    /// targets in the task's own units.
+    /// Standard deviations and means of normalised targets, `[1, 1, O + 1]` each. With them a value-aware loss receives
+    /// predictions and targets in the task's own units.
     pub units: Option<[Tensor<3>; 2]>,
 }
 
-/// Every row's training loss under every member, `[E, B]`: the loss with all that is added to it.
+/// Computes the training loss of every row under every member, `[E, B]`: the loss and all parts that are added to it.
 ///
 /// # Panics
-/// If the loss fits a variance and the prediction has none; the config's check refuses such pairs.
+/// If the loss fits a variance and the prediction has none. [`ModelConfig::problem`](crate::ModelConfig::problem)
+/// refuses such a combination.
 #[must_use]
 pub fn training_per_row(loss: &dyn ModelLoss, input: &LossInput<'_>, extras: &Extras) -> Tensor<2> {
     let Prediction { mean, logvar } = &input.prediction;
@@ -205,8 +217,8 @@ pub fn training_per_row(loss: &dyn ModelLoss, input: &LossInput<'_>, extras: &Ex
     let own = of_mean(loss, input, extras);
     weighted(
         match logvar {
-            // Of the likelihood's gradient the mean receives what passes through the hidden layers that both outputs
-            // share.
+            // The mean is detached, so the likelihood's gradient reaches the mean only through the hidden layers that
+            // mean and log-variance share.
             Some(logvar) if !loss.fits_variance() => {
                 own + mle::per_row(mean.clone().detach(), logvar.clone(), input.target.clone())
             }
@@ -216,7 +228,8 @@ pub fn training_per_row(loss: &dyn ModelLoss, input: &LossInput<'_>, extras: &Ex
     )
 }
 
-/// Every row's holdout score under every member, `[E, B]`: the loss that scores, without what fits a variance.
+/// Computes the holdout score of every row under every member, `[E, B]`: the scoring loss, without the likelihood that
+/// fits a variance.
 #[must_use]
 pub fn score_per_row(loss: &dyn ModelLoss, input: &LossInput<'_>, extras: &Extras) -> Tensor<2> {
     weighted(of_mean(loss.scoring(), input, extras), extras)
@@ -251,7 +264,7 @@ fn weighted(per_row: Tensor<2>, extras: &Extras) -> Tensor<2> {
     }
 }
 
-/// A loss without its panel form: what the panel form is held to, on the same device.
+/// A loss without its panel form. Tests compare it with the panel form on the same device.
 #[derive(Clone, Debug)]
 pub struct TensorsOnly(pub Arc<dyn ModelLoss>);
 
@@ -285,7 +298,8 @@ impl ModelLoss for TensorsOnly {
     }
 }
 
-/// The number to minimise: mean over rows, sum over members, and the likelihood's pull on the bounds.
+/// Computes the number to minimise: the mean over rows, summed over members, plus the weighted width of the
+/// log-variance bounds.
 #[must_use]
 pub fn reduce(per_row: Tensor<2>, bounds: Option<&Bounds>) -> Tensor<1> {
     let loss = per_row.mean_dim(1).sum();
@@ -295,7 +309,7 @@ pub fn reduce(per_row: Tensor<2>, bounds: Option<&Bounds>) -> Tensor<1> {
     }
 }
 
-/// The error over the observation `[E, B, O]`, and the squared error of the reward `[E, B]`.
+/// Returns the error of the observation, `[E, B, O]`, and the squared error of the reward, `[E, B]`.
 fn errors(mean: Tensor<3>, target: Tensor<3>) -> (Tensor<3>, Tensor<2>) {
     let channels = mean.dims()[2];
     let err = mean - target;
@@ -303,12 +317,13 @@ fn errors(mean: Tensor<3>, target: Tensor<3>) -> (Tensor<3>, Tensor<2>) {
     (err.narrow(2, 0, channels - 1), reward)
 }
 
-/// `[E, B, C] -> [E, B]`, the mean over channels.
+/// Computes the mean over channels, `[E, B, C] -> [E, B]`.
 fn mean_over_channels(x: Tensor<3>) -> Tensor<2> {
     x.mean_dim(2).squeeze_dim(2)
 }
 
-/// The kind of a loss without keys or with those of its own type.
+/// Returns the [`Kind`] of the loss type `L`, whose fields are its config keys. `problem` returns a message if the keys
+/// are impossible.
 fn kind_of<L>(
     name: &'static str,
     description: &'static str,

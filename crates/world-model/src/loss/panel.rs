@@ -1,9 +1,10 @@
-//! The fused form of losses: value and gradient at the network's output, one panel of rows at a time, in the processor's
-//! memory.
+//! The panel form of losses: the value of a loss and its gradient with respect to the network's output, for one panel
+//! of rows at a time, in host memory.
 //!
-//! A panel is `[channels][LANES]` ([`foresee_nn::cpu::panels`]). A loss writes what one channel of one panel costs
-//! ([`ChannelLoss`]); the loop over channels, the squared error of a young critic, the likelihood of a Gaussian head and
-//! the weights of rows are the same for all and stand here, compiled once for every loss and level of SIMD.
+//! A panel is `[channels][LANES]` ([`foresee_nn::cpu::panels`]); a lane is the place of one row. A loss implements the
+//! loss of one channel of one panel ([`ChannelLoss`]). The parts that are common to all losses are here: the loop over
+//! channels, the squared error while the critic is young, the likelihood of a Gaussian head and the row weights. They
+//! are compiled once for every loss and every SIMD level.
 
 use foresee_nn::cpu::LANES;
 use foresee_nn::cpu::math;
@@ -11,37 +12,38 @@ use foresee_nn::cpu::simd::{self, Simd, Task};
 
 use super::{ModelLoss, RowTerms};
 
-/// One number a row of a panel.
+/// One number for each row of a panel.
 pub type Row = [f32; LANES];
 
-/// One panel's data.
+/// The data of one panel. A shape `[C]` below stands for an array `[C][LANES]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Panel<'a> {
-    /// The network's output: mean `[C]`, then the raw log-variance `[C]` if the head is Gaussian.
+    /// The network's output: the mean `[C]`, then the raw log-variance `[C]` if the head has a variance.
     pub output: &'a [f32],
-    /// (next_obs − obs, reward), `[C]`.
+    /// Target of the prediction, (next_obs − obs, reward) or (next_obs, reward), `[C]`.
     pub target: &'a [f32],
-    /// The rows' terms, `[N K]` ([`ChannelLoss::panel_terms`]).
+    /// The rows' terms, `[N K]`, in the layout of [`ChannelLoss::panel_terms`].
     pub terms: &'a [f32],
-    /// The agent's values at the predicted states, `[N]`, and for a gradient of the loss their gradients, `[N, O]`: of a
-    /// loss that needs predicted states.
+    /// For a loss that needs predicted states: the agent's values at these states, `[N]`, and their gradients,
+    /// `[N, O]`. The gradients are used only for the gradient of the loss.
     pub predicted: [&'a [f32]; 2],
-    /// A factor on each row's loss, `[1]`; 1 where there are none.
+    /// Factors on the rows' losses, `[1]`. `None` means 1.
     pub row_weights: Option<&'a [f32]>,
-    /// What an error of 1 is in the task's own unit, `[C]`: where targets are normalised and the loss is value-aware.
+    /// Factors from the units of normalised targets to the task's own units, one number per channel. Only if targets
+    /// are normalised and the loss is value-aware.
     pub units: Option<&'a [f32]>,
-    /// Bounds of the log-variance, low and high, `[C]` numbers each, where the head is Gaussian.
+    /// Low and high bounds of the log-variance, one number per channel each, if the head has a variance.
     pub bounds: Option<[&'a [f32]; 2]>,
-    /// Channels, `C = O + 1`: observation entries, then the reward.
+    /// Number of channels, `C = O + 1`: observation entries, then the reward.
     pub channels: usize,
-    /// Heads of the agent's values, `N`.
+    /// Number of heads of the agent's values, `N`.
     pub heads: usize,
-    /// Rows that are in use.
+    /// Number of rows in use.
     pub rows: usize,
 }
 
 impl<'a> Panel<'a> {
-    /// The error of one channel, in the task's own unit where the loss is value-aware.
+    /// Returns the error of channel `c`, in the task's own unit if the loss is value-aware.
     #[inline(always)]
     #[must_use]
     pub fn error(&self, c: usize) -> Row {
@@ -52,7 +54,7 @@ impl<'a> Panel<'a> {
         err
     }
 
-    /// The error of one channel in the unit of the target.
+    /// Returns the error of channel `c` in the unit of the target.
     #[inline(always)]
     fn error_of_target(&self, c: usize) -> Row {
         let (mean, target) = (row(self.output, c), row(self.target, c));
@@ -63,21 +65,21 @@ impl<'a> Panel<'a> {
         err
     }
 
-    /// Column `i` of the rows' terms.
+    /// Returns column `i` of the rows' terms.
     #[inline(always)]
     #[must_use]
     pub fn term(&self, i: usize) -> &'a Row {
         row(self.terms, i)
     }
 
-    /// V_n at the predicted states.
+    /// Returns V_n at the predicted states.
     #[inline(always)]
     #[must_use]
     pub fn predicted_value(&self, n: usize) -> &'a Row {
         row(self.predicted[0], n)
     }
 
-    /// ∂V_n/∂s_c at the predicted states; zeros where no gradient of the loss is wanted.
+    /// Returns ∂V_n/∂s_c at the predicted states; zeros if only the value of the loss is computed.
     #[inline(always)]
     #[must_use]
     pub fn predicted_slope(&self, n: usize, c: usize) -> &'a Row {
@@ -86,44 +88,45 @@ impl<'a> Panel<'a> {
     }
 }
 
-/// How a Gaussian head's likelihood joins a loss's panel form.
+/// The role of a Gaussian head's likelihood in a loss's panel form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Likelihood {
-    /// It fits the variance around a mean that the loss fits.
+    /// The likelihood fits the variance. The loss fits the mean.
     OfVariance,
-    /// It fits mean and variance, and is the loss.
+    /// The likelihood fits mean and variance. It is the whole loss.
     OfBoth,
 }
 
-/// The panel form as a loss writes it. A loss that [fits the variance](ModelLoss::fits_variance) by other means than the
-/// Gaussian likelihood has no such form: it trains through tensors.
+/// The part of the panel form that a loss implements. A loss that [fits the variance](ModelLoss::fits_variance) by
+/// other means than the Gaussian likelihood has no panel form: it trains through tensors.
 pub trait ChannelLoss: ModelLoss {
-    /// How a Gaussian head's likelihood joins it.
+    /// Returns the role of a Gaussian head's likelihood in the loss.
     fn likelihood(&self) -> Likelihood {
         Likelihood::OfVariance
     }
 
-    /// Adds what channel `c` costs to `loss`, and its derivative by [the channel's error](Panel::error) to `slope`. Channels come in order,
-    /// 0 to `O`; what is no sum over channels is added at one of them.
+    /// Adds the loss of channel `c` to `loss`, and its derivative with respect to [the channel's error](Panel::error)
+    /// to `slope`. The function is called for the channels 0 to `O` in order. A part of the loss that is not a sum over
+    /// channels is added to `loss` at one of them.
     fn channel<S: Simd>(&self, panel: &Panel<'_>, c: usize, loss: &mut Row, slope: &mut Row);
 
-    /// The rows' terms `[N', rows, K']` as this form reads them, from those of [`ModelLoss::row_terms`].
+    /// Converts the row terms of [`ModelLoss::row_terms`] to the row terms `[N', rows, K']` that this form reads.
     fn panel_terms(&self, terms: RowTerms) -> RowTerms {
         terms
     }
 }
 
-/// The panel form as the trainer calls it; every [`ChannelLoss`] has it.
+/// The panel form that the trainer calls. Every [`ChannelLoss`] implements it.
 pub trait PanelLoss: Send + Sync {
-    /// The rows' terms as this form reads them.
+    /// Converts the row terms of [`ModelLoss::row_terms`] to those that this form reads.
     fn terms(&self, terms: RowTerms) -> RowTerms;
 
-    /// The sum of the rows' losses; its gradient at the output times `scale` into `gradient`, that at the bounds, low and
-    /// high, times `scale` added to `bounds`, `[2 C]` numbers where the head is Gaussian. With `add_mse` the mean squared
-    /// error is added.
+    /// Returns the sum of the rows' losses. Writes `scale` times its gradient with respect to the network's output to
+    /// `gradient`. Adds `scale` times its gradient with respect to the bounds, low then high, to `bounds`, `[2 C]`
+    /// numbers if the head has a variance. With `add_mse` the mean squared error is added to the loss.
     fn gradient(&self, panel: &Panel<'_>, add_mse: bool, scale: f32, gradient: &mut [f32], bounds: &mut [f32]) -> f32;
 
-    /// The sum of the rows' losses of the mean alone; the log-variance is not looked at.
+    /// Returns the sum of the rows' losses of the mean. The log-variance is ignored.
     fn value(&self, panel: &Panel<'_>, add_mse: bool) -> f32;
 }
 
@@ -141,7 +144,7 @@ impl<L: ChannelLoss> PanelLoss for L {
     }
 }
 
-/// Row `i` of a panel.
+/// Returns row `i` of a panel.
 #[inline(always)]
 #[must_use]
 pub fn row(panel: &[f32], i: usize) -> &Row {
@@ -153,7 +156,7 @@ fn row_mut(panel: &mut [f32], i: usize) -> &mut Row {
     (&mut panel[i * LANES..][..LANES]).try_into().expect("a panel has whole rows")
 }
 
-/// w err² of one channel added to `loss`, its derivative 2 w err to `slope`, with a weight a row.
+/// Adds w err² of one channel to `loss`, and its derivative 2 w err to `slope`. w is `share` times the row's weight.
 #[inline(always)]
 pub fn add_weighted_square<S: Simd>(err: &Row, weight: &Row, share: f32, loss: &mut Row, slope: &mut Row) {
     for j in 0..LANES {
@@ -163,7 +166,7 @@ pub fn add_weighted_square<S: Simd>(err: &Row, weight: &Row, share: f32, loss: &
     }
 }
 
-/// err² of one channel added to `loss`, its derivative 2 err to `slope`.
+/// Adds err² of one channel to `loss`, and its derivative 2 err to `slope`.
 #[inline(always)]
 pub fn add_square<S: Simd>(err: &Row, loss: &mut Row, slope: &mut Row) {
     for j in 0..LANES {
@@ -172,7 +175,7 @@ pub fn add_square<S: Simd>(err: &Row, loss: &mut Row, slope: &mut Row) {
     }
 }
 
-/// The sum of the lanes in use.
+/// Returns the sum over the first `rows` lanes.
 #[inline(always)]
 fn total(lanes: &Row, rows: usize) -> f32 {
     let mut folded = [0.0; LANES];
@@ -189,7 +192,8 @@ fn total(lanes: &Row, rows: usize) -> f32 {
     folded[0]
 }
 
-/// The loss of the mean, added to `loss`; its derivative by the mean, unscaled, to `at(channel, lane values)`.
+/// Adds the loss of the mean to `loss`. Calls `at(channel, slope)` with its unscaled derivative with respect to the
+/// mean, for every channel.
 #[inline(always)]
 fn of_mean<S: Simd>(
     this: &impl ChannelLoss,
@@ -198,7 +202,7 @@ fn of_mean<S: Simd>(
     loss: &mut Row,
     mut at: impl FnMut(usize, &Row),
 ) {
-    // mse: mean over channels of err²; its derivative 2 err / C.
+    // The mean squared error is the mean over channels of err²; its derivative is 2 err / C.
     let all = 1.0 / panel.channels as f32;
     let (square, slope_of) = if add_mse { (all, 2.0 * all) } else { (0.0, 0.0) };
     let mut slope = [0.0_f32; LANES];
@@ -221,13 +225,13 @@ fn of_mean<S: Simd>(
     }
 }
 
-/// The factor on each row's loss.
+/// Returns the factors on the rows' losses.
 #[inline(always)]
 fn row_weights(panel: &Panel<'_>) -> Row {
     panel.row_weights.map_or([1.0; LANES], |weights| *row(weights, 0))
 }
 
-/// The sum of the lanes in use, each times its weight.
+/// Returns the sum over the first `rows` lanes, each times its weight.
 #[inline(always)]
 fn weighted_total(lanes: &Row, weights: &Row, rows: usize) -> f32 {
     let mut products = [0.0; LANES];
@@ -285,10 +289,14 @@ impl<L: ChannelLoss> Task for Gradient<'_, '_, L> {
     }
 }
 
-/// The Gaussian likelihood mean_c [err² e^(−lv) + lv], with
-/// u = max − softplus(max − raw), lv = min + softplus(u − min):
-/// ∂/∂mean = 2 err e^(−lv) / C, only if the likelihood fits the mean; ∂/∂lv = (1 − err² e^(−lv)) / C;
-/// ∂lv/∂raw = σ(u − min) σ(max − raw), ∂lv/∂max = σ(u − min) (1 − σ(max − raw)), ∂lv/∂min = 1 − σ(u − min).
+/// Adds the Gaussian likelihood mean_c [err² e^(−lv) + lv] to `loss` and its derivatives to `gradient` and `bounds`.
+/// With u = max − softplus(max − raw) and lv = min + softplus(u − min):
+///
+/// * ∂/∂mean = 2 err e^(−lv) / C, only if the likelihood fits the mean
+/// * ∂/∂lv = (1 − err² e^(−lv)) / C
+/// * ∂lv/∂raw = σ(u − min) σ(max − raw)
+/// * ∂lv/∂max = σ(u − min) (1 − σ(max − raw))
+/// * ∂lv/∂min = 1 − σ(u − min)
 #[inline(always)]
 fn likelihood<S: Simd>(
     fits_mean: bool,
@@ -336,7 +344,7 @@ fn likelihood<S: Simd>(
     }
 }
 
-/// softplus(x) and its derivative σ(x), with one exponential.
+/// Computes softplus(x) and its derivative σ(x) with one exponential.
 #[inline(always)]
 pub(crate) fn softplus_and_slope<S: Simd>(x: f32) -> (f32, f32) {
     let e = math::exp::<S>(-x.abs());

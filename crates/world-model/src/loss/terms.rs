@@ -1,4 +1,4 @@
-//! What a loss knows of the agent, row by row of a training call.
+//! Row terms: the numbers that a loss needs from the agent for every row of a training call.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -10,27 +10,27 @@ use foresee_nn::{ValueView, tensors};
 
 use crate::gather::{gather_heads, numbers};
 
-/// Rows whose values are taken at once: bounds the memory of one pass.
+/// Number of rows whose values are computed together. It bounds the memory of one pass.
 const ROWS_AT_ONCE: usize = 8192;
 
-/// Numbers of every row, `[N, rows, K]`: `N` heads with `K` columns each. A loss says what they are. They are in host
-/// memory, or on a device until somebody looks at them.
+/// Numbers for every row, `[N, rows, K]`: `N` heads with `K` columns each. Their meaning depends on the loss. They are
+/// stored in host memory, or on a device until they are first read on the host.
 #[derive(Clone, Debug, Default)]
 pub struct RowTerms {
     heads: usize,
     width: usize,
     rows: usize,
-    /// Row-major; read back when it is first looked at.
+    /// The numbers in row-major order; read back from the device when they are first needed.
     host: OnceLock<Vec<f32>>,
-    /// Parts along the rows, so that none outgrows the device's largest buffer.
+    /// Parts along the rows, each small enough for the device's largest buffer.
     on_device: Vec<Tensor<3>>,
 }
 
 impl RowTerms {
-    /// Numbers `[N, rows, K]` of `heads` heads and `width` columns, row-major.
+    /// Returns row terms with the numbers `[N, rows, K]` of `heads` heads and `width` columns, in row-major order.
     ///
     /// # Panics
-    /// If they do not fill whole rows.
+    /// If the numbers do not fill whole rows.
     #[track_caller]
     #[must_use]
     pub fn new(heads: usize, width: usize, values: Vec<f32>) -> Self {
@@ -41,44 +41,44 @@ impl RowTerms {
         Self { heads, width, rows, host: values.into(), on_device: Vec::new() }
     }
 
-    /// Numbers `[N, rows, K]` that stay where they are.
+    /// Returns row terms with the numbers `[N, rows, K]`, which stay on their device.
     #[must_use]
     pub fn on_device(values: Tensor<3>) -> Self {
         Self::in_parts(vec![values])
     }
 
-    /// The same in parts along the rows, at least one.
+    /// Returns row terms from at least one part along the rows, which stay on their device.
     fn in_parts(parts: Vec<Tensor<3>>) -> Self {
         let [heads, _, width] = parts[0].dims();
         let rows = parts.iter().map(|part| part.dims()[1]).sum();
         Self { heads, width, rows, host: OnceLock::new(), on_device: parts }
     }
 
-    /// Heads, `N`; 0 where a loss has no terms.
+    /// Returns the number of heads, `N`; 0 if the loss has no terms.
     #[must_use]
     pub fn heads(&self) -> usize {
         self.heads
     }
 
-    /// Columns of a head, `K`.
+    /// Returns the number of columns per head, `K`.
     #[must_use]
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no terms.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.heads == 0
     }
 
-    /// Rows.
+    /// Returns the number of rows.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// All numbers, row-major.
+    /// Returns all numbers in row-major order.
     fn values(&self) -> &[f32] {
         self.host.get_or_init(|| {
             let parts = self.on_device.iter().map(|part| tensors::to_vec(part.clone()));
@@ -86,20 +86,20 @@ impl RowTerms {
         })
     }
 
-    /// One head's numbers, `[rows, K]`.
+    /// Returns one head's numbers, `[rows, K]`.
     #[must_use]
     pub fn head(&self, head: usize) -> &[f32] {
         let size = self.rows * self.width;
         &self.values()[head * size..][..size]
     }
 
-    /// One head's numbers of one row, `[K]`.
+    /// Returns one head's numbers for one row, `[K]`.
     #[must_use]
     pub fn row(&self, head: usize, row: usize) -> &[f32] {
         &self.head(head)[row * self.width..][..self.width]
     }
 
-    /// One head's numbers, to be changed in host memory, `[rows, K]`.
+    /// Returns one head's numbers, `[rows, K]`, for changes in host memory.
     pub fn head_mut(&mut self, head: usize) -> &mut [f32] {
         let size = self.rows * self.width;
         self.values();
@@ -107,14 +107,14 @@ impl RowTerms {
         &mut self.host.get_mut().expect("numbers that were looked at")[head * size..][..size]
     }
 
-    /// The numbers of given rows, member by member: `[E, B]` indices -> `[N, E, B, K]`.
+    /// Gathers the numbers of rows `[E, B]` on `device`: `[N, E, B, K]`.
     #[must_use]
     pub fn gather(&self, indices: &[u32], members: usize, device: &Device) -> Tensor<4> {
         let rows = numbers(indices, device).reshape([members, indices.len() / members]);
         gather_heads(&self.tensor(device), &rows)
     }
 
-    /// All of them on a device, `[N, rows, K]`: sent there if they are not on it.
+    /// Returns all numbers on a device, `[N, rows, K]`. They are sent there unless they are there already.
     pub(crate) fn tensor(&self, device: &Device) -> Tensor<3> {
         match self.on_device.as_slice() {
             [] => tensors::from_vec(self.values().to_vec(), [self.heads, self.rows, self.width], device),
@@ -124,7 +124,7 @@ impl RowTerms {
     }
 }
 
-/// Transitions that are on the run's device already, with room for `C` rows.
+/// The transitions of the replay buffer on the run's device, in tensors with capacity for `C` rows.
 #[derive(Clone, Copy, Debug)]
 pub struct DeviceTransitions<'a> {
     /// `[C, O]`
@@ -137,7 +137,7 @@ pub struct DeviceTransitions<'a> {
     pub next_obs: &'a Tensor<2>,
 }
 
-/// The rows of a training call, as a loss asks the agent about them.
+/// The rows of a training call, from which a loss computes its row terms.
 #[derive(Clone, Copy, Debug)]
 pub struct CallRows<'a> {
     batch: &'a Batch,
@@ -146,31 +146,31 @@ pub struct CallRows<'a> {
 }
 
 impl<'a> CallRows<'a> {
-    /// Rows in host memory, for an agent on `device`.
+    /// Returns rows in host memory, for an agent on `device`.
     #[must_use]
     pub fn new(batch: &'a Batch, device: &'a Device) -> Self {
         Self { batch, on_device: None, device }
     }
 
-    /// The same rows, which are on the device too.
+    /// Adds a copy of the rows that is on the device.
     #[must_use]
     pub(crate) fn mirrored(self, on_device: Option<DeviceTransitions<'a>>) -> Self {
         Self { on_device, ..self }
     }
 
-    /// The transitions.
+    /// Returns the transitions.
     #[must_use]
     pub fn batch(&self) -> &'a Batch {
         self.batch
     }
 
-    /// Observation entries, `O`.
+    /// Returns the number of observation entries, `O`.
     #[must_use]
     pub fn obs_dim(&self) -> usize {
         self.batch.next_obs.len() / self.batch.rows
     }
 
-    /// The true next states of some rows, `[B, O]`.
+    /// Returns the true next states of a range of rows, `[B, O]`.
     #[must_use]
     pub fn next_obs(&self, rows: Range<usize>) -> Tensor<2> {
         let obs_dim = self.obs_dim();
@@ -181,19 +181,20 @@ impl<'a> CallRows<'a> {
         tensors::from_vec(states, [rows.len(), obs_dim], self.device)
     }
 
-    /// V_n at every true next state, `[N, rows, 1]`.
+    /// Computes V_n at every true next state, `[N, rows, 1]`.
     #[must_use]
     pub fn values(&self, view: &dyn ValueView) -> RowTerms {
         self.collect(view.heads(), 1, |states| view.values(states).unsqueeze_dim(2))
     }
 
-    /// ∂V_n/∂s at every true next state, `[N, rows, O]`.
+    /// Computes ∂V_n/∂s at every true next state, `[N, rows, O]`.
     #[must_use]
     pub fn value_gradients(&self, view: &dyn ValueView) -> RowTerms {
         self.collect(view.heads(), self.obs_dim(), |states| view.value_gradients(states))
     }
 
-    /// Numbers `[N, rows, K]` from those of some rows at a time, `[B, O] -> [N, B, K]`; on a device they stay there.
+    /// Computes `of`, `[B, O] -> [N, B, K]`, at all true next states, in parts of the rows: `[N, rows, K]`. On a device
+    /// other than the host the result stays there.
     fn collect(&self, heads: usize, width: usize, of: impl Fn(Tensor<2>) -> Tensor<3>) -> RowTerms {
         let rows = self.batch.rows;
         let parts = (0..rows).step_by(ROWS_AT_ONCE).map(|start| start..(start + ROWS_AT_ONCE).min(rows));
@@ -205,7 +206,7 @@ impl<'a> CallRows<'a> {
     }
 }
 
-/// Numbers `[N, rows, K]` of their parts along the rows.
+/// Joins parts along the rows to numbers `[N, rows, K]`.
 fn joined(parts: impl Iterator<Item = Vec<f32>>, [heads, rows, width]: [usize; 3]) -> Vec<f32> {
     let (mut all, mut start) = (vec![0.0; heads * rows * width], 0);
     for part in parts {

@@ -1,30 +1,31 @@
-//! One learned noise a channel: of a homoscedastic head the log-variance is a bias of the last layer, without weights.
+//! The learned noise of a homoscedastic head: one log-variance per channel, which is a bias of the last layer without
+//! weights.
 //!
-//! A gradient step moves all parameters of the network; this puts the weights of the log-variance back to zero, and moves its
-//! biases [`FASTER`] times as far. (With the network's step size of 1e-3 a log-variance would take thousands of steps to
-//! settle, and a training call has hundreds.)
+//! A gradient step moves all parameters of the network. This code then sets the weights of the log-variance back to
+//! zero and multiplies the move of its biases by [`FASTER`]. (With the network's step size of 1e-3 a log-variance would
+//! need thousands of steps to settle, and a training call has hundreds.)
 
 use burn::tensor::Tensor;
 use foresee_nn::host::is_host;
 use foresee_nn::{Mlp, Parameters};
 
-/// How many times as far as a weight a log-variance moves.
+/// Factor on the steps of a log-variance, relative to those of a weight.
 const FASTER: f32 = 10.0;
 
-/// Where the log-variance's numbers stand in a member's row of parameters.
+/// The positions of the log-variance's parameters among the parameters of a member.
 #[derive(Clone, Debug)]
 pub(super) struct LearnedNoise {
-    /// The last layer's weight `[I, 2C]` and bias `[2C]`: where they begin, and I.
+    /// `weight` and `bias` are the offsets of the last layer's weight `[I, 2C]` and bias `[2C]`; `inputs` is `I`.
     weight: usize,
     bias: usize,
     inputs: usize,
-    /// `C`
+    /// Number of channels, `C`.
     channels: usize,
-    /// `P`
+    /// Number of parameters of a member, `P`.
     row: usize,
 }
 
-/// The biases before a step.
+/// The biases of the log-variance before a step.
 #[allow(clippy::large_enum_variant, reason = "one a step, on the stack")]
 pub(super) enum Before {
     /// `[E, C]`, in host memory.
@@ -34,7 +35,7 @@ pub(super) enum Before {
 }
 
 impl LearnedNoise {
-    /// Of a network with an output and a log-variance a channel.
+    /// Returns the positions for a network with a mean and a log-variance per channel.
     pub(super) fn new(net: &Mlp) -> Self {
         let parts = net.parts();
         let last = |name: &str| parts.iter().rfind(|part| part.name.starts_with(name)).expect("a last layer");
@@ -48,7 +49,7 @@ impl LearnedNoise {
         }
     }
 
-    /// The biases of the log-variance.
+    /// Returns the biases of the log-variance before a step.
     pub(super) fn before(&self, net: &mut Mlp) -> Before {
         let of_bias = self.bias + self.channels;
         if is_host(&net.slot().get().device()) {
@@ -59,7 +60,8 @@ impl LearnedNoise {
         Before::Device(net.slot().get().clone().narrow(2, of_bias, self.channels))
     }
 
-    /// Corrects a step that was taken: log-variances move further, and their weights are 0 again.
+    /// Corrects the step that was taken since `before`: enlarges the moves of the log-variances and sets their weights
+    /// to 0.
     pub(super) fn after(&self, net: &mut Mlp, before: Before) {
         let Self { weight, bias, inputs, channels, row } = *self;
         let of_bias = bias + channels;

@@ -1,4 +1,4 @@
-//! The outcome of gradient steps and training calls.
+//! The results of gradient steps and training calls.
 
 use burn::tensor::Tensor;
 use foresee_nn::tensors;
@@ -7,18 +7,19 @@ use thiserror::Error;
 use super::{ROWS_AT_ONCE, Trainer};
 use crate::fit_data::FitData;
 
-/// The training loss of one gradient step, summed over members. It is not read back from a device until asked.
+/// The training loss of one gradient step, summed over members. It is read back from a device only by
+/// [`TrainLoss::read`].
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "a box would take memory at every step")]
 pub enum TrainLoss {
-    /// Where memory is the host's.
+    /// The loss of a step in host memory.
     Host(f64),
-    /// Elsewhere, `[1]`.
+    /// The loss of a step in tensor operations, `[1]`.
     Device(Tensor<1>),
 }
 
 impl TrainLoss {
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub fn read(self) -> f64 {
         match self {
@@ -28,66 +29,70 @@ impl TrainLoss {
     }
 }
 
-/// A fit that diverged.
+/// The error of a fit that diverged.
 #[derive(Debug, Error)]
 #[error(
     "model training diverged: after {steps} gradient steps too few members have finite weights to fill the elites\nhint: lower `model.fit.lr`"
 )]
 pub struct Diverged {
-    /// Gradient steps taken.
+    /// Number of gradient steps taken.
     pub steps: u64,
 }
 
-/// How well one channel is predicted on the holdout, mean over rows and elites. Where targets are normalised, in units of
-/// their variances; ratios do not depend on it.
+/// The prediction error of one channel on the holdout, mean over rows and elites. If targets are normalised, it is in
+/// units of the targets' variances; ratios do not depend on the units.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ChannelError {
     /// Mean squared error.
     pub mse: f64,
-    /// The channel's variance over the holdout: the error of the best constant.
+    /// Variance of the channel's targets over the holdout: the error of the best constant prediction.
     pub variance: f64,
-    /// Mean square of the entry's change: the error of the forecast that nothing changes; of the reward, its own mean square.
+    /// Mean square of the change of the observation entry: the error of a forecast without any change. For the reward:
+    /// its mean square.
     pub square: f64,
 }
 
 impl ChannelError {
-    /// 1 − mse / variance: 1 is perfect, 0 no better than a constant; `None` for a channel that does not vary.
+    /// Returns 1 − mse / variance: 1 for a perfect prediction, 0 for one that is no better than a constant. `None` for
+    /// a channel that does not vary.
     #[must_use]
     pub fn explained_variance(&self) -> Option<f64> {
         (self.variance > 0.0).then(|| 1.0 - self.mse / self.variance)
     }
 
-    /// mse / square: 0 is perfect, 1 no better than the forecast that nothing changes; `None` for a channel that never
-    /// changes.
+    /// Returns mse / square: 0 for a perfect prediction, 1 for one that is no better than the forecast without any
+    /// change. `None` for a channel that never changes.
     #[must_use]
     pub fn against_no_change(&self) -> Option<f64> {
         (self.square > 0.0).then(|| self.mse / self.square)
     }
 }
 
-/// The outcome of a finished training call.
+/// The result of a finished training call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FitReport {
-    /// Gradient steps taken.
+    /// Number of gradient steps taken.
     pub steps: u64,
-    /// Epochs begun.
+    /// Number of epochs begun.
     pub epochs: u32,
     /// Training loss of the last gradient step, summed over members.
     pub train_loss: f64,
-    /// Best holdout score, the loss's own, mean over elites.
+    /// Best holdout score by the loss's own scoring, mean over elites.
     pub holdout_score: f64,
-    /// Squared error of the kept weights on the holdout, mean over channels, rows and elites: comparable across losses. Where
-    /// targets are normalised it is in units of their variances, so that 1 is the error of a constant.
+    /// Squared error of the kept weights on the holdout, mean over channels, rows and elites. It is comparable across
+    /// losses. If targets are normalised, it is in units of their variances, so 1 is the error of a constant.
     pub holdout_mse: f64,
     /// Numbers that the loss reports about the call, by metric name ([`ModelLoss::diagnostics`](crate::ModelLoss)).
     pub diagnostics: Vec<(&'static str, f64)>,
-    /// Every channel on the holdout, `[O + 1]`, the reward last; empty from a model that does not tell.
+    /// The errors of all channels on the holdout, `[O + 1]`, the reward last. Empty if a model does not report them.
     pub channels: Vec<ChannelError>,
 }
 
-/// Σ_c ½ (t − m)² / v + ½ ln v of every row, `[N]`, with mean m and variance v of the ensemble's mixture: m the mean of the
-/// members' means `[E, N, C]`, v their variance (ddof 1) plus the exponential of their mean log-variance `[E, N, C]`; targets
-/// t `[1, N, C]`. (4kubo/erl_lib @ 024b0b5.)
+/// Computes the score Σ_c ½ (t − m)² / v + ½ ln v of every row, `[N]`, under the mixture of the members (4kubo/erl_lib
+/// @ 024b0b5).
+///
+/// m is the mean of the members' means `[E, N, C]`. v is the variance of these means (ddof 1) plus the exponential of
+/// the mean log-variance `[E, N, C]`. Targets t are `[1, N, C]`.
 #[must_use]
 pub fn mixture_scores(mean: Tensor<3>, logvar: Tensor<3>, target: Tensor<3>) -> Vec<f64> {
     let members = mean.dims()[0];
@@ -98,13 +103,13 @@ pub fn mixture_scores(mean: Tensor<3>, logvar: Tensor<3>, target: Tensor<3>) -> 
     tensors::to_vec(score.mul_scalar(0.5).sum_dim(2)).into_iter().map(f64::from).collect()
 }
 
-/// A difference of numbers as large as `scale`, or 0 where it is rounding.
+/// Returns a difference of numbers of size `scale`, or 0 if it is no larger than rounding errors.
 fn above_rounding(difference: f64, scale: f64) -> f64 {
     if difference > 1e-12 * scale { difference } else { 0.0 }
 }
 
 impl Trainer {
-    /// [`mixture_scores`] of a fit's holdout.
+    /// Computes the [`mixture_scores`] of a fit's holdout.
     pub(super) fn row_scores(&self, data: &FitData) -> Vec<f64> {
         let holdout = data.split.holdout.len();
         let part = |start: usize| {
@@ -115,11 +120,11 @@ impl Trainer {
         (0..holdout).step_by(ROWS_AT_ONCE).flat_map(part).collect()
     }
 
-    /// Every channel on a fit's holdout, `[O + 1]`, mean over elites.
+    /// Computes the errors of all channels on a fit's holdout, `[O + 1]`, mean over elites.
     pub(super) fn channel_errors(&self, data: &FitData) -> Vec<ChannelError> {
         let (holdout, elites) = (&data.split.holdout, &self.ensemble.elites);
         let channels = self.ensemble.obs_dim() + 1;
-        // Sums of squared errors, of targets, and of their squares.
+        // Sums of squared errors, of targets, and of squared targets.
         let mut sums = vec![[0.0_f64; 3]; channels];
         for start in (0..holdout.len()).step_by(ROWS_AT_ONCE) {
             let part = start..holdout.len().min(start + ROWS_AT_ONCE);
@@ -170,7 +175,7 @@ mod tests {
         let inputs = &entry["inputs"];
         let [obs, next, reward] = ["obs", "next_obs", "reward"].map(|name| numbers(&inputs[name]));
         let [mean, std] = ["target_mean", "target_std"].map(|name| numbers(&nets[name]));
-        // The reward comes first in the file.
+        // In the file the reward comes first.
         let target = (0..7).flat_map(|row| {
             let change = (0..3).map(move |d| row * 3 + d).map(|i| next[i] - obs[i]).collect::<Vec<_>>();
             let raw = [vec![reward[row]], change].concat();

@@ -1,4 +1,4 @@
-//! The trainer and a fit as arrays, and back.
+//! Saving and restoring of the trainer and of a training call as arrays.
 
 use foresee_core::{State, StateError};
 use foresee_nn::{Parameters, ValueView};
@@ -10,7 +10,8 @@ use crate::fit_data::{FitData, TrainingRows};
 use crate::normalizer::Normalizer;
 
 impl Trainer {
-    /// The ensemble and its optimisers as arrays.
+    /// Returns the ensemble, its optimisers, the normaliser of the targets and, during a training call, the model that
+    /// imagines as named arrays.
     #[must_use]
     pub fn save(&self) -> State {
         let mut state = State::new();
@@ -19,7 +20,7 @@ impl Trainer {
             state.nest("targets", of_targets.save());
         }
         if let Some(imagining) = self.imagining.as_ref().filter(|_| self.under_way.is_some()) {
-            // A training call under way changes the other one.
+            // During a training call `ensemble` changes, so `imagining` cannot be computed from it again.
             state.nest("imagining", imagining.save());
         }
         state.nest("net_adam", self.net_adam.save(&self.ensemble.net));
@@ -29,7 +30,7 @@ impl Trainer {
         state
     }
 
-    /// Reads all of it back.
+    /// Restores the state that [`Trainer::save`] returned.
     ///
     /// # Errors
     /// If an array is missing, of another shape, or left over.
@@ -49,7 +50,7 @@ impl Trainer {
         state.finish()
     }
 
-    /// Takes up a saved fit on the rows, their weights and the agent that it began with.
+    /// Resumes a saved fit. The rows, their weights and the agent must be those that the fit began with.
     ///
     /// # Errors
     /// If an array is missing, of another shape, or left over.
@@ -104,7 +105,8 @@ impl Trainer {
 }
 
 impl Fit {
-    /// Where the fit stands; what it derived from the replay is derived again on resume.
+    /// Returns the progress of the fit as named arrays. The data derived from the replay buffer are not saved;
+    /// [`Trainer::resume`] derives them again.
     #[must_use]
     pub fn save(&self) -> State {
         let mut state = State::new();

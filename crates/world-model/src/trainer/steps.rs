@@ -1,7 +1,8 @@
-//! The gradient step and the holdout score in host memory: from replay rows to new weights without a tensor between.
+//! The gradient step and the holdout score on panels in host memory, from replay rows to new weights without any
+//! tensor.
 //!
-//! A member's step is the work of one thread where members suffice for all ([`cpu::train()`]). No memory is taken once
-//! the buffers have their size.
+//! If there are enough members for all threads, one thread does the whole step of a member ([`cpu::train()`]). No
+//! memory is allocated once the buffers have their size.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -16,31 +17,32 @@ use crate::fit_data::HostRows;
 use crate::loss::panel::Panel;
 use crate::loss::{BOUNDS_WEIGHT, PanelLoss};
 
-/// Buffers of the steps.
+/// The buffers of gradient steps.
 #[derive(Clone, Debug)]
 pub(super) struct HostSteps {
     layout: Arc<Layout>,
-    /// `O + 1`
+    /// Number of channels, `O + 1`.
     channels: usize,
     pieces: Vec<PanelWork>,
     sums: Vec<PanelSums>,
-    /// The bounds of the log-variance as they are, and their gradient.
+    /// `bounds` are the current bounds of the log-variance, `of_bounds` their gradient.
     bounds: Vec<f32>,
     of_bounds: Vec<f32>,
 }
 
-/// What predictions and targets are compared by.
+/// The comparison of predictions with targets.
 #[derive(Clone, Copy)]
 pub(super) struct Compared<'a> {
-    /// The loss.
+    /// The loss in its panel form.
     pub(super) loss: &'a dyn PanelLoss,
-    /// Whether the squared error is added.
+    /// Whether the mean squared error is added.
     pub(super) add_mse: bool,
-    /// What an error of 1 is in the task's own unit, `[O + 1]`, where the loss sees that unit and targets are normalised.
+    /// Factors from the units of normalised targets to the task's own units, `[O + 1]`. Only if targets are normalised
+    /// and the loss is value-aware.
     pub(super) units: Option<&'a [f32]>,
 }
 
-/// One panel of one member.
+/// The forward and backward pass of one panel of one member.
 #[derive(Clone, Debug)]
 struct PanelWork {
     tape: Tape,
@@ -53,28 +55,29 @@ impl Piece for PanelWork {
     }
 }
 
-/// What a panel's rows add up to.
+/// The sums over a panel's rows.
 #[derive(Clone, Debug, Default)]
 struct PanelSums {
     loss: f32,
-    /// The gradient of the bounds.
+    /// Gradient of the loss with respect to the bounds of the log-variance.
     of_bounds: Vec<f32>,
 }
 
-/// What a loss compares the output with.
+/// The data of a panel's rows with which a loss compares the network's output.
 #[derive(Clone, Debug, Default)]
 struct PanelData {
     target: Vec<f32>,
     terms: Vec<f32>,
     row_weights: Vec<f32>,
-    /// For a loss that looks ahead: what predictions are added to, then predicted states, `[O]`, their values `[N]` and gradients `[N, O]`.
+    /// For a loss that needs predicted states: the observations that predictions are added to and then the predicted
+    /// states, `[O]`; their values, `[N]`; and the gradients of these values, `[N, O]`.
     states: Vec<f32>,
     values: Vec<f32>,
     gradients: Vec<f32>,
 }
 
 impl PanelData {
-    /// Gathers the panel's rows.
+    /// Gathers the data of the panel's rows.
     fn fetch(&mut self, data: &HostRows, channels: usize, heads: usize, rows: &[u32]) {
         let Self { target, terms, row_weights, states, values, gradients } = self;
         let obs = channels - 1;
@@ -100,7 +103,8 @@ impl PanelData {
         }
     }
 
-    /// Asks about the states that an output predicts, if the loss needs them: values, and gradients where they are wanted.
+    /// Computes the predicted states from an output, if the loss needs them, and their values. With `gradients` it also
+    /// computes the gradients of the values.
     fn look_ahead(&mut self, output: &[f32], data: &HostRows, view: &dyn ValueView, gradients: bool) {
         if !self.states.is_empty() {
             if let Some(of_targets) = &data.of_targets {
@@ -145,8 +149,8 @@ impl HostSteps {
         Self { layout, channels, pieces: Vec::new(), sums: Vec::new(), bounds: Vec::new(), of_bounds: Vec::new() }
     }
 
-    /// One Adam step on replay rows `[E, B]`; the loss before it. The finiteness of gradients is not asked for: a
-    /// member that is not finite shows in its score.
+    /// Takes one Adam step on replay rows `[E, B]` and returns the loss before it. Gradients are not checked for being
+    /// finite: a member with non-finite weights has a non-finite score.
     pub(super) fn step(
         &mut self,
         Compared { loss, add_mse, units }: Compared<'_>,
@@ -208,7 +212,7 @@ impl HostSteps {
     }
 }
 
-/// Buffers of one thread's scores.
+/// The buffers of one thread's holdout scores.
 #[derive(Default)]
 struct Buffers {
     input: Vec<f32>,
@@ -221,7 +225,7 @@ thread_local! {
     static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
-/// Every member's sum of a loss of the mean over replay rows, `[E]`.
+/// Computes every member's sum over replay rows of the loss of the mean, `[E]`.
 pub(super) fn scores(
     ensemble: &Ensemble,
     Compared { loss, add_mse, units }: Compared<'_>,

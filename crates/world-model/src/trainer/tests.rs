@@ -1,4 +1,4 @@
-//! Gradient steps and scores on panels against those in tensor operations.
+//! Comparison of gradient steps and scores on panels with those in tensor operations.
 
 use super::*;
 use crate::config::{EnsembleConfig, FitConfig, Head, LossConfig, Predicted};
@@ -13,7 +13,7 @@ use foresee_nn::cpu::simd::Simd;
 mod row_weights;
 mod units;
 
-/// Values and gradients that differ from row to row: V_n(s) = Σ_d sin(n + 1 + s_d).
+/// A value view whose values and gradients differ from row to row: V_n(s) = Σ_d sin(n + 1 + s_d).
 struct Sines;
 
 impl ValueView for Sines {
@@ -41,7 +41,7 @@ fn rows(n: usize, obs_dim: usize) -> Batch {
     Batch { rows: n, obs, action, reward, next_obs, not_terminated: vec![1.0; n] }
 }
 
-/// The losses that are shipped, VaGraM in both forms, each with every head that it can have.
+/// Returns all shipped losses, VaGraM in both forms, each with every head that it can have.
 fn cases() -> Vec<(LossConfig, Head)> {
     let names: Vec<&str> = shipped().iter().map(foresee_core::Kind::name).collect();
     let losses =
@@ -49,7 +49,7 @@ fn cases() -> Vec<(LossConfig, Head)> {
     losses.flat_map(|loss| heads(&loss).into_iter().map(move |head| (loss.clone(), head))).collect()
 }
 
-/// The heads that a loss can have.
+/// Returns the heads that a loss can have.
 fn heads(loss: &LossConfig) -> Vec<Head> {
     let fits_variance = built(loss).fits_variance();
     let all = [Head::Deterministic, Head::Gaussian, Head::Homoscedastic];
@@ -70,7 +70,7 @@ fn config(loss: &LossConfig, head: Head, batch: usize) -> ModelConfig {
     }
 }
 
-/// A trainer in host memory that takes its steps on panels or in tensor operations.
+/// Returns a trainer in host memory that takes its steps on panels or in tensor operations.
 fn trainer(config: &ModelConfig, tensors: bool) -> Trainer {
     let loss = built(&config.loss);
     let loss = if tensors { Arc::new(TensorsOnly(loss)) } else { loss };
@@ -79,7 +79,7 @@ fn trainer(config: &ModelConfig, tensors: bool) -> Trainer {
     trainer
 }
 
-/// One step on replay rows `[E, B]`; the loss before it.
+/// Takes one gradient step on replay rows `[E, B]` and returns the loss before it.
 fn step(trainer: &mut Trainer, fit: &Fit, replay: &[u32]) -> f64 {
     let data = match &fit.data.store {
         Store::Host(data) => return trainer.step(data, replay, &Sines),
@@ -97,7 +97,8 @@ fn assert_close(what: &str, got: &[f32], want: &[f32], tolerance: f32) {
     }
 }
 
-/// Holds the panel form of a shipped loss to its tensor form: losses, scores, first moments of every gradient.
+/// Asserts that the panel form of a shipped loss agrees with its tensor form: losses, scores, first moments of every
+/// gradient.
 pub(crate) fn assert_forms_agree(loss: &LossConfig) {
     for head in heads(loss) {
         let [change, direct] = [Predicted::Change, Predicted::NextObs];
@@ -144,7 +145,7 @@ pub(crate) fn assert_forms_agree(loss: &LossConfig) {
     }
 }
 
-/// A value-aware loss whose holdout the squared error scores.
+/// A value-aware loss whose holdout is scored by the squared error.
 #[derive(Debug)]
 struct ScoredBySquares;
 
@@ -197,8 +198,8 @@ fn a_scoring_loss_is_given_no_squared_error_that_the_training_loss_is_given() {
     }
 }
 
-/// One observation entry with noise of deviation 0.5, another with 0.05: the best one log-variance a channel is the logarithm
-/// of the mean squared error.
+/// One observation entry has noise with a standard deviation of 0.5, another of 0.05. The best single log-variance of a
+/// channel is the logarithm of the mean squared error.
 #[test]
 fn one_learned_noise_a_channel_is_the_errors_own_and_does_not_depend_on_the_input() {
     let n = 600;
@@ -223,7 +224,7 @@ fn one_learned_noise_a_channel_is_the_errors_own_and_does_not_depend_on_the_inpu
         steps(&mut trainer, 5);
         let first = trainer.ensemble.save();
         steps(&mut trainer, 795);
-        // Rows that were trained on, so that the errors are those that the noise follows.
+        // These are training rows, because the learned noise follows the errors on them.
         let holdout = &fit.data.split.holdout;
         fit.data.split.holdout = (0..n as u32).filter(|row| !holdout.contains(row)).collect();
         if let Store::Tensors(data) = &mut fit.data.store {
@@ -255,7 +256,7 @@ fn one_learned_noise_a_channel_is_the_errors_own_and_does_not_depend_on_the_inpu
         if name.contains("weight") {
             assert!(host.chunks_exact(6).all(|row| row[..3] != [0.0; 3] && row[3..] == [0.0; 3]), "{host:?}");
         } else {
-            // Five steps of 1e-2, ten times as far.
+            // Five steps of 1e-2, multiplied by ten.
             let moved = host.chunks_exact(6).flat_map(|row| &row[3..]).all(|x| (0.3..0.51).contains(&x.abs()));
             assert!(moved, "{host:?}");
         }

@@ -1,5 +1,5 @@
 //! The fixture files as numbers and tensors. The folder is `FORESEE_FIXTURES`, or else `assets/fixtures`, whose README
-//! says how the files came to be. Every shape comes from the file.
+//! describes how the files were made. All shapes are read from the files.
 
 pub mod reference;
 
@@ -11,12 +11,12 @@ use foresee_core::state::{Array, Data};
 use foresee_nn::tensors;
 use serde_json::Value;
 
-/// The project's tolerance for f32 against the f64 of the files. The reference code's own f32 is up to 1.7e-5 away from
-/// its f64 (`meta.f32_self_check_max_rel`).
+/// The project's tolerance of f32 results against the files' f64 numbers. The reference code's own f32 results differ
+/// from its f64 results by up to 1.7e-5 (`meta.f32_self_check_max_rel`).
 const RELATIVE: f64 = 1e-4;
 const ABSOLUTE: f64 = 1e-5;
 
-/// One fixture file.
+/// Reads one fixture file.
 pub fn fixture(name: &str) -> Value {
     let folder = std::env::var_os("FORESEE_FIXTURES")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/fixtures")), PathBuf::from);
@@ -26,25 +26,25 @@ pub fn fixture(name: &str) -> Value {
     serde_json::from_str(&text).expect("a JSON file")
 }
 
-/// The entries of a list.
+/// Returns the entries of a list.
 #[track_caller]
 pub fn list(value: &Value) -> &[Value] {
     value.as_array().unwrap_or_else(|| panic!("a list expected, got {value}"))
 }
 
-/// One number.
+/// Returns a number.
 #[track_caller]
 pub fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("a number expected, got {value}"))
 }
 
-/// One count.
+/// Returns a count.
 #[track_caller]
 pub fn count(value: &Value) -> usize {
     value.as_u64().unwrap_or_else(|| panic!("a count expected, got {value}")) as usize
 }
 
-/// The shape of nested lists.
+/// Returns the shape of nested lists.
 pub fn shape(value: &Value) -> Vec<usize> {
     match value.as_array() {
         Some(items) => [items.len()].into_iter().chain(items.first().map(shape).unwrap_or_default()).collect(),
@@ -52,7 +52,7 @@ pub fn shape(value: &Value) -> Vec<usize> {
     }
 }
 
-/// The numbers of nested lists, row-major.
+/// Returns the numbers of nested lists in row-major order.
 pub fn numbers(value: &Value) -> Vec<f64> {
     match value.as_array() {
         Some(items) => items.iter().flat_map(numbers).collect(),
@@ -60,12 +60,12 @@ pub fn numbers(value: &Value) -> Vec<f64> {
     }
 }
 
-/// The numbers in f32.
+/// Returns the numbers of nested lists as f32.
 pub fn floats(value: &Value) -> Vec<f32> {
     numbers(value).into_iter().map(|x| x as f32).collect()
 }
 
-/// Nested lists of depth `D` as a tensor.
+/// Converts nested lists of depth `D` to a tensor.
 #[track_caller]
 pub fn tensor<const D: usize>(value: &Value) -> Tensor<D> {
     let shape = shape(value);
@@ -73,7 +73,7 @@ pub fn tensor<const D: usize>(value: &Value) -> Tensor<D> {
     tensors::from_vec(floats(value), shape, &Device::flex())
 }
 
-/// Layers with `w` `[E, I, O]` and `b` `[E, O]` as the saved form of a network.
+/// Converts layers with `w` `[E, I, O]` and `b` `[E, O]` to the saved form of a network.
 pub fn weights(layers: &Value) -> State {
     let mut state = State::new();
     for (i, layer) in list(layers).iter().enumerate() {
@@ -84,7 +84,8 @@ pub fn weights(layers: &Value) -> State {
     state
 }
 
-/// Networks of one shape, layers with `w` `[I, O]` and `b` `[O]`, as the members of one network in its saved form.
+/// Converts several networks of one shape, layers with `w` `[I, O]` and `b` `[O]`, to the saved form of one network
+/// with these networks as its members.
 pub fn stacked(nets: &[&Value]) -> State {
     let mut state = State::new();
     for i in 0..list(nets[0]).len() {
@@ -99,7 +100,7 @@ pub fn stacked(nets: &[&Value]) -> State {
     state
 }
 
-/// Compares row-major numbers, at most [`RELATIVE`] and [`ABSOLUTE`] apart.
+/// Compares row-major numbers. They may differ by [`ABSOLUTE`] plus [`RELATIVE`] times the expected number.
 #[track_caller]
 pub fn assert_close(what: &str, got: &[f32], want: &Value) {
     let want = numbers(want);
@@ -110,7 +111,7 @@ pub fn assert_close(what: &str, got: &[f32], want: &Value) {
     }
 }
 
-/// [`assert_close`] for a tensor.
+/// Compares a tensor with the file's numbers by [`assert_close`].
 #[track_caller]
 pub fn assert_tensor<const D: usize>(what: &str, got: Tensor<D>, want: &Value) {
     assert_close(what, &tensors::to_vec(got), want);

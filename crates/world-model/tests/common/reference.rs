@@ -1,4 +1,4 @@
-//! The reference's ensemble, its reduction of a loss and its optimiser, put together from our parts.
+//! The reference's ensemble, its reduction of a loss and its optimiser, composed of this project's parts.
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::Batch;
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{count, floats, list, number, shape, stacked, tensor, weights};
 
-/// The file's ensemble: `gaussian` or `deterministic`.
+/// Returns the file's ensemble, `gaussian` or `deterministic`.
 pub fn ensemble(file: &Value, head: Head) -> Ensemble {
     let meta = &file["meta"];
     let config = EnsembleConfig {
@@ -36,7 +36,7 @@ pub fn ensemble(file: &Value, head: Head) -> Ensemble {
     ensemble
 }
 
-/// Value gradients as the file has them, `[H, E, B, D]`: an agent for the states `[E * B, D]` and no others.
+/// A view that returns the file's value gradients, `[H, E, B, D]`. It is valid only for the file's states `[E * B, D]`.
 struct Recorded<'a> {
     gradients: &'a [Value],
 }
@@ -57,7 +57,7 @@ impl ValueView for Recorded<'_> {
     }
 }
 
-/// The file's gradients of some heads, through what the trainer keeps them in: `[H, E, B, D]`.
+/// Returns the file's gradients of some heads, clipped and gathered as in the trainer: `[H, E, B, D]`.
 pub fn value_gradients(file: &Value, heads: &[Value], clip_quantile: f64) -> Tensor<4> {
     let next_obs = &file["inputs"]["next_obs"];
     let [members, batch_rows, obs_dim] = shape(next_obs).try_into().expect("[E, B, D]");
@@ -69,7 +69,7 @@ pub fn value_gradients(file: &Value, heads: &[Value], clip_quantile: f64) -> Ten
     gradients.gather(&(0..(members * batch_rows) as u32).collect::<Vec<_>>(), members, &device)
 }
 
-/// The file's agent: V_h(s) = Q_h(s, tanh mu(s)) of critics 1 and 2 and target critics 1 and 2.
+/// The file's agent: V_h(s) = Q_h(s, tanh mu(s)) for critics 1 and 2 and target critics 1 and 2.
 pub struct Agent {
     actor: Mlp,
     critics: Mlp,
@@ -77,7 +77,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Its networks, and whether a gradient goes through the actor.
+    /// Loads the networks. `through_policy` says whether gradients also go through the actor.
     pub fn new(file: &Value, through_policy: bool) -> Self {
         let meta = &file["meta"];
         let [obs, act] = [count(&meta["obs_dim"]), count(&meta["act_dim"])];
@@ -123,12 +123,12 @@ impl ValueView for Agent {
     }
 }
 
-/// The gradients of critics 1 and 2 and target critics 1 and 2, `[H, E, B, D]`.
+/// Returns the gradients of critics 1 and 2 and target critics 1 and 2, `[H, E, B, D]`.
 pub fn gradients_of_all_heads(file: &Value) -> &[Value] {
     list(&file["value"]["plain"]["grad_next_obs"])
 }
 
-/// The reference's reduction of a loss, from our rows `[E, B]`.
+/// Reduces this project's loss per row, `[E, B]`, to a number as the reference does.
 fn reference_reduction(
     loss: &dyn ModelLoss,
     per_row: Tensor<2>,
@@ -136,27 +136,29 @@ fn reference_reduction(
     channels: usize,
 ) -> Tensor<1> {
     if loss.fits_variance() {
-        // Mean over rows and channels, sum over members, and the pull on the bounds: ours.
+        // Mean over rows and channels, sum over members, plus the weighted width of the bounds. This project does the
+        // same.
         loss::reduce(per_row, bounds)
     } else if loss.is_value_aware() {
-        // Mean over members and rows, and over the channels of the bounded form, as in our rows.
+        // Mean over members and rows. The mean over channels of the bounded form is already in the rows.
         per_row.mean()
     } else {
-        // Sum over members, rows and channels; our rows are means over channels.
+        // Sum over members, rows and channels. The rows are means over channels.
         per_row.sum().mul_scalar(channels as f64)
     }
 }
 
-/// What a loss knows of the agent on the file's batch.
+/// The information about the agent that a loss uses on the file's batch.
 #[derive(Clone)]
 pub struct Asked<'a> {
-    /// `[N, E, B, K]`
+    /// Row terms, `[N, E, B, K]`.
     pub terms: Option<Tensor<4>>,
-    /// Who is asked about predicted states.
+    /// The view for values of predicted states.
     pub view: &'a dyn ValueView,
 }
 
-/// The reference's loss on the file's batch, with the gradients of the networks' and the bounds' parameters.
+/// Computes the reference's loss on the file's batch and its gradients with respect to the parameters of networks and
+/// bounds.
 pub fn loss_and_gradients(
     file: &Value,
     ensemble: &Ensemble,
@@ -179,10 +181,10 @@ pub fn loss_and_gradients(
     (loss.inner(), of_net, of_bounds)
 }
 
-/// First weight and bias, last weight and bias: the parameters of which the files keep gradients.
+/// First weight and bias, last weight and bias: the parameters whose gradients are in the files.
 pub const ENDS: [&str; 4] = ["first_w", "first_b", "last_w", "last_b"];
 
-/// One of [`ENDS`] among numbers laid out as the network's parameters are.
+/// Returns the part called `name` (one of [`ENDS`]) of numbers in the layout of the network's parameters.
 pub fn end(name: &str, net: &Mlp, all: &Tensor<3>) -> Tensor<3> {
     let parts = net.parts();
     let last = parts.len() - 1;
@@ -197,7 +199,7 @@ pub fn end(name: &str, net: &Mlp, all: &Tensor<3>) -> Tensor<3> {
     all.clone().narrow(2, part.offset, rows * columns).reshape([net.members(), rows, columns])
 }
 
-/// torch's Adam with its coupled decay.
+/// Returns torch's Adam with its coupled weight decay.
 pub fn reference_adam(meta: &Value) -> AdamConfig {
     let betas = floats(&meta["betas"]);
     AdamConfig {

@@ -5,7 +5,7 @@ use foresee_core::Stream;
 use foresee_nn::cpu::LANES;
 use foresee_nn::{ValueView, tensors};
 
-/// V_n(s) = Σ_d (½ curvature_nd s_d² + slope_nd s_d).
+/// The value function V_n(s) = Σ_d (½ curvature_nd s_d² + slope_nd s_d).
 pub struct Quadratic {
     pub heads: usize,
     pub obs_dim: usize,
@@ -16,7 +16,7 @@ pub struct Quadratic {
 }
 
 impl Quadratic {
-    /// Standard normal coefficients.
+    /// Returns a value function with standard normal coefficients.
     pub fn random(heads: usize, obs_dim: usize) -> Self {
         let draw = |name| Stream::new(11, name).normals(0, heads, obs_dim);
         Self { heads, obs_dim, curvature: draw("curvature"), slope: draw("slope") }
@@ -38,7 +38,7 @@ impl ValueView for Quadratic {
         (bend + self.coefficients(&self.slope, &device) * states).sum_dim(2).squeeze_dim(2)
     }
 
-    /// Head by head, by autodiff of [`ValueView::values`]: a second way to the closed form.
+    /// Computes the gradients head by head by autodiff of [`ValueView::values`], as a second way to the closed form.
     fn value_gradients(&self, states: Tensor<2>) -> Tensor<3> {
         let gradients = (0..self.heads).map(|head| {
             let leaf = states.clone().autodiff().require_grad();
@@ -48,7 +48,7 @@ impl ValueView for Quadratic {
         Tensor::cat(gradients.collect(), 0)
     }
 
-    /// The closed form, without memory.
+    /// Computes the closed form without allocating memory.
     fn of_panel(&self, states: &[f32], values: &mut [f32], mut gradients: Option<&mut [f32]>) {
         values.fill(0.0);
         for (i, (curvature, slope)) in self.curvature.iter().zip(&self.slope).enumerate() {

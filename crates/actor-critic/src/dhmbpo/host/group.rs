@@ -1,6 +1,6 @@
-//! Some panels of rows, their rollout and the way back through it.
+//! Some panels of rows, with the forward and the backward pass of their rollouts.
 //!
-//! Panels are `[features][LANES]`; `C` panels of a group lie one after another.
+//! Panels are `[features][LANES]`; the `C` panels of a group are stored one after another.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::Pass;
 use crate::panels::{Net, of_panel, of_panel_mut};
 use crate::policy::lanes::{Row, Sample, gradient, row, row_mut};
 
-/// The policy at one step of the rollout.
+/// The policy's tape and actions at one step of the rollout.
 #[derive(Clone, Debug)]
 struct Acted {
     tape: Tape,
@@ -26,33 +26,34 @@ struct Acted {
     mask: Vec<f32>,
 }
 
-/// Some panels of rows.
+/// Some panels of batch rows, and the buffers of their rollouts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Group {
-    /// Rows of the batch.
+    /// The group's rows in the batch.
     pub(super) rows: Range<usize>,
-    /// `[H + 1]`
+    /// The policy's steps, `[H + 1]`.
     acted: Vec<Acted>,
-    /// `[H, C]`
+    /// The model's steps, `[H, C]`.
     imagined: Vec<PanelStep>,
-    /// Q̄ before the bounds, of the lowest of the chosen critics, `[C, LANES]`.
+    /// Minimum of the chosen target critics at (s_H, a_H) before scaling by the bounds, `[C, LANES]`.
     lowest: Vec<f32>,
     /// mean_n Q_n(s_H, a_H), `[C, LANES]`.
     values: Vec<f32>,
-    /// (what a critic sees of s_H, a_H), `[C, O + A, LANES]`.
+    /// The critics' inputs: normalised s_H, and a_H, `[C, O + A, LANES]`.
     pairs: Vec<f32>,
-    /// The loss's gradient at the states of a step and at its actions, `[C, O, LANES]` and `[C, A, LANES]`.
+    /// The loss's gradient at the states of a step, `[C, O, LANES]`.
     by_obs: Vec<f32>,
+    /// The loss's gradient at the actions of a step, `[C, A, LANES]`.
     by_action: Vec<f32>,
-    /// Σ over rows of the norm of the loss's gradient at s_1 … s_H, in deviations of the observations, `[H]`.
+    /// Σ over rows of the norm of the loss's gradient at s_1 … s_H, in standard deviations of the observations, `[H]`.
     pub(super) norms: Vec<f64>,
-    /// One panel's noise, or gradient at its states.
+    /// Noise of one panel, or the gradient at its states.
     noise: Vec<f32>,
     critic: Option<Tape>,
     scratch: Scratch,
 }
 
-/// Columns from `from` on of rows `rows` of numbers `[B, total]`, as a panel `[width][LANES]`.
+/// Copies the columns from `from` on of the rows `rows` of `all`, `[B, total]`, to a panel `[width][LANES]`.
 fn columns(all: &[f32], total: usize, rows: Range<usize>, from: usize, panel: &mut [f32]) {
     if rows.len() < LANES {
         panel.fill(0.0);
@@ -65,7 +66,7 @@ fn columns(all: &[f32], total: usize, rows: Range<usize>, from: usize, panel: &m
     }
 }
 
-/// What the networks see of states `[O, LANES]`.
+/// Normalises states `[O, LANES]` for the networks.
 fn seen(pass: &Pass<'_>, obs: &[f32], to: &mut [f32]) {
     let Some(scale) = pass.scale else { return to.copy_from_slice(obs) };
     let all = to.chunks_exact_mut(LANES).zip(obs.chunks_exact(LANES));
@@ -74,7 +75,7 @@ fn seen(pass: &Pass<'_>, obs: &[f32], to: &mut [f32]) {
     }
 }
 
-/// Adds a gradient at what the networks see, `[O, LANES]`, to that at the states.
+/// Converts a gradient at normalised states, `[O, LANES]`, to one at the states, and adds it to `by_obs`.
 fn add_seen(pass: &Pass<'_>, by_seen: &[f32], by_obs: &mut [f32]) {
     let all = by_obs.chunks_exact_mut(LANES).zip(by_seen.chunks_exact(LANES));
     for (d, (to, from)) in all.enumerate() {
@@ -83,7 +84,8 @@ fn add_seen(pass: &Pass<'_>, by_seen: &[f32], by_obs: &mut [f32]) {
     }
 }
 
-/// Σ over the first `rows` lanes of the norm of a gradient at states, `[O, LANES]`, in deviations of the observations.
+/// Returns the sum over the first `rows` lanes of the norm of a gradient at states, `[O, LANES]`, in standard
+/// deviations of the observations.
 fn sum_of_norms(pass: &Pass<'_>, by_obs: &[f32], rows: usize) -> f64 {
     let mut squares = [0.0_f32; LANES];
     for (d, of_entry) in by_obs.chunks_exact(LANES).enumerate() {
@@ -94,12 +96,12 @@ fn sum_of_norms(pass: &Pass<'_>, by_obs: &[f32], rows: usize) -> f64 {
 }
 
 impl Group {
-    /// Panels, `C`.
+    /// Number of panels, `C`.
     fn count(&self) -> usize {
         panels::count(self.rows.len())
     }
 
-    /// The rows of a panel.
+    /// Returns the batch rows of one panel.
     fn rows_of(&self, panel: usize) -> Range<usize> {
         let start = self.rows.start + panel * LANES;
         start..(start + LANES).min(self.rows.end)
@@ -129,7 +131,7 @@ impl Group {
         self.noise.resize(sizes.action_dim.max(sizes.noise_width).max(obs) * LANES, 0.0);
     }
 
-    /// The rollout: s_0 … s_H with actions, log-probabilities, rewards and masks.
+    /// Makes the rollout: s_0 … s_H with actions, log-probabilities, rewards and masks.
     pub(super) fn roll_out(
         &mut self,
         pass: &Pass<'_>,
@@ -183,7 +185,7 @@ impl Group {
         }
     }
 
-    /// The lowest of the chosen target critics at the end of the rollout.
+    /// Computes the minimum of the chosen target critics at the end of the rollout.
     pub(super) fn continue_by(&mut self, pass: &Pass<'_>, target: Net<'_>) {
         let (obs, actions, count) = (pass.obs_dim, pass.sizes.action_dim, self.count());
         let last = &self.acted[pass.sizes.horizon];
@@ -202,7 +204,7 @@ impl Group {
         }
     }
 
-    /// r_k − α l_k of a panel at a step.
+    /// Returns r_k − α l_k of one panel at one step.
     fn soft_reward(&self, pass: &Pass<'_>, k: usize, panel: usize) -> Row {
         let (step, log_prob) = (&self.imagined[k * self.count() + panel], row(&self.acted[k].log_prob, panel));
         std::array::from_fn(|j| step.reward[j] - pass.alpha * log_prob[j])
@@ -217,7 +219,8 @@ impl Group {
         }
     }
 
-    /// Σ_k γᵏ m_k (r_k − α l_k) + γᴴ m_H (value − α l_H) of a panel, without the entropy of k = 0 or with it.
+    /// Returns Σ_k γᵏ m_k (r_k − α l_k) + γᴴ m_H (value − α l_H) of one panel. The entropy of k = 0 is included only if
+    /// `first_entropy` is true.
     fn soft_return(&self, pass: &Pass<'_>, panel: usize, value: &Row, first_entropy: bool) -> Row {
         let horizon = pass.sizes.horizon;
         let mut sum = [0.0; LANES];
@@ -236,7 +239,8 @@ impl Group {
         sum
     }
 
-    /// Appends y, `[C, LANES]`; `ends` are the bounds, and critics' outputs are scaled by `width` around `centre`.
+    /// Appends y, `[C, LANES]`. Critics' outputs are multiplied by `width`, shifted by `centre`, and clipped to `low`
+    /// and `high`.
     pub(super) fn targets(
         &self,
         pass: &Pass<'_>,
@@ -251,15 +255,15 @@ impl Group {
         }
     }
 
-    /// (what a critic sees of s_0, a_0) of a panel, `[O + A, LANES]`.
+    /// Writes the critics' inputs of one panel, normalised s_0 and a_0, `[O + A, LANES]`.
     pub(super) fn first_pair(&self, panel: usize, pass: &Pass<'_>, input: &mut [f32]) {
         let (state, action) = input.split_at_mut(pass.obs_dim * LANES);
         seen(pass, of_panel(&self.acted[0].obs, panel, pass.obs_dim), state);
         action.copy_from_slice(of_panel(&self.acted[0].action, panel, pass.sizes.action_dim));
     }
 
-    /// mean_n Q_n(s_H, a_H), and the gradient of its part of the loss, −γᴴ m_H / B of it, at s_H and a_H. `critic` lends a
-    /// critic's weights.
+    /// Computes mean_n Q_n(s_H, a_H), and the gradient of its part of the loss at s_H and a_H. That part is mean_n Q_n
+    /// times −γᴴ m_H / B. `critic(n)` returns the weights of critic n.
     pub(super) fn critics_at_the_end<'w>(
         &mut self,
         pass: &Pass<'_>,
@@ -299,8 +303,8 @@ impl Group {
         }
     }
 
-    /// From the gradient at s_H and a_H back to s_0, through policy and model. What the actor's weight gradients are made of
-    /// stays on the policy's tapes.
+    /// Propagates the gradient at s_H and a_H back to s_0, through policy and model. The policy's tapes then hold the
+    /// data for the actor's weight gradients.
     pub(super) fn back(&mut self, pass: &Pass<'_>, policy: Net<'_>, dynamics: &dyn PanelDynamics) {
         let (obs, actions, count) = (pass.obs_dim, pass.sizes.action_dim, self.count());
         let share = 1.0 / pass.sizes.rows as f32;
@@ -337,7 +341,7 @@ impl Group {
         }
     }
 
-    /// Σ over rows of what the actor climbs.
+    /// Returns the sum over rows of the actor's objective.
     pub(super) fn objective(&self, pass: &Pass<'_>) -> f64 {
         let of_panel = |panel: usize| {
             let sums = self.soft_return(pass, panel, row(&self.values, panel), true);
@@ -346,7 +350,7 @@ impl Group {
         (0..self.count()).map(of_panel).sum()
     }
 
-    /// Σ over rows of m_H, of all rewards, and of l_0.
+    /// Returns the sums over rows of m_H, of all rewards, and of l_0.
     pub(super) fn sums(&self, pass: &Pass<'_>) -> [f64; 3] {
         let horizon = pass.sizes.horizon;
         let mut sums = [0.0; 3];
@@ -362,7 +366,7 @@ impl Group {
         sums
     }
 
-    /// The policy's tape of a step.
+    /// The policy's tape of one step.
     pub(super) fn policy_tape(&self, step: usize) -> &Tape {
         &self.acted[step].tape
     }

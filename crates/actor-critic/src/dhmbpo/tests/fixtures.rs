@@ -1,4 +1,5 @@
-//! A whole update, its target and its bounds, number by number. A tolerance of 1e-5 is of the largest number of an array.
+//! A whole update, its target and its bounds, compared number by number with the published code. Tolerances of 1e-5 are
+//! relative to the largest number of an array.
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::State;
@@ -18,7 +19,7 @@ fn shape(value: &Value) -> Vec<usize> {
     value["shape"].as_array().expect("a shape").iter().map(|x| x.as_u64().unwrap() as usize).collect()
 }
 
-/// Numbers that are at most a share of the largest apart.
+/// Asserts that numbers differ by at most [`RELATIVE`] times the largest wanted number.
 #[track_caller]
 fn assert_close(what: &str, got: &[f64], want: &[f64]) {
     assert_eq!(got.len(), want.len(), "{what}: numbers");
@@ -28,7 +29,8 @@ fn assert_close(what: &str, got: &[f64], want: &[f64]) {
     }
 }
 
-/// Layers with `W` `[E, I, O]` and `b` `[E, O]`, or of one network, as saved arrays with a suffix.
+/// Converts layers with `W` `[E, I, O]` and `b` `[E, O]`, or layers of a single network, to saved arrays whose names
+/// end in `suffix`.
 fn layers(net: &Value, suffix: &str) -> State {
     let mut state = State::new();
     for (i, layer) in net.as_array().expect("layers").iter().enumerate() {
@@ -46,7 +48,7 @@ fn layers(net: &Value, suffix: &str) -> State {
     state
 }
 
-/// That arrays of one name are equal up to the tolerance, `got` times a factor.
+/// Asserts that the wanted arrays equal those of `got` times `factor`, up to the tolerance.
 #[track_caller]
 fn assert_layers(what: &str, mut got: State, factor: f64, want: &State) {
     for (name, array) in want.iter() {
@@ -59,8 +61,8 @@ fn assert_layers(what: &str, mut got: State, factor: f64, want: &State) {
     }
 }
 
-/// The file's model: an ensemble with layer norms before its linear maps, one noise a channel, targets normalised, the
-/// reward first.
+/// The file's model: an ensemble with layer norms before its linear maps, one noise scale per channel, and normalised
+/// targets; the reward is the first output.
 struct Model<'a> {
     nets: &'a Value,
     net: Mlp,
@@ -140,7 +142,7 @@ impl Dynamics for Linear<'_> {
     }
 }
 
-/// The agent of an entry, before its update.
+/// Returns the agent of an entry, before its update.
 fn agent(nets: &Value, entry: &Value) -> Dhmbpo {
     let number = |name: &str| entry[name].as_f64().unwrap();
     let lr = number("lr");
@@ -167,7 +169,7 @@ fn agent(nets: &Value, entry: &Value) -> Dhmbpo {
     agent
 }
 
-/// `[K, B, C]` to `[B, K W]`, with columns beyond `C` zero.
+/// Reorders `[K, B, C]` to `[B, K W]`, with zeros in columns beyond `C`.
 fn by_row(value: &Value, width: usize) -> Vec<f32> {
     let [steps, rows, columns] = shape(value)[..] else { panic!("three axes") };
     let all = floats(value);
@@ -181,7 +183,7 @@ fn by_row(value: &Value, width: usize) -> Vec<f32> {
     out
 }
 
-/// The entry's states in the task's unit.
+/// Returns the entry's states in the task's units.
 fn starts(nets: &Value, entry: &Value) -> Tensor<2> {
     let (mean, std) = (numbers(&nets["obs_mean"]), numbers(&nets["obs_std"]));
     let raw = numbers(&entry["obs0"]).iter().enumerate().map(|(i, x)| (x * std[i % 3] + mean[i % 3]) as f32).collect();
@@ -218,7 +220,7 @@ fn a_whole_update_is_that_of_the_published_code() {
     assert_close("actor loss", &[losses.actor_loss.unwrap()], &number("actor_loss"));
     let alive = number("alive");
     assert_close("alive", &[losses.alive], &[alive[40..].iter().sum::<f64>() / 8.0]);
-    // The first moment of Adam's first step is a tenth of the gradient.
+    // After Adam's first step, its first moment is a tenth of the gradient.
     for (what, adam, net, of) in [
         ("critic gradient", &agent.critic_adam, agent.critic.net(), "critic_grad"),
         ("actor gradient", &agent.actor_adam, agent.policy.net(), "actor_grad"),
@@ -257,7 +259,7 @@ fn targets_and_objectives_of_given_values_are_those_of_the_published_code() {
     };
     let mut soft_return = SoftReturn::new(rows, number("gamma"), number("alpha"), &device);
     for k in 0..horizon {
-        // The file's mask of step k + 1 is 0 for all that ended before.
+        // The file's mask of step k + 1 is 0 for all rows that terminated before it.
         soft_return.add(row("rewards", k), row("log_pi", k), row("alive", k + 1));
     }
     let raw = tensors::from_vec::<2>(floats(&given["q_raw"]), [rows, critics], &device).transpose();
@@ -293,7 +295,7 @@ fn bounds_follow_the_quantiles_as_published() {
 #[test]
 fn running_moments_are_those_of_the_published_normalisers() {
     let entries = entries();
-    // The file's rows are no f32 numbers.
+    // The file's rows are not exact in f32.
     let close = |what: &str, got: &[f64], want: &[f64]| {
         for (got, want) in got.iter().zip(want) {
             assert!((got - want).abs() <= 2e-7 * (1.0 + want.abs()), "{what}: {got}, expected {want}");

@@ -1,3 +1,3 @@
-//! The agent against recorded numbers of the published code, executed in f64 (`assets/fixtures/agents.json`).
+//! Tests of the agent against numbers recorded from the published code in f64 (`assets/fixtures/agents.json`).
 
 mod fixtures;

@@ -1,5 +1,5 @@
-//! The losses of SAC and the policy's distribution, a thread a number or a row; derivatives as in
-//! [`policy::lanes`](crate::policy::lanes).
+//! Kernels of SAC's losses and of the policy's distribution, with one thread per number or per row. The derivatives are
+//! those of [`policy::lanes`](crate::policy::lanes).
 
 use cubecl::prelude::*;
 use foresee_nn::cube::math;
@@ -7,10 +7,10 @@ use foresee_nn::cube::math;
 use crate::policy::device::{before_tanh, log_std};
 use crate::policy::lanes::{HALF, LN_ROOT_2_PI, LOW};
 
-/// Threads of the cube that sums.
+/// Number of threads of the cube that computes means.
 pub(super) const THREADS: usize = 256;
 
-/// log π of a row's action.
+/// Returns log π of one row's action.
 #[cube]
 fn log_prob_of(heads: &[f32], noise: &[f32], row: usize, #[comptime] actions: usize) -> f32 {
     let mut sum = 0.0f32;
@@ -25,7 +25,8 @@ fn log_prob_of(heads: &[f32], noise: &[f32], row: usize, #[comptime] actions: us
     sum
 }
 
-/// Entry `i` of (s, ã) `[B, O + A]`, the actions drawn; with a row's first entry, its log π.
+/// Writes entry `i` of (s, ã), `[B, O + A]`, with sampled actions ã. The thread of a row's first entry also writes log
+/// π.
 #[cube]
 fn draw(
     i: usize,
@@ -50,7 +51,7 @@ fn draw(
     }
 }
 
-/// (s, ã) and log π(ã|s), the actions drawn.
+/// Computes (s, ã) and log π(ã|s) for sampled actions ã.
 #[cube(launch_unchecked)]
 pub(super) fn own_actions(
     heads: &[f32],
@@ -66,7 +67,7 @@ pub(super) fn own_actions(
     }
 }
 
-/// (s', a') and log π(a'|s'), the actions drawn; and (s, a).
+/// Computes (s', a') and log π(a'|s') for sampled actions a', and joins the batch's (s, a).
 #[cube(launch_unchecked)]
 pub(super) fn next_actions(
     heads: &[f32],
@@ -93,7 +94,7 @@ pub(super) fn next_actions(
     }
 }
 
-/// The lowest of `N` values of a row, `[N, B]`. A NaN counts as lowest.
+/// Returns the minimum of a row's `N` values in `q`, `[N, B]`. A NaN counts as the lowest value.
 #[cube]
 fn lowest(q: &[f32], row: usize, rows: usize, #[comptime] critics: usize) -> f32 {
     let mut least = q[row];
@@ -105,7 +106,8 @@ fn lowest(q: &[f32], row: usize, rows: usize, #[comptime] critics: usize) -> f32
     least
 }
 
-/// y = r + γ not_terminated (min_n Q̄_n − α log π), Σ_n (Q_n − y)² and the gradient of the critics' loss at Q `[N, B]`.
+/// Computes y = r + γ not_terminated (min_n Q̄_n − α log π), Σ_n (Q_n − y)², and the gradient of the critics' loss with
+/// respect to Q, `[N, B]`.
 #[cube(launch_unchecked)]
 pub(super) fn fit_target(
     target_q: &[f32],
@@ -138,7 +140,8 @@ pub(super) fn fit_target(
     }
 }
 
-/// α log π − min_n Q_n, and the gradient of its mean at Q `[N, B]`: that of the first of the lowest.
+/// Computes α log π − min_n Q_n, and the gradient of its mean with respect to Q, `[N, B]`. Of equally low critics only
+/// the first one gets a gradient.
 #[cube(launch_unchecked)]
 pub(super) fn actor_loss(
     q: &[f32],
@@ -170,7 +173,7 @@ pub(super) fn actor_loss(
     }
 }
 
-/// ∂L/∂(mu, raw) `[B, 2A]` from ∂L/∂(s, ã) `[B, O + A]`, a thread an action entry.
+/// Computes ∂L/∂(mu, raw), `[B, 2A]`, from ∂L/∂(s, ã), `[B, O + A]`, with one thread per action entry.
 #[cube(launch_unchecked)]
 pub(super) fn by_heads(
     heads: &[f32],
@@ -200,7 +203,7 @@ pub(super) fn by_heads(
     }
 }
 
-/// The mean of a row of numbers, by one cube.
+/// Returns the mean of all numbers, computed by one cube.
 #[cube]
 fn mean(values: &[f32], parts: &mut Shared<[f32]>) -> f32 {
     let mut sum = 0.0f32;
@@ -221,7 +224,7 @@ fn mean(values: &[f32], parts: &mut Shared<[f32]>) -> f32 {
     all / f32::cast_from(values.len())
 }
 
-/// The means of the critics' squares and of y into entries 0 and 1, by one cube.
+/// Writes the means of the critics' squared errors and of y to entries 0 and 1. Runs as one cube.
 #[cube(launch_unchecked)]
 pub(super) fn critic_means(squares: &[f32], y: &[f32], means: &mut [f32]) {
     let mut parts = Shared::<[f32]>::new_slice(THREADS);
@@ -233,8 +236,11 @@ pub(super) fn critic_means(squares: &[f32], y: &[f32], means: &mut [f32]) {
     }
 }
 
-/// The same, with the means of the actor's loss and of −log π in entries 2 and 3, and the gradient of the temperature's
-/// loss at log α, which is the loss itself: α (entropy − H̄).
+/// Writes the means of the critics' squared errors, of y, of the actor's loss and of −log π to entries 0 to 3. Runs as
+/// one cube.
+///
+/// Also writes the gradient of the temperature's loss with respect to log α. It equals the loss itself: α (entropy −
+/// H̄).
 #[cube(launch_unchecked)]
 pub(super) fn all_means(
     squares: &[f32],

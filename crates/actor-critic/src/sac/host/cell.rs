@@ -1,4 +1,4 @@
-//! One critic at some rows of a batch.
+//! A cell: one critic on the rows of one group.
 
 use std::ops::Range;
 
@@ -12,13 +12,13 @@ use crate::panels::{Net, of_panel};
 use crate::policy::lanes::{row, row_mut};
 use crate::sac::lanes::{Choice, Target, residual, total};
 
-/// One critic at the rows of one group.
+/// One critic on the rows of one group, with its tape.
 #[derive(Clone, Debug)]
 pub(super) struct Cell {
     pub(super) critic: usize,
     pub(super) group: usize,
     pub(super) tape: Tape,
-    /// A panel's sums over rows: (Q − y)², y.
+    /// Sums over the rows of each panel: (Q − y)², and y.
     pub(super) sums: Vec<[f64; 2]>,
     pub(super) scratch: Scratch,
 }
@@ -37,12 +37,12 @@ impl Cell {
         }
     }
 
-    /// The target's values at next observations and actions, `[C, LANES]`.
+    /// Computes the target critic's values at next observations and their actions, `[C, LANES]`.
     pub(super) fn next_values(&mut self, target: Net<'_>, group: &Group, q: &mut [f32]) {
         cpu::infer(target.layout, target.member(self.critic), &group.pairs, q, &mut self.scratch);
     }
 
-    /// The critic's loss and its gradient, on its tape, from the targets' values.
+    /// Computes the critic's loss and its gradient on the tape, from the target critics' values.
     pub(super) fn fit_target(&mut self, pass: &Pass<'_>, group: &Group, q: &[f32], stride: usize, critic: &[f32]) {
         let Pass { batch, dims: [obs, actions], alpha, discount, .. } = *pass;
         for panel in 0..self.sums.len() {
@@ -70,7 +70,7 @@ impl Cell {
         self.tape.backward(critic);
     }
 
-    /// The critic at the actor's actions. The tape holds the observations already.
+    /// Computes the critic's values at the actor's actions. The tape already holds the observations.
     pub(super) fn at_actions(&mut self, pass: &Pass<'_>, group: &Group, q: &mut [f32], critic: &[f32]) {
         let [obs, actions] = pass.dims;
         for panel in 0..self.sums.len() {
@@ -82,7 +82,7 @@ impl Cell {
         }
     }
 
-    /// The gradient of the actor's loss at this critic's input, on its tape.
+    /// Computes the gradient of the actor's loss with respect to this critic's inputs, on the tape.
     pub(super) fn by_actions(&mut self, pass: &Pass<'_>, group: &Group, q: &[f32], stride: usize, critic: &[f32]) {
         for panel in 0..self.sums.len() {
             let q = &q[group.rows(panel).start..];

@@ -1,4 +1,4 @@
-//! Rows of a batch and the policy at them.
+//! A group: some rows of a batch, and the policy's work on them.
 
 use std::ops::Range;
 
@@ -12,24 +12,27 @@ use crate::panels::{Net, of_panel, of_panel_mut};
 use crate::policy::lanes::{Row, Sample, gradient, row, row_mut};
 use crate::sac::lanes::{ActorLoss, total};
 
-/// Some panels of rows, and the policy at them; `C` is their count.
+/// Some panels of batch rows, and the policy's buffers for them. `C` is the number of panels.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
-    /// Rows of the batch.
+    /// The group's rows in the batch.
     pub(super) rows: Range<usize>,
     pub(super) policy: Tape,
-    /// Next observations `[C, O, LANES]`, and with their actions `[C, O + A, LANES]`.
+    /// Next observations, `[C, O, LANES]`.
     pub(super) next: Vec<f32>,
+    /// Next observations with their actions, `[C, O + A, LANES]`.
     pub(super) pairs: Vec<f32>,
-    /// The policy's output at next observations, `[C, 2A, LANES]`, and log π there, `[C, LANES]`.
+    /// The policy's output (mu, raw) at next observations, `[C, 2A, LANES]`.
     pub(super) heads: Vec<f32>,
+    /// log π of the actions at next observations, `[C, LANES]`.
     pub(super) next_log_prob: Vec<f32>,
-    /// Actions at observations, `[C, A, LANES]`, and their log π, `[C, LANES]`.
+    /// Actions at observations, `[C, A, LANES]`.
     pub(super) actions: Vec<f32>,
+    /// log π of the actions at observations, `[C, LANES]`.
     pub(super) log_prob: Vec<f32>,
-    /// One panel's noise, then ∂L/∂a, `[A, LANES]`.
+    /// Noise of one panel, later overwritten by ∂L/∂a, `[A, LANES]`.
     pub(super) noise: Vec<f32>,
-    /// A panel's sums over rows: the actor's loss, log π.
+    /// Sums over the rows of each panel: the actor's loss, and log π.
     pub(super) sums: Vec<[f64; 2]>,
     pub(super) scratch: Scratch,
 }
@@ -70,13 +73,13 @@ impl Group {
         self.sums.resize(count, [0.0; 2]);
     }
 
-    /// The rows of a panel.
+    /// Returns the batch rows of one panel.
     pub(super) fn rows(&self, panel: usize) -> Range<usize> {
         let start = self.rows.start + panel * LANES;
         start..(start + LANES).min(self.rows.end)
     }
 
-    /// Next observations with their actions, and log π.
+    /// Samples actions at next observations, and computes their log π.
     pub(super) fn next_actions(&mut self, pass: &Pass<'_>, policy: Net<'_>) {
         let Pass { batch, noise_next: noise, dims: [obs, actions], .. } = *pass;
         for panel in 0..self.sums.len() {
@@ -95,7 +98,7 @@ impl Group {
         }
     }
 
-    /// Actions at observations, on the tape, and log π.
+    /// Samples actions at observations on the tape, and computes their log π. Does nothing if the actor is not updated.
     pub(super) fn own_actions(&mut self, pass: &Pass<'_>, policy: Net<'_>) {
         let Pass { batch, noise: Some(noise), dims: [obs, actions], .. } = *pass else { return };
         for panel in 0..self.sums.len() {
@@ -113,7 +116,7 @@ impl Group {
         }
     }
 
-    /// The actor's loss and its gradient, on its tape, from what the group's cells left.
+    /// Computes the actor's loss and its gradient on the tape, from the gradients in the group's cells.
     pub(super) fn actor<'c>(
         &mut self,
         pass: &Pass<'_>,

@@ -1,4 +1,4 @@
-//! How many critics there are, and what targets and the actor make of them, against brute force.
+//! Brute-force tests of the number of critics, of the target and of the actor's loss.
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
@@ -16,7 +16,7 @@ use crate::sac::{NOISE, NOISE_NEXT, Sac, SacConfig, TARGET_SUBSET};
 const DIMS: [usize; 2] = [5, 2];
 const ROWS: usize = 33;
 
-/// Configs that differ in their critics alone.
+/// Configs that differ only in their critics.
 fn configs() -> Vec<SacConfig> {
     let [min, mean] = [Reduction::Min, Reduction::Mean];
     let config = |critics, target_subset, target_reduction, actor_reduction| SacConfig {
@@ -37,14 +37,14 @@ fn configs() -> Vec<SacConfig> {
     ]
 }
 
-/// The values of every critic, critic by critic.
+/// Returns the values of every critic, one vector per critic.
 fn values(critic: &Critic, obs: Tensor<2>, action: Tensor<2>) -> Vec<Vec<f64>> {
     let rows = obs.dims()[0];
     let all: Vec<f64> = tensors::to_vec(critic.values(obs, action)).into_iter().map(f64::from).collect();
     all.chunks_exact(rows).map(<[f64]>::to_vec).collect()
 }
 
-/// One row's value by the definition.
+/// Reduces one row's values by the definition.
 fn reduced(reduction: Reduction, values: &[f64]) -> f64 {
     match reduction {
         Reduction::Min => values.iter().copied().fold(f64::INFINITY, f64::min),
@@ -52,7 +52,7 @@ fn reduced(reduction: Reduction, values: &[f64]) -> f64 {
     }
 }
 
-/// An agent whose target critics are not its critics.
+/// An agent whose target critics differ from its online critics.
 fn agent(config: &SacConfig) -> Sac {
     let mut sac = Sac::new(config, DIMS, 1, &Device::flex());
     sac.target = Critic::new(config.critics, &config.critic_body(), DIMS, 2, &Device::flex());
@@ -70,7 +70,7 @@ fn the_target_is_what_scalars_make_of_the_chosen_critics() {
 
         let next = sac.policy().sample(batch.next_obs.clone(), noise.normals(NOISE_NEXT, [ROWS, 2], &device));
         let q = values(sac.target(), batch.next_obs.clone(), next.action);
-        // The critics of this update, each drawn from those that are left.
+        // The critics of this update, each drawn from the remaining ones.
         let mut left: Vec<usize> = (0..config.critics).collect();
         let chosen = match config.target_subset {
             None => left,
@@ -78,7 +78,7 @@ fn the_target_is_what_scalars_make_of_the_chosen_critics() {
                 let draw = |(i, word): (usize, u32)| {
                     let at = below(word, left.len());
                     let chosen = left[at];
-                    // The first of those left takes the place of the one that goes.
+                    // The first remaining critic takes the place of the chosen one.
                     left[at] = left[0];
                     left.remove(0);
                     assert_eq!(left.len(), config.critics - i - 1);
@@ -103,7 +103,8 @@ fn the_target_is_what_scalars_make_of_the_chosen_critics() {
 fn the_actors_loss_is_what_scalars_make_of_all_critics() {
     let device = Device::flex();
     for config in configs() {
-        // Steps below every weight's last place: the actor meets the critics as they are.
+        // The critics' step size is below the rounding of every weight, so the actor is trained against unchanged
+        // critics.
         let config = SacConfig { critic_lr: 1e-30, ..config };
         let mut sac = agent(&config);
         let (rows, _) = batch(DIMS, ROWS, 0);
@@ -136,7 +137,7 @@ fn a_random_subset_is_distinct_and_every_one_is_equally_likely() {
         assert!(chosen.windows(2).all(|pair| pair[0] < pair[1]) && chosen[size - 1] < n, "{chosen:?}");
         *counts.entry(chosen).or_insert(0_u32) += 1;
     }
-    // 5 over 3 sets; a χ² of nine degrees of freedom stays below 27.9 but once in a thousand seeds.
+    // There are 10 subsets of 3 out of 5. A χ² of nine degrees of freedom exceeds 27.9 for one seed in a thousand.
     assert_eq!(counts.len(), 10);
     let expected = DRAWS as f64 / 10.0;
     let chi_squared: f64 = counts.values().map(|&count| (f64::from(count) - expected).powi(2) / expected).sum();

@@ -1,5 +1,7 @@
-//! The fixture files as numbers, tensors and agents. The folder is `FORESEE_FIXTURES`, or else `assets/fixtures`, whose
-//! README says how the files came to be. Every shape and constant comes from the file.
+//! The fixture files as numbers, tensors and agents.
+//!
+//! The files are in the folder `FORESEE_FIXTURES`, by default `assets/fixtures`, whose README describes how they were
+//! made. Every shape and constant is read from the file.
 
 use std::path::PathBuf;
 
@@ -12,12 +14,12 @@ use serde_json::Value;
 use crate::agent::Agent;
 use crate::sac::{Sac, SacConfig};
 
-/// The project's tolerance for f32 against the f64 of the files. The reference code's own f32 is up to 1.7e-5 away from
-/// its f64 (`meta.f32_self_check_max_rel`).
+/// The project's relative tolerance for f32 against the f64 of the files. The reference code's own f32 differs from its
+/// f64 by up to 1.7e-5 (`meta.f32_self_check_max_rel`).
 const RELATIVE: f64 = 1e-4;
 const ABSOLUTE: f64 = 1e-5;
 
-/// One fixture file.
+/// Reads one fixture file.
 pub fn fixture(name: &str) -> Value {
     let folder = std::env::var_os("FORESEE_FIXTURES")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/fixtures")), PathBuf::from);
@@ -27,19 +29,19 @@ pub fn fixture(name: &str) -> Value {
     serde_json::from_str(&text).expect("a JSON file")
 }
 
-/// The entries of a list.
+/// Returns the items of a list.
 #[track_caller]
 pub fn list(value: &Value) -> &[Value] {
     value.as_array().unwrap_or_else(|| panic!("a list expected, got {value}"))
 }
 
-/// One number.
+/// Returns one number.
 #[track_caller]
 pub fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("a number expected, got {value}"))
 }
 
-/// One count.
+/// Returns one count.
 #[track_caller]
 pub fn count(value: &Value) -> usize {
     value.as_u64().unwrap_or_else(|| panic!("a count expected, got {value}")) as usize
@@ -52,7 +54,7 @@ fn shape(value: &Value) -> Vec<usize> {
     }
 }
 
-/// The numbers of nested lists, row-major.
+/// Returns the numbers of nested lists, row-major.
 pub fn numbers(value: &Value) -> Vec<f64> {
     match value.as_array() {
         Some(items) => items.iter().flat_map(numbers).collect(),
@@ -60,12 +62,12 @@ pub fn numbers(value: &Value) -> Vec<f64> {
     }
 }
 
-/// [`numbers`] in f32.
+/// Returns [`numbers`] in f32.
 pub fn floats(value: &Value) -> Vec<f32> {
     numbers(value).into_iter().map(|x| x as f32).collect()
 }
 
-/// Nested lists `[.., C]` as rows `[B, C]`.
+/// Returns nested lists `[.., C]` as rows `[B, C]`.
 pub fn rows(value: &Value) -> Tensor<2> {
     let columns = *shape(value).last().expect("rows");
     let values = floats(value);
@@ -73,7 +75,7 @@ pub fn rows(value: &Value) -> Tensor<2> {
     tensors::from_vec(values, [count, columns], &Device::flex())
 }
 
-/// One of the file's batches.
+/// Returns one of the file's batches.
 pub fn batch(value: &Value) -> Batch {
     Batch {
         rows: list(&value["obs"]).len(),
@@ -85,7 +87,8 @@ pub fn batch(value: &Value) -> Batch {
     }
 }
 
-/// Networks of one shape, layers with `w` `[I, O]` and `b` `[O]`, as the members of one network in its saved form.
+/// Stacks networks of one shape, each a list of layers with `w` `[I, O]` and `b` `[O]`, into the members of one saved
+/// network.
 pub fn stacked(nets: &[&Value]) -> State {
     let mut state = State::new();
     for i in 0..list(nets[0]).len() {
@@ -101,7 +104,7 @@ pub fn stacked(nets: &[&Value]) -> State {
     state
 }
 
-/// An agent with the networks of a file, before its first update.
+/// Returns an agent with the networks of a file, before its first update.
 pub fn agent(config: &SacConfig, dims: [usize; 2], nets: &Value) -> Sac {
     let mut sac = Sac::new(config, dims, 0, &Device::flex());
     let (mut state, mut fresh) = (State::new(), sac.save());
@@ -116,7 +119,7 @@ pub fn agent(config: &SacConfig, dims: [usize; 2], nets: &Value) -> Sac {
     sac
 }
 
-/// Compares row-major numbers, at most [`RELATIVE`] and [`ABSOLUTE`] apart.
+/// Asserts that row-major numbers differ by at most [`RELATIVE`] of the wanted number plus [`ABSOLUTE`].
 #[track_caller]
 pub fn assert_close(what: &str, got: &[f32], want: &[f64]) {
     assert_eq!(got.len(), want.len(), "{what}: numbers");
@@ -126,19 +129,19 @@ pub fn assert_close(what: &str, got: &[f32], want: &[f64]) {
     }
 }
 
-/// [`assert_close`] for one number.
+/// Applies [`assert_close`] to one number.
 #[track_caller]
 pub fn assert_number(what: &str, got: f64, want: &Value) {
     assert_close(what, &[got as f32], &[number(want)]);
 }
 
-/// [`assert_close`] for a tensor.
+/// Applies [`assert_close`] to a tensor.
 #[track_caller]
 pub fn assert_tensor<const D: usize>(what: &str, got: Tensor<D>, want: &Value) {
     assert_close(what, &tensors::to_vec(got), &numbers(want));
 }
 
-/// [`assert_close`] for arrays under the same names.
+/// Applies [`assert_close`] to all arrays, by name.
 #[track_caller]
 pub fn assert_state(what: &str, mut got: State, want: &State) {
     for (name, array) in want.iter() {

@@ -1,5 +1,5 @@
-//! Parity with the reference's vendored SAC, number by number: both blocks of `sac.json`, and the value gradients of
-//! `losses.json`.
+//! Number-by-number comparison with the SAC that the reference vendors: both blocks of `sac.json`, and the value
+//! gradients of `losses.json`.
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::State;
@@ -17,12 +17,12 @@ use crate::batch::TensorBatch;
 use crate::critic::Reduction;
 use crate::sac::{Form, Sac, SacConfig};
 
-/// The two halves of `sac.json` and of the values, and whether features are normalised there.
+/// The two blocks of `sac.json` and of the values in `losses.json`, and whether their features are normalised.
 const BLOCKS: [(&str, bool); 2] = [("plain", false), ("normalized_features", true)];
 
-/// The file's hyper-parameters.
+/// Returns the file's hyper-parameters.
 fn config(meta: &Value, normalized_features: bool) -> SacConfig {
-    // Not configurable here: constants of the policy and of Adam.
+    // These are not configurable here: they are constants of the policy and of Adam.
     assert_eq!(meta["log_std_bounds"], json!([-5, 2]));
     assert_eq!(meta["betas"], json!([0.9, 0.999]));
     SacConfig {
@@ -46,23 +46,24 @@ fn dims(meta: &Value) -> [usize; 2] {
     [count(&meta["obs_dim"]), count(&meta["act_dim"])]
 }
 
-/// The batch of step `step` as tensors, and the noise at its next_obs and at its obs.
+/// Returns the batch of step `step` as tensors, and its noise at next observations and at observations.
 fn step(file: &Value, step: usize) -> (TensorBatch, Tensor<2>, Tensor<2>) {
     let data = &file["batches"][step];
     let batch = TensorBatch::new(&batch(data), dims(&file["meta"]), &Device::flex());
     (batch, rows(&data["eps_next"]), rows(&data["eps_cur"]))
 }
 
-/// The forms that host memory knows.
+/// The forms that run in host memory.
 const FORMS: [Form; 2] = [Form::Tensors, Form::Host];
 
-/// The noise of update number `i` of the file.
+/// Returns the noise of update number `i` of the file.
 fn recorded(file: &Value, i: usize) -> Recorded {
     let data = &file["batches"][i];
     Recorded([floats(&data["eps_next"]), floats(&data["eps_cur"])])
 }
 
-/// Update number `i` of the file; the losses: the critics' and, where it was updated, the actor's with the entropy.
+/// Makes update number `i` of the file. Returns the critics' loss and, if the actor was updated, its loss and the
+/// entropy.
 fn update(sac: &mut Sac, form: Form, file: &Value, i: usize) -> (f64, Option<[f64; 2]>) {
     sac.form = form;
     match random::update(sac, &batch(&file["batches"][i]), &recorded(file, i))[..] {
@@ -72,7 +73,8 @@ fn update(sac: &mut Sac, form: Form, file: &Value, i: usize) -> (f64, Option<[f6
     }
 }
 
-/// The gradients of an optimiser's first step, under the parameters' names: Adam's first moment is then (1 − β₁) g.
+/// Returns the gradients of an optimiser's first step by the names of the parameters. After it Adam's first moment is
+/// (1 − β₁) g.
 fn first_gradients(sac: &Sac, adam: &str, beta_1: f64) -> State {
     let mut moments = sac.save().part(adam);
     let names: Vec<String> =
@@ -138,7 +140,8 @@ fn the_three_losses_and_their_gradients_match_the_fixtures() {
     let file = fixture("sac.json");
     for (block, normalized) in BLOCKS {
         for form in FORMS {
-            // Steps below every weight's last place: the actor meets the initial critic, as in this part of the file.
+            // The critics' step size is below the rounding of every weight, so the actor is trained against the initial
+            // critics, as in this part of the file.
             let config = SacConfig { critic_lr: 1e-30, ..config(&file["meta"], normalized) };
             let mut sac = agent(&config, dims(&file["meta"]), &file["nets"]);
             let (critic_loss, of_actor) = update(&mut sac, form, &file, 0);
@@ -161,7 +164,7 @@ fn the_three_losses_and_their_gradients_match_the_fixtures() {
             let mut gradient = first_gradients(&sac, "temperature_adam", beta_1);
             let (_, gradient) = gradient.f32s("log_temperature").expect("a gradient");
             assert_close(&format!("{what} alpha_loss grad"), &gradient, &numbers(&alpha["grad_log_alpha"]));
-            // The loss is its own gradient.
+            // The derivative of the temperature's loss with respect to log α equals the loss.
             assert_close(&format!("{what} alpha_loss"), &gradient, &numbers(&alpha["loss"]));
         }
     }
@@ -202,7 +205,7 @@ fn five_updates_end_at_the_weights_of_the_fixtures() {
     }
 }
 
-/// [`assert_close`] for the output layer's weight of the first member, `[I, O]`.
+/// Applies [`assert_close`] to the weight of the output layer of the first member, `[I, O]`.
 fn assert_weight(what: &str, net: &impl Parameters, want: &Value) {
     let last = net.parts().len() / 2 - 1;
     let (shape, weight) = net.save().f32s(&format!("weight.{last}")).expect("a weight");
@@ -229,7 +232,7 @@ fn values_and_value_gradients_match_the_fixtures_head_by_head() {
         let (all, targets) = (sac.values(ValueHeads::All, false), sac.values(ValueHeads::Target, false));
         assert_tensor(&format!("{block} value values"), all.values(states.clone()), &want["values"]);
         assert_tensor(&format!("{block} value grad"), all.value_gradients(states.clone()), &want["grad_next_obs"]);
-        // The targets' heads are the last two.
+        // The heads of the targets are the last two.
         let half = |name: &str| Value::from(list(&want[name])[all.heads() - targets.heads()..].to_vec());
         assert_tensor(&format!("{block} value target values"), targets.values(states.clone()), &half("values"));
         let gradients = targets.value_gradients(states.clone());

@@ -1,5 +1,5 @@
-//! The update in host memory against the update through tensors, whose gradients are autodiff's; and what must make no
-//! difference to it.
+//! The update in host memory compared with the update in tensors, whose gradients come from autodiff; and tests of what
+//! must not influence the result.
 
 use burn::tensor::Device;
 use foresee_core::{Batch, State};
@@ -12,21 +12,21 @@ use crate::critic::Reduction;
 use crate::policy::Spread;
 use crate::sac::{Form, SacConfig};
 
-/// Largest difference of a weight or moment, relative to the largest number of its array; measured: 6e-6, in weights
-/// whose gradient is near Adam's ε. It holds against a backend with other matrix products too.
+/// Largest difference of a weight or moment, relative to the largest number of its array. The measured maximum is 6e-6,
+/// in weights whose gradient is near Adam's ε. The tolerance also covers a backend with other matrix products.
 const STATE: f64 = 3e-5;
 
-/// A backend of another make, where the build has one.
+/// Another CPU backend, if the build includes one.
 fn second_backend() -> Option<Device> {
     DeviceChoice::NdArray.open().ok()
 }
 
-/// Holds six updates in host memory to the same ones through tensors.
+/// Asserts that six updates in host memory agree with six updates in tensors.
 fn assert_forms_agree(case: &Case) {
     let mut host = agent(case, &Device::flex());
     assert_eq!(host.form, Form::Host, "{case:?}");
     for i in 0..6 {
-        // From the same weights and moments every time, so that only this update's rounding shows.
+        // Both start every update with equal weights and moments, so that only this update's rounding shows.
         let mut other = agent(case, &Device::flex());
         other.form = Form::Tensors;
         other.load(host.save()).expect("a state of the same shapes");
@@ -62,7 +62,7 @@ fn what_the_fused_forms_do_not_know_goes_through_tensors() {
     for (critics, target_subset, target_reduction, actor_reduction, want) in [
         (2, None, min, min, Form::Host),
         (10, None, min, min, Form::Host),
-        // As many as there are is no subset.
+        // A subset of all critics counts as no subset.
         (10, Some(10), min, min, Form::Host),
         (10, Some(2), min, min, Form::Tensors),
         (2, None, mean, min, Form::Tensors),
@@ -91,7 +91,7 @@ fn a_batch_is_the_same_wherever_it_lives() {
     }
 }
 
-/// All weights, moments and metrics of a few updates in a pool.
+/// Makes a few updates in a thread pool; returns all weights, moments and metrics.
 fn run(case: &Case, threads: usize) -> (State, Vec<Vec<f64>>) {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
     pool.install(|| {
@@ -120,7 +120,7 @@ fn batches_may_change_their_size() {
     let case = &cases()[5];
     let mut kept = agent(case, &Device::flex());
     for (i, rows) in [256, 1, 0, 77, 256, 33, 32].into_iter().enumerate() {
-        // An agent whose buffers are new.
+        // This agent's buffers are new.
         let mut fresh = agent(case, &Device::flex());
         fresh.load(kept.save()).expect("a state of the same shapes");
         let (batch, noise) = batch(case.dims, rows, i as u64);

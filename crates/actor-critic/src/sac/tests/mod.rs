@@ -1,4 +1,4 @@
-//! SAC against recorded numbers, and its forms against each other.
+//! Tests of SAC against recorded numbers, and of its forms against each other.
 
 #[path = "../../../tests/random/mod.rs"]
 mod random;

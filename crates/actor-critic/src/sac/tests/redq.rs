@@ -1,8 +1,10 @@
-//! One update of REDQ, number by number: `redq_update` of `agents.json`.
+//! One update of REDQ compared number by number with `redq_update` of `agents.json`.
 //!
-//! The file's actions are 0.4 times ours, so the critics' weights of actions are 0.4 times as large here, and what they move by
-//! is the same: a first step of Adam has the size of its step size whatever the gradient's. Its actor climbs the critics before
-//! their step; ours climbs them after it, which turns no sign of its gradient there.
+//! The file's actions are 0.4 times ours, so the critics' weights of actions are multiplied by 0.4 here. The first step
+//! of Adam changes these weights equally in both, because its size does not depend on the size of the gradient.
+//!
+//! The file's actor is trained against the critics before their step, ours against the critics after it. In this
+//! example the difference changes no sign of the actor's gradient, and Adam's first step depends only on the sign.
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::state::{Array, Data};
@@ -23,12 +25,12 @@ use crate::sac::{Sac, SacConfig};
 const DIMS: [usize; 2] = [3, 2];
 const CRITICS: usize = 5;
 
-/// The layers of each of the file's networks.
+/// Returns the layers of each of the file's networks.
 fn layers(nets: &Value) -> Vec<&[Value]> {
     list(nets).iter().map(|net| list(net)).collect()
 }
 
-/// The file's actor: its last layers of mean and log σ beside each other.
+/// Returns the file's actor, with its last layers of mean and log σ joined.
 fn actor(policy: &Value, log_std: &Value) -> State {
     let mut state = stacked(&[list(policy)], DIMS[0], 1.0);
     for (name, key, rows) in [("weight.2", "W", 6), ("bias.2", "b", 1)] {
@@ -41,7 +43,7 @@ fn actor(policy: &Value, log_std: &Value) -> State {
 }
 
 struct Recorded {
-    /// At next observations, then at observations.
+    /// Normals at next observations, then at observations.
     normals: [Vec<f32>; 2],
     words: Vec<u32>,
 }
@@ -60,7 +62,7 @@ impl Noise for Recorded {
     }
 }
 
-/// Words by which this pair is drawn.
+/// Returns words that draw the given pair of critics.
 fn words_of(pair: [usize; 2]) -> Vec<u32> {
     let word = |k: usize, n: usize| ((((k as u64) << 32) + (1 << 31)) / n as u64) as u32;
     let mut order: Vec<usize> = (0..CRITICS).collect();
@@ -116,7 +118,8 @@ fn an_update_with_random_subsets_of_critics_is_that_of_redq() {
     let pair: Vec<usize> = floats(&inputs["pair"]).iter().map(|&n| n as usize).collect();
     let noise = Recorded { normals: [next.to_vec(), now.to_vec()], words: words_of([pair[0], pair[1]]) };
     let on_device = BatchRef::Host(&batch).tensors(DIMS, &Device::flex());
-    // The file has ln(1 − tanh² u + 1e-6) in its log-probability, this is without the 1e-6.
+    // The file's log-probability contains ln(1 − tanh² u + 1e-6); ours is without the 1e-6, so the wanted y is
+    // corrected.
     let action =
         sac.policy().sample(on_device.next_obs.clone(), noise.normals("agent/noise_next", [6, 2], &Device::flex()));
     let action = tensors::to_vec(action.action);
@@ -138,12 +141,13 @@ fn an_update_with_random_subsets_of_critics_is_that_of_redq() {
     let report = sac.report();
     let reported = |name: &str| report.iter().find(|(metric, _)| *metric == name).expect("a number").1 as f32;
     assert_close("critic loss", &[reported("train/critic_loss")], &[number(&outputs["loss_q_total"]) as f32], 1e-4);
-    // By the critics before their step, of 3e-4.
+    // The file's loss uses the critics before their step of 3e-4.
     assert_close("actor loss", &[reported("train/actor_loss")], &[number(&outputs["loss_pi"]) as f32], 0.05);
 
     let now = sac.save();
     assert_stepped("critic.", &now, &was, [&layers(&outputs["q_after"]), &layers(&before["q"])], DIMS[0]);
-    // Of the targets, the weights of actions follow critics whose steps are larger in the file's unit.
+    // The targets' weights of actions are left out: they follow the critics, whose steps are equal in size although the
+    // file's weights have another unit.
     let target = nets(&outputs["q_target_after"]);
     for (name, _) in target.iter() {
         let [mut got, mut want] = [part(&now, &format!("target.{name}")), part(&target, name)];
@@ -156,7 +160,7 @@ fn an_update_with_random_subsets_of_critics_is_that_of_redq() {
         assert_close(&format!("target.{name}"), &got, &want, 1e-5);
     }
     let policy = list(&outputs["policy_after"]);
-    // The hidden layers; the file has the last ones of mean and log σ apart.
+    // Compares the hidden layers alone: the file stores the last layers of mean and log σ separately.
     for (l, layer) in policy[..2].iter().enumerate() {
         for (name, key) in [("weight", "W"), ("bias", "b")] {
             let path = format!("actor.{name}.{l}");

@@ -1,9 +1,9 @@
-//! What runs on the device: a unit an entry of a row.
+//! Kernels on rows of transitions, with one thread per entry of a row.
 
 use cubecl::prelude::*;
 use foresee_nn::cube::random::{Counter, at_step, below, normal};
 
-/// The five fields of rows, with their widths.
+/// The five fields of rows, and their widths.
 #[derive(CubeType, CubeLaunch)]
 pub struct Fields {
     obs: Box<[f32]>,
@@ -19,7 +19,7 @@ pub struct Fields {
 
 #[cube]
 impl Fields {
-    /// Entry `column` of row `row` as a record has them: obs, action, reward, next_obs, not_terminated.
+    /// Returns entry `column` of row `row`, numbered as in a record: obs, action, reward, next_obs, not_terminated.
     #[allow(unused_assignments, reason = "a kernel's branches have no value")]
     pub fn get(&self, row: usize, column: usize) -> f32 {
         let (o, a) = comptime!((self.obs_dim, self.action_dim));
@@ -38,7 +38,7 @@ impl Fields {
         value
     }
 
-    /// Sets it.
+    /// Sets entry `column` of row `row`, numbered as in a record.
     pub fn set(&mut self, row: usize, column: usize, value: f32) {
         let (o, a) = comptime!((self.obs_dim, self.action_dim));
         if column < o {
@@ -55,7 +55,7 @@ impl Fields {
     }
 }
 
-/// Records `[count, width]` to rows `at`, `at + 1`, … of a ring of `capacity` rows.
+/// Copies records `[count, width]` to the rows `at`, `at + 1`, … of a ring of `capacity` rows.
 #[cube(launch)]
 pub fn write_rows(records: &[f32], mut to: Fields, count: u32, at: u32, capacity: u32) {
     let width = comptime!(2 * to.obs_dim + to.action_dim + 2);
@@ -66,7 +66,7 @@ pub fn write_rows(records: &[f32], mut to: Fields, count: u32, at: u32, capacity
     to.set((at as usize + row) % capacity as usize, column, records[ABSOLUTE_POS]);
 }
 
-/// Rows `start`, `start + 1`, … of a ring of `capacity` rows to rows 0, 1, … of another.
+/// Copies the rows `start`, `start + 1`, … of a ring of `capacity` rows to the rows 0, 1, … of another.
 #[cube(launch)]
 pub fn copy_rows(from: Fields, mut to: Fields, count: u32, start: u32, capacity: u32) {
     let width = comptime!(2 * to.obs_dim + to.action_dim + 2);
@@ -78,8 +78,8 @@ pub fn copy_rows(from: Fields, mut to: Fields, count: u32, start: u32, capacity:
     to.set(row, column, value);
 }
 
-/// Rows `first`, `first + 1`, … of a batch: each the row of the ring that word 0 of its own lane says, the lanes counted
-/// from 0, and the noise of the batch's rows, `[B, A]`. The streams stand at `step`, `[low, high]`.
+/// Fills the rows `first`, `first + 1`, … of a batch, and their noise, `[B, A]`. Row `first + i` is a copy of the
+/// ring's row that word 0 of lane `i` chooses. All streams are read at `step`, `[low, high]`.
 #[cube(launch)]
 pub fn draw_rows(
     from: Fields,

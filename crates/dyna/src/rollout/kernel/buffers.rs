@@ -1,4 +1,4 @@
-//! A call's buffers on the device, and the launches that fill them.
+//! The buffers of a call on the device, and the launches that fill them.
 
 use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
@@ -18,16 +18,16 @@ use super::{Outcome, uncertainty};
 use crate::replay::DeviceRows;
 use crate::rollout::Imagination;
 
-/// Where a step's actions come from.
+/// The source of a step's actions.
 #[allow(clippy::large_enum_variant, reason = "one a call")]
 pub(super) enum Actions<'a> {
-    /// The policy's, sampled.
+    /// Sampled from the policy.
     Sampled(&'a Policy),
-    /// These, `[B, A]`.
+    /// Given, `[B, A]`.
     Given(CubeTensor),
 }
 
-/// A call's buffers.
+/// The buffers of a call.
 pub(super) struct Buffers {
     client: Client,
     form: Form,
@@ -39,19 +39,28 @@ pub(super) struct Buffers {
     actor: CubeTensor,
     /// The model's parameters, `[E, P]`.
     model: CubeTensor,
-    /// Low, then high, `[2 (O + 1)]`; anything where the head is deterministic.
+    /// Bounds of the log-variance, low then high, `[2 (O + 1)]`; not read if the head is deterministic.
     logvar_bounds: CubeTensor,
+    /// Constants of the step; their order is described in `step.rs`.
     facts: CubeTensor,
-    /// Lane by lane: state `[B, O]`, whether it ended, its rewards' sum, the elite it drew.
+    /// State of each lane, `[B, O]`.
     pub(super) obs: CubeTensor,
+    /// Whether each lane has terminated, `[B]`.
     pub(super) ended: CubeTensor,
+    /// Sum of rewards of each lane, `[B]`.
     pub(super) reward: CubeTensor,
+    /// Index of the elite that each lane drew, `[B]`.
     choice: CubeTensor,
+    /// Number of rows of each elite in each block of lanes, `[blocks, elites]`.
     counts: CubeTensor,
+    /// Lane and rank of the row in each slot, `[slots, 2]`.
     order: CubeTensor,
+    /// Counts of transitions and rows; their order is described in `plan.rs`.
     pub(super) plan: CubeTensor,
+    /// The member that predicted each transition, `[B·H]`.
     members: CubeTensor,
-    /// What all members say of a step `[B, E, outputs]`, and the measures of it, `[B·H, measures]`.
+    /// Predictions of all members for a step, `[B, E, outputs]`, and the measures of all transitions, `[B·H,
+    /// measures]`.
     said: Option<(CubeTensor, CubeTensor)>,
 }
 
@@ -62,7 +71,7 @@ impl Buffers {
         assert!(ensemble.predicted() == Predicted::Change, "kernels add a prediction to the state it is of");
         let shape = |net: &Mlp| NetShape::from(net.layout().as_ref());
         let model_shape = shape(&ensemble.net);
-        // Where actions are given no actor is asked, and its shape is the model's.
+        // With given actions there is no actor, and the model's shape replaces the actor's.
         let (actor, actor_shape, given) = match actions {
             Actions::Sampled(policy) => (buffer(policy.net().slot().get().clone()), shape(policy.net()), false),
             Actions::Given(actions) => (actions, model_shape.clone(), true),
@@ -82,7 +91,7 @@ impl Buffers {
             tile,
         };
 
-        // Facts.
+        // Constants of the step.
         let [mean, std] = ensemble.normalizer.moments();
         let mut facts = [mean, std].concat();
         facts.extend(ensemble.elites.iter().map(|&member| member as f32));
@@ -122,13 +131,13 @@ impl Buffers {
         }
     }
 
-    /// Cubes with a thread a lane.
+    /// Returns a launch with one thread per lane.
     fn blocks(&self) -> (CubeCount, CubeDim) {
         let dim = CubeDim::new_1d(BLOCK as u32);
         (cubecl::calculate_cube_count_elemwise(&self.client, self.starts, dim), dim)
     }
 
-    /// So many cubes with a tile's threads.
+    /// Returns a launch of `count` cubes with a tile's threads each.
     fn tiles(&self, count: usize) -> (CubeCount, CubeDim) {
         let threads = self.form.tile.threads;
         let dim = CubeDim::new_1d(threads as u32);
@@ -153,7 +162,7 @@ impl Buffers {
         );
     }
 
-    /// Step `h`, whose draws `clock` addresses.
+    /// Launches step `h`, whose draws `clock` addresses.
     pub(super) fn step(&self, imagination: &Imagination<'_>, clock: u64, h: usize, ring: &DeviceRows, position: usize) {
         let lanes = self.starts as u32;
         let elites = self.elites as u32;
@@ -200,8 +209,9 @@ impl Buffers {
             )
         };
         let (count, dim) = self.tiles(tiles(self.starts, self.elites, &self.form));
-        // Sound: a tile's rows are slots that `place` has set, their lanes are below B and their ranks below the live
-        // rows, at most the ring's; members are the ensemble's, and bounds are on entries of the observation.
+        // SAFETY: the rows of a tile are slots that `place` has set. Their lanes are below B. Their ranks are below the
+        // number of live rows, which is at most the ring's capacity. Members are those of the ensemble, and bounds are
+        // on entries of the observation.
         unsafe {
             step::step::launch_unchecked(
                 &self.client,
@@ -232,7 +242,7 @@ impl Buffers {
         }
     }
 
-    /// What the measures say of the transitions that step `h` has written.
+    /// Computes the measures of uncertainty of the transitions that step `h` has written.
     fn measure(
         &self,
         imagination: &Imagination<'_>,
@@ -245,7 +255,8 @@ impl Buffers {
         let members = imagination.ensemble.members();
         let tiles = self.starts.div_ceil(self.form.tile.rows);
         let (count, dim) = self.tiles(tiles * members);
-        // Sound: ranks are below the step's transitions, which are at most B and the ring's rows.
+        // SAFETY: ranks are below the number of the step's transitions, which is at most B and at most the ring's
+        // capacity.
         unsafe {
             uncertainty::predict::launch_unchecked(
                 &self.client,
@@ -285,7 +296,7 @@ impl Buffers {
         }
     }
 
-    /// The one reading of a call.
+    /// Reads the result of the call, in its only read-back.
     pub(super) fn outcome(self) -> Outcome {
         let (members, uncertainty) =
             (tensor(self.members.clone()), self.said.as_ref().map(|(_, out)| tensor(out.clone())));
@@ -319,7 +330,7 @@ impl Buffers {
     }
 }
 
-/// Tiles that hold `rows` rows of `elites` elites, however they are shared among them.
+/// Returns an upper bound on the number of tiles of `rows` rows that are distributed over `elites` elites.
 fn tiles(rows: usize, elites: usize, form: &Form) -> usize {
     rows / form.tile.rows + elites
 }

@@ -1,20 +1,20 @@
-//! Which rows a step takes, where they go, and what a call comes to.
+//! Kernels that choose the rows of a step and their places, and that count the results of a call.
 //!
-//! A step's live rows are sorted by the elite that each of them drew: a counting sort whose order is that of the lanes,
-//! whatever the device's threads do. `draw` counts the rows of every elite in blocks of 256 lanes, `place` adds what
-//! earlier blocks counted. An elite's rows begin at a multiple of the tile, so that no tile holds two elites; the rank
-//! of a row among all live rows is its place in the imagined ring.
+//! The live rows of a step are sorted by the elite that each of them drew. This is a counting sort that keeps the order
+//! of the lanes, whatever the timing of the device's threads. `draw` counts the rows of every elite in blocks of 256
+//! lanes; `place` adds the counts of earlier blocks. The rows of an elite begin at a multiple of the tile's height, so
+//! that no tile contains two elites. The rank of a row among all live rows determines its place in the imagined ring.
 //!
-//! `plan` holds, for every step h, the transitions before it (`[H + 1]`), then the rows of every elite at the step
-//! under way.
+//! `plan` contains, for every step h, the number of transitions before it (`[H + 1]`), and after that the number of
+//! rows of every elite at the current step.
 
 use cubecl::prelude::*;
 use foresee_nn::cube::random::{Counter, below};
 
-/// Lanes that one cube counts: its threads.
+/// Number of lanes that one cube counts, which is its number of threads.
 pub const BLOCK: usize = 256;
 
-/// The call's starts: row `r` begins at the real row that lane `r` of `counter` says.
+/// Gathers the starts of a call: row `r` starts at the real row that lane `r` of `counter` chooses.
 #[cube(launch)]
 pub fn start(
     real: &[f32],
@@ -41,8 +41,8 @@ pub fn start(
     }
 }
 
-/// Every live lane draws its elite, `choice` `[B]`; a row that ended has none, which is the number of elites. `counts`
-/// `[blocks, elites]`.
+/// Draws the elite of every live lane, `choice` `[B]`, and counts them, `counts` `[blocks, elites]`. A row that
+/// terminated gets the number of elites as its choice.
 #[cube(launch)]
 pub fn draw(ended: &[u32], choice: &mut [u32], counts: &mut [u32], counter: Counter, lanes: u32, elites: u32) {
     let mut chosen = Shared::<[u32]>::new_slice(BLOCK);
@@ -68,7 +68,7 @@ pub fn draw(ended: &[u32], choice: &mut [u32], counts: &mut [u32], counter: Coun
     }
 }
 
-/// Puts every live row into the order: a slot of its elite says its lane and its rank, `order` `[slots, 2]`.
+/// Sorts the live rows: writes the lane and the rank of each to a slot of its elite, `order` `[slots, 2]`.
 #[cube(launch)]
 pub fn place(
     choice: &[u32],
@@ -82,7 +82,7 @@ pub fn place(
     #[comptime] tile: u32,
 ) {
     let mut chosen = Shared::<[u32]>::new_slice(BLOCK);
-    // Rows of an elite in earlier blocks, and in all blocks; first in parts.
+    // Number of rows of an elite in earlier blocks, and in all blocks; at first partial sums.
     let mut before = Shared::<[u32]>::new_slice(BLOCK);
     let mut total = Shared::<[u32]>::new_slice(BLOCK);
     let unit = UNIT_POS as usize;
@@ -156,8 +156,8 @@ pub fn place(
     }
 }
 
-/// What a call comes to: its transitions, then for every block of lanes the sum of their rewards (as bits) and how many
-/// ended, `out` `[1 + 2 blocks]`.
+/// Counts the results of a call, `out` `[1 + 2 blocks]`: the number of transitions and, for every block of lanes, the
+/// sum of the rewards (as bits) and the number of rows that terminated.
 #[cube(launch)]
 pub fn tally(ended: &[u32], reward: &[f32], plan: &[u32], out: &mut [u32], horizon: u32, lanes: u32) {
     let mut rewards = Shared::<[f32]>::new_slice(BLOCK);

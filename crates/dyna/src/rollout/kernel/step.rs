@@ -1,42 +1,46 @@
-//! One imagined step of a tile of rows that drew the same elite: actor and sampling, or given actions; member, noise,
-//! termination rule.
+//! One imagined step of a tile of rows that drew one elite: actor and sampling, or given actions; then member, noise
+//! and termination rule.
 //!
-//! The tile's activations stay in shared memory ([`foresee_nn::cube::tile`]) through both networks; a thread works on
-//! vectors of rows, one feature each. `facts` holds the normaliser's mean and deviation (`[O + A]` each), the elites,
-//! then four numbers a bound of the task's rule: low, high, 1 where the ends are inside, and the entry.
+//! The tile's activations stay in shared memory ([`foresee_nn::cube::tile`]) through both networks. A thread works on
+//! vectors of rows, one feature at a time.
+//!
+//! `facts` contains the constants of the step: the normaliser's mean and standard deviation (`[O + A]` each); the
+//! members that are elites; and four numbers for each bound of the termination rule: low, high, 1 if the ends are
+//! inside, and the index of the entry.
 
 use cubecl::prelude::*;
 use foresee_actor_critic::policy::LOG_STD;
 use foresee_nn::cube::random::{Counter, normal};
 use foresee_nn::cube::{NetShape, Tile, math, tile};
 
-/// The lower end of log σ, and half of its range.
+/// Lower end of log σ; [`LOG_STD_HALF`] is half its range.
 const LOG_STD_LOW: f32 = LOG_STD[0] as f32;
 const LOG_STD_HALF: f32 = (0.5 * (LOG_STD[1] - LOG_STD[0])) as f32;
 
-/// What the kernel knows when it is compiled.
+/// The compile-time constants of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Form {
     pub actor: NetShape,
     pub model: NetShape,
-    /// Entries of an observation, `O`.
+    /// Number of entries of an observation, `O`.
     pub obs: usize,
-    /// Entries of an action, `A`.
+    /// Number of entries of an action, `A`.
     pub action: usize,
-    /// Whether a member predicts a log-variance too.
+    /// Whether members also predict a log-variance.
     pub gaussian: bool,
-    /// Whether actions are given; else the actor's are sampled.
+    /// Whether actions are given; otherwise the actor's are sampled.
     pub given: bool,
     pub tile: Tile,
 }
 
 impl Form {
-    /// Where the elites begin in `facts`.
+    /// Index of the first elite in `facts`.
     pub fn elites_at(&self) -> usize {
         2 * (self.obs + self.action)
     }
 
-    /// Where the actor's output stands, and the side that is free then; both the input's side where actions are given.
+    /// Offsets in shared memory of the actor's output and of the side that is free after it. Both are the offset of the
+    /// input if actions are given.
     fn heads(&self) -> [usize; 2] {
         if self.given {
             return [self.tile.input(); 2];
@@ -44,41 +48,43 @@ impl Form {
         [self.tile.output(&self.actor), self.tile.side(self.actor.depth() + 1)]
     }
 
-    /// Where the member's output stands, and the side that is free then.
+    /// Offsets in shared memory of the member's output and of the side that is free after it.
     pub fn prediction(&self) -> [usize; 2] {
         [self.tile.output(&self.model), self.tile.side(self.model.depth() + 1)]
     }
 }
 
-/// The step under way.
+/// Run-time constants of the current step.
 #[derive(CubeType, CubeLaunch)]
 pub struct Now {
     pub action: Counter,
     pub noise: Counter,
     pub step: u32,
     pub horizon: u32,
-    /// Where the call's first transition goes.
+    /// Row of the ring for the call's first transition.
     pub position: u32,
-    /// Rows of the ring.
+    /// Number of rows of the ring.
     pub capacity: u32,
     pub elites: u32,
-    /// Bounds that an episode ends outside of, those of its goal, and whether all entries must be finite.
+    /// Number of bounds outside of which an episode terminates.
     pub bounds: u32,
+    /// Number of bounds of the goal.
     pub goal: u32,
+    /// 1 if an entry that is not finite terminates the episode, else 0.
     pub finite: u32,
 }
 
-/// Rows of one elite.
+/// The rows of one tile, which drew one elite.
 #[derive(CubeType)]
 struct Rows {
-    /// Where they begin in the order.
+    /// First slot of the rows in the order.
     slot: usize,
     count: usize,
-    /// The member that imagines.
+    /// The ensemble member of the elite.
     member: usize,
 }
 
-/// The rows of this cube's tile; none if there are fewer tiles.
+/// Returns the rows of this cube's tile; none if there are fewer tiles than cubes.
 #[cube]
 fn rows_of_tile(plan: &[u32], facts: &[f32], now: &Now, #[comptime] form: Form) -> Rows {
     let height = comptime!(form.tile.rows);
@@ -101,14 +107,15 @@ fn rows_of_tile(plan: &[u32], facts: &[f32], now: &Now, #[comptime] form: Form) 
     Rows { slot: CUBE_POS * height, count, member }
 }
 
-/// Where a transition of this rank goes in the ring.
+/// Returns the row of the ring for the transition with this rank.
 #[cube]
 pub fn place(rank: u32, plan: &[u32], now: &Now) -> usize {
     ((now.position + plan[now.step as usize] + rank) % now.capacity) as usize
 }
 
 #[allow(unused_assignments, reason = "a kernel's branches have no value")]
-/// One step of every tile. `actor` holds the actor's parameters `[P]`, or the given actions `[B, A]` by lane.
+/// Computes one step of every tile. `actor` contains the actor's parameters `[P]`, or the given actions `[B, A]` by
+/// lane.
 #[cube(launch_unchecked)]
 pub fn step<N: Size>(
     actor: &[f32],
@@ -139,7 +146,7 @@ pub fn step<N: Size>(
         terminate!();
     }
 
-    // States, and what the actor says at them.
+    // States, and the actor's output at them.
     if comptime!(!form.given) {
         let mut i = UNIT_POS as usize;
         while i < comptime!(o * vectors) {
@@ -159,7 +166,7 @@ pub fn step<N: Size>(
         tile::forward::<N>(actor, 0usize, &mut shared, comptime!(form.actor.clone()), comptime!(form.tile));
     }
 
-    // Actions; the member sees them normalised.
+    // Actions, and their normalised values for the member.
     let (heads, free) = comptime!((form.heads()[0], form.heads()[1]));
     let mut i = UNIT_POS as usize;
     while i < comptime!(a * vectors) {
@@ -300,7 +307,7 @@ pub fn step<N: Size>(
     }
 }
 
-/// Whether an entry is inside a bound. A NaN is not.
+/// Whether an entry is inside a bound. A NaN is not inside.
 #[cube]
 fn inside(x: f32, low: f32, high: f32, closed: bool) -> bool {
     let open = low < x && x < high;
@@ -308,7 +315,7 @@ fn inside(x: f32, low: f32, high: f32, closed: bool) -> bool {
     !x.is_nan() && (open || ends)
 }
 
-/// The log-variance between its soft bounds: lv ← high − softplus(high − lv); lv ← low + softplus(lv − low).
+/// Clamps the log-variance softly to its bounds: lv ← high − softplus(high − lv); lv ← low + softplus(lv − low).
 #[cube]
 pub fn soft_clamp(raw: f32, low: f32, high: f32) -> f32 {
     let below = high - math::softplus(high - raw);

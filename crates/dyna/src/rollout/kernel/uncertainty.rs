@@ -1,9 +1,9 @@
-//! What measures of uncertainty say of a step's transitions: the formulas of
-//! [`Measure`](foresee_world_model::uncertainty::Measure), of the predictions of all members.
+//! Kernels for measures of uncertainty of a step's transitions, by the formulas of
+//! [`Measure`](foresee_world_model::uncertainty::Measure) from the predictions of all ensemble members.
 //!
-//! `predict` asks every member about a tile of the transitions that a step has just written to the ring; `evaluate`
-//! takes one number of them, a thread a transition. Sums are in f32, and disagreements are sums of squared differences,
-//! so that nothing cancels.
+//! `predict` evaluates every member on tiles of the transitions that a step has just written to the ring. `evaluate`
+//! computes one measure, with one thread per transition. Sums are in f32. Disagreements are sums of squared
+//! differences, so that nothing cancels.
 
 use cubecl::prelude::*;
 use foresee_nn::cube::tile;
@@ -11,8 +11,8 @@ use foresee_world_model::uncertainty::Measure;
 
 use super::step::{Form, Now, place, soft_clamp};
 
-/// Mean and log-variance of every member for the transitions of a step, `said` `[B, E, outputs]`. Cubes are tiles of
-/// ranks, member by member.
+/// Computes mean and log-variance of every member for the transitions of a step, `said` `[B, E, outputs]`. Each cube is
+/// one tile of ranks for one member; cubes are ordered by member.
 #[cube(launch_unchecked)]
 pub fn predict<N: Size>(
     model: &[f32],
@@ -82,10 +82,10 @@ pub fn predict<N: Size>(
     }
 }
 
-/// The predictions for one transition.
+/// The position of the predictions for one transition in `said`.
 #[derive(CubeType, Clone, Copy)]
 struct Row {
-    /// Where they begin.
+    /// Index of the first number.
     at: usize,
     members: usize,
     channels: usize,
@@ -99,17 +99,17 @@ impl Row {
         self.channels * comptime!(if self.gaussian { 2usize } else { 1usize })
     }
 
-    /// μ of member i in channel c.
+    /// Mean μ of member i in channel c.
     fn mean(&self, said: &[f32], i: usize, c: usize) -> f32 {
         said[self.at + i * self.outputs() + c]
     }
 
-    /// ln σ² of member i in channel c.
+    /// Log-variance ln σ² of member i in channel c.
     fn logvar(&self, said: &[f32], i: usize, c: usize) -> f32 {
         said[self.at + i * self.outputs() + self.channels + c]
     }
 
-    /// σ² of member i in channel c, 0 without a log-variance.
+    /// Variance σ² of member i in channel c; 0 without a log-variance.
     fn var(&self, said: &[f32], i: usize, c: usize) -> f32 {
         let mut var = 0.0f32;
         if comptime!(self.gaussian) {
@@ -118,7 +118,7 @@ impl Row {
         var
     }
 
-    /// μ̄ in channel c.
+    /// Mean μ̄ over members in channel c.
     fn centre(&self, said: &[f32], c: usize) -> f32 {
         let mut sum = 0.0f32;
         for i in 0..self.members {
@@ -203,13 +203,13 @@ impl Row {
     }
 }
 
-/// The greater of two numbers, and a NaN above all.
+/// Returns the larger of two numbers, where a NaN is larger than every number.
 #[cube]
 fn greater(most: f32, value: f32) -> f32 {
     select(value.is_nan() || value > most, value, most)
 }
 
-/// One measure of a step's transitions, into column `column` of `out` `[transitions, columns]`.
+/// Computes one measure of a step's transitions, in column `column` of `out`, `[transitions, columns]`.
 #[cube(launch)]
 pub fn evaluate(
     said: &[f32],

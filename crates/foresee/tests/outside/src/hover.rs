@@ -1,8 +1,8 @@
 //! `Hover-v0`: hold a craft at a height of one metre by its thrust. The episode ends early below 0.2 m and above 1.8 m.
 //!
-//! State and observation: height h (m), climb v (m/s). Action: thrust u in [0, 2] of its weight.
-//! v' = v + 5 (u − 1) dt; h' = h + v' dt with dt = 0.05 s; reward 1 − (h' − 1)². It begins with h uniform in 1 ± 0.3 and
-//! v uniform in ±0.3.
+//! State and observation: height h (m), climb rate v (m/s). Action: thrust u in [0, 2], relative to the craft's weight.
+//! v' = v + 5 (u − 1) dt; h' = h + v' dt with dt = 0.05 s; reward 1 − (h' − 1)². At the start h is uniform in 1 ± 0.3
+//! and v uniform in ±0.3.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,28 +10,28 @@ use foresee::env::{BoxSpace, EnvError, Environment, Info, Reset, Spec, Step};
 use foresee::termination::Bound;
 use foresee::{State, StateError, Stream, Termination};
 
-/// Its id.
+/// The environment's id.
 pub const ID: &str = "Hover-v0";
-/// Steps of an episode at most.
+/// Largest number of steps of an episode.
 pub const LIMIT: u32 = 60;
-/// s
+/// Time step in seconds.
 const DT: f64 = 0.05;
 
-/// Steps of all copies of it in this process: who counts them knows that it was this environment that was stepped.
+/// Number of steps of all instances in this process. With it a test verifies that this environment was stepped.
 pub static STEPS: AtomicU64 = AtomicU64::new(0);
 
-/// The task alone.
+/// The task without wrappers.
 pub struct Hover {
     spec: Spec,
     /// h and v.
     state: [f64; 2],
     seed: u64,
-    /// Resets since the seed.
+    /// Number of resets since the seed was set.
     resets: u64,
 }
 
 impl Hover {
-    /// It waits for its first reset.
+    /// Returns the task before its first reset.
     #[must_use]
     pub fn new() -> Self {
         let rule = Termination::outside(vec![Bound { index: 0, low: 0.2, high: 1.8, closed: true }]);

@@ -1,8 +1,8 @@
-//! Huber's loss with a weight a channel:
+//! Huber's loss with a weight per channel:
 //!
 //! mean_c w_c h(err_c), h(e) = e²/2 for |e| <= δ, else δ (|e| − δ/2)
 //!
-//! over the `O + 1` channels, reward last. With a = |e| and q = min(a, δ) both cases are q²/2 + δ (a − q).
+//! over the `O + 1` channels, the reward last. With a = |e| and q = min(a, δ), both cases are q²/2 + δ (a − q).
 
 use foresee::loss::panel::{Panel, Row};
 use foresee::loss::{ChannelLoss, LossInput, ModelLoss, PanelLoss};
@@ -10,13 +10,13 @@ use foresee::nn::cpu::simd::Simd;
 use foresee::tensor::{Tensor, from_vec};
 use serde::{Deserialize, Serialize};
 
-/// The keys in `[model.loss]`, and the loss.
+/// The loss. Its fields are its keys in `[model.loss]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Huber {
-    /// δ, in the channels' own units: where the parabola becomes a line.
+    /// δ, in the channels' own units: the error at which the parabola becomes a line.
     pub delta: f64,
-    /// w_c, `[O + 1]`; channels beyond the last weight have 1.
+    /// The weights w_c, `[O + 1]`. Channels without a weight have weight 1.
     pub channel_weights: Vec<f64>,
 }
 
@@ -27,10 +27,10 @@ impl Default for Huber {
 }
 
 impl Huber {
-    /// Itself, if it makes sense.
+    /// Returns the loss if its keys are valid.
     ///
     /// # Errors
-    /// The message, with its hint.
+    /// A message with a hint.
     pub fn checked(self) -> Result<Self, String> {
         if !(self.delta > 0.0 && self.channel_weights.iter().all(|w| *w >= 0.0)) {
             return Err("`model.loss` has a `delta` or a weight below zero\nhint: they are sizes".into());
@@ -38,7 +38,7 @@ impl Huber {
         Ok(self)
     }
 
-    /// w_c.
+    /// Returns w_c.
     #[must_use]
     pub fn weight(&self, channel: usize) -> f64 {
         self.channel_weights.get(channel).copied().unwrap_or(1.0)
@@ -56,7 +56,7 @@ impl ModelLoss for Huber {
     }
 }
 
-/// The same loss with a panel form.
+/// [`Huber`] with a panel form.
 #[derive(Clone, Debug)]
 pub struct FusedHuber(pub Huber);
 
@@ -78,7 +78,7 @@ impl ChannelLoss for FusedHuber {
             let a = e.abs();
             let q = a.min(delta);
             loss[j] += weight * (0.5 * q * q + delta * (a - q));
-            // h'(e) is e, cut at ±δ.
+            // h'(e) is e, limited to ±δ.
             slope[j] += weight * e.clamp(-delta, delta);
         }
     }

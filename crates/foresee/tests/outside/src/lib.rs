@@ -1,4 +1,4 @@
-//! A loss and an environment that foresee knows nothing of, and the parts of a run with both.
+//! A loss and an environment that are not part of foresee, and the parts of a run with both.
 
 pub mod hover;
 pub mod huber;
@@ -11,8 +11,8 @@ use foresee::{Kind, Parts};
 use hover::Hover;
 use huber::{FusedHuber, Huber};
 
-/// All that foresee ships, the loss `huber_by_channel`, the same with a panel form as `fused_huber_by_channel`, and the
-/// environment `Hover-v0`.
+/// Returns everything that foresee ships, the loss `huber_by_channel`, its version with a panel form
+/// `fused_huber_by_channel`, and the environment `Hover-v0`.
 #[must_use]
 pub fn parts() -> Parts {
     let mut parts = Parts::default();

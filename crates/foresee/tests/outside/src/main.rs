@@ -1,5 +1,6 @@
 //! `outside FOLDER [KEY=VALUE...]`: trains a run in a folder, from its newest checkpoint if there is one. A checkpoint
-//! follows every real step that ends an interval, and holds all that the run has reported beside its state.
+//! is saved after every real step that ends an interval. It holds everything that the run has reported, besides its
+//! state.
 
 use std::error::Error;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What a crate that foresee knows nothing of can bring: a loss and an environment, as good as those that are shipped.
+//! A crate outside of foresee adds a loss and an environment, which work like the shipped ones.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -19,7 +19,7 @@ use outside::huber::{FusedHuber, Huber};
 use outside::{hover, parts};
 
 const CONFIG: &str = include_str!("../config.toml");
-/// Rows, members, channels of the tests of the loss.
+/// Members, rows and channels in the tests of the loss.
 const E: usize = 2;
 const B: usize = LANES - 3;
 const C: usize = 3;
@@ -32,7 +32,7 @@ fn random(name: &str, rows: usize) -> Vec<f32> {
     Stream::new(5, name).normals(0, rows, C)
 }
 
-/// Every row's loss `[E, B]` and the gradient of their sum at the mean `[E, B, C]`.
+/// Returns every row's loss `[E, B]`, and the gradient of their sum with respect to the mean `[E, B, C]`.
 fn in_tensors(loss: &dyn ModelLoss, mean: &[f32], target: &[f32]) -> [Vec<f32>; 2] {
     let device = Device::flex();
     let mean = from_vec(mean.to_vec(), [E, B, C], &device).autodiff().require_grad();
@@ -48,7 +48,7 @@ fn in_tensors(loss: &dyn ModelLoss, mean: &[f32], target: &[f32]) -> [Vec<f32>; 
     [to_vec(per_row), to_vec(gradient)]
 }
 
-/// A row's loss in f64, as its definition has it.
+/// Computes a row's loss in f64 by its definition.
 fn by_definition(huber: &Huber, mean: &[f64], target: &[f32]) -> f64 {
     let channel = |c: usize| {
         let a = (mean[c] - f64::from(target[c])).abs();
@@ -127,10 +127,10 @@ fn the_environment_keeps_every_rule() {
     check_environment(&*make).unwrap();
 }
 
-/// Held by tests that step the environment in this process, so that they can count.
+/// Held by tests that step the environment in this process, so that the count of steps is theirs.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// Numbers of a metric in the order in which a run reported them.
+/// Trains a run. Returns it, and the numbers of each metric in the order in which they were reported.
 fn trained(overrides: &[&str], names: &[&str]) -> (Run, Vec<Vec<f64>>) {
     let config: Config = config::from_text(CONFIG, overrides).unwrap();
     let mut run = Run::begin(config.open_with(&parts()).unwrap()).unwrap();
@@ -158,7 +158,7 @@ fn a_model_under_the_loss_learns_the_environment_with_and_without_the_panel_form
         }
         numbers
     });
-    // The first fit begins from equal rows and weights; roundings part the two by and by.
+    // The first fits have equal rows and initial weights; later, rounding errors make the two runs different.
     assert!((plain[0][0] / fused[0][0] - 1.0).abs() < 0.05, "{plain:?}, {fused:?}");
 }
 
@@ -180,7 +180,7 @@ fn start(folder: &Path, device: &str) -> Child {
     Command::new(env!("CARGO_BIN_EXE_outside")).arg(folder).arg(device).spawn().unwrap()
 }
 
-/// The checkpoints of a folder, newest last.
+/// Returns the checkpoints of a folder, the newest last.
 fn checkpoints(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut paths: Vec<_> =
@@ -189,7 +189,7 @@ fn checkpoints(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// A run that is killed in the middle and started again ends as one that is not.
+/// Checks that a run that is killed in the middle and started again ends like one that is not.
 fn killed_and_resumed(device: &str) {
     let place = tempfile::tempdir().unwrap();
     let [whole, killed] = ["whole", "killed"].map(|name| place.path().join(name));
@@ -197,7 +197,7 @@ fn killed_and_resumed(device: &str) {
 
     let mut child = start(&killed, device);
     let since = Instant::now();
-    // By then a model has been fitted twice, and the agent has learned from what it imagines.
+    // By then a model has been fitted twice, and the agent has been trained on imagined transitions.
     while checkpoints(&killed).last().is_none_or(|newest| newest < &killed.join("step-000000000140")) {
         assert!(since.elapsed() < Duration::from_secs(120), "no checkpoint came");
         std::thread::sleep(Duration::from_millis(2));

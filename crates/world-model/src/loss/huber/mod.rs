@@ -1,10 +1,12 @@
 //! Huber loss: mean_c h(err_c) over the `O + 1` channels, with err = mean − target and
 //!
+//! ```text
 //! h(e) = e²              for |e| ≤ δ,
-//! h(e) = δ (2 |e| − δ)   beyond,
+//! h(e) = δ (2 |e| − δ)   for |e| > δ.
+//! ```
 //!
-//! twice Huber's own (Huber, "Robust Estimation of a Location Parameter", 1964), so that a large δ gives the squared error:
-//! a few rows with large errors pull on the model by their sign and not by their size.
+//! This is twice Huber's function (Huber, "Robust Estimation of a Location Parameter", 1964), so a large δ gives the
+//! squared error. Rows with large errors pull on the model by the sign of their error, not by its size.
 
 mod panel;
 
@@ -20,7 +22,7 @@ use super::{LossInput, ModelLoss, PanelLoss, kind_of, mean_over_channels};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Huber {
-    /// δ, in the units of the changes and the reward: errors beyond it count linearly.
+    /// δ, in the units of the targets: larger errors count linearly.
     pub delta: f64,
 }
 
@@ -48,11 +50,11 @@ impl ModelLoss for Huber {
     }
 }
 
-/// `[E, B, O + 1]`, `[E, B, O + 1]` -> `[E, B]`.
+/// Computes the loss of every row: means `[E, B, O + 1]`, targets `[E, B, O + 1]` -> `[E, B]`.
 #[must_use]
 pub fn per_row(mean: Tensor<3>, target: Tensor<3>, delta: f64) -> Tensor<2> {
     let size = (mean - target).abs();
-    // With s = min(|e|, δ): s (2 |e| − s) is both branches.
+    // With s = min(|e|, δ), the expression s (2 |e| − s) covers both branches.
     let near = size.clone().clamp_max(delta);
     mean_over_channels(near.clone() * (size.mul_scalar(2.0) - near))
 }
@@ -64,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    /// h and its derivative, in f64.
+    /// Computes h and its derivative in f64.
     fn huber(e: f64, delta: f64) -> [f64; 2] {
         if e.abs() <= delta { [e * e, 2.0 * e] } else { [delta * (2.0 * e.abs() - delta), 2.0 * delta * e.signum()] }
     }

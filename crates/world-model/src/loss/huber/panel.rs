@@ -1,4 +1,4 @@
-//! The Huber loss on panels.
+//! The panel form of the Huber loss.
 
 use foresee_nn::cpu::LANES;
 use foresee_nn::cpu::simd::Simd;
@@ -7,7 +7,7 @@ use super::Huber;
 use crate::loss::panel::{ChannelLoss, Panel, Row};
 
 impl ChannelLoss for Huber {
-    /// s (2 |err| − s) / C with s = min(|err|, δ); its derivative 2 s sign(err) / C.
+    /// s (2 |err| − s) / C with s = min(|err|, δ); its derivative is 2 s sign(err) / C.
     #[inline(always)]
     fn channel<S: Simd>(&self, panel: &Panel<'_>, c: usize, loss: &mut Row, slope: &mut Row) {
         let (all, delta) = (1.0 / panel.channels as f32, self.delta as f32);
@@ -28,7 +28,7 @@ mod tests {
 
     #[test]
     fn the_panel_form_is_the_tensor_form() {
-        // Errors of the test's rows lie on both sides of these bounds.
+        // The errors of the test's rows are on both sides of these bounds.
         for delta in [0.5, 1.5] {
             assert_forms_agree(&LossConfig::named("huber").with("delta", delta));
         }

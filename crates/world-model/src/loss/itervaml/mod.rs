@@ -1,11 +1,13 @@
-//! IterVAML: the model has to lead to states of the right value (Farahmand, "Iterative Value-Aware Model Learning",
-//! NeurIPS 2018), here as the sample loss of a prediction without noise.
+//! IterVAML: the squared error of the value at the predicted state. The model has to lead to states of the right value
+//! (Farahmand, "Iterative Value-Aware Model Learning", NeurIPS 2018). This is the sample loss of a prediction without
+//! noise.
 //!
-//! With err = mean − target and V_n the agent's values:
+//! With the agent's values V_n and the error r_err of the reward:
 //!
 //! (1/N) Σ_n (V_n(obs + mean_obs) − V_n(next_obs))² + r_err²
 //!
-//! Where the value is linear this is VaGraM's unbounded form.
+//! If the model predicts next observations, the predicted state is mean_obs itself. If the value is linear, the loss
+//! equals VaGraM's unbounded form.
 
 mod panel;
 
@@ -18,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CallRows, LossInput, ModelLoss, Needs, PanelLoss, RowTerms, errors, kind_of};
 
-/// IterVAML. It has no keys of its own; its row terms are the values at the true next states, `[N, rows, 1]`.
+/// IterVAML. It has no keys of its own. Its row terms are the values at the true next states, `[N, rows, 1]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IterVaml {}
@@ -47,8 +49,8 @@ impl ModelLoss for IterVaml {
     }
 }
 
-/// V_n at the predicted next states: observations `[E, B, O]` or `[1, B, O]`, the mean `[E, B, O + 1]` -> `[N, E, B]`,
-/// differentiable in the mean.
+/// Computes V_n at the predicted next states, differentiable in the mean: base observations `[E, B, O]` or `[1, B, O]`,
+/// means `[E, B, O + 1]` -> `[N, E, B]`.
 #[must_use]
 pub fn predicted_values(view: &dyn ValueView, obs: Tensor<3>, mean: Tensor<3>) -> Tensor<3> {
     let [members, rows, channels] = mean.dims();
@@ -56,8 +58,9 @@ pub fn predicted_values(view: &dyn ValueView, obs: Tensor<3>, mean: Tensor<3>) -
     view.values(states.reshape([members * rows, channels - 1])).reshape([view.heads(), members, rows])
 }
 
-/// `[E, B, O + 1]`, `[E, B, O + 1]`, values at the predicted and at the true next states `[N, E, B]` -> `[E, B]`.
-/// Targets and true values may also be shared by all members: `[1, B, O + 1]`, `[N, 1, B]`.
+/// Computes the loss of every row: means `[E, B, O + 1]`, targets `[E, B, O + 1]`, values at the predicted and at the
+/// true next states `[N, E, B]` -> `[E, B]`. Targets and true values may also be shared by all members:
+/// `[1, B, O + 1]`, `[N, 1, B]`.
 #[must_use]
 pub fn per_row(mean: Tensor<3>, target: Tensor<3>, predicted: Tensor<3>, values: Tensor<3>) -> Tensor<2> {
     let (_, reward) = errors(mean, target);

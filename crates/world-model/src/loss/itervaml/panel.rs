@@ -1,4 +1,4 @@
-//! IterVAML on panels.
+//! The panel form of IterVAML.
 
 use foresee_nn::cpu::LANES;
 use foresee_nn::cpu::simd::Simd;
@@ -7,7 +7,7 @@ use super::IterVaml;
 use crate::loss::panel::{ChannelLoss, Panel, Row, add_square};
 
 impl ChannelLoss for IterVaml {
-    /// (1/N) Σ_n (V̂_n − V_n)²; its derivative (2/N) Σ_n (V̂_n − V_n) ∂V̂_n/∂s_d.
+    /// (1/N) Σ_n (V̂_n − V_n)²; its derivative is (2/N) Σ_n (V̂_n − V_n) ∂V̂_n/∂s_d.
     #[inline(always)]
     fn channel<S: Simd>(&self, panel: &Panel<'_>, c: usize, loss: &mut Row, slope: &mut Row) {
         if c == panel.channels - 1 {

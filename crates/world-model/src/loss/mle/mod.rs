@@ -1,7 +1,8 @@
 //! Gaussian likelihood: mean_c [ (mean_c − target_c)² exp(−logvar_c) + logvar_c ] over the `O + 1` channels.
 //!
-//! Twice the negative log-likelihood less a constant, as PETS and MBPO write it (mbrl-lib @ 3f93ccc). The holdout is scored
-//! by the squared error, as mbrl-lib does: the likelihood's own value can fall by noise alone.
+//! This is twice the negative log-likelihood minus a constant, as in PETS and MBPO (mbrl-lib @ 3f93ccc). The holdout is
+//! scored by the squared error, as in mbrl-lib, because the likelihood's own value can fall by a change of the
+//! predicted noise alone.
 
 mod panel;
 
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::mse::Mse;
 use super::{LossInput, ModelLoss, PanelLoss, kind_of, mean_over_channels};
 
-/// The likelihood. It has no keys.
+/// The Gaussian likelihood. It has no keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mle {}
@@ -42,7 +43,7 @@ impl ModelLoss for Mle {
     }
 }
 
-/// `[E, B, O + 1]` three times -> `[E, B]`.
+/// Computes the loss of every row: means, log-variances and targets `[E, B, O + 1]` -> `[E, B]`.
 #[must_use]
 pub fn per_row(mean: Tensor<3>, logvar: Tensor<3>, target: Tensor<3>) -> Tensor<2> {
     mean_over_channels((mean - target).square() * logvar.clone().neg().exp() + logvar)

@@ -1,4 +1,4 @@
-//! The likelihood on panels.
+//! The panel form of the likelihood.
 
 use foresee_nn::cpu::simd::Simd;
 
@@ -10,7 +10,7 @@ impl ChannelLoss for Mle {
         Likelihood::OfBoth
     }
 
-    /// Nothing: the likelihood of mean and variance follows the channels.
+    /// Adds nothing: the likelihood of mean and variance is computed after the channels.
     #[inline(always)]
     fn channel<S: Simd>(&self, _: &Panel<'_>, _: usize, _: &mut Row, _: &mut Row) {}
 }

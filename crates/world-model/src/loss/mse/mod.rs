@@ -29,7 +29,7 @@ impl ModelLoss for Mse {
     }
 }
 
-/// `[E, B, O + 1]`, `[E, B, O + 1]` -> `[E, B]`.
+/// Computes the loss of every row: means `[E, B, O + 1]`, targets `[E, B, O + 1]` -> `[E, B]`.
 #[must_use]
 pub fn per_row(mean: Tensor<3>, target: Tensor<3>) -> Tensor<2> {
     mean_over_channels((mean - target).square())

@@ -1,4 +1,4 @@
-//! The squared error on panels.
+//! The panel form of the squared error.
 
 use foresee_nn::cpu::LANES;
 use foresee_nn::cpu::simd::Simd;
@@ -7,7 +7,7 @@ use super::Mse;
 use crate::loss::panel::{ChannelLoss, Panel, Row};
 
 impl ChannelLoss for Mse {
-    /// err² / C; its derivative 2 err / C.
+    /// err² / C; its derivative is 2 err / C.
     #[inline(always)]
     fn channel<S: Simd>(&self, panel: &Panel<'_>, c: usize, loss: &mut Row, slope: &mut Row) {
         let all = 1.0 / panel.channels as f32;

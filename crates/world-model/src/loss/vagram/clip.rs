@@ -1,13 +1,14 @@
-//! The value gradients of every replay row, clipped once a training call.
+//! The value gradients of all replay rows, computed and clipped once per training call.
 //!
-//! The agent stands still while the model is fitted, so a row's gradient is one set of numbers, kept by replay row and
-//! shared by all members, epochs, training and holdout alike.
+//! The agent does not change while the model is fitted. A row therefore has one gradient for the whole call: it is
+//! stored by replay row number and shared by all members, all epochs, training and holdout.
 
 use foresee_nn::ValueView;
 
 use crate::loss::{CallRows, RowTerms};
 
-/// ∂V_n/∂s at every true next state, `[N, rows, O]`, clipped per head at the quantile of its norms over all rows.
+/// Computes ∂V_n/∂s at every true next state, `[N, rows, O]`. For each head, norms are clipped at a quantile of the
+/// norms of all rows.
 #[must_use]
 pub fn clipped_gradients(rows: &CallRows<'_>, view: &dyn ValueView, clip_quantile: f64) -> RowTerms {
     let mut gradients = rows.value_gradients(view);
@@ -18,7 +19,7 @@ pub fn clipped_gradients(rows: &CallRows<'_>, view: &dyn ValueView, clip_quantil
     gradients
 }
 
-/// mean_n g_nd² of gradients `[N, rows, O]`: `[1, rows, O]`, all that the bounded form asks for.
+/// Computes mean_n g_nd² of gradients `[N, rows, O]`: `[1, rows, O]`. The bounded form needs nothing else.
 pub(super) fn mean_squares(gradients: &RowTerms) -> RowTerms {
     let heads = gradients.heads();
     let mut squares = vec![0.0; gradients.rows() * gradients.width()];
@@ -28,7 +29,8 @@ pub(super) fn mean_squares(gradients: &RowTerms) -> RowTerms {
     RowTerms::new(1, gradients.width(), squares)
 }
 
-/// √mean_n g_nd² of gradients `[N, rows, O]`, `[1, rows, O]`: one head, of which the bounded form makes the same weights.
+/// Computes √mean_n g_nd² of gradients `[N, rows, O]`: `[1, rows, O]`. This is one head from which the bounded form
+/// computes the same weights.
 pub(super) fn root_mean_squares(gradients: &RowTerms) -> RowTerms {
     let mut roots = mean_squares(gradients);
     if gradients.heads() > 0 {
@@ -37,7 +39,7 @@ pub(super) fn root_mean_squares(gradients: &RowTerms) -> RowTerms {
     roots
 }
 
-/// The mean over heads and rows of the gradients' norms.
+/// Computes the mean norm of the gradients over heads and rows.
 #[must_use]
 pub fn mean_norm(gradients: &RowTerms) -> f64 {
     let (heads, rows) = (gradients.heads(), gradients.rows());
@@ -49,7 +51,8 @@ fn norm(row: &[f32]) -> f64 {
     row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt()
 }
 
-/// Shortens every row `[dim]` whose norm reaches the quantile to it; returns the bound. A quantile of 1 clips nothing.
+/// Scales every row `[dim]` whose norm reaches the quantile `q` of all norms down to that quantile, and returns the
+/// quantile. `q` ≥ 1 clips nothing and returns infinity.
 pub fn clip_to_quantile(rows: &mut [f32], dim: usize, q: f64) -> f64 {
     if q >= 1.0 || rows.is_empty() {
         return f64::INFINITY;
@@ -64,7 +67,7 @@ pub fn clip_to_quantile(rows: &mut [f32], dim: usize, q: f64) -> f64 {
     bound
 }
 
-/// The quantile with numpy's linear interpolation.
+/// Computes the quantile with numpy's linear interpolation.
 #[must_use]
 pub fn quantile(values: &[f64], q: f64) -> f64 {
     let mut sorted = values.to_vec();

@@ -1,13 +1,18 @@
-//! VaGraM: the model has to be right where the value function is steep (Voelcker, Liao, Garg, Farahmand, "Value
-//! Gradient weighted Model-Based Reinforcement Learning", ICLR 2022, section 3).
+//! VaGraM: a squared error weighted by the gradient of the value function. The model has to be accurate where the value
+//! function is steep (Voelcker, Liao, Garg, Farahmand, "Value Gradient weighted Model-Based Reinforcement Learning",
+//! ICLR 2022, section 3).
 //!
-//! With g_n = ∇V_n(s') at the true next state, err = mean − target over the observation and r_err over the reward:
+//! With g_n = ∇V_n(s') at the true next state, err = mean − target of the observation, and r_err the error of the
+//! reward:
 //!
+//! ```text
 //! bounded    (1/N) Σ_n (1/O) Σ_d (g_nd err_d)² + r_err²
 //! unbounded  (1/N) Σ_n (Σ_d g_nd err_d)² + r_err²
+//! ```
 //!
-//! The gradients belong to the row: each member's row brings its own, whichever batch, epoch or split it is in. (The
-//! reference code's cache keeps them by position in the batch, and serves most members another row's.)
+//! A gradient belongs to a replay row. Each member's row therefore has its own gradient, in every batch, epoch and
+//! split. (The cache of the reference code stores gradients by the position in the batch, so most members get the
+//! gradient of another row.)
 
 mod clip;
 mod panel;
@@ -24,17 +29,17 @@ pub use clip::{clip_to_quantile, clipped_gradients, mean_norm, quantile};
 
 use super::{CallRows, LossInput, ModelLoss, Needs, PanelLoss, RowTerms, errors, kind_of};
 
-/// Mean norm of the clipped value gradients over heads and real rows, reward units an observation unit.
+/// Metric: mean norm of the clipped value gradients over heads and real rows, in reward units per observation unit.
 pub const GRADIENT_NORM: &str = "vagram/gradient_norm";
 
-/// Which of the two bounds.
+/// The form of the loss: the paper's upper bound, or the expression that it bounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
-    /// Σ_d (∂_d V · err_d)²: the paper's, by Cauchy-Schwarz.
+    /// Σ_d (∂_d V · err_d)²: the paper's loss, by Cauchy-Schwarz.
     #[default]
     Bounded,
-    /// (∇V · err)²: rank one; directions along which the value does not change are free.
+    /// (∇V · err)²: a form of rank one. Errors in directions along which the value does not change cost nothing.
     Unbounded,
 }
 
@@ -42,9 +47,9 @@ pub enum Bound {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Vagram {
-    /// `bounded` or `unbounded`.
+    /// Form of the loss: `bounded` or `unbounded`.
     pub form: Bound,
-    /// Gradients longer than this quantile of their head's norms are shortened to it; 1.0 clips nothing.
+    /// Gradients longer than this quantile of their head's norms are shortened to it. 1.0 clips nothing.
     pub clip_quantile: f64,
 }
 
@@ -98,20 +103,20 @@ impl ModelLoss for Vagram {
     }
 }
 
-/// `[E, B, O + 1]`, `[E, B, O + 1]`, gradients `[N, E, B, O]` -> `[E, B]`. Targets and gradients
-/// may also be shared by all members: `[1, B, O + 1]`, `[N, 1, B, O]`.
+/// Computes the bounded form: means `[E, B, O + 1]`, targets `[E, B, O + 1]`, gradients `[N, E, B, O]` -> `[E, B]`.
+/// Targets and gradients may also be shared by all members: `[1, B, O + 1]`, `[N, 1, B, O]`.
 #[must_use]
 pub fn bounded(mean: Tensor<3>, target: Tensor<3>, gradients: Tensor<4>) -> Tensor<2> {
     let [members, rows, _] = mean.dims();
     let (err, reward) = errors(mean, target);
-    // (g err)² = g² err²: the heads are averaged before the error enters, so autodiff sees one term a row.
+    // (g err)² = g² err²: the heads are averaged before the error enters, so autodiff has one term per row.
     let squares = gradients.square();
     let weight = if squares.dims()[0] == 1 { squares } else { squares.mean_dim(0) };
     (weight * err.unsqueeze_dim::<4>(0).square()).mean_dim(3).reshape([members, rows]) + reward
 }
 
-/// `[E, B, O + 1]`, `[E, B, O + 1]`, gradients `[N, E, B, O]` -> `[E, B]`. Targets and gradients
-/// may also be shared by all members: `[1, B, O + 1]`, `[N, 1, B, O]`.
+/// Computes the unbounded form: means `[E, B, O + 1]`, targets `[E, B, O + 1]`, gradients `[N, E, B, O]` -> `[E, B]`.
+/// Targets and gradients may also be shared by all members: `[1, B, O + 1]`, `[N, 1, B, O]`.
 #[must_use]
 pub fn unbounded(mean: Tensor<3>, target: Tensor<3>, gradients: Tensor<4>) -> Tensor<2> {
     let [members, rows, _] = mean.dims();

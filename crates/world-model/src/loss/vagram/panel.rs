@@ -1,4 +1,4 @@
-//! VaGraM on panels.
+//! The panel form of VaGraM.
 
 use foresee_nn::cpu::LANES;
 use foresee_nn::cpu::simd::Simd;
@@ -16,11 +16,11 @@ impl ChannelLoss for Vagram {
             return add_square::<S>(&panel.error(c), loss, slope);
         }
         match self.form {
-            // (1/O) Σ_d mean_n(g_nd²) err_d²; its derivative (2/O) mean_n(g_nd²) err_d.
+            // (1/O) Σ_d mean_n(g_nd²) err_d²; its derivative is (2/O) mean_n(g_nd²) err_d.
             Bound::Bounded => {
                 add_weighted_square::<S>(&panel.error(c), panel.term(c), 1.0 / obs as f32, loss, slope);
             }
-            // (1/N) Σ_n (Σ_d g_nd err_d)²; its derivative (2/N) Σ_n g_nd (Σ_d g_nd err_d).
+            // (1/N) Σ_n (Σ_d g_nd err_d)²; its derivative is (2/N) Σ_n g_nd (Σ_d g_nd err_d).
             Bound::Unbounded => {
                 let per_head = 1.0 / panel.heads.max(1) as f32;
                 for n in 0..panel.heads {
@@ -45,7 +45,7 @@ impl ChannelLoss for Vagram {
     }
 }
 
-/// Σ_d g_nd err_d of one head.
+/// Computes Σ_d g_nd err_d of one head.
 #[inline(always)]
 fn projection<S: Simd>(panel: &Panel<'_>, head: usize, obs: usize) -> Row {
     let mut along = [0.0; LANES];

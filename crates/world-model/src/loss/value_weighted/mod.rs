@@ -1,11 +1,11 @@
-//! Value-weighted squared error: the model has to be right where the value is large, an ablation in the reference code
-//! of VaGraM (pairlab/vagram @ cc7e2e4).
+//! Value-weighted squared error: the model has to be accurate where the value is large. It is an ablation in the
+//! reference code of VaGraM (pairlab/vagram @ cc7e2e4).
 //!
-//! With err = mean − target over the observation, r_err over the reward and w the row's weight:
+//! With err = mean − target of the observation, r_err the error of the reward and w the row's weight:
 //!
 //! w (1/O) Σ_d err_d² + r_err²,   w = mean_n |V_n(next_obs)| / its mean over all rows
 //!
-//! The reference takes the values at next_obs − obs, where no state is.
+//! The reference takes the values at next_obs − obs, which is not a state.
 
 mod panel;
 
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CallRows, LossInput, ModelLoss, Needs, PanelLoss, RowTerms, errors, kind_of};
 
-/// The value-weighted squared error. It has no keys of its own; its row terms are the rows' weights, `[1, rows, 1]`.
+/// The value-weighted squared error. It has no keys of its own. Its row terms are the rows' weights, `[1, rows, 1]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ValueWeighted {}
@@ -49,12 +49,12 @@ impl ModelLoss for ValueWeighted {
     }
 }
 
-/// mean_n |V_n| of every row from values `[N, rows]`, over its mean over the rows: `[rows]`. Where all values are zero,
-/// every weight is 1.
+/// Computes the rows' weights `[rows]` from values `[N, rows]`: mean_n |V_n| of every row, divided by its mean over all
+/// rows. If all values are zero, every weight is 1.
 ///
-/// The reference divides by the sum over the batch: a row's weight then depends on who else is in the batch, and the
-/// step on the batch's size. Over all rows of a training call the weight belongs to the row, and with a mean of 1 the
-/// loss stays of the size of a squared error, so that one step size serves both.
+/// The reference divides by the sum over the batch. There, a row's weight depends on the other rows of the batch, and
+/// the step depends on the batch size. Here the mean is over all rows of a training call, so a weight belongs to its
+/// row. The mean weight is 1, so the loss has the size of a squared error and the same step size serves both.
 #[must_use]
 pub fn weights(values: &[f32], heads: usize) -> Vec<f32> {
     let rows = values.len() / heads;
@@ -67,8 +67,8 @@ pub fn weights(values: &[f32], heads: usize) -> Vec<f32> {
     sizes.into_iter().map(|size| (size / mean) as f32).collect()
 }
 
-/// `[E, B, O + 1]`, `[E, B, O + 1]`, weights `[E, B]` -> `[E, B]`. Targets and weights may also be shared by all members:
-/// `[1, B, O + 1]`, `[1, B]`.
+/// Computes the loss of every row: means `[E, B, O + 1]`, targets `[E, B, O + 1]`, weights `[E, B]` -> `[E, B]`.
+/// Targets and weights may also be shared by all members: `[1, B, O + 1]`, `[1, B]`.
 #[must_use]
 pub fn per_row(mean: Tensor<3>, target: Tensor<3>, weights: Tensor<2>) -> Tensor<2> {
     let (err, reward) = errors(mean, target);

@@ -1,4 +1,4 @@
-//! The value-weighted squared error on panels.
+//! The panel form of the value-weighted squared error.
 
 use foresee_nn::cpu::simd::Simd;
 
@@ -6,7 +6,7 @@ use super::ValueWeighted;
 use crate::loss::panel::{ChannelLoss, Panel, Row, add_square, add_weighted_square};
 
 impl ChannelLoss for ValueWeighted {
-    /// (w/O) Σ_d err_d²; its derivative (2 w/O) err_d.
+    /// (w/O) Σ_d err_d²; its derivative is (2 w/O) err_d.
     #[inline(always)]
     fn channel<S: Simd>(&self, panel: &Panel<'_>, c: usize, loss: &mut Row, slope: &mut Row) {
         let obs = panel.channels - 1;

@@ -1,9 +1,9 @@
-//! Weights of rows: what they must do to a loss and its gradient, whatever the loss and in both forms.
+//! The effect of row weights on a loss and its gradient, for every loss and in both forms.
 
 use super::*;
 
-/// What replay rows `[E, B]` give after one step: the loss, and the gradients of networks and bounds, without the pull on
-/// the bounds. (Adam's first moment is then 0.1 g.)
+/// Takes one step on replay rows `[E, B]`. Returns the loss and the gradients of networks and bounds, without the terms
+/// that pull the bounds together. (After the first step Adam's first moment is 0.1 g.)
 fn one_step(config: &ModelConfig, weights: Option<&[f32]>, replay: &[u32], tensors: bool) -> (f64, Vec<f32>) {
     let rows = rows(80, 4);
     let mut trainer = trainer(config, tensors);
@@ -31,7 +31,7 @@ fn given<'a>(rows: &'a Batch, weights: Option<&'a [f32]>) -> TrainingRows<'a> {
     weights.map_or(TrainingRows::from(rows), |weights| TrainingRows::weighted(rows, weights))
 }
 
-/// Weight 1 for 80 rows, but for some.
+/// Returns weights of 1 for 80 rows, except for the rows in `others`.
 fn weights(others: &[(u32, f32)]) -> Vec<f32> {
     let mut weights = vec![1.0; 80];
     others.iter().for_each(|&(row, weight)| weights[row as usize] = weight);
@@ -47,7 +47,8 @@ fn for_every_case(test: impl Fn(&str, &ModelConfig, bool)) {
     }
 }
 
-/// The weighted rows against others without weights, the same for all members; means over rows become sums.
+/// Compares the weighted rows with other rows without weights, the same rows for all members. Means over rows are
+/// converted to sums.
 fn assert_same_sums(weights: &[f32], weighted: &[u32], plain: &[u32]) {
     for_every_case(|what, config, tensors| {
         let sums = |weights: Option<&[f32]>, rows: &[u32]| {

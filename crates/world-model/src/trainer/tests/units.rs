@@ -1,4 +1,4 @@
-//! Targets that are normalised: the same losses in the task's own units, and their gradients.
+//! Normalised targets: losses in the task's own units and their gradients.
 
 use super::*;
 use foresee_nn::StepDraws;
@@ -83,7 +83,7 @@ fn what_imagines_is_the_fitted_model_in_the_tasks_own_units() {
         while trainer.advance(&mut fit, &Sines).expect("a sound fit").is_none() {}
         let (of_targets, ensemble) = (trainer.of_targets.clone().unwrap(), &trainer.ensemble);
         let [mean, std] = of_targets.moments();
-        // One row by hand: the prediction of one elite, scaled.
+        // One row computed by hand: the prediction of one elite, scaled.
         let device = Device::flex();
         let (obs, action) = (rows.obs[..4].to_vec(), rows.action[..2].to_vec());
         let mut input = [obs.clone(), action.clone()].concat();
@@ -105,7 +105,7 @@ fn what_imagines_is_the_fitted_model_in_the_tasks_own_units() {
             let want = if c < 4 { obs[c] + change } else { change };
             assert!((got[c] - want).abs() <= 1e-4 * (1.0 + want.abs()), "{loss}, channel {c}: {}, {want}", got[c]);
         }
-        // Saved and loaded, it imagines the same.
+        // A trainer that was saved and loaded imagines the same.
         let mut again = trainer.clone();
         again.imagining = None;
         again.load(trainer.save()).expect("its own state");
@@ -147,7 +147,7 @@ fn channels_are_told_beside_a_constant_and_beside_no_change_in_any_unit() {
                 |got: f64, want: f64| assert!((got - want).abs() <= 1e-4 * want, "{what}: {got}, expected {want}");
             near(got[c].variance, variance);
             near(got[c].square, square);
-            // The mean over elites of what each of them predicts.
+            // Mean over elites of each elite's error.
             let of_elite = |elite: usize| {
                 let part = 0..holdout.len();
                 let (inputs, targets) = fit.data.of_holdout(part, &trainer.device);
