@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use foresee_core::Stream;
-use foresee_nn::cpu::{self, Activation, AdamRule, LANES, Layout, Shape, Tape, Tapes, Weights, team};
+use foresee_nn::cpu::{self, Activation, AdamRule, Layout, PANEL_ROWS, Shape, Tape, Tapes, Weights, team};
 use foresee_nn::device::DeviceChoice;
 
 use crate::compute::{Repeat, Workload, time, timing};
@@ -14,7 +14,7 @@ use crate::machine;
 use crate::workloads::flops_of_a_model_step;
 
 const MEMBERS: usize = 7;
-const PANELS: usize = 256 / LANES;
+const PANELS: usize = 256 / PANEL_ROWS;
 
 /// The index of a member, and its tapes.
 struct Member<'a>(usize, &'a [Tape]);
@@ -39,7 +39,7 @@ struct Scene {
     parameters: Vec<f32>,
     moments: [Vec<f32>; 2],
     gradients: Vec<f32>,
-    /// The gradient at the output, `[24, LANES]`.
+    /// The gradient at the output, `[24, PANEL_ROWS]`.
     at_output: Vec<f32>,
     tapes: Vec<Tape>,
 }
@@ -60,15 +60,15 @@ impl Scene {
         let size = MEMBERS * layout.parameters();
         let normals = |name: &str, n| Stream::new(0, name).normals(0, n, 1);
         let small = |values: Vec<f32>, by: f32| values.into_iter().map(|x| x * by).collect::<Vec<f32>>();
-        let mut tapes = vec![Tape::new(&layout, LANES); PANELS];
+        let mut tapes = vec![Tape::new(&layout, PANEL_ROWS); PANELS];
         for (i, tape) in tapes.iter_mut().enumerate() {
-            tape.set_input(&normals(&format!("x/{i}"), LANES * 14));
+            tape.set_input(&normals(&format!("x/{i}"), PANEL_ROWS * 14));
         }
         Self {
             parameters: small(normals("weights", size), 0.05),
             moments: [small(normals("m", size), 1e-3), vec![1e-6; size]],
             gradients: vec![0.0; size],
-            at_output: small(normals("gradient", 24 * LANES), 1e-3),
+            at_output: small(normals("gradient", 24 * PANEL_ROWS), 1e-3),
             tapes,
             layout,
         }

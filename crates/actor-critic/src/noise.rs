@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
-use foresee_nn::cpu::{LANES, random};
+use foresee_nn::cpu::{PANEL_ROWS, random};
 use foresee_nn::tensors;
 
 /// The source of an update's random draws. Repeated calls with one name return identical numbers.
@@ -37,14 +37,14 @@ impl Noise for StreamNoise {
     fn normals_into(&self, name: &'static str, [rows, columns]: [usize; 2], out: &mut Vec<f32>) {
         // Panel by panel, because a panel's lanes are drawn together. The numbers are those of `Stream::normals`.
         let stream = Stream::new(self.seed, name);
-        let (count, panel) = (rows * columns, columns * LANES);
+        let (count, panel) = (rows * columns, columns * PANEL_ROWS);
         out.resize(count + panel, 0.0);
         let (all, panel) = out.split_at_mut(count);
         for (i, rows) in all.chunks_mut(panel.len().max(1)).enumerate() {
-            let lanes = std::array::from_fn(|j| u32::try_from(i * LANES + j).expect("a stream has 2^32 lanes"));
+            let lanes = std::array::from_fn(|j| u32::try_from(i * PANEL_ROWS + j).expect("a stream has 2^32 lanes"));
             random::normals(&stream, self.update, &lanes, panel);
             for (j, row) in rows.chunks_exact_mut(columns).enumerate() {
-                row.iter_mut().enumerate().for_each(|(c, x)| *x = panel[c * LANES + j]);
+                row.iter_mut().enumerate().for_each(|(c, x)| *x = panel[c * PANEL_ROWS + j]);
             }
         }
         out.truncate(count);

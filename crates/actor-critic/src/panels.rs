@@ -1,7 +1,7 @@
 //! Helpers for updates in host memory: a network's weights as a slice, and access to panels of rows stored one after
 //! another ([`foresee_nn::cpu::panels`]).
 
-use foresee_nn::cpu::{LANES, Layout};
+use foresee_nn::cpu::{Layout, PANEL_ROWS};
 
 /// A network's layout and the weights `[E, P]` of its members.
 #[derive(Clone, Copy)]
@@ -19,10 +19,10 @@ impl<'a> Net<'a> {
 
 /// Returns panel number `panel` from an array of panels with `width` features each.
 pub(crate) fn of_panel(all: &[f32], panel: usize, width: usize) -> &[f32] {
-    &all[panel * width * LANES..][..width * LANES]
+    &all[panel * width * PANEL_ROWS..][..width * PANEL_ROWS]
 }
 
 /// Returns panel number `panel` from an array of panels with `width` features each, mutable.
 pub(crate) fn of_panel_mut(all: &mut [f32], panel: usize, width: usize) -> &mut [f32] {
-    &mut all[panel * width * LANES..][..width * LANES]
+    &mut all[panel * width * PANEL_ROWS..][..width * PANEL_ROWS]
 }

@@ -174,7 +174,7 @@ mod tests {
     use crate::policy::Policy;
     use burn::tensor::Device;
     use foresee_core::Stream;
-    use foresee_nn::cpu::LANES;
+    use foresee_nn::cpu::PANEL_ROWS;
     use foresee_nn::tensors;
 
     #[test]
@@ -219,11 +219,11 @@ mod tests {
         let device = Device::flex();
         let (policy, critic) = (Policy::new(&body, [3, 2], 1, &device), Critic::new(3, &body, [3, 2], 2, &device));
         let veiled = Veiled(&policy);
-        let states = Stream::new(3, "states").normals(0, 3, LANES);
+        let states = Stream::new(3, "states").normals(0, 3, PANEL_ROWS);
         for through_policy in [false, true] {
             let [got, want] = [&veiled as &dyn Actor, &policy].map(|actor| {
                 let view = AgentValues::new(actor, vec![&critic]).through_policy(through_policy);
-                let (mut values, mut gradients) = (vec![0.0; 3 * LANES], vec![0.0; 3 * states.len()]);
+                let (mut values, mut gradients) = (vec![0.0; 3 * PANEL_ROWS], vec![0.0; 3 * states.len()]);
                 view.of_panel(&states, &mut values, Some(&mut gradients));
                 [values, gradients].concat()
             });

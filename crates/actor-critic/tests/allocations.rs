@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use counting::allocations;
 use foresee_actor_critic::{Agent, BatchRef, Sac, SacConfig, StreamNoise, Update};
 use foresee_nn::ValueHeads;
-use foresee_nn::cpu::LANES;
+use foresee_nn::cpu::PANEL_ROWS;
 
 #[test]
 fn after_some_calls_neither_an_update_nor_a_panel_of_values_allocates() {
@@ -32,8 +32,8 @@ fn after_some_calls_neither_an_update_nor_a_panel_of_values_allocates() {
     });
     assert!(counts[1..].contains(&0), "allocations in twenty updates, again and again: {counts:?}");
 
-    let states = vec![0.5; dims[0] * LANES];
-    let (mut values, mut gradients) = (vec![0.0; 4 * LANES], vec![0.0; 4 * states.len()]);
+    let states = vec![0.5; dims[0] * PANEL_ROWS];
+    let (mut values, mut gradients) = (vec![0.0; 4 * PANEL_ROWS], vec![0.0; 4 * states.len()]);
     for through_policy in [false, true] {
         let view = sac.values(ValueHeads::All, through_policy);
         view.of_panel(&states, &mut values, Some(&mut gradients));

@@ -4,7 +4,7 @@
 use burn::tensor::{Device, Tensor};
 use foresee_actor_critic::{AgentValues, Body, Critic, Policy};
 use foresee_core::Stream;
-use foresee_nn::cpu::{LANES, panels};
+use foresee_nn::cpu::{PANEL_ROWS, panels};
 use foresee_nn::{Parameters, ValueView, tensors};
 
 /// Observation entries, action entries and rows: sizes of one, odd sizes and prime sizes.
@@ -159,10 +159,10 @@ fn a_panel_has_the_values_and_the_gradients_of_its_rows() {
         for [normalized, through_policy] in [[false, false], [true, false], [false, true], [true, true]] {
             let agent = Agent::new([obs_dim, action_dim], normalized);
             let view = agent.values().through_policy(through_policy);
-            let rows = states(LANES, obs_dim);
+            let rows = states(PANEL_ROWS, obs_dim);
             let mut panel = vec![0.0; rows.len()];
             panels::pack(&rows, obs_dim, &mut panel);
-            let (mut values, mut gradients) = (vec![f32::NAN; 4 * LANES], vec![f32::NAN; 4 * rows.len()]);
+            let (mut values, mut gradients) = (vec![f32::NAN; 4 * PANEL_ROWS], vec![f32::NAN; 4 * rows.len()]);
             view.of_panel(&panel, &mut values, Some(&mut gradients));
             assert_near("values", &values, &widen(tensors::to_vec(view.values(tensor(&rows, obs_dim)))));
             let want = widen(tensors::to_vec(view.value_gradients(tensor(&rows, obs_dim))));

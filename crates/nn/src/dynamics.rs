@@ -5,7 +5,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::cpu::{LANES, Tape};
+use crate::cpu::{PANEL_ROWS, Tape};
 
 /// The random draws of one imagined step, `B` rows.
 #[derive(Clone, Debug)]
@@ -45,10 +45,10 @@ pub trait Dynamics {
 }
 
 /// One number for each row of a panel.
-pub type Lanes = [f32; LANES];
+pub type Lanes = [f32; PANEL_ROWS];
 
 /// The result of one imagined step of a panel of rows, and the data that its backward pass needs. Panels are
-/// `[features][LANES]` ([`crate::cpu::panels`]).
+/// `[features][PANEL_ROWS]` ([`crate::cpu::panels`]).
 #[derive(Clone, Debug)]
 pub struct PanelStep {
     /// The forward pass of the network.

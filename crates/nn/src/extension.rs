@@ -17,7 +17,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Bytes, DType, Tensor};
 
-use crate::cpu::{self, LANES, Layout, Scratch, Tape, Tapes, panels, team};
+use crate::cpu::{self, Layout, PANEL_ROWS, Scratch, Tape, Tapes, panels, team};
 use crate::host::{self, Numbers};
 
 /// Maximum number of panels that one thread passes through a network together.
@@ -119,7 +119,7 @@ struct Pieces {
 impl Pieces {
     fn new(members: usize, rows: usize) -> Self {
         let share = (members * panels::count(rows)).div_ceil(team::threads());
-        Self { members, rows, group: share.clamp(1, GROUP) * LANES }
+        Self { members, rows, group: share.clamp(1, GROUP) * PANEL_ROWS }
     }
 
     /// Number of pieces of a member.
@@ -167,13 +167,13 @@ impl MlpOps for Flex {
             let x = &x[pieces.shown(i, inputs, given)];
             BUFFERS.with_borrow_mut(|Buffers { input, output, scratch }| {
                 let count = panels::count(range.len());
-                input.resize(count * inputs * LANES, 0.0);
-                output.resize(count * outputs * LANES, 0.0);
-                for (x, panel) in x.chunks(LANES * inputs).zip(input.chunks_exact_mut(inputs * LANES)) {
+                input.resize(count * inputs * PANEL_ROWS, 0.0);
+                output.resize(count * outputs * PANEL_ROWS, 0.0);
+                for (x, panel) in x.chunks(PANEL_ROWS * inputs).zip(input.chunks_exact_mut(inputs * PANEL_ROWS)) {
                     panels::pack(x, inputs, panel);
                 }
                 cpu::infer(&layout, weights, input, output, scratch);
-                for (y, panel) in y.chunks_mut(LANES * outputs).zip(output.chunks_exact(outputs * LANES)) {
+                for (y, panel) in y.chunks_mut(PANEL_ROWS * outputs).zip(output.chunks_exact(outputs * PANEL_ROWS)) {
                     panels::unpack(panel, outputs, y);
                 }
             });
@@ -225,7 +225,7 @@ impl MlpGradients for Flex {
         let work = |i: usize, tape: &mut Tape, y: &mut [f32]| {
             tape.set_input(&x.get()[pieces.shown(i, inputs, given)]);
             tape.forward(member(&parameters, &layout, pieces.get(i).0));
-            for (panel, y) in y.chunks_mut(LANES * outputs).enumerate() {
+            for (panel, y) in y.chunks_mut(PANEL_ROWS * outputs).enumerate() {
                 panels::unpack(tape.output(panel), outputs, y);
             }
         };
@@ -245,7 +245,7 @@ impl MlpGradients for Flex {
         let parameters = &saved.parameters;
         let work = |i: usize, tape: &mut Tape, dx: &mut [f32]| {
             let gradient = &gradient.get()[pieces.part(i, outputs)];
-            for (panel, gradient) in gradient.chunks(LANES * outputs).enumerate() {
+            for (panel, gradient) in gradient.chunks(PANEL_ROWS * outputs).enumerate() {
                 panels::pack(gradient, outputs, tape.output_gradient_mut(panel).1);
             }
             let weights = member(parameters, &layout, pieces.get(i).0);
@@ -253,7 +253,7 @@ impl MlpGradients for Flex {
                 return tape.backward(weights);
             }
             tape.backward_to_input(weights);
-            for (panel, dx) in dx.chunks_mut(LANES * inputs).enumerate() {
+            for (panel, dx) in dx.chunks_mut(PANEL_ROWS * inputs).enumerate() {
                 panels::unpack(tape.input_gradient(panel), inputs, dx);
             }
         };

@@ -5,7 +5,7 @@
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::cpu::{LANES, panels};
+use crate::cpu::{PANEL_ROWS, panels};
 use crate::tensors;
 
 /// A state-value function with `N` heads, V_n(s) = Q_n(s, a(s)) for an actor-critic.
@@ -22,16 +22,16 @@ pub trait ValueView: Sync {
     /// The gradients dV_n/ds at every row, `[B, O] -> [N, B, O]`, outside autodiff.
     fn value_gradients(&self, states: Tensor<2>) -> Tensor<3>;
 
-    /// Computes the values of one panel of states `[O][LANES]` ([`panels`]) into `values`, `[N][LANES]`, and dV_n/ds
-    /// into `gradients`, `[N][O][LANES]`, if given. It runs in host memory and on the calling thread. Every lane of
+    /// Computes the values of one panel of states `[O][PANEL_ROWS]` ([`panels`]) into `values`, `[N][PANEL_ROWS]`, and dV_n/ds
+    /// into `gradients`, `[N][O][PANEL_ROWS]`, if given. It runs in host memory and on the calling thread. Every lane of
     /// `states` must be finite.
     ///
     /// The default implementation goes through tensors; a view that trains models in host memory provides a faster one.
     fn of_panel(&self, states: &[f32], values: &mut [f32], gradients: Option<&mut [f32]>) {
-        let obs_dim = states.len() / LANES;
+        let obs_dim = states.len() / PANEL_ROWS;
         let mut rows = vec![0.0; states.len()];
         panels::unpack(states, obs_dim, &mut rows);
-        let rows = tensors::from_vec(rows, [LANES, obs_dim], &Device::flex());
+        let rows = tensors::from_vec(rows, [PANEL_ROWS, obs_dim], &Device::flex());
         values.copy_from_slice(&tensors::to_vec(self.values(rows.clone())));
         if let Some(gradients) = gradients {
             let found = tensors::to_vec(self.value_gradients(rows));

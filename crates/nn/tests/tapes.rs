@@ -94,13 +94,13 @@ fn a_pass_that_keeps_nothing_has_the_bits_of_one_that_keeps_all() {
         let (inputs, outputs) = (layout.shape().inputs, layout.shape().outputs);
         for member in 0..layout.shape().members {
             let count = panels::count(case.rows);
-            let mut input = vec![0.0; count * inputs * cpu::LANES];
+            let mut input = vec![0.0; count * inputs * cpu::PANEL_ROWS];
             for (x, panel) in
-                case.rows_of(member).chunks(cpu::LANES * inputs).zip(input.chunks_mut(inputs * cpu::LANES))
+                case.rows_of(member).chunks(cpu::PANEL_ROWS * inputs).zip(input.chunks_mut(inputs * cpu::PANEL_ROWS))
             {
                 panels::pack(x, inputs, panel);
             }
-            let mut output = vec![f32::NAN; count * outputs * cpu::LANES];
+            let mut output = vec![f32::NAN; count * outputs * cpu::PANEL_ROWS];
             cpu::infer(
                 layout,
                 &all[member * layout.parameters()..][..layout.parameters()],
@@ -109,7 +109,7 @@ fn a_pass_that_keeps_nothing_has_the_bits_of_one_that_keeps_all() {
                 &mut scratch,
             );
             let mut y = vec![0.0; case.rows * outputs];
-            for (y, panel) in y.chunks_mut(cpu::LANES * outputs).zip(output.chunks(outputs * cpu::LANES)) {
+            for (y, panel) in y.chunks_mut(cpu::PANEL_ROWS * outputs).zip(output.chunks(outputs * cpu::PANEL_ROWS)) {
                 panels::unpack(panel, outputs, y);
             }
             assert_eq!(bits(&y), bits(&kept[member * case.rows * outputs..][..case.rows * outputs]));

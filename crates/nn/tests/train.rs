@@ -7,7 +7,7 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use common::{Case, all_of, bits, bits_of_state};
 use foresee_core::Stream;
-use foresee_nn::cpu::{LANES, Layout, Piece, Tape, panels};
+use foresee_nn::cpu::{Layout, PANEL_ROWS, Piece, Tape, panels};
 use foresee_nn::{Activation, Adam, AdamConfig, Mlp, Shape};
 
 struct OnePanel(Tape);
@@ -21,7 +21,7 @@ impl Piece for OnePanel {
 /// Runs the pass of one panel. The result is the output's first number.
 fn pass(case: &Case, member: usize, panel: usize, tape: &mut Tape, weights: &[f32]) -> f32 {
     let Shape { inputs, outputs, .. } = *case.shape();
-    let (start, end) = (panel * LANES, ((panel + 1) * LANES).min(case.rows));
+    let (start, end) = (panel * PANEL_ROWS, ((panel + 1) * PANEL_ROWS).min(case.rows));
     tape.resize(end - start);
     tape.set_input(&case.rows_of(member)[start * inputs..end * inputs]);
     tape.forward(weights);
@@ -50,7 +50,7 @@ fn steps(case: &Case, member_by_member: bool) -> (Vec<u32>, Vec<u32>, Vec<bool>)
         let mut first = vec![f32::NAN; members * count];
         let mut net: Mlp = case.net.clone();
         let mut step = adam.fused(&mut net);
-        let new = || OnePanel(Tape::new(&layout, LANES));
+        let new = || OnePanel(Tape::new(&layout, PANEL_ROWS));
         let finite =
             step.train(&mut pieces, &mut first, None, new, |member, panel, piece, first: &mut f32, weights| {
                 *first = pass(&case, member, panel, &mut piece.0, weights);
@@ -58,7 +58,7 @@ fn steps(case: &Case, member_by_member: bool) -> (Vec<u32>, Vec<u32>, Vec<bool>)
         step.finish();
         let y = case.pass(true).y;
         for (i, first) in first.into_iter().enumerate() {
-            let row = i / count * case.rows + i % count * LANES;
+            let row = i / count * case.rows + i % count * PANEL_ROWS;
             assert_eq!(first.to_bits(), y[row * case.shape().outputs].to_bits());
         }
         case.net = net;

@@ -5,7 +5,7 @@
 //! divides by zero there.
 
 use foresee_core::{State, StateError};
-use foresee_nn::cpu::LANES;
+use foresee_nn::cpu::PANEL_ROWS;
 
 /// A smaller standard deviation counts as zero.
 const EPS: f64 = 1e-5;
@@ -72,11 +72,12 @@ impl Normalizer {
         }
     }
 
-    /// Writes a normalised panel of inputs `[dim][LANES]` to `to`. The panels in `parts` are the input's parts, one
+    /// Writes a normalised panel of inputs `[dim][PANEL_ROWS]` to `to`. The panels in `parts` are the input's parts, one
     /// after another.
     pub fn apply_panel<'a>(&self, parts: impl IntoIterator<Item = &'a [f32]>, to: &mut [f32]) {
-        let from = parts.into_iter().flat_map(|part| part.chunks_exact(LANES));
-        for ((from, to), (mean, std)) in from.zip(to.chunks_exact_mut(LANES)).zip(self.mean.iter().zip(&self.std)) {
+        let from = parts.into_iter().flat_map(|part| part.chunks_exact(PANEL_ROWS));
+        for ((from, to), (mean, std)) in from.zip(to.chunks_exact_mut(PANEL_ROWS)).zip(self.mean.iter().zip(&self.std))
+        {
             to.iter_mut().zip(from).for_each(|(to, x)| *to = (x - mean) / std);
         }
     }

@@ -17,7 +17,7 @@
 
 use foresee_core::stream::below;
 use foresee_nn::cpu::simd::{self, Simd, Task};
-use foresee_nn::cpu::{LANES, Tape, math};
+use foresee_nn::cpu::{PANEL_ROWS, Tape, math};
 use foresee_nn::dynamics::Lanes;
 use foresee_nn::host::Numbers;
 use foresee_nn::{PanelDynamics, PanelStep, Parameters};
@@ -55,12 +55,12 @@ impl PanelDynamics for EnsemblePanels<'_> {
     fn room(&self) -> PanelStep {
         let (obs, channels) = (self.ensemble.obs_dim(), self.ensemble.obs_dim() + 1);
         PanelStep {
-            tape: Tape::new(self.ensemble.net.layout(), LANES),
+            tape: Tape::new(self.ensemble.net.layout(), PANEL_ROWS),
             member: 0,
-            next_obs: vec![0.0; obs * LANES],
-            reward: [0.0; LANES],
-            not_terminated: [1.0; LANES],
-            kept: vec![0.0; if self.bounds.is_some() { channels * LANES } else { 0 }],
+            next_obs: vec![0.0; obs * PANEL_ROWS],
+            reward: [0.0; PANEL_ROWS],
+            not_terminated: [1.0; PANEL_ROWS],
+            kept: vec![0.0; if self.bounds.is_some() { channels * PANEL_ROWS } else { 0 }],
         }
     }
 
@@ -88,9 +88,9 @@ impl PanelDynamics for EnsemblePanels<'_> {
         let obs = by_next.len();
         let (_, gradient) = tape.output_gradient_mut(0);
         gradient[..obs].copy_from_slice(by_next);
-        gradient[obs..obs + LANES].copy_from_slice(by_reward);
+        gradient[obs..obs + PANEL_ROWS].copy_from_slice(by_reward);
         if !kept.is_empty() {
-            let (of_mean, of_raw) = gradient.split_at_mut(obs + LANES);
+            let (of_mean, of_raw) = gradient.split_at_mut(obs + PANEL_ROWS);
             for ((of_raw, of_mean), kept) in of_raw.iter_mut().zip(of_mean).zip(kept) {
                 *of_raw = *of_mean * *kept;
             }
@@ -106,8 +106,8 @@ impl PanelDynamics for EnsemblePanels<'_> {
             Predicted::NextObs => by_obs.fill(0.0),
         }
         by_action.fill(0.0);
-        let columns = by_obs.chunks_exact_mut(LANES).chain(by_action.chunks_exact_mut(LANES));
-        let found = of_obs.chunks_exact(LANES).chain(of_action.chunks_exact(LANES));
+        let columns = by_obs.chunks_exact_mut(PANEL_ROWS).chain(by_action.chunks_exact_mut(PANEL_ROWS));
+        let found = of_obs.chunks_exact(PANEL_ROWS).chain(of_action.chunks_exact(PANEL_ROWS));
         for ((to, from), &std) in columns.zip(found).zip(stds) {
             scaled(to, from, std);
         }
@@ -129,16 +129,16 @@ impl Task for Outcome<'_> {
     fn run<S: Simd>(self) {
         let Self { bounds, noise, step: PanelStep { tape, next_obs, reward, kept, .. } } = self;
         let output = tape.output(0);
-        let channels = next_obs.len() / LANES + 1;
+        let channels = next_obs.len() / PANEL_ROWS + 1;
         for c in 0..channels {
-            let mean = &output[c * LANES..][..LANES];
-            let mut change = [0.0; LANES];
+            let mean = &output[c * PANEL_ROWS..][..PANEL_ROWS];
+            let mut change = [0.0; PANEL_ROWS];
             change.copy_from_slice(mean);
             if let Some(bounds) = bounds {
                 let (low, high) = (bounds[c], bounds[channels + c]);
-                let raw = &output[(channels + c) * LANES..][..LANES];
-                let (noise, kept) = (&noise[c * LANES..][..LANES], &mut kept[c * LANES..][..LANES]);
-                for j in 0..LANES {
+                let raw = &output[(channels + c) * PANEL_ROWS..][..PANEL_ROWS];
+                let (noise, kept) = (&noise[c * PANEL_ROWS..][..PANEL_ROWS], &mut kept[c * PANEL_ROWS..][..PANEL_ROWS]);
+                for j in 0..PANEL_ROWS {
                     let (from_high, of_high) = softplus_and_slope::<S>(high - raw[j]);
                     let (above_low, of_low) = softplus_and_slope::<S>(high - from_high - low);
                     let spread = math::exp::<S>(0.5 * (low + above_low)) * noise[j];
@@ -146,7 +146,7 @@ impl Task for Outcome<'_> {
                     kept[j] = 0.5 * spread * of_high * of_low;
                 }
             }
-            let to = if c + 1 == channels { &mut reward[..] } else { &mut next_obs[c * LANES..][..LANES] };
+            let to = if c + 1 == channels { &mut reward[..] } else { &mut next_obs[c * PANEL_ROWS..][..PANEL_ROWS] };
             to.copy_from_slice(&change);
         }
     }

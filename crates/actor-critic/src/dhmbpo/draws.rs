@@ -1,6 +1,6 @@
 //! The random draws of one update.
 
-use foresee_nn::cpu::LANES;
+use foresee_nn::cpu::PANEL_ROWS;
 
 use crate::noise::Noise;
 
@@ -48,7 +48,7 @@ impl Draws {
     ///
     /// The reward is predicted without noise: its noise has mean 0 and would only add variance to the gradient.
     ///
-    /// At every step each block of [`LANES`] rows has one ensemble member. The range of words is divided into as many
+    /// At every step each block of [`PANEL_ROWS`] rows has one ensemble member. The range of words is divided into as many
     /// equal parts as there are blocks, and each block's word is drawn from another part, in an order drawn anew at
     /// every step. All members therefore predict about equally often. (The published code has as many blocks as
     /// members, and permutes them.)
@@ -59,14 +59,14 @@ impl Draws {
         for step in self.model.chunks_exact_mut(noise_width.max(1)) {
             step[noise_width - 1] = 0.0;
         }
-        let blocks = rows.div_ceil(LANES);
+        let blocks = rows.div_ceil(PANEL_ROWS);
         let words = noise.words(MEMBER, 2 * horizon * blocks);
         self.words.clear();
         for words in words.chunks_exact(2 * blocks) {
             let order = crate::critic::subset(&words[..blocks], blocks);
             for (block, (place, &within)) in order.into_iter().zip(&words[blocks..]).enumerate() {
                 let word = (((place as u64) << 32) + u64::from(within)) / blocks as u64;
-                let in_block = LANES.min(rows - block * LANES);
+                let in_block = PANEL_ROWS.min(rows - block * PANEL_ROWS);
                 self.words.extend(std::iter::repeat_n(word as u32, in_block));
             }
         }
@@ -88,11 +88,11 @@ mod tests {
             draws.fill(&StreamNoise { seed: 1, update: 3 }, sizes);
             assert_eq!([draws.action.len(), draws.model.len(), draws.words.len()], [rows * 12, rows * 20, rows * 5]);
             assert!(draws.model.chunks(4).all(|step| step[3] == 0.0 && step[0] != 0.0));
-            let blocks = rows.div_ceil(LANES);
+            let blocks = rows.div_ceil(PANEL_ROWS);
             let mut orders = Vec::new();
             for words in draws.words.chunks(rows) {
                 let of_block: Vec<usize> = words
-                    .chunks(LANES)
+                    .chunks(PANEL_ROWS)
                     .map(|block| {
                         assert!(block.iter().all(|word| word == &block[0]));
                         below(block[0], members)

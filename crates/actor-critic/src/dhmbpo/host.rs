@@ -14,7 +14,7 @@ mod group;
 
 use std::ops::Range;
 
-use foresee_nn::cpu::{LANES, Piece, Tape, Tapes, panels, team};
+use foresee_nn::cpu::{PANEL_ROWS, Piece, Tape, Tapes, panels, team};
 use foresee_nn::host::Numbers;
 use foresee_nn::{PanelDynamics, Parameters};
 
@@ -59,7 +59,7 @@ pub(super) struct Workspace {
     squares: Vec<f64>,
     /// r_k − α l_k of all rows and steps.
     values: Vec<f32>,
-    /// y, `[panels, LANES]`.
+    /// y, `[panels, PANEL_ROWS]`.
     targets: Vec<f32>,
 }
 
@@ -127,20 +127,20 @@ impl Dhmbpo {
         squares.clear();
         squares.resize(sizes.critics * count, 0.0);
         let mut step = critic_adam.fused(&mut critic.net);
-        let new = || CriticPiece(Tape::new(&critic_layout, LANES));
+        let new = || CriticPiece(Tape::new(&critic_layout, PANEL_ROWS));
         let follow = Some((of_target.get_mut(), config.tau as f32));
         let share = 2.0 * width / rows as f32;
         {
             let (groups, targets) = (&*groups, &*targets);
             step.train(pieces, squares, follow, new, |_, panel, CriticPiece(tape), squares, critic| {
-                let in_panel = LANES.min(rows - panel * LANES);
+                let in_panel = PANEL_ROWS.min(rows - panel * PANEL_ROWS);
                 tape.resize(in_panel);
                 groups[panel / GROUP].first_pair(panel % GROUP, &pass, tape.input_mut(0));
                 tape.forward(critic);
                 let (net, gradient) = tape.output_gradient_mut(0);
                 *squares = 0.0;
                 for j in 0..in_panel {
-                    let apart = width * net[j] + centre - targets[panel * LANES + j];
+                    let apart = width * net[j] + centre - targets[panel * PANEL_ROWS + j];
                     gradient[j] = share * apart;
                     *squares += f64::from(apart * apart);
                 }
@@ -199,7 +199,7 @@ impl Workspace {
         let count = panels::count(rows).div_ceil(GROUP);
         self.groups.resize_with(count, Group::default);
         for (i, group) in self.groups.iter_mut().enumerate() {
-            group.rows = i * GROUP * LANES..((i + 1) * GROUP * LANES).min(rows);
+            group.rows = i * GROUP * PANEL_ROWS..((i + 1) * GROUP * PANEL_ROWS).min(rows);
         }
     }
 }

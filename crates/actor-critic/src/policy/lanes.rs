@@ -8,23 +8,23 @@
 //! ∂ log σ/∂raw depends on the [`Spread`]: 3.5 (1 − tanh² raw) if bounded; sigmoid(raw) / σ if softplus; if clipped, 1
 //! between the bounds and 0 elsewhere.
 
-use foresee_nn::cpu::LANES;
+use foresee_nn::cpu::PANEL_ROWS;
 use foresee_nn::cpu::math;
 use foresee_nn::cpu::simd::{self, Simd, Task};
 
 use super::{CLIPPED, LEAST_STD, LOG_STD, Spread};
 
 /// One feature of a panel: a number for each of the panel's batch rows.
-pub(crate) type Row = [f32; LANES];
+pub(crate) type Row = [f32; PANEL_ROWS];
 
 #[inline(always)]
 pub(crate) fn row(panel: &[f32], i: usize) -> &Row {
-    panel[i * LANES..][..LANES].try_into().expect("a panel has whole rows")
+    panel[i * PANEL_ROWS..][..PANEL_ROWS].try_into().expect("a panel has whole rows")
 }
 
 #[inline(always)]
 pub(crate) fn row_mut(panel: &mut [f32], i: usize) -> &mut Row {
-    (&mut panel[i * LANES..][..LANES]).try_into().expect("a panel has whole rows")
+    (&mut panel[i * PANEL_ROWS..][..PANEL_ROWS]).try_into().expect("a panel has whole rows")
 }
 
 /// Half the range of log σ; [`LOW`] is its lower end.
@@ -43,7 +43,7 @@ pub struct Sample<'a> {
     pub noise: &'a [f32],
     /// Output: tanh u, `[A]`.
     pub action: &'a mut [f32],
-    /// Output: log π, `[LANES]`.
+    /// Output: log π, `[PANEL_ROWS]`.
     pub log_prob: &'a mut Row,
     /// Output, needed if [`gradient`] follows: σ ε, then ∂ log σ/∂raw, `[2A]`.
     pub kept: Option<&'a mut [f32]>,
@@ -62,15 +62,15 @@ impl Task for Sample<'_> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         let Self { spread: form, heads, noise, action, log_prob, mut kept } = self;
-        let actions = action.len() / LANES;
-        let mut sum = [0.0; LANES];
+        let actions = action.len() / PANEL_ROWS;
+        let mut sum = [0.0; PANEL_ROWS];
         for d in 0..actions {
             let (mu, raw, noise) = (row(heads, d), row(heads, actions + d), row(noise, d));
-            let (mut a, mut spread, mut slope) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
-            let mut log_stds = [0.0; LANES];
+            let (mut a, mut spread, mut slope) = ([0.0; PANEL_ROWS], [0.0; PANEL_ROWS], [0.0; PANEL_ROWS]);
+            let mut log_stds = [0.0; PANEL_ROWS];
             match form {
                 Spread::Bounded => {
-                    for j in 0..LANES {
+                    for j in 0..PANEL_ROWS {
                         let t = math::tanh::<S>(raw[j]);
                         log_stds[j] = S::mul_add(HALF, t + 1.0, LOW);
                         spread[j] = math::exp::<S>(log_stds[j]) * noise[j];
@@ -78,7 +78,7 @@ impl Task for Sample<'_> {
                     }
                 }
                 Spread::Softplus => {
-                    for j in 0..LANES {
+                    for j in 0..PANEL_ROWS {
                         let std = math::softplus::<S>(raw[j]) + LEAST_STD as f32;
                         log_stds[j] = math::ln::<S>(std);
                         spread[j] = std * noise[j];
@@ -87,14 +87,14 @@ impl Task for Sample<'_> {
                 }
                 Spread::Clipped => {
                     let [low, high] = CLIPPED.map(|end| end as f32);
-                    for j in 0..LANES {
+                    for j in 0..PANEL_ROWS {
                         log_stds[j] = raw[j].max(low).min(high);
                         spread[j] = math::exp::<S>(log_stds[j]) * noise[j];
                         slope[j] = if low < raw[j] && raw[j] < high { 1.0 } else { 0.0 };
                     }
                 }
             }
-            for j in 0..LANES {
+            for j in 0..PANEL_ROWS {
                 let log_std = log_stds[j];
                 let u = mu[j] + spread[j];
                 a[j] = math::tanh::<S>(u);
@@ -131,12 +131,12 @@ impl Task for Gradient<'_> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         let Self { kept, action, by_action, by_log_prob } = self;
-        let actions = action.len() / LANES;
+        let actions = action.len() / PANEL_ROWS;
         for d in 0..actions {
             let (a, by_action) = (row(action, d), row(by_action, d));
             let (spread, slope) = (*row(kept, d), *row(kept, actions + d));
-            let (mut by_mu, mut by_raw) = ([0.0; LANES], [0.0; LANES]);
-            for j in 0..LANES {
+            let (mut by_mu, mut by_raw) = ([0.0; PANEL_ROWS], [0.0; PANEL_ROWS]);
+            for j in 0..PANEL_ROWS {
                 by_mu[j] = S::mul_add(by_action[j], S::mul_add(-a[j], a[j], 1.0), 2.0 * by_log_prob[j] * a[j]);
                 by_raw[j] = S::mul_add(by_mu[j], spread[j], -by_log_prob[j]) * slope[j];
             }

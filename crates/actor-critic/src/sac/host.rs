@@ -14,7 +14,7 @@ mod group;
 use std::ops::Range;
 
 use foresee_core::Batch;
-use foresee_nn::cpu::{LANES, Tape, Tapes, panels, team};
+use foresee_nn::cpu::{PANEL_ROWS, Tape, Tapes, panels, team};
 use foresee_nn::host::Numbers;
 use foresee_nn::{Mlp, Parameters};
 
@@ -110,7 +110,7 @@ pub(super) struct Workspace {
     groups: Vec<Group>,
     /// Cells ordered by critic, `[N, groups]`.
     cells: Vec<Cell>,
-    /// Critics' values, `[N, panels, LANES]`.
+    /// Critics' values, `[N, panels, PANEL_ROWS]`.
     q: Vec<f32>,
 }
 
@@ -118,7 +118,7 @@ impl Workspace {
     /// Resizes the buffers for `rows` batch rows.
     pub(super) fn fit(&mut self, rows: usize, policy: &Mlp, critic: &Mlp) {
         let panels = panels::count(rows);
-        let size = panels.div_ceil(team::threads()).clamp(1, GROUP) * LANES;
+        let size = panels.div_ceil(team::threads()).clamp(1, GROUP) * PANEL_ROWS;
         let (count, critics) = (rows.div_ceil(size), critic.members());
         self.groups.truncate(count);
         while self.groups.len() < count {
@@ -134,12 +134,12 @@ impl Workspace {
         for (i, cell) in self.cells.iter_mut().enumerate() {
             cell.fit(i / count, i % count, self.groups[i % count].rows.len());
         }
-        self.q.resize(critics * panels * LANES, 0.0);
+        self.q.resize(critics * panels * PANEL_ROWS, 0.0);
     }
 
     /// Distance between the values of successive critics in `q`.
     fn stride(&self) -> usize {
-        self.groups.iter().map(|group| group.sums.len() * LANES).sum()
+        self.groups.iter().map(|group| group.sums.len() * PANEL_ROWS).sum()
     }
 
     /// Runs the policy forward, and computes the critics' loss and its gradient on their tapes. `critic(n)` returns the
@@ -215,7 +215,7 @@ fn place(groups: &[Group], stride: usize) -> impl Fn(usize) -> Range<usize> + Sy
     move |cell| {
         let (critic, group) = (cell / groups.len(), &groups[cell % groups.len()]);
         let start = critic * stride + group.rows.start;
-        start..start + group.sums.len() * LANES
+        start..start + group.sums.len() * PANEL_ROWS
     }
 }
 

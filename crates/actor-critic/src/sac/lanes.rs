@@ -1,6 +1,6 @@
 //! The losses of SAC ([`super`]) on panels ([`foresee_nn::cpu::panels`]), with their derivatives.
 
-use foresee_nn::cpu::LANES;
+use foresee_nn::cpu::PANEL_ROWS;
 use foresee_nn::cpu::simd::{self, Simd, Task};
 
 use crate::policy::lanes::{Row, row, row_mut};
@@ -13,11 +13,11 @@ pub(super) fn total(lanes: &[f32], rows: usize) -> f64 {
 /// Returns the minimum of `N` rows that are `stride` apart, and its index. Of equal values the first is taken. A NaN
 /// counts as the lowest value.
 #[inline(always)]
-fn lowest(q: &[f32], stride: usize) -> (Row, [u32; LANES]) {
-    let (mut least, mut which) = (*row(q, 0), [0; LANES]);
+fn lowest(q: &[f32], stride: usize) -> (Row, [u32; PANEL_ROWS]) {
+    let (mut least, mut which) = (*row(q, 0), [0; PANEL_ROWS]);
     for (n, q) in q.chunks(stride).enumerate().skip(1) {
         let q = row(q, 0);
-        for j in 0..LANES {
+        for j in 0..PANEL_ROWS {
             let lower = q[j] < least[j] || q[j].is_nan();
             least[j] = if lower { q[j] } else { least[j] };
             which[j] = if lower { n as u32 } else { which[j] };
@@ -55,7 +55,7 @@ impl Task for Target<'_> {
         let Self { q, stride, reward, not_terminated, discount, alpha, log_prob, y } = self;
         let (least, _) = lowest(q, stride);
         let (reward, not_terminated) = (row(reward, 0), row(not_terminated, 0));
-        for j in 0..LANES {
+        for j in 0..PANEL_ROWS {
             let value = S::mul_add(-alpha, log_prob[j], least[j]);
             y[j] = S::mul_add(not_terminated[j], discount * value, reward[j]);
         }
@@ -81,7 +81,7 @@ impl Task for Residual<'_> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         let (q, gradient) = (row(self.q, 0), row_mut(self.gradient, 0));
-        for j in 0..LANES {
+        for j in 0..PANEL_ROWS {
             let apart = q[j] - self.y[j];
             self.squares[j] = apart * apart;
             gradient[j] = 2.0 * self.scale * apart;
@@ -113,7 +113,7 @@ impl Task for ActorLoss<'_> {
     fn run<S: Simd>(self) {
         let Self { q, stride, log_prob, alpha, loss } = self;
         let (least, _) = lowest(q, stride);
-        for j in 0..LANES {
+        for j in 0..PANEL_ROWS {
             loss[j] = S::mul_add(alpha, log_prob[j], -least[j]);
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use foresee_nn::cpu::panels::{self, pack, unpack};
-use foresee_nn::cpu::{self, LANES, Layout, Scratch, Tape, team};
+use foresee_nn::cpu::{self, Layout, PANEL_ROWS, Scratch, Tape, team};
 use foresee_nn::host::Numbers;
 use foresee_nn::{Mlp, Parameters, tensors};
 
@@ -20,7 +20,7 @@ const GROUP: usize = 4;
 /// Buffers of one thread.
 #[derive(Default)]
 struct Buffers {
-    /// States `[C, O, LANES]`.
+    /// States `[C, O, PANEL_ROWS]`.
     states: Vec<f32>,
     passes: Passes,
 }
@@ -29,11 +29,11 @@ struct Buffers {
 struct Passes {
     critic: Option<Tape>,
     policy: Option<Tape>,
-    /// The policy's output (mu, raw), `[C, 2A, LANES]`.
+    /// The policy's output (mu, raw), `[C, 2A, PANEL_ROWS]`.
     heads: Vec<f32>,
-    /// Mean actions `[C, A, LANES]`.
+    /// Mean actions `[C, A, PANEL_ROWS]`.
     actions: Vec<f32>,
-    /// A gradient at one panel of states, `[O, LANES]`.
+    /// A gradient at one panel of states, `[O, PANEL_ROWS]`.
     gradient: Vec<f32>,
     scratch: Scratch,
 }
@@ -69,7 +69,7 @@ impl Lent {
             *tape = Some(Tape::new(&self.layout, 0));
         }
         let tape = tape.as_mut().expect("just made");
-        tape.resize(panels * LANES);
+        tape.resize(panels * PANEL_ROWS);
         tape
     }
 }
@@ -101,7 +101,7 @@ impl Networks {
         let mut all = vec![0.0; heads * rows * obs];
         if rows > 0 {
             let states = Numbers::of(states);
-            let group = panels::count(rows).div_ceil(team::threads()).clamp(1, GROUP) * LANES * obs;
+            let group = panels::count(rows).div_ceil(team::threads()).clamp(1, GROUP) * PANEL_ROWS * obs;
             let mut pieces: Vec<Piece<'_>> =
                 states.get().chunks(group).map(|states| Piece { states, heads: Vec::with_capacity(heads) }).collect();
             for head in all.chunks_exact_mut(rows * obs) {
@@ -118,7 +118,7 @@ impl Networks {
 
     fn fill(&self, piece: &mut Piece<'_>, obs: usize, through_policy: bool, buffers: &mut Buffers) {
         let Buffers { states, passes } = buffers;
-        let panel = obs * LANES;
+        let panel = obs * PANEL_ROWS;
         states.resize(piece.states.len().div_ceil(panel) * panel, 0.0);
         for (rows, states) in piece.states.chunks(panel).zip(states.chunks_exact_mut(panel)) {
             pack(rows, obs, states);
@@ -130,8 +130,8 @@ impl Networks {
         });
     }
 
-    /// Writes values `[N, LANES]` and, if `gradients` is given, gradients `[N, O, LANES]` of one panel of states `[O,
-    /// LANES]`.
+    /// Writes values `[N, PANEL_ROWS]` and, if `gradients` is given, gradients `[N, O, PANEL_ROWS]` of one panel of states `[O,
+    /// PANEL_ROWS]`.
     pub(super) fn of_panel(
         &self,
         states: &[f32],
@@ -142,7 +142,7 @@ impl Networks {
         let wanted = gradients.is_some().then_some(through_policy);
         BUFFERS.with_borrow_mut(|buffers| {
             self.pass(states, wanted, &mut buffers.passes, |head, _, value, gradient| {
-                values[head * LANES..][..LANES].copy_from_slice(value);
+                values[head * PANEL_ROWS..][..PANEL_ROWS].copy_from_slice(value);
                 if let Some(gradients) = &mut gradients {
                     gradients[head * states.len()..][..states.len()].copy_from_slice(gradient);
                 }
@@ -150,9 +150,9 @@ impl Networks {
         });
     }
 
-    /// Runs panels of states `[C, O, LANES]` forward through every critic. If `wanted` is given, runs them backward
-    /// too; its value says whether also through the policy. Every result goes to `found(head, panel, values [LANES],
-    /// gradient [O, LANES])`.
+    /// Runs panels of states `[C, O, PANEL_ROWS]` forward through every critic. If `wanted` is given, runs them backward
+    /// too; its value says whether also through the policy. Every result goes to `found(head, panel, values [PANEL_ROWS],
+    /// gradient [O, PANEL_ROWS])`.
     fn pass(
         &self,
         states: &[f32],
@@ -162,7 +162,7 @@ impl Networks {
     ) {
         let Passes { critic, policy, heads, actions, gradient, scratch } = passes;
         let shape = self.policy.layout.shape();
-        let [obs, action] = [shape.inputs * LANES, shape.outputs / 2 * LANES];
+        let [obs, action] = [shape.inputs * PANEL_ROWS, shape.outputs / 2 * PANEL_ROWS];
         let count = states.len() / obs;
         heads.resize(count * 2 * action, 0.0);
         actions.resize(count * action, 0.0);

@@ -11,7 +11,7 @@ use foresee_actor_critic::policy::lanes::Sample;
 use foresee_core::stream::below;
 use foresee_nn::cpu::panels::gather;
 use foresee_nn::cpu::simd::{self, Simd, Task};
-use foresee_nn::cpu::{self, Column, Grouping, LANES, Scattered, Scratch, math, panels, random, team};
+use foresee_nn::cpu::{self, Column, Grouping, PANEL_ROWS, Scattered, Scratch, math, panels, random, team};
 use foresee_world_model::config::Predicted;
 
 use super::World;
@@ -75,8 +75,8 @@ const UNCERTAINTY: usize = 5;
 pub(super) fn step(world: &World<'_>, rows: Rows<'_>, claim: Claim<'_>, own: &mut Workspace) {
     let Workspace { grouping, members, uncertainty } = own;
     draw_members(world, rows, members);
-    let share = rows.lanes.len().div_ceil(LANES * team::threads());
-    grouping.sort(members, world.model.layout.shape().members, share.clamp(1, TILE) * LANES);
+    let share = rows.lanes.len().div_ceil(PANEL_ROWS * team::threads());
+    grouping.sort(members, world.model.layout.shape().members, share.clamp(1, TILE) * PANEL_ROWS);
     uncertainty.clear();
     uncertainty.resize(rows.lanes.len() * world.measures.len(), 0.0);
     let Claim { batch, start } = claim;
@@ -98,7 +98,7 @@ pub(super) fn step(world: &World<'_>, rows: Rows<'_>, claim: Claim<'_>, own: &mu
 /// Draws every row's elite, `[B]`.
 fn draw_members(world: &World<'_>, rows: Rows<'_>, members: &mut Vec<u32>) {
     members.clear();
-    for lanes in rows.lanes.chunks(LANES) {
+    for lanes in rows.lanes.chunks(PANEL_ROWS) {
         let words = random::first_words(&world.streams.elite, rows.clock, &padded(lanes));
         let elite = |&word: &u32| world.elites[below(word, world.elites.len())] as u32;
         members.extend(words[..lanes.len()].iter().map(elite));
@@ -106,7 +106,7 @@ fn draw_members(world: &World<'_>, rows: Rows<'_>, members: &mut Vec<u32>) {
 }
 
 /// Pads at most a panel's lanes to a whole panel with lane 0.
-fn padded(lanes: &[u32]) -> [u32; LANES] {
+fn padded(lanes: &[u32]) -> [u32; PANEL_ROWS] {
     std::array::from_fn(|j| lanes.get(j).copied().unwrap_or(0))
 }
 
@@ -116,63 +116,63 @@ fn tile(world: &World<'_>, rows: Rows<'_>, member: usize, out: &mut Scattered<'_
     let (obs_dim, action_dim) = (world.obs_dim(), world.action_dim());
     let (channels, outputs) = (obs_dim + 1, world.model.layout.shape().outputs);
     let count = panels::count(out.rows().len());
-    obs.resize(count * obs_dim * LANES, 0.0);
-    heads.resize(count * 2 * action_dim * LANES, 0.0);
-    noise.resize(action_dim.max(channels) * LANES, 0.0);
-    action.resize(count * action_dim * LANES, 0.0);
-    input.resize(count * (obs_dim + action_dim) * LANES, 0.0);
-    output.resize(count * outputs * LANES, 0.0);
+    obs.resize(count * obs_dim * PANEL_ROWS, 0.0);
+    heads.resize(count * 2 * action_dim * PANEL_ROWS, 0.0);
+    noise.resize(action_dim.max(channels) * PANEL_ROWS, 0.0);
+    action.resize(count * action_dim * PANEL_ROWS, 0.0);
+    input.resize(count * (obs_dim + action_dim) * PANEL_ROWS, 0.0);
+    output.resize(count * outputs * PANEL_ROWS, 0.0);
 
     // Action.
-    for (rows_of, obs) in out.rows().chunks(LANES).zip(obs.chunks_exact_mut(obs_dim * LANES)) {
+    for (rows_of, obs) in out.rows().chunks(PANEL_ROWS).zip(obs.chunks_exact_mut(obs_dim * PANEL_ROWS)) {
         gather(rows.obs, obs_dim, rows_of, obs);
     }
-    let lanes_of = |panel: &[u32]| -> [u32; LANES] {
+    let lanes_of = |panel: &[u32]| -> [u32; PANEL_ROWS] {
         std::array::from_fn(|j| panel.get(j).map_or(0, |&row| rows.lanes[row as usize]))
     };
     if let Some(given) = rows.actions {
-        for (rows_of, action) in out.rows().chunks(LANES).zip(action.chunks_exact_mut(action_dim * LANES)) {
+        for (rows_of, action) in out.rows().chunks(PANEL_ROWS).zip(action.chunks_exact_mut(action_dim * PANEL_ROWS)) {
             gather(given, action_dim, rows_of, action);
         }
     } else {
         let actor = world.actor();
         cpu::infer(actor.layout, actor.member(0), obs, heads, scratch);
-        let of_panels = out.rows().chunks(LANES).zip(heads.chunks_exact(2 * action_dim * LANES));
-        for ((rows_of, heads), action) in of_panels.zip(action.chunks_exact_mut(action_dim * LANES)) {
-            let noise = &mut noise[..action_dim * LANES];
+        let of_panels = out.rows().chunks(PANEL_ROWS).zip(heads.chunks_exact(2 * action_dim * PANEL_ROWS));
+        for ((rows_of, heads), action) in of_panels.zip(action.chunks_exact_mut(action_dim * PANEL_ROWS)) {
+            let noise = &mut noise[..action_dim * PANEL_ROWS];
             random::normals(&world.streams.action, rows.clock, &lanes_of(rows_of), noise);
-            Sample { spread: world.spread, heads, noise, action, log_prob: &mut [0.0; LANES], kept: None }.fill();
+            Sample { spread: world.spread, heads, noise, action, log_prob: &mut [0.0; PANEL_ROWS], kept: None }.fill();
         }
     }
 
     // Prediction.
-    let pairs = obs.chunks_exact(obs_dim * LANES).zip(action.chunks_exact(action_dim * LANES));
-    for ((obs, action), input) in pairs.zip(input.chunks_exact_mut((obs_dim + action_dim) * LANES)) {
+    let pairs = obs.chunks_exact(obs_dim * PANEL_ROWS).zip(action.chunks_exact(action_dim * PANEL_ROWS));
+    for ((obs, action), input) in pairs.zip(input.chunks_exact_mut((obs_dim + action_dim) * PANEL_ROWS)) {
         world.normalizer.apply_panel([obs, action], input);
     }
     cpu::infer(world.model.layout, world.model.member(member), input, output, scratch);
 
     // Next state and reward overwrite the mean, and are then copied to their rows.
     for (p, (output, obs)) in
-        output.chunks_exact_mut(outputs * LANES).zip(obs.chunks_exact(obs_dim * LANES)).enumerate()
+        output.chunks_exact_mut(outputs * PANEL_ROWS).zip(obs.chunks_exact(obs_dim * PANEL_ROWS)).enumerate()
     {
-        let in_panel = p * LANES..out.rows().len().min((p + 1) * LANES);
+        let in_panel = p * PANEL_ROWS..out.rows().len().min((p + 1) * PANEL_ROWS);
         let bounds = world.logvar_bounds();
-        let noise = &mut noise[..channels * LANES];
+        let noise = &mut noise[..channels * PANEL_ROWS];
         if bounds.is_some() {
             random::normals(&world.streams.noise, rows.clock, &lanes_of(&out.rows()[in_panel.clone()]), noise);
         }
         let base = (world.predicted == Predicted::Change).then_some(obs);
         simd::dispatch(Outcome { base, bounds, noise, output });
-        let action = &action[p * action_dim * LANES..];
+        let action = &action[p * action_dim * PANEL_ROWS..];
         for (j, k) in in_panel.enumerate() {
             let from = |panel: &[f32], row: &mut [f32]| {
-                row.iter_mut().enumerate().for_each(|(c, x)| *x = panel[c * LANES + j]);
+                row.iter_mut().enumerate().for_each(|(c, x)| *x = panel[c * PANEL_ROWS + j]);
             };
             let row = out.rows()[k] as usize;
             out.row(OBS, k).copy_from_slice(&rows.obs[row * obs_dim..][..obs_dim]);
             from(action, out.row(ACTION, k));
-            from(&output[obs_dim * LANES..], out.row(REWARD, k));
+            from(&output[obs_dim * PANEL_ROWS..], out.row(REWARD, k));
             let next = out.row(NEXT, k);
             from(output, next);
             let ends = world.termination.terminated(next);
@@ -189,16 +189,16 @@ fn tile(world: &World<'_>, rows: Rows<'_>, member: usize, out: &mut Scattered<'_
     logvars.resize(if outputs > channels { means.len() } else { 0 }, 0.0);
     for member in 0..members {
         cpu::infer(world.model.layout, world.model.member(member), input, output, scratch);
-        for (p, output) in output.chunks_exact_mut(outputs * LANES).enumerate() {
+        for (p, output) in output.chunks_exact_mut(outputs * PANEL_ROWS).enumerate() {
             if let Some(bounds) = world.logvar_bounds() {
-                simd::dispatch(Clamp { bounds, raw: &mut output[channels * LANES..] });
+                simd::dispatch(Clamp { bounds, raw: &mut output[channels * PANEL_ROWS..] });
             }
-            for (j, k) in (p * LANES..out.rows().len().min((p + 1) * LANES)).enumerate() {
+            for (j, k) in (p * PANEL_ROWS..out.rows().len().min((p + 1) * PANEL_ROWS)).enumerate() {
                 for c in 0..channels {
                     let at = (k * members + member) * channels + c;
-                    means[at] = output[c * LANES + j];
+                    means[at] = output[c * PANEL_ROWS + j];
                     if let Some(logvar) = logvars.get_mut(at) {
-                        *logvar = output[(channels + c) * LANES + j];
+                        *logvar = output[(channels + c) * PANEL_ROWS + j];
                     }
                 }
             }
@@ -230,7 +230,7 @@ impl Task for Clamp<'_> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         let [low, high] = self.bounds;
-        for (row, (&low, &high)) in self.raw.chunks_exact_mut(LANES).zip(low.iter().zip(high)) {
+        for (row, (&low, &high)) in self.raw.chunks_exact_mut(PANEL_ROWS).zip(low.iter().zip(high)) {
             row.iter_mut().for_each(|x| *x = clamp::<S>(*x, low, high));
         }
     }
@@ -253,10 +253,11 @@ impl Task for Outcome<'_> {
     fn run<S: Simd>(self) {
         let Self { base, bounds, noise, output } = self;
         if let Some([low, high]) = bounds {
-            let (mean, raw) = output.split_at_mut(low.len() * LANES);
-            let rows = mean.chunks_exact_mut(LANES).zip(raw.chunks_exact(LANES)).zip(noise.chunks_exact(LANES));
+            let (mean, raw) = output.split_at_mut(low.len() * PANEL_ROWS);
+            let rows =
+                mean.chunks_exact_mut(PANEL_ROWS).zip(raw.chunks_exact(PANEL_ROWS)).zip(noise.chunks_exact(PANEL_ROWS));
             for (((mean, raw), noise), (&low, &high)) in rows.zip(low.iter().zip(high)) {
-                for j in 0..LANES {
+                for j in 0..PANEL_ROWS {
                     let std = math::exp::<S>(0.5 * clamp::<S>(raw[j], low, high));
                     mean[j] = S::mul_add(std, noise[j], mean[j]);
                 }

@@ -27,7 +27,7 @@ use burn::tensor::Device;
 use foresee_actor_critic::{Actor, Policy};
 use foresee_core::stream::below;
 use foresee_core::{Batch, State, StateError, Stream, Termination};
-use foresee_nn::cpu::{LANES, random};
+use foresee_nn::cpu::{PANEL_ROWS, random};
 use foresee_world_model::uncertainty::Measure;
 use foresee_world_model::{Ensemble, WorldModel};
 
@@ -214,9 +214,9 @@ impl Rollout {
         let (starts, call) = (self.starts, self.call);
         self.lanes = (0..starts as u32).collect();
         self.obs = Vec::with_capacity(starts * obs_dim);
-        for panel in (0..starts).step_by(LANES) {
+        for panel in (0..starts).step_by(PANEL_ROWS) {
             let words = random::first_words(&stream, call, &std::array::from_fn(|j| (panel + j) as u32));
-            for &word in &words[..LANES.min(starts - panel)] {
+            for &word in &words[..PANEL_ROWS.min(starts - panel)] {
                 self.obs.extend_from_slice(&real.obs[below(word, real.rows) * obs_dim..][..obs_dim]);
             }
         }

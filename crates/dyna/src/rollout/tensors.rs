@@ -6,7 +6,7 @@
 use burn::tensor::{Bool, Tensor};
 use foresee_core::termination::Bound;
 use foresee_core::{Stream, Termination};
-use foresee_nn::cpu::{LANES, panels};
+use foresee_nn::cpu::{PANEL_ROWS, panels};
 use foresee_nn::dynamics::Lanes;
 use foresee_nn::{Dynamics, ImaginedStep, PanelDynamics, PanelStep, StepDraws, tensors};
 use foresee_world_model::{ModelStep, WorldModel};
@@ -99,7 +99,7 @@ impl PanelDynamics for TaskPanels<'_> {
             return step.not_terminated.fill(1.0);
         }
         let PanelStep { next_obs, not_terminated, .. } = step;
-        let mut row = vec![0.0; obs.len() / LANES];
+        let mut row = vec![0.0; obs.len() / PANEL_ROWS];
         for (lane, goes_on) in not_terminated.iter_mut().enumerate() {
             panels::unpack_lane(next_obs, lane, &mut row);
             *goes_on = if self.termination.terminated(&row) { 0.0 } else { 1.0 };

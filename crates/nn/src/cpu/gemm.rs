@@ -7,7 +7,7 @@
 //!
 //! Every number of a result is one chain of fused multiply-adds in the order of the inner index, whatever the tile.
 
-use super::LANES;
+use super::PANEL_ROWS;
 use super::simd::Simd;
 
 /// A left factor: number (m, k) is at `p + m·row + k·column`.
@@ -19,13 +19,13 @@ pub(super) struct Left {
 }
 
 /// Number of columns of one block of a weight gradient.
-pub(super) const LANES_OF_BLOCK: usize = LANES;
+pub(super) const ROWS_OF_BLOCK: usize = PANEL_ROWS;
 
 /// Number of rows of the largest tile of any level.
 pub(super) const MOST_ROWS: usize = 12;
 
-/// The result of a tile: `[rows][LANES]`, of which the first rows and columns are in use.
-pub(super) type Tile = [[f32; LANES]; MOST_ROWS];
+/// The result of a tile: `[rows][PANEL_ROWS]`, of which the first rows and columns are in use.
+pub(super) type Tile = [[f32; PANEL_ROWS]; MOST_ROWS];
 
 /// acc += left · right over `k`, where row `k` of the right factor is at `right + k·right_row`.
 #[inline(always)]
@@ -39,7 +39,7 @@ unsafe fn accumulate<S: Simd, const M: usize>(
     unsafe {
         for i in 0..k {
             let b = right.add(i * right_row);
-            let (b0, b1) = (S::load(b), S::load(b.add(S::LANES)));
+            let (b0, b1) = (S::load(b), S::load(b.add(S::WIDTH)));
             let a = left.p.add(i * left.column);
             for m in 0..M {
                 let x = S::splat(a.add(m * left.row));
@@ -56,22 +56,22 @@ unsafe fn spill<S: Simd, const M: usize>(acc: &[[S::V; 2]; M], tile: &mut Tile, 
         let row = tile[m].as_mut_ptr();
         unsafe {
             S::store(row.add(column), acc[m][0]);
-            S::store(row.add(column + S::LANES), acc[m][1]);
+            S::store(row.add(column + S::WIDTH), acc[m][1]);
         }
     }
 }
 
-/// `M` rows of left · right for one panel `[k][LANES]`.
+/// `M` rows of left · right for one panel `[k][PANEL_ROWS]`.
 #[inline(always)]
 unsafe fn panel_rows<S: Simd, const M: usize>(k: usize, left: Left, right: *const f32, tile: &mut Tile) {
     let mut column = 0;
-    while column < LANES {
+    while column < PANEL_ROWS {
         unsafe {
             let mut acc = [[S::zero(); 2]; M];
-            accumulate::<S, M>(&mut acc, k, left, right.add(column), LANES);
+            accumulate::<S, M>(&mut acc, k, left, right.add(column), PANEL_ROWS);
             spill::<S, M>(&acc, tile, column);
         }
-        column += 2 * S::LANES;
+        column += 2 * S::WIDTH;
     }
 }
 
@@ -88,17 +88,17 @@ unsafe fn block_rows<S: Simd, const M: usize>(
 ) {
     let mut column = 0;
     while column < columns {
-        if columns - column <= S::LANES {
+        if columns - column <= S::WIDTH {
             // One vector is enough.
             unsafe {
                 let mut acc = [S::zero(); M];
                 for (p, panel) in panels.iter().enumerate() {
-                    let left = panel.add(row * LANES);
-                    let right = right.add(p * LANES * right_row + column);
-                    for i in 0..LANES {
+                    let left = panel.add(row * PANEL_ROWS);
+                    let right = right.add(p * PANEL_ROWS * right_row + column);
+                    for i in 0..PANEL_ROWS {
                         let b = S::load(right.add(i * right_row));
                         for m in 0..M {
-                            acc[m] = S::fma(S::splat(left.add(m * LANES + i)), b, acc[m]);
+                            acc[m] = S::fma(S::splat(left.add(m * PANEL_ROWS + i)), b, acc[m]);
                         }
                     }
                 }
@@ -111,13 +111,13 @@ unsafe fn block_rows<S: Simd, const M: usize>(
         unsafe {
             let mut acc = [[S::zero(); 2]; M];
             for (p, panel) in panels.iter().enumerate() {
-                let left = Left { p: panel.add(row * LANES), row: LANES, column: 1 };
-                let right = right.add(p * LANES * right_row + column);
-                accumulate::<S, M>(&mut acc, LANES, left, right, right_row);
+                let left = Left { p: panel.add(row * PANEL_ROWS), row: PANEL_ROWS, column: 1 };
+                let right = right.add(p * PANEL_ROWS * right_row + column);
+                accumulate::<S, M>(&mut acc, PANEL_ROWS, left, right, right_row);
             }
             spill::<S, M>(&acc, tile, column);
         }
-        column += 2 * S::LANES;
+        column += 2 * S::WIDTH;
     }
 }
 
@@ -142,7 +142,7 @@ macro_rules! by_rows {
     };
 }
 
-/// tile ← rows `0..rows` of left · right, for one panel `[k][LANES]`.
+/// tile ← rows `0..rows` of left · right, for one panel `[k][PANEL_ROWS]`.
 ///
 /// # Safety
 /// `rows` is 1 to `S::ROWS`; both factors can be read.
@@ -151,10 +151,10 @@ pub(super) unsafe fn panel_tile<S: Simd>(rows: usize, k: usize, left: Left, righ
     unsafe { by_rows!(S, rows, panel_rows(k, left, right, tile)) }
 }
 
-/// tile ← Σ over panels `[·][LANES]` and their lanes of (features `row..row + rows`) ⊗ (a block of the right factor).
+/// tile ← Σ over panels `[·][PANEL_ROWS]` and their lanes of (features `row..row + rows`) ⊗ (a block of the right factor).
 ///
 /// # Safety
-/// `rows` is 1 to `S::ROWS`; panels and `LANES` columns of the right factor can be read.
+/// `rows` is 1 to `S::ROWS`; panels and `PANEL_ROWS` columns of the right factor can be read.
 #[inline(always)]
 pub(super) unsafe fn block_tile<S: Simd>(
     rows: usize,
@@ -177,9 +177,9 @@ pub(super) const NARROW: usize = 8;
 /// Both rows of every panel can be read.
 #[inline(always)]
 pub(super) unsafe fn dot<S: Simd>(panels: &[*const f32], row: usize, gradients: &[*const f32], column: usize) -> f32 {
-    let mut sums = [0.0_f32; LANES];
+    let mut sums = [0.0_f32; PANEL_ROWS];
     for (panel, gradient) in panels.iter().zip(gradients) {
-        let (a, b) = unsafe { (panel.add(row * LANES), gradient.add(column * LANES)) };
+        let (a, b) = unsafe { (panel.add(row * PANEL_ROWS), gradient.add(column * PANEL_ROWS)) };
         for (j, sum) in sums.iter_mut().enumerate() {
             *sum = unsafe { S::mul_add(*a.add(j), *b.add(j), *sum) };
         }
@@ -189,8 +189,8 @@ pub(super) unsafe fn dot<S: Simd>(panels: &[*const f32], row: usize, gradients: 
 
 /// The sum of a panel row, by halves.
 #[inline(always)]
-pub(super) fn fold(sums: &mut [f32; LANES]) -> f32 {
-    let mut half = LANES / 2;
+pub(super) fn fold(sums: &mut [f32; PANEL_ROWS]) -> f32 {
+    let mut half = PANEL_ROWS / 2;
     while half > 0 {
         for j in 0..half {
             sums[j] += sums[j + half];

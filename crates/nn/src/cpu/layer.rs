@@ -1,15 +1,15 @@
 //! The parts of a pass over one layer: sums with bias and activation, and their backward forms.
 //!
-//! Rows of a panel are arrays of [`LANES`] numbers. The compiler vectorises loops over them.
+//! Rows of a panel are arrays of [`PANEL_ROWS`] numbers. The compiler vectorises loops over them.
 
-use super::LANES;
+use super::PANEL_ROWS;
 use super::gemm::{self, Left, MOST_ROWS, Tile};
 use super::layout::{Activation, Layer};
 use super::math;
 use super::simd::Simd;
 
 /// A row of a panel.
-pub(super) type Row = [f32; LANES];
+pub(super) type Row = [f32; PANEL_ROWS];
 
 /// Panels in memory, each `stride` numbers after the one before.
 #[derive(Clone, Copy)]
@@ -28,7 +28,7 @@ impl Panels {
 
 #[inline(always)]
 pub(super) unsafe fn row<'a>(p: *mut f32, i: usize) -> &'a mut Row {
-    unsafe { &mut *p.add(i * LANES).cast::<Row>() }
+    unsafe { &mut *p.add(i * PANEL_ROWS).cast::<Row>() }
 }
 
 /// A scalar function and its derivative.
@@ -90,12 +90,12 @@ unsafe fn apply_rows<S: Simd, C: Curve>(tile: &Tile, rows: usize, bias: *const f
         unsafe {
             let (b, y) = (*bias.add(r), row(y, r));
             if slope.is_null() {
-                for j in 0..LANES {
+                for j in 0..PANEL_ROWS {
                     y[j] = C::at::<S>(tile[r][j] + b).0;
                 }
             } else {
                 let slope = row(slope, r);
-                for j in 0..LANES {
+                for j in 0..PANEL_ROWS {
                     (y[j], slope[j]) = C::at::<S>(tile[r][j] + b);
                 }
             }
@@ -108,8 +108,8 @@ unsafe fn apply_rows<S: Simd, C: Curve>(tile: &Tile, rows: usize, bias: *const f
 unsafe fn apply<S: Simd>(element: Element, tile: &Tile, first: usize, rows: usize, y: *mut f32, slope: *mut f32) {
     unsafe {
         let bias = element.bias.add(first);
-        let y = y.add(first * LANES);
-        let slope = if element.keep { slope.add(first * LANES) } else { std::ptr::null_mut() };
+        let y = y.add(first * PANEL_ROWS);
+        let slope = if element.keep { slope.add(first * PANEL_ROWS) } else { std::ptr::null_mut() };
         if element.last || element.to_norm {
             return apply_rows::<S, IdentityCurve>(tile, rows, bias, y, std::ptr::null_mut());
         }
@@ -132,7 +132,7 @@ pub(super) unsafe fn layer_forward<S: Simd>(
     output: Panels,
     slope: Panels,
 ) {
-    let mut tile: Tile = [[0.0; LANES]; MOST_ROWS];
+    let mut tile: Tile = [[0.0; PANEL_ROWS]; MOST_ROWS];
     let mut first = 0;
     while first < layer.outputs {
         let rows = S::ROWS.min(layer.outputs - first);
@@ -161,7 +161,7 @@ pub(super) unsafe fn times(tile: &Tile, rows: usize, slope: *mut f32, to: *mut f
         unsafe {
             // Works on a copy, since the compiler does not vectorise loops over two rows that may be the same.
             let mut product = *row(slope, r);
-            for j in 0..LANES {
+            for j in 0..PANEL_ROWS {
                 product[j] *= tile[j];
             }
             *row(to, r) = product;

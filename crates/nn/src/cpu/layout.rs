@@ -4,7 +4,7 @@
 //! scale and shift `[O]` of the layer's normalisation if there is one. Every part begins at a multiple of 16 numbers.
 //! The numbers between parts are zero and stay zero.
 
-use super::LANES;
+use super::PANEL_ROWS;
 
 /// The function between the layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,14 +75,14 @@ pub(crate) struct Layer {
     /// Scale and shift of layer normalisation.
     pub(crate) scale: usize,
     pub(crate) shift: usize,
-    /// Offset in a panel of a tape: the layer's result (its activation, or the network's output), `[O, LANES]`.
+    /// Offset in a panel of a tape: the layer's result (its activation, or the network's output), `[O, PANEL_ROWS]`.
     pub(crate) output: usize,
     /// Offset in a panel of a tape: the derivative of the activation after the forward pass; the loss's gradient at the
-    /// layer's sum after the backward pass, `[O, LANES]`.
+    /// layer's sum after the backward pass, `[O, PANEL_ROWS]`.
     pub(crate) gradient: usize,
-    /// Offset in a panel of a tape, with layer normalisation: the normalised sums `[O, LANES]`. `inverse_std` is then
-    /// the offset of their inverse deviations `[LANES]`, and `before_scale` that of the loss's gradient at scale · z +
-    /// shift, `[O, LANES]`. With normalised outputs, the three are the normalised outputs, their inverse deviations,
+    /// Offset in a panel of a tape, with layer normalisation: the normalised sums `[O, PANEL_ROWS]`. `inverse_std` is then
+    /// the offset of their inverse deviations `[PANEL_ROWS]`, and `before_scale` that of the loss's gradient at scale · z +
+    /// shift, `[O, PANEL_ROWS]`. With normalised outputs, the three are the normalised outputs, their inverse deviations,
     /// and the loss's gradient at the normalised outputs.
     pub(crate) normalized: usize,
     pub(crate) inverse_std: usize,
@@ -126,7 +126,7 @@ impl Layout {
         );
         let mut parameters = 0;
         // The network's input comes first in a panel of a tape.
-        let mut panel = shape.inputs * LANES;
+        let mut panel = shape.inputs * PANEL_ROWS;
         let take = |size: usize, total: &mut usize| {
             let at = *total;
             *total += size.next_multiple_of(16);
@@ -147,20 +147,20 @@ impl Layout {
                     bias: take(outputs, &mut parameters),
                     scale: take(one(normed, outputs), &mut parameters),
                     shift: take(one(normed, outputs), &mut parameters),
-                    output: take(outputs * LANES, &mut panel),
-                    gradient: take(outputs * LANES, &mut panel),
-                    normalized: take(one(kept, outputs * LANES), &mut panel),
-                    inverse_std: take(one(kept, LANES), &mut panel),
-                    before_scale: take(one(kept, outputs * LANES), &mut panel),
+                    output: take(outputs * PANEL_ROWS, &mut panel),
+                    gradient: take(outputs * PANEL_ROWS, &mut panel),
+                    normalized: take(one(kept, outputs * PANEL_ROWS), &mut panel),
+                    inverse_std: take(one(kept, PANEL_ROWS), &mut panel),
+                    before_scale: take(one(kept, outputs * PANEL_ROWS), &mut panel),
                 }
             })
             .collect::<Vec<Layer>>();
         let mut by_cost: Vec<usize> = (0..layers.len()).collect();
         by_cost.sort_by_key(|&l| std::cmp::Reverse(layers[l].inputs * layers[l].outputs));
-        let normalized = if shape.normalized_features { widths[last] * LANES } else { 0 };
-        let input_gradient = take(shape.inputs * LANES, &mut panel);
+        let normalized = if shape.normalized_features { widths[last] * PANEL_ROWS } else { 0 };
+        let input_gradient = take(shape.inputs * PANEL_ROWS, &mut panel);
         let features = take(normalized, &mut panel);
-        let inverse_norm = take(if normalized > 0 { LANES } else { 0 }, &mut panel);
+        let inverse_norm = take(if normalized > 0 { PANEL_ROWS } else { 0 }, &mut panel);
         let features_gradient = take(normalized, &mut panel);
         let widest = widths.iter().copied().max().unwrap_or(0);
         Self {

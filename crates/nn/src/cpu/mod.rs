@@ -39,7 +39,7 @@ pub mod train;
 pub mod update;
 
 /// Number of rows in a panel.
-pub const LANES: usize = 32;
+pub const PANEL_ROWS: usize = 32;
 
 pub use adam::{AdamRule, adam, polyak};
 pub use grouping::{Column, Grouping, Scattered};

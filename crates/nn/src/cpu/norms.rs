@@ -1,7 +1,7 @@
 //! Normalisations of a panel over its features, and their backward forms. There are three: of sums before the
 //! activation, of hidden outputs, and of features to a norm of 1.
 
-use super::LANES;
+use super::PANEL_ROWS;
 use super::layer::{Curve, IdentityCurve, ReluCurve, Row, SiluCurve, TanhCurve, row};
 use super::layout::{Activation, Layer};
 use super::simd::Simd;
@@ -16,11 +16,11 @@ const LEAST_NORM: f32 = 1e-12;
 #[inline(always)]
 unsafe fn moments<S: Simd>(features: usize, eps: f32, x: *mut f32, inverse_std: *mut f32) -> Row {
     let n = features as f32;
-    let (mut mean, mut variance) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+    let (mut mean, mut variance) = ([0.0_f32; PANEL_ROWS], [0.0_f32; PANEL_ROWS]);
     unsafe {
         for i in 0..features {
             let x = row(x, i);
-            for j in 0..LANES {
+            for j in 0..PANEL_ROWS {
                 mean[j] += x[j];
             }
         }
@@ -29,13 +29,13 @@ unsafe fn moments<S: Simd>(features: usize, eps: f32, x: *mut f32, inverse_std: 
         }
         for i in 0..features {
             let x = row(x, i);
-            for j in 0..LANES {
+            for j in 0..PANEL_ROWS {
                 let centred = x[j] - mean[j];
                 variance[j] = S::mul_add(centred, centred, variance[j]);
             }
         }
         let inverse = row(inverse_std, 0);
-        for j in 0..LANES {
+        for j in 0..PANEL_ROWS {
             inverse[j] = 1.0 / (variance[j] / n + eps).sqrt();
         }
     }
@@ -58,7 +58,7 @@ unsafe fn norm_forward<S: Simd, C: Curve>(
         for i in 0..layer.outputs {
             let (scale, shift) = (*parameters.add(layer.scale + i), *parameters.add(layer.shift + i));
             let mut x = *row(z, i);
-            for j in 0..LANES {
+            for j in 0..PANEL_ROWS {
                 x[j] = (x[j] - mean[j]) * inverse[j];
             }
             *row(z, i) = x;
@@ -68,7 +68,7 @@ unsafe fn norm_forward<S: Simd, C: Curve>(
                 }
             } else {
                 let slope = row(slope, i);
-                for j in 0..LANES {
+                for j in 0..PANEL_ROWS {
                     (x[j], slope[j]) = C::at::<S>(S::mul_add(x[j], scale, shift));
                 }
             }
@@ -106,25 +106,25 @@ unsafe fn through<S: Simd>(
     mut to: impl FnMut(usize, Row),
 ) {
     let n = features as f32;
-    let (mut mean, mut along) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+    let (mut mean, mut along) = ([0.0_f32; PANEL_ROWS], [0.0_f32; PANEL_ROWS]);
     unsafe {
         for i in 0..features {
             let (g, z, scale) = (row(g, i), row(z, i), scale(i));
-            for j in 0..LANES {
+            for j in 0..PANEL_ROWS {
                 let scaled = g[j] * scale;
                 mean[j] += scaled;
                 along[j] = S::mul_add(scaled, z[j], along[j]);
             }
         }
-        for j in 0..LANES {
+        for j in 0..PANEL_ROWS {
             mean[j] /= n;
             along[j] /= n;
         }
         let inverse = row(inverse_std, 0);
         for i in 0..features {
             let (g, z, scale) = (row(g, i), row(z, i), scale(i));
-            let mut found = [0.0; LANES];
-            for j in 0..LANES {
+            let mut found = [0.0; PANEL_ROWS];
+            for j in 0..PANEL_ROWS {
                 found[j] = (g[j] * scale - mean[j] - z[j] * along[j]) * inverse[j];
             }
             to(i, found);
@@ -162,7 +162,7 @@ pub(super) unsafe fn hidden_norm_forward<S: Simd>(
         let inverse = row(inverse_std, 0);
         for i in 0..features {
             let mut x = *row(x, i);
-            for j in 0..LANES {
+            for j in 0..PANEL_ROWS {
                 x[j] = (x[j] - mean[j]) * inverse[j];
             }
             *row(z, i) = x;
@@ -197,24 +197,24 @@ pub(super) unsafe fn hidden_norm_backward<S: Simd>(
 /// z ← x / max(‖x‖, 1e-12) over features; `x` and `z` may be the same memory.
 #[inline(always)]
 pub(super) unsafe fn unit_forward<S: Simd>(features: usize, x: *mut f32, inverse_norm: *mut f32, z: *mut f32) {
-    let mut squares = [0.0_f32; LANES];
+    let mut squares = [0.0_f32; PANEL_ROWS];
     unsafe {
         for i in 0..features {
             let x = row(x, i);
-            for j in 0..LANES {
+            for j in 0..PANEL_ROWS {
                 squares[j] = S::mul_add(x[j], x[j], squares[j]);
             }
         }
         // Divides instead of multiplying by the inverse, so that the only active unit of a row becomes exactly 1.
         let (mut norm, inverse) = (squares, row(inverse_norm, 0));
-        for j in 0..LANES {
+        for j in 0..PANEL_ROWS {
             norm[j] = squares[j].sqrt();
             norm[j] = if norm[j] < LEAST_NORM { LEAST_NORM } else { norm[j] };
             inverse[j] = 1.0 / norm[j];
         }
         for i in 0..features {
             let mut x = *row(x, i);
-            for j in 0..LANES {
+            for j in 0..PANEL_ROWS {
                 x[j] /= norm[j];
             }
             *row(z, i) = x;
@@ -233,11 +233,11 @@ pub(super) unsafe fn unit_backward<S: Simd>(
     slope: *mut f32,
     to: *mut f32,
 ) {
-    let mut dot = [0.0_f32; LANES];
+    let mut dot = [0.0_f32; PANEL_ROWS];
     unsafe {
         for i in 0..features {
             let (g, z) = (row(g, i), row(z, i));
-            for j in 0..LANES {
+            for j in 0..PANEL_ROWS {
                 dot[j] = S::mul_add(g[j], z[j], dot[j]);
             }
         }
@@ -245,7 +245,7 @@ pub(super) unsafe fn unit_backward<S: Simd>(
         for i in 0..features {
             let (g, z, slope) = (row(g, i), row(z, i), *row(slope, i));
             let to = row(to, i);
-            for j in 0..LANES {
+            for j in 0..PANEL_ROWS {
                 to[j] = (g[j] - z[j] * dot[j]) * inverse[j] * slope[j];
             }
         }

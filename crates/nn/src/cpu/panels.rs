@@ -1,41 +1,41 @@
 //! Conversion between rows and panels.
 //!
-//! A panel holds [`LANES`] rows with features outermost: `[features][LANES]`. The vectors of a kernel then run over
+//! A panel holds [`PANEL_ROWS`] rows with features outermost: `[features][PANEL_ROWS]`. The vectors of a kernel then run over
 //! rows, so that none of their lanes is unused, whether a network has 6, 24 or 200 outputs. Lanes beyond the last row
 //! are 0.
 
-use super::LANES;
+use super::PANEL_ROWS;
 
 /// Number of panels that `rows` rows fill.
 #[must_use]
 pub fn count(rows: usize) -> usize {
-    rows.div_ceil(LANES)
+    rows.div_ceil(PANEL_ROWS)
 }
 
-/// Writes rows `[·, width]`, at most [`LANES`] of them, into one panel.
+/// Writes rows `[·, width]`, at most [`PANEL_ROWS`] of them, into one panel.
 #[inline]
 pub fn pack(rows: &[f32], width: usize, panel: &mut [f32]) {
-    let panel = &mut panel[..width * LANES];
+    let panel = &mut panel[..width * PANEL_ROWS];
     if rows.len() < panel.len() {
         panel.fill(0.0);
     }
     for (lane, row) in rows.chunks_exact(width.max(1)).enumerate() {
-        for (column, &x) in panel.chunks_exact_mut(LANES).zip(row) {
+        for (column, &x) in panel.chunks_exact_mut(PANEL_ROWS).zip(row) {
             column[lane] = x;
         }
     }
 }
 
-/// Writes the rows of `all`, `[·, width]`, that `rows` lists, at most [`LANES`] of them, into one panel.
+/// Writes the rows of `all`, `[·, width]`, that `rows` lists, at most [`PANEL_ROWS`] of them, into one panel.
 #[inline]
 pub fn gather(all: &[f32], width: usize, rows: &[u32], panel: &mut [f32]) {
-    let panel = &mut panel[..width * LANES];
-    if rows.len() < LANES {
+    let panel = &mut panel[..width * PANEL_ROWS];
+    if rows.len() < PANEL_ROWS {
         panel.fill(0.0);
     }
     for (lane, &row) in rows.iter().enumerate() {
         let row = &all[row as usize * width..][..width];
-        for (column, &x) in panel.chunks_exact_mut(LANES).zip(row) {
+        for (column, &x) in panel.chunks_exact_mut(PANEL_ROWS).zip(row) {
             column[lane] = x;
         }
     }
@@ -45,7 +45,7 @@ pub fn gather(all: &[f32], width: usize, rows: &[u32], panel: &mut [f32]) {
 #[inline]
 pub fn unpack(panel: &[f32], width: usize, rows: &mut [f32]) {
     for (lane, row) in rows.chunks_exact_mut(width.max(1)).enumerate() {
-        for (x, column) in row.iter_mut().zip(panel.chunks_exact(LANES)) {
+        for (x, column) in row.iter_mut().zip(panel.chunks_exact(PANEL_ROWS)) {
             *x = column[lane];
         }
     }
@@ -54,7 +54,7 @@ pub fn unpack(panel: &[f32], width: usize, rows: &mut [f32]) {
 /// Reads one lane of a panel, `[width]`.
 #[inline]
 pub fn unpack_lane(panel: &[f32], lane: usize, row: &mut [f32]) {
-    row.iter_mut().zip(panel.chunks_exact(LANES)).for_each(|(x, column)| *x = column[lane]);
+    row.iter_mut().zip(panel.chunks_exact(PANEL_ROWS)).for_each(|(x, column)| *x = column[lane]);
 }
 
 #[cfg(test)]
@@ -63,16 +63,16 @@ mod tests {
 
     #[test]
     fn rows_come_back_and_padding_is_zero() {
-        for rows in [0, 1, 7, LANES] {
+        for rows in [0, 1, 7, PANEL_ROWS] {
             let width = 3;
             let x: Vec<f32> = (0..rows * width).map(|i| i as f32 + 1.0).collect();
-            let mut panel = vec![f32::NAN; width * LANES];
+            let mut panel = vec![f32::NAN; width * PANEL_ROWS];
             pack(&x, width, &mut panel);
             let mut back = vec![0.0; rows * width];
             unpack(&panel, width, &mut back);
             assert_eq!(x, back);
-            assert!(panel.chunks(LANES).all(|column| column[rows..].iter().all(|&x| x == 0.0)));
-            let mut gathered = vec![f32::NAN; width * LANES];
+            assert!(panel.chunks(PANEL_ROWS).all(|column| column[rows..].iter().all(|&x| x == 0.0)));
+            let mut gathered = vec![f32::NAN; width * PANEL_ROWS];
             gather(&x, width, &(0..rows as u32).collect::<Vec<_>>(), &mut gathered);
             assert_eq!(gathered, panel);
         }

@@ -3,25 +3,25 @@
 use foresee_core::Stream;
 use foresee_core::normal::standard_normal;
 
-use super::LANES;
+use super::PANEL_ROWS;
 use super::simd::{self, Simd, Task};
 
-/// Standard normals `[words][LANES]`: word `w` of every lane at a step.
-pub fn normals(stream: &Stream, step: u64, lanes: &[u32; LANES], out: &mut [f32]) {
-    assert_eq!(out.len() % LANES, 0, "whole rows of a panel");
+/// Standard normals `[words][PANEL_ROWS]`: word `w` of every lane at a step.
+pub fn normals(stream: &Stream, step: u64, lanes: &[u32; PANEL_ROWS], out: &mut [f32]) {
+    assert_eq!(out.len() % PANEL_ROWS, 0, "whole rows of a panel");
     simd::dispatch(Normals { stream, step, lanes, out });
 }
 
 /// The first word of every lane at a step.
 #[must_use]
-pub fn first_words(stream: &Stream, step: u64, lanes: &[u32; LANES]) -> [u32; LANES] {
+pub fn first_words(stream: &Stream, step: u64, lanes: &[u32; PANEL_ROWS]) -> [u32; PANEL_ROWS] {
     simd::dispatch(FirstWords { stream, step, lanes })
 }
 
 struct Normals<'a> {
     stream: &'a Stream,
     step: u64,
-    lanes: &'a [u32; LANES],
+    lanes: &'a [u32; PANEL_ROWS],
     out: &'a mut [f32],
 }
 
@@ -30,10 +30,10 @@ impl Task for Normals<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        for (block, rows) in self.out.chunks_mut(4 * LANES).enumerate() {
+        for (block, rows) in self.out.chunks_mut(4 * PANEL_ROWS).enumerate() {
             let words = self.stream.block(self.step, self.lanes, block as u32);
-            for (row, words) in rows.chunks_exact_mut(LANES).zip(&words) {
-                for j in 0..LANES {
+            for (row, words) in rows.chunks_exact_mut(PANEL_ROWS).zip(&words) {
+                for j in 0..PANEL_ROWS {
                     row[j] = standard_normal(words[j]);
                 }
             }
@@ -44,14 +44,14 @@ impl Task for Normals<'_> {
 struct FirstWords<'a> {
     stream: &'a Stream,
     step: u64,
-    lanes: &'a [u32; LANES],
+    lanes: &'a [u32; PANEL_ROWS],
 }
 
 impl Task for FirstWords<'_> {
-    type Output = [u32; LANES];
+    type Output = [u32; PANEL_ROWS];
 
     #[inline(always)]
-    fn run<S: Simd>(self) -> [u32; LANES] {
+    fn run<S: Simd>(self) -> [u32; PANEL_ROWS] {
         let [first, ..] = self.stream.block(self.step, self.lanes, 0);
         first
     }
@@ -64,14 +64,14 @@ mod tests {
     #[test]
     fn every_lane_draws_what_it_draws_alone() {
         let stream = Stream::new(9, "rollout/noise");
-        let lanes: [u32; LANES] = std::array::from_fn(|j| (j * j) as u32 + 40);
+        let lanes: [u32; PANEL_ROWS] = std::array::from_fn(|j| (j * j) as u32 + 40);
         for (step, words) in [(0, 1), (7 << 16 | 4, 12), (1 << 40, 5)] {
-            let mut out = vec![f32::NAN; words * LANES];
+            let mut out = vec![f32::NAN; words * PANEL_ROWS];
             normals(&stream, step, &lanes, &mut out);
             for (j, &lane) in lanes.iter().enumerate() {
                 let mut draws = stream.at(step, lane);
                 for w in 0..words {
-                    assert_eq!(out[w * LANES + j].to_bits(), draws.normal().to_bits(), "lane {lane}, word {w}");
+                    assert_eq!(out[w * PANEL_ROWS + j].to_bits(), draws.normal().to_bits(), "lane {lane}, word {w}");
                 }
                 assert_eq!(first_words(&stream, step, &lanes)[j], stream.at(step, lane).bits());
             }

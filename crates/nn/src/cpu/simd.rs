@@ -91,10 +91,10 @@ pub fn force(level: Option<Level>) {
 /// The operations of a level: vectors for matrix products, and one rounding rule for all other code, whose scalar loops
 /// the compiler vectorises.
 pub trait Simd: Copy + 'static {
-    /// A vector of `LANES` numbers.
+    /// A vector of `WIDTH` numbers.
     type V: Copy;
     /// Length of a vector.
-    const LANES: usize;
+    const WIDTH: usize;
     /// Number of rows of a register tile of a matrix product; the tile is two vectors wide.
     const ROWS: usize;
 
@@ -107,10 +107,10 @@ pub trait Simd: Copy + 'static {
     /// The level is available and enabled in the caller. This also holds for the functions below.
     unsafe fn zero() -> Self::V;
     /// # Safety
-    /// `LANES` numbers can be read.
+    /// `WIDTH` numbers can be read.
     unsafe fn load(p: *const f32) -> Self::V;
     /// # Safety
-    /// `LANES` numbers can be written.
+    /// `WIDTH` numbers can be written.
     unsafe fn store(p: *mut f32, v: Self::V);
     /// # Safety
     /// One number can be read.
@@ -136,7 +136,7 @@ pub struct Portable;
 
 impl Simd for Portable {
     type V = [f32; 4];
-    const LANES: usize = 4;
+    const WIDTH: usize = 4;
     const ROWS: usize = 4;
 
     #[inline(always)]
@@ -193,7 +193,7 @@ mod x86 {
 
     impl Simd for Avx2 {
         type V = __m256;
-        const LANES: usize = 8;
+        const WIDTH: usize = 8;
         const ROWS: usize = 6;
 
         #[inline(always)]
@@ -276,7 +276,7 @@ mod x86 {
 
     impl Simd for Avx512 {
         type V = __m512;
-        const LANES: usize = 16;
+        const WIDTH: usize = 16;
         const ROWS: usize = 12;
 
         #[inline(always)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::LANES;
+use super::PANEL_ROWS;
 use super::gemm::{self, Left, MOST_ROWS, Tile};
 use super::layer::{Element, Panels, copy, layer_forward, times};
 use super::layout::Layout;
@@ -11,7 +11,7 @@ use super::panels;
 use super::simd::{self, Simd, Task};
 
 /// Numbers of padding after the last panel: a transposition reads whole squares and may read beyond the last row.
-const SLACK: usize = 16 * LANES;
+const SLACK: usize = 16 * PANEL_ROWS;
 
 /// Activations and gradients of one member over some panels of rows.
 ///
@@ -60,12 +60,12 @@ impl Tape {
 
     fn part(&self, panel: usize, offset: usize, width: usize) -> &[f32] {
         assert!(panel < self.panels(), "panel {panel} of {}", self.panels());
-        &self.data[panel * self.layout.panel + offset..][..width * LANES]
+        &self.data[panel * self.layout.panel + offset..][..width * PANEL_ROWS]
     }
 
     fn part_mut(&mut self, panel: usize, offset: usize, width: usize) -> &mut [f32] {
         assert!(panel < self.panels(), "panel {panel} of {}", self.panels());
-        &mut self.data[panel * self.layout.panel + offset..][..width * LANES]
+        &mut self.data[panel * self.layout.panel + offset..][..width * PANEL_ROWS]
     }
 
     /// Address of a part of a panel.
@@ -73,7 +73,7 @@ impl Tape {
         self.part(panel, offset, 0).as_ptr()
     }
 
-    /// The network's input for a panel, `[I][LANES]`, for writing. Lanes beyond the last row must be finite.
+    /// The network's input for a panel, `[I][PANEL_ROWS]`, for writing. Lanes beyond the last row must be finite.
     pub fn input_mut(&mut self, panel: usize) -> &mut [f32] {
         self.part_mut(panel, 0, self.layout.shape().inputs)
     }
@@ -83,29 +83,29 @@ impl Tape {
         let width = self.layout.shape().inputs;
         assert_eq!(x.len(), self.rows * width, "numbers for {} rows of {width}", self.rows);
         for panel in 0..self.panels() {
-            let end = ((panel + 1) * LANES).min(self.rows);
-            panels::pack(&x[panel * LANES * width..end * width], width, self.input_mut(panel));
+            let end = ((panel + 1) * PANEL_ROWS).min(self.rows);
+            panels::pack(&x[panel * PANEL_ROWS * width..end * width], width, self.input_mut(panel));
         }
     }
 
-    /// The network's output for a panel, `[O][LANES]`.
+    /// The network's output for a panel, `[O][PANEL_ROWS]`.
     #[must_use]
     pub fn output(&self, panel: usize) -> &[f32] {
         let last = self.layout.layers[self.layout.depth() - 1];
         self.part(panel, last.output, last.outputs)
     }
 
-    /// The output of a panel, and the loss's gradient there for writing, `[O][LANES]` each. The gradient in lanes
+    /// The output of a panel, and the loss's gradient there for writing, `[O][PANEL_ROWS]` each. The gradient in lanes
     /// beyond the last row is ignored.
     pub fn output_gradient_mut(&mut self, panel: usize) -> (&[f32], &mut [f32]) {
         let last = self.layout.layers[self.layout.depth() - 1];
         let start = panel * self.layout.panel;
         assert!(panel < self.panels(), "panel {panel} of {}", self.panels());
         let (before, after) = self.data.split_at_mut(start + last.gradient);
-        (&before[start + last.output..][..last.outputs * LANES], &mut after[..last.outputs * LANES])
+        (&before[start + last.output..][..last.outputs * PANEL_ROWS], &mut after[..last.outputs * PANEL_ROWS])
     }
 
-    /// The loss's gradient at the input of a panel, `[I][LANES]`, after [`Tape::backward_to_input`].
+    /// The loss's gradient at the input of a panel, `[I][PANEL_ROWS]`, after [`Tape::backward_to_input`].
     #[must_use]
     pub fn input_gradient(&self, panel: usize) -> &[f32] {
         self.part(panel, self.layout.input_gradient, self.layout.shape().inputs)
@@ -131,10 +131,10 @@ impl Tape {
     fn back(&mut self, parameters: &[f32], to_input: bool) {
         assert_eq!(parameters.len(), self.layout.parameters(), "a member's parameters");
         let last = self.panels().wrapping_sub(1);
-        let used = self.rows % LANES;
+        let used = self.rows % PANEL_ROWS;
         if used > 0 {
             let (_, gradient) = self.output_gradient_mut(last);
-            gradient.chunks_exact_mut(LANES).for_each(|row| row[used..].fill(0.0));
+            gradient.chunks_exact_mut(PANEL_ROWS).for_each(|row| row[used..].fill(0.0));
         }
         simd::dispatch(Backward { tape: self, parameters, to_input });
     }
@@ -205,7 +205,7 @@ impl Task for Backward<'_> {
         let count = panels::count(*rows);
         let parameters = self.parameters.as_ptr();
         let at = |offset: usize, panel: usize| base.wrapping_add(panel * layout.panel + offset);
-        let mut tile: Tile = [[0.0; LANES]; MOST_ROWS];
+        let mut tile: Tile = [[0.0; PANEL_ROWS]; MOST_ROWS];
         // Safety: as in the forward pass.
         unsafe {
             for l in (usize::from(!self.to_input)..layout.depth()).rev() {
@@ -221,7 +221,7 @@ impl Task for Backward<'_> {
                         Left { p: parameters.add(layer.weight + first * layer.outputs), row: layer.outputs, column: 1 };
                     for panel in 0..count {
                         gemm::panel_tile::<S>(height, layer.outputs, left, at(layer.gradient, panel), &mut tile);
-                        let start = first * LANES;
+                        let start = first * PANEL_ROWS;
                         match &below {
                             None => copy(&tile, height, at(layout.input_gradient + start, panel)),
                             Some(_) if unit => copy(&tile, height, at(layout.features_gradient + start, panel)),
@@ -267,16 +267,16 @@ impl Task for Backward<'_> {
 #[derive(Clone, Debug, Default)]
 pub struct Scratch(Vec<f32>);
 
-/// Runs the forward pass of one member over panels `[count][I][LANES]` into `[count][O][LANES]`. It stores nothing for
+/// Runs the forward pass of one member over panels `[count][I][PANEL_ROWS]` into `[count][O][PANEL_ROWS]`. It stores nothing for
 /// a backward pass.
 pub fn infer(layout: &Layout, parameters: &[f32], input: &[f32], output: &mut [f32], scratch: &mut Scratch) {
-    let (inputs, outputs) = (layout.shape().inputs * LANES, layout.shape().outputs * LANES);
+    let (inputs, outputs) = (layout.shape().inputs * PANEL_ROWS, layout.shape().outputs * PANEL_ROWS);
     assert_eq!(parameters.len(), layout.parameters(), "a member's parameters");
     let count = output.len() / outputs;
     assert_eq!((input.len(), output.len()), (count * inputs, count * outputs), "whole panels");
-    let size = count * layout.widest * LANES;
+    let size = count * layout.widest * PANEL_ROWS;
     // The outputs of two layers, and a row of inverse norms or deviations.
-    scratch.0.resize(2 * size + LANES, 0.0);
+    scratch.0.resize(2 * size + PANEL_ROWS, 0.0);
     simd::dispatch(Infer { layout, parameters, input, output, scratch: &mut scratch.0, count });
 }
 
@@ -296,11 +296,11 @@ impl Task for Infer<'_> {
     fn run<S: Simd>(self) {
         let Self { layout, parameters, input, output, scratch, count } = self;
         let parameters = parameters.as_ptr();
-        let size = count * layout.widest * LANES;
+        let size = count * layout.widest * PANEL_ROWS;
         let base = scratch.as_mut_ptr();
         let inverse = base.wrapping_add(2 * size);
         // Nothing is written through this pointer.
-        let mut from = Panels { p: input.as_ptr().cast_mut(), stride: layout.shape().inputs * LANES, count };
+        let mut from = Panels { p: input.as_ptr().cast_mut(), stride: layout.shape().inputs * PANEL_ROWS, count };
         // Safety: each half of the scratch buffer holds the widest layer.
         unsafe {
             for (l, layer) in layout.layers.iter().enumerate() {
@@ -312,7 +312,7 @@ impl Task for Infer<'_> {
                     activation: layout.shape().activation,
                     keep: false,
                 };
-                let stride = layer.outputs * LANES;
+                let stride = layer.outputs * PANEL_ROWS;
                 let p = if last { output.as_mut_ptr() } else { base.add((l % 2) * size) };
                 let to = Panels { p, stride, count };
                 layer_forward::<S>(layer, parameters, element, from, to, to);

@@ -7,9 +7,9 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::LANES;
+use super::PANEL_ROWS;
 use super::adam::{self, AdamRule};
-use super::gemm::{self, LANES_OF_BLOCK, MOST_ROWS, NARROW, Tile};
+use super::gemm::{self, MOST_ROWS, NARROW, ROWS_OF_BLOCK, Tile};
 use super::layout::Layout;
 use super::simd::{self, Simd, Task};
 use super::tape::Tape;
@@ -224,8 +224,8 @@ impl<T: Tapes + ?Sized, K: Sink> Task for OneLayer<'_, T, K> {
             if layer.outputs <= NARROW {
                 narrow::<S, K>(sink, member, layer.weight, layer.outputs, [first, end], inputs, gradients);
             } else {
-                let width = layer.outputs.next_multiple_of(LANES_OF_BLOCK);
-                turned.resize(gradients.len() * LANES * width, 0.0);
+                let width = layer.outputs.next_multiple_of(ROWS_OF_BLOCK);
+                turned.resize(gradients.len() * PANEL_ROWS * width, 0.0);
                 turn::<S>(gradients, layer.outputs, turned);
                 wide::<S, K>(sink, member, layer.weight, layer.outputs, [first, end], inputs, turned);
             }
@@ -240,18 +240,18 @@ impl<T: Tapes + ?Sized, K: Sink> Task for OneLayer<'_, T, K> {
     }
 }
 
-/// Transposes `[O][LANES]` of every panel into `[width / LANES][lanes of all panels][LANES]`, so that each block of
+/// Transposes `[O][PANEL_ROWS]` of every panel into `[width / PANEL_ROWS][lanes of all panels][PANEL_ROWS]`, so that each block of
 /// columns is contiguous.
 #[inline(always)]
 unsafe fn turn<S: Simd>(panels: &[*const f32], outputs: usize, turned: &mut [f32]) {
     for (p, panel) in panels.iter().enumerate() {
         for column in (0..outputs).step_by(16) {
-            for lane in (0..LANES).step_by(16) {
+            for lane in (0..PANEL_ROWS).step_by(16) {
                 unsafe {
-                    let block = column / LANES_OF_BLOCK * panels.len() * LANES;
-                    let row = (block + p * LANES + lane) * LANES_OF_BLOCK;
-                    let to = turned.as_mut_ptr().add(row + column % LANES_OF_BLOCK);
-                    S::transpose16(panel.add(column * LANES + lane), LANES, to, LANES_OF_BLOCK);
+                    let block = column / ROWS_OF_BLOCK * panels.len() * PANEL_ROWS;
+                    let row = (block + p * PANEL_ROWS + lane) * ROWS_OF_BLOCK;
+                    let to = turned.as_mut_ptr().add(row + column % ROWS_OF_BLOCK);
+                    S::transpose16(panel.add(column * PANEL_ROWS + lane), PANEL_ROWS, to, ROWS_OF_BLOCK);
                 }
             }
         }
@@ -269,10 +269,10 @@ unsafe fn wide<S: Simd, K: Sink>(
     inputs: &[*const f32],
     turned: &[f32],
 ) {
-    let mut tile: Tile = [[0.0; LANES]; MOST_ROWS];
-    for column in (0..outputs).step_by(LANES_OF_BLOCK) {
-        let used = LANES_OF_BLOCK.min(outputs - column);
-        let block = turned[column * inputs.len() * LANES..].as_ptr();
+    let mut tile: Tile = [[0.0; PANEL_ROWS]; MOST_ROWS];
+    for column in (0..outputs).step_by(ROWS_OF_BLOCK) {
+        let used = ROWS_OF_BLOCK.min(outputs - column);
+        let block = turned[column * inputs.len() * PANEL_ROWS..].as_ptr();
         let mut row = first;
         while row < end {
             let rows = S::ROWS.min(end - row);
@@ -280,11 +280,11 @@ unsafe fn wide<S: Simd, K: Sink>(
                 sink.expect::<S>(member, weight + (row + r) * outputs + column, used);
             }
             unsafe {
-                gemm::block_tile::<S>(rows, inputs, row, block, LANES_OF_BLOCK, used, &mut tile);
+                gemm::block_tile::<S>(rows, inputs, row, block, ROWS_OF_BLOCK, used, &mut tile);
             }
             for (r, gradient) in tile.iter().enumerate().take(rows) {
                 let at = weight + (row + r) * outputs + column;
-                if used == LANES_OF_BLOCK {
+                if used == ROWS_OF_BLOCK {
                     // The common case, with a length that the compiler knows, as it does for the chunks of eight.
                     sink.take::<S>(member, at, gradient);
                     continue;
@@ -324,8 +324,8 @@ unsafe fn column_sums<S: Simd, K: Sink>(sink: &K, member: usize, at: usize, outp
     unsafe {
         columns::<S, K>(sink, member, at, outputs, |o, sums| {
             for panel in panels {
-                let row = &*panel.add(o * LANES).cast::<[f32; LANES]>();
-                for j in 0..LANES {
+                let row = &*panel.add(o * PANEL_ROWS).cast::<[f32; PANEL_ROWS]>();
+                for j in 0..PANEL_ROWS {
                     sums[j] += row[j];
                 }
             }
@@ -345,8 +345,11 @@ unsafe fn column_dots<S: Simd, K: Sink>(
     unsafe {
         columns::<S, K>(sink, member, at, outputs, |o, sums| {
             for (a, b) in a.iter().zip(b) {
-                let (a, b) = (&*a.add(o * LANES).cast::<[f32; LANES]>(), &*b.add(o * LANES).cast::<[f32; LANES]>());
-                for j in 0..LANES {
+                let (a, b) = (
+                    &*a.add(o * PANEL_ROWS).cast::<[f32; PANEL_ROWS]>(),
+                    &*b.add(o * PANEL_ROWS).cast::<[f32; PANEL_ROWS]>(),
+                );
+                for j in 0..PANEL_ROWS {
                     sums[j] = S::mul_add(a[j], b[j], sums[j]);
                 }
             }
@@ -362,13 +365,13 @@ unsafe fn columns<S: Simd, K: Sink>(
     member: usize,
     at: usize,
     outputs: usize,
-    sum: impl Fn(usize, &mut [f32; LANES]),
+    sum: impl Fn(usize, &mut [f32; PANEL_ROWS]),
 ) {
-    let mut some = [0.0; LANES];
-    for first in (0..outputs).step_by(LANES) {
-        let used = LANES.min(outputs - first);
+    let mut some = [0.0; PANEL_ROWS];
+    for first in (0..outputs).step_by(PANEL_ROWS) {
+        let used = PANEL_ROWS.min(outputs - first);
         for (o, gradient) in some.iter_mut().enumerate().take(used) {
-            let mut sums = [0.0; LANES];
+            let mut sums = [0.0; PANEL_ROWS];
             sum(first + o, &mut sums);
             *gradient = gemm::fold(&mut sums);
         }

@@ -174,11 +174,11 @@ mod tests {
 
     /// The draws of the kernel, `[lanes, words]` of (bits, third number).
     fn drawn(device: &burn::tensor::Device, stream: &Stream, step: u64, first: u32, n: u32) -> Vec<(u32, f32)> {
-        const LANES: usize = 64;
+        const SUBSTREAMS: usize = 64;
         const WORDS: usize = 9;
-        let out = tensor::empty(&[LANES * WORDS, 3], device);
+        let out = tensor::empty(&[SUBSTREAMS * WORDS, 3], device);
         let client = out.client.clone();
-        let count = CubeCount::Static((LANES * WORDS / 64) as u32, 1, 1);
+        let count = CubeCount::Static((SUBSTREAMS * WORDS / 64) as u32, 1, 1);
         let out_arg = out.clone().into_buffer_arg();
         draw::launch(&client, count, CubeDim::new_1d(64), out_arg, counter(stream, step), first, WORDS as u32, n);
         let values = tensors::to_vec(tensor::<2>(out));

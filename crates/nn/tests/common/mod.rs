@@ -11,7 +11,7 @@ use burn::tensor::{Device, Tensor};
 use foresee_core::state::Data;
 use foresee_core::stream::Draws;
 use foresee_core::{State, Stream};
-use foresee_nn::cpu::{LANES, Layout, Part, Tape, Tapes, panels};
+use foresee_nn::cpu::{Layout, PANEL_ROWS, Part, Tape, Tapes, panels};
 use foresee_nn::{Activation, Init, Mlp, Parameters, Shape, tensors};
 
 pub const ACTIVATIONS: [Activation; 4] = [Activation::Silu, Activation::Relu, Activation::Tanh, Activation::Identity];
@@ -337,10 +337,10 @@ impl Case {
         tape.set_input(&self.rows_of(member)[rows.start * inputs..rows.end * inputs]);
         tape.forward(weights);
         let c = &self.c[(member * self.rows + rows.start) * outputs..(member * self.rows + rows.end) * outputs];
-        for (panel, c) in c.chunks(LANES * outputs).enumerate() {
+        for (panel, c) in c.chunks(PANEL_ROWS * outputs).enumerate() {
             let (_, gradient) = tape.output_gradient_mut(panel);
             panels::pack(c, outputs, gradient);
-            for lanes in gradient.chunks_mut(LANES) {
+            for lanes in gradient.chunks_mut(PANEL_ROWS) {
                 lanes[c.len() / outputs..].fill(f32::NAN);
             }
         }
@@ -367,7 +367,7 @@ impl Pieces {
         for tape in &self.tapes {
             let width = tape.layout().shape().inputs;
             let mut rows = vec![0.0; tape.rows() * width];
-            for (panel, rows) in rows.chunks_mut(LANES * width).enumerate() {
+            for (panel, rows) in rows.chunks_mut(PANEL_ROWS * width).enumerate() {
                 panels::unpack(tape.input_gradient(panel), width, rows);
             }
             all.extend(rows);

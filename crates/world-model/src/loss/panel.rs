@@ -1,21 +1,21 @@
 //! The panel form of losses: the value of a loss and its gradient with respect to the network's output, for one panel
 //! of rows at a time, in host memory.
 //!
-//! A panel is `[channels][LANES]` ([`foresee_nn::cpu::panels`]); a lane is the place of one row. A loss implements the
+//! A panel is `[channels][PANEL_ROWS]` ([`foresee_nn::cpu::panels`]); a lane is the place of one row. A loss implements the
 //! loss of one channel of one panel ([`ChannelLoss`]). The parts that are common to all losses are here: the loop over
 //! channels, the squared error while the critic is young, the likelihood of a Gaussian head and the row weights. They
 //! are compiled once for every loss and every SIMD level.
 
-use foresee_nn::cpu::LANES;
+use foresee_nn::cpu::PANEL_ROWS;
 use foresee_nn::cpu::math;
 use foresee_nn::cpu::simd::{self, Simd, Task};
 
 use super::{ModelLoss, RowTerms};
 
 /// One number for each row of a panel.
-pub type Row = [f32; LANES];
+pub type Row = [f32; PANEL_ROWS];
 
-/// The data of one panel. A shape `[C]` below stands for an array `[C][LANES]`.
+/// The data of one panel. A shape `[C]` below stands for an array `[C][PANEL_ROWS]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Panel<'a> {
     /// The network's output: the mean `[C]`, then the raw log-variance `[C]` if the head has a variance.
@@ -58,8 +58,8 @@ impl<'a> Panel<'a> {
     #[inline(always)]
     fn error_of_target(&self, c: usize) -> Row {
         let (mean, target) = (row(self.output, c), row(self.target, c));
-        let mut err = [0.0; LANES];
-        for j in 0..LANES {
+        let mut err = [0.0; PANEL_ROWS];
+        for j in 0..PANEL_ROWS {
             err[j] = mean[j] - target[j];
         }
         err
@@ -84,7 +84,7 @@ impl<'a> Panel<'a> {
     #[must_use]
     pub fn predicted_slope(&self, n: usize, c: usize) -> &'a Row {
         let gradients = self.predicted[1];
-        if gradients.is_empty() { &[0.0; LANES] } else { row(gradients, n * (self.channels - 1) + c) }
+        if gradients.is_empty() { &[0.0; PANEL_ROWS] } else { row(gradients, n * (self.channels - 1) + c) }
     }
 }
 
@@ -148,18 +148,18 @@ impl<L: ChannelLoss> PanelLoss for L {
 #[inline(always)]
 #[must_use]
 pub fn row(panel: &[f32], i: usize) -> &Row {
-    panel[i * LANES..][..LANES].try_into().expect("a panel has whole rows")
+    panel[i * PANEL_ROWS..][..PANEL_ROWS].try_into().expect("a panel has whole rows")
 }
 
 #[inline(always)]
 fn row_mut(panel: &mut [f32], i: usize) -> &mut Row {
-    (&mut panel[i * LANES..][..LANES]).try_into().expect("a panel has whole rows")
+    (&mut panel[i * PANEL_ROWS..][..PANEL_ROWS]).try_into().expect("a panel has whole rows")
 }
 
 /// Adds w err² of one channel to `loss`, and its derivative 2 w err to `slope`. w is `share` times the row's weight.
 #[inline(always)]
 pub fn add_weighted_square<S: Simd>(err: &Row, weight: &Row, share: f32, loss: &mut Row, slope: &mut Row) {
-    for j in 0..LANES {
+    for j in 0..PANEL_ROWS {
         let w = share * weight[j];
         loss[j] = S::mul_add(w, err[j] * err[j], loss[j]);
         slope[j] = S::mul_add(2.0 * w, err[j], slope[j]);
@@ -169,7 +169,7 @@ pub fn add_weighted_square<S: Simd>(err: &Row, weight: &Row, share: f32, loss: &
 /// Adds err² of one channel to `loss`, and its derivative 2 err to `slope`.
 #[inline(always)]
 pub fn add_square<S: Simd>(err: &Row, loss: &mut Row, slope: &mut Row) {
-    for j in 0..LANES {
+    for j in 0..PANEL_ROWS {
         loss[j] = S::mul_add(err[j], err[j], loss[j]);
         slope[j] = S::mul_add(2.0, err[j], slope[j]);
     }
@@ -178,11 +178,11 @@ pub fn add_square<S: Simd>(err: &Row, loss: &mut Row, slope: &mut Row) {
 /// Returns the sum over the first `rows` lanes.
 #[inline(always)]
 fn total(lanes: &Row, rows: usize) -> f32 {
-    let mut folded = [0.0; LANES];
-    for j in 0..LANES {
+    let mut folded = [0.0; PANEL_ROWS];
+    for j in 0..PANEL_ROWS {
         folded[j] = if j < rows { lanes[j] } else { 0.0 };
     }
-    let mut half = LANES / 2;
+    let mut half = PANEL_ROWS / 2;
     while half > 0 {
         for j in 0..half {
             folded[j] += folded[j + half];
@@ -205,17 +205,17 @@ fn of_mean<S: Simd>(
     // The mean squared error is the mean over channels of err²; its derivative is 2 err / C.
     let all = 1.0 / panel.channels as f32;
     let (square, slope_of) = if add_mse { (all, 2.0 * all) } else { (0.0, 0.0) };
-    let mut slope = [0.0_f32; LANES];
+    let mut slope = [0.0_f32; PANEL_ROWS];
     for c in 0..panel.channels {
         let err = panel.error_of_target(c);
-        for j in 0..LANES {
+        for j in 0..PANEL_ROWS {
             loss[j] = S::mul_add(square, err[j] * err[j], loss[j]);
             slope[j] = slope_of * err[j];
         }
         if let Some(units) = panel.units {
-            let mut own = [0.0; LANES];
+            let mut own = [0.0; PANEL_ROWS];
             this.channel::<S>(panel, c, loss, &mut own);
-            for j in 0..LANES {
+            for j in 0..PANEL_ROWS {
                 slope[j] = S::mul_add(units[c], own[j], slope[j]);
             }
         } else {
@@ -228,14 +228,14 @@ fn of_mean<S: Simd>(
 /// Returns the factors on the rows' losses.
 #[inline(always)]
 fn row_weights(panel: &Panel<'_>) -> Row {
-    panel.row_weights.map_or([1.0; LANES], |weights| *row(weights, 0))
+    panel.row_weights.map_or([1.0; PANEL_ROWS], |weights| *row(weights, 0))
 }
 
 /// Returns the sum over the first `rows` lanes, each times its weight.
 #[inline(always)]
 fn weighted_total(lanes: &Row, weights: &Row, rows: usize) -> f32 {
-    let mut products = [0.0; LANES];
-    for j in 0..LANES {
+    let mut products = [0.0; PANEL_ROWS];
+    for j in 0..PANEL_ROWS {
         products[j] = weights[j] * lanes[j];
     }
     total(&products, rows)
@@ -252,7 +252,7 @@ impl<L: ChannelLoss> Task for Value<'_, '_, L> {
 
     #[inline(always)]
     fn run<S: Simd>(self) -> f32 {
-        let mut loss = [0.0; LANES];
+        let mut loss = [0.0; PANEL_ROWS];
         of_mean::<S>(self.loss, self.panel, self.add_mse, &mut loss, |_, _| ());
         weighted_total(&loss, &row_weights(self.panel), self.panel.rows)
     }
@@ -274,10 +274,10 @@ impl<L: ChannelLoss> Task for Gradient<'_, '_, L> {
     fn run<S: Simd>(self) -> f32 {
         let Self { loss: this, panel, add_mse, scale, gradient, bounds } = self;
         let weights = row_weights(panel);
-        let mut loss = [0.0; LANES];
+        let mut loss = [0.0; PANEL_ROWS];
         of_mean::<S>(this, panel, add_mse, &mut loss, |c, slope| {
             let gradient = row_mut(gradient, c);
-            for j in 0..LANES {
+            for j in 0..PANEL_ROWS {
                 gradient[j] = scale * weights[j] * slope[j];
             }
         });
@@ -312,9 +312,9 @@ fn likelihood<S: Simd>(
     for c in 0..channels {
         let (min, max) = (low[c], high[c]);
         let (mean, target, raw) = (row(panel.output, c), row(panel.target, c), row(panel.output, channels + c));
-        let (mut of_mean, mut of_raw) = ([0.0; LANES], [0.0; LANES]);
-        let (mut of_low, mut of_high) = ([0.0; LANES], [0.0; LANES]);
-        for j in 0..LANES {
+        let (mut of_mean, mut of_raw) = ([0.0; PANEL_ROWS], [0.0; PANEL_ROWS]);
+        let (mut of_low, mut of_high) = ([0.0; PANEL_ROWS], [0.0; PANEL_ROWS]);
+        for j in 0..PANEL_ROWS {
             let (from_max, s_max) = softplus_and_slope::<S>(max - raw[j]);
             let u = max - from_max;
             let (above_min, s_min) = softplus_and_slope::<S>(u - min);
@@ -331,12 +331,12 @@ fn likelihood<S: Simd>(
         }
         if fits_mean {
             let gradient = row_mut(gradient, c);
-            for j in 0..LANES {
+            for j in 0..PANEL_ROWS {
                 gradient[j] = S::mul_add(scale * weights[j], of_mean[j], gradient[j]);
             }
         }
         let gradient = row_mut(gradient, channels + c);
-        for j in 0..LANES {
+        for j in 0..PANEL_ROWS {
             gradient[j] = scale * weights[j] * of_raw[j];
         }
         bounds[c] += scale * weighted_total(&of_low, weights, panel.rows);

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use foresee_nn::cpu::panels::{self, gather};
-use foresee_nn::cpu::{self, LANES, Layout, Piece, Scratch, Tape, team};
+use foresee_nn::cpu::{self, Layout, PANEL_ROWS, Piece, Scratch, Tape, team};
 use foresee_nn::host::Numbers;
 use foresee_nn::{Adam, Parameters, ValueView};
 
@@ -81,24 +81,24 @@ impl PanelData {
     fn fetch(&mut self, data: &HostRows, channels: usize, heads: usize, rows: &[u32]) {
         let Self { target, terms, row_weights, states, values, gradients } = self;
         let obs = channels - 1;
-        target.resize(channels * LANES, 0.0);
+        target.resize(channels * PANEL_ROWS, 0.0);
         gather(&data.targets, channels, rows, target);
         row_weights.clear();
         terms.clear();
         states.clear();
         if let Some(all) = &data.row_weights {
-            row_weights.resize(LANES, 0.0);
+            row_weights.resize(PANEL_ROWS, 0.0);
             gather(all, 1, rows, row_weights);
         }
         let width = data.terms.width();
-        terms.resize(data.terms.heads() * width * LANES, 0.0);
-        for (n, terms) in terms.chunks_exact_mut((width * LANES).max(1)).enumerate() {
+        terms.resize(data.terms.heads() * width * PANEL_ROWS, 0.0);
+        for (n, terms) in terms.chunks_exact_mut((width * PANEL_ROWS).max(1)).enumerate() {
             gather(data.terms.head(n), width, rows, terms);
         }
         if let Some(all) = &data.base {
-            states.resize(obs * LANES, 0.0);
-            values.resize(heads * LANES, 0.0);
-            gradients.resize(heads * obs * LANES, 0.0);
+            states.resize(obs * PANEL_ROWS, 0.0);
+            values.resize(heads * PANEL_ROWS, 0.0);
+            gradients.resize(heads * obs * PANEL_ROWS, 0.0);
             gather(all, obs, rows, states);
         }
     }
@@ -109,7 +109,7 @@ impl PanelData {
         if !self.states.is_empty() {
             if let Some(of_targets) = &data.of_targets {
                 let [mean, std] = of_targets.moments();
-                let columns = self.states.chunks_exact_mut(LANES).zip(output.chunks_exact(LANES));
+                let columns = self.states.chunks_exact_mut(PANEL_ROWS).zip(output.chunks_exact(PANEL_ROWS));
                 for ((states, output), (mean, std)) in columns.zip(mean.iter().zip(std)) {
                     states.iter_mut().zip(output).for_each(|(state, x)| *state += x * std + mean);
                 }
@@ -174,10 +174,10 @@ impl HostSteps {
         of_bounds.resize(bounds.len(), 0.0);
         let split = (!bounds.is_empty()).then(|| bounds.split_at(channels)).map(|(low, high)| [low, high]);
 
-        let new = || PanelWork { tape: Tape::new(layout, LANES), data: PanelData::default() };
+        let new = || PanelWork { tape: Tape::new(layout, PANEL_ROWS), data: PanelData::default() };
         let work = |member: usize, panel: usize, work: &mut PanelWork, sums: &mut PanelSums, parameters: &[f32]| {
             let PanelWork { tape, data: own } = work;
-            let rows = &rows[member * batch + panel * LANES..member * batch + batch.min((panel + 1) * LANES)];
+            let rows = &rows[member * batch + panel * PANEL_ROWS..member * batch + batch.min((panel + 1) * PANEL_ROWS)];
             tape.resize(rows.len());
             gather(&data.inputs, layout.shape().inputs, rows, tape.input_mut(0));
             own.fetch(data, channels, heads, rows);
@@ -242,10 +242,10 @@ pub(super) fn scores(
     let mut sums = vec![0.0_f32; members * count];
     team::for_each_mut(&mut sums, |i, sum| {
         let (member, panel) = (i / count, i % count);
-        let rows = &rows[panel * LANES..rows.len().min((panel + 1) * LANES)];
+        let rows = &rows[panel * PANEL_ROWS..rows.len().min((panel + 1) * PANEL_ROWS)];
         BUFFERS.with_borrow_mut(|Buffers { input, output, scratch, data: own }| {
-            input.resize(shape.inputs * LANES, 0.0);
-            output.resize(shape.outputs * LANES, 0.0);
+            input.resize(shape.inputs * PANEL_ROWS, 0.0);
+            output.resize(shape.outputs * PANEL_ROWS, 0.0);
             gather(&data.inputs, shape.inputs, rows, input);
             own.fetch(data, channels, heads, rows);
             let parameters = &parameters.get()[member * layout.parameters()..][..layout.parameters()];

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
-use foresee_nn::cpu::LANES;
+use foresee_nn::cpu::PANEL_ROWS;
 use foresee_nn::{ValueView, tensors};
 
 /// The value function V_n(s) = Σ_d (½ curvature_nd s_d² + slope_nd s_d).
@@ -53,10 +53,10 @@ impl ValueView for Quadratic {
         values.fill(0.0);
         for (i, (curvature, slope)) in self.curvature.iter().zip(&self.slope).enumerate() {
             let (head, d) = (i / self.obs_dim, i % self.obs_dim);
-            for (lane, s) in states[d * LANES..][..LANES].iter().enumerate() {
-                values[head * LANES + lane] += 0.5 * curvature * s * s + slope * s;
+            for (lane, s) in states[d * PANEL_ROWS..][..PANEL_ROWS].iter().enumerate() {
+                values[head * PANEL_ROWS + lane] += 0.5 * curvature * s * s + slope * s;
                 if let Some(gradients) = &mut gradients {
-                    gradients[i * LANES + lane] = curvature * s + slope;
+                    gradients[i * PANEL_ROWS + lane] = curvature * s + slope;
                 }
             }
         }

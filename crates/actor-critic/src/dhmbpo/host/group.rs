@@ -1,11 +1,11 @@
 //! Some panels of rows, with the forward and the backward pass of their rollouts.
 //!
-//! Panels are `[features][LANES]`; the `C` panels of a group are stored one after another.
+//! Panels are `[features][PANEL_ROWS]`; the `C` panels of a group are stored one after another.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use foresee_nn::cpu::{self, LANES, Layout, Scratch, Tape, panels};
+use foresee_nn::cpu::{self, Layout, PANEL_ROWS, Scratch, Tape, panels};
 use foresee_nn::{PanelDynamics, PanelStep};
 
 use super::Pass;
@@ -16,13 +16,13 @@ use crate::policy::lanes::{Row, Sample, gradient, row, row_mut};
 #[derive(Clone, Debug)]
 struct Acted {
     tape: Tape,
-    /// s_k, `[C, O, LANES]`.
+    /// s_k, `[C, O, PANEL_ROWS]`.
     obs: Vec<f32>,
-    /// a_k, `[C, A, LANES]`.
+    /// a_k, `[C, A, PANEL_ROWS]`.
     action: Vec<f32>,
-    /// l_k, `[C, LANES]`.
+    /// l_k, `[C, PANEL_ROWS]`.
     log_prob: Vec<f32>,
-    /// m_k, `[C, LANES]`; 0 in lanes beyond the last row.
+    /// m_k, `[C, PANEL_ROWS]`; 0 in lanes beyond the last row.
     mask: Vec<f32>,
 }
 
@@ -35,15 +35,15 @@ pub(super) struct Group {
     acted: Vec<Acted>,
     /// The model's steps, `[H, C]`.
     imagined: Vec<PanelStep>,
-    /// Minimum of the chosen target critics at (s_H, a_H) before scaling by the bounds, `[C, LANES]`.
+    /// Minimum of the chosen target critics at (s_H, a_H) before scaling by the bounds, `[C, PANEL_ROWS]`.
     lowest: Vec<f32>,
-    /// mean_n Q_n(s_H, a_H), `[C, LANES]`.
+    /// mean_n Q_n(s_H, a_H), `[C, PANEL_ROWS]`.
     values: Vec<f32>,
-    /// The critics' inputs: normalised s_H, and a_H, `[C, O + A, LANES]`.
+    /// The critics' inputs: normalised s_H, and a_H, `[C, O + A, PANEL_ROWS]`.
     pairs: Vec<f32>,
-    /// The loss's gradient at the states of a step, `[C, O, LANES]`.
+    /// The loss's gradient at the states of a step, `[C, O, PANEL_ROWS]`.
     by_obs: Vec<f32>,
-    /// The loss's gradient at the actions of a step, `[C, A, LANES]`.
+    /// The loss's gradient at the actions of a step, `[C, A, PANEL_ROWS]`.
     by_action: Vec<f32>,
     /// Σ over rows of the norm of the loss's gradient at s_1 … s_H, in standard deviations of the observations, `[H]`.
     pub(super) norms: Vec<f64>,
@@ -53,42 +53,42 @@ pub(super) struct Group {
     scratch: Scratch,
 }
 
-/// Copies the columns from `from` on of the rows `rows` of `all`, `[B, total]`, to a panel `[width][LANES]`.
+/// Copies the columns from `from` on of the rows `rows` of `all`, `[B, total]`, to a panel `[width][PANEL_ROWS]`.
 fn columns(all: &[f32], total: usize, rows: Range<usize>, from: usize, panel: &mut [f32]) {
-    if rows.len() < LANES {
+    if rows.len() < PANEL_ROWS {
         panel.fill(0.0);
     }
     for (lane, row) in rows.enumerate() {
         let numbers = &all[row * total + from..];
-        for (column, &x) in panel.chunks_exact_mut(LANES).zip(numbers) {
+        for (column, &x) in panel.chunks_exact_mut(PANEL_ROWS).zip(numbers) {
             column[lane] = x;
         }
     }
 }
 
-/// Normalises states `[O, LANES]` for the networks.
+/// Normalises states `[O, PANEL_ROWS]` for the networks.
 fn seen(pass: &Pass<'_>, obs: &[f32], to: &mut [f32]) {
     let Some(scale) = pass.scale else { return to.copy_from_slice(obs) };
-    let all = to.chunks_exact_mut(LANES).zip(obs.chunks_exact(LANES));
+    let all = to.chunks_exact_mut(PANEL_ROWS).zip(obs.chunks_exact(PANEL_ROWS));
     for ((to, obs), (mean, std)) in all.zip(scale.mean.iter().zip(&scale.std)) {
         to.iter_mut().zip(obs).for_each(|(to, x)| *to = (x - mean) / std);
     }
 }
 
-/// Converts a gradient at normalised states, `[O, LANES]`, to one at the states, and adds it to `by_obs`.
+/// Converts a gradient at normalised states, `[O, PANEL_ROWS]`, to one at the states, and adds it to `by_obs`.
 fn add_seen(pass: &Pass<'_>, by_seen: &[f32], by_obs: &mut [f32]) {
-    let all = by_obs.chunks_exact_mut(LANES).zip(by_seen.chunks_exact(LANES));
+    let all = by_obs.chunks_exact_mut(PANEL_ROWS).zip(by_seen.chunks_exact(PANEL_ROWS));
     for (d, (to, from)) in all.enumerate() {
         let std = pass.scale.map_or(1.0, |scale| scale.std[d]);
         to.iter_mut().zip(from).for_each(|(to, from)| *to += from / std);
     }
 }
 
-/// Returns the sum over the first `rows` lanes of the norm of a gradient at states, `[O, LANES]`, in standard
+/// Returns the sum over the first `rows` lanes of the norm of a gradient at states, `[O, PANEL_ROWS]`, in standard
 /// deviations of the observations.
 fn sum_of_norms(pass: &Pass<'_>, by_obs: &[f32], rows: usize) -> f64 {
-    let mut squares = [0.0_f32; LANES];
-    for (d, of_entry) in by_obs.chunks_exact(LANES).enumerate() {
+    let mut squares = [0.0_f32; PANEL_ROWS];
+    for (d, of_entry) in by_obs.chunks_exact(PANEL_ROWS).enumerate() {
         let std = pass.scale.map_or(1.0, |scale| scale.std[d]);
         squares.iter_mut().zip(of_entry).for_each(|(square, g)| *square += (g * std).powi(2));
     }
@@ -103,8 +103,8 @@ impl Group {
 
     /// Returns the batch rows of one panel.
     fn rows_of(&self, panel: usize) -> Range<usize> {
-        let start = self.rows.start + panel * LANES;
-        start..(start + LANES).min(self.rows.end)
+        let start = self.rows.start + panel * PANEL_ROWS;
+        start..(start + PANEL_ROWS).min(self.rows.end)
     }
 
     fn fit(&mut self, pass: &Pass<'_>, policy: &Arc<Layout>, dynamics: &dyn PanelDynamics) {
@@ -114,21 +114,21 @@ impl Group {
         self.acted.resize_with(sizes.horizon + 1, new);
         for acted in &mut self.acted {
             acted.tape.resize(rows);
-            acted.obs.resize(count * obs * LANES, 0.0);
-            acted.action.resize(count * sizes.action_dim * LANES, 0.0);
-            acted.log_prob.resize(count * LANES, 0.0);
-            acted.mask.resize(count * LANES, 0.0);
+            acted.obs.resize(count * obs * PANEL_ROWS, 0.0);
+            acted.action.resize(count * sizes.action_dim * PANEL_ROWS, 0.0);
+            acted.log_prob.resize(count * PANEL_ROWS, 0.0);
+            acted.mask.resize(count * PANEL_ROWS, 0.0);
         }
         if self.imagined.len() != sizes.horizon * count {
             let room = dynamics.room();
             self.imagined.resize_with(sizes.horizon * count, || room.clone());
         }
-        self.lowest.resize(count * LANES, 0.0);
-        self.values.resize(count * LANES, 0.0);
-        self.pairs.resize(count * (obs + sizes.action_dim) * LANES, 0.0);
-        self.by_obs.resize(count * obs * LANES, 0.0);
-        self.by_action.resize(count * sizes.action_dim * LANES, 0.0);
-        self.noise.resize(sizes.action_dim.max(sizes.noise_width).max(obs) * LANES, 0.0);
+        self.lowest.resize(count * PANEL_ROWS, 0.0);
+        self.values.resize(count * PANEL_ROWS, 0.0);
+        self.pairs.resize(count * (obs + sizes.action_dim) * PANEL_ROWS, 0.0);
+        self.by_obs.resize(count * obs * PANEL_ROWS, 0.0);
+        self.by_action.resize(count * sizes.action_dim * PANEL_ROWS, 0.0);
+        self.noise.resize(sizes.action_dim.max(sizes.noise_width).max(obs) * PANEL_ROWS, 0.0);
     }
 
     /// Makes the rollout: s_0 … s_H with actions, log-probabilities, rewards and masks.
@@ -147,7 +147,7 @@ impl Group {
             let Acted { obs: states, mask, .. } = &mut self.acted[0];
             panels::pack(&pass.starts[rows.start * obs..rows.end * obs], obs, of_panel_mut(states, panel, obs));
             let mask = row_mut(mask, panel);
-            (0..LANES).for_each(|j| mask[j] = if j < rows.len() { 1.0 } else { 0.0 });
+            (0..PANEL_ROWS).for_each(|j| mask[j] = if j < rows.len() { 1.0 } else { 0.0 });
         }
         for k in 0..=sizes.horizon {
             let (before, after) = self.acted.split_at_mut(k + 1);
@@ -157,16 +157,16 @@ impl Group {
             }
             tape.forward(policy.member(0));
             for panel in 0..count {
-                let start = self.rows.start + panel * LANES;
-                let rows = start..(start + LANES).min(self.rows.end);
-                let noise = &mut self.noise[..actions * LANES];
+                let start = self.rows.start + panel * PANEL_ROWS;
+                let rows = start..(start + PANEL_ROWS).min(self.rows.end);
+                let noise = &mut self.noise[..actions * PANEL_ROWS];
                 columns(&pass.draws.action, (sizes.horizon + 1) * actions, rows.clone(), k * actions, noise);
                 let (heads, kept) = tape.output_gradient_mut(panel);
                 let action = of_panel_mut(action, panel, actions);
                 let log_prob = row_mut(log_prob, panel);
                 Sample { spread: pass.spread, heads, noise, action, log_prob, kept: Some(kept) }.fill();
                 let Some(next) = after.first_mut() else { continue };
-                let noise = &mut self.noise[..width * LANES];
+                let noise = &mut self.noise[..width * PANEL_ROWS];
                 columns(&pass.draws.model, sizes.horizon * width, rows.clone(), k * width, noise);
                 let step = &mut self.imagined[k * count + panel];
                 let word = pass.draws.words[k * sizes.rows + rows.start];
@@ -180,7 +180,7 @@ impl Group {
                 );
                 of_panel_mut(&mut next.obs, panel, obs).copy_from_slice(&step.next_obs);
                 let (mask, next) = (row(mask, panel), row_mut(&mut next.mask, panel));
-                (0..LANES).for_each(|j| next[j] = mask[j] * step.not_terminated[j]);
+                (0..PANEL_ROWS).for_each(|j| next[j] = mask[j] * step.not_terminated[j]);
             }
         }
     }
@@ -190,7 +190,7 @@ impl Group {
         let (obs, actions, count) = (pass.obs_dim, pass.sizes.action_dim, self.count());
         let last = &self.acted[pass.sizes.horizon];
         for panel in 0..count {
-            let (state, action) = of_panel_mut(&mut self.pairs, panel, obs + actions).split_at_mut(obs * LANES);
+            let (state, action) = of_panel_mut(&mut self.pairs, panel, obs + actions).split_at_mut(obs * PANEL_ROWS);
             seen(pass, of_panel(&last.obs, panel, obs), state);
             action.copy_from_slice(of_panel(&last.action, panel, actions));
         }
@@ -223,23 +223,23 @@ impl Group {
     /// `first_entropy` is true.
     fn soft_return(&self, pass: &Pass<'_>, panel: usize, value: &Row, first_entropy: bool) -> Row {
         let horizon = pass.sizes.horizon;
-        let mut sum = [0.0; LANES];
+        let mut sum = [0.0; PANEL_ROWS];
         for k in 0..horizon {
             let (values, mask, weight) =
                 (self.soft_reward(pass, k, panel), row(&self.acted[k].mask, panel), pass.weight(k));
-            (0..LANES).for_each(|j| sum[j] += weight * mask[j] * values[j]);
+            (0..PANEL_ROWS).for_each(|j| sum[j] += weight * mask[j] * values[j]);
         }
         let Acted { log_prob, mask, .. } = &self.acted[horizon];
         let (log_prob, mask, weight) = (row(log_prob, panel), row(mask, panel), pass.weight(horizon));
-        (0..LANES).for_each(|j| sum[j] += weight * mask[j] * (value[j] - pass.alpha * log_prob[j]));
+        (0..PANEL_ROWS).for_each(|j| sum[j] += weight * mask[j] * (value[j] - pass.alpha * log_prob[j]));
         if !first_entropy {
             let log_prob = row(&self.acted[0].log_prob, panel);
-            (0..LANES).for_each(|j| sum[j] += pass.alpha * log_prob[j]);
+            (0..PANEL_ROWS).for_each(|j| sum[j] += pass.alpha * log_prob[j]);
         }
         sum
     }
 
-    /// Appends y, `[C, LANES]`. Critics' outputs are multiplied by `width`, shifted by `centre`, and clipped to `low`
+    /// Appends y, `[C, PANEL_ROWS]`. Critics' outputs are multiplied by `width`, shifted by `centre`, and clipped to `low`
     /// and `high`.
     pub(super) fn targets(
         &self,
@@ -255,9 +255,9 @@ impl Group {
         }
     }
 
-    /// Writes the critics' inputs of one panel, normalised s_0 and a_0, `[O + A, LANES]`.
+    /// Writes the critics' inputs of one panel, normalised s_0 and a_0, `[O + A, PANEL_ROWS]`.
     pub(super) fn first_pair(&self, panel: usize, pass: &Pass<'_>, input: &mut [f32]) {
-        let (state, action) = input.split_at_mut(pass.obs_dim * LANES);
+        let (state, action) = input.split_at_mut(pass.obs_dim * PANEL_ROWS);
         seen(pass, of_panel(&self.acted[0].obs, panel, pass.obs_dim), state);
         action.copy_from_slice(of_panel(&self.acted[0].action, panel, pass.sizes.action_dim));
     }
@@ -288,14 +288,14 @@ impl Group {
                 let mask = row(&self.acted[pass.sizes.horizon].mask, panel);
                 let (net, gradient) = tape.output_gradient_mut(panel);
                 let values = row_mut(&mut self.values, panel);
-                for j in 0..LANES {
+                for j in 0..PANEL_ROWS {
                     values[j] += width * net[j] / critics;
                     gradient[j] = share * mask[j] * width / critics;
                 }
             }
             tape.backward_to_input(critic(n));
             for panel in 0..count {
-                let (by_seen, by_action) = tape.input_gradient(panel).split_at(obs * LANES);
+                let (by_seen, by_action) = tape.input_gradient(panel).split_at(obs * PANEL_ROWS);
                 add_seen(pass, by_seen, of_panel_mut(&mut self.by_obs, panel, obs));
                 let to = of_panel_mut(&mut self.by_action, panel, actions);
                 to.iter_mut().zip(by_action).for_each(|(to, from)| *to += from);
@@ -320,7 +320,7 @@ impl Group {
                 let to_action = of_panel_mut(by_action, panel, actions);
                 if k < pass.sizes.horizon {
                     let by_reward = std::array::from_fn(|j| -weight * mask[j]);
-                    let (by_next, to_obs) = (&mut noise[..obs * LANES], of_panel_mut(by_obs, panel, obs));
+                    let (by_next, to_obs) = (&mut noise[..obs * PANEL_ROWS], of_panel_mut(by_obs, panel, obs));
                     by_next.copy_from_slice(to_obs);
                     dynamics.back(&mut imagined[k * count + panel], by_next, &by_reward, to_obs, to_action);
                 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use foresee_nn::Mlp;
 use foresee_nn::cpu::panels::{self, pack};
-use foresee_nn::cpu::{self, LANES, Scratch, Tape};
+use foresee_nn::cpu::{self, PANEL_ROWS, Scratch, Tape};
 
 use super::Pass;
 use super::group::Group;
@@ -37,7 +37,7 @@ impl Cell {
         }
     }
 
-    /// Computes the target critic's values at next observations and their actions, `[C, LANES]`.
+    /// Computes the target critic's values at next observations and their actions, `[C, PANEL_ROWS]`.
     pub(super) fn next_values(&mut self, target: Net<'_>, group: &Group, q: &mut [f32]) {
         cpu::infer(target.layout, target.member(self.critic), &group.pairs, q, &mut self.scratch);
     }
@@ -47,23 +47,23 @@ impl Cell {
         let Pass { batch, dims: [obs, actions], alpha, discount, .. } = *pass;
         for panel in 0..self.sums.len() {
             let Range { start, end } = group.rows(panel);
-            let (state, action) = self.tape.input_mut(panel).split_at_mut(obs * LANES);
+            let (state, action) = self.tape.input_mut(panel).split_at_mut(obs * PANEL_ROWS);
             pack(&batch.obs[start * obs..end * obs], obs, state);
             pack(&batch.action[start * actions..end * actions], actions, action);
         }
         self.tape.forward(critic);
         for panel in 0..self.sums.len() {
             let rows = group.rows(panel);
-            let mut both = [[0.0; LANES]; 2];
+            let mut both = [[0.0; PANEL_ROWS]; 2];
             for (lanes, all) in both.iter_mut().zip([&batch.reward, &batch.not_terminated]) {
                 lanes[..rows.len()].copy_from_slice(&all[rows.clone()]);
             }
             let [reward, not_terminated] = &both;
-            let (log_prob, mut y) = (row(&group.next_log_prob, panel), [0.0; LANES]);
+            let (log_prob, mut y) = (row(&group.next_log_prob, panel), [0.0; PANEL_ROWS]);
             let q = &q[rows.start..];
             Target { q, stride, reward, not_terminated, discount, alpha, log_prob, y: &mut y }.fill();
             let (q, gradient) = self.tape.output_gradient_mut(panel);
-            let mut squares = [0.0; LANES];
+            let mut squares = [0.0; PANEL_ROWS];
             residual(q, &y, pass.share(), gradient, &mut squares);
             self.sums[panel] = [total(&squares, rows.len()), total(&y, rows.len())];
         }
@@ -74,7 +74,7 @@ impl Cell {
     pub(super) fn at_actions(&mut self, pass: &Pass<'_>, group: &Group, q: &mut [f32], critic: &[f32]) {
         let [obs, actions] = pass.dims;
         for panel in 0..self.sums.len() {
-            self.tape.input_mut(panel)[obs * LANES..].copy_from_slice(of_panel(&group.actions, panel, actions));
+            self.tape.input_mut(panel)[obs * PANEL_ROWS..].copy_from_slice(of_panel(&group.actions, panel, actions));
         }
         self.tape.forward(critic);
         for panel in 0..self.sums.len() {

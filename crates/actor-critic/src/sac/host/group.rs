@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use foresee_nn::Mlp;
 use foresee_nn::cpu::panels::{self, pack};
-use foresee_nn::cpu::{self, LANES, Scratch, Tape};
+use foresee_nn::cpu::{self, PANEL_ROWS, Scratch, Tape};
 
 use super::Pass;
 use super::cell::Cell;
@@ -18,19 +18,19 @@ pub(super) struct Group {
     /// The group's rows in the batch.
     pub(super) rows: Range<usize>,
     pub(super) policy: Tape,
-    /// Next observations, `[C, O, LANES]`.
+    /// Next observations, `[C, O, PANEL_ROWS]`.
     pub(super) next: Vec<f32>,
-    /// Next observations with their actions, `[C, O + A, LANES]`.
+    /// Next observations with their actions, `[C, O + A, PANEL_ROWS]`.
     pub(super) pairs: Vec<f32>,
-    /// The policy's output (mu, raw) at next observations, `[C, 2A, LANES]`.
+    /// The policy's output (mu, raw) at next observations, `[C, 2A, PANEL_ROWS]`.
     pub(super) heads: Vec<f32>,
-    /// log π of the actions at next observations, `[C, LANES]`.
+    /// log π of the actions at next observations, `[C, PANEL_ROWS]`.
     pub(super) next_log_prob: Vec<f32>,
-    /// Actions at observations, `[C, A, LANES]`.
+    /// Actions at observations, `[C, A, PANEL_ROWS]`.
     pub(super) actions: Vec<f32>,
-    /// log π of the actions at observations, `[C, LANES]`.
+    /// log π of the actions at observations, `[C, PANEL_ROWS]`.
     pub(super) log_prob: Vec<f32>,
-    /// Noise of one panel, later overwritten by ∂L/∂a, `[A, LANES]`.
+    /// Noise of one panel, later overwritten by ∂L/∂a, `[A, PANEL_ROWS]`.
     pub(super) noise: Vec<f32>,
     /// Sums over the rows of each panel: the actor's loss, and log π.
     pub(super) sums: Vec<[f64; 2]>,
@@ -63,20 +63,20 @@ impl Group {
         self.policy.resize(length);
         let shape = self.policy.layout().shape();
         let [obs, action] = [shape.inputs, shape.outputs / 2];
-        self.next.resize(count * obs * LANES, 0.0);
-        self.pairs.resize(count * (obs + action) * LANES, 0.0);
-        self.heads.resize(count * 2 * action * LANES, 0.0);
-        self.next_log_prob.resize(count * LANES, 0.0);
-        self.actions.resize(count * action * LANES, 0.0);
-        self.log_prob.resize(count * LANES, 0.0);
-        self.noise.resize(action * LANES, 0.0);
+        self.next.resize(count * obs * PANEL_ROWS, 0.0);
+        self.pairs.resize(count * (obs + action) * PANEL_ROWS, 0.0);
+        self.heads.resize(count * 2 * action * PANEL_ROWS, 0.0);
+        self.next_log_prob.resize(count * PANEL_ROWS, 0.0);
+        self.actions.resize(count * action * PANEL_ROWS, 0.0);
+        self.log_prob.resize(count * PANEL_ROWS, 0.0);
+        self.noise.resize(action * PANEL_ROWS, 0.0);
         self.sums.resize(count, [0.0; 2]);
     }
 
     /// Returns the batch rows of one panel.
     pub(super) fn rows(&self, panel: usize) -> Range<usize> {
-        let start = self.rows.start + panel * LANES;
-        start..(start + LANES).min(self.rows.end)
+        let start = self.rows.start + panel * PANEL_ROWS;
+        start..(start + PANEL_ROWS).min(self.rows.end)
     }
 
     /// Samples actions at next observations, and computes their log π.
@@ -90,7 +90,7 @@ impl Group {
         for panel in 0..self.sums.len() {
             let Range { start, end } = self.rows(panel);
             pack(&noise[start * actions..end * actions], actions, &mut self.noise);
-            let (state, action) = of_panel_mut(&mut self.pairs, panel, obs + actions).split_at_mut(obs * LANES);
+            let (state, action) = of_panel_mut(&mut self.pairs, panel, obs + actions).split_at_mut(obs * PANEL_ROWS);
             state.copy_from_slice(of_panel(&self.next, panel, obs));
             let heads = of_panel(&self.heads, panel, 2 * actions);
             let log_prob = row_mut(&mut self.next_log_prob, panel);
@@ -128,19 +128,19 @@ impl Group {
         let Pass { dims: [obs, actions], alpha, .. } = *pass;
         for panel in 0..self.sums.len() {
             let rows = self.rows(panel);
-            let (q, log_prob) = (&q[self.rows.start + panel * LANES..], row(&self.log_prob, panel));
-            let mut loss: Row = [0.0; LANES];
+            let (q, log_prob) = (&q[self.rows.start + panel * PANEL_ROWS..], row(&self.log_prob, panel));
+            let mut loss: Row = [0.0; PANEL_ROWS];
             ActorLoss { q, stride, log_prob, alpha, loss: &mut loss }.fill();
             self.sums[panel] = [total(&loss, rows.len()), total(log_prob, rows.len())];
             let by_action = &mut self.noise;
             by_action.fill(0.0);
             for cell in cells.clone() {
-                let of_one = &cell.tape.input_gradient(panel)[obs * LANES..];
+                let of_one = &cell.tape.input_gradient(panel)[obs * PANEL_ROWS..];
                 by_action.iter_mut().zip(of_one).for_each(|(sum, g)| *sum += g);
             }
             let action = of_panel(&self.actions, panel, actions);
             let (_, kept) = self.policy.output_gradient_mut(panel);
-            gradient(kept, action, by_action, &[alpha * pass.share(); LANES]);
+            gradient(kept, action, by_action, &[alpha * pass.share(); PANEL_ROWS]);
         }
         self.policy.backward(policy);
     }

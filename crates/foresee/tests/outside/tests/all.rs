@@ -10,7 +10,7 @@ use foresee::env::{EnvConfig, check_environment};
 use foresee::loss::panel::Panel;
 use foresee::loss::{LossInput, ModelLoss};
 use foresee::model::Prediction;
-use foresee::nn::cpu::{LANES, panels};
+use foresee::nn::cpu::{PANEL_ROWS, panels};
 use foresee::nn::device::wgpu_of_test;
 use foresee::nn::value_view::NoValues;
 use foresee::tensor::{Device, Tensor, from_vec, to_vec};
@@ -21,7 +21,7 @@ use outside::{hover, parts};
 const CONFIG: &str = include_str!("../config.toml");
 /// Members, rows and channels in the tests of the loss.
 const E: usize = 2;
-const B: usize = LANES - 3;
+const B: usize = PANEL_ROWS - 3;
 const C: usize = 3;
 
 fn huber() -> Huber {
@@ -88,7 +88,7 @@ fn the_panel_form_agrees_with_the_tensor_form() {
     let (loss, mean, target) = (FusedHuber(huber()), random("mean", E * B), random("target", B));
     let [losses, gradients] = in_tensors(&loss, &mean, &target);
     let packed = |rows: &[f32]| {
-        let mut panel = vec![0.0; C * LANES];
+        let mut panel = vec![0.0; C * PANEL_ROWS];
         panels::pack(rows, C, &mut panel);
         panel
     };
@@ -108,12 +108,12 @@ fn the_panel_form_agrees_with_the_tensor_form() {
             rows: B,
         };
         let fused = loss.panel().unwrap();
-        let mut gradient = vec![0.0; C * LANES];
+        let mut gradient = vec![0.0; C * PANEL_ROWS];
         let sum = fused.gradient(&panel, false, 1.0, &mut gradient, &mut []);
         let want: f64 = losses[member * B..][..B].iter().map(|&loss| f64::from(loss)).sum();
         assert_near(sum, want, "the sum of the losses");
         assert_near(fused.value(&panel, false), want, "their sum without a gradient");
-        let mut rows = vec![0.0; C * LANES];
+        let mut rows = vec![0.0; C * PANEL_ROWS];
         panels::unpack(&gradient, C, &mut rows);
         for (got, &want) in rows.iter().zip(&gradients[member * B * C..][..B * C]) {
             assert_near(*got, f64::from(want), "the gradient");

@@ -1,6 +1,6 @@
 //! The panel form of the Huber loss.
 
-use foresee_nn::cpu::LANES;
+use foresee_nn::cpu::PANEL_ROWS;
 use foresee_nn::cpu::simd::Simd;
 
 use super::Huber;
@@ -12,7 +12,7 @@ impl ChannelLoss for Huber {
     fn channel<S: Simd>(&self, panel: &Panel<'_>, c: usize, loss: &mut Row, slope: &mut Row) {
         let (all, delta) = (1.0 / panel.channels as f32, self.delta as f32);
         let err = panel.error(c);
-        for j in 0..LANES {
+        for j in 0..PANEL_ROWS {
             let size = err[j].abs();
             let near = if size < delta { size } else { delta };
             loss[j] = S::mul_add(all * near, 2.0 * size - near, loss[j]);

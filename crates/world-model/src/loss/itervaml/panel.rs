@@ -1,6 +1,6 @@
 //! The panel form of IterVAML.
 
-use foresee_nn::cpu::LANES;
+use foresee_nn::cpu::PANEL_ROWS;
 use foresee_nn::cpu::simd::Simd;
 
 use super::IterVaml;
@@ -16,7 +16,7 @@ impl ChannelLoss for IterVaml {
         let per_head = 1.0 / panel.heads.max(1) as f32;
         for n in 0..panel.heads {
             let (predicted, value, g) = (panel.predicted_value(n), panel.term(n), panel.predicted_slope(n, c));
-            for j in 0..LANES {
+            for j in 0..PANEL_ROWS {
                 let apart = predicted[j] - value[j];
                 slope[j] = S::mul_add(2.0 * per_head * apart, g[j], slope[j]);
                 if c == 0 {

@@ -1,6 +1,6 @@
 //! The panel form of the squared error.
 
-use foresee_nn::cpu::LANES;
+use foresee_nn::cpu::PANEL_ROWS;
 use foresee_nn::cpu::simd::Simd;
 
 use super::Mse;
@@ -12,7 +12,7 @@ impl ChannelLoss for Mse {
     fn channel<S: Simd>(&self, panel: &Panel<'_>, c: usize, loss: &mut Row, slope: &mut Row) {
         let all = 1.0 / panel.channels as f32;
         let (err, twice) = (panel.error(c), 2.0 * all);
-        for j in 0..LANES {
+        for j in 0..PANEL_ROWS {
             loss[j] = S::mul_add(all, err[j] * err[j], loss[j]);
             slope[j] = S::mul_add(twice, err[j], slope[j]);
         }

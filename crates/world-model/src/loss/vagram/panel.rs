@@ -1,6 +1,6 @@
 //! The panel form of VaGraM.
 
-use foresee_nn::cpu::LANES;
+use foresee_nn::cpu::PANEL_ROWS;
 use foresee_nn::cpu::simd::Simd;
 
 use super::clip::mean_squares;
@@ -26,7 +26,7 @@ impl ChannelLoss for Vagram {
                 for n in 0..panel.heads {
                     let along = projection::<S>(panel, n, obs);
                     let g = panel.term(n * obs + c);
-                    for j in 0..LANES {
+                    for j in 0..PANEL_ROWS {
                         slope[j] = S::mul_add(2.0 * per_head * along[j], g[j], slope[j]);
                         if c == 0 {
                             loss[j] = S::mul_add(per_head * along[j], along[j], loss[j]);
@@ -48,10 +48,10 @@ impl ChannelLoss for Vagram {
 /// Computes Σ_d g_nd err_d of one head.
 #[inline(always)]
 fn projection<S: Simd>(panel: &Panel<'_>, head: usize, obs: usize) -> Row {
-    let mut along = [0.0; LANES];
+    let mut along = [0.0; PANEL_ROWS];
     for d in 0..obs {
         let (err, g) = (panel.error(d), panel.term(head * obs + d));
-        for j in 0..LANES {
+        for j in 0..PANEL_ROWS {
             along[j] = S::mul_add(g[j], err[j], along[j]);
         }
     }
