@@ -26,7 +26,7 @@ use crate::{launch, machine, rollout, workloads};
 /// The workloads that can be timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
-pub enum Workload {
+pub(crate) enum Workload {
     /// Square matrix products
     Sgemm,
     /// One layer, one thread, by our register tiles
@@ -62,7 +62,7 @@ pub enum Workload {
 
 impl Workload {
     /// The workloads that are timed if none is named: all but the whole run and those for GPUs.
-    pub const PARTS: [Self; 10] = [
+    pub(crate) const PARTS: [Self; 10] = [
         Self::Sgemm,
         Self::Layer,
         Self::LayerGemm,
@@ -76,7 +76,7 @@ impl Workload {
     ];
 
     /// The workload's name on the command line.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Sgemm => "sgemm",
             Self::Layer => "layer",
@@ -98,7 +98,7 @@ impl Workload {
 
 /// Percentiles of the time of an iteration, in milliseconds.
 #[derive(Clone, Copy)]
-pub struct Milliseconds {
+pub(crate) struct Milliseconds {
     pub fastest: f64,
     pub p10: f64,
     pub median: f64,
@@ -106,7 +106,7 @@ pub struct Milliseconds {
 }
 
 /// The time of an iteration, and the amount of its work.
-pub struct Timing {
+pub(crate) struct Timing {
     pub ms: Milliseconds,
     /// Floating-point operations of an iteration, if they are counted.
     pub flops: Option<f64>,
@@ -116,12 +116,12 @@ pub struct Timing {
 
 impl Timing {
     /// GFLOP/s of the median iteration.
-    pub fn gflops(&self) -> Option<f64> {
+    pub(crate) fn gflops(&self) -> Option<f64> {
         self.flops.map(|flops| flops / self.ms.median / 1e6)
     }
 
     /// GFLOP/s of the fastest iteration, which counts for a peak.
-    pub fn best_gflops(&self) -> Option<f64> {
+    pub(crate) fn best_gflops(&self) -> Option<f64> {
         self.flops.map(|flops| flops / self.ms.fastest / 1e6)
     }
 }
@@ -129,7 +129,7 @@ impl Timing {
 /// Times workloads and prints the results. The peak, in GFLOP/s, is the fastest `sgemm` of this run, or `peak` if it is
 /// given and larger.
 #[allow(clippy::print_stdout)]
-pub fn run(
+pub(crate) fn run(
     workloads: &[Workload],
     choice: DeviceChoice,
     as_json: bool,
@@ -187,7 +187,7 @@ pub fn run(
 ///
 /// # Errors
 /// If the device is unavailable, or the workload is only for the CPU or only for a GPU and the device is not.
-pub fn timing(workload: Workload, choice: DeviceChoice, repeat: Repeat) -> anyhow::Result<Timing> {
+pub(crate) fn timing(workload: Workload, choice: DeviceChoice, repeat: Repeat) -> anyhow::Result<Timing> {
     let (name, cpu) = (workload.name(), choice == DeviceChoice::Cpu);
     ensure!(
         cpu || !matches!(workload, Workload::Sgemm | Workload::Layer | Workload::LayerGemm),
@@ -218,7 +218,7 @@ pub fn timing(workload: Workload, choice: DeviceChoice, repeat: Repeat) -> anyho
 
 /// The number of repetitions of an iteration.
 #[derive(Clone, Copy)]
-pub enum Repeat<'a> {
+pub(crate) enum Repeat<'a> {
     /// Repetitions for this number of seconds; 0 for a single iteration without warm-up.
     For(f64),
     /// One iteration for warm-up, and one under an observer. On a device that works asynchronously an iteration has
@@ -227,13 +227,13 @@ pub enum Repeat<'a> {
 }
 
 /// An observer of one iteration.
-pub trait Watch {
+pub(crate) trait Watch {
     /// Runs the iteration, which consists of `steps` steps.
     fn watch(&self, steps: f64, iteration: &mut dyn FnMut());
 }
 
 /// Times an iteration. Milliseconds are divided by `per`, its number of steps.
-pub fn time(repeat: Repeat, at_least: usize, per: f64, mut iteration: impl FnMut()) -> Milliseconds {
+pub(crate) fn time(repeat: Repeat, at_least: usize, per: f64, mut iteration: impl FnMut()) -> Milliseconds {
     let (seconds, at_least) = match repeat {
         Repeat::For(seconds) if seconds > 0.0 => (seconds, at_least),
         Repeat::For(_) => (0.0, 1),
@@ -263,7 +263,7 @@ pub fn time(repeat: Repeat, at_least: usize, per: f64, mut iteration: impl FnMut
 
 /// Returns the number of steps to time as one iteration. On a device that works asynchronously, the host waits at the
 /// end of an iteration.
-pub fn together(device: &Device, repeat: Repeat) -> usize {
+pub(crate) fn together(device: &Device, repeat: Repeat) -> usize {
     match repeat {
         _ if host::is_host(device) => 1,
         Repeat::For(seconds) => {
@@ -278,7 +278,7 @@ pub fn together(device: &Device, repeat: Repeat) -> usize {
 }
 
 /// Waits for a device that works asynchronously.
-pub fn wait(device: &Device) {
+pub(crate) fn wait(device: &Device) {
     if !host::is_host(device) {
         device.sync().expect("a device that answers");
     }

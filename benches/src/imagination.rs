@@ -46,7 +46,7 @@ struct Step {
 }
 
 /// Returns the table for the run in a folder.
-pub fn table(run: &Path, episodes: usize, starts: usize, horizon: usize) -> anyhow::Result<String> {
+pub(crate) fn table(run: &Path, episodes: usize, starts: usize, horizon: usize) -> anyhow::Result<String> {
     ensure!(episodes >= 2 && starts > 0 && horizon > 0, "two episodes, one start and one step at least");
     let path = run.join("config.toml");
     let text = std::fs::read_to_string(&path).with_context(|| format!("no run is in {}", run.display()))?;

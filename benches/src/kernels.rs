@@ -16,7 +16,7 @@ use crate::machine;
 /// # Errors
 /// If the device is unavailable or not a GPU.
 #[allow(clippy::print_stdout)]
-pub fn run(workloads: &[Workload], choice: DeviceChoice, seconds: f64) -> anyhow::Result<()> {
+pub(crate) fn run(workloads: &[Workload], choice: DeviceChoice, seconds: f64) -> anyhow::Result<()> {
     ensure!(
         !host::is_host(&choice.open()?),
         "`kernels` watches what a GPU does, and `{choice}` is none\nhint: `--device wgpu`"
@@ -89,7 +89,7 @@ mod watched {
 
     /// The launches of one iteration.
     #[derive(Default)]
-    pub struct Watched {
+    pub(super) struct Watched {
         launches: Arc<Launches>,
         steps: Mutex<f64>,
     }
@@ -104,12 +104,12 @@ mod watched {
 
     impl Watched {
         /// An observer without launches so far.
-        pub fn new() -> Self {
+        pub(super) fn new() -> Self {
             Self::default()
         }
 
         /// Returns a table of kernels per step, ordered by decreasing time.
-        pub fn table(self) -> String {
+        pub(super) fn table(self) -> String {
             let steps = *self.steps.lock().unwrap_or_else(PoisonError::into_inner);
             let launches = std::mem::take(&mut *self.launches.0.lock().unwrap_or_else(PoisonError::into_inner));
             let (mut kernels, mut all) = (BTreeMap::<String, Sum>::new(), Sum::default());

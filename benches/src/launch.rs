@@ -10,7 +10,7 @@ use crate::compute::{Repeat, Timing};
 
 /// Returns the milliseconds per launch of a tiny kernel, whose argument is constant or, with `changing`, new each time.
 #[cfg(feature = "wgpu")]
-pub fn run(device: &Device, changing: bool, repeat: Repeat) -> Timing {
+pub(crate) fn run(device: &Device, changing: bool, repeat: Repeat) -> Timing {
     use cubecl::prelude::{CubeCount, CubeDim};
     use foresee_nn::cube::tensor;
 
@@ -43,7 +43,7 @@ mod kernel {
 
     /// Writes one number.
     #[cube(launch)]
-    pub fn write(out: &mut [f32], number: f32) {
+    pub(super) fn write(out: &mut [f32], number: f32) {
         out[0] = number;
     }
 }

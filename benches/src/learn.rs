@@ -18,7 +18,7 @@ use crate::report::{Curve, Group};
 
 /// The method that trains in a config.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Method {
+pub(crate) enum Method {
     /// The config unchanged.
     AsItIs,
     /// The agent without a model.
@@ -65,7 +65,7 @@ struct Learner {
 }
 
 /// Trains the runs that have no file yet. Returns all results, in the order of the configs and methods.
-pub fn run(
+pub(crate) fn run(
     paths: &[PathBuf],
     methods: &[Method],
     seeds: &[u64],

@@ -7,7 +7,7 @@ use foresee_nn::device::{self, DeviceChoice};
 use serde_json::{Value, json};
 
 /// Returns the name of the processor and the number of cores.
-pub fn describe() -> String {
+pub(crate) fn describe() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, name)| name);
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
@@ -16,7 +16,7 @@ pub fn describe() -> String {
 
 /// Returns the commit of the working tree, with `+` if it was changed since. The environment variable `FORESEE_COMMIT`
 /// overrides it, for programs that run outside of their tree.
-pub fn commit() -> String {
+pub(crate) fn commit() -> String {
     if let Some(commit) = std::env::var("FORESEE_COMMIT").ok().filter(|commit| !commit.is_empty()) {
         return commit;
     }
@@ -29,12 +29,12 @@ pub fn commit() -> String {
 }
 
 /// The name of the instruction set in use.
-pub fn simd() -> &'static str {
+pub(crate) fn simd() -> &'static str {
     foresee_nn::cpu::simd::level().name()
 }
 
 /// The largest resident memory of this process so far, MB; `None` if the system does not report it.
-pub fn peak_rss_mb() -> Option<f64> {
+pub(crate) fn peak_rss_mb() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
@@ -42,7 +42,7 @@ pub fn peak_rss_mb() -> Option<f64> {
 }
 
 /// Returns the graphics adapter of an opened device, as a line and as JSON.
-pub fn adapter_of(choice: DeviceChoice) -> Option<(String, Value)> {
+pub(crate) fn adapter_of(choice: DeviceChoice) -> Option<(String, Value)> {
     device::adapter(choice).map(|adapter| {
         let (api, driver) = adapter.through.split_once(", driver ").unwrap_or((&adapter.through, ""));
         let json = json!({
@@ -57,7 +57,7 @@ pub fn adapter_of(choice: DeviceChoice) -> Option<(String, Value)> {
 /// # Errors
 /// If there is no graphics adapter.
 #[allow(clippy::print_stdout)]
-pub fn adapter(choice: DeviceChoice) -> anyhow::Result<()> {
+pub(crate) fn adapter(choice: DeviceChoice) -> anyhow::Result<()> {
     let device = choice.open()?;
     let (_, mut json) =
         adapter_of(choice).with_context(|| format!("`{choice}` is no graphics adapter\nhint: `--device wgpu`"))?;

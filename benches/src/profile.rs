@@ -107,7 +107,7 @@ impl Scene {
 
 /// Times the parts, and prints them as a Markdown table.
 #[allow(clippy::print_stdout)]
-pub fn run(seconds: f64) -> anyhow::Result<()> {
+pub(crate) fn run(seconds: f64) -> anyhow::Result<()> {
     let mut linear = Scene::new(Activation::Identity);
     let mut scene = Scene::new(Activation::Silu);
     let median = |f: &mut dyn FnMut()| time(Repeat::For(seconds), 20, 1.0, f).median;

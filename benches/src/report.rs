@@ -21,7 +21,7 @@ const COLOURS: [RGBColor; 7] = [
 
 /// The results of one run.
 #[derive(Debug, PartialEq)]
-pub struct Curve {
+pub(crate) struct Curve {
     pub seed: u64,
     /// Hash of the config.
     pub config: String,
@@ -31,7 +31,7 @@ pub struct Curve {
 }
 
 /// The runs of one config and method.
-pub struct Group {
+pub(crate) struct Group {
     pub name: String,
     pub method: String,
     pub curves: Vec<Curve>,
@@ -39,14 +39,14 @@ pub struct Group {
 
 impl Curve {
     /// Returns the run as a file: a line about its origin, then a line per evaluation.
-    pub fn to_csv(&self, made: &str) -> String {
+    pub(crate) fn to_csv(&self, made: &str) -> String {
         let mut text = format!("# {made}; config {}; {:.0} s\nenv_step,mean_return\n", self.config, self.seconds);
         self.points.iter().for_each(|(step, value)| writeln!(text, "{step},{value}").expect("a string grows"));
         text
     }
 
     /// Reads a file that [`Curve::to_csv`] wrote.
-    pub fn from_csv(seed: u64, text: &str) -> anyhow::Result<Self> {
+    pub(crate) fn from_csv(seed: u64, text: &str) -> anyhow::Result<Self> {
         let mut lines = text.lines();
         let head = lines.next().context("an empty file")?;
         let mut parts = head.rsplit("; ");
@@ -84,7 +84,7 @@ impl Group {
 }
 
 /// Returns the mean and, if there are two values, half the width of its 95 % interval by Student's t.
-pub fn interval(values: &[f64]) -> Option<(f64, Option<f64>)> {
+pub(crate) fn interval(values: &[f64]) -> Option<(f64, Option<f64>)> {
     let n = values.len() as f64;
     if values.is_empty() {
         return None;
@@ -100,7 +100,7 @@ pub fn interval(values: &[f64]) -> Option<(f64, Option<f64>)> {
 
 /// Returns a Markdown table with a row per run, and per group a row of means with 95 % intervals. Columns are the steps
 /// `at`, or all steps.
-pub fn table(groups: &[Group], at: &[u64]) -> String {
+pub(crate) fn table(groups: &[Group], at: &[u64]) -> String {
     let all: BTreeSet<u64> = groups.iter().flat_map(Group::steps).collect();
     let steps: Vec<u64> = if at.is_empty() { all.into_iter().collect() } else { at.to_vec() };
     let row = |first: [&str; 3], cells: &dyn Fn(u64) -> String, last: &str| {
@@ -126,7 +126,7 @@ pub fn table(groups: &[Group], at: &[u64]) -> String {
 }
 
 /// Draws an SVG: for each group its mean with the 95 % interval as an area, and every run as a thin line.
-pub fn plot(groups: &[Group], file: &Path) -> anyhow::Result<()> {
+pub(crate) fn plot(groups: &[Group], file: &Path) -> anyhow::Result<()> {
     let points = || groups.iter().flat_map(|group| &group.curves).flat_map(|curve| &curve.points);
     let last = points().map(|point| point.0).max().context("nothing to draw")?;
     let (low, high) = points().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), p| (low.min(p.1), high.max(p.1)));

@@ -16,7 +16,7 @@ use crate::workloads::{ACT, OBS, batch};
 const WEIGHTS: usize = OBS * 256 + 256 * 256 + 256 * 2 * ACT + (OBS + ACT) * 200 + 3 * 200 * 200 + 200 * 2 * (OBS + 1);
 
 /// Times rollouts of `horizon` steps from `starts` states.
-pub fn run(device: &Device, [starts, horizon]: [usize; 2], repeat: Repeat) -> Timing {
+pub(crate) fn run(device: &Device, [starts, horizon]: [usize; 2], repeat: Repeat) -> Timing {
     let real = real(starts, device);
     let agent = Sac::new(&SacConfig { hidden: vec![256, 256], ..SacConfig::default() }, [OBS, ACT], 0, device);
     let shape = EnsembleConfig { members: 7, elites: 7, hidden: vec![200; 4], ..EnsembleConfig::default() };

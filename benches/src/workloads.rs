@@ -19,8 +19,8 @@ use foresee_world_model::{ModelConfig, Trainer, loss};
 
 use crate::compute::{Milliseconds, Repeat, Timing, time, together, wait};
 
-pub const OBS: usize = 11;
-pub const ACT: usize = 3;
+pub(crate) const OBS: usize = 11;
+pub(crate) const ACT: usize = 3;
 const ROWS: usize = 256;
 /// Number of rows of a training call: 16 are held out, and the others fill 39 batches of 256.
 const REPLAY: usize = 10_000;
@@ -31,7 +31,7 @@ fn normals(name: &str, rows: usize, columns: usize) -> Vec<f32> {
     Stream::new(0, name).normals(0, rows, columns)
 }
 
-pub fn batch(rows: usize) -> Batch {
+pub(crate) fn batch(rows: usize) -> Batch {
     Batch {
         rows,
         obs: normals("obs", rows, OBS),
@@ -55,7 +55,7 @@ fn product([m, n, k]: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], parallel:
 }
 
 /// Times square products of two sizes, and returns the faster one.
-pub fn sgemm(repeat: Repeat) -> Timing {
+pub(crate) fn sgemm(repeat: Repeat) -> Timing {
     let half = match repeat {
         Repeat::For(seconds) => Repeat::For(seconds / 2.0),
         watched @ Repeat::Watched(..) => watched,
@@ -73,7 +73,7 @@ pub fn sgemm(repeat: Repeat) -> Timing {
 /// Number of rows and width of the layer.
 const LAYER: [usize; 2] = [256, 200];
 
-pub fn layer(repeat: Repeat) -> Timing {
+pub(crate) fn layer(repeat: Repeat) -> Timing {
     let [rows, width] = LAYER;
     let shape = Shape {
         members: 1,
@@ -92,7 +92,7 @@ pub fn layer(repeat: Repeat) -> Timing {
     Timing { ms, flops: Some((2 * rows * width * width) as f64), transitions: None }
 }
 
-pub fn layer_gemm(repeat: Repeat) -> Timing {
+pub(crate) fn layer_gemm(repeat: Repeat) -> Timing {
     let [rows, width] = LAYER;
     let (weights, x, mut y) = (normals("weights", width, width), normals("x", rows, width), vec![0.0; rows * width]);
     let ms = time(repeat, 50, 1.0, || product([rows, width, width], &x, &weights, &mut y, gemm::Parallelism::None));
@@ -106,7 +106,7 @@ fn model_flops(outputs: usize) -> f64 {
 }
 
 /// Returns the operations of `model_step`.
-pub fn flops_of_a_model_step() -> f64 {
+pub(crate) fn flops_of_a_model_step() -> f64 {
     model_flops(2 * (OBS + 1))
 }
 
@@ -121,7 +121,7 @@ fn trainer(loss: &str, device: &Device) -> anyhow::Result<Trainer> {
     Ok(Trainer::new(&config, loss, [OBS, ACT], 0, device))
 }
 
-pub fn model_step(device: &Device, repeat: Repeat) -> anyhow::Result<Timing> {
+pub(crate) fn model_step(device: &Device, repeat: Repeat) -> anyhow::Result<Timing> {
     let agent = Sac::new(&SacConfig::default(), [OBS, ACT], 0, device);
     let mut trainer = trainer("mle", device)?;
     let view = agent.values(ValueHeads::All, false);
@@ -134,7 +134,7 @@ pub fn model_step(device: &Device, repeat: Repeat) -> anyhow::Result<Timing> {
     Ok(Timing { ms, flops: Some(flops_of_a_model_step()), transitions: None })
 }
 
-pub fn vagram_step(device: &Device, repeat: Repeat) -> anyhow::Result<Timing> {
+pub(crate) fn vagram_step(device: &Device, repeat: Repeat) -> anyhow::Result<Timing> {
     let agent = Sac::new(&SacConfig::default(), [OBS, ACT], 0, device);
     let mut trainer = trainer("vagram", device)?;
     let (rows, steps) = (batch(REPLAY), EPOCHS * (REPLAY / ROWS));
@@ -183,7 +183,7 @@ impl Noise for Drawn {
     }
 }
 
-pub fn sac_update(device: &Device, repeat: Repeat) -> Timing {
+pub(crate) fn sac_update(device: &Device, repeat: Repeat) -> Timing {
     let mut agent = Sac::new(&SacConfig::default(), [OBS, ACT], 0, device);
     let (batch, noise) = (batch(ROWS), Drawn::new(agent.noise_streams(), device));
     let updates = together(device, repeat);
@@ -219,7 +219,7 @@ fn weights(widths: &[usize]) -> usize {
     widths.windows(2).map(|pair| pair[0] * pair[1]).sum()
 }
 
-pub fn dh_update(device: &Device, repeat: Repeat, critic_only: bool) -> anyhow::Result<Timing> {
+pub(crate) fn dh_update(device: &Device, repeat: Repeat, critic_only: bool) -> anyhow::Result<Timing> {
     let config = DhmbpoConfig::default();
     let mut agent = Dhmbpo::new(&config, [OBS, ACT], 0, device);
     agent.observe(Experienced { obs: &normals("observed", 1000, OBS), ..Experienced::default() });
@@ -251,7 +251,7 @@ pub fn dh_update(device: &Device, repeat: Repeat, critic_only: bool) -> anyhow::
     Ok(Timing { ms, flops: Some(flops), transitions: None })
 }
 
-pub fn pendulum_mbpo(device: DeviceChoice) -> anyhow::Result<Timing> {
+pub(crate) fn pendulum_mbpo(device: DeviceChoice) -> anyhow::Result<Timing> {
     let started = Instant::now();
     let config = Config { device, ..toml::from_str(include_str!("pendulum_mbpo.toml"))? };
     let (mut run, mut records) = (Run::new(&config)?, Vec::new());

@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand, ValueEnum};
     about = "Deep model-based reinforcement learning for continuous control",
     propagate_version = true
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     /// The command to run.
     #[command(subcommand)]
     pub verb: Verb,
@@ -20,7 +20,7 @@ pub struct Cli {
 
 /// The commands of the program.
 #[derive(Debug, Subcommand)]
-pub enum Verb {
+pub(crate) enum Verb {
     /// Train an agent
     Train {
         /// A config file, such as configs/pendulum-vagram.toml
@@ -73,7 +73,7 @@ pub enum Verb {
 
 /// The kinds of choices that can be listed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Listed {
+pub(crate) enum Listed {
     /// Environments
     Envs,
     /// Model losses

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 
 /// Reads a config from a file and overrides. Prints a note to stderr for each word of an older version that was
 /// replaced.
-pub fn read(path: &Path, overrides: &[&str]) -> Result<(Source, Config), Failure> {
+pub(crate) fn read(path: &Path, overrides: &[&str]) -> Result<(Source, Config), Failure> {
     let source = Source::file(path, overrides)?;
     let config = source.typed()?;
     for note in source.notes() {
@@ -19,6 +19,6 @@ pub fn read(path: &Path, overrides: &[&str]) -> Result<(Source, Config), Failure
 }
 
 /// Checks a config and makes the parts that it selects from those that this program ships.
-pub fn open(source: &Source, config: Config) -> Result<Setup, Failure> {
+pub(crate) fn open(source: &Source, config: Config) -> Result<Setup, Failure> {
     Ok(config.open().map_err(|problem| source.blame(&problem))?)
 }

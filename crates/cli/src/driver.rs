@@ -18,11 +18,11 @@ use crate::run_dir::RunDir;
 const KEEP: usize = 2;
 
 /// The exit code of a run that was ended by a signal.
-pub const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// The way in which training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// The run is complete.
     Finished,
     /// A signal requested the stop, and the run is saved.
@@ -31,7 +31,7 @@ pub enum Ended {
 
 /// The data in a checkpoint besides the run's state.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Beside {
+pub(crate) struct Beside {
     /// Lengths of the record files at the checkpoint.
     pub positions: Positions,
     /// Wall-clock seconds that the run took up to the checkpoint.
@@ -39,7 +39,7 @@ pub struct Beside {
 }
 
 /// A run with its folder and its record files.
-pub struct Driver {
+pub(crate) struct Driver {
     /// The run.
     pub run: Run,
     /// The run's folder.
@@ -54,7 +54,7 @@ pub struct Driver {
 
 impl Driver {
     /// Trains until the run is complete or a signal arrives.
-    pub fn train(&mut self) -> Result<Ended, Failure> {
+    pub(crate) fn train(&mut self) -> Result<Ended, Failure> {
         let stop = Arc::new(AtomicBool::new(false));
         self.run.stop_by(Arc::clone(&stop));
         let flag = Arc::clone(&stop);

@@ -23,7 +23,7 @@ const PREFIX: &str = "events.out.tfevents.";
 
 /// An event file that is open for appending.
 #[derive(Debug)]
-pub struct EventFile {
+pub(crate) struct EventFile {
     file: File,
     path: PathBuf,
     wall_time: f64,
@@ -38,7 +38,7 @@ impl EventFile {
     ///
     /// # Errors
     /// If the file cannot be created or written.
-    pub fn create(directory: &Path, wall_time: f64) -> io::Result<Self> {
+    pub(crate) fn create(directory: &Path, wall_time: f64) -> io::Result<Self> {
         let latest = latest(directory)?;
         let seconds = latest.map_or(0, |latest| latest.saturating_add(1)).max(wall_time as u64);
         let (host, pid) = (host(), std::process::id());
@@ -65,7 +65,7 @@ impl EventFile {
 
     /// Returns the file's path.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -75,7 +75,7 @@ impl EventFile {
     ///
     /// # Errors
     /// If the record cannot be written.
-    pub fn restarted(&mut self, step: u64) -> io::Result<()> {
+    pub(crate) fn restarted(&mut self, step: u64) -> io::Result<()> {
         self.session_start(step.saturating_add(1))
     }
 
@@ -83,7 +83,7 @@ impl EventFile {
     ///
     /// # Errors
     /// If the record cannot be written.
-    pub fn scalars(&mut self, step: u64, wall_time: f64, values: &[(&str, f64)]) -> io::Result<()> {
+    pub(crate) fn scalars(&mut self, step: u64, wall_time: f64, values: &[(&str, f64)]) -> io::Result<()> {
         self.wall_time = wall_time;
         let values = values.iter().flat_map(|&(tag, value)| scalar(tag, value as f32).take_value()).collect();
         self.summary(step, values)
@@ -93,7 +93,7 @@ impl EventFile {
     ///
     /// # Errors
     /// If the record cannot be written.
-    pub fn text(&mut self, tag: &str, text: &str) -> io::Result<()> {
+    pub(crate) fn text(&mut self, tag: &str, text: &str) -> io::Result<()> {
         let mut value = Summary_Value::new();
         value.set_tag(tag.to_owned());
         value.mut_metadata().mut_plugin_data().set_plugin_name("text".to_owned());
@@ -108,7 +108,7 @@ impl EventFile {
     ///
     /// # Errors
     /// If the disk reports an error.
-    pub fn sync(&mut self) -> io::Result<()> {
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.file.sync_all()
     }
 

@@ -10,7 +10,7 @@ use crate::records::RecordsError;
 
 /// The reason why the program could not do its task.
 #[derive(Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The user's input cannot be used. Nothing was written.
     Input(String),
     /// The input was accepted, and the run failed later.
@@ -19,7 +19,7 @@ pub enum Failure {
 
 impl Failure {
     /// Returns 2 for bad input, 1 for a failed run.
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Input(_) => 2,
             Self::Run(_) => 1,

@@ -21,7 +21,7 @@ const CALM: (Duration, f64) = (Duration::from_secs(10), 0.05);
 
 /// The progress of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Status<'a> {
+pub(crate) struct Status<'a> {
     /// Number of real environment steps taken.
     pub env_step: u64,
     /// Number of training episodes ended.
@@ -42,7 +42,7 @@ enum Output {
 }
 
 /// Shows the progress of a run.
-pub struct Progress {
+pub(crate) struct Progress {
     output: Output,
     total_steps: u64,
     started: Instant,
@@ -62,7 +62,7 @@ struct Shown {
 impl Progress {
     /// Starts to show a run of `total_steps` environment steps. `start_step` of them were taken before.
     #[must_use]
-    pub fn new(total_steps: u64, start_step: u64) -> Self {
+    pub(crate) fn new(total_steps: u64, start_step: u64) -> Self {
         let target = ProgressDrawTarget::stderr();
         if target.is_hidden() {
             return Self::with_output(Output::Lines(Box::new(io::stderr())), total_steps, start_step);
@@ -79,7 +79,7 @@ impl Progress {
     }
 
     /// Records the progress of the run, and shows it if an update is due.
-    pub fn update(&mut self, status: &Status<'_>) {
+    pub(crate) fn update(&mut self, status: &Status<'_>) {
         self.update_at(self.started.elapsed(), status);
     }
 
@@ -109,7 +109,7 @@ impl Progress {
     }
 
     /// Shows the last status and leaves it on the screen.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         let position = self.pace.samples.back().map(|sample| sample.1);
         match (&mut self.output, self.pending.take()) {
             (Output::Bar(bar), described) => {

@@ -39,7 +39,7 @@ const FRAMES: (&str, &str) = ("frames", metrics::FRAMES);
 
 /// The errors of record files.
 #[derive(Debug, Error)]
-pub enum RecordsError {
+pub(crate) enum RecordsError {
     /// The disk or the operating system reported an error.
     #[error("{doing} `{}`: {source}", path.display())]
     Io {
@@ -62,7 +62,7 @@ pub enum RecordsError {
 
 /// Lengths of the record files in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Positions {
+pub(crate) struct Positions {
     /// Length of `metrics.jsonl`.
     pub metrics: u64,
     /// Length of `timing.jsonl`.
@@ -73,7 +73,7 @@ pub struct Positions {
 
 /// The open record files of a run.
 #[derive(Debug)]
-pub struct Records {
+pub(crate) struct Records {
     metrics: Lines,
     timing: Lines,
     results: Lines,
@@ -87,7 +87,7 @@ impl Records {
     ///
     /// # Errors
     /// If the folder already contains records, or the disk reports an error.
-    pub fn create(directory: &Path, action_repeat: u32) -> Result<Self, RecordsError> {
+    pub(crate) fn create(directory: &Path, action_repeat: u32) -> Result<Self, RecordsError> {
         fs::create_dir_all(directory).map_err(at("creating", directory))?;
         let mut records = Self {
             metrics: Lines::create(directory.join("metrics.jsonl"))?,
@@ -106,7 +106,7 @@ impl Records {
     /// # Errors
     /// If a file is missing, shorter than at the checkpoint, or has no end of a line there. In these cases no file is
     /// changed.
-    pub fn resume(
+    pub(crate) fn resume(
         directory: &Path,
         positions: &Positions,
         step: u64,
@@ -127,7 +127,7 @@ impl Records {
     ///
     /// # Errors
     /// If the disk reports an error.
-    pub fn write(&mut self, record: &Record) -> Result<(), RecordsError> {
+    pub(crate) fn write(&mut self, record: &Record) -> Result<(), RecordsError> {
         let mut values = record.values.clone();
         if self.action_repeat > 1 {
             values.insert(0, (metrics::FRAMES, (record.env_step * u64::from(self.action_repeat)) as f64));
@@ -143,7 +143,12 @@ impl Records {
     ///
     /// # Errors
     /// If the disk reports an error.
-    pub fn write_timing(&mut self, env_step: u64, wall_s: f64, values: &[(&str, f64)]) -> Result<(), RecordsError> {
+    pub(crate) fn write_timing(
+        &mut self,
+        env_step: u64,
+        wall_s: f64,
+        values: &[(&str, f64)],
+    ) -> Result<(), RecordsError> {
         self.timing.append(&json_line(env_step, Some(wall_s), values.iter().copied()))?;
         self.show(env_step, values)
     }
@@ -152,13 +157,13 @@ impl Records {
     ///
     /// # Errors
     /// If the disk reports an error.
-    pub fn write_text(&mut self, tag: &str, text: &str) -> Result<(), RecordsError> {
+    pub(crate) fn write_text(&mut self, tag: &str, text: &str) -> Result<(), RecordsError> {
         self.events.text(tag, text).map_err(at("writing", self.events.path()))
     }
 
     /// Returns the lengths of the files, for a checkpoint.
     #[must_use]
-    pub fn positions(&self) -> Positions {
+    pub(crate) fn positions(&self) -> Positions {
         Positions { metrics: self.metrics.length, timing: self.timing.length, results: self.results.length }
     }
 
@@ -167,7 +172,7 @@ impl Records {
     ///
     /// # Errors
     /// If the disk reports an error.
-    pub fn sync(&mut self) -> Result<(), RecordsError> {
+    pub(crate) fn sync(&mut self) -> Result<(), RecordsError> {
         for lines in [&self.metrics, &self.timing, &self.results] {
             lines.file.sync_all().map_err(at("syncing", &lines.path))?;
         }

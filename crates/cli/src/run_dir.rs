@@ -31,7 +31,7 @@ const LOCK: &str = "run.lock";
 const FORMAT: &str = "# foresee config, format 2";
 
 /// An open and locked folder.
-pub struct RunDir {
+pub(crate) struct RunDir {
     path: PathBuf,
     /// Whether the newest config file has an older format.
     outdated: bool,
@@ -42,7 +42,7 @@ impl RunDir {
     /// Makes the folder of a new run.
     ///
     /// All other checks of the input must be done before, so that bad input leaves no files behind.
-    pub fn create(path: Option<PathBuf>, config: &Config) -> Result<Self, Failure> {
+    pub(crate) fn create(path: Option<PathBuf>, config: &Config) -> Result<Self, Failure> {
         let path = match path {
             Some(path) => {
                 // Checked before anything is written, and again under the lock.
@@ -60,7 +60,7 @@ impl RunDir {
 
     /// Opens the folder of a run to resume it. Returns it with the current config: the newest one on disk, changed by
     /// `overrides`.
-    pub fn open(path: &Path, overrides: &[&str]) -> Result<(Self, Setup), Failure> {
+    pub(crate) fn open(path: &Path, overrides: &[&str]) -> Result<(Self, Setup), Failure> {
         let (file, _) = newest_config(path)?;
         let (source, mut config) = configs::read(&file, overrides)?;
         let text = fs::read_to_string(&file).unwrap_or_default();
@@ -81,29 +81,29 @@ impl RunDir {
 
     /// Returns true if the newest config file has an older format. The caller then writes the current config to a new
     /// file.
-    pub fn is_outdated(&self) -> bool {
+    pub(crate) fn is_outdated(&self) -> bool {
         self.outdated
     }
 
     /// Writes a changed config as the newest one of the run. It must be called only after the run has accepted the
     /// config, because a refused config would block every later resume.
-    pub fn write_changed_config(&self, config: &Config) -> Result<(), Failure> {
+    pub(crate) fn write_changed_config(&self, config: &Config) -> Result<(), Failure> {
         let next = self.path.join(format!("config.resume-{}.toml", newest_config(&self.path)?.1 + 1));
         fs::write(&next, config_text(config)).map_err(|error| cannot_write(&self.path, &error))
     }
 
     /// Returns the path of the folder.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Returns the folder of the checkpoints.
-    pub fn checkpoints(&self) -> PathBuf {
+    pub(crate) fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")
     }
 
     /// Writes `manifest.json`: the program, the machine, and the status of the run.
-    pub fn write_manifest(&self, run: &Run, status: &str) -> Result<(), Failure> {
+    pub(crate) fn write_manifest(&self, run: &Run, status: &str) -> Result<(), Failure> {
         let config = run.config();
         let mut manifest = json!({
             "program": "foresee",
@@ -148,17 +148,17 @@ fn refuse_other_frames(before: &str, config: &Config) -> Result<(), Failure> {
 }
 
 /// Versions of the software behind an environment, by name.
-pub type Versions = BTreeMap<String, String>;
+pub(crate) type Versions = BTreeMap<String, String>;
 
 /// Returns the versions of the software behind the environment in the run's manifest; empty if there are none.
-pub fn env_versions(path: &Path) -> Versions {
+pub(crate) fn env_versions(path: &Path) -> Versions {
     let manifest = fs::read(path.join("manifest.json")).ok();
     let manifest: Option<serde_json::Value> = manifest.and_then(|text| serde_json::from_slice(&text).ok());
     manifest.and_then(|manifest| serde_json::from_value(manifest["env_versions"].clone()).ok()).unwrap_or_default()
 }
 
 /// Reads the current config of a run without locking its folder.
-pub fn read_config(path: &Path) -> Result<(Source, Config), Failure> {
+pub(crate) fn read_config(path: &Path) -> Result<(Source, Config), Failure> {
     configs::read(&newest_config(path)?.0, &[])
 }
 

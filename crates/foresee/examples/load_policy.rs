@@ -23,7 +23,7 @@ agent = { hidden = [64, 64], batch = 128, critic_lr = 1e-3, actor_lr = 1e-3 }
 "#;
 
 /// Trains a run and saves its config and its state in a folder.
-pub fn train(folder: &Path) -> Result<(), Box<dyn Error>> {
+pub(crate) fn train(folder: &Path) -> Result<(), Box<dyn Error>> {
     let config: Config = config::from_text(CONFIG, &[])?;
     let mut run = Run::new(&config)?;
     while !run.is_done() {
@@ -36,7 +36,7 @@ pub fn train(folder: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 /// Plays some episodes with the newest checkpoint's policy and returns their returns.
-pub fn play(folder: &Path, episodes: u64, out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
+pub(crate) fn play(folder: &Path, episodes: u64, out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
     let config: Config = config::load(folder.join("config.toml"), &[])?;
     let mut env = config.env.factory(&Tasks::default(), config.seed)()?;
     let dims = [env.spec().observation_space.dim(), env.spec().action_space.dim()];

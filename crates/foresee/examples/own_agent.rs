@@ -218,7 +218,7 @@ real_ratio = 0.2
 
 /// Trains the agent and returns the mean returns of the evaluations. A rod that hangs down has about −1500, one that is
 /// held upright about −150.
-pub fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
+pub(crate) fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
     let mut parts = Parts::default();
     parts.agents.add(Kind::new("svg", "one imagined step's value gradient (SVG(1))", |keys: SvgConfig| {
         Ok(Arc::new(keys) as Arc<dyn AgentFactory>)

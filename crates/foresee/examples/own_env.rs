@@ -114,7 +114,7 @@ real_ratio = 0.2
 "#;
 
 /// Trains an agent and returns the mean episode length of each evaluation. An episode has at most 100 steps.
-pub fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
+pub(crate) fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
     // The time limit, the check of the order of calls and the action range [-1, 1] are added around the task.
     let mut tasks = Tasks::default();
     tasks.add(ID, Some(100), || Ok(Box::new(Ridge::new())));

@@ -25,7 +25,7 @@ const EXPLORE: u64 = 300;
 const FIT_EVERY: u64 = 100;
 
 /// Trains the agent and returns the returns of the real episodes in their order.
-pub fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
+pub(crate) fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
     let device = Device::flex();
     let mut env = make("Pendulum-v1")?;
     let termination = env.spec().termination.clone().unwrap_or_default();

@@ -54,7 +54,7 @@ starts_per_step = 5
 "#;
 
 /// Trains a run and returns the holdout scores of its fits: the mean loss on transitions that were not trained on.
-pub fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
+pub(crate) fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
     let mut parts = Parts::default();
     parts.losses.add(Kind::new("reward_first", "squared error, first of all of the reward", |loss: RewardFirst| {
         if loss.weight > 0.0 {

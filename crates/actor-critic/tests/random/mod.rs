@@ -13,7 +13,7 @@ const METRICS: f64 = 1e-5;
 
 /// Fixed noise of an update, at next observations and at observations, `[B, A]` each.
 #[derive(Clone, Debug)]
-pub struct Recorded(pub [Vec<f32>; 2]);
+pub(crate) struct Recorded(pub [Vec<f32>; 2]);
 
 impl Recorded {
     fn of(&self, name: &str) -> &[f32] {
@@ -42,13 +42,13 @@ impl Noise for Recorded {
 }
 
 /// Makes one update with a batch in host memory, and returns its losses.
-pub fn update(agent: &mut dyn Agent, batch: &Batch, noise: &dyn Noise) -> Vec<f64> {
+pub(crate) fn update(agent: &mut dyn Agent, batch: &Batch, noise: &dyn Noise) -> Vec<f64> {
     agent.update(Update { batch: BatchRef::Host(batch), noise, dynamics: None, critic_only: false });
     losses(agent)
 }
 
 /// Returns batch number `step` with `rows` rows, and its noise.
-pub fn batch([obs, action]: [usize; 2], rows: usize, step: u64) -> (Batch, Recorded) {
+pub(crate) fn batch([obs, action]: [usize; 2], rows: usize, step: u64) -> (Batch, Recorded) {
     let normals = |name, columns| Stream::new(7, name).normals(step, rows, columns);
     let batch = Batch {
         rows,
@@ -63,14 +63,14 @@ pub fn batch([obs, action]: [usize; 2], rows: usize, step: u64) -> (Batch, Recor
 
 /// An agent's config, its dimensions `[O, A]`, and the number of rows in its batches.
 #[derive(Clone, Debug)]
-pub struct Case {
+pub(crate) struct Case {
     pub config: SacConfig,
     pub dims: [usize; 2],
     pub rows: usize,
 }
 
 /// Returns cases with network sizes and row counts that are, or are not, multiples of a vector, a tile or a panel.
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     const HIDDEN: [&[usize]; 5] = [&[7], &[13, 5], &[33, 31], &[64, 64, 17], &[50, 12]];
     let case = |i: u32| {
         let mut draws = Stream::new(3, "cases").at(0, i);
@@ -97,20 +97,20 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Returns a new agent of the case.
-pub fn agent(case: &Case, device: &Device) -> Sac {
+pub(crate) fn agent(case: &Case, device: &Device) -> Sac {
     Sac::new(&case.config, case.dims, 1, device)
 }
 
 /// Returns the losses of the last update: the critics' loss and the mean target; and, if the actor was updated, its
 /// loss and the entropy.
-pub fn losses(agent: &dyn Agent) -> Vec<f64> {
+pub(crate) fn losses(agent: &dyn Agent) -> Vec<f64> {
     let report = agent.report().into_iter();
     report.filter(|(name, _)| ![metrics::TEMPERATURE, metrics::UPDATES].contains(name)).map(|(_, x)| x).collect()
 }
 
 /// Returns the largest difference in any array of two agents, relative to the array's largest number, and the array's
 /// name.
-pub fn apart(got: &State, want: &State) -> (f64, String) {
+pub(crate) fn apart(got: &State, want: &State) -> (f64, String) {
     let mut worst = (0.0, String::new());
     let pairs = got.iter().zip(want.iter());
     for ((name, got), (same, want)) in pairs {
@@ -133,7 +133,12 @@ pub fn apart(got: &State, want: &State) -> (f64, String) {
 
 /// Asserts that metrics and states differ by no more than allowed.
 #[track_caller]
-pub fn assert_agree(what: &str, (got, metrics): (&Sac, Vec<f64>), (want, of_want): (&Sac, Vec<f64>), bound: f64) {
+pub(crate) fn assert_agree(
+    what: &str,
+    (got, metrics): (&Sac, Vec<f64>),
+    (want, of_want): (&Sac, Vec<f64>),
+    bound: f64,
+) {
     assert_eq!(metrics.len(), of_want.len(), "{what}: the actor's turn");
     for (got, want) in metrics.iter().zip(&of_want) {
         assert!((got - want).abs() <= METRICS * (1.0 + want.abs()), "{what}: {got}, expected {want}");

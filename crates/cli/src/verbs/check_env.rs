@@ -24,7 +24,7 @@ struct EnvOnly {
 
 /// Checks every rule on the environment that `[env]` describes, in the environment's own action range, and prints the
 /// results.
-pub fn check_env(id: &str, overrides: &[&str]) -> Result<u8, Failure> {
+pub(super) fn check_env(id: &str, overrides: &[&str]) -> Result<u8, Failure> {
     let section = Table::from_iter([("id".into(), toml::Value::from(id))]);
     let tree = Table::from_iter([("env".into(), toml::Value::from(section))]);
     let EnvOnly { env } = Source::tree("check-env", tree, overrides)?.typed()?;

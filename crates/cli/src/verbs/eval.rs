@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::{configs, run_dir};
 
 /// Evaluates the newest checkpoint's policy with its mean action, from the initial states of the run's own evaluations.
-pub fn eval(path: &Path, episodes: Option<u32>) -> Result<u8, Failure> {
+pub(super) fn eval(path: &Path, episodes: Option<u32>) -> Result<u8, Failure> {
     let (source, config) = run_dir::read_config(path)?;
     let episodes = episodes.map_or(config.training.eval_episodes, |n| n as usize);
     if episodes > MOST_EPISODES {

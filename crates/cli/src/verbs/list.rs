@@ -10,7 +10,7 @@ use crate::cli::Listed;
 use crate::failure::Failure;
 
 /// Prints one line per choice: its name in a config and a description.
-pub fn list(what: Listed) -> Result<u8, Failure> {
+pub(super) fn list(what: Listed) -> Result<u8, Failure> {
     let parts = Parts::default();
     match what {
         Listed::Envs => {

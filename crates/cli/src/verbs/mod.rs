@@ -19,7 +19,7 @@ use crate::failure::Failure;
 const DONE: u8 = 0;
 
 /// Runs the command and returns the exit code.
-pub fn run(cli: Cli) -> Result<u8, Failure> {
+pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
     match cli.verb {
         Verb::Train { config, overrides, run_dir } => train::train(&config, &texts(&overrides), run_dir),
         Verb::Resume { run, overrides } => train::resume(&run, &texts(&overrides)),

@@ -12,7 +12,7 @@ use crate::records::Records;
 use crate::run_dir::{self, RunDir};
 
 /// Trains a new run.
-pub fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -> Result<u8, Failure> {
+pub(super) fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -> Result<u8, Failure> {
     let setup = load(path, overrides)?;
     let config = setup.config.clone();
     set_threads(&config);
@@ -32,7 +32,7 @@ pub fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -> Resul
 }
 
 /// Resumes a run from its newest checkpoint.
-pub fn resume(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
+pub(super) fn resume(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
     let (dir, setup) = RunDir::open(path, overrides)?;
     let config = setup.config.clone();
     set_threads(&config);

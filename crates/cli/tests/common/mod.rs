@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A run of one second. Every interval, schedule and phase occurs in it, and steps 40, 80 and 120 are evaluated.
-pub const TINY: &str = r#"
+pub(crate) const TINY: &str = r#"
 seed = 7
 threads = 1
 
@@ -53,7 +53,7 @@ real_ratio = [1.0, 0.1, 40, 100]
 "#;
 
 /// Overrides of [`TINY`] that cover the algorithms `model_free` and `mbpo`, every loss, and the agents `sac` and `td3`.
-pub const VARIANTS: [&[&str]; 9] = [
+pub(crate) const VARIANTS: [&[&str]; 9] = [
     &["algo=model_free"],
     &["model.loss.kind=mle"],
     &["model.loss.kind=mse"],
@@ -72,7 +72,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const NO_DRIVERS: [&str; 3] = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "__EGL_VENDOR_LIBRARY_FILENAMES"];
 
 /// A temporary folder in which the program runs. It contains `tiny.toml`.
-pub struct Place {
+pub(crate) struct Place {
     folder: TempDir,
     graphics: bool,
     /// Environment variables of the program that differ from those of the test.
@@ -80,32 +80,32 @@ pub struct Place {
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap(), graphics: true, variables: BTreeMap::new() };
         place.write("tiny.toml", TINY);
         place
     }
 
     /// Returns a place where the program finds no graphics driver.
-    pub fn without_graphics() -> Self {
+    pub(crate) fn without_graphics() -> Self {
         Self { graphics: false, ..Self::new() }
     }
 
     /// Removes these environment variables for the program.
-    pub fn without(&mut self, variables: &[&str]) {
+    pub(crate) fn without(&mut self, variables: &[&str]) {
         self.variables.extend(variables.iter().map(|name| ((*name).to_owned(), None)));
     }
 
     /// Sets this environment variable for the program.
-    pub fn with(&mut self, name: &str, value: &str) {
+    pub(crate) fn with(&mut self, name: &str, value: &str) {
         self.variables.insert(name.into(), Some(value.into()));
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();
     }
 
@@ -127,13 +127,13 @@ impl Place {
     }
 
     /// Runs the program to its end.
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
 
     /// Runs the program, which must succeed, and returns its stdout.
     #[track_caller]
-    pub fn succeeds(&self, arguments: &[&str]) -> String {
+    pub(crate) fn succeeds(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {:?}\n{}", output.status.code(), text(&output.stderr));
         text(&output.stdout)
@@ -141,13 +141,13 @@ impl Place {
 
     /// Trains `tiny.toml` with these overrides in the folder `run`.
     #[track_caller]
-    pub fn train(&self, run: &str, overrides: &[&str]) -> String {
+    pub(crate) fn train(&self, run: &str, overrides: &[&str]) -> String {
         self.succeeds(&[&["train", "tiny.toml", "--run-dir", run], overrides].concat())
     }
 
     /// Runs the program, which must refuse its input and change no file, and returns the message.
     #[track_caller]
-    pub fn refuses(&self, arguments: &[&str]) -> String {
+    pub(crate) fn refuses(&self, arguments: &[&str]) -> String {
         let before = self.contents("");
         let output = self.run(arguments);
         let message = text(&output.stderr);
@@ -161,14 +161,14 @@ impl Place {
     }
 
     /// Starts the program without waiting for it.
-    pub fn spawn(&self, arguments: &[&str]) -> Started {
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Started {
         let mut command = self.command(arguments);
         Started(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()))
     }
 
     /// Starts to train `tiny.toml` in the folder `run` and waits for its first checkpoint.
     #[track_caller]
-    pub fn started(&self, run: &str, overrides: &[&str]) -> Started {
+    pub(crate) fn started(&self, run: &str, overrides: &[&str]) -> Started {
         let started = self.spawn(&[&["train", "tiny.toml", "--run-dir", run], overrides].concat());
         let since = Instant::now();
         while checkpoints(&self.path(run)).is_empty() {
@@ -181,7 +181,7 @@ impl Place {
     /// Starts to train `tiny.toml` in the folder `run`, waits for its first checkpoint and for the time `wait`, and
     /// sends it a signal. If the run ended before the signal arrived, it is started again with half the wait.
     #[track_caller]
-    pub fn cut(&self, run: &str, overrides: &[&str], signal: &str, wait: Duration) -> Output {
+    pub(crate) fn cut(&self, run: &str, overrides: &[&str], signal: &str, wait: Duration) -> Output {
         for halvings in 0..10 {
             let training = self.started(run, overrides);
             std::thread::sleep(wait / 2_u32.pow(halvings));
@@ -196,7 +196,7 @@ impl Place {
 
     /// Waits for a file that the program creates.
     #[track_caller]
-    pub fn await_file(&self, name: &str) {
+    pub(crate) fn await_file(&self, name: &str) {
         let since = Instant::now();
         while !self.path(name).exists() {
             assert!(since.elapsed() < PATIENCE, "no {name} came");
@@ -205,7 +205,7 @@ impl Place {
     }
 
     /// Returns every file under a folder with its bytes, and every folder.
-    pub fn contents(&self, name: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+    pub(crate) fn contents(&self, name: &str) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut found = BTreeMap::new();
         let mut folders = vec![self.path(name)];
         while let Some(folder) = folders.pop() {
@@ -223,29 +223,29 @@ impl Place {
     }
 
     #[track_caller]
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 }
 
 /// A running program. It is killed when the test ends.
-pub struct Started(Option<Child>);
+pub(crate) struct Started(Option<Child>);
 
 impl Started {
     /// Sends a signal by its name, such as `INT`.
-    pub fn send(&self, name: &str) {
+    pub(crate) fn send(&self, name: &str) {
         let id = self.0.as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").args([format!("-{name}"), id]).status().unwrap().success());
     }
 
     /// Sends a signal and waits for the end.
-    pub fn signal(self, name: &str) -> Output {
+    pub(crate) fn signal(self, name: &str) -> Output {
         self.send(name);
         self.wait()
     }
 
     /// Waits for the end.
-    pub fn wait(mut self) -> Output {
+    pub(crate) fn wait(mut self) -> Output {
         self.0.take().unwrap().wait_with_output().unwrap()
     }
 }
@@ -259,7 +259,7 @@ impl Drop for Started {
     }
 }
 
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
@@ -269,7 +269,7 @@ fn changed(before: &BTreeMap<PathBuf, Vec<u8>>, after: &BTreeMap<PathBuf, Vec<u8
 }
 
 /// Returns the checkpoints of a run, the newest last.
-pub fn checkpoints(run: &Path) -> Vec<PathBuf> {
+pub(crate) fn checkpoints(run: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(run.join("checkpoints")).into_iter().flatten().flatten();
     let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
     paths.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with("step-"));
@@ -278,14 +278,14 @@ pub fn checkpoints(run: &Path) -> Vec<PathBuf> {
 }
 
 /// Returns the files that must be equal for equal runs: metrics, results, and the state at the end.
-pub fn outcome(run: &Path) -> [Vec<u8>; 3] {
+pub(crate) fn outcome(run: &Path) -> [Vec<u8>; 3] {
     let newest = checkpoints(run).pop().expect("a run has checkpoints");
     let files = [run.join("metrics.jsonl"), run.join("results.csv"), newest.join("state.safetensors")];
     files.map(|path| fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }
 
 #[track_caller]
-pub fn assert_equal_outcomes(one: &Path, other: &Path, context: &str) {
+pub(crate) fn assert_equal_outcomes(one: &Path, other: &Path, context: &str) {
     let (one, other) = (outcome(one), outcome(other));
     assert!(one[2].len() > 10_000, "a state of {} bytes", one[2].len());
     assert_eq!(text(&one[0]), text(&other[0]), "metrics.jsonl, {context}");
@@ -294,7 +294,7 @@ pub fn assert_equal_outcomes(one: &Path, other: &Path, context: &str) {
 }
 
 /// Returns the arrays of a safetensors file by name, each with its type and shape, and its bytes.
-pub fn arrays(bytes: &[u8]) -> BTreeMap<String, (String, Vec<u8>)> {
+pub(crate) fn arrays(bytes: &[u8]) -> BTreeMap<String, (String, Vec<u8>)> {
     let (length, rest) = bytes.split_first_chunk::<8>().unwrap();
     let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
     let header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(header).unwrap();

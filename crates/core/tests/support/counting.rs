@@ -36,6 +36,6 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// Number of allocations so far.
-pub fn allocations() -> usize {
+pub(crate) fn allocations() -> usize {
     COUNT.load(Ordering::Relaxed)
 }

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use super::CheckpointError;
 
 /// Returns a function that converts an I/O error to ours.
-pub fn at(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CheckpointError {
+pub(super) fn at(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CheckpointError {
     move |source| CheckpointError::Io { doing, path: path.to_owned(), source }
 }
 
 /// Creates a directory and its parents, if they do not exist.
-pub fn create_dir(path: &Path) -> Result<(), CheckpointError> {
+pub(super) fn create_dir(path: &Path) -> Result<(), CheckpointError> {
     if path.is_dir() {
         return Ok(());
     }
@@ -21,7 +21,7 @@ pub fn create_dir(path: &Path) -> Result<(), CheckpointError> {
 }
 
 /// Writes a file and syncs its contents. Its name is durable only after the directory is synced.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
     let write = || {
         let mut file = File::create(path)?;
         file.write_all(bytes)?;
@@ -31,22 +31,22 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
 }
 
 /// Reads a file.
-pub fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
     fs::read(path).map_err(at("reading", path))
 }
 
 /// Renames a file or directory within its parent. The new name is durable only after the parent is synced.
-pub fn rename(from: &Path, to: &Path) -> Result<(), CheckpointError> {
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), CheckpointError> {
     fs::rename(from, to).map_err(at("renaming", from))
 }
 
 /// Removes a directory and its contents, if it exists.
-pub fn remove_dir(path: &Path) -> Result<(), CheckpointError> {
+pub(super) fn remove_dir(path: &Path) -> Result<(), CheckpointError> {
     absent_is_fine(fs::remove_dir_all(path)).map_err(at("removing", path))
 }
 
 /// Removes a file, if it exists.
-pub fn remove_file(path: &Path) -> Result<(), CheckpointError> {
+pub(super) fn remove_file(path: &Path) -> Result<(), CheckpointError> {
     absent_is_fine(fs::remove_file(path)).map_err(at("removing", path))
 }
 
@@ -59,7 +59,7 @@ fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
 
 /// Returns the names in a directory, sorted; empty if it does not exist. Names that are not Unicode are ignored,
 /// because they are not ours.
-pub fn names(directory: &Path) -> Result<Vec<String>, CheckpointError> {
+pub(super) fn names(directory: &Path) -> Result<Vec<String>, CheckpointError> {
     let read = || -> io::Result<Vec<String>> {
         let entries = match fs::read_dir(directory) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -76,12 +76,12 @@ pub fn names(directory: &Path) -> Result<Vec<String>, CheckpointError> {
 }
 
 /// Returns the absolute path, which has a parent.
-pub fn canonical(path: &Path) -> Result<PathBuf, CheckpointError> {
+pub(super) fn canonical(path: &Path) -> Result<PathBuf, CheckpointError> {
     path.canonicalize().map_err(at("opening", path))
 }
 
 /// Makes the names in a directory durable. Does nothing on systems other than Unix, which cannot do it.
-pub fn sync_dir(path: &Path) -> Result<(), CheckpointError> {
+pub(super) fn sync_dir(path: &Path) -> Result<(), CheckpointError> {
     if cfg!(unix) {
         return File::open(path).and_then(|directory| directory.sync_all()).map_err(at("syncing", path));
     }

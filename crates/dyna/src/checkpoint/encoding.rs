@@ -7,7 +7,7 @@ use foresee_core::state::{Array, Data};
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
 
 /// Returns the number of bytes of the numbers.
-pub fn byte_length(data: &Data) -> usize {
+pub(super) fn byte_length(data: &Data) -> usize {
     match data {
         Data::F32(v) => size_of_val(&v[..]),
         Data::F64(v) => size_of_val(&v[..]),
@@ -17,7 +17,7 @@ pub fn byte_length(data: &Data) -> usize {
 }
 
 /// Returns the type's name in safetensors files and manifests.
-pub fn kind(data: &Data) -> Dtype {
+pub(super) fn kind(data: &Data) -> Dtype {
     match data {
         Data::F32(_) => Dtype::F32,
         Data::F64(_) => Dtype::F64,
@@ -27,7 +27,7 @@ pub fn kind(data: &Data) -> Dtype {
 }
 
 /// Calls `piece` with the bytes of the numbers, at most `size` bytes (a multiple of eight) at a time.
-pub fn pieces<E>(data: &Data, size: usize, mut piece: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+pub(super) fn pieces<E>(data: &Data, size: usize, mut piece: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
     macro_rules! each {
         ($values:expr, $type:ty) => {
             $values.chunks(size / size_of::<$type>()).try_for_each(|chunk| {
@@ -45,7 +45,7 @@ pub fn pieces<E>(data: &Data, size: usize, mut piece: impl FnMut(&[u8]) -> Resul
 }
 
 /// Decodes an array from its type's name, its shape and its bytes. The error describes what is wrong with them.
-pub fn array(kind: &str, shape: &[usize], bytes: &[u8]) -> Result<Array, String> {
+pub(super) fn array(kind: &str, shape: &[usize], bytes: &[u8]) -> Result<Array, String> {
     macro_rules! numbers {
         ($variant:ident, $type:ty) => {{
             let (chunks, rest) = bytes.as_chunks::<{ size_of::<$type>() }>();
@@ -93,12 +93,12 @@ impl View for Tensor<'_> {
 }
 
 /// Encodes arrays as a safetensors file. They are ordered by type and name, so that equal arrays give equal bytes.
-pub fn to_safetensors(arrays: Vec<(&str, &Array)>) -> Result<Vec<u8>, SafeTensorError> {
+pub(super) fn to_safetensors(arrays: Vec<(&str, &Array)>) -> Result<Vec<u8>, SafeTensorError> {
     safetensors::serialize(arrays.into_iter().map(|(name, array)| (name, Tensor(array))), None)
 }
 
 /// Decodes the arrays of a safetensors file. The error describes what is wrong with it.
-pub fn from_safetensors(bytes: &[u8]) -> Result<State, String> {
+pub(super) fn from_safetensors(bytes: &[u8]) -> Result<State, String> {
     let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
     tensors
         .iter()

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{CheckpointError, disk, encoding};
 
 /// The manifest's file name.
-pub const FILE: &str = "manifest.json";
+pub(super) const FILE: &str = "manifest.json";
 
 /// Version of the format. Raised with every change that an older program would misread.
 const FORMAT: u32 = 1;
@@ -25,7 +25,7 @@ const END: &str = "\n}\n";
 
 /// The body of `manifest.json`.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Manifest {
+pub(super) struct Manifest {
     /// The [`FORMAT`] of the program that wrote the manifest.
     format: u32,
     /// The step under which the checkpoint was saved.
@@ -40,14 +40,14 @@ pub struct Manifest {
 
 /// The expected length and hash of a file.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct FileEntry {
+pub(super) struct FileEntry {
     bytes: u64,
     blake3: String,
 }
 
 /// The type, the shape and the segments of a big array.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct BigArray {
+pub(super) struct BigArray {
     /// The type's name, as in safetensors.
     pub kind: String,
     /// The array's shape.
@@ -58,12 +58,12 @@ pub struct BigArray {
 
 impl FileEntry {
     /// Returns the entry of a file with these bytes.
-    pub fn of(bytes: &[u8]) -> Self {
+    pub(super) fn of(bytes: &[u8]) -> Self {
         Self { bytes: bytes.len() as u64, blake3: blake3::hash(bytes).to_string() }
     }
 
     /// Checks the bytes of a file. The error continues a sentence that starts with the file's name.
-    pub fn check(&self, bytes: &[u8]) -> Result<(), String> {
+    pub(super) fn check(&self, bytes: &[u8]) -> Result<(), String> {
         if bytes.len() as u64 != self.bytes {
             return Err(format!("has {} bytes, expected {}", bytes.len(), self.bytes));
         }
@@ -76,26 +76,26 @@ impl FileEntry {
 
 impl BigArray {
     /// Returns the entry of an array stored in these segments.
-    pub fn new(array: &Array, segments: Vec<String>) -> Self {
+    pub(super) fn new(array: &Array, segments: Vec<String>) -> Self {
         Self { kind: encoding::kind(&array.data).to_string(), shape: array.shape.clone(), segments }
     }
 }
 
 impl Manifest {
     /// Returns a manifest without files and arrays.
-    pub fn new(step: u64, extra: Value) -> Self {
+    pub(super) fn new(step: u64, extra: Value) -> Self {
         Self { format: FORMAT, step, files: BTreeMap::new(), arrays: BTreeMap::new(), extra }
     }
 
     /// Returns the text of `manifest.json`.
-    pub fn to_text(&self) -> String {
+    pub(super) fn to_text(&self) -> String {
         let body = serde_json::to_string_pretty(self).expect("string keys and finite numbers");
         format!("{START}{}{MIDDLE}{body}{END}", blake3::hash(body.as_bytes()))
     }
 
     /// Reads the manifest of a checkpoint. If it is missing, damaged or foreign, the checkpoint counts as damaged. Any
     /// other I/O error may be temporary, and is returned as such.
-    pub fn read(directory: &Path) -> Result<Self, CheckpointError> {
+    pub(super) fn read(directory: &Path) -> Result<Self, CheckpointError> {
         let damaged = |why: String| CheckpointError::Damaged { path: directory.to_owned(), why };
         let bytes = match disk::read(&directory.join(FILE)) {
             Err(CheckpointError::Io { source, .. })

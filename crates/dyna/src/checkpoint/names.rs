@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use super::{CheckpointError, disk};
 
 /// Prefix of the names of unfinished saves, and of directories that are about to be removed.
-pub const TEMPORARY: &str = ".tmp-";
+pub(super) const TEMPORARY: &str = ".tmp-";
 
 /// A checkpoint's name: `step-<step>`, or `step-<step>-<revision>` for a step that was saved again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Name {
+pub(super) struct Name {
     /// The step of the checkpoint.
     pub step: u64,
     /// Number of earlier saves of this step.
@@ -19,14 +19,14 @@ pub struct Name {
 
 impl Name {
     /// Returns the names of all checkpoints, newest first.
-    pub fn all(root: &Path) -> Result<Vec<Self>, CheckpointError> {
+    pub(super) fn all(root: &Path) -> Result<Vec<Self>, CheckpointError> {
         let mut all: Vec<_> = disk::names(root)?.iter().filter_map(|name| Self::parse(name)).collect();
         all.sort_by(|a, b| b.cmp(a));
         Ok(all)
     }
 
     /// Returns a name for this step with a revision after all existing ones.
-    pub fn free(root: &Path, step: u64) -> Result<Self, CheckpointError> {
+    pub(super) fn free(root: &Path, step: u64) -> Result<Self, CheckpointError> {
         let last = Self::all(root)?.into_iter().find(|name| name.step == step);
         Ok(Self { step, revision: last.map_or(0, |name| name.revision + 1) })
     }
@@ -51,7 +51,7 @@ impl fmt::Display for Name {
 }
 
 /// Returns the paths of unfinished saves.
-pub fn unfinished(root: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
+pub(super) fn unfinished(root: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
     let names = disk::names(root)?;
     Ok(names.into_iter().filter(|name| name.starts_with(TEMPORARY)).map(|name| root.join(name)).collect())
 }

@@ -11,7 +11,7 @@ use foresee_core::state::Data;
 use super::{CheckpointError, disk, encoding, names};
 
 /// Name of the directory of segments in the checkpoint root.
-pub const DIRECTORY: &str = "segments";
+pub(super) const DIRECTORY: &str = "segments";
 
 /// Number of bytes per segment. It is small enough that a partly filled last segment is cheap, and large enough that a
 /// gigabyte is a thousand files.
@@ -21,7 +21,7 @@ const PIECE: usize = 1 << 20;
 ///
 /// An existing segment is compared byte by byte. Otherwise one damaged segment would make every later checkpoint
 /// unusable.
-pub fn write(root: &Path, data: &Data) -> Result<Vec<String>, CheckpointError> {
+pub(super) fn write(root: &Path, data: &Data) -> Result<Vec<String>, CheckpointError> {
     let directory = root.join(DIRECTORY);
     disk::create_dir(&directory)?;
     let mut hashes = Vec::new();
@@ -41,7 +41,7 @@ pub fn write(root: &Path, data: &Data) -> Result<Vec<String>, CheckpointError> {
 }
 
 /// Returns the bytes of the given segments. The error describes what is wrong with one of them.
-pub fn read(root: &Path, hashes: &[String]) -> Result<Vec<u8>, String> {
+pub(super) fn read(root: &Path, hashes: &[String]) -> Result<Vec<u8>, String> {
     let mut all = Vec::with_capacity(hashes.len() * PIECE);
     for hash in hashes {
         // A name that is not a hash could be a path outside the directory.
@@ -61,7 +61,7 @@ pub fn read(root: &Path, hashes: &[String]) -> Result<Vec<u8>, String> {
 }
 
 /// Removes all segments except the used ones.
-pub fn retain(root: &Path, used: &BTreeSet<String>) -> Result<(), CheckpointError> {
+pub(super) fn retain(root: &Path, used: &BTreeSet<String>) -> Result<(), CheckpointError> {
     let directory = root.join(DIRECTORY);
     for name in disk::names(&directory)? {
         if !used.contains(&name) {

@@ -15,7 +15,7 @@ use foresee_world_model::normalizer::Normalizer;
 use foresee_world_model::{Head, ModelConfig, ModelLoss, Trainer, loss};
 
 /// A task's model, its termination rule, and an agent.
-pub struct Case {
+pub(crate) struct Case {
     pub model: Trainer,
     pub termination: Termination,
     pub agent: Dhmbpo,
@@ -42,7 +42,7 @@ fn shaken(state: &State, seed: u64, width: f32) -> State {
 
 impl Case {
     /// Returns a case in host memory. `hidden` are the hidden layers of the agent and of the model.
-    pub fn new(
+    pub(crate) fn new(
         seed: u64,
         head: Head,
         dims: [usize; 2],
@@ -54,7 +54,7 @@ impl Case {
     }
 
     /// Returns a case on a device. `hidden` are the hidden layers of the agent and of the model.
-    pub fn on(
+    pub(crate) fn on(
         device: &Device,
         seed: u64,
         head: Head,
@@ -99,7 +99,7 @@ impl Case {
     }
 
     /// Returns a batch of states to start from.
-    pub fn batch(&self, update: u64) -> Batch {
+    pub(crate) fn batch(&self, update: u64) -> Batch {
         let mut batch = Batch::default();
         for obs in Stream::new(5, "test/starts").normals(update, self.rows, self.dims[0]).chunks(self.dims[0]) {
             batch.push(obs, &vec![0.0; self.dims[1]], 0.0, obs, false);
@@ -108,7 +108,7 @@ impl Case {
     }
 
     /// Returns the sizes of an update.
-    pub fn sizes(&self) -> Sizes {
+    pub(crate) fn sizes(&self) -> Sizes {
         Sizes {
             rows: self.rows,
             horizon: self.config.horizon,
@@ -121,7 +121,7 @@ impl Case {
 }
 
 /// Returns the numbers of an f32 array; empty for another type.
-pub fn floats(array: &Array) -> &[f32] {
+pub(crate) fn floats(array: &Array) -> &[f32] {
     match &array.data {
         Data::F32(values) => values,
         _ => &[],

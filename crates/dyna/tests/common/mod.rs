@@ -1,8 +1,8 @@
 //! Tiny runs of every kind, and access to their saved states.
 
-pub mod double_horizon;
-pub mod scalar;
-pub mod worlds;
+pub(crate) mod double_horizon;
+pub(crate) mod scalar;
+pub(crate) mod worlds;
 
 use std::collections::BTreeMap;
 
@@ -16,11 +16,11 @@ use foresee_world_model::config::{EnsembleConfig, FitConfig};
 use foresee_world_model::{LossConfig, ModelConfig};
 
 /// Every kind of run: without a model, and with a model under each loss.
-pub const KINDS: [Option<&'static str>; 6] =
+pub(crate) const KINDS: [Option<&'static str>; 6] =
     [None, Some("mle"), Some("mse"), Some("vagram"), Some("itervaml"), Some("value_weighted")];
 
 /// Every kind of run of [`KINDS`], and runs in blocks.
-pub const WITH_BLOCKS: [Option<&'static str>; 8] = [
+pub(crate) const WITH_BLOCKS: [Option<&'static str>; 8] = [
     None,
     Some("mle"),
     Some("mse"),
@@ -33,7 +33,7 @@ pub const WITH_BLOCKS: [Option<&'static str>; 8] = [
 
 /// Returns [`tiny`] or, if `dhmbpo` is before the loss, a run with two blocks. The blocks have 2 · 9 and 9 updates
 /// after 4 of the critics alone. A refill takes two calls of rollouts, and the pool wraps around.
-pub fn tiny_of(kind: Option<&'static str>) -> Config {
+pub(crate) fn tiny_of(kind: Option<&'static str>) -> Config {
     let Some(loss) = kind.and_then(|kind| kind.strip_prefix("dhmbpo ")) else { return tiny(kind) };
     let mut config = tiny(Some(loss));
     config.algo = Algo::Dhmbpo;
@@ -60,7 +60,7 @@ pub fn tiny_of(kind: Option<&'static str>) -> Config {
 /// Updates and fits take more than one slice. The horizon grows from 1 to 3, and the imagined buffer grows with it:
 /// from 12 rows over 24, which are filled, to 36, which wrap around. During the run the squared error is dropped from
 /// the value-aware losses.
-pub fn tiny(loss: Option<&'static str>) -> Config {
+pub(crate) fn tiny(loss: Option<&'static str>) -> Config {
     Config {
         seed: 3,
         device: Default::default(),
@@ -95,13 +95,13 @@ pub fn tiny(loss: Option<&'static str>) -> Config {
 }
 
 /// Returns the config of SAC with hidden layers of these widths.
-pub fn agent(hidden: &[usize], batch: usize) -> AgentConfig {
+pub(crate) fn agent(hidden: &[usize], batch: usize) -> AgentConfig {
     let widths: Vec<toml::Value> = hidden.iter().map(|&width| toml::Value::Integer(width as i64)).collect();
     AgentConfig { batch, keys: toml::Table::from_iter([("hidden".into(), widths.into())]), ..AgentConfig::default() }
 }
 
 /// Continues a run to its end, and returns its records.
-pub fn finish(run: &mut Run) -> Vec<Record> {
+pub(crate) fn finish(run: &mut Run) -> Vec<Record> {
     let mut records = Vec::new();
     while !run.is_done() {
         run.advance(&mut records).expect("a tiny run goes well");
@@ -110,21 +110,21 @@ pub fn finish(run: &mut Run) -> Vec<Record> {
 }
 
 /// Makes a whole run, and returns its records and its last state.
-pub fn whole(config: &Config) -> (Vec<Record>, State) {
+pub(crate) fn whole(config: &Config) -> (Vec<Record>, State) {
     let mut run = Run::new(config).expect("a possible configuration");
     (finish(&mut run), run.snapshot().expect("a device that answers"))
 }
 
 /// Returns the array with this name.
 #[track_caller]
-pub fn array<'a>(state: &'a State, name: &str) -> &'a Array {
+pub(crate) fn array<'a>(state: &'a State, name: &str) -> &'a Array {
     let found = state.iter().find(|(path, _)| *path == name);
     found.unwrap_or_else(|| panic!("the state has no `{name}`")).1
 }
 
 /// Returns the numbers of the array with this name, of any type.
 #[track_caller]
-pub fn numbers(state: &State, name: &str) -> Vec<f64> {
+pub(crate) fn numbers(state: &State, name: &str) -> Vec<f64> {
     match &array(state, name).data {
         Data::F32(values) => values.iter().map(|&x| f64::from(x)).collect(),
         Data::F64(values) => values.clone(),
@@ -134,7 +134,7 @@ pub fn numbers(state: &State, name: &str) -> Vec<f64> {
 }
 
 /// Returns the names of arrays that differ in any bit, or are in only one of the states.
-pub fn differing(a: &State, b: &State) -> Vec<String> {
+pub(crate) fn differing(a: &State, b: &State) -> Vec<String> {
     let [a, b] = [a, b].map(|state| state.iter().map(|(name, array)| (name, bits(array))).collect::<BTreeMap<_, _>>());
     let names = a.keys().chain(b.keys().filter(|name| !a.contains_key(*name)));
     names.filter(|name| a.get(*name) != b.get(*name)).map(|&name| name.to_owned()).collect()
@@ -152,7 +152,7 @@ fn bits(array: &Array) -> (&[usize], u8, Vec<u64>) {
 }
 
 /// Returns the real steps at which a metric was reported, with its values.
-pub fn reported(records: &[Record], metric: &str) -> Vec<(u64, f64)> {
+pub(crate) fn reported(records: &[Record], metric: &str) -> Vec<(u64, f64)> {
     let value = |record: &Record| record.values.iter().find(|(name, _)| *name == metric).map(|&(_, value)| value);
     records.iter().filter_map(|record| value(record).map(|value| (record.env_step, value))).collect()
 }

@@ -5,7 +5,7 @@ use foresee_core::State;
 use super::{array, numbers};
 
 /// One ensemble member of a saved network.
-pub struct Net {
+pub(crate) struct Net {
     /// Weights `[I, O]` and biases `[O]`, in order.
     layers: Vec<(Vec<f64>, Vec<f64>)>,
     activation: fn(f64) -> f64,
@@ -13,7 +13,7 @@ pub struct Net {
 
 impl Net {
     /// Returns a member of the network whose arrays are named `{path}weight.0`, `{path}bias.0`, ….
-    pub fn new(state: &State, path: &str, member: usize, activation: fn(f64) -> f64) -> Self {
+    pub(crate) fn new(state: &State, path: &str, member: usize, activation: fn(f64) -> f64) -> Self {
         let count = state.iter().filter(|(name, _)| name.starts_with(&format!("{path}weight."))).count();
         let part = |name: String| {
             let size: usize = array(state, &name).shape[1..].iter().product();
@@ -24,7 +24,7 @@ impl Net {
     }
 
     /// Returns the output for one input.
-    pub fn forward(&self, input: &[f64]) -> Vec<f64> {
+    pub(crate) fn forward(&self, input: &[f64]) -> Vec<f64> {
         let mut x = input.to_vec();
         for (i, (weight, bias)) in self.layers.iter().enumerate() {
             let mut y = bias.clone();
@@ -41,22 +41,22 @@ impl Net {
 }
 
 /// Returns x σ(x).
-pub fn silu(x: f64) -> f64 {
+pub(crate) fn silu(x: f64) -> f64 {
     x / (1.0 + (-x).exp())
 }
 
 /// Returns max(x, 0).
-pub fn relu(x: f64) -> f64 {
+pub(crate) fn relu(x: f64) -> f64 {
     x.max(0.0)
 }
 
 /// Returns ln(1 + eˣ), for x at which eˣ does not overflow.
-pub fn softplus(x: f64) -> f64 {
+pub(crate) fn softplus(x: f64) -> f64 {
     x.exp().ln_1p()
 }
 
 /// Returns a saved actor's action tanh(mu + σ noise), which for noise 0 is its mean action tanh(mu).
-pub fn action(actor: &Net, obs: &[f32], noise: &[f32]) -> Vec<f64> {
+pub(crate) fn action(actor: &Net, obs: &[f32], noise: &[f32]) -> Vec<f64> {
     let obs: Vec<f64> = obs.iter().map(|&x| f64::from(x)).collect();
     let out = actor.forward(&obs);
     let (mu, raw) = out.split_at(noise.len());
@@ -67,7 +67,7 @@ pub fn action(actor: &Net, obs: &[f32], noise: &[f32]) -> Vec<f64> {
 
 /// Returns the prediction (delta, reward) of a saved ensemble's member for (obs, action), with noise if the head is
 /// Gaussian.
-pub fn predict(ensemble: &State, member: usize, inputs: &[f32], noise: &[f32]) -> Vec<f64> {
+pub(crate) fn predict(ensemble: &State, member: usize, inputs: &[f32], noise: &[f32]) -> Vec<f64> {
     let (mean, std) = (numbers(ensemble, "normalizer.mean"), numbers(ensemble, "normalizer.std"));
     let normalized = inputs.iter().zip(mean.iter().zip(std)).map(|(&x, (mean, std))| (f64::from(x) - mean) / std);
     let out = Net::new(ensemble, "net.", member, silu).forward(&normalized.collect::<Vec<_>>());
@@ -86,7 +86,7 @@ pub fn predict(ensemble: &State, member: usize, inputs: &[f32], noise: &[f32]) -
 
 /// Asserts equality up to the project's tolerance for f32 against f64.
 #[track_caller]
-pub fn assert_close(what: &str, got: &[f32], want: &[f64]) {
+pub(crate) fn assert_close(what: &str, got: &[f32], want: &[f64]) {
     assert_eq!(got.len(), want.len(), "{what}: numbers");
     for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
         assert!((f64::from(got) - want).abs() <= 1e-4 * want.abs() + 1e-5, "{what}[{i}]: {got}, expected {want}");

@@ -16,7 +16,7 @@ use foresee_world_model::normalizer::Normalizer;
 use foresee_world_model::uncertainty::Measure;
 
 /// A random model, actor and termination rule, and real rows to start from.
-pub struct RandomWorld {
+pub(crate) struct RandomWorld {
     pub ensemble: Ensemble,
     pub policy: Policy,
     pub termination: Termination,
@@ -33,7 +33,7 @@ pub struct RandomWorld {
 
 /// Returns a state with noise added to its weights, so that biases are not 0, and with log-variance bounds that let the
 /// variance have an effect.
-pub fn shaken(state: &State, seed: u64, scale: f32) -> State {
+pub(crate) fn shaken(state: &State, seed: u64, scale: f32) -> State {
     let mut shaken = state.clone();
     for (i, (name, _)) in state.iter().enumerate() {
         let mut array = shaken.take(name).expect("its own array");
@@ -74,10 +74,10 @@ fn rule(draws: &mut Draws, obs_dim: usize) -> Termination {
 }
 
 /// Sizes of a world's networks: numbers of observation and action entries, widths of the actor, widths of the model.
-pub type Sizes = ([usize; 2], Vec<usize>, Vec<usize>);
+pub(crate) type Sizes = ([usize; 2], Vec<usize>, Vec<usize>);
 
 /// Returns world number `i`, with networks of one of these sizes.
-pub fn random(i: u64, sizes: &[Sizes], device: &Device) -> RandomWorld {
+pub(crate) fn random(i: u64, sizes: &[Sizes], device: &Device) -> RandomWorld {
     let mut draws = Stream::new(77, "test/world").at(i, 0);
     let (dims, actor, model) = pick(&mut draws, sizes);
     let members = pick(&mut draws, &[1, 7]);
@@ -127,24 +127,24 @@ pub fn random(i: u64, sizes: &[Sizes], device: &Device) -> RandomWorld {
 
 impl RandomWorld {
     /// Returns the inputs of the world's rollouts.
-    pub fn imagination(&self) -> Imagination<'_> {
+    pub(crate) fn imagination(&self) -> Imagination<'_> {
         let Self { ensemble, policy, termination, device, measures, seed, .. } = self;
         Imagination { ensemble, policy, termination, seed: *seed, device, measures }
     }
 
     /// Returns the step number that addresses the draws of imagined step `step`.
-    pub fn clock(&self, step: usize) -> u64 {
+    pub(crate) fn clock(&self, step: usize) -> u64 {
         self.call * 65_536 + step as u64
     }
 
     /// Returns the state from which lane `lane` starts.
-    pub fn start(&self, lane: u32) -> Vec<f32> {
+    pub(crate) fn start(&self, lane: u32) -> Vec<f32> {
         let row = Stream::new(self.seed, "rollout/start").at(self.call, lane).below(self.real.rows);
         self.real.obs[row * self.dims[0]..][..self.dims[0]].to_vec()
     }
 
     /// Returns the distance of an observation from the nearest end of a bound of the termination rule.
-    pub fn margin(&self, obs: &[f32]) -> f32 {
+    pub(crate) fn margin(&self, obs: &[f32]) -> f32 {
         let bounds = self.termination.bounds.iter().chain(&self.termination.goal);
         bounds.flat_map(|b| [b.low, b.high].map(|end| (obs[b.index] - end).abs())).fold(f32::INFINITY, f32::min)
     }

@@ -5,7 +5,7 @@ use foresee_core::{State, Termination};
 use foresee_env::{EnvError, Environment, Reset, Spec, Step, make};
 
 /// A pendulum with a fault in one of its methods.
-pub struct Broken<F: Fault> {
+pub(crate) struct Broken<F: Fault> {
     inner: Box<dyn Environment>,
     spec: Spec,
     fault: F,
@@ -14,7 +14,7 @@ pub struct Broken<F: Fault> {
 }
 
 /// A fault. Every method is correct unless an implementation replaces it.
-pub trait Fault: Default + Send {
+pub(crate) trait Fault: Default + Send {
     fn spec(_: &mut Spec) {}
     fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
         env.reset(seed)
@@ -50,7 +50,7 @@ impl<F: Fault> Environment for Broken<F> {
     }
 }
 
-pub fn broken<F: Fault + 'static>() -> Result<Box<dyn Environment>, EnvError> {
+pub(crate) fn broken<F: Fault + 'static>() -> Result<Box<dyn Environment>, EnvError> {
     let inner = make("Pendulum-v1")?;
     let mut spec = inner.spec().clone();
     F::spec(&mut spec);
@@ -58,12 +58,12 @@ pub fn broken<F: Fault + 'static>() -> Result<Box<dyn Environment>, EnvError> {
 }
 
 /// Returns the rule that the episode continues while an entry of the observation is above a bound.
-pub fn cosine_above(index: usize, low: f32) -> Termination {
+pub(crate) fn cosine_above(index: usize, low: f32) -> Termination {
     Termination::outside(vec![Bound { index, low, high: f32::INFINITY, closed: false }])
 }
 
 /// Steps the environment. If a reset is needed and `anyway` is true, it resets first instead of failing.
-pub fn stepped_anyway(env: &mut dyn Environment, action: &[f32], anyway: bool) -> Result<Step, EnvError> {
+pub(crate) fn stepped_anyway(env: &mut dyn Environment, action: &[f32], anyway: bool) -> Result<Step, EnvError> {
     match env.step(action) {
         Err(EnvError::NeedsReset { .. }) if anyway => {
             env.reset(None)?;
@@ -74,7 +74,7 @@ pub fn stepped_anyway(env: &mut dyn Environment, action: &[f32], anyway: bool) -
 }
 
 /// Restores all arrays except the one whose path ends in `name`.
-pub fn forgetting(name: &str, env: &mut dyn Environment, state: State) -> Result<(), EnvError> {
+pub(crate) fn forgetting(name: &str, env: &mut dyn Environment, state: State) -> Result<(), EnvError> {
     let kept = env.save();
     let state = state.iter().map(|(path, array)| {
         let kept = kept.iter().find(|(other, _)| *other == path && path.ends_with(name));

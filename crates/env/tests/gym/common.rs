@@ -10,12 +10,12 @@ use foresee_core::Stream;
 use foresee_env::{EnvConfig, EnvError, Environment, Step, make_unscaled};
 use serde_json::{Value, json};
 
-pub const FAULTY: &str = "gym:tests.gym_envs.faults:Faulty-v0";
-pub const CHATTY: &str = "gym:tests.gym_envs.faults:Chatty-v0";
+pub(crate) const FAULTY: &str = "gym:tests.gym_envs.faults:Faulty-v0";
+pub(crate) const CHATTY: &str = "gym:tests.gym_envs.faults:Chatty-v0";
 
 /// Whether Python has the packages that `id` needs. If not, it prints a line and the test passes, unless
 /// FORESEE_REQUIRE_MUJOCO=1.
-pub fn python_runs(test: &str, id: &str) -> bool {
+pub(crate) fn python_runs(test: &str, id: &str) -> bool {
     static KNOWN: Mutex<BTreeMap<String, Option<String>>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let why_not = || make_unscaled(id).err().map(|error| error.to_string().replace('\n', "; "));
@@ -28,28 +28,28 @@ pub fn python_runs(test: &str, id: &str) -> bool {
 }
 
 /// Configures a faulty environment with `kwargs` as JSON.
-pub fn faulty(kwargs: Value) -> EnvConfig {
+pub(crate) fn faulty(kwargs: Value) -> EnvConfig {
     with_kwargs(FAULTY, kwargs)
 }
 
-pub fn with_kwargs(id: &str, kwargs: Value) -> EnvConfig {
+pub(crate) fn with_kwargs(id: &str, kwargs: Value) -> EnvConfig {
     let mut config = EnvConfig::new(id);
     config.gym.kwargs = serde_json::from_value(kwargs).expect("keyword arguments");
     config
 }
 
-pub fn built(config: &EnvConfig) -> Box<dyn Environment> {
+pub(crate) fn built(config: &EnvConfig) -> Box<dyn Environment> {
     config.make(0).unwrap_or_else(|error| panic!("{config:?}: {error}"))
 }
 
 /// Returns an action in [-1, 1] for step `t`.
-pub fn action(env: &dyn Environment, t: u64) -> Vec<f32> {
+pub(crate) fn action(env: &dyn Environment, t: u64) -> Vec<f32> {
     env.spec().action_space.sample(&mut Stream::new(7, "test/action").at(t, 0))
 }
 
 /// Takes steps with the actions from `first` on, and resets without a seed after each end. The count of restarts is
 /// removed from the results.
-pub fn play(env: &mut dyn Environment, first: u64, steps: u64) -> Vec<Step> {
+pub(crate) fn play(env: &mut dyn Environment, first: u64, steps: u64) -> Vec<Step> {
     let mut played = Vec::new();
     for t in first..first + steps {
         let mut step = env.step(&action(env, t)).unwrap_or_else(|error| panic!("step {t}: {error}"));
@@ -65,7 +65,7 @@ pub fn play(env: &mut dyn Environment, first: u64, steps: u64) -> Vec<Step> {
 }
 
 /// Returns the error of a reset with seed 0 and some steps.
-pub fn failure(config: &EnvConfig) -> EnvError {
+pub(crate) fn failure(config: &EnvConfig) -> EnvError {
     let mut env = match config.make(0) {
         Ok(env) => env,
         Err(error) => return error,
@@ -78,14 +78,14 @@ pub fn failure(config: &EnvConfig) -> EnvError {
 }
 
 /// Returns a path in a folder that only this test process uses.
-pub fn scratch(name: &str) -> PathBuf {
+pub(crate) fn scratch(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("gym-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     folder.join(name)
 }
 
 /// Writes a shell script that takes the place of the interpreter.
-pub fn script(name: &str, text: &str) -> PathBuf {
+pub(crate) fn script(name: &str, text: &str) -> PathBuf {
     let path = scratch(name);
     std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -93,7 +93,7 @@ pub fn script(name: &str, text: &str) -> PathBuf {
 }
 
 /// Returns keyword arguments with a marker file, which makes the fault happen only once.
-pub fn once(fault: &str, marker: &str) -> Value {
+pub(crate) fn once(fault: &str, marker: &str) -> Value {
     let marker = scratch(marker);
     let _ = std::fs::remove_file(&marker);
     json!({ "fault": fault, "marker": marker })

@@ -11,7 +11,7 @@ use crate::common::{CHATTY, FAULTY, built, failure, faulty, play, python_runs, s
 
 /// Checks a message by its first line, its hint, and `words` between them.
 #[track_caller]
-pub fn says(error: &EnvError, first: &str, words: &[&str], hint: &str) {
+pub(crate) fn says(error: &EnvError, first: &str, words: &[&str], hint: &str) {
     let message = error.to_string();
     assert!(message.starts_with(first), "{message}\n\nexpected to start with {first}");
     for words in words {

@@ -12,7 +12,7 @@
 /// Id and seed; positions and velocities `[nq + nv]` after the seeded reset, and after the following reset without a
 /// seed.
 #[rustfmt::skip]
-pub const RESETS: [(&str, u64, &[f64]); 12] = [
+pub(crate) const RESETS: [(&str, u64, &[f64]); 12] = [
     ("InvertedPendulum-v5", 42, &[
         0.005479120971119267, -0.0012224312049589538,
         0.00717195839822765, 0.003947360581187278,

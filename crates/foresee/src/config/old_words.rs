@@ -22,7 +22,7 @@ const RENAMED: &[Renamed] = &[Renamed {
 }];
 
 /// Replaces old words by new ones. Returns the keys and the message of each replacement.
-pub fn replace(tree: &mut Value) -> Vec<(Vec<String>, String)> {
+pub(super) fn replace(tree: &mut Value) -> Vec<(Vec<String>, String)> {
     let mut told = Vec::new();
     for Renamed { key, old, new, note } in RENAMED {
         let place = key.iter().try_fold(&mut *tree, |value, key| value.get_mut(key));

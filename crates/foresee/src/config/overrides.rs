@@ -7,7 +7,7 @@ use super::ConfigError;
 
 /// One override.
 #[derive(Debug)]
-pub struct Override {
+pub(super) struct Override {
     text: String,
     /// The parts of the dotted key, at least one.
     pub keys: Vec<String>,
@@ -16,7 +16,7 @@ pub struct Override {
 
 impl Override {
     /// Parses an override. The text after the first `=` is a TOML value, or else a string without quotes.
-    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+    pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
         let malformed = |what: &str| ConfigError {
             origin: format!("override `{text}`"),
             what: what.into(),
@@ -36,12 +36,12 @@ impl Override {
     }
 
     /// Returns the name of the override in error messages.
-    pub fn origin(&self) -> String {
+    pub(super) fn origin(&self) -> String {
         format!("override `{}`", self.text)
     }
 
     /// Sets the value in the tree. Missing tables on the way are created.
-    pub fn apply(&self, tree: &mut Table) -> Result<(), ConfigError> {
+    pub(super) fn apply(&self, tree: &mut Table) -> Result<(), ConfigError> {
         let mut table = tree;
         let (last, way) = self.keys.split_last().expect("an override has a key");
         for (depth, key) in way.iter().enumerate() {

@@ -55,17 +55,17 @@ fn kind(kind: DeviceType) -> &'static str {
 
 /// A device that is set up.
 #[derive(Debug)]
-pub struct Opened {
+pub(super) struct Opened {
     adapter: Adapter,
     setup: WgpuSetup,
 }
 
 impl Opened {
-    pub fn new(setup: WgpuSetup) -> Self {
+    pub(super) fn new(setup: WgpuSetup) -> Self {
         Self { adapter: Adapter::from(&setup.adapter.get_info()), setup }
     }
 
-    pub fn adapter(&self) -> &Adapter {
+    pub(super) fn adapter(&self) -> &Adapter {
         &self.adapter
     }
 
@@ -73,7 +73,7 @@ impl Opened {
     ///
     /// # Errors
     /// If one of its limits is too low.
-    pub fn usable(&self, device: DeviceChoice) -> Result<(), DeviceError> {
+    pub(super) fn usable(&self, device: DeviceChoice) -> Result<(), DeviceError> {
         match lack(&self.setup.device.limits()) {
             Some(lack) => Err(DeviceError::TooSmall { device, adapter: self.adapter.to_string(), lack }),
             None => Ok(()),
@@ -81,7 +81,7 @@ impl Opened {
     }
 
     /// Makes the device fail.
-    pub fn lose(&self) {
+    pub(super) fn lose(&self) {
         self.setup.device.destroy();
     }
 }
@@ -100,7 +100,7 @@ fn lack(limits: &Limits) -> Option<String> {
 
 /// The adapters of the graphics API that the runtime chooses.
 #[derive(Clone, Debug, Default)]
-pub struct Adapters {
+pub(super) struct Adapters {
     all: Vec<Adapter>,
     /// The adapter that `device=wgpu` gets.
     default: Option<Adapter>,
@@ -109,7 +109,7 @@ pub struct Adapters {
 impl Adapters {
     /// Queries wgpu. Only one thread at a time may call this: the Vulkan loader crashes if several threads create and
     /// drop instances.
-    pub fn find() -> Self {
+    pub(super) fn find() -> Self {
         let mut software = Self::default();
         for api in AutoGraphicsApi::chain() {
             let instance = Instance::new(InstanceDescriptor {
@@ -140,7 +140,7 @@ impl Adapters {
     }
 
     /// Number of discrete GPUs, each of which has a word `wgpu:<n>`.
-    pub fn discrete(&self) -> usize {
+    pub(super) fn discrete(&self) -> usize {
         self.of_kind(DISCRETE).len()
     }
 
@@ -148,7 +148,7 @@ impl Adapters {
     ///
     /// # Errors
     /// If there is none; the error lists the existing adapters and gives advice.
-    pub fn behind(&self, device: DeviceChoice) -> Result<&Adapter, DeviceError> {
+    pub(super) fn behind(&self, device: DeviceChoice) -> Result<&Adapter, DeviceError> {
         let found = match device {
             DeviceChoice::WgpuIndex(n) => self.of_kind(DISCRETE).get(n).copied(),
             DeviceChoice::WgpuCpu => self.of_kind(SOFTWARE).first().copied(),
@@ -174,7 +174,7 @@ impl Adapters {
     /// # Errors
     /// If it is not.
     #[cfg(any(test, feature = "vulkan"))]
-    pub fn hardware(&self, device: DeviceChoice) -> Result<(), DeviceError> {
+    pub(super) fn hardware(&self, device: DeviceChoice) -> Result<(), DeviceError> {
         match self.behind(device)? {
             adapter if adapter.software => Err(DeviceError::NotFound {
                 device,

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "every test binary uses a part of this")]
 
-pub mod recursion;
+pub(crate) mod recursion;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,17 +14,18 @@ use foresee_core::{State, Stream};
 use foresee_nn::cpu::{Layout, PANEL_ROWS, Part, Tape, Tapes, panels};
 use foresee_nn::{Activation, Init, Mlp, Parameters, Shape, tensors};
 
-pub const ACTIVATIONS: [Activation; 4] = [Activation::Silu, Activation::Relu, Activation::Tanh, Activation::Identity];
+pub(crate) const ACTIVATIONS: [Activation; 4] =
+    [Activation::Silu, Activation::Relu, Activation::Tanh, Activation::Identity];
 
 /// Widths of hidden layers: 1, odd numbers, primes, and numbers on each side of 8, 16 and 32.
-pub const WIDTHS: [usize; 15] = [1, 2, 3, 5, 7, 8, 13, 16, 17, 24, 31, 32, 33, 49, 65];
+pub(crate) const WIDTHS: [usize; 15] = [1, 2, 3, 5, 7, 8, 13, 16, 17, 24, 31, 32, 33, 49, 65];
 /// Numbers of outputs, on each side of 8, the limit of the narrow form.
-pub const OUTPUTS: [usize; 15] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 16, 17, 24, 33, 40];
+pub(crate) const OUTPUTS: [usize; 15] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 16, 17, 24, 33, 40];
 /// Numbers of rows, on each side of whole panels.
-pub const ROWS: [usize; 10] = [0, 1, 2, 31, 32, 33, 37, 64, 97, 129];
+pub(crate) const ROWS: [usize; 10] = [0, 1, 2, 31, 32, 33, 37, 64, 97, 129];
 
 /// Returns one of the items at random.
-pub fn one_of<T: Copy>(draws: &mut Draws, of: &[T]) -> T {
+pub(crate) fn one_of<T: Copy>(draws: &mut Draws, of: &[T]) -> T {
     of[draws.below(of.len())]
 }
 
@@ -33,7 +34,7 @@ pub fn one_of<T: Copy>(draws: &mut Draws, of: &[T]) -> T {
 /// Very narrow normalised layers are excluded. Two normalised units become ±1 up to the 1e-5 under the root, whatever
 /// their values were: a gradient below them is the remainder of a cancellation, and has no scale. Another test covers
 /// them.
-pub fn shape(case: usize, draws: &mut Draws) -> Shape {
+pub(crate) fn shape(case: usize, draws: &mut Draws) -> Shape {
     let layer_norm = case / 4 % 2 == 1;
     let hidden_norms = match case {
         _ if !(case / 4).is_multiple_of(4) => vec![],
@@ -59,7 +60,7 @@ pub fn shape(case: usize, draws: &mut Draws) -> Shape {
 
 /// Networks whose parameters all differ from their initial values: weights N(0, 1/I), biases N(0, 1/4), scales N(1,
 /// 0.09), shifts N(0, 0.09).
-pub fn network(shape: &Shape, stream: &Stream, device: &Device) -> Mlp {
+pub(crate) fn network(shape: &Shape, stream: &Stream, device: &Device) -> Mlp {
     let mut net = Mlp::new(shape.clone(), Init::TruncatedNormal, stream, device);
     let [members, _, width] = net.slot().get().dims();
     let mut all = vec![0.0; members * width];
@@ -82,18 +83,18 @@ pub fn network(shape: &Shape, stream: &Stream, device: &Device) -> Mlp {
 }
 
 /// The parameters of a structure, `[E · P]`.
-pub fn all_of(parameters: &impl Parameters) -> Vec<f32> {
+pub(crate) fn all_of(parameters: &impl Parameters) -> Vec<f32> {
     tensors::to_vec(parameters.slot().get().clone())
 }
 
 /// One member in scalar f64 loops. Its row of parameters is an argument, so that a test can change it.
-pub struct Scalar {
+pub(crate) struct Scalar {
     shape: Shape,
     parts: Vec<Part>,
 }
 
 impl Scalar {
-    pub fn new(net: &Mlp) -> Self {
+    pub(crate) fn new(net: &Mlp) -> Self {
         Self { shape: net.layout().shape().clone(), parts: net.parts() }
     }
 
@@ -104,13 +105,13 @@ impl Scalar {
     }
 
     /// The output for one row of input.
-    pub fn forward(&self, parameters: &[f64], x: &[f64]) -> Vec<f64> {
+    pub(crate) fn forward(&self, parameters: &[f64], x: &[f64]) -> Vec<f64> {
         self.run(parameters, x).0
     }
 
     /// The distance of the row from a point where the function is not smooth, or nearly so: a unit of relu at 0,
     /// features without a direction, or equal units that are to be normalised.
-    pub fn margin(&self, parameters: &[f64], x: &[f64]) -> f64 {
+    pub(crate) fn margin(&self, parameters: &[f64], x: &[f64]) -> f64 {
         self.run(parameters, x).1
     }
 
@@ -168,16 +169,16 @@ fn activation(which: Activation, z: f64) -> f64 {
     }
 }
 
-pub fn wide(values: &[f32]) -> Vec<f64> {
+pub(crate) fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&x| f64::from(x)).collect()
 }
 
-pub fn bits(values: &[f32]) -> Vec<u32> {
+pub(crate) fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|x| x.to_bits()).collect()
 }
 
 /// The numbers of a saved state as bits.
-pub fn bits_of_state(state: &State) -> Vec<u32> {
+pub(crate) fn bits_of_state(state: &State) -> Vec<u32> {
     let arrays = state.iter().map(|(_, array)| &array.data);
     arrays
         .flat_map(|data| match data {
@@ -189,13 +190,13 @@ pub fn bits_of_state(state: &State) -> Vec<u32> {
 }
 
 /// max |x|, or NaN if there is one.
-pub fn largest(values: &[f64]) -> f64 {
+pub(crate) fn largest(values: &[f64]) -> f64 {
     values.iter().fold(0.0, |most, x| if most >= x.abs() || most.is_nan() { most } else { x.abs() })
 }
 
 /// max |a − b| / max |b|; 0 where a and b are equal.
 #[track_caller]
-pub fn distance(a: &[f32], b: &[f32]) -> f64 {
+pub(crate) fn distance(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len());
     let differences: Vec<f64> = a.iter().zip(b).map(|(&a, &b)| f64::from(a) - f64::from(b)).collect();
     let (apart, scale) = (largest(&differences), largest(&wide(b)));
@@ -203,7 +204,7 @@ pub fn distance(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// The largest share of a tolerance that was used, and its place.
-pub struct Worst {
+pub(crate) struct Worst {
     what: &'static str,
     tolerance: f64,
     share: f64,
@@ -211,13 +212,13 @@ pub struct Worst {
 }
 
 impl Worst {
-    pub fn new(what: &'static str, tolerance: f64) -> Self {
+    pub(crate) fn new(what: &'static str, tolerance: f64) -> Self {
         Self { what, tolerance, share: 0.0, place: String::new() }
     }
 
     /// Records an error. Fails if it is above the tolerance or NaN.
     #[track_caller]
-    pub fn take(&mut self, error: f64, place: impl FnOnce() -> String) {
+    pub(crate) fn take(&mut self, error: f64, place: impl FnOnce() -> String) {
         let share = error / self.tolerance;
         if share > self.share {
             (self.share, self.place) = (share, place());
@@ -237,7 +238,7 @@ impl Drop for Worst {
 
 /// A network with an input and the gradient of a linear functional of its output.
 #[derive(Clone)]
-pub struct Case {
+pub(crate) struct Case {
     pub net: Mlp,
     pub rows: usize,
     /// `[E, B, I]`, or `[1, B, I]` if all members share it.
@@ -248,7 +249,7 @@ pub struct Case {
 }
 
 /// The results of a pass over a case.
-pub struct Pass {
+pub(crate) struct Pass {
     pub y: Vec<f32>,
     pub dx: Vec<f32>,
     /// `[E, P]`
@@ -257,7 +258,7 @@ pub struct Pass {
 
 impl Case {
     /// Case number `case` of a stream.
-    pub fn new(stream: &Stream, case: usize, device: &Device) -> Self {
+    pub(crate) fn new(stream: &Stream, case: usize, device: &Device) -> Self {
         let draws = &mut stream.at(case as u64, 0);
         let shape = shape(case, draws);
         let rows = one_of(draws, &ROWS);
@@ -270,41 +271,41 @@ impl Case {
         case
     }
 
-    pub fn of(shape: &Shape, rows: usize, given: usize, seed: u64, device: &Device) -> Self {
+    pub(crate) fn of(shape: &Shape, rows: usize, given: usize, seed: u64, device: &Device) -> Self {
         let net = network(shape, &Stream::new(seed, "test/weights"), device);
         let x = Stream::new(seed, "test/input").normals(0, given * rows, shape.inputs);
         let c = Stream::new(seed, "test/functional").normals(0, shape.members * rows, shape.outputs);
         Self { net, rows, x, given, c }
     }
 
-    pub fn shape(&self) -> &Shape {
+    pub(crate) fn shape(&self) -> &Shape {
         self.net.layout().shape()
     }
 
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         format!("{:?}, {} rows, {} inputs given", self.shape(), self.rows, self.given)
     }
 
-    pub fn device(&self) -> Device {
+    pub(crate) fn device(&self) -> Device {
         self.net.slot().get().device()
     }
 
-    pub fn input(&self) -> Tensor<3> {
+    pub(crate) fn input(&self) -> Tensor<3> {
         tensors::from_vec(self.x.clone(), [self.given, self.rows, self.shape().inputs], &self.device())
     }
 
-    pub fn functional(&self) -> Tensor<3> {
+    pub(crate) fn functional(&self) -> Tensor<3> {
         tensors::from_vec(self.c.clone(), [self.shape().members, self.rows, self.shape().outputs], &self.device())
     }
 
     /// One member's rows of the input.
-    pub fn rows_of(&self, member: usize) -> &[f32] {
+    pub(crate) fn rows_of(&self, member: usize) -> &[f32] {
         let size = self.rows * self.shape().inputs;
         &self.x[if self.given == 1 { 0 } else { member * size }..][..size]
     }
 
     /// Computes output and gradients by autodiff, in the fused form or in tensor operations.
-    pub fn pass(&self, fused: bool) -> Pass {
+    pub(crate) fn pass(&self, fused: bool) -> Pass {
         let (net, x) = (self.net.tracked(), self.input().autodiff().require_grad());
         let y = if fused { net.forward(x.clone()) } else { net.reference(x.clone()) };
         let mut gradients = (y.clone() * self.functional()).sum().backward();
@@ -315,7 +316,7 @@ impl Case {
 
     /// Runs forward and backward passes of some members on the lower level, with the rows cut at `cuts`; returns the
     /// tapes.
-    pub fn tapes(&self, members: Range<usize>, cuts: &[usize], to_input: bool) -> Pieces {
+    pub(crate) fn tapes(&self, members: Range<usize>, cuts: &[usize], to_input: bool) -> Pieces {
         let all = all_of(&self.net);
         let layout = self.net.layout();
         let mut pieces = Pieces { members: members.clone(), tapes: Vec::new(), parts: cuts.len() + 1 };
@@ -354,7 +355,7 @@ impl Case {
 }
 
 /// Tapes of some members.
-pub struct Pieces {
+pub(crate) struct Pieces {
     pub members: Range<usize>,
     pub tapes: Vec<Tape>,
     pub parts: usize,
@@ -362,7 +363,7 @@ pub struct Pieces {
 
 impl Pieces {
     /// The gradient at the inputs, `[members, B, I]`.
-    pub fn input_gradient(&self) -> Vec<f32> {
+    pub(crate) fn input_gradient(&self) -> Vec<f32> {
         let mut all = Vec::new();
         for tape in &self.tapes {
             let width = tape.layout().shape().inputs;

@@ -10,7 +10,7 @@ const STEPS: usize = 6;
 const TAU: f32 = 0.05;
 
 /// Several betas and epsilons, with both forms of decay and with none.
-pub fn configs() -> Vec<AdamConfig> {
+pub(crate) fn configs() -> Vec<AdamConfig> {
     let mut configs = Vec::new();
     for (beta_1, beta_2, eps) in [(0.9, 0.999, 1e-8), (0.9, 0.999, 1e-3), (0.0, 0.9, 1e-5), (0.5, 0.99, 1.0)] {
         for (decay, decay_form) in [(0.0, Decay::Decoupled), (0.3, Decay::Decoupled), (0.3, Decay::Coupled)] {
@@ -84,7 +84,7 @@ fn lost(got: &[f32], want: &[f64], allowed: &[f64]) -> f64 {
 
 /// Makes several steps with gradients from tapes. Returns the shares of the error that f32 may cause, for weights and
 /// target. Steps that get the same gradients as tensors must give the same bits.
-pub fn shares(case: &Case, config: AdamConfig) -> [f64; 2] {
+pub(crate) fn shares(case: &Case, config: AdamConfig) -> [f64; 2] {
     let (layout, members, start) = (case.net.layout(), case.shape().members, all_of(&case.net));
     let mut target: Vec<f32> = Stream::new(62, "test/target").normals(0, 1, start.len());
     let mut recursion = Recursion::new(config, &start, &target, f64::from(TAU));

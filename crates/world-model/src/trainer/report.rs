@@ -94,7 +94,7 @@ pub struct FitReport {
 /// m is the mean of the members' means `[E, N, C]`. v is the variance of these means (ddof 1) plus the exponential of
 /// the mean log-variance `[E, N, C]`. Targets t are `[1, N, C]`.
 #[must_use]
-pub fn mixture_scores(mean: Tensor<3>, logvar: Tensor<3>, target: Tensor<3>) -> Vec<f64> {
+pub(super) fn mixture_scores(mean: Tensor<3>, logvar: Tensor<3>, target: Tensor<3>) -> Vec<f64> {
     let members = mean.dims()[0];
     let centre = mean.clone().mean_dim(0);
     let spread = (mean - centre.clone()).square().sum_dim(0).div_scalar((members.max(2) - 1) as f32);

@@ -1,7 +1,7 @@
 //! The fixture files as numbers and tensors. The folder is `FORESEE_FIXTURES`, or else `assets/fixtures`, whose README
 //! describes how the files were made. All shapes are read from the files.
 
-pub mod reference;
+pub(crate) mod reference;
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ const RELATIVE: f64 = 1e-4;
 const ABSOLUTE: f64 = 1e-5;
 
 /// Reads one fixture file.
-pub fn fixture(name: &str) -> Value {
+pub(crate) fn fixture(name: &str) -> Value {
     let folder = std::env::var_os("FORESEE_FIXTURES")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/fixtures")), PathBuf::from);
     let path = folder.join(name);
@@ -28,24 +28,24 @@ pub fn fixture(name: &str) -> Value {
 
 /// Returns the entries of a list.
 #[track_caller]
-pub fn list(value: &Value) -> &[Value] {
+pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().unwrap_or_else(|| panic!("a list expected, got {value}"))
 }
 
 /// Returns a number.
 #[track_caller]
-pub fn number(value: &Value) -> f64 {
+pub(crate) fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("a number expected, got {value}"))
 }
 
 /// Returns a count.
 #[track_caller]
-pub fn count(value: &Value) -> usize {
+pub(crate) fn count(value: &Value) -> usize {
     value.as_u64().unwrap_or_else(|| panic!("a count expected, got {value}")) as usize
 }
 
 /// Returns the shape of nested lists.
-pub fn shape(value: &Value) -> Vec<usize> {
+pub(crate) fn shape(value: &Value) -> Vec<usize> {
     match value.as_array() {
         Some(items) => [items.len()].into_iter().chain(items.first().map(shape).unwrap_or_default()).collect(),
         None => vec![],
@@ -53,7 +53,7 @@ pub fn shape(value: &Value) -> Vec<usize> {
 }
 
 /// Returns the numbers of nested lists in row-major order.
-pub fn numbers(value: &Value) -> Vec<f64> {
+pub(crate) fn numbers(value: &Value) -> Vec<f64> {
     match value.as_array() {
         Some(items) => items.iter().flat_map(numbers).collect(),
         None => vec![number(value)],
@@ -61,20 +61,20 @@ pub fn numbers(value: &Value) -> Vec<f64> {
 }
 
 /// Returns the numbers of nested lists as f32.
-pub fn floats(value: &Value) -> Vec<f32> {
+pub(crate) fn floats(value: &Value) -> Vec<f32> {
     numbers(value).into_iter().map(|x| x as f32).collect()
 }
 
 /// Converts nested lists of depth `D` to a tensor.
 #[track_caller]
-pub fn tensor<const D: usize>(value: &Value) -> Tensor<D> {
+pub(crate) fn tensor<const D: usize>(value: &Value) -> Tensor<D> {
     let shape = shape(value);
     let shape = shape.try_into().unwrap_or_else(|shape| panic!("{shape:?} has not {D} axes"));
     tensors::from_vec(floats(value), shape, &Device::flex())
 }
 
 /// Converts layers with `w` `[E, I, O]` and `b` `[E, O]` to the saved form of a network.
-pub fn weights(layers: &Value) -> State {
+pub(crate) fn weights(layers: &Value) -> State {
     let mut state = State::new();
     for (i, layer) in list(layers).iter().enumerate() {
         let bias = shape(&layer["b"]);
@@ -86,7 +86,7 @@ pub fn weights(layers: &Value) -> State {
 
 /// Converts several networks of one shape, layers with `w` `[I, O]` and `b` `[O]`, to the saved form of one network
 /// with these networks as its members.
-pub fn stacked(nets: &[&Value]) -> State {
+pub(crate) fn stacked(nets: &[&Value]) -> State {
     let mut state = State::new();
     for i in 0..list(nets[0]).len() {
         for (name, key) in [("weight", "w"), ("bias", "b")] {
@@ -102,7 +102,7 @@ pub fn stacked(nets: &[&Value]) -> State {
 
 /// Compares row-major numbers. They may differ by [`ABSOLUTE`] plus [`RELATIVE`] times the expected number.
 #[track_caller]
-pub fn assert_close(what: &str, got: &[f32], want: &Value) {
+pub(crate) fn assert_close(what: &str, got: &[f32], want: &Value) {
     let want = numbers(want);
     assert_eq!(got.len(), want.len(), "{what}: numbers");
     for (i, (&got, &want)) in got.iter().zip(&want).enumerate() {
@@ -113,6 +113,6 @@ pub fn assert_close(what: &str, got: &[f32], want: &Value) {
 
 /// Compares a tensor with the file's numbers by [`assert_close`].
 #[track_caller]
-pub fn assert_tensor<const D: usize>(what: &str, got: Tensor<D>, want: &Value) {
+pub(crate) fn assert_tensor<const D: usize>(what: &str, got: Tensor<D>, want: &Value) {
     assert_close(what, &tensors::to_vec(got), want);
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{count, floats, list, number, shape, stacked, tensor, weights};
 
 /// Returns the file's ensemble, `gaussian` or `deterministic`.
-pub fn ensemble(file: &Value, head: Head) -> Ensemble {
+pub(crate) fn ensemble(file: &Value, head: Head) -> Ensemble {
     let meta = &file["meta"];
     let config = EnsembleConfig {
         members: count(&meta["ensemble_size"]),
@@ -58,7 +58,7 @@ impl ValueView for Recorded<'_> {
 }
 
 /// Returns the file's gradients of some heads, clipped and gathered as in the trainer: `[H, E, B, D]`.
-pub fn value_gradients(file: &Value, heads: &[Value], clip_quantile: f64) -> Tensor<4> {
+pub(crate) fn value_gradients(file: &Value, heads: &[Value], clip_quantile: f64) -> Tensor<4> {
     let next_obs = &file["inputs"]["next_obs"];
     let [members, batch_rows, obs_dim] = shape(next_obs).try_into().expect("[E, B, D]");
     let view = Recorded { gradients: heads };
@@ -70,7 +70,7 @@ pub fn value_gradients(file: &Value, heads: &[Value], clip_quantile: f64) -> Ten
 }
 
 /// The file's agent: V_h(s) = Q_h(s, tanh mu(s)) for critics 1 and 2 and target critics 1 and 2.
-pub struct Agent {
+pub(crate) struct Agent {
     actor: Mlp,
     critics: Mlp,
     through_policy: bool,
@@ -78,7 +78,7 @@ pub struct Agent {
 
 impl Agent {
     /// Loads the networks. `through_policy` says whether gradients also go through the actor.
-    pub fn new(file: &Value, through_policy: bool) -> Self {
+    pub(crate) fn new(file: &Value, through_policy: bool) -> Self {
         let meta = &file["meta"];
         let [obs, act] = [count(&meta["obs_dim"]), count(&meta["act_dim"])];
         let net = |names: &[&str], inputs: usize, outputs: usize| {
@@ -124,7 +124,7 @@ impl ValueView for Agent {
 }
 
 /// Returns the gradients of critics 1 and 2 and target critics 1 and 2, `[H, E, B, D]`.
-pub fn gradients_of_all_heads(file: &Value) -> &[Value] {
+pub(crate) fn gradients_of_all_heads(file: &Value) -> &[Value] {
     list(&file["value"]["plain"]["grad_next_obs"])
 }
 
@@ -150,7 +150,7 @@ fn reference_reduction(
 
 /// The information about the agent that a loss uses on the file's batch.
 #[derive(Clone)]
-pub struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     /// Row terms, `[N, E, B, K]`.
     pub terms: Option<Tensor<4>>,
     /// The view for values of predicted states.
@@ -159,7 +159,7 @@ pub struct Asked<'a> {
 
 /// Computes the reference's loss on the file's batch and its gradients with respect to the parameters of networks and
 /// bounds.
-pub fn loss_and_gradients(
+pub(crate) fn loss_and_gradients(
     file: &Value,
     ensemble: &Ensemble,
     loss: &dyn ModelLoss,
@@ -182,10 +182,10 @@ pub fn loss_and_gradients(
 }
 
 /// First weight and bias, last weight and bias: the parameters whose gradients are in the files.
-pub const ENDS: [&str; 4] = ["first_w", "first_b", "last_w", "last_b"];
+pub(crate) const ENDS: [&str; 4] = ["first_w", "first_b", "last_w", "last_b"];
 
 /// Returns the part called `name` (one of [`ENDS`]) of numbers in the layout of the network's parameters.
-pub fn end(name: &str, net: &Mlp, all: &Tensor<3>) -> Tensor<3> {
+pub(crate) fn end(name: &str, net: &Mlp, all: &Tensor<3>) -> Tensor<3> {
     let parts = net.parts();
     let last = parts.len() - 1;
     let part = &parts[match name {
@@ -200,7 +200,7 @@ pub fn end(name: &str, net: &Mlp, all: &Tensor<3>) -> Tensor<3> {
 }
 
 /// Returns torch's Adam with its coupled weight decay.
-pub fn reference_adam(meta: &Value) -> AdamConfig {
+pub(crate) fn reference_adam(meta: &Value) -> AdamConfig {
     let betas = floats(&meta["betas"]);
     AdamConfig {
         lr: number(&meta["lr"]),

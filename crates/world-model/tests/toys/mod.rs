@@ -6,7 +6,7 @@ use foresee_nn::cpu::PANEL_ROWS;
 use foresee_nn::{ValueView, tensors};
 
 /// The value function V_n(s) = Σ_d (½ curvature_nd s_d² + slope_nd s_d).
-pub struct Quadratic {
+pub(crate) struct Quadratic {
     pub heads: usize,
     pub obs_dim: usize,
     /// `[N, O]`
@@ -17,7 +17,7 @@ pub struct Quadratic {
 
 impl Quadratic {
     /// Returns a value function with standard normal coefficients.
-    pub fn random(heads: usize, obs_dim: usize) -> Self {
+    pub(crate) fn random(heads: usize, obs_dim: usize) -> Self {
         let draw = |name| Stream::new(11, name).normals(0, heads, obs_dim);
         Self { heads, obs_dim, curvature: draw("curvature"), slope: draw("slope") }
     }

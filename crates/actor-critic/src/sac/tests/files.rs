@@ -20,7 +20,7 @@ const RELATIVE: f64 = 1e-4;
 const ABSOLUTE: f64 = 1e-5;
 
 /// Reads one fixture file.
-pub fn fixture(name: &str) -> Value {
+pub(super) fn fixture(name: &str) -> Value {
     let folder = std::env::var_os("FORESEE_FIXTURES")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/fixtures")), PathBuf::from);
     let path = folder.join(name);
@@ -31,19 +31,19 @@ pub fn fixture(name: &str) -> Value {
 
 /// Returns the items of a list.
 #[track_caller]
-pub fn list(value: &Value) -> &[Value] {
+pub(super) fn list(value: &Value) -> &[Value] {
     value.as_array().unwrap_or_else(|| panic!("a list expected, got {value}"))
 }
 
 /// Returns one number.
 #[track_caller]
-pub fn number(value: &Value) -> f64 {
+pub(super) fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("a number expected, got {value}"))
 }
 
 /// Returns one count.
 #[track_caller]
-pub fn count(value: &Value) -> usize {
+pub(super) fn count(value: &Value) -> usize {
     value.as_u64().unwrap_or_else(|| panic!("a count expected, got {value}")) as usize
 }
 
@@ -55,7 +55,7 @@ fn shape(value: &Value) -> Vec<usize> {
 }
 
 /// Returns the numbers of nested lists, row-major.
-pub fn numbers(value: &Value) -> Vec<f64> {
+pub(super) fn numbers(value: &Value) -> Vec<f64> {
     match value.as_array() {
         Some(items) => items.iter().flat_map(numbers).collect(),
         None => vec![number(value)],
@@ -63,12 +63,12 @@ pub fn numbers(value: &Value) -> Vec<f64> {
 }
 
 /// Returns [`numbers`] in f32.
-pub fn floats(value: &Value) -> Vec<f32> {
+pub(super) fn floats(value: &Value) -> Vec<f32> {
     numbers(value).into_iter().map(|x| x as f32).collect()
 }
 
 /// Returns nested lists `[.., C]` as rows `[B, C]`.
-pub fn rows(value: &Value) -> Tensor<2> {
+pub(super) fn rows(value: &Value) -> Tensor<2> {
     let columns = *shape(value).last().expect("rows");
     let values = floats(value);
     let count = values.len() / columns;
@@ -76,7 +76,7 @@ pub fn rows(value: &Value) -> Tensor<2> {
 }
 
 /// Returns one of the file's batches.
-pub fn batch(value: &Value) -> Batch {
+pub(super) fn batch(value: &Value) -> Batch {
     Batch {
         rows: list(&value["obs"]).len(),
         obs: floats(&value["obs"]),
@@ -89,7 +89,7 @@ pub fn batch(value: &Value) -> Batch {
 
 /// Stacks networks of one shape, each a list of layers with `w` `[I, O]` and `b` `[O]`, into the members of one saved
 /// network.
-pub fn stacked(nets: &[&Value]) -> State {
+pub(super) fn stacked(nets: &[&Value]) -> State {
     let mut state = State::new();
     for i in 0..list(nets[0]).len() {
         for (name, key) in [("weight", "w"), ("bias", "b")] {
@@ -105,7 +105,7 @@ pub fn stacked(nets: &[&Value]) -> State {
 }
 
 /// Returns an agent with the networks of a file, before its first update.
-pub fn agent(config: &SacConfig, dims: [usize; 2], nets: &Value) -> Sac {
+pub(super) fn agent(config: &SacConfig, dims: [usize; 2], nets: &Value) -> Sac {
     let mut sac = Sac::new(config, dims, 0, &Device::flex());
     let (mut state, mut fresh) = (State::new(), sac.save());
     state.nest("actor", stacked(&[&nets["actor"]]));
@@ -121,7 +121,7 @@ pub fn agent(config: &SacConfig, dims: [usize; 2], nets: &Value) -> Sac {
 
 /// Asserts that row-major numbers differ by at most [`RELATIVE`] of the wanted number plus [`ABSOLUTE`].
 #[track_caller]
-pub fn assert_close(what: &str, got: &[f32], want: &[f64]) {
+pub(super) fn assert_close(what: &str, got: &[f32], want: &[f64]) {
     assert_eq!(got.len(), want.len(), "{what}: numbers");
     for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
         let apart = (f64::from(got) - want).abs();
@@ -131,19 +131,19 @@ pub fn assert_close(what: &str, got: &[f32], want: &[f64]) {
 
 /// Applies [`assert_close`] to one number.
 #[track_caller]
-pub fn assert_number(what: &str, got: f64, want: &Value) {
+pub(super) fn assert_number(what: &str, got: f64, want: &Value) {
     assert_close(what, &[got as f32], &[number(want)]);
 }
 
 /// Applies [`assert_close`] to a tensor.
 #[track_caller]
-pub fn assert_tensor<const D: usize>(what: &str, got: Tensor<D>, want: &Value) {
+pub(super) fn assert_tensor<const D: usize>(what: &str, got: Tensor<D>, want: &Value) {
     assert_close(what, &tensors::to_vec(got), &numbers(want));
 }
 
 /// Applies [`assert_close`] to all arrays, by name.
 #[track_caller]
-pub fn assert_state(what: &str, mut got: State, want: &State) {
+pub(super) fn assert_state(what: &str, mut got: State, want: &State) {
     for (name, array) in want.iter() {
         let Data::F32(want) = &array.data else { panic!("{what}: `{name}` is not f32") };
         let (shape, got) = got.f32s(name).unwrap_or_else(|error| panic!("{what}: {error}"));

@@ -5,7 +5,7 @@ use foresee_nn::cube::random::{Counter, at_step, below, normal};
 
 /// The five fields of rows, and their widths.
 #[derive(CubeType, CubeLaunch)]
-pub struct Fields {
+pub(super) struct Fields {
     obs: Box<[f32]>,
     action: Box<[f32]>,
     reward: Box<[f32]>,
@@ -21,7 +21,7 @@ pub struct Fields {
 impl Fields {
     /// Returns entry `column` of row `row`, numbered as in a record: obs, action, reward, next_obs, not_terminated.
     #[allow(unused_assignments, reason = "a kernel's branches have no value")]
-    pub fn get(&self, row: usize, column: usize) -> f32 {
+    pub(super) fn get(&self, row: usize, column: usize) -> f32 {
         let (o, a) = comptime!((self.obs_dim, self.action_dim));
         let mut value = 0.0f32;
         if column < o {
@@ -39,7 +39,7 @@ impl Fields {
     }
 
     /// Sets entry `column` of row `row`, numbered as in a record.
-    pub fn set(&mut self, row: usize, column: usize, value: f32) {
+    pub(super) fn set(&mut self, row: usize, column: usize, value: f32) {
         let (o, a) = comptime!((self.obs_dim, self.action_dim));
         if column < o {
             self.obs[row * o + column] = value;
@@ -57,7 +57,7 @@ impl Fields {
 
 /// Copies records `[count, width]` to the rows `at`, `at + 1`, … of a ring of `capacity` rows.
 #[cube(launch)]
-pub fn write_rows(records: &[f32], mut to: Fields, count: u32, at: u32, capacity: u32) {
+pub(super) fn write_rows(records: &[f32], mut to: Fields, count: u32, at: u32, capacity: u32) {
     let width = comptime!(2 * to.obs_dim + to.action_dim + 2);
     if ABSOLUTE_POS >= count as usize * width {
         terminate!();
@@ -68,7 +68,7 @@ pub fn write_rows(records: &[f32], mut to: Fields, count: u32, at: u32, capacity
 
 /// Copies the rows `start`, `start + 1`, … of a ring of `capacity` rows to the rows 0, 1, … of another.
 #[cube(launch)]
-pub fn copy_rows(from: Fields, mut to: Fields, count: u32, start: u32, capacity: u32) {
+pub(super) fn copy_rows(from: Fields, mut to: Fields, count: u32, start: u32, capacity: u32) {
     let width = comptime!(2 * to.obs_dim + to.action_dim + 2);
     if ABSOLUTE_POS >= count as usize * width {
         terminate!();
@@ -81,7 +81,7 @@ pub fn copy_rows(from: Fields, mut to: Fields, count: u32, start: u32, capacity:
 /// Fills the rows `first`, `first + 1`, … of a batch, and their noise, `[B, A]`. Row `first + i` is a copy of the
 /// ring's row that word 0 of lane `i` chooses. All streams are read at `step`, `[low, high]`.
 #[cube(launch)]
-pub fn draw_rows(
+pub(super) fn draw_rows(
     from: Fields,
     mut to: Fields,
     noise_next: &mut [f32],

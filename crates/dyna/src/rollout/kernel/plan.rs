@@ -12,11 +12,11 @@ use cubecl::prelude::*;
 use foresee_nn::cube::random::{Counter, below};
 
 /// Number of lanes that one cube counts, which is its number of threads.
-pub const BLOCK: usize = 256;
+pub(super) const BLOCK: usize = 256;
 
 /// Gathers the starts of a call: row `r` starts at the real row that lane `r` of `counter` chooses.
 #[cube(launch)]
-pub fn start(
+pub(super) fn start(
     real: &[f32],
     obs: &mut [f32],
     ended: &mut [u32],
@@ -44,7 +44,7 @@ pub fn start(
 /// Draws the elite of every live lane, `choice` `[B]`, and counts them, `counts` `[blocks, elites]`. A row that
 /// terminated gets the number of elites as its choice.
 #[cube(launch)]
-pub fn draw(ended: &[u32], choice: &mut [u32], counts: &mut [u32], counter: Counter, lanes: u32, elites: u32) {
+pub(super) fn draw(ended: &[u32], choice: &mut [u32], counts: &mut [u32], counter: Counter, lanes: u32, elites: u32) {
     let mut chosen = Shared::<[u32]>::new_slice(BLOCK);
     let unit = UNIT_POS as usize;
     let lane = CUBE_POS * BLOCK + unit;
@@ -70,7 +70,7 @@ pub fn draw(ended: &[u32], choice: &mut [u32], counts: &mut [u32], counter: Coun
 
 /// Sorts the live rows: writes the lane and the rank of each to a slot of its elite, `order` `[slots, 2]`.
 #[cube(launch)]
-pub fn place(
+pub(super) fn place(
     choice: &[u32],
     counts: &[u32],
     order: &mut [u32],
@@ -159,7 +159,7 @@ pub fn place(
 /// Counts the results of a call, `out` `[1 + 2 blocks]`: the number of transitions and, for every block of lanes, the
 /// sum of the rewards (as bits) and the number of rows that terminated.
 #[cube(launch)]
-pub fn tally(ended: &[u32], reward: &[f32], plan: &[u32], out: &mut [u32], horizon: u32, lanes: u32) {
+pub(super) fn tally(ended: &[u32], reward: &[f32], plan: &[u32], out: &mut [u32], horizon: u32, lanes: u32) {
     let mut rewards = Shared::<[f32]>::new_slice(BLOCK);
     let mut ends = Shared::<[u32]>::new_slice(BLOCK);
     let unit = UNIT_POS as usize;

@@ -19,7 +19,7 @@ const LOG_STD_HALF: f32 = (0.5 * (LOG_STD[1] - LOG_STD[0])) as f32;
 
 /// The compile-time constants of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Form {
+pub(super) struct Form {
     pub actor: NetShape,
     pub model: NetShape,
     /// Number of entries of an observation, `O`.
@@ -35,7 +35,7 @@ pub struct Form {
 
 impl Form {
     /// Index of the first elite in `facts`.
-    pub fn elites_at(&self) -> usize {
+    pub(super) fn elites_at(&self) -> usize {
         2 * (self.obs + self.action)
     }
 
@@ -49,14 +49,14 @@ impl Form {
     }
 
     /// Offsets in shared memory of the member's output and of the side that is free after it.
-    pub fn prediction(&self) -> [usize; 2] {
+    pub(super) fn prediction(&self) -> [usize; 2] {
         [self.tile.output(&self.model), self.tile.side(self.model.depth() + 1)]
     }
 }
 
 /// Run-time constants of the current step.
 #[derive(CubeType, CubeLaunch)]
-pub struct Now {
+pub(super) struct Now {
     pub action: Counter,
     pub noise: Counter,
     pub step: u32,
@@ -109,7 +109,7 @@ fn rows_of_tile(plan: &[u32], facts: &[f32], now: &Now, #[comptime] form: Form) 
 
 /// Returns the row of the ring for the transition with this rank.
 #[cube]
-pub fn place(rank: u32, plan: &[u32], now: &Now) -> usize {
+pub(super) fn place(rank: u32, plan: &[u32], now: &Now) -> usize {
     ((now.position + plan[now.step as usize] + rank) % now.capacity) as usize
 }
 
@@ -117,7 +117,7 @@ pub fn place(rank: u32, plan: &[u32], now: &Now) -> usize {
 /// Computes one step of every tile. `actor` contains the actor's parameters `[P]`, or the given actions `[B, A]` by
 /// lane.
 #[cube(launch_unchecked)]
-pub fn step<N: Size>(
+pub(super) fn step<N: Size>(
     actor: &[f32],
     model: &[f32],
     logvar_bounds: &[f32],
@@ -317,7 +317,7 @@ fn inside(x: f32, low: f32, high: f32, closed: bool) -> bool {
 
 /// Clamps the log-variance softly to its bounds: lv ← high − softplus(high − lv); lv ← low + softplus(lv − low).
 #[cube]
-pub fn soft_clamp(raw: f32, low: f32, high: f32) -> f32 {
+pub(super) fn soft_clamp(raw: f32, low: f32, high: f32) -> f32 {
     let below = high - math::softplus(high - raw);
     low + math::softplus(below - low)
 }

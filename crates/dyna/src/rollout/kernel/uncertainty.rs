@@ -14,7 +14,7 @@ use super::step::{Form, Now, place, soft_clamp};
 /// Computes mean and log-variance of every member for the transitions of a step, `said` `[B, E, outputs]`. Each cube is
 /// one tile of ranks for one member; cubes are ordered by member.
 #[cube(launch_unchecked)]
-pub fn predict<N: Size>(
+pub(super) fn predict<N: Size>(
     model: &[f32],
     logvar_bounds: &[f32],
     facts: &[f32],
@@ -211,7 +211,7 @@ fn greater(most: f32, value: f32) -> f32 {
 
 /// Computes one measure of a step's transitions, in column `column` of `out`, `[transitions, columns]`.
 #[cube(launch)]
-pub fn evaluate(
+pub(super) fn evaluate(
     said: &[f32],
     plan: &[u32],
     out: &mut [f32],
