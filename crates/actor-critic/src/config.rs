@@ -123,7 +123,7 @@ mod tests {
             ("kind = \"sak\"", "`agent.kind` cannot be `sak`\nhint: did you mean `sac`?"),
             ("hiden = [3]", "unknown key `agent.hiden`\nhint: did you mean `hidden`?"),
             ("hidden = []", "`agent.hidden` is []\nhint: one or more widths of 1 to 65536"),
-            ("actor_every = 0", "`agent.actor_every` and `target_every` must be positive"),
+            ("policy_delay = 0", "`agent.policy_delay` and `target_update_interval` must be positive"),
             ("tau = 0.0", "`agent.discount` is 0.99 and `agent.tau` is 0\nhint: discount in [0, 1], tau in (0, 1]"),
             ("critic_lr = -1.0", "`agent.critic_lr`, `actor_lr`, `temperature_lr` and `initial_temperature` must be"),
             ("target_entropy = nan", "`agent.target_entropy` is not finite\nhint: leave it out"),

@@ -77,7 +77,7 @@ impl LaunchObserver for Names {
 #[test]
 fn an_update_is_two_dozen_launches() {
     let Some(device) = wgpu_of_test("an_update_is_two_dozen_launches") else { return };
-    let config = SacConfig { hidden: vec![64, 64], actor_every: 2, target_every: 2, ..SacConfig::default() };
+    let config = SacConfig { hidden: vec![64, 64], policy_delay: 2, target_update_interval: 2, ..SacConfig::default() };
     let case = Case { config, dims: [11, 3], rows: 256 };
     let mut sac = agent(&case, &device);
     // The first update trains the actor and moves the targets; the second does neither.

@@ -37,8 +37,8 @@ fn the_first_twenty_updates_on_a_gpu_are_those_of_the_host() {
         for normalized_features in [false, true] {
             let config = SacConfig {
                 hidden: hidden.clone(),
-                actor_every: every,
-                target_every: every,
+                policy_delay: every,
+                target_update_interval: every,
                 normalized_features,
                 ..SacConfig::default()
             };

@@ -190,7 +190,7 @@ fn an_impossible_value_is_refused() {
         ("threads=100000000", "`threads` is 100000000\nhint: at most 4096, or 0 for one a core"),
         (
             "rollout.starts_per_step=9223372036854775807",
-            "the imagined buffer would hold 1106804644422573096840 rows\nhint: fewer than 4294967296; lower `rollout.starts_per_step`, `rollout.horizon` or `rollout.retain`",
+            "the imagined buffer would hold 1106804644422573096840 rows\nhint: fewer than 4294967296; lower `rollout.starts_per_step`, `rollout.horizon` or `rollout.retain_epochs`",
         ),
         ("agent.tau=nan", "`agent.discount` is 0.99 and `agent.tau` is NaN\nhint: discount in [0, 1], tau in (0, 1]"),
     ] {

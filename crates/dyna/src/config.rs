@@ -100,7 +100,7 @@ pub struct TrainingConfig {
     /// Number of agent updates per real step; unset: 20, or 1 with `algo = "dhmbpo"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub updates_per_step: Option<u64>,
-    /// Number of real steps in an epoch, the unit of `rollout.retain`.
+    /// Number of real steps in an epoch, the unit of `rollout.retain_epochs`.
     pub epoch_length: u64,
     /// Number of real steps between evaluations.
     pub eval_every: u64,

@@ -126,8 +126,8 @@ impl Config {
             let per_start = rows / r.starts_per_step;
             let starts = numbers / width / per_start.max(1);
             let fewer = match starts {
-                0 => "lower `rollout.horizon` or `rollout.retain`".into(),
-                starts => format!("at most {starts} there, or lower `rollout.horizon` or `rollout.retain`"),
+                0 => "lower `rollout.horizon` or `rollout.retain_epochs`".into(),
+                starts => format!("at most {starts} there, or lower `rollout.horizon` or `rollout.retain_epochs`"),
             };
             return Some(format!(
                 "`rollout.starts_per_step` is {}: the imagined transitions come to {rows} rows, {} an array, and {bound}\nhint: {fewer}, or `device=cpu`",
@@ -238,10 +238,10 @@ impl Config {
         let starts = self.rollout.starts_per_step as u128 * u128::from(fit_every);
         let calls = u128::from(t.epoch_length.div_ceil(fit_every));
         let longest = self.rollout.horizon.ends().into_iter().fold(1.0, f64::max) as u128;
-        let rows = starts.saturating_mul(calls * longest).saturating_mul(self.rollout.retain as u128);
+        let rows = starts.saturating_mul(calls * longest).saturating_mul(self.rollout.retain_epochs as u128);
         if rows >= MOST_ROWS {
             return Err(format!(
-                "the imagined buffer would hold {rows} rows\nhint: fewer than {MOST_ROWS}; lower `rollout.starts_per_step`, `rollout.horizon` or `rollout.retain`"
+                "the imagined buffer would hold {rows} rows\nhint: fewer than {MOST_ROWS}; lower `rollout.starts_per_step`, `rollout.horizon` or `rollout.retain_epochs`"
             )
             .into());
         }
@@ -334,7 +334,7 @@ mod tests {
         assert_eq!(config.outgrows(HUMANOID.0, LARGEST), None);
 
         let mut config: Config = toml::from_str(HUMANOID.1).unwrap();
-        (config.rollout.horizon, config.rollout.retain) = (crate::schedule::Schedule::Constant(1.0), 1);
+        (config.rollout.horizon, config.rollout.retain_epochs) = (crate::schedule::Schedule::Constant(1.0), 1);
         config.rollout.starts_per_step = 500_000;
         assert!(config.outgrows(HUMANOID.0, LARGEST).is_some());
     }

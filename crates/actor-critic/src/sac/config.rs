@@ -34,9 +34,9 @@ pub struct SacConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_entropy: Option<f64>,
     /// Number of updates per step of the actor and the temperature.
-    pub actor_every: u64,
+    pub policy_delay: u64,
     /// Number of updates per step of the target critics.
-    pub target_every: u64,
+    pub target_update_interval: u64,
     /// Whether the last hidden activation of actor and critics is divided by its L2 norm.
     pub normalized_features: bool,
     /// Form of the actor's standard deviation: `bounded`, `softplus` or `clipped`.
@@ -77,8 +77,8 @@ impl Default for SacConfig {
             initial_temperature: 0.1,
             learn_temperature: true,
             target_entropy: None,
-            actor_every: 1,
-            target_every: 1,
+            policy_delay: 1,
+            target_update_interval: 1,
             normalized_features: false,
             spread: Spread::Bounded,
             layer_norm: false,
@@ -100,9 +100,9 @@ impl SacConfig {
         if let Some(problem) = problem_of_hidden(&self.hidden) {
             return Some(problem);
         }
-        if self.actor_every == 0 || self.target_every == 0 {
+        if self.policy_delay == 0 || self.target_update_interval == 0 {
             return Some(
-                "`agent.actor_every` and `target_every` must be positive\nhint: remove the key to get its default"
+                "`agent.policy_delay` and `target_update_interval` must be positive\nhint: remove the key to get its default"
                     .into(),
             );
         }

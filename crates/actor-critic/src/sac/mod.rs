@@ -13,8 +13,8 @@
 //! mean instead ([`SacConfig`]). With ten critics, a subset of two and the actor's mean this is REDQ (Chen, Wang, Zhou,
 //! Ross, "Randomized Ensembled Double Q-Learning", ICLR 2021).
 //!
-//! One update trains the critics. Every `actor_every` updates it then trains actor and temperature; the temperature's
-//! loss uses the log-probabilities before the actor's step. Every `target_every` updates it then moves the targets.
+//! One update trains the critics. Every `policy_delay` updates it then trains actor and temperature; the temperature's
+//! loss uses the log-probabilities before the actor's step. Every `target_update_interval` updates it then moves the targets.
 //!
 //! [`Agent::update`] has three forms, and an agent's form is chosen when the agent is made:
 //! * `by_tensors.rs`, with autodiff, is the specification. It supports every device and every combination of critics.
@@ -204,7 +204,7 @@ impl Sac {
 impl Agent for Sac {
     fn update(&mut self, Update { batch, noise, critic_only, .. }: Update<'_>) {
         let [actor, target] =
-            [self.config.actor_every, self.config.target_every].map(|every| self.updates.is_multiple_of(every));
+            [self.config.policy_delay, self.config.target_update_interval].map(|every| self.updates.is_multiple_of(every));
         let turns = Turns { actor: actor && !critic_only, target };
         self.updates += 1;
         if batch.rows() == 0 {

@@ -26,7 +26,7 @@ pub struct Td3Config {
     /// Standard deviation of the noise on exploring actions.
     pub exploration_noise: f64,
     /// Number of updates per step of the actor and of all targets.
-    pub actor_every: u64,
+    pub policy_delay: u64,
     /// Whether each hidden layer of the critics is normalised before its activation.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub layer_norm: bool,
@@ -53,7 +53,7 @@ impl Default for Td3Config {
             policy_noise: 0.2,
             noise_clip: 0.5,
             exploration_noise: 0.1,
-            actor_every: 2,
+            policy_delay: 2,
             layer_norm: false,
             actor_layer_norm: false,
             normalize_observations: false,
@@ -69,9 +69,9 @@ impl Td3Config {
         if let Some(problem) = problem_of_hidden(&self.hidden).or_else(|| problem_of_target(self.discount, self.tau)) {
             return Some(problem);
         }
-        if self.actor_every == 0 || ![self.critic_lr, self.actor_lr].into_iter().all(is_positive) {
+        if self.policy_delay == 0 || ![self.critic_lr, self.actor_lr].into_iter().all(is_positive) {
             return Some(
-                "`agent.critic_lr`, `actor_lr` and `actor_every` must be positive\nhint: remove the key to get its default"
+                "`agent.critic_lr`, `actor_lr` and `policy_delay` must be positive\nhint: remove the key to get its default"
                     .into(),
             );
         }

@@ -10,7 +10,7 @@
 //! a' = clip(mu̅(s') + clip(σ ε, −c, c), −1, 1); y = r + γ not_terminated min_n Q̄_n(s', a');
 //! critic: Σ_n mean (Q_n(s, a) − y)²; actor: −mean Q_1(s, mu(s)).
 //!
-//! One update trains the critics. Every `actor_every` updates it then trains the actor, and after it moves all targets.
+//! One update trains the critics. Every `policy_delay` updates it then trains the actor, and after it moves all targets.
 
 use std::sync::Arc;
 
@@ -144,7 +144,7 @@ impl Td3 {
 impl Agent for Td3 {
     fn update(&mut self, Update { batch, noise, critic_only, .. }: Update<'_>) {
         self.updates += 1;
-        let actors_turn = self.updates.is_multiple_of(self.config.actor_every) && !critic_only;
+        let actors_turn = self.updates.is_multiple_of(self.config.policy_delay) && !critic_only;
         if batch.rows() == 0 {
             let zero = || Tensor::zeros([1], &self.device);
             self.losses = Some((zero(), zero(), None));

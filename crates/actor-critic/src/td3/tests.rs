@@ -116,7 +116,7 @@ fn the_target_is_that_of_a_scalar_program() {
 fn the_actors_gradient_is_that_of_finite_differences() {
     const STEP: f64 = 1e-6;
     // The critics' step size is below the rounding of every weight, so the actor is trained against unchanged critics.
-    let mut td3 = agent(&Td3Config { critic_lr: 1e-30, actor_every: 1, ..config() });
+    let mut td3 = agent(&Td3Config { critic_lr: 1e-30, policy_delay: 1, ..config() });
     let (actor, critic) = (Scalars::new(&td3.actor.net, 0), Scalars::new(&td3.critic.net, 0));
     let states = rows(&batch(0).obs, DIMS[0]);
     let loss = |actor: &Scalars| -> f64 {
@@ -215,7 +215,7 @@ fn what_cannot_be_says_so_with_a_hint() {
     for (config, want) in [
         (Td3Config { hidden: vec![0], ..config() }, "`agent.hidden` is [0]\nhint: "),
         (Td3Config { tau: 2.0, ..config() }, "`agent.discount` is 0.99 and `agent.tau` is 2\nhint: "),
-        (Td3Config { actor_every: 0, ..config() }, "`agent.critic_lr`, `actor_lr` and `actor_every` must be positive"),
+        (Td3Config { policy_delay: 0, ..config() }, "`agent.critic_lr`, `actor_lr` and `policy_delay` must be positive"),
         (Td3Config { noise_clip: -1.0, ..config() }, "`agent.policy_noise`, `noise_clip` and `exploration_noise` must"),
     ] {
         let got = config.problem().expect("a problem");
@@ -251,7 +251,7 @@ fn an_update_is_that_of_the_published_code() {
         tau: number("tau"),
         policy_noise: number("policy_noise") / f64::from(wide),
         noise_clip: number("noise_clip") / f64::from(wide),
-        actor_every: 1,
+        policy_delay: 1,
         ..Td3Config::default()
     };
     let mut td3 = Td3::new(&config, DIMS, 0, &Device::flex());

@@ -85,8 +85,8 @@ pub(crate) fn cases() -> Vec<Case> {
             initial_temperature: [1e-3, 0.1, 1.0][pick(3)],
             learn_temperature: pick(4) > 0,
             target_entropy: [None, Some(0.5)][pick(2)],
-            actor_every: 1 + pick(3) as u64,
-            target_every: 1 + pick(3) as u64,
+            policy_delay: 1 + pick(3) as u64,
+            target_update_interval: 1 + pick(3) as u64,
             normalized_features: pick(2) == 1,
             ..SacConfig::default()
         };

@@ -15,20 +15,20 @@ pub struct RolloutConfig {
     /// Share of real rows in every batch: a number, or `[from, to, start, end]` over real steps.
     pub real_ratio: Schedule,
     /// Number of epochs whose imagined transitions fit in the buffer.
-    pub retain: usize,
+    pub retain_epochs: usize,
 }
 
 impl Default for RolloutConfig {
     fn default() -> Self {
-        Self { starts_per_step: 400, horizon: Schedule::Constant(1.0), real_ratio: Schedule::Constant(0.05), retain: 1 }
+        Self { starts_per_step: 400, horizon: Schedule::Constant(1.0), real_ratio: Schedule::Constant(0.05), retain_epochs: 1 }
     }
 }
 
 impl RolloutConfig {
     pub(crate) fn problem(&self) -> Option<String> {
-        if self.starts_per_step == 0 || self.retain == 0 {
+        if self.starts_per_step == 0 || self.retain_epochs == 0 {
             return Some(
-                "`rollout.starts_per_step` and `rollout.retain` must be positive\nhint: use `algo = \"model_free\"` to train without imagination"
+                "`rollout.starts_per_step` and `rollout.retain_epochs` must be positive\nhint: use `algo = \"model_free\"` to train without imagination"
                     .into(),
             );
         }
@@ -54,6 +54,6 @@ impl RolloutConfig {
     #[must_use]
     pub fn capacity(&self, step: u64, fit_every: u64, epoch_length: u64) -> usize {
         let calls = epoch_length.div_ceil(fit_every) as usize;
-        self.horizon.floor(step) * self.starts_per_step * fit_every as usize * calls * self.retain
+        self.horizon.floor(step) * self.starts_per_step * fit_every as usize * calls * self.retain_epochs
     }
 }

@@ -92,7 +92,7 @@ pub enum RunError {
 /// Returns the advice for a failed device.
 fn way_on(failure: &DeviceFailure) -> &'static str {
     if failure.is_out_of_memory() {
-        "other programs may hold its memory; else lower `rollout.starts_per_step` or `rollout.retain`, or go on with `device=cpu`"
+        "other programs may hold its memory; else lower `rollout.starts_per_step` or `rollout.retain_epochs`, or go on with `device=cpu`"
     } else {
         "the run can go on there once its driver answers again, or with `device=cpu`"
     }

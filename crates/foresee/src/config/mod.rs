@@ -25,7 +25,7 @@
 //!
 //! ```text
 //! configs/a.toml: unknown key `rollout.horizn`
-//! hint: did you mean `horizon`? valid keys here: `starts_per_step`, `horizon`, `real_ratio`, `retain`
+//! hint: did you mean `horizon`? valid keys here: `starts_per_step`, `horizon`, `real_ratio`, `retain_epochs`
 //! ```
 
 mod old_words;

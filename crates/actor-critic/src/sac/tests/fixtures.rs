@@ -35,8 +35,8 @@ fn config(meta: &Value, normalized_features: bool) -> SacConfig {
         initial_temperature: number(&meta["init_temperature"]),
         learn_temperature: true,
         target_entropy: Some(number(&meta["target_entropy"])),
-        actor_every: count(&meta["actor_update_frequency"]) as u64,
-        target_every: count(&meta["critic_target_update_frequency"]) as u64,
+        policy_delay: count(&meta["actor_update_frequency"]) as u64,
+        target_update_interval: count(&meta["critic_target_update_frequency"]) as u64,
         normalized_features,
         ..SacConfig::default()
     }
