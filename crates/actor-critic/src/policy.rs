@@ -14,7 +14,7 @@ use burn::tensor::activation::softplus;
 use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
 use foresee_nn::cpu::Part;
-use foresee_nn::host::Slot;
+use foresee_nn::host::TensorSlot;
 use foresee_nn::{Init, Mlp, Parameters};
 use serde::{Deserialize, Serialize};
 
@@ -164,11 +164,11 @@ impl Policy {
 }
 
 impl Parameters for Policy {
-    fn slot(&self) -> &Slot {
+    fn slot(&self) -> &TensorSlot {
         self.net.slot()
     }
 
-    fn slot_mut(&mut self) -> &mut Slot {
+    fn slot_mut(&mut self) -> &mut TensorSlot {
         self.net.slot_mut()
     }
 

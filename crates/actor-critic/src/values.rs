@@ -94,10 +94,10 @@ impl<'a> AgentValues<'a> {
     fn by_autodiff(&self, states: Tensor<2>) -> Tensor<3> {
         let states = states.inner();
         let rows = states.dims()[0];
-        let of_actor = self.actor.policy().filter(|_| self.through_policy).and_then(|p| p.net().rows_of_one_pass());
+        let of_actor = self.actor.policy().filter(|_| self.through_policy).and_then(|p| p.net().max_rows_per_pass());
         let most = self.critics.iter().filter_map(|critic| {
             let by_actor = of_actor.map(|rows| (rows / critic.members()).max(1));
-            critic.net.rows_of_one_pass().into_iter().chain(by_actor).min()
+            critic.net.max_rows_per_pass().into_iter().chain(by_actor).min()
         });
         let most = most.min().unwrap_or(rows).max(1);
         if rows <= most {

@@ -130,8 +130,8 @@ fn an_impossible_pair_is_refused() {
     for (text, message) in [
         (
             "model.ensemble.elites=4",
-            "`model.ensemble.elites` is 4, but `model.ensemble.members` is 3\n\
-             hint: elites are chosen among the members: 1 to 3",
+            "`model.ensemble.elites` is 4; it must be 1 to 3, the value of `model.ensemble.members`\n\
+             hint: elites are chosen among the members",
         ),
         (
             "model={loss={kind='mle'}, head='deterministic'}",
@@ -179,10 +179,22 @@ fn an_impossible_value_is_refused() {
             "`env.family.sensor_noise` is -0.1\nhint: 0 to 1000, or [low, high] within these",
         ),
         ("rollout.real_ratio=1.5", "`rollout.real_ratio` reaches 1.5\nhint: a share of the batch, 0 to 1"),
-        ("agent.hidden=[]", "`agent.hidden` is []\nhint: one or more widths of 1 to 65536"),
-        ("agent.hidden=[1000000000]", "`agent.hidden` is [1000000000]\nhint: one or more widths of 1 to 65536"),
-        ("agent.batch=100000000000", "`agent.batch` is 100000000000\nhint: at most 16777216"),
-        ("model.ensemble.hidden=[0]", "`model.ensemble.hidden` is [0]\nhint: widths of 1 to 65536"),
+        (
+            "agent.hidden=[]",
+            "`agent.hidden` is []; it must be a list of one or more widths of 1 to 65536\nhint: the default is [256, 256]",
+        ),
+        (
+            "agent.hidden=[1000000000]",
+            "`agent.hidden` is [1000000000]; it must be a list of one or more widths of 1 to 65536\nhint: the default is [256, 256]",
+        ),
+        (
+            "agent.batch=100000000000",
+            "`agent.batch` is 100000000000; it must be 1 to 16777216\nhint: the default is 256",
+        ),
+        (
+            "model.ensemble.hidden=[0]",
+            "`model.ensemble.hidden` is [0]; it must be a list of widths of 1 to 65536\nhint: the default is [200, 200, 200, 200]",
+        ),
         (
             "training.eval_episodes=100000000000",
             "`training.eval_episodes` is 100000000000\nhint: at most 100000; they are played side by side",
@@ -192,7 +204,7 @@ fn an_impossible_value_is_refused() {
             "rollout.starts_per_step=9223372036854775807",
             "the imagined buffer would hold 1106804644422573096840 rows\nhint: fewer than 4294967296; lower `rollout.starts_per_step`, `rollout.horizon` or `rollout.retain_epochs`",
         ),
-        ("agent.tau=nan", "`agent.discount` is 0.99 and `agent.tau` is NaN\nhint: discount in [0, 1], tau in (0, 1]"),
+        ("agent.tau=nan", "`agent.tau` is NaN; it must be above 0 and at most 1\nhint: the default is 0.005"),
     ] {
         refused_override(text, &format!("{}: {message}", blamed(text, message)));
     }

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
 use foresee_core::stream::below;
 use foresee_nn::cpu::scalar;
-use foresee_nn::host::Numbers;
+use foresee_nn::host::HostTensor;
 use foresee_nn::{Parameters, StepDraws, tensors};
 use foresee_world_model::config::{EnsembleConfig, Predicted};
 use foresee_world_model::normalizer::Normalizer;
@@ -50,13 +50,13 @@ fn reference(ensemble: &Ensemble, member: usize, obs: &[f64], action: &[f64], no
     let [mean, std] = ensemble.normalizer.moments();
     let pair = obs.iter().chain(action).zip(mean.iter().zip(std));
     let input: Vec<f64> = pair.map(|(x, (&mean, &std))| (x - f64::from(mean)) / f64::from(std)).collect();
-    let weights = Numbers::read(ensemble.net.slot().get().clone());
+    let weights = HostTensor::read(ensemble.net.slot().get().clone());
     let layout = ensemble.net.layout();
     let own = &weights.get()[member * layout.parameters()..][..layout.parameters()];
     let mut out = scalar::forward(layout, own, &input);
     if let Some(bounds) = &ensemble.bounds {
         let raw = out.split_off(OBS + 1);
-        let bounds = Numbers::read(bounds.slot().get().clone());
+        let bounds = HostTensor::read(bounds.slot().get().clone());
         let (low, high) = bounds.get().split_at(OBS + 1);
         let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
         for c in 0..=OBS {

@@ -15,7 +15,7 @@ mod group;
 use std::ops::Range;
 
 use foresee_nn::cpu::{PANEL_ROWS, Piece, Tape, Tapes, panels, team};
-use foresee_nn::host::Numbers;
+use foresee_nn::host::HostTensor;
 use foresee_nn::{PanelDynamics, Parameters};
 
 use super::draws::{Draws, Sizes};
@@ -102,8 +102,8 @@ impl Dhmbpo {
         let Self { config, policy, critic, target, bounds, workspace, actor_adam, critic_adam, .. } = self;
         workspace.fit(rows);
         let Workspace { groups, pieces, squares, values, targets } = workspace;
-        let own = Numbers::of(policy.net.slot_mut().take());
-        let mut of_target = Numbers::of(target.net.slot_mut().take());
+        let own = HostTensor::of(policy.net.slot_mut().take());
+        let mut of_target = HostTensor::of(target.net.slot_mut().take());
         let actor = Net { layout: policy.net.layout(), weights: own.get() };
 
         // Rollouts.

@@ -4,7 +4,7 @@
 
 use burn::tensor::Device;
 use cubecl::prelude::*;
-use foresee_nn::cube::{elementwise, infer, math, send, tensor};
+use foresee_nn::cube::{elementwise, infer, math, upload, tensor};
 use foresee_nn::tensors;
 
 use super::Policy;
@@ -49,7 +49,7 @@ pub(crate) fn act(policy: &Policy, obs: &[f32], rows: usize, noise: Option<&[f32
         return Vec::new();
     }
     let given = noise.unwrap_or(&[0.0]);
-    let [obs, draws] = send([(obs, &[1, rows, inputs]), (given, &[given.len()])], device);
+    let [obs, draws] = upload([(obs, &[1, rows, inputs]), (given, &[given.len()])], device);
     let heads = infer(&policy.net, obs);
     let action = foresee_nn::cube::empty(&heads, &[rows, actions]);
     let (client, (cubes, threads)) = (heads.client.clone(), elementwise(rows * actions));

@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use foresee_core::Batch;
 use foresee_nn::cpu::{PANEL_ROWS, Tape, Tapes, panels, team};
-use foresee_nn::host::Numbers;
+use foresee_nn::host::HostTensor;
 use foresee_nn::{Mlp, Parameters};
 
 use super::losses::Losses;
@@ -45,8 +45,8 @@ impl Sac {
         let mean = |sums: [f64; 2]| sums.map(|sum| sum / rows as f64);
 
         // Critics and targets.
-        let own = Numbers::of(policy.net.slot_mut().take());
-        let mut targets = Numbers::of(target.net.slot_mut().take());
+        let own = HostTensor::of(policy.net.slot_mut().take());
+        let mut targets = HostTensor::of(target.net.slot_mut().take());
         let mut step = self.critic_adam.fused(&mut critic.net);
         let nets = [
             Net { layout: policy.net.layout(), weights: own.get() },

@@ -213,10 +213,11 @@ fn a_batch_without_rows_moves_nothing_and_values_have_four_heads() {
 fn what_cannot_be_says_so_with_a_hint() {
     assert_eq!(Td3Config::default().problem(), None);
     for (config, want) in [
-        (Td3Config { hidden: vec![0], ..config() }, "`agent.hidden` is [0]\nhint: "),
-        (Td3Config { tau: 2.0, ..config() }, "`agent.discount` is 0.99 and `agent.tau` is 2\nhint: "),
-        (Td3Config { policy_delay: 0, ..config() }, "`agent.critic_lr`, `actor_lr` and `policy_delay` must be positive"),
-        (Td3Config { noise_clip: -1.0, ..config() }, "`agent.policy_noise`, `noise_clip` and `exploration_noise` must"),
+        (Td3Config { hidden: vec![0], ..config() }, "`agent.hidden` is [0]; it must be a list of one or more widths"),
+        (Td3Config { tau: 2.0, ..config() }, "`agent.tau` is 2; it must be above 0 and at most 1\nhint: the default is"),
+        (Td3Config { policy_delay: 0, ..config() }, "`agent.policy_delay` is 0; it must be positive\nhint: "),
+        (Td3Config { actor_lr: 0.0, ..config() }, "`agent.actor_lr` is 0; it must be positive\nhint: "),
+        (Td3Config { noise_clip: -1.0, ..config() }, "`agent.noise_clip` is -1; it must be at least 0\nhint: "),
     ] {
         let got = config.problem().expect("a problem");
         assert!(got.starts_with(want), "{got}");

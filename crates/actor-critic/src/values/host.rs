@@ -8,7 +8,7 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use foresee_nn::cpu::panels::{self, pack, unpack};
 use foresee_nn::cpu::{self, Layout, PANEL_ROWS, Scratch, Tape, team};
-use foresee_nn::host::Numbers;
+use foresee_nn::host::HostTensor;
 use foresee_nn::{Mlp, Parameters, tensors};
 
 use crate::critic::Critic;
@@ -46,12 +46,12 @@ thread_local! {
 #[derive(Debug)]
 struct Lent {
     layout: Arc<Layout>,
-    weights: Numbers,
+    weights: HostTensor,
 }
 
 impl Lent {
     fn new(net: &Mlp) -> Self {
-        Self { layout: net.layout().clone(), weights: Numbers::of(net.slot().get().clone()) }
+        Self { layout: net.layout().clone(), weights: HostTensor::of(net.slot().get().clone()) }
     }
 
     fn members(&self) -> usize {
@@ -100,7 +100,7 @@ impl Networks {
         let heads = self.critics.iter().map(Lent::members).sum();
         let mut all = vec![0.0; heads * rows * obs];
         if rows > 0 {
-            let states = Numbers::of(states);
+            let states = HostTensor::of(states);
             let group = panels::count(rows).div_ceil(team::threads()).clamp(1, GROUP) * PANEL_ROWS * obs;
             let mut pieces: Vec<Piece<'_>> =
                 states.get().chunks(group).map(|states| Piece { states, heads: Vec::with_capacity(heads) }).collect();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use foresee_nn::cpu::panels::{self, gather};
 use foresee_nn::cpu::{self, Layout, PANEL_ROWS, Piece, Scratch, Tape, team};
-use foresee_nn::host::Numbers;
+use foresee_nn::host::HostTensor;
 use foresee_nn::{Adam, Parameters, ValueView};
 
 use crate::ensemble::Ensemble;
@@ -237,7 +237,7 @@ pub(super) fn scores(
     let (net, channels) = (&ensemble.net, ensemble.obs_dim() + 1);
     let (layout, members) = (net.layout(), net.members());
     let shape = layout.shape();
-    let parameters = Numbers::of(net.slot().get().clone());
+    let parameters = HostTensor::of(net.slot().get().clone());
     let count = panels::count(rows.len());
     let mut sums = vec![0.0_f32; members * count];
     team::for_each_mut(&mut sums, |i, sum| {

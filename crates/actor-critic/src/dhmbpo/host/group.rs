@@ -120,7 +120,7 @@ impl Group {
             acted.mask.resize(count * PANEL_ROWS, 0.0);
         }
         if self.imagined.len() != sizes.horizon * count {
-            let room = dynamics.room();
+            let room = dynamics.new_step();
             self.imagined.resize_with(sizes.horizon * count, || room.clone());
         }
         self.lowest.resize(count * PANEL_ROWS, 0.0);
@@ -322,7 +322,7 @@ impl Group {
                     let by_reward = std::array::from_fn(|j| -weight * mask[j]);
                     let (by_next, to_obs) = (&mut noise[..obs * PANEL_ROWS], of_panel_mut(by_obs, panel, obs));
                     by_next.copy_from_slice(to_obs);
-                    dynamics.back(&mut imagined[k * count + panel], by_next, &by_reward, to_obs, to_action);
+                    dynamics.backward(&mut imagined[k * count + panel], by_next, &by_reward, to_obs, to_action);
                 }
                 let by_log_prob = std::array::from_fn(|j| weight * pass.alpha * mask[j]);
                 let (_, kept) = tape.output_gradient_mut(panel);
