@@ -38,7 +38,7 @@ struct Start {
 
 /// Means over all starts at one number of steps ahead.
 #[derive(Clone, Copy, Default)]
-struct Step {
+struct StepMeans {
     reward: f64,
     alive: f64,
     /// Share of the live states outside the range of the run's real states.
@@ -63,7 +63,7 @@ pub(crate) fn table(run: &Path, episodes: usize, starts: usize, horizon: usize) 
     let starts: Vec<Start> = all.into_iter().step_by(every).collect();
 
     let discount = run.agent().counted().map_or(0.99, |counted| counted.discount);
-    let (real, of_real) = continued(&played, &starts, horizon, discount);
+    let (real, of_real) = real_continuations(&played, &starts, horizon, discount);
     let (imagined, of_model) = imagine(&run, &played, &starts, horizon, discount, &device);
 
     let mut out = String::new();
@@ -79,7 +79,7 @@ pub(crate) fn table(run: &Path, episodes: usize, starts: usize, horizon: usize) 
             real.reward, imagined.reward, real.alive, imagined.alive, imagined.outside
         )?;
     }
-    let apart: Vec<f64> = (0..episodes)
+    let differences: Vec<f64> = (0..episodes)
         .filter_map(|episode| {
             let of_episode = || starts.iter().enumerate().filter(move |(_, start)| start.episode == episode);
             let sum: f64 = of_episode().map(|(i, _)| of_model[i] - of_real[i]).sum();
@@ -88,14 +88,14 @@ pub(crate) fn table(run: &Path, episodes: usize, starts: usize, horizon: usize) 
         })
         .collect();
     let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len() as f64;
-    let (difference, width) = interval(&apart).context("states of two episodes")?;
+    let (difference, width) = interval(&differences).context("states of two episodes")?;
     writeln!(out, "\nDiscounted returns of {horizon} steps, discount {discount}, mean over states:\n")?;
     writeln!(out, "* real {:.2}, imagined {:.2}", mean(&of_real), mean(&of_model))?;
     let width = width.map_or_else(String::new, |width| format!(" ± {width:.2}"));
     writeln!(
         out,
         "* imagined − real, mean over {} episodes with its 95 % interval: {difference:.2}{width}",
-        apart.len()
+        differences.len()
     )?;
     if let Some(values) = values(&run, &played, &starts, &device) {
         writeln!(out, "* value of the target critics: {:.2}", mean(&values))?;
@@ -121,11 +121,11 @@ fn play(run: &Run, config: &Config, episodes: usize, device: &Device) -> anyhow:
     let actor = run.agent().actor();
     let (seeds, noise) = (Stream::new(config.seed, "bench/reset"), Stream::new(config.seed, "bench/act"));
     let mut played = Vec::new();
-    for lane in 0..episodes as u32 {
-        let mut state = env.reset(Some(seeds.at(0, lane).bits64()))?.obs;
+    for index in 0..episodes as u32 {
+        let mut state = env.reset(Some(seeds.at(0, index).bits64()))?.obs;
         let mut episode = Episode { obs: Vec::new(), reward: Vec::new(), terminated: false };
         loop {
-            let mut draws = noise.at(episode.steps() as u64, lane);
+            let mut draws = noise.at(episode.steps() as u64, index);
             let normals: Vec<f32> = (0..actor.action_dim()).map(|_| draws.normal()).collect();
             let step = env.step(&actor.act(&state, 1, Some(&normals), device))?;
             episode.obs.extend_from_slice(&state);
@@ -142,8 +142,8 @@ fn play(run: &Run, config: &Config, episodes: usize, device: &Device) -> anyhow:
 }
 
 /// Returns the means of the real continuations by step, and the discounted return of every start, `[starts]`.
-fn continued(played: &[Episode], starts: &[Start], horizon: usize, discount: f64) -> (Vec<Step>, Vec<f64>) {
-    let (mut steps, mut returns) = (vec![Step::default(); horizon], vec![0.0; starts.len()]);
+fn real_continuations(played: &[Episode], starts: &[Start], horizon: usize, discount: f64) -> (Vec<StepMeans>, Vec<f64>) {
+    let (mut steps, mut returns) = (vec![StepMeans::default(); horizon], vec![0.0; starts.len()]);
     let share = 1.0 / starts.len() as f64;
     for (start, returned) in starts.iter().zip(&mut returns) {
         let episode = &played[start.episode];
@@ -176,7 +176,7 @@ fn imagine(
     horizon: usize,
     discount: f64,
     device: &Device,
-) -> (Vec<Step>, Vec<f64>) {
+) -> (Vec<StepMeans>, Vec<f64>) {
     let (model, actor) = (run.model().expect("a model"), run.agent().actor());
     let termination = run.spec().termination.clone().unwrap_or_default();
     let dynamics = TaskDynamics { model, termination: &termination };
@@ -192,17 +192,17 @@ fn imagine(
         let act = actor.sample(state.clone(), tensors::from_vec(normals, [rows, actor.action_dim()], device));
         let columns = model.noise_width();
         let draws = StepDraws {
-            words: (0..rows as u32).map(|lane| member.at(k, lane).bits()).collect(),
+            words: (0..rows as u32).map(|row| member.at(k, row).bits()).collect(),
             noise: tensors::from_vec(noise.normals(k, rows, columns), [rows, columns], device),
         };
         let ImaginedStep { next_obs, reward, not_terminated } = dynamics.step(state, act, &draws);
-        let [reward, goes_on] = [reward, not_terminated].map(tensors::to_vec);
+        let [reward, continuation] = [reward, not_terminated].map(tensors::to_vec);
         obs = tensors::to_vec(next_obs);
-        let (mut step, mut outside) = (Step::default(), 0.0);
+        let (mut step, mut outside) = (StepMeans::default(), 0.0);
         for row in 0..rows {
             let earned = f64::from(alive[row] * reward[row]);
             returns[row] += discount.powi(k as i32) * earned;
-            alive[row] *= goes_on[row];
+            alive[row] *= continuation[row];
             step.reward += earned / rows as f64;
             step.alive += f64::from(alive[row]);
             let state = &obs[row * width..(row + 1) * width];
@@ -245,7 +245,7 @@ mod tests {
             .collect();
         assert_eq!(starts, [(0, 0), (0, 1), (0, 2), (1, 0)]);
         let starts = starts.into_iter().map(|(episode, step)| Start { episode, step }).collect::<Vec<_>>();
-        let (steps, returns) = continued(&played, &starts, 2, 0.5);
+        let (steps, returns) = real_continuations(&played, &starts, 2, 0.5);
         assert_eq!(returns, [2.0, 4.0, 4.0, 16.0]);
         assert_eq!(steps.iter().map(|step| step.reward).collect::<Vec<_>>(), [15.0 / 4.0, 22.0 / 4.0]);
         assert_eq!(steps.iter().map(|step| step.alive).collect::<Vec<_>>(), [0.75, 0.5]);

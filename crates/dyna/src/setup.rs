@@ -13,7 +13,7 @@ use foresee_world_model::{LossKinds, ModelFactory, ModelKinds, ModelLoss};
 use crate::config::{Algo, Config};
 use crate::control::{ActorController, ControllerFactory};
 
-/// Limit on the rows of a buffer. A random stream has as many lanes, and memory holds fewer rows.
+/// Limit on the rows of a buffer. A random stream has as many substreams, and memory holds fewer rows.
 const MOST_ROWS: u128 = 1 << 32;
 
 /// The parts that a config can choose: the shipped ones, and those that a program adds.
@@ -77,18 +77,18 @@ impl Setup {
     ///
     /// # Errors
     /// If a buffer does not fit: names the first one, and the key to lower.
-    pub fn fits(&self, device: &Device) -> Result<(), Problem> {
+    pub fn check_buffers(&self, device: &Device) -> Result<(), Problem> {
         let Some(largest) = largest_buffer(device) else { return Ok(()) };
         let spec = self.env.spec();
         let dims = [spec.observation_space.dim(), spec.action_space.dim()];
-        self.config.outgrows(dims, largest).map_or(Ok(()), |problem| Err(problem.into()))
+        self.config.problem_of_buffers(dims, largest).map_or(Ok(()), |problem| Err(problem.into()))
     }
 }
 
 impl Config {
     /// Returns an error message if a buffer is larger than `largest` bytes, for observations and actions of `[O, A]`
     /// entries.
-    fn outgrows(&self, [obs_dim, action_dim]: [usize; 2], largest: u64) -> Option<String> {
+    fn problem_of_buffers(&self, [obs_dim, action_dim]: [usize; 2], largest: u64) -> Option<String> {
         let (t, r, every) = (&self.training, &self.rollout, self.model.fit.every);
         let numbers = largest as usize / size_of::<f32>();
         let bound = format!("`device={}` takes at most {} an array", self.device, megabytes(numbers));
@@ -299,7 +299,7 @@ mod tests {
     fn a_buffer_that_outgrows_the_device_is_found_and_the_number_that_fits_does_fit() {
         let (dims, text) = HUMANOID;
         let config: Config = toml::from_str(text).unwrap();
-        let message = config.outgrows(dims, LARGEST).expect("9 GB are too many");
+        let message = config.problem_of_buffers(dims, LARGEST).expect("9 GB are too many");
         let start =
             "`rollout.starts_per_step` is 400: the imagined transitions come to 50000000 rows, 9000 MB an array, and";
         assert!(message.starts_with(start), "{message}");
@@ -307,7 +307,7 @@ mod tests {
         let with = |starts| {
             let mut config = config.clone();
             config.rollout.starts_per_step = starts;
-            config.outgrows(dims, LARGEST)
+            config.problem_of_buffers(dims, LARGEST)
         };
         assert_eq!((with(fits), with(fits + 1).is_some()), (None, true), "{fits} starts");
         assert_eq!(Problem::from(message).keys, ["rollout", "starts_per_step"]);
@@ -317,25 +317,25 @@ mod tests {
     fn a_horizon_that_shrinks_is_measured_where_it_is_longest() {
         let mut config: Config = toml::from_str(HUMANOID.1).unwrap();
         config.rollout.horizon = crate::schedule::Schedule::Linear([25.0, 1.0, 20_000.0, 300_000.0]);
-        assert!(config.outgrows(HUMANOID.0, LARGEST).is_some());
+        assert!(config.problem_of_buffers(HUMANOID.0, LARGEST).is_some());
         config.rollout.horizon = crate::schedule::Schedule::Linear([1.0, 25.0, 400_000.0, 500_000.0]);
-        assert_eq!(config.outgrows(HUMANOID.0, LARGEST), None, "the run ends before the horizon grows");
+        assert_eq!(config.problem_of_buffers(HUMANOID.0, LARGEST), None, "the run ends before the horizon grows");
     }
 
     #[test]
     fn real_rows_and_a_calls_own_arrays_are_bounded_too() {
         let mut config: Config = toml::from_str(HUMANOID.1).unwrap();
         config.algo = Algo::ModelFree;
-        assert_eq!(config.outgrows(HUMANOID.0, LARGEST), None);
+        assert_eq!(config.problem_of_buffers(HUMANOID.0, LARGEST), None);
         config.training.env_steps = 20_000_000;
-        let message = config.outgrows(HUMANOID.0, LARGEST).expect("a mirror of 33554432 rows");
+        let message = config.problem_of_buffers(HUMANOID.0, LARGEST).expect("a mirror of 33554432 rows");
         assert!(message.contains("6040 MB an array") && message.contains("at most 8388608 steps there"), "{message}");
         config.training.env_steps = 8_388_608;
-        assert_eq!(config.outgrows(HUMANOID.0, LARGEST), None);
+        assert_eq!(config.problem_of_buffers(HUMANOID.0, LARGEST), None);
 
         let mut config: Config = toml::from_str(HUMANOID.1).unwrap();
         (config.rollout.horizon, config.rollout.retain_epochs) = (crate::schedule::Schedule::Constant(1.0), 1);
         config.rollout.starts_per_step = 500_000;
-        assert!(config.outgrows(HUMANOID.0, LARGEST).is_some());
+        assert!(config.problem_of_buffers(HUMANOID.0, LARGEST).is_some());
     }
 }

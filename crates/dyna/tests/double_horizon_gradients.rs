@@ -7,7 +7,7 @@ use std::f64::consts::PI;
 
 use common::double_horizon::{Case, floats};
 use foresee_actor_critic::dhmbpo::Draws;
-use foresee_actor_critic::policy::LEAST_STD;
+use foresee_actor_critic::policy::MIN_STD;
 use foresee_actor_critic::{Agent, BatchRef, DhmbpoConfig, StreamNoise, Update};
 use foresee_core::State;
 use foresee_core::stream::below;
@@ -63,13 +63,13 @@ impl Second<'_> {
     }
 
     fn act(&self, policy: &[f32], row: usize, k: usize, obs: &[f64]) -> (Vec<f64>, f64) {
-        let heads = forward(self.case.agent.policy().net(), policy, 0, &self.seen(obs));
+        let actor_output = forward(self.case.agent.policy().net(), policy, 0, &self.seen(obs));
         let (actions, steps) = (self.case.dims[1], self.case.config.horizon + 1);
         let mut log_prob = 0.0;
         let action = (0..actions).map(|d| {
             let noise = f64::from(self.draws.action[(row * steps + k) * actions + d]);
-            let std = softplus(heads[actions + d]) + LEAST_STD;
-            let u = heads[d] + std * noise;
+            let std = softplus(actor_output[actions + d]) + MIN_STD;
+            let u = actor_output[d] + std * noise;
             log_prob += -0.5 * noise * noise - std.ln() - 0.5 * (2.0 * PI).ln();
             log_prob -= 2.0 * (std::f64::consts::LN_2 - u - softplus(-2.0 * u));
             u.tanh()

@@ -58,12 +58,12 @@ fn a_run_cut_after_every_slice_ends_bit_for_bit_like_an_uninterrupted_one() {
 
 #[test]
 fn a_run_cut_at_two_random_slices_ends_bit_for_bit_like_an_uninterrupted_one() {
-    for (lane, kind) in (0..).zip(WITH_BLOCKS) {
+    for (substream, kind) in (0..).zip(WITH_BLOCKS) {
         let config = tiny_of(kind);
         let (records, state, slices, _) = with_cuts(&config, None, |_| false);
         for pair in 0..3 {
             // Training is at the end of the run, so one of the cuts is placed there.
-            let mut draws = Stream::new(0, "test/cuts").at(pair, lane);
+            let mut draws = Stream::new(0, "test/cuts").at(pair, substream);
             let cuts = [draws.below(slices as usize), slices as usize - 1 - draws.below(slices as usize / 8)];
             let (cut_records, cut_state, ..) = with_cuts(&config, None, |done| cuts.contains(&(done as usize)));
             assert_eq!(cut_records, records, "{kind:?}, cut at {cuts:?} of {slices}");

@@ -187,7 +187,7 @@ fn a_run_of_hoppers_cut_after_every_slice_goes_on_bit_for_bit_and_its_rule_is_ne
 #[test]
 fn processes_are_as_many_as_training_has_or_the_machine_can_run_at_once() {
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    let most = |work, count, threads| pool(threads).install(|| Evaluator::most(work, count));
+    let most = |work, count, threads| pool(threads).install(|| Evaluator::max_environments(work, count));
     assert_eq!([most(Work::Outside, 1, 3), most(Work::Outside, 5, 3)], [3, 5]);
     assert!([Work::Light, Work::Heavy].into_iter().all(|work| most(work, 1, 3) >= 1000));
 }

@@ -15,7 +15,7 @@ use foresee::loss::mse::Mse;
 use foresee::model::{ModelConfig, Trainer};
 use foresee::nn::NoValues;
 use foresee::replay::Replay;
-use foresee::rollout::{Form, Rollout, Setting};
+use foresee::rollout::{Form, Rollout, RolloutContext};
 use foresee::tensor::{Device, from_vec, to_vec};
 use foresee::{Stream, Transition, config};
 
@@ -73,9 +73,9 @@ pub(crate) fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
             let mut fit = model.begin(replay.real.training_rows(), &NoValues, fits, step);
             while model.advance(&mut fit, &NoValues)?.is_none() {}
             let (model, actor, termination) = (&model, agent.actor(), &termination);
-            let setting = Setting { model, actor, termination, seed: SEED, device: &device };
+            let context = RolloutContext { model, actor, termination, seed: SEED, device: &device };
             let mut rollout = Rollout::new(replay.real.rows(), 2000, 1, SEED, fits);
-            while !rollout.go_on(form, &setting, &replay.real, &mut replay.imagined) {}
+            while !rollout.advance(form, &context, &replay.real, &mut replay.imagined) {}
             fits += 1;
         }
 

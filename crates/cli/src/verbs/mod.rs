@@ -39,7 +39,7 @@ fn load(path: &Path, overrides: &[&str]) -> Result<Setup, Failure> {
     let (source, config) = configs::read(path, overrides)?;
     let setup = configs::open(&source, config)?;
     let device = setup.config.device.open().map_err(|error| Failure::Input(error.to_string()))?;
-    setup.fits(&device).map_err(|problem| source.blame(&problem))?;
+    setup.check_buffers(&device).map_err(|problem| source.blame(&problem))?;
     Ok(setup)
 }
 

@@ -12,7 +12,7 @@ use cubecl::client::Client;
 use cubecl::prelude::*;
 use foresee_actor_critic::TensorBatch;
 use foresee_core::{Batch, Stream};
-use foresee_nn::cube::Ahead;
+use foresee_nn::cube::StepTable;
 use foresee_nn::cube::random::key;
 use foresee_nn::cube::tensor::{buffer, empty, is_cube, tensor};
 use foresee_nn::tensors;
@@ -37,7 +37,7 @@ pub fn runs_kernels(device: &Device) -> bool {
 
 /// The numbers of the next updates, stored on the device, where they address the draws of batches and noise.
 #[derive(Clone, Debug, Default)]
-pub struct DrawClock(Ahead);
+pub struct DrawCounter(StepTable);
 
 /// Rows of transitions on a device.
 #[derive(Debug)]
@@ -193,13 +193,13 @@ impl DeviceRows {
         sources: [Source<'_>; 2],
         [seed, update]: [u64; 2],
         noise_streams: [&str; 2],
-        clock: &mut DrawClock,
+        draw_counter: &mut DrawCounter,
     ) -> (TensorBatch, [Tensor<2>; 2]) {
         let (dims, device) = (sources[0].rows.dims(), sources[0].rows.reward.device());
         let rows = sources[0].count + sources[1].count;
         let batch = Self::new(rows, dims, &device).expect("rows of a device that runs kernels");
         let [noise_next, noise] = [(); 2].map(|()| empty(&[rows, dims[1]], &device));
-        let step = clock.0.at(&noise, update, DType::U32, |update| [update as u32, (update >> 32) as u32]);
+        let step = draw_counter.0.at(&noise, update, DType::U32, |update| [update as u32, (update >> 32) as u32]);
         let mut first = 0;
         for Source { stream, rows, stored, count } in sources {
             if count == 0 {

@@ -25,13 +25,13 @@ impl Run {
             controller: &mut *self.controller,
             now: self.clock.now,
             exploring,
-            watch_ends: self.config.algo != Algo::ModelFree,
+            check_terminations: self.config.algo != Algo::ModelFree,
             real: &mut self.replay.real,
         };
-        let turned = self.experience.turn(turn)?;
+        let outcome = self.experience.turn(turn)?;
         self.clock.advance();
-        self.counters.mismatches += turned.mismatches;
-        let ended = turned.ended;
+        self.counters.mismatches += outcome.mismatches;
+        let ended = outcome.ended;
         if !ended.is_empty() {
             self.counters.episodes += ended.len() as u64;
             let mean = |of: fn(&(f64, u64)) -> f64| ended.iter().map(of).sum::<f64>() / ended.len() as f64;

@@ -67,17 +67,17 @@ impl Run {
         let [obs_dim, _] = self.dims();
         let total: usize = episodes.iter().map(Vec::len).sum();
         let every = total.div_ceil(STATES);
-        let asked: Vec<usize> = episodes.iter().flatten().copied().step_by(every).collect();
+        let sampled: Vec<usize> = episodes.iter().flatten().copied().step_by(every).collect();
         let ends: Vec<usize> = episodes.iter().filter_map(|rows| rows.last().copied()).collect();
-        let mut states: Vec<f32> = asked.iter().flat_map(|&row| row_of(&rows.obs, obs_dim, row)).copied().collect();
+        let mut states: Vec<f32> = sampled.iter().flat_map(|&row| row_of(&rows.obs, obs_dim, row)).copied().collect();
         states.extend(ends.iter().flat_map(|&row| row_of(&rows.next_obs, obs_dim, row)));
-        let count = asked.len() + ends.len();
+        let count = sampled.len() + ends.len();
         let states = tensors::from_vec(states, [count, obs_dim], &self.device);
 
-        let of_heads = tensors::to_vec(view.values(states.clone()));
-        let heads = of_heads.len() / count;
+        let head_values = tensors::to_vec(view.values(states.clone()));
+        let heads = head_values.len() / count;
         let value =
-            |state: usize| (0..heads).map(|head| f64::from(of_heads[head * count + state])).sum::<f64>() / heads as f64;
+            |state: usize| (0..heads).map(|head| f64::from(head_values[head * count + state])).sum::<f64>() / heads as f64;
         let bonus = match self.agent.actor().policy().filter(|_| counted.temperature > 0.0) {
             Some(policy) => {
                 let noise = Stream::new(self.config.seed, "diagnosis/entropy").normals(0, count, policy.action_dim());
@@ -88,10 +88,10 @@ impl Run {
             None => 0.0,
         };
 
-        let (mut returned, mut place) = (Vec::with_capacity(total), asked.len());
+        let (mut returned, mut end) = (Vec::with_capacity(total), sampled.len());
         for of_episode in &episodes {
-            let mut future = value(place);
-            place += 1;
+            let mut future = value(end);
+            end += 1;
             let start = returned.len();
             for &row in of_episode.iter().rev() {
                 let goes_on = f64::from(rows.not_terminated[row]);
@@ -100,8 +100,8 @@ impl Run {
             }
             returned[start..].reverse();
         }
-        let mean = |sum: f64| sum / asked.len() as f64;
-        let predicted = mean((0..asked.len()).map(value).sum());
+        let mean = |sum: f64| sum / sampled.len() as f64;
+        let predicted = mean((0..sampled.len()).map(value).sum());
         let returned = mean(returned.iter().step_by(every).sum());
         vec![
             (metrics::VALUE_PREDICTED, predicted),
@@ -124,7 +124,7 @@ impl Run {
         let range = self.replay.real.rows().range();
         let outside = |state: &[f32]| state.iter().zip(&range).any(|(x, [low, high])| !(low..=high).contains(&x));
         let count = (first..first + new)
-            .filter(|place| outside(row_of(&rows.next_obs, obs_dim, place % imagined.len())))
+            .filter(|row| outside(row_of(&rows.next_obs, obs_dim, row % imagined.len())))
             .count();
         (new > 0).then(|| count as f64 / new as f64)
     }

@@ -25,7 +25,7 @@ pub enum RunError {
     Device(#[from] DeviceError),
     /// The device failed during the run: it was lost, or its memory is full. The run must be dropped, and can continue
     /// from an earlier snapshot.
-    #[error("at environment step {env_step}: the device `{device}` failed: {failure}\nhint: {}", way_on(failure))]
+    #[error("at environment step {env_step}: the device `{device}` failed: {failure}\nhint: {}", device_hint(failure))]
     DeviceFailed {
         /// Number of real steps taken.
         env_step: u64,
@@ -90,7 +90,7 @@ pub enum RunError {
 }
 
 /// Returns the advice for a failed device.
-fn way_on(failure: &DeviceFailure) -> &'static str {
+fn device_hint(failure: &DeviceFailure) -> &'static str {
     if failure.is_out_of_memory() {
         "other programs may hold its memory; else lower `rollout.starts_per_step` or `rollout.retain_epochs`, or go on with `device=cpu`"
     } else {

@@ -126,7 +126,7 @@ impl Run {
         (run.counters, run.clock.now) = Counters::restore(state.part("counters"))?;
         run.experience.restore(&mut state, run.clock.now, config.seed, &mut run.replay.real)?;
         run.controller.load(state.part("controller"))?;
-        run.experience.begun_anew().iter().for_each(|&lane| run.controller.begin(lane));
+        run.experience.restarted().iter().for_each(|&env| run.controller.begin(env));
         let mut phase = state.part("phase");
         let kind = phase.u64("kind")?;
         if kind == FIT && !same_model {

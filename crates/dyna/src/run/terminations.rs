@@ -11,17 +11,17 @@ use super::RunError;
 const SHOWN: usize = 16;
 
 /// Whether real terminations are compared with the rule. The rule of a shipped light task is the task's own code.
-pub(super) fn watched(spec: &Spec, shipped: bool) -> bool {
+pub(super) fn is_checked(spec: &Spec, shipped: bool) -> bool {
     (spec.work != Work::Light || !shipped) && spec.termination.is_some()
 }
 
-/// Whether the termination of a real transition to `next_obs` `[O]` differs from the rule, if the rule is `watched`.
+/// Whether the termination of a real transition to `next_obs` `[O]` differs from the rule, if the rule is `checked`.
 ///
 /// # Errors
 /// If the transition terminated and there is no rule: imagined episodes would never terminate.
 pub(super) fn mismatch(
     spec: &Spec,
-    watched: bool,
+    checked: bool,
     next_obs: &[f32],
     terminated: bool,
     env_step: u64,
@@ -33,7 +33,7 @@ pub(super) fn mismatch(
         }
         return Err(RunError::NoTerminationRule { env_step, id: spec.id.clone(), obs: shown });
     }
-    Ok(watched && terminated != spec.terminates(next_obs))
+    Ok(checked && terminated != spec.terminates(next_obs))
 }
 
 #[cfg(test)]
@@ -79,11 +79,11 @@ mod tests {
                 [(0.8, false, false), (0.6, true, false), (0.8, true, true), (0.6, false, true)]
             {
                 let spec = spec(work, Some(upright()));
-                assert_eq!(mismatch(&spec, watched(&spec, true), &[x], terminated, 1).unwrap(), want, "{x}");
+                assert_eq!(mismatch(&spec, is_checked(&spec, true), &[x], terminated, 1).unwrap(), want, "{x}");
             }
         }
         let light = spec(Work::Light, Some(upright()));
-        assert!(!mismatch(&light, watched(&light, true), &[0.8], true, 1).unwrap());
-        assert!(mismatch(&light, watched(&light, false), &[0.8], true, 1).unwrap(), "of another crate");
+        assert!(!mismatch(&light, is_checked(&light, true), &[0.8], true, 1).unwrap());
+        assert!(mismatch(&light, is_checked(&light, false), &[0.8], true, 1).unwrap(), "of another crate");
     }
 }
