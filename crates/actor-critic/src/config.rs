@@ -152,7 +152,10 @@ mod tests {
             ("hiden = [3]", "unknown key `agent.hiden`\nhint: did you mean `hidden`?"),
             ("hidden = []", "`agent.hidden` is []; it must be a list of one or more widths of 1 to 65536\nhint: "),
             ("policy_delay = 0", "`agent.policy_delay` is 0; it must be positive\nhint: the default is 1"),
-            ("target_update_interval = 0", "`agent.target_update_interval` is 0; it must be positive\nhint: the default is 1"),
+            (
+                "target_update_interval = 0",
+                "`agent.target_update_interval` is 0; it must be positive\nhint: the default is 1",
+            ),
             ("discount = 1.5", "`agent.discount` is 1.5; it must be in [0, 1]\nhint: the default is 0.99"),
             ("tau = 0.0", "`agent.tau` is 0; it must be above 0 and at most 1\nhint: the default is 0.005"),
             ("critic_lr = -1.0", "`agent.critic_lr` is -1; it must be positive\nhint: the default is 0.0003"),

@@ -38,6 +38,7 @@ impl Reduction {
 /// The critics, as one network with `N` ensemble members.
 #[derive(Clone, Debug)]
 pub struct Critic {
+    /// The critics' network, `[N, B, O + A] -> [N, B, 1]`.
     pub(crate) net: Mlp,
 }
 

@@ -6,7 +6,9 @@ use foresee_nn::cpu::{Layout, PANEL_ROWS};
 /// A network's layout and the weights `[E, P]` of its members.
 #[derive(Clone, Copy)]
 pub(crate) struct Net<'a> {
+    /// The layout of one member's weights.
     pub(crate) layout: &'a Layout,
+    /// `[E, P]`
     pub(crate) weights: &'a [f32],
 }
 
@@ -18,11 +20,11 @@ impl<'a> Net<'a> {
 }
 
 /// Returns panel number `panel` from an array of panels with `width` features each.
-pub(crate) fn of_panel(all: &[f32], panel: usize, width: usize) -> &[f32] {
+pub(crate) fn panel_at(all: &[f32], panel: usize, width: usize) -> &[f32] {
     &all[panel * width * PANEL_ROWS..][..width * PANEL_ROWS]
 }
 
 /// Returns panel number `panel` from an array of panels with `width` features each, mutable.
-pub(crate) fn of_panel_mut(all: &mut [f32], panel: usize, width: usize) -> &mut [f32] {
+pub(crate) fn panel_at_mut(all: &mut [f32], panel: usize, width: usize) -> &mut [f32] {
     &mut all[panel * width * PANEL_ROWS..][..width * PANEL_ROWS]
 }

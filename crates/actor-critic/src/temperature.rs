@@ -10,6 +10,7 @@ use foresee_nn::{Parameters, tensors};
 pub(crate) struct LogTemperature(pub(crate) TensorSlot);
 
 impl LogTemperature {
+    /// Returns the logarithm of the temperature `alpha` > 0.
     pub(crate) fn new(alpha: f64, device: &Device) -> Self {
         Self(TensorSlot::new(tensors::from_vec(vec![alpha.ln() as f32], [1, 1, 1], device)))
     }

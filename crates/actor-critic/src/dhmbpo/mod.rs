@@ -48,16 +48,16 @@ use toml::Table;
 
 pub use bounds::ValueBounds;
 pub use config::DhmbpoConfig;
-pub use draws::{Draws, Sizes};
-use host::Workspace;
+pub use draws::{DhmbpoDraws, UpdateSizes};
+use host::DhmbpoBuffers;
 
 use crate::actor::Actor;
-use crate::agent::{Agent, AgentFactory, Counted, Update};
+use crate::agent::{Agent, AgentFactory, ReturnParameters, Update};
 use crate::critic::Critic;
 use crate::metrics;
 use crate::observations::RunningMoments;
 use crate::policy::Policy;
-use crate::preparation::Experienced;
+use crate::preparation::RealTransitions;
 use crate::temperature::LogTemperature;
 use crate::values::AgentValues;
 
@@ -102,15 +102,15 @@ pub struct Dhmbpo {
     bounds: ValueBounds,
     moments: RunningMoments,
     updates: u64,
-    /// Losses and estimates of the last update.
-    losses: Option<Losses>,
-    draws: Draws,
-    workspace: Workspace,
+    /// DhmbpoLosses and estimates of the last update.
+    losses: Option<DhmbpoLosses>,
+    draws: DhmbpoDraws,
+    buffers: DhmbpoBuffers,
 }
 
 /// Means over the rows of an update, computed before its optimiser steps.
 #[derive(Clone, Debug, PartialEq)]
-struct Losses {
+struct DhmbpoLosses {
     /// Σ_n mean (Q_n − y)².
     critic_loss: f64,
     target_mean: f64,
@@ -150,8 +150,8 @@ impl Dhmbpo {
             moments: RunningMoments::new(dims[0]),
             updates: 0,
             losses: None,
-            draws: Draws::default(),
-            workspace: Workspace::default(),
+            draws: DhmbpoDraws::default(),
+            buffers: DhmbpoBuffers::default(),
         }
     }
 
@@ -208,7 +208,7 @@ impl Agent for Dhmbpo {
         self.updates += 1;
         let Some(dynamics) = dynamics.filter(|_| batch.rows() > 0) else { return };
         let rows = batch.rows();
-        let sizes = Sizes {
+        let sizes = UpdateSizes {
             rows,
             horizon: self.config.horizon,
             action_dim: self.dims()[1],
@@ -271,15 +271,15 @@ impl Agent for Dhmbpo {
         Box::new(AgentValues::with(&self.policy, critics).through_policy(through_policy))
     }
 
-    fn counted(&self) -> Option<Counted> {
-        Some(Counted { discount: self.config.discount, temperature: self.alpha() })
+    fn return_parameters(&self) -> Option<ReturnParameters> {
+        Some(ReturnParameters { discount: self.config.discount, temperature: self.alpha() })
     }
 
     fn observed(&self) -> Option<u64> {
         self.config.normalize_observations.then(|| self.moments.count())
     }
 
-    fn observe(&mut self, seen: Experienced<'_>) {
+    fn observe(&mut self, seen: RealTransitions<'_>) {
         self.moments.observe(seen.obs);
         self.rescale();
     }

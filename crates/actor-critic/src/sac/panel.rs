@@ -3,11 +3,11 @@
 use foresee_nn::cpu::PANEL_ROWS;
 use foresee_nn::cpu::simd::{self, Simd, Task};
 
-use crate::policy::lanes::{Row, row, row_mut};
+use crate::policy::panel::{Row, row, row_mut};
 
-/// Sums the first `rows` lanes in order, in f64.
-pub(super) fn total(lanes: &[f32], rows: usize) -> f64 {
-    lanes[..rows].iter().map(|&x| f64::from(x)).sum()
+/// Sums the first `rows` numbers of a panel's row in order, in f64.
+pub(super) fn total(values: &[f32], rows: usize) -> f64 {
+    values[..rows].iter().map(|&x| f64::from(x)).sum()
 }
 
 /// Returns the minimum of `N` rows that are `stride` apart, and its index. Of equal values the first is taken. A NaN
@@ -26,8 +26,8 @@ fn lowest(q: &[f32], stride: usize) -> (Row, [u32; PANEL_ROWS]) {
     (least, which)
 }
 
-/// Inputs and output of the target y = r + γ not_terminated (min_n Q̄_n − α log π) of one panel.
-pub(super) struct Target<'a> {
+/// Inputs and result of the target y = r + γ not_terminated (min_n Q̄_n − α log π) of one panel.
+pub(super) struct CriticTarget<'a> {
     /// Q̄, `N` rows.
     pub(super) q: &'a [f32],
     /// Distance between the rows of successive critics in `q`.
@@ -37,17 +37,17 @@ pub(super) struct Target<'a> {
     pub(super) discount: f32,
     pub(super) alpha: f32,
     pub(super) log_prob: &'a Row,
-    /// Output: y.
+    /// Result: y.
     pub(super) y: &'a mut Row,
 }
 
-impl Target<'_> {
+impl CriticTarget<'_> {
     pub(super) fn fill(self) {
         simd::dispatch(self);
     }
 }
 
-impl Task for Target<'_> {
+impl Task for CriticTarget<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -63,11 +63,11 @@ impl Task for Target<'_> {
 }
 
 /// Writes (q − y)² to `squares`, and its derivative with respect to q times `scale` to `gradient`.
-pub(super) fn residual(q: &[f32], y: &Row, scale: f32, gradient: &mut [f32], squares: &mut Row) {
-    simd::dispatch(Residual { q, y, scale, gradient, squares });
+pub(super) fn squared_error(q: &[f32], y: &Row, scale: f32, gradient: &mut [f32], squares: &mut Row) {
+    simd::dispatch(SquaredError { q, y, scale, gradient, squares });
 }
 
-struct Residual<'a> {
+struct SquaredError<'a> {
     q: &'a [f32],
     y: &'a Row,
     scale: f32,
@@ -75,21 +75,21 @@ struct Residual<'a> {
     squares: &'a mut Row,
 }
 
-impl Task for Residual<'_> {
+impl Task for SquaredError<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self) {
         let (q, gradient) = (row(self.q, 0), row_mut(self.gradient, 0));
         for j in 0..PANEL_ROWS {
-            let apart = q[j] - self.y[j];
-            self.squares[j] = apart * apart;
-            gradient[j] = 2.0 * self.scale * apart;
+            let error = q[j] - self.y[j];
+            self.squares[j] = error * error;
+            gradient[j] = 2.0 * self.scale * error;
         }
     }
 }
 
-/// Inputs and output of the actor's loss α log π − min_n Q_n of one panel.
+/// Inputs and result of the actor's loss α log π − min_n Q_n of one panel.
 pub(super) struct ActorLoss<'a> {
     /// Q, `N` rows.
     pub(super) q: &'a [f32],
@@ -119,8 +119,8 @@ impl Task for ActorLoss<'_> {
     }
 }
 
-/// Inputs and output of the derivative of [`ActorLoss`] with respect to one critic's value, times `scale`.
-pub(super) struct Choice<'a> {
+/// Inputs and result of the derivative of [`ActorLoss`] with respect to one critic's value, times `scale`.
+pub(super) struct ActorLossGradient<'a> {
     /// Q, `N` rows.
     pub(super) q: &'a [f32],
     /// Distance between the rows of successive critics in `q`.
@@ -130,13 +130,13 @@ pub(super) struct Choice<'a> {
     pub(super) gradient: &'a mut Row,
 }
 
-impl Choice<'_> {
+impl ActorLossGradient<'_> {
     pub(super) fn fill(self) {
         simd::dispatch(self);
     }
 }
 
-impl Task for Choice<'_> {
+impl Task for ActorLossGradient<'_> {
     type Output = ();
 
     #[inline(always)]

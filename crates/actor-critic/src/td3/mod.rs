@@ -20,13 +20,13 @@ use foresee_nn::{Adam, AdamConfig, Parameters, ValueHeads, ValueView, tensors};
 use toml::Table;
 
 use crate::actor::Actor;
-use crate::agent::{Agent, AgentFactory, Counted, Update};
+use crate::agent::{Agent, AgentFactory, ReturnParameters, Update};
 use crate::batch::TensorBatch;
 use crate::critic::{Critic, Reduction};
 use crate::metrics;
 use crate::noise::Noise;
 use crate::observations::Scale;
-use crate::preparation::{Experienced, Preparation};
+use crate::preparation::{Preparation, RealTransitions};
 use crate::values::AgentValues;
 
 mod actor;
@@ -144,13 +144,13 @@ impl Td3 {
 impl Agent for Td3 {
     fn update(&mut self, Update { batch, noise, critic_only, .. }: Update<'_>) {
         self.updates += 1;
-        let actors_turn = self.updates.is_multiple_of(self.config.policy_delay) && !critic_only;
+        let actor_due = self.updates.is_multiple_of(self.config.policy_delay) && !critic_only;
         if batch.rows() == 0 {
             let zero = || Tensor::zeros([1], &self.device);
             self.losses = Some((zero(), zero(), None));
             return;
         }
-        let batch = self.preparation.of_tensors(batch.tensors(self.dims, &self.device));
+        let batch = self.preparation.prepare_tensors(batch.tensors(self.dims, &self.device));
         // The batch is already scaled, so the actors must not scale it again.
         self.set_scale(None);
 
@@ -162,7 +162,7 @@ impl Agent for Td3 {
         });
 
         // Actor and targets.
-        let actor_loss = actors_turn.then(|| {
+        let actor_loss = actor_due.then(|| {
             // The critics are constants here, because their weights are not tracked.
             let critic = &self.critic.net;
             let loss = self.actor.descend(|actor| {
@@ -207,15 +207,15 @@ impl Agent for Td3 {
         Box::new(view.through_policy(through_policy))
     }
 
-    fn counted(&self) -> Option<Counted> {
-        Some(Counted { discount: self.config.discount, temperature: 0.0 })
+    fn return_parameters(&self) -> Option<ReturnParameters> {
+        Some(ReturnParameters { discount: self.config.discount, temperature: 0.0 })
     }
 
     fn observed(&self) -> Option<u64> {
         self.preparation.seen()
     }
 
-    fn observe(&mut self, seen: Experienced<'_>) {
+    fn observe(&mut self, seen: RealTransitions<'_>) {
         self.preparation.observe(seen);
         self.set_scale(self.preparation.scale().cloned());
     }

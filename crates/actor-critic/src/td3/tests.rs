@@ -105,8 +105,8 @@ fn the_target_is_that_of_a_scalar_program() {
             clipped[1] += usize::from(a.abs() == 1.0);
         }
         let [first, second] = critics.each_ref().map(|critic| critic.value(obs, &action));
-        let goes_on = f64::from(batch.not_terminated[row]);
-        let want = f64::from(batch.reward[row]) + goes_on * config.discount * first.min(second);
+        let not_terminated = f64::from(batch.not_terminated[row]);
+        let want = f64::from(batch.reward[row]) + not_terminated * config.discount * first.min(second);
         assert!((f64::from(got[row]) - want).abs() < 1e-5 * (1.0 + want.abs()), "{row}: {}, not {want}", got[row]);
     }
     assert!(clipped.iter().all(|&count| count > 0), "{clipped:?}");
@@ -214,7 +214,10 @@ fn what_cannot_be_says_so_with_a_hint() {
     assert_eq!(Td3Config::default().problem(), None);
     for (config, want) in [
         (Td3Config { hidden: vec![0], ..config() }, "`agent.hidden` is [0]; it must be a list of one or more widths"),
-        (Td3Config { tau: 2.0, ..config() }, "`agent.tau` is 2; it must be above 0 and at most 1\nhint: the default is"),
+        (
+            Td3Config { tau: 2.0, ..config() },
+            "`agent.tau` is 2; it must be above 0 and at most 1\nhint: the default is",
+        ),
         (Td3Config { policy_delay: 0, ..config() }, "`agent.policy_delay` is 0; it must be positive\nhint: "),
         (Td3Config { actor_lr: 0.0, ..config() }, "`agent.actor_lr` is 0; it must be positive\nhint: "),
         (Td3Config { noise_clip: -1.0, ..config() }, "`agent.noise_clip` is -1; it must be at least 0\nhint: "),
@@ -287,12 +290,12 @@ fn an_update_is_that_of_the_published_code() {
     let on_device = BatchRef::Host(&batch).tensors(DIMS, &Device::flex());
     let target = tensors::to_vec(td3.critic_target(&on_device, &noise));
     assert_close("target", &target, &floats(&outputs["target"]), 1e-5);
-    let was = td3.critic.net.save();
+    let before_step = td3.critic.net.save();
     td3.update(Update { batch: BatchRef::Host(&batch), noise: &noise, dynamics: None, critic_only: false });
 
     let [after, before] = [&outputs["critic_after"], &before["critic"]].map(layers);
     let [after, before] = [&after, &before].map(|nets| nets.iter().map(Vec::as_slice).collect::<Vec<_>>());
-    assert_stepped("", &td3.critic.net.save(), &was, [&after, &before], DIMS[0]);
+    assert_stepped("", &td3.critic.net.save(), &before_step, [&after, &before], DIMS[0]);
     for (net, name) in [(&td3.actor.net, "actor_after"), (&td3.actor.target, "actor_target_after")] {
         let (got, want) = (net.save(), network(&outputs[name]));
         want.iter()

@@ -110,7 +110,7 @@ pub(crate) fn losses(agent: &dyn Agent) -> Vec<f64> {
 
 /// Returns the largest difference in any array of two agents, relative to the array's largest number, and the array's
 /// name.
-pub(crate) fn apart(got: &State, want: &State) -> (f64, String) {
+pub(crate) fn worst_difference(got: &State, want: &State) -> (f64, String) {
     let mut worst = (0.0, String::new());
     let pairs = got.iter().zip(want.iter());
     for ((name, got), (same, want)) in pairs {
@@ -143,6 +143,6 @@ pub(crate) fn assert_agree(
     for (got, want) in metrics.iter().zip(&of_want) {
         assert!((got - want).abs() <= METRICS * (1.0 + want.abs()), "{what}: {got}, expected {want}");
     }
-    let (worst, name) = apart(&got.save(), &want.save());
+    let (worst, name) = worst_difference(&got.save(), &want.save());
     assert!(worst <= bound, "{what}: {name} is {worst:e} off");
 }
