@@ -47,22 +47,22 @@ struct StepMeans {
 
 /// Returns the table for the run in a folder.
 pub(crate) fn table(run: &Path, episodes: usize, starts: usize, horizon: usize) -> anyhow::Result<String> {
-    ensure!(episodes >= 2 && starts > 0 && horizon > 0, "two episodes, one start and one step at least");
+    ensure!(episodes >= 2 && starts > 0 && horizon > 0, "`--episodes` must be at least 2, and `--starts` and `--horizon` at least 1");
     let path = run.join("config.toml");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("no run is in {}", run.display()))?;
+    let text = std::fs::read_to_string(&path).with_context(|| format!("`{}` is not a run folder: it has no config.toml", run.display()))?;
     let config: Config = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
     let loaded = checkpoint::load(&run.join("checkpoints"))?;
     let run = Run::restore(&config, loaded.state)?;
-    ensure!(run.model().is_some(), "the run has no model");
+    ensure!(run.model().is_some(), "the run has no model: its `algo` is model_free");
     let device = config.device.open()?;
 
     let played = play(&run, &config, episodes, &device)?;
     let all: Vec<Start> = played.iter().enumerate().flat_map(|(episode, of)| of.starts(episode, horizon)).collect();
-    ensure!(!all.is_empty(), "no episode goes on for {horizon} steps or terminates\nhint: a smaller --horizon");
+    ensure!(!all.is_empty(), "no episode terminates or has {horizon} steps\nhint: lower --horizon");
     let every = all.len().div_ceil(starts);
     let starts: Vec<Start> = all.into_iter().step_by(every).collect();
 
-    let discount = run.agent().counted().map_or(0.99, |counted| counted.discount);
+    let discount = run.agent().return_parameters().map_or(0.99, |parameters| parameters.discount);
     let (real, of_real) = real_continuations(&played, &starts, horizon, discount);
     let (imagined, of_model) = imagine(&run, &played, &starts, horizon, discount, &device);
 
@@ -130,7 +130,7 @@ fn play(run: &Run, config: &Config, episodes: usize, device: &Device) -> anyhow:
             let step = env.step(&actor.act(&state, 1, Some(&normals), device))?;
             episode.obs.extend_from_slice(&state);
             episode.reward.push(step.reward as f32);
-            if step.terminated || step.truncated || episode.steps() == evaluate::LONGEST as usize {
+            if step.terminated || step.truncated || episode.steps() == evaluate::MAX_EPISODE_STEPS as usize {
                 episode.terminated = step.terminated;
                 break;
             }

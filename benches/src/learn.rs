@@ -20,7 +20,7 @@ use crate::report::{Curve, Group};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Method {
     /// The config unchanged.
-    AsItIs,
+    Unchanged,
     /// The agent without a model.
     Sac,
     /// A model that is fitted by this loss.
@@ -44,7 +44,7 @@ impl FromStr for Method {
 impl Method {
     fn of(&self, mut config: Config) -> Config {
         match self {
-            Self::AsItIs => {}
+            Self::Unchanged => {}
             Self::Sac => config.algo = Algo::ModelFree,
             Self::Loss(loss) => {
                 if config.algo == Algo::ModelFree {
@@ -73,7 +73,7 @@ pub(crate) fn run(
     max_steps: Option<u64>,
     results: &Path,
 ) -> anyhow::Result<Vec<Group>> {
-    let methods = if methods.is_empty() { &[Method::AsItIs][..] } else { methods };
+    let methods = if methods.is_empty() { &[Method::Unchanged][..] } else { methods };
     let mut learners = Vec::new();
     for path in paths {
         for method in methods {
@@ -132,7 +132,7 @@ impl Learner {
         let own = self.fingerprint()?;
         ensure!(
             curve.config == own,
-            "{} is of config {}, this one is {own}\nhint: give another --results, or remove the file",
+            "`{}` is a result of config {}, but this config is {own}\nhint: give another --results, or remove the file",
             file.display(),
             curve.config
         );

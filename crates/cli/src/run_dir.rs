@@ -182,12 +182,15 @@ fn refuse_if_used(path: &Path) -> Result<(), Failure> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         read => read.map_err(|error| cannot_use(path, &error))?,
     };
+    let is_run = path.join("config.toml").is_file();
     for entry in entries {
         if entry.map_err(|error| cannot_use(path, &error))?.file_name() != LOCK {
-            return Err(Failure::Input(format!(
-                "the run folder `{0}` is in use: it is not empty\nhint: go on with it by `foresee resume {0}`, or give another --run-dir",
-                path.display()
-            )));
+            let path = path.display();
+            return Err(Failure::Input(if is_run {
+                format!("`{path}` already holds a run\nhint: continue it by `foresee resume {path}`, or give another --run-dir")
+            } else {
+                format!("`{path}` is not empty, and holds no run\nhint: give another --run-dir")
+            }));
         }
     }
     Ok(())

@@ -145,7 +145,7 @@ fn an_impossible_pair_is_refused() {
         ),
         (
             "rollout.horizon=[1, 3, 100, 40]",
-            "`rollout.horizon` runs from step 100 to step 40\nhint: [from, to, start, end] with start before end",
+            "`rollout.horizon` starts to change at step 100 and ends at step 40; both must be finite, and the end not before the start\nhint: the four numbers are [from, to, start, end]",
         ),
     ] {
         refused_override(text, &format!("{}: {message}", blamed(text, message)));
@@ -167,7 +167,7 @@ fn an_impossible_value_is_refused() {
     for (text, message) in [
         (
             "training.eval_episodes=0",
-            "`training.eval_episodes` is 0\nhint: give a positive number, or remove the key to get its default",
+            "`training.eval_episodes` is 0; it must be 1 to 100000\nhint: the default is 20",
         ),
         ("env.distractors=1000", "`env.distractors` is 1000\nhint: at most 256"),
         (
@@ -178,7 +178,15 @@ fn an_impossible_value_is_refused() {
             "env.family.sensor_noise=-0.1",
             "`env.family.sensor_noise` is -0.1\nhint: 0 to 1000, or [low, high] within these",
         ),
-        ("rollout.real_ratio=1.5", "`rollout.real_ratio` reaches 1.5\nhint: a share of the batch, 0 to 1"),
+        ("rollout.horizon=0", "`rollout.horizon` is 0; it must be 1 to 1000 imagined steps\nhint: the default is 1"),
+        (
+            "rollout.horizon=[1, 5000, 0, 100]",
+            "`rollout.horizon` is 5000 at its end; it must be 1 to 1000 imagined steps\nhint: the default is 1",
+        ),
+        (
+            "rollout.real_ratio=1.5",
+            "`rollout.real_ratio` is 1.5; it must be 0 to 1, a share of the batch\nhint: the default is 0.05",
+        ),
         (
             "agent.hidden=[]",
             "`agent.hidden` is []; it must be a list of one or more widths of 1 to 65536\nhint: the default is [256, 256]",
@@ -197,12 +205,15 @@ fn an_impossible_value_is_refused() {
         ),
         (
             "training.eval_episodes=100000000000",
-            "`training.eval_episodes` is 100000000000\nhint: at most 100000; they are played side by side",
+            "`training.eval_episodes` is 100000000000; it must be 1 to 100000\nhint: the default is 20",
         ),
-        ("threads=100000000", "`threads` is 100000000\nhint: at most 4096, or 0 for one a core"),
+        (
+            "threads=100000000",
+            "`threads` is 100000000; it must be 0 to 4096\nhint: the default is 0, one thread per core",
+        ),
         (
             "rollout.starts_per_step=9223372036854775807",
-            "the imagined buffer would hold 1106804644422573096840 rows\nhint: fewer than 4294967296; lower `rollout.starts_per_step`, `rollout.horizon` or `rollout.retain_epochs`",
+            "the imagined buffer has a capacity of 1106804644422573096840 rows; it must be below 4294967296\nhint: lower `rollout.starts_per_step`, `rollout.horizon` or `rollout.retain_epochs`",
         ),
         ("agent.tau=nan", "`agent.tau` is NaN; it must be above 0 and at most 1\nhint: the default is 0.005"),
     ] {

@@ -64,7 +64,7 @@ fn a_run_whose_buffers_would_outgrow_the_device_is_refused_with_the_key_to_lower
         let starts = format!("rollout.starts_per_step={starts}");
         let message = place.refuses(&[verb, "tiny.toml", "device=wgpu", &starts]);
         assert!(
-            message.contains("`rollout.starts_per_step`") && message.contains(&format!("at most {fits} there")),
+            message.contains("`rollout.starts_per_step`") && message.contains(&format!("at most {fits} with `device=wgpu`")),
             "{message}"
         );
         assert!(place.succeeds(&["check", "tiny.toml", &starts]).contains("starts_per_step"), "on the processor");

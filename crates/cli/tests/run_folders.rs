@@ -25,8 +25,12 @@ fn a_folder_that_is_not_empty_is_not_trained_in() {
     place.write("run/notes.txt", "mine");
     assert_eq!(
         place.refuses(&["train", "tiny.toml", "--run-dir", "run"]),
-        "the run folder `run` is in use: it is not empty\n\
-         hint: go on with it by `foresee resume run`, or give another --run-dir"
+        "`run` is not empty, and holds no run\nhint: give another --run-dir"
+    );
+    place.train("trained", &["training.env_steps=20"]);
+    assert_eq!(
+        place.refuses(&["train", "tiny.toml", "--run-dir", "trained"]),
+        "`trained` already holds a run\nhint: continue it by `foresee resume trained`, or give another --run-dir"
     );
     place.write("file", "mine");
     for path in ["file", "file/run"] {
@@ -122,7 +126,7 @@ fn a_run_whose_checkpoints_are_all_damaged_is_neither_resumed_nor_evaluated() {
             "no checkpoint in `run/checkpoints` can be used:\n\
              \x20 `run/checkpoints/step-000000000040`: state.safetensors does not match its hash\n\
              \x20 `run/checkpoints/step-000000000020`: state.safetensors does not match its hash\n\
-             hint: restore the folder from a copy, or train anew"
+             hint: restore the folder from a copy, or start a new run"
         );
     }
 }
@@ -132,10 +136,13 @@ fn an_override_that_the_run_cannot_take_is_refused_and_the_run_can_still_go_on()
     let place = Place::new();
     place.train("run", &["training.env_steps=20"]);
     for (text, part) in [
-        ("agent.hidden=[8]", "hint: a run keeps its agent; undo the change of `agent.…`, or start a new run"),
+        (
+            "agent.hidden=[8]",
+            "`agent.hidden` is [8], but the run has [16, 16]\nhint: a run keeps its `agent.hidden`; start a new run for another",
+        ),
         ("algo=model_free", "`algo` is model_free, but the run began with mbpo\nhint: "),
         ("agent.batsh=8", "hint: did you mean `batch`?"),
-        ("model.ensemble.elites=9", "`model.ensemble.elites` is 9, but `model.ensemble.members` is 3"),
+        ("model.ensemble.elites=9", "`model.ensemble.elites` is 9; it must be 1 to 3, the value of `model.ensemble.members`"),
         ("device=tpu", "unknown device `tpu`"),
     ] {
         let message = place.refuses(&["resume", "run", text, "training.env_steps=40"]);

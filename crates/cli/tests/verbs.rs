@@ -253,8 +253,8 @@ fn check_shows_how_many_environments_train_side_by_side_and_says_which_numbers_g
     assert!(place.succeeds(&["check", "tiny.toml", "env.count=3"]).contains("\ncount = 3\n"));
     for (count, message) in [
         ("env.count=0", "`env.count` is 0\nhint: 1 to 1024 environments side by side"),
-        ("env.count=7", "do not reach together\nhint: give a multiple of `env.count`, as 119 or 126"),
-        ("env.count=24", "`env.count` is 24, more than the 20 real steps between fits of the model\nhint: "),
+        ("env.count=7", "it must be a multiple of 7, the value of `env.count`\nhint: the nearest multiples are 119 and 126"),
+        ("env.count=24", "`env.count` is 24; it must be at most 20, the value of `model.fit.every`\nhint: "),
     ] {
         let refused = place.refuses(&["check", "tiny.toml", count]);
         assert!(refused.contains(message), "{refused}");

@@ -4,13 +4,13 @@
 //! therefore have the same starts. Episodes run side by side.
 
 use foresee_core::Stream;
-use foresee_env::config::MOST_ENVIRONMENTS;
+use foresee_env::config::MAX_ENVIRONMENTS;
 use foresee_env::{Autoreset, EnvError, EnvFactory, VectorEnvironment, VectorStep, Work};
 
 use crate::control::{Controller, Knowledge, Mode, Observed};
 
 /// Number of steps after which an episode is cut if it has neither terminated nor reached a time limit.
-pub const LONGEST: u32 = 100_000;
+pub const MAX_EPISODE_STEPS: u32 = 100_000;
 
 /// The result of an evaluation.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,7 +66,7 @@ impl Evaluator {
     #[must_use]
     pub fn max_environments(work: Work, count: usize) -> usize {
         match work {
-            Work::Light | Work::Heavy => MOST_ENVIRONMENTS,
+            Work::Light | Work::Heavy => MAX_ENVIRONMENTS,
             Work::Outside => count.max(rayon::current_num_threads()),
         }
     }
@@ -128,7 +128,7 @@ impl Evaluator {
             let steps: Vec<u64> = ids.iter().map(|&episode| u64::from(outcome.lengths[episode])).collect();
             let observed = Observed { mode: Mode::Evaluate, ids: &ids, steps: &steps, obs: &states };
             let best = controller.act(knowledge, &observed);
-            assert_eq!(best.len(), alive.len() * action_dim, "a controller gives an action for every observation");
+            assert_eq!(best.len(), alive.len() * action_dim, "a controller must return one action per observation");
             let mut actions = vec![0.0; n * action_dim];
             for (&i, action) in alive.iter().zip(best.chunks_exact(action_dim)) {
                 actions[i * action_dim..][..action_dim].copy_from_slice(action);
@@ -139,7 +139,7 @@ impl Evaluator {
                 let (Some(VectorStep { step, .. }), Some(episode)) = (taken, playing[i]) else { continue };
                 outcome.returns[episode] += step.reward;
                 outcome.lengths[episode] += 1;
-                if step.terminated || step.truncated || outcome.lengths[episode] == LONGEST {
+                if step.terminated || step.truncated || outcome.lengths[episode] == MAX_EPISODE_STEPS {
                     playing[i] = None;
                 }
                 obs[i] = step.obs;

@@ -6,7 +6,7 @@ mod common;
 use std::f64::consts::PI;
 
 use common::double_horizon::{Case, floats};
-use foresee_actor_critic::dhmbpo::Draws;
+use foresee_actor_critic::dhmbpo::DhmbpoDraws;
 use foresee_actor_critic::policy::MIN_STD;
 use foresee_actor_critic::{Agent, BatchRef, DhmbpoConfig, StreamNoise, Update};
 use foresee_core::State;
@@ -30,7 +30,7 @@ fn softplus(x: f64) -> f64 {
 /// The inputs of the second implementation.
 struct Second<'a> {
     case: &'a Case,
-    draws: Draws,
+    draws: DhmbpoDraws,
     starts: Vec<f32>,
     alpha: f64,
     /// Mean and standard deviation of the normalisation of observations.
@@ -246,7 +246,7 @@ fn gradients_through_one_to_five_model_steps_are_finite_differences_in_f64() {
             });
 
             let parameters = |net: &Mlp| tensors::to_vec(net.slot().get().clone());
-            let mut draws = Draws::default();
+            let mut draws = DhmbpoDraws::default();
             draws.fill(&noise, case.sizes());
             let f64s = |all: &[f32]| all.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
             let ensemble = &case.model.ensemble;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use foresee::config::MOST_EPISODES;
+use foresee::config::MAX_EPISODES;
 use foresee::{Run, checkpoint};
 
 use super::{DONE, say, set_threads, warn_of_adapter};
@@ -13,9 +13,9 @@ use crate::{configs, run_dir};
 pub(super) fn eval(path: &Path, episodes: Option<u32>) -> Result<u8, Failure> {
     let (source, config) = run_dir::read_config(path)?;
     let episodes = episodes.map_or(config.training.eval_episodes, |n| n as usize);
-    if episodes > MOST_EPISODES {
+    if episodes > MAX_EPISODES {
         return Err(Failure::Input(format!(
-            "`--episodes` is {episodes}\nhint: at most {MOST_EPISODES}; they are played side by side"
+            "`--episodes` is {episodes}\nhint: at most {MAX_EPISODES}; they are played side by side"
         )));
     }
     set_threads(&config);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use foresee::evaluate::LONGEST;
+use foresee::evaluate::MAX_EPISODE_STEPS;
 use foresee::{Run, checkpoint};
 
 use super::{DONE, load, say, set_threads, warn_of_adapter};
@@ -20,7 +20,7 @@ pub(super) fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -
     let run = Run::begin(setup)?;
     if run.spec().max_episode_steps.is_none() {
         eprintln!(
-            "warning: `{}` declares no time limit; episodes of evaluations are cut after {LONGEST} steps\nhint: if it does not end by itself either, give it one: env.gym.kwargs.max_episode_steps=1000",
+            "warning: `{}` declares no time limit; episodes of evaluations are cut after {MAX_EPISODE_STEPS} steps\nhint: if it does not end by itself either, give it one: env.gym.kwargs.max_episode_steps=1000",
             config.env.id
         );
     }
@@ -42,7 +42,10 @@ pub(super) fn resume(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
     }
     let beside: Beside = serde_json::from_value(loaded.extra)
         .map_err(|error| Failure::Input(format!("the checkpoint `{}` says {error}", loaded.path.display())))?;
-    let run = Run::resume(setup, loaded.state)?;
+    let run = Run::resume(setup, loaded.state).map_err(|error| match run_dir::read_config(path) {
+        Ok((_, before)) => error.with_changes(&before, &config),
+        Err(_) => error,
+    })?;
     warn_of_adapter(config.device);
     if run.is_done() {
         say(format!(

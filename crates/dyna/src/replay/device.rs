@@ -60,7 +60,7 @@ impl DeviceRows {
     #[must_use]
     pub fn new(capacity: usize, [obs_dim, action_dim]: [usize; 2], device: &Device) -> Option<Self> {
         let capacity = capacity.max(1);
-        assert!(u32::try_from(capacity).is_ok(), "{capacity} rows are more than a kernel counts");
+        assert!(u32::try_from(capacity).is_ok(), "{capacity} rows do not fit 32 bits");
         is_cube(device).then(|| Self {
             obs: tensor(empty(&[capacity, obs_dim], device)),
             action: tensor(empty(&[capacity, action_dim], device)),
@@ -121,7 +121,7 @@ impl DeviceRows {
     #[track_caller]
     pub fn write(&mut self, at: usize, rows: &Batch, range: Range<usize>) {
         let (count, capacity) = (range.len(), self.capacity());
-        assert!(count <= capacity && at < capacity, "{count} rows at {at}, and room for {capacity}");
+        assert!(count <= capacity && at < capacity, "{count} rows from row {at} on do not fit {capacity} rows");
         let part = rows_of_part(self.width());
         for start in range.clone().step_by(part) {
             self.write_part((at + start - range.start) % capacity, rows, start..range.end.min(start + part));
@@ -152,7 +152,7 @@ impl DeviceRows {
     pub fn resize(&mut self, capacity: usize, start: usize, count: usize) {
         let wider =
             Self::new(capacity, self.dims(), &self.reward.device()).expect("rows of a device that runs kernels");
-        assert!(count <= capacity.min(self.capacity()), "{count} of {} rows, and room for {capacity}", self.capacity());
+        assert!(count <= capacity.min(self.capacity()), "{count} of {} rows do not fit {capacity} rows", self.capacity());
         let old = std::mem::replace(self, wider);
         if count > 0 {
             let (client, grid, dim) = self.grid(count * self.width());

@@ -87,7 +87,7 @@ impl ImaginedBuffer {
     #[track_caller]
     pub fn fill_on_device<R>(&mut self, write: impl FnOnce(&mut DeviceRows, usize) -> (usize, R)) -> R {
         let (capacity, next) = (self.capacity, self.next);
-        let Storage::Device { rows, len, .. } = &mut self.rows else { panic!("a ring on a device") };
+        let Storage::Device { rows, len, .. } = &mut self.rows else { panic!("the ring is in host memory") };
         let (count, outcome) = write(rows, next);
         *len = (*len + count).min(capacity);
         self.next = (next + count) % capacity.max(1);
@@ -133,7 +133,7 @@ impl ImaginedBuffer {
     /// Stores a row: appends it while there is room, then overwrites the oldest row.
     #[track_caller]
     pub fn push(&mut self, obs: &[f32], action: &[f32], reward: f32, next_obs: &[f32], terminated: bool) {
-        assert_eq!([obs.len(), action.len()], self.dims, "a row of other dimensions");
+        assert_eq!([obs.len(), action.len()], self.dims, "dimensions `[O, A]` of the row");
         let mut row = Batch::default();
         row.push(obs, action, reward, next_obs, terminated);
         self.extend(&row);
@@ -176,7 +176,7 @@ impl ImaginedBuffer {
     /// host memory. For a ring on a device they are then sent there.
     #[track_caller]
     pub(crate) fn fill<R>(&mut self, rows: usize, fill: impl FnOnce(ReservedRows<'_>) -> R) -> R {
-        assert!(rows <= self.capacity, "{rows} rows in a ring of {}", self.capacity);
+        assert!(rows <= self.capacity, "{rows} rows do not fit a ring of {}", self.capacity);
         let [obs_dim, action_dim] = self.dims;
         let set_rows = |batch: &mut Batch, stored: usize| {
             let Batch { rows, obs, action, reward, next_obs, not_terminated } = batch;

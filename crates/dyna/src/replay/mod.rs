@@ -178,8 +178,8 @@ impl Replay {
         noise_streams: &'static [&'static str],
     ) -> Drawn<'_> {
         let Self { real, imagined, batch, draw_counter } = self;
-        assert!(real.rows().rows > 0, "a batch of a replay in which nothing real is stored");
-        assert!((0.0..=1.0).contains(&real_ratio), "a share of real rows of {real_ratio}");
+        assert!(real.rows().rows > 0, "the replay holds no real transition");
+        assert!((0.0..=1.0).contains(&real_ratio), "a share of real rows is 0 to 1, not {real_ratio}");
         let shares = shares(rows, real_ratio, imagined.len());
         let streams = StreamNoise { seed, update };
         // The kernel always fills two streams. For an agent with fewer streams, the surplus is unused.

@@ -1,6 +1,6 @@
 //! A turn of the loop: collecting experience, and choosing the next phase.
 
-use foresee_actor_critic::preparation::Experienced;
+use foresee_actor_critic::preparation::RealTransitions;
 use foresee_world_model::FitRequest;
 
 use super::experience::Turn;
@@ -54,7 +54,7 @@ impl Run {
         }
         let obs_dim = rows.obs.len() / rows.rows;
         let ended: Vec<bool> = (from..rows.rows).map(|row| real.ends(row)).collect();
-        self.agent.observe(Experienced {
+        self.agent.observe(RealTransitions {
             obs: &rows.obs[from * obs_dim..],
             reward: &rows.reward[from..],
             ended: &ended,

@@ -11,11 +11,11 @@ use crate::metrics;
 use crate::rollout::Rollout;
 
 /// Largest number of channels that are reported individually.
-const MOST_CHANNELS: usize = 65;
+const MAX_CHANNELS: usize = 65;
 /// Number of episodes whose returns are compared with the values.
-const EPISODES: usize = 10;
+const COMPARED_EPISODES: usize = 10;
 /// Largest number of states at which the values are evaluated.
-const STATES: usize = 512;
+const MAX_STATES: usize = 512;
 
 type Values = Vec<(&'static str, f64)>;
 
@@ -37,7 +37,7 @@ pub(super) fn of_channels(channels: &[ChannelError]) -> Values {
     if !ratios.is_empty() {
         values.push((metrics::MODEL_AGAINST_NO_CHANGE, ratios.iter().sum::<f64>() / ratios.len() as f64));
     }
-    if channels.len() <= MOST_CHANNELS {
+    if channels.len() <= MAX_CHANNELS {
         values.extend(explained.into_iter().map(|(channel, explained)| {
             let name = match channel == of_obs.len() {
                 true => of_part(metrics::MODEL_EXPLAINED, "reward"),
@@ -57,8 +57,8 @@ impl Run {
     /// termination, else 1. If a time limit cut an episode, the value of its last state replaces the future return.
     /// Empty until an episode has ended after exploration.
     pub(super) fn values_against_returns(&self) -> Values {
-        let Some(counted) = self.agent.counted() else { return Vec::new() };
-        let episodes = self.replay.real.last_episodes(EPISODES, self.config.training.explore_steps as usize);
+        let Some(return_parameters) = self.agent.return_parameters() else { return Vec::new() };
+        let episodes = self.replay.real.last_episodes(COMPARED_EPISODES, self.config.training.explore_steps as usize);
         let view = self.agent.values(ValueHeads::Target, false);
         if episodes.is_empty() || view.heads() == 0 {
             return Vec::new();
@@ -66,7 +66,7 @@ impl Run {
         let rows = self.replay.real.rows();
         let [obs_dim, _] = self.dims();
         let total: usize = episodes.iter().map(Vec::len).sum();
-        let every = total.div_ceil(STATES);
+        let every = total.div_ceil(MAX_STATES);
         let sampled: Vec<usize> = episodes.iter().flatten().copied().step_by(every).collect();
         let ends: Vec<usize> = episodes.iter().filter_map(|rows| rows.last().copied()).collect();
         let mut states: Vec<f32> = sampled.iter().flat_map(|&row| row_of(&rows.obs, obs_dim, row)).copied().collect();
@@ -78,12 +78,12 @@ impl Run {
         let heads = head_values.len() / count;
         let value =
             |state: usize| (0..heads).map(|head| f64::from(head_values[head * count + state])).sum::<f64>() / heads as f64;
-        let bonus = match self.agent.actor().policy().filter(|_| counted.temperature > 0.0) {
+        let bonus = match self.agent.actor().policy().filter(|_| return_parameters.temperature > 0.0) {
             Some(policy) => {
                 let noise = Stream::new(self.config.seed, "diagnosis/entropy").normals(0, count, policy.action_dim());
                 let noise = tensors::from_vec(noise, [count, policy.action_dim()], &self.device);
                 let log_prob = policy.sample(states, noise).log_prob.mean();
-                -counted.temperature * f64::from(tensors::to_f32(log_prob))
+                -return_parameters.temperature * f64::from(tensors::to_f32(log_prob))
             }
             None => 0.0,
         };
@@ -95,7 +95,7 @@ impl Run {
             let start = returned.len();
             for &row in of_episode.iter().rev() {
                 let goes_on = f64::from(rows.not_terminated[row]);
-                future = f64::from(rows.reward[row]) + counted.discount * goes_on * (bonus + future);
+                future = f64::from(rows.reward[row]) + return_parameters.discount * goes_on * (bonus + future);
                 returned.push(future);
             }
             returned[start..].reverse();

@@ -60,7 +60,7 @@ mod tests {
         let (what, hint) = error.split_once("\nhint: ").unwrap();
         assert_eq!(
             what,
-            "at environment step 7: `gym:Test-v0` terminated at [0.5, -2], and nothing says when imagined states do"
+            "at environment step 7: `gym:Test-v0` terminated at [0.5, -2], but there is no termination rule for imagined states"
         );
         let example = hint.split('`').find(|part| part.contains("bounds =")).expect("an example");
         let toml: toml::Table = example.parse().expect("TOML");

@@ -13,7 +13,6 @@ use foresee_actor_critic::policy::panel::{LOG_STD_HALF_RANGE, LOG_STD_LOW};
 use foresee_nn::cube::random::{Counter, normal};
 use foresee_nn::cube::{NetShape, Tile, math, tile};
 
-
 /// The compile-time constants of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct StepSpec {
