@@ -42,17 +42,17 @@ fn assert_nothing_is_sent(case: &Case, device: &Device) {
 
     // The device stores new sizes and scalars in buffers. This counts the allocations of such buffers.
     let client = foresee_nn::cube::tensor::client(device);
-    let kept = || {
+    let allocated = || {
         device.sync().expect("a device that answers");
         let report = client.memory_report(MemoryScope::Device);
         let memories = report.streams.iter().flat_map(|stream| &stream.auxiliary).map(|memory| &memory.pools);
         let pools = memories.flat_map(|pools| pools.dynamic.iter().chain([&pools.persistent, &pools.dedicated]));
         pools.map(|pool| pool.usage.number_allocs).sum::<u64>()
     };
-    let before = kept();
+    let before = allocated();
     (0..40).for_each(|_| update());
     assert!(before > 0);
-    assert_eq!(kept(), before, "buffers of sizes and scalars");
+    assert_eq!(allocated(), before, "buffers of sizes and scalars");
 
     // While launches are recorded, the device refuses uploads and read-backs.
     client.graph_prepare().expect("a device that answers");

@@ -324,7 +324,9 @@ impl FitConfig {
         }
         let optional = [("first_max_steps", self.first_max_steps), ("max_epochs", self.max_epochs.map(u64::from))];
         if let Some((key, _)) = optional.into_iter().find(|&(_, value)| value == Some(0)) {
-            return Some(format!("`model.fit.{key}` is 0; it must be positive\nhint: leave it out, and `model.fit.max_steps` alone is the limit"));
+            return Some(format!(
+                "`model.fit.{key}` is 0; it must be positive\nhint: leave it out, and `model.fit.max_steps` alone is the limit"
+            ));
         }
         if !(1..=MAX_BATCH).contains(&self.batch) {
             return Some(refusal("model.fit.batch", self.batch, format!("1 to {MAX_BATCH}"), default.batch));
@@ -399,7 +401,10 @@ mod tests {
             ("fit.first_max_steps = 0", "`model.fit.first_max_steps` is 0; it must be positive\nhint: leave it out"),
             ("fit.max_epochs = 0", "`model.fit.max_epochs` is 0; it must be positive\nhint: leave it out"),
             ("fit.batch = 0", "`model.fit.batch` is 0; it must be 1 to 16777216\nhint: the default is 256"),
-            ("fit.holdout = 1.0", "`model.fit.holdout` is 1; it must be a share of the rows, above 0 and below 1\nhint: "),
+            (
+                "fit.holdout = 1.0",
+                "`model.fit.holdout` is 1; it must be a share of the rows, above 0 and below 1\nhint: ",
+            ),
             ("fit.lr = 0.0", "`model.fit.lr` is 0; it must be positive\nhint: the default is 0.001"),
             ("fit.lr = inf", "`model.fit.lr` is inf; it must be finite\nhint: "),
             ("fit.decay = -0.5", "`model.fit.decay` is -0.5; it must be at least 0\nhint: the default is 0.00005"),

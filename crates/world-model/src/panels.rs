@@ -16,9 +16,9 @@
 //! [`Ensemble::step`] is the specification.
 
 use foresee_core::stream::below;
+use foresee_nn::cpu::panels::PerRow;
 use foresee_nn::cpu::simd::{self, Simd, Task};
 use foresee_nn::cpu::{PANEL_ROWS, Tape, math};
-use foresee_nn::cpu::panels::PerRow;
 use foresee_nn::host::HostTensor;
 use foresee_nn::{PanelDynamics, PanelStep, Parameters};
 
@@ -70,7 +70,7 @@ impl PanelDynamics for EnsemblePanels<'_> {
         step.tape.resize(rows);
         self.ensemble.normalizer.apply_panel([obs, action], step.tape.input_mut(0));
         step.tape.forward(self.member(step.member));
-        simd::dispatch(Outcome { bounds: self.bounds.as_ref().map(HostTensor::get), noise, step });
+        simd::dispatch(StepOutput { bounds: self.bounds.as_ref().map(HostTensor::get), noise, step });
         if self.ensemble.predicted() == Predicted::Change {
             step.next_obs.iter_mut().zip(obs).for_each(|(change, x)| *change += x);
         }
@@ -79,36 +79,36 @@ impl PanelDynamics for EnsemblePanels<'_> {
     fn backward(
         &self,
         step: &mut PanelStep,
-        by_next: &[f32],
-        by_reward: &PerRow,
-        by_obs: &mut [f32],
-        by_action: &mut [f32],
+        grad_next_obs: &[f32],
+        grad_reward: &PerRow,
+        grad_obs: &mut [f32],
+        grad_action: &mut [f32],
     ) {
         let PanelStep { tape, member, saved, .. } = step;
-        let obs = by_next.len();
+        let obs = grad_next_obs.len();
         let (_, gradient) = tape.output_gradient_mut(0);
-        gradient[..obs].copy_from_slice(by_next);
-        gradient[obs..obs + PANEL_ROWS].copy_from_slice(by_reward);
+        gradient[..obs].copy_from_slice(grad_next_obs);
+        gradient[obs..obs + PANEL_ROWS].copy_from_slice(grad_reward);
         if !saved.is_empty() {
-            let (of_mean, of_raw) = gradient.split_at_mut(obs + PANEL_ROWS);
-            for ((of_raw, of_mean), saved) in of_raw.iter_mut().zip(of_mean).zip(saved) {
-                *of_raw = *of_mean * *saved;
+            let (grad_mean, grad_raw) = gradient.split_at_mut(obs + PANEL_ROWS);
+            for ((grad_raw, grad_mean), saved) in grad_raw.iter_mut().zip(grad_mean).zip(saved) {
+                *grad_raw = *grad_mean * *saved;
             }
         }
         tape.backward_to_input(self.member(*member));
         let [_, stds] = self.ensemble.normalizer.moments();
-        let (of_obs, of_action) = tape.input_gradient(0).split_at(obs);
+        let (input_grad_obs, input_grad_action) = tape.input_gradient(0).split_at(obs);
         let scaled = |to: &mut [f32], from: &[f32], std: f32| {
             to.iter_mut().zip(from).for_each(|(to, from)| *to += from / std);
         };
         match self.ensemble.predicted() {
-            Predicted::Change => by_obs.copy_from_slice(by_next),
-            Predicted::NextObs => by_obs.fill(0.0),
+            Predicted::Change => grad_obs.copy_from_slice(grad_next_obs),
+            Predicted::NextObs => grad_obs.fill(0.0),
         }
-        by_action.fill(0.0);
-        let columns = by_obs.chunks_exact_mut(PANEL_ROWS).chain(by_action.chunks_exact_mut(PANEL_ROWS));
-        let found = of_obs.chunks_exact(PANEL_ROWS).chain(of_action.chunks_exact(PANEL_ROWS));
-        for ((to, from), &std) in columns.zip(found).zip(stds) {
+        grad_action.fill(0.0);
+        let columns = grad_obs.chunks_exact_mut(PANEL_ROWS).chain(grad_action.chunks_exact_mut(PANEL_ROWS));
+        let gradients = input_grad_obs.chunks_exact(PANEL_ROWS).chain(input_grad_action.chunks_exact(PANEL_ROWS));
+        for ((to, from), &std) in columns.zip(gradients).zip(stds) {
             scaled(to, from, std);
         }
     }
@@ -116,13 +116,13 @@ impl PanelDynamics for EnsemblePanels<'_> {
 
 /// The step from the network's output to the predicted observation part and the reward. It also stores ∂/∂raw of every
 /// channel in `saved` for the backward pass.
-struct Outcome<'a> {
+struct StepOutput<'a> {
     bounds: Option<&'a [f32]>,
     noise: &'a [f32],
     step: &'a mut PanelStep,
 }
 
-impl Task for Outcome<'_> {
+impl Task for StepOutput<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -137,7 +137,8 @@ impl Task for Outcome<'_> {
             if let Some(bounds) = bounds {
                 let (low, high) = (bounds[c], bounds[channels + c]);
                 let raw = &output[(channels + c) * PANEL_ROWS..][..PANEL_ROWS];
-                let (noise, saved) = (&noise[c * PANEL_ROWS..][..PANEL_ROWS], &mut saved[c * PANEL_ROWS..][..PANEL_ROWS]);
+                let (noise, saved) =
+                    (&noise[c * PANEL_ROWS..][..PANEL_ROWS], &mut saved[c * PANEL_ROWS..][..PANEL_ROWS]);
                 for j in 0..PANEL_ROWS {
                     let (from_high, of_high) = softplus_and_slope::<S>(high - raw[j]);
                     let (above_low, of_low) = softplus_and_slope::<S>(high - from_high - low);

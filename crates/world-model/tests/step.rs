@@ -91,8 +91,8 @@ fn a_step_under_given_actions_is_that_of_each_rows_own_member_with_its_own_noise
                 reference(&ensemble, member, &wide(&obs, OBS), &wide(&action, ACT), &noise[row * width..][..width]);
             let got = next_obs[row * OBS..][..OBS].iter().chain([&reward[row]]);
             for (got, want) in got.zip(want) {
-                let apart = (f64::from(*got) - want).abs();
-                assert!(apart <= 1e-5 * (1.0 + want.abs()), "{kind:?}, row {row}: {got}, expected {want}");
+                let difference = (f64::from(*got) - want).abs();
+                assert!(difference <= 1e-5 * (1.0 + want.abs()), "{kind:?}, row {row}: {got}, expected {want}");
             }
         }
         assert_eq!(seen.len(), 3, "every elite imagines");
@@ -112,7 +112,7 @@ fn a_step_is_differentiable_in_observations_and_actions() {
         let along = tensors::from_vec(of.map(|c| c as f32).to_vec(), [1, OBS], &Device::flex());
         let sum = (step.next_obs * along.autodiff()).sum() + step.reward.sum();
         let gradients = sum.backward();
-        let [by_obs, by_action] = leaves.map(|leaf| tensors::to_vec(leaf.grad(&gradients).expect("a derivative")));
+        let [grad_obs, grad_action] = leaves.map(|leaf| tensors::to_vec(leaf.grad(&gradients).expect("a derivative")));
         for row in 0..ROWS {
             let member = ensemble.elites[below(draws.words[row], 3)];
             let width = ensemble.noise_width();
@@ -127,10 +127,10 @@ fn a_step_is_differentiable_in_observations_and_actions() {
             };
             for moved in 0..OBS + ACT {
                 let want = (value(moved, 1e-5) - value(moved, -1e-5)) / 2e-5;
-                let got = if moved < OBS { by_obs[row * OBS + moved] } else { by_action[row * ACT + moved - OBS] };
-                let apart = (f64::from(got) - want).abs();
+                let got = if moved < OBS { grad_obs[row * OBS + moved] } else { grad_action[row * ACT + moved - OBS] };
+                let difference = (f64::from(got) - want).abs();
                 assert!(
-                    apart <= 1e-4 * (1.0 + want.abs()),
+                    difference <= 1e-4 * (1.0 + want.abs()),
                     "{kind:?}, row {row}, entry {moved}: {got}, expected {want}"
                 );
             }

@@ -162,17 +162,17 @@ fn the_actor_and_all_targets_move_at_the_actors_turns_alone() {
 
 #[test]
 fn a_saved_and_restored_agent_goes_on_bit_for_bit() {
-    let mut kept = agent(&config());
-    (0..5).for_each(|i| drop(step(&mut kept, i)));
+    let mut original = agent(&config());
+    (0..5).for_each(|i| drop(step(&mut original, i)));
     let mut restored = Td3::new(&config(), DIMS, 9, &Device::flex());
-    restored.load(kept.save()).expect("a state of the same shapes");
+    restored.load(original.save()).expect("a state of the same shapes");
     assert!(restored.report().is_empty());
     for i in 5..9 {
-        assert_eq!(step(&mut kept, i), step(&mut restored, i), "update {i}");
+        assert_eq!(step(&mut original, i), step(&mut restored, i), "update {i}");
     }
-    assert!(kept.save() == restored.save());
+    assert!(original.save() == restored.save());
     let finite = |data: &Data| if let Data::F32(values) = data { values.iter().all(|x| x.is_finite()) } else { true };
-    assert!(kept.save().iter().all(|(_, array)| finite(&array.data)));
+    assert!(original.save().iter().all(|(_, array)| finite(&array.data)));
 }
 
 #[test]

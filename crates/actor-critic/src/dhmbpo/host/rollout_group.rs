@@ -58,10 +58,10 @@ fn columns(all: &[f32], total: usize, rows: Range<usize>, from: usize, panel: &m
     if rows.len() < PANEL_ROWS {
         panel.fill(0.0);
     }
-    for (lane, row) in rows.enumerate() {
+    for (j, row) in rows.enumerate() {
         let numbers = &all[row * total + from..];
         for (column, &x) in panel.chunks_exact_mut(PANEL_ROWS).zip(numbers) {
-            column[lane] = x;
+            column[j] = x;
         }
     }
 }

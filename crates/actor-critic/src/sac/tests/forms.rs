@@ -118,15 +118,15 @@ fn an_update_has_the_same_bits_on_any_number_of_threads() {
 #[test]
 fn batches_may_change_their_size() {
     let case = &cases()[5];
-    let mut kept = agent(case, &Device::flex());
+    let mut original = agent(case, &Device::flex());
     for (i, rows) in [256, 1, 0, 77, 256, 33, 32].into_iter().enumerate() {
         // This agent's buffers are new.
         let mut fresh = agent(case, &Device::flex());
-        fresh.load(kept.save()).expect("a state of the same shapes");
+        fresh.load(original.save()).expect("a state of the same shapes");
         let (batch, noise) = batch(case.dims, rows, i as u64);
-        let both = [&mut kept, &mut fresh].map(|sac| update(sac, &batch, &noise));
+        let both = [&mut original, &mut fresh].map(|sac| update(sac, &batch, &noise));
         assert_eq!(both[0], both[1], "{rows} rows");
-        assert!(kept.save() == fresh.save(), "{rows} rows");
+        assert!(original.save() == fresh.save(), "{rows} rows");
     }
 }
 
