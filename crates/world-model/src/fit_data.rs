@@ -98,8 +98,8 @@ pub(crate) struct HostRows {
     pub(crate) targets: Vec<f32>,
     /// The row terms in the layout of the loss's panel form.
     pub(crate) terms: RowTerms,
-    /// Offset of the predicted states, `[rows, O]`: a predicted state is `state_offset` plus the prediction. It holds the
-    /// observations, or zeros if the model predicts next observations. Only for a loss that needs predicted states.
+    /// Offset of the predicted states, `[rows, O]`: a predicted state is `state_offset` plus the prediction. It holds
+    /// the observations, or zeros if the model predicts next observations. Only for a loss that needs predicted states.
     pub(crate) state_offset: Option<Vec<f32>>,
     /// A factor on each row's loss, `[rows]`.
     pub(crate) row_weights: Option<Vec<f32>>,
@@ -139,8 +139,8 @@ pub(crate) struct FitCall<'a> {
 }
 
 impl FitData {
-    /// Derives the data of a training call. `input_normalizer` normalises the inputs, and `target_normalizer` the targets if they are
-    /// normalised.
+    /// Derives the data of a training call. `input_normalizer` normalises the inputs, and `target_normalizer` the
+    /// targets if they are normalised.
     pub(crate) fn new(
         call: &FitCall<'_>,
         rows: TrainingRows<'_>,

@@ -24,8 +24,8 @@ pub(crate) struct FitTensors {
     targets: Tensor<2>,
     /// The loss's row terms, `[N, rows, K]`.
     terms: Option<Tensor<3>>,
-    /// Offset of the predicted states, `[rows, O]`: a predicted state is `state_offset` plus the prediction. Only for a loss
-    /// that needs predicted states.
+    /// Offset of the predicted states, `[rows, O]`: a predicted state is `state_offset` plus the prediction. Only for a
+    /// loss that needs predicted states.
     state_offset: Option<Tensor<2>>,
     /// Factors on the rows' losses, `[rows, 1]`.
     row_weights: Option<Tensor<2>>,

@@ -109,7 +109,7 @@ pub type ModelKinds = Kinds<Arc<dyn ModelFactory>>;
 /// Returns the models that this crate ships.
 #[must_use]
 pub fn shipped() -> ModelKinds {
-    let line = "independent networks of one shape, a probabilistic ensemble (PETS, MBPO)";
+    let line = "a probabilistic ensemble of networks (PETS, MBPO)";
     Kinds::new([Kind::new(ENSEMBLE, line, |_: EnsembleFactory| {
         Ok(Arc::new(EnsembleFactory {}) as Arc<dyn ModelFactory>)
     })])

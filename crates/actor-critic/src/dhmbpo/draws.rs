@@ -48,9 +48,9 @@ impl DhmbpoDraws {
     ///
     /// The reward is predicted without noise: its noise has mean 0 and would only add variance to the gradient.
     ///
-    /// At every step each block of [`PANEL_ROWS`] rows has one ensemble member. The range of words is divided into as many
-    /// equal parts as there are blocks, and each block's word is drawn from another part, in an order drawn anew at
-    /// every step. All members therefore predict about equally often. (The published code has as many blocks as
+    /// At every step each block of [`PANEL_ROWS`] rows has one ensemble member. The range of words is divided into as
+    /// many equal parts as there are blocks, and each block's word is drawn from another part, in an order drawn anew
+    /// at every step. All members therefore predict about equally often. (The published code has as many blocks as
     /// members, and permutes them.)
     pub fn fill(&mut self, noise: &dyn Noise, sizes: UpdateSizes) {
         let UpdateSizes { rows, horizon, action_dim, noise_width, critics, subset } = sizes;

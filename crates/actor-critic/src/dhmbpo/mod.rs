@@ -64,7 +64,7 @@ use crate::values::AgentValues;
 /// Returns DHMBPO as an agent that a config can choose.
 #[must_use]
 pub fn kind() -> Kind<Arc<dyn AgentFactory>> {
-    let line = "actor and critics trained through the model, over short rollouts with gradients (DHMBPO)";
+    let line = "DHMBPO: actor and critics trained through the model, on short differentiable rollouts";
     Kind::new("dhmbpo", line, |config: DhmbpoConfig| match config.problem() {
         Some(problem) => Err(problem),
         None => Ok(Arc::new(config) as Arc<dyn AgentFactory>),

@@ -1,10 +1,10 @@
 //! The update in host memory: from a batch's rows to new weights, without tensors.
 //!
-//! Rows are split into groups of whole panels. One piece of the policy's work is a group ([`PolicyGroup`]); one piece of
-//! a critic's work is one critic on one group ([`CriticGroup`]). The critics' pieces are ordered by critic, and every
-//! pass assigns the same first pieces to each thread ([`team::for_each`]). A critic with its target, moments and tapes
-//! therefore stays with one core or a few. Only the policy's weights and gradients, the actions and the values move
-//! between cores.
+//! Rows are split into groups of whole panels. One piece of the policy's work is a group ([`PolicyGroup`]); one piece
+//! of a critic's work is one critic on one group ([`CriticGroup`]). The critics' pieces are ordered by critic, and
+//! every pass assigns the same first pieces to each thread ([`team::for_each`]). A critic with its target, moments and
+//! tapes therefore stays with one core or a few. Only the policy's weights and gradients, the actions and the values
+//! move between cores.
 //!
 //! No memory is allocated once the buffers have their size. No result depends on the grouping of rows: groups share no
 //! sum, and weight gradients and losses are summed over panels in order.

@@ -14,7 +14,8 @@
 //! Ross, "Randomized Ensembled Double Q-Learning", ICLR 2021).
 //!
 //! One update trains the critics. Every `policy_delay` updates it then trains actor and temperature; the temperature's
-//! loss uses the log-probabilities before the actor's step. Every `target_update_interval` updates it then moves the targets.
+//! loss uses the log-probabilities before the actor's step. Every `target_update_interval` updates it then moves the
+//! targets.
 //!
 //! [`Agent::update`] has three forms, and an agent's form is chosen when the agent is made:
 //! * `by_tensors.rs`, with autodiff, is the specification. It supports every device and every combination of critics.
@@ -66,7 +67,7 @@ const TARGET_SUBSET: &str = "agent/target_subset";
 /// Returns SAC as an agent that a config can choose.
 #[must_use]
 pub fn kind() -> Kind<Arc<dyn AgentFactory>> {
-    Kind::new("sac", "soft actor-critic: a squashed Gaussian policy, entropy in the return", |config: SacConfig| {
+    Kind::new("sac", "soft actor-critic: a squashed Gaussian policy and a return with entropy", |config: SacConfig| {
         match config.problem() {
             Some(problem) => Err(problem),
             None => Ok(Arc::new(config) as Arc<dyn AgentFactory>),

@@ -10,7 +10,8 @@
 //! a' = clip(mu̅(s') + clip(σ ε, −c, c), −1, 1); y = r + γ not_terminated min_n Q̄_n(s', a');
 //! critic: Σ_n mean (Q_n(s, a) − y)²; actor: −mean Q_1(s, mu(s)).
 //!
-//! One update trains the critics. Every `policy_delay` updates it then trains the actor, and after it moves all targets.
+//! One update trains the critics. Every `policy_delay` updates it then trains the actor, and after it moves all
+//! targets.
 
 use std::sync::Arc;
 
@@ -49,7 +50,7 @@ pub fn kind() -> Kind<Arc<dyn AgentFactory>> {
         Some(problem) => Err(problem),
         None => Ok(Arc::new(config) as Arc<dyn AgentFactory>),
     };
-    Kind::new("td3", "TD3: a deterministic policy, noise on its actions, twin critics", build)
+    Kind::new("td3", "TD3: a deterministic policy with exploration noise, and twin critics", build)
 }
 
 impl AgentFactory for Td3Config {

@@ -134,8 +134,8 @@ impl HostNetworks {
         });
     }
 
-    /// Writes values `[N, PANEL_ROWS]` and, if `gradients` is given, gradients `[N, O, PANEL_ROWS]` of one panel of states `[O,
-    /// PANEL_ROWS]`.
+    /// Writes values `[N, PANEL_ROWS]` and, if `gradients` is given, gradients `[N, O, PANEL_ROWS]` of one panel of
+    /// states `[O, PANEL_ROWS]`.
     pub(super) fn of_panel(
         &self,
         states: &[f32],
@@ -154,9 +154,9 @@ impl HostNetworks {
         });
     }
 
-    /// Runs panels of states `[C, O, PANEL_ROWS]` forward through every critic. If `backward` is given, runs them backward
-    /// too; its value says whether also through the policy. Every result goes to `visit(head, panel, values [PANEL_ROWS],
-    /// gradient [O, PANEL_ROWS])`.
+    /// Runs panels of states `[C, O, PANEL_ROWS]` forward through every critic. If `backward` is given, runs them
+    /// backward too; its value says whether also through the policy. Every result goes to `visit(head, panel, values
+    /// [PANEL_ROWS], gradient [O, PANEL_ROWS])`.
     fn pass(
         &self,
         states: &[f32],

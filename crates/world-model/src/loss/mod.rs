@@ -156,9 +156,9 @@ pub struct LossInput<'a> {
     pub target: Tensor<3>,
     /// The rows' terms, `[N, E, B, K]` or `[N, 1, B, K]`, if the loss has any.
     pub terms: Option<Tensor<4>>,
-    /// Offset of the predicted states, `[E, B, O]` or `[1, B, O]`: a predicted state is `state_offset` plus the predicted mean.
-    /// It holds the observations, or zeros if the model predicts next observations. Only for a loss that needs
-    /// [predicted states](Needs::PredictedStates).
+    /// Offset of the predicted states, `[E, B, O]` or `[1, B, O]`: a predicted state is `state_offset` plus the
+    /// predicted mean. It holds the observations, or zeros if the model predicts next observations. Only for a loss
+    /// that needs [predicted states](Needs::PredictedStates).
     pub state_offset: Option<Tensor<3>>,
     /// The agent's values.
     pub view: &'a dyn ValueView,

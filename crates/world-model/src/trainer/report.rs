@@ -60,8 +60,8 @@ impl ChannelError {
         (self.variance > 0.0).then(|| 1.0 - self.mse / self.variance)
     }
 
-    /// Returns mse / no_change_mse: 0 for a perfect prediction, 1 for one that is no better than the forecast without any
-    /// change. `None` for a channel that never changes.
+    /// Returns mse / no_change_mse: 0 for a perfect prediction, 1 for one that is no better than the forecast without
+    /// any change. `None` for a channel that never changes.
     #[must_use]
     pub fn relative_to_no_change(&self) -> Option<f64> {
         (self.no_change_mse > 0.0).then(|| self.mse / self.no_change_mse)

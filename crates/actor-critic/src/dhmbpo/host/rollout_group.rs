@@ -242,8 +242,8 @@ impl RolloutGroup {
         sum
     }
 
-    /// Appends y, `[C, PANEL_ROWS]`. Critics' outputs are multiplied by `width`, shifted by `centre`, and clipped to `low`
-    /// and `high`.
+    /// Appends y, `[C, PANEL_ROWS]`. Critics' outputs are multiplied by `width`, shifted by `centre`, and clipped to
+    /// `low` and `high`.
     pub(super) fn targets(
         &self,
         inputs: &DhmbpoInputs<'_>,

@@ -40,7 +40,7 @@ fn in_tensors(loss: &dyn ModelLoss, mean: &[f32], target: &[f32]) -> [Vec<f32>; 
         prediction: Prediction { mean: mean.clone(), logvar: None },
         target: from_vec(target.to_vec(), [1, B, C], &device),
         terms: None,
-        base: None,
+        state_offset: None,
         view: &NoValues,
     };
     let per_row = loss.per_row(&input);

@@ -34,7 +34,7 @@ impl Default for Huber {
 }
 
 pub(super) fn kind() -> Kind<Arc<dyn ModelLoss>> {
-    kind_of::<Huber>("huber", "squared error, linear beyond a bound: right everywhere but for outliers", |huber| {
+    kind_of::<Huber>("huber", "squared error, linear for errors larger than delta", |huber| {
         let possible = huber.delta >= f64::from(f32::MIN_POSITIVE) && huber.delta <= f64::from(f32::MAX);
         (!possible).then(|| {
             refusal("model.loss.delta", huber.delta, "a positive number of single precision", Huber::default().delta)

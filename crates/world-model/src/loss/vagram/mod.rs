@@ -61,7 +61,7 @@ impl Default for Vagram {
 }
 
 pub(super) fn kind() -> Kind<Arc<dyn ModelLoss>> {
-    let line = "value-gradient weighted: right where the value function is steep (Voelcker et al. 2022)";
+    let line = "squared error weighted by the gradient of the value function (Voelcker et al. 2022)";
     kind_of::<Vagram>("vagram", line, |&Vagram { clip_quantile, .. }| {
         let allowed = "above 0 and at most 1, where 1 clips nothing";
         (!(clip_quantile > 0.0 && clip_quantile <= 1.0))
