@@ -47,9 +47,13 @@ struct StepMeans {
 
 /// Returns the table for the run in a folder.
 pub(crate) fn table(run: &Path, episodes: usize, starts: usize, horizon: usize) -> anyhow::Result<String> {
-    ensure!(episodes >= 2 && starts > 0 && horizon > 0, "`--episodes` must be at least 2, and `--starts` and `--horizon` at least 1");
+    ensure!(
+        episodes >= 2 && starts > 0 && horizon > 0,
+        "`--episodes` must be at least 2, and `--starts` and `--horizon` at least 1"
+    );
     let path = run.join("config.toml");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("`{}` is not a run folder: it has no config.toml", run.display()))?;
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("`{}` is not a run folder: it has no config.toml", run.display()))?;
     let config: Config = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
     let loaded = checkpoint::load(&run.join("checkpoints"))?;
     let run = Run::restore(&config, loaded.state)?;
@@ -142,7 +146,12 @@ fn play(run: &Run, config: &Config, episodes: usize, device: &Device) -> anyhow:
 }
 
 /// Returns the means of the real continuations by step, and the discounted return of every start, `[starts]`.
-fn real_continuations(played: &[Episode], starts: &[Start], horizon: usize, discount: f64) -> (Vec<StepMeans>, Vec<f64>) {
+fn real_continuations(
+    played: &[Episode],
+    starts: &[Start],
+    horizon: usize,
+    discount: f64,
+) -> (Vec<StepMeans>, Vec<f64>) {
     let (mut steps, mut returns) = (vec![StepMeans::default(); horizon], vec![0.0; starts.len()]);
     let share = 1.0 / starts.len() as f64;
     for (start, returned) in starts.iter().zip(&mut returns) {

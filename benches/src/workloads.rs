@@ -17,7 +17,7 @@ use foresee_nn::{ValueHeads, host, tensors};
 use foresee_world_model::config::{EnsembleConfig, FitConfig, LossConfig};
 use foresee_world_model::{ModelConfig, Trainer, loss};
 
-use crate::compute::{Milliseconds, Repeat, Timing, time, steps_per_iteration, wait};
+use crate::compute::{Milliseconds, Repeat, Timing, steps_per_iteration, time, wait};
 
 /// Number of entries of an observation, `O`.
 pub(crate) const OBS: usize = 11;
@@ -52,8 +52,8 @@ fn product([m, n, k]: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], parallel:
     let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
     let [of_a, of_b, of_c] = [k, n, n].map(|row| row as isize);
     #[allow(unsafe_code, reason = "the `gemm` crate takes pointers")]
-    // SAFETY: the pointers are those of slices with m·k, k·n and m·n numbers, as asserted above. Columns have stride 1, and
-    // rows the stride of a row-major matrix, so that every index is inside its slice. `c` is borrowed mutably, so it
+    // SAFETY: the pointers are those of slices with m·k, k·n and m·n numbers, as asserted above. Columns have stride 1
+    // and rows the stride of a row-major matrix, so every index is inside its slice. `c` is borrowed mutably, so it
     // overlaps neither `a` nor `b`.
     unsafe {
         gemm::gemm(m, n, k, c, 1, of_c, false, a, 1, of_a, b, 1, of_b, 0.0, 1.0, false, false, false, parallel);

@@ -187,7 +187,9 @@ fn refuse_if_used(path: &Path) -> Result<(), Failure> {
         if entry.map_err(|error| cannot_use(path, &error))?.file_name() != LOCK {
             let path = path.display();
             return Err(Failure::Input(if is_run {
-                format!("`{path}` already holds a run\nhint: continue it by `foresee resume {path}`, or give another --run-dir")
+                format!(
+                    "`{path}` already holds a run\nhint: continue it by `foresee resume {path}`, or give another --run-dir"
+                )
             } else {
                 format!("`{path}` is not empty, and holds no run\nhint: give another --run-dir")
             }));

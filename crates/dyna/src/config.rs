@@ -312,13 +312,17 @@ mod tests {
         for (steps, nearest) in [(20, "multiples are 16 and 24"), (5, "multiple is 8")] {
             config.training.env_steps = steps;
             let message = config.problem().unwrap();
-            let want = format!("`training.env_steps` is {steps}; it must be a multiple of 8, the value of `env.count`\n");
+            let want =
+                format!("`training.env_steps` is {steps}; it must be a multiple of 8, the value of `env.count`\n");
             assert!(message.starts_with(&want) && message.ends_with(&format!("the nearest {nearest}")), "{message}");
         }
         config.training.env_steps = 80;
         config.model.fit.every = 7;
         let message = config.problem().unwrap();
-        assert!(message.starts_with("`env.count` is 8; it must be at most 7, the value of `model.fit.every`\n"), "{message}");
+        assert!(
+            message.starts_with("`env.count` is 8; it must be at most 7, the value of `model.fit.every`\n"),
+            "{message}"
+        );
         config.algo = Algo::ModelFree;
         assert_eq!(config.problem(), None);
     }

@@ -130,7 +130,14 @@ impl Config {
             let max_starts = numbers / width / per_start.max(1);
             let what = format!("{rows} imagined transitions");
             let others = ", `rollout.horizon` or `rollout.retain_epochs`";
-            return refused("rollout.starts_per_step", r.starts_per_step as u64, max_starts, &what, rows * width, others);
+            return refused(
+                "rollout.starts_per_step",
+                r.starts_per_step as u64,
+                max_starts,
+                &what,
+                rows * width,
+                others,
+            );
         }
         // A call of rollouts has an array of its states, and arrays with one number per transition.
         let [from, to] = [0, t.env_steps].map(|step| r.horizon.floor(step));

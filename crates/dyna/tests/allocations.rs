@@ -10,7 +10,7 @@ use common::worlds;
 use counting::allocations;
 use foresee_core::Termination;
 use foresee_dyna::replay::ImaginedBuffer;
-use foresee_dyna::rollout::{Rollout, HostModel};
+use foresee_dyna::rollout::{HostModel, Rollout};
 
 #[test]
 fn after_some_steps_an_imagined_step_allocates_nothing() {

@@ -187,8 +187,12 @@ fn the_states_of_ordinary_rollouts_are_those_of_the_published_code() {
     let mut policy = Policy::new(&body, [3, 2], 0, &device).with_spread(Spread::Softplus);
     policy.load(layers(&nets["actor"])).expect("the file's shapes");
     let scale = ["obs_mean", "obs_std"].map(|name| floats(&nets[name]));
-    let actor =
-        FileActor { policy: &policy, noise: floats(&inputs["eps_action"]), rows_by_state: &rows_by_state, scale: scale.clone() };
+    let actor = FileActor {
+        policy: &policy,
+        noise: floats(&inputs["eps_action"]),
+        rows_by_state: &rows_by_state,
+        scale: scale.clone(),
+    };
     let (noise, members) = (floats(&inputs["eps_model"]), numbers(&inputs["member_of_row"]));
     let model = FileModel { nets, net, noise, members, rows_by_state: &rows_by_state };
     let threshold = inputs["term_threshold"].as_f64().expect("a threshold") as f32;

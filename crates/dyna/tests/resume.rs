@@ -112,7 +112,9 @@ fn a_state_of_another_configuration_is_refused_with_a_hint() {
             assert!(fits, "{what}, in {phase}: {error:?}");
             assert!(error.to_string().contains("\nhint: "), "{error}");
             let key = match *what {
-                "the agent's width" => "`agent.hidden` is [9], but the run has [8]\nhint: a run keeps its `agent.hidden`",
+                "the agent's width" => {
+                    "`agent.hidden` is [9], but the run has [8]\nhint: a run keeps its `agent.hidden`"
+                }
                 "more members" => "`model.ensemble.members` is 4, but the run has 3\nhint: ",
                 "another head" => "`model.loss.kind` is mle, but the run has vagram\nhint: ",
                 _ => "`",
@@ -147,7 +149,9 @@ fn a_half_done_fit_is_not_continued_under_another_model_section() {
         assert!(error.contains(&format!("training.env_steps={}`", shorter.training.env_steps)), "{error}");
         let mut run = Run::restore(&shorter, state).expect("the run's own model");
         finish(&mut run);
-        finish(&mut Run::restore(&config, run.snapshot().expect("a device that answers")).expect("no fit is under way"));
+        finish(
+            &mut Run::restore(&config, run.snapshot().expect("a device that answers")).expect("no fit is under way"),
+        );
         finish(&mut Run::restore(&config, state_in(&vagram, "update", 198)).expect("no fit is under way"));
     }
 }

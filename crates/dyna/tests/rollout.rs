@@ -88,7 +88,8 @@ impl World {
             rows.extend(row_ids.iter().zip(from..).map(|(&row_id, i)| ImaginedRow {
                 row_id,
                 step,
-                member: elites[Stream::new(SEED, "rollout/elite").at(draw_step(call, step), row_id).below(elites.len())],
+                member: elites
+                    [Stream::new(SEED, "rollout/elite").at(draw_step(call, step), row_id).below(elites.len())],
                 obs: stored.obs[i * OBS..(i + 1) * OBS].to_vec(),
                 action: stored.action[i * ACT..(i + 1) * ACT].to_vec(),
                 reward: stored.reward[i],

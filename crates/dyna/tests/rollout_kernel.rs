@@ -111,7 +111,9 @@ fn check(world: &RandomWorld, worst: &mut Worst) {
         .collect();
     let mut i = 0;
     for step in 0..world.horizon {
-        for (row_id, RowState { obs: from, own, over }) in states.iter_mut().enumerate().filter(|(_, state)| !state.over) {
+        for (row_id, RowState { obs: from, own, over }) in
+            states.iter_mut().enumerate().filter(|(_, state)| !state.over)
+        {
             let place = format!("row {row_id}, step {step}");
             let next = &next_obs[i * obs_dim..][..obs_dim];
             assert_eq!(from, &obs[i * obs_dim..][..obs_dim], "{place}");

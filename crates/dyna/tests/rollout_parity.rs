@@ -6,7 +6,7 @@ mod common;
 use burn::tensor::Device;
 use common::worlds::{self, RandomWorld, Sizes};
 use foresee_dyna::replay::{ImaginedBuffer, RealBuffer};
-use foresee_dyna::rollout::{Form, Rollout, HostModel, RolloutContext, reference};
+use foresee_dyna::rollout::{Form, HostModel, Rollout, RolloutContext, reference};
 use foresee_world_model::{ModelConfig, Trainer, loss};
 
 const CASES: u64 = 200;

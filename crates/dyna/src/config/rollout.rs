@@ -21,7 +21,12 @@ pub struct RolloutConfig {
 
 impl Default for RolloutConfig {
     fn default() -> Self {
-        Self { starts_per_step: 400, horizon: Schedule::Constant(1.0), real_ratio: Schedule::Constant(0.05), retain_epochs: 1 }
+        Self {
+            starts_per_step: 400,
+            horizon: Schedule::Constant(1.0),
+            real_ratio: Schedule::Constant(0.05),
+            retain_epochs: 1,
+        }
     }
 }
 

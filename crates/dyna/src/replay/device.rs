@@ -152,7 +152,11 @@ impl DeviceRows {
     pub fn resize(&mut self, capacity: usize, start: usize, count: usize) {
         let wider =
             Self::new(capacity, self.dims(), &self.reward.device()).expect("rows of a device that runs kernels");
-        assert!(count <= capacity.min(self.capacity()), "{count} of {} rows do not fit {capacity} rows", self.capacity());
+        assert!(
+            count <= capacity.min(self.capacity()),
+            "{count} of {} rows do not fit {capacity} rows",
+            self.capacity()
+        );
         let old = std::mem::replace(self, wider);
         if count > 0 {
             let (client, grid, dim) = self.grid(count * self.width());

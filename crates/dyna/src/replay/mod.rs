@@ -14,8 +14,8 @@ mod real;
 mod sequences;
 
 pub use device::{DeviceRows, DrawCounter};
-pub(crate) use imagined::ReservedRows;
 pub use imagined::ImaginedBuffer;
+pub(crate) use imagined::ReservedRows;
 pub use real::RealBuffer;
 pub use sequences::Sequences;
 

@@ -72,7 +72,12 @@ const NOT_TERMINATED: usize = 4;
 const UNCERTAINTY: usize = 5;
 
 /// Computes one step of all rows, and writes it to the reserved rows.
-pub(super) fn step(host: &HostModel<'_>, inputs: StepInputs<'_>, reserved: ReservedRows<'_>, workspace: &mut Workspace) {
+pub(super) fn step(
+    host: &HostModel<'_>,
+    inputs: StepInputs<'_>,
+    reserved: ReservedRows<'_>,
+    workspace: &mut Workspace,
+) {
     let Workspace { grouping, members, uncertainty } = workspace;
     draw_members(host, inputs, members);
     let share = inputs.row_ids.len().div_ceil(PANEL_ROWS * team::threads());
@@ -111,7 +116,13 @@ fn padded(row_ids: &[u32]) -> [u32; PANEL_ROWS] {
 }
 
 /// Computes one step of rows that drew one member.
-fn tile(host: &HostModel<'_>, inputs: StepInputs<'_>, member: usize, out: &mut Scattered<'_, 6>, buffers: &mut TileBuffers) {
+fn tile(
+    host: &HostModel<'_>,
+    inputs: StepInputs<'_>,
+    member: usize,
+    out: &mut Scattered<'_, 6>,
+    buffers: &mut TileBuffers,
+) {
     let TileBuffers { obs, heads, noise, action, input, output, scratch, means, logvars } = buffers;
     let (obs_dim, action_dim) = (host.obs_dim(), host.action_dim());
     let (channels, outputs) = (obs_dim + 1, host.model.layout.shape().outputs);
@@ -131,7 +142,8 @@ fn tile(host: &HostModel<'_>, inputs: StepInputs<'_>, member: usize, out: &mut S
         std::array::from_fn(|j| panel.get(j).map_or(0, |&row| inputs.row_ids[row as usize]))
     };
     if let Some(given) = inputs.actions {
-        for (panel_rows, action) in out.rows().chunks(PANEL_ROWS).zip(action.chunks_exact_mut(action_dim * PANEL_ROWS)) {
+        for (panel_rows, action) in out.rows().chunks(PANEL_ROWS).zip(action.chunks_exact_mut(action_dim * PANEL_ROWS))
+        {
             gather(given, action_dim, panel_rows, action);
         }
     } else {
@@ -141,7 +153,8 @@ fn tile(host: &HostModel<'_>, inputs: StepInputs<'_>, member: usize, out: &mut S
         for ((panel_rows, heads), action) in of_panels.zip(action.chunks_exact_mut(action_dim * PANEL_ROWS)) {
             let noise = &mut noise[..action_dim * PANEL_ROWS];
             random::normals(&host.streams.action, inputs.draw_step, &panel_row_ids(panel_rows), noise);
-            Sample { spread: host.spread, output: heads, noise, action, log_prob: &mut [0.0; PANEL_ROWS], saved: None }.fill();
+            Sample { spread: host.spread, output: heads, noise, action, log_prob: &mut [0.0; PANEL_ROWS], saved: None }
+                .fill();
         }
     }
 
@@ -160,7 +173,12 @@ fn tile(host: &HostModel<'_>, inputs: StepInputs<'_>, member: usize, out: &mut S
         let bounds = host.logvar_bounds();
         let noise = &mut noise[..channels * PANEL_ROWS];
         if bounds.is_some() {
-            random::normals(&host.streams.noise, inputs.draw_step, &panel_row_ids(&out.rows()[in_panel.clone()]), noise);
+            random::normals(
+                &host.streams.noise,
+                inputs.draw_step,
+                &panel_row_ids(&out.rows()[in_panel.clone()]),
+                noise,
+            );
         }
         let base = (host.predicted == Predicted::Change).then_some(obs);
         simd::dispatch(SamplePrediction { base, bounds, noise, output });

@@ -32,7 +32,7 @@ use foresee_world_model::uncertainty::Measure;
 use foresee_world_model::{Ensemble, WorldModel};
 
 use crate::replay::device::runs_kernels;
-use crate::replay::{ReservedRows, ImaginedBuffer, RealBuffer};
+use crate::replay::{ImaginedBuffer, RealBuffer, ReservedRows};
 pub use host_model::HostModel;
 
 /// The model, the actor and the termination rule of a run's rollouts, for any model and any actor.
@@ -226,7 +226,13 @@ impl Rollout {
     /// are over.
     ///
     /// A call that another form has begun is finished in host memory or in tensors, which take single steps.
-    pub fn advance(&mut self, form: Form, context: &RolloutContext<'_>, real: &RealBuffer, buffer: &mut ImaginedBuffer) -> bool {
+    pub fn advance(
+        &mut self,
+        form: Form,
+        context: &RolloutContext<'_>,
+        real: &RealBuffer,
+        buffer: &mut ImaginedBuffer,
+    ) -> bool {
         if form != Form::Kernels && self.done == 0 && self.row_ids.is_empty() {
             self.draw_starts(real.rows(), context.seed);
         }
@@ -274,7 +280,12 @@ impl Rollout {
         self.advance_on_panels(host, Some(actions), buffer)
     }
 
-    fn advance_on_panels(&mut self, host: &HostModel<'_>, actions: Option<&[f32]>, buffer: &mut ImaginedBuffer) -> bool {
+    fn advance_on_panels(
+        &mut self,
+        host: &HostModel<'_>,
+        actions: Option<&[f32]>,
+        buffer: &mut ImaginedBuffer,
+    ) -> bool {
         let info = StepInfo { obs_dim: host.obs_dim(), last: self.done + 1 == self.horizon };
         let (draw_step, rows) = ((self.call << 16) | self.done as u64, self.row_ids.len());
         let Self { row_ids, obs, workspace, reward_sum, .. } = self;
@@ -301,7 +312,12 @@ impl Rollout {
 
     /// Computes the whole call in kernels. Real and imagined rows are on the GPU.
     #[cfg(feature = "wgpu")]
-    fn advance_in_kernels(&mut self, context: &FusedContext<'_>, real: &RealBuffer, buffer: &mut ImaginedBuffer) -> bool {
+    fn advance_in_kernels(
+        &mut self,
+        context: &FusedContext<'_>,
+        real: &RealBuffer,
+        buffer: &mut ImaginedBuffer,
+    ) -> bool {
         let mirror = real.mirror().expect("kernels have real rows on the device");
         let (real_rows, starts, horizon) = (real.rows().rows, self.starts, self.horizon);
         let call = kernel::Call { call: self.call, real: mirror, real_rows, starts, horizon };

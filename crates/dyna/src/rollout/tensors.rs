@@ -6,14 +6,14 @@
 use burn::tensor::{Bool, Tensor};
 use foresee_core::termination::Bound;
 use foresee_core::{Stream, Termination};
-use foresee_nn::cpu::{PANEL_ROWS, panels};
 use foresee_nn::cpu::panels::PerRow;
+use foresee_nn::cpu::{PANEL_ROWS, panels};
 use foresee_nn::{Dynamics, ImaginedStep, PanelDynamics, PanelStep, StepDraws, tensors};
 use foresee_world_model::{ModelStep, WorldModel};
 
 use super::host_model::Streams;
 use super::{Rollout, RolloutContext, StepInfo};
-use crate::replay::{ReservedRows, ImaginedBuffer};
+use crate::replay::{ImaginedBuffer, ReservedRows};
 
 /// Takes one imagined step of every live row, and stores it in `buffer`. Returns whether the rollouts are over.
 pub(super) fn step(rollout: &mut Rollout, context: &RolloutContext<'_>, buffer: &mut ImaginedBuffer) -> bool {

@@ -33,7 +33,7 @@ pub(super) fn of_channels(channels: &[ChannelError]) -> Values {
         values.push((metrics::MODEL_EXPLAINED, all.clone().sum::<f64>() / count));
         values.push((metrics::MODEL_LEAST_EXPLAINED, all.fold(f64::INFINITY, f64::min)));
     }
-    let ratios: Vec<f64> = of_obs.iter().filter_map(ChannelError::against_no_change).collect();
+    let ratios: Vec<f64> = of_obs.iter().filter_map(ChannelError::relative_to_no_change).collect();
     if !ratios.is_empty() {
         values.push((metrics::MODEL_AGAINST_NO_CHANGE, ratios.iter().sum::<f64>() / ratios.len() as f64));
     }
@@ -76,8 +76,9 @@ impl Run {
 
         let head_values = tensors::to_vec(view.values(states.clone()));
         let heads = head_values.len() / count;
-        let value =
-            |state: usize| (0..heads).map(|head| f64::from(head_values[head * count + state])).sum::<f64>() / heads as f64;
+        let value = |state: usize| {
+            (0..heads).map(|head| f64::from(head_values[head * count + state])).sum::<f64>() / heads as f64
+        };
         let bonus = match self.agent.actor().policy().filter(|_| return_parameters.temperature > 0.0) {
             Some(policy) => {
                 let noise = Stream::new(self.config.seed, "diagnosis/entropy").normals(0, count, policy.action_dim());
@@ -123,9 +124,8 @@ impl Run {
         let [obs_dim, _] = self.dims();
         let range = self.replay.real.rows().range();
         let outside = |state: &[f32]| state.iter().zip(&range).any(|(x, [low, high])| !(low..=high).contains(&x));
-        let count = (first..first + new)
-            .filter(|row| outside(row_of(&rows.next_obs, obs_dim, row % imagined.len())))
-            .count();
+        let count =
+            (first..first + new).filter(|row| outside(row_of(&rows.next_obs, obs_dim, row % imagined.len()))).count();
         (new > 0).then(|| count as f64 / new as f64)
     }
 }
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_channel_is_told_by_its_error_beside_that_of_a_constant_and_of_no_change() {
-        let channel = |mse, variance, square| ChannelError { mse, variance, square };
+        let channel = |mse, variance, no_change_mse| ChannelError { mse, variance, no_change_mse };
         let channels = [channel(0.1, 0.4, 2.0), channel(0.0, 0.0, 0.0), channel(3.0, 2.0, 6.0), channel(0.5, 1.0, 9.0)];
         let want = [
             (metrics::MODEL_EXPLAINED, (0.75 - 0.5 + 0.5) / 3.0),

@@ -108,7 +108,13 @@ impl Experience for Live {
             episode.length += 1;
             let next_obs = last.map_or_else(|| step.obs.clone(), |last| last.obs);
             if check_terminations
-                && terminations::mismatch(self.envs.spec(), self.checks_terminations, &next_obs, step.terminated, now + i as u64 + 1)?
+                && terminations::mismatch(
+                    self.envs.spec(),
+                    self.checks_terminations,
+                    &next_obs,
+                    step.terminated,
+                    now + i as u64 + 1,
+                )?
             {
                 outcome.mismatches += 1;
             }

@@ -13,7 +13,7 @@ use foresee_nn::{Mlp, Parameters as _, tensors};
 use foresee_world_model::config::Predicted;
 
 use super::plan::{self, BLOCK};
-use super::step::{self, StepSpec, StepArgsLaunch};
+use super::step::{self, StepArgsLaunch, StepSpec};
 use super::{RolloutOutcome, uncertainty};
 use crate::replay::DeviceRows;
 use crate::rollout::FusedContext;
@@ -105,7 +105,8 @@ impl CallBuffers {
         }
         let count = constants.len();
         let constants = buffer(tensors::from_vec(constants, [count], context.device));
-        let logvar_bounds = ensemble.bounds.as_ref().map_or_else(|| constants.clone(), |b| buffer(b.slot().get().clone()));
+        let logvar_bounds =
+            ensemble.bounds.as_ref().map_or_else(|| constants.clone(), |b| buffer(b.slot().get().clone()));
 
         let elites = ensemble.elites.len();
         let floats = |shape: &[usize]| empty(&actor, shape);
@@ -167,7 +168,14 @@ impl CallBuffers {
     }
 
     /// Launches step `h`, whose draws `draw_step` addresses.
-    pub(super) fn step(&self, context: &FusedContext<'_>, draw_step: u64, h: usize, ring: &DeviceRows, position: usize) {
+    pub(super) fn step(
+        &self,
+        context: &FusedContext<'_>,
+        draw_step: u64,
+        h: usize,
+        ring: &DeviceRows,
+        position: usize,
+    ) {
         let row_count = self.starts as u32;
         let elites = self.elites as u32;
         let counter = |name: &str| random::counter(&Stream::new(self.seed, name), draw_step);

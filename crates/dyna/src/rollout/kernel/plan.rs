@@ -44,7 +44,14 @@ pub(super) fn start(
 /// Draws the elite of every live row, `choice` `[B]`, and counts them, `counts` `[blocks, elites]`. A row that
 /// terminated gets the number of elites as its choice.
 #[cube(launch)]
-pub(super) fn draw(ended: &[u32], choice: &mut [u32], counts: &mut [u32], counter: Counter, row_count: u32, elites: u32) {
+pub(super) fn draw(
+    ended: &[u32],
+    choice: &mut [u32],
+    counts: &mut [u32],
+    counter: Counter,
+    row_count: u32,
+    elites: u32,
+) {
     let mut chosen = Shared::<[u32]>::new_slice(BLOCK);
     let unit = UNIT_POS as usize;
     let row_id = CUBE_POS * BLOCK + unit;

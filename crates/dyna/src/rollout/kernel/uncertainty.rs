@@ -9,7 +9,7 @@ use cubecl::prelude::*;
 use foresee_nn::cube::tile;
 use foresee_world_model::uncertainty::Measure;
 
-use super::step::{StepSpec, StepArgs, ring_row, soft_clamp};
+use super::step::{StepArgs, StepSpec, ring_row, soft_clamp};
 
 /// Computes mean and log-variance of every member for the transitions of a step, `predictions` `[B, E, outputs]`. Each
 /// cube is one tile of ranks for one member; cubes are ordered by member.
@@ -197,7 +197,8 @@ impl RowPredictions {
             }
             v /= count;
             let residual = self.mean(predictions, i, c) - m;
-            sum += v.ln() - self.logvar(predictions, i, c) + (self.var(predictions, i, c) + residual * residual) / v - 1.0f32;
+            sum += v.ln() - self.logvar(predictions, i, c) + (self.var(predictions, i, c) + residual * residual) / v
+                - 1.0f32;
         }
         0.5f32 * sum
     }
