@@ -10,8 +10,8 @@ production code and test code. Test code is every file below a folder `tests`, a
 | lines, lines of comments | all lines; lines that are a comment and nothing else |
 | doc lines that open with What/Who | lines of `///` and `//!` whose first word is one of the two |
 | comments that say "the same" | blocks of adjacent comment lines with these words |
-| unsafe blocks, without SAFETY | `unsafe { … }` and `unsafe impl`; those without a comment `SAFETY:` above their statement or on its line |
-| unsafe functions, without # Safety | `unsafe fn` except in the implementation of a trait; those without this section in their docs |
+| unsafe blocks, without SAFETY | `unsafe { … }` and `unsafe impl`; those without `SAFETY:` above their statement |
+| unsafe functions, without # Safety | `unsafe fn` outside of `impl … for …`; those without this section in their docs |
 | functions, over 60 and over 100 lines | from `fn` to the closing brace |
 | files, over 300 lines | without the lines of the other column |
 

@@ -67,7 +67,7 @@ impl Evaluator {
     pub fn max_environments(work: Work, count: usize) -> usize {
         match work {
             Work::Light | Work::Heavy => MAX_ENVIRONMENTS,
-            Work::Outside => count.max(rayon::current_num_threads()),
+            Work::ExternalProcess => count.max(rayon::current_num_threads()),
         }
     }
 

@@ -12,7 +12,7 @@ use common::{array, differing, finish, numbers, reported, tiny, whole};
 use foresee_core::{Kind, State, StateError, Stream};
 use foresee_dyna::{Config, Controller, Knowledge, Mode, Observed, Parts, Run, metrics};
 use foresee_env::classic::Pendulum;
-use foresee_env::{EnvError, EnvFactory, Environment, Reset, Spec, Step, dress};
+use foresee_env::{EnvError, EnvFactory, Environment, Reset, Spec, Step, wrap_task};
 use foresee_nn::{StepDraws, ValueHeads, ValueView, tensors};
 use foresee_world_model::loss::{LossInput, ModelLoss};
 use foresee_world_model::{
@@ -77,7 +77,7 @@ fn an_environment_of_ones_own_trains_is_evaluated_on_itself_and_resumes_by_name_
     config.training.env_steps = 207;
     let mut named = Parts::default();
     named.tasks.add("Generous-v0", Some(200), || Ok(Box::new(Generous::new())));
-    let factory: EnvFactory = Arc::new(|| dress(Box::new(Generous::new()), Some(200)));
+    let factory: EnvFactory = Arc::new(|| wrap_task(Box::new(Generous::new()), Some(200)));
     let given = Parts { env: Some(factory), ..Parts::default() };
     for parts in [named, given] {
         let (records, state) = whole_with(&config, &parts);

@@ -5,8 +5,8 @@
 //! applied to the predicted observation. Rows that terminate stop.
 //!
 //! Random draws are addressed, not consumed from a generator. Row `r` of imagined step `h` of call `c` reads substream
-//! `r` at step `c·2¹⁶ + h` of the streams `rollout/action`, `rollout/elite` and `rollout/noise`. This does not depend on
-//! the grouping of rows or on the device.
+//! `r` at step `c·2¹⁶ + h` of the streams `rollout/action`, `rollout/elite` and `rollout/noise`. This does not depend
+//! on the grouping of rows or on the device.
 //!
 //! Every form also has a step under *given* actions. A step of a rollout is that step under the actor's actions.
 //!
@@ -263,8 +263,8 @@ impl Rollout {
         self.step(&HostModel::new(context), buffer)
     }
 
-    /// Takes a step as [`Rollout::advance_on_host`] does, with a [`HostModel`] that the caller keeps. Rows are stored in
-    /// the order of their ids. After the first step of a call, no memory is allocated.
+    /// Takes a step as [`Rollout::advance_on_host`] does, with a [`HostModel`] that the caller keeps. Rows are stored
+    /// in the order of their ids. After the first step of a call, no memory is allocated.
     pub fn step(&mut self, host: &HostModel<'_>, buffer: &mut ImaginedBuffer) -> bool {
         self.advance_on_panels(host, None, buffer)
     }

@@ -10,9 +10,9 @@
 //! [`RunState`] ([`Run::snapshot`], [`Run::restore`]). A run that is cut there and restored continues bit for bit.
 //!
 //! A step of any one environment counts as a real step. A periodic job, such as an evaluation, is due when the steps
-//! taken together reach or cross a multiple of its period. Environment `i` has substream `i` of the streams `env/reset`,
-//! `policy/explore` and `policy/act`; the step of their addresses is the environment's own step count. Before learning
-//! starts, a trajectory is therefore independent of `env.count`.
+//! taken together reach or cross a multiple of its period. Environment `i` has substream `i` of the streams
+//! `env/reset`, `policy/explore` and `policy/act`; the step of their addresses is the environment's own step count.
+//! Before learning starts, a trajectory is therefore independent of `env.count`.
 //!
 //! No training happens before `training.explore_steps` real steps are done. With `algo = "model_free"` the phases fit
 //! and imagine never occur.
@@ -151,7 +151,7 @@ impl Run {
     ) -> Result<Self, RunError> {
         setup.check_buffers(&device)?;
         let Setup { config, env, factory, shipped, agent, model, controller } = setup;
-        let envs = VectorEnvironment::beside(env, &factory, config.env.count, Autoreset::SameStep)
+        let envs = VectorEnvironment::with_first(env, &factory, config.env.count, Autoreset::SameStep)
             .map_err(|error| RunError::Env { env_step: 0, error })?;
         let spec = envs.spec();
         let dims = [spec.observation_space.dim(), spec.action_space.dim()];

@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn an_end_without_a_rule_ends_the_run_with_an_example_of_one_that_can_be_read() {
-        let unknown = spec(Work::Outside, None);
+        let unknown = spec(Work::ExternalProcess, None);
         assert!(!mismatch(&unknown, true, &[0.5], false, 7).unwrap());
         let error = mismatch(&unknown, true, &[0.5, -2.0], true, 7).unwrap_err().to_string();
         let (what, hint) = error.split_once("\nhint: ").unwrap();
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_rule_from_outside_is_held_against_what_really_ended() {
-        for work in [Work::Heavy, Work::Outside] {
+        for work in [Work::Heavy, Work::ExternalProcess] {
             for (x, terminated, want) in
                 [(0.8, false, false), (0.6, true, false), (0.8, true, true), (0.6, false, true)]
             {

@@ -221,11 +221,11 @@ impl CallBuffers {
             )
         };
         let (count, dim) = self.tiles(tiles(self.starts, self.elites, &self.spec));
-        // SAFETY: all buffers have the sizes of `StepSpec`, which `CallBuffers::new` allocates and `check_ring` asserts of
-        // the ring. A tile reads only slots that `scatter` has set, in this queue before it: their row ids are below B,
-        // and their ranks below the number of live rows, at most B. Rows of the ring are taken modulo its capacity.
-        // Members are those of the ensemble, and `CallBuffers::new` asserts that bounds are on entries of the observation.
-        // No two threads write to one place, because every live row has one slot and one rank.
+        // SAFETY: all buffers have the sizes of `StepSpec`, which `CallBuffers::new` allocates, and which `check_ring`
+        // asserts of the ring. A tile reads only slots that `scatter` has set, in this queue before it: their row ids
+        // are below B, and their ranks below the number of live rows, at most B. Rows of the ring are taken modulo its
+        // capacity. Members are those of the ensemble, and `CallBuffers::new` asserts that bounds are on entries of the
+        // observation. No two threads write to one place, because every live row has one slot and one rank.
         unsafe {
             step::step::launch_unchecked(
                 &self.client,
@@ -270,8 +270,8 @@ impl CallBuffers {
         let tiles = self.starts.div_ceil(self.spec.tile.rows);
         let (count, dim) = self.tiles(tiles * members);
         // SAFETY: all buffers have the sizes of `StepSpec`, as for `step`. Ranks are below the number of the step's
-        // transitions, at most B, and members below E, as `predictions` `[B, E, outputs]` has them. Rows of the ring are
-        // taken modulo its capacity.
+        // transitions, at most B, and members below E, as `predictions` `[B, E, outputs]` has them. Rows of the ring
+        // are taken modulo its capacity.
         unsafe {
             uncertainty::predict::launch_unchecked(
                 &self.client,
