@@ -13,7 +13,7 @@
 //! * ∂L/∂s = g over the state + ∂L/∂x / std, without g if the model predicts s'
 //! * ∂L/∂a = ∂L/∂x / std
 //!
-//! [`Ensemble::step`] is the specification.
+//! [`Ensemble::step`] is the specification; `tests/step.rs` compares both.
 
 use foresee_core::stream::below;
 use foresee_nn::cpu::panels::PerRow;

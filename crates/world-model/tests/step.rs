@@ -1,13 +1,16 @@
-//! One step of the ensemble under given actions and draws, compared with a scalar program and with finite differences.
+//! One step of the ensemble under given actions and draws, compared with a scalar program and with finite differences;
+//! and its form on panels compared with its form in tensors.
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
 use foresee_core::stream::below;
-use foresee_nn::cpu::scalar;
+use foresee_nn::cpu::panels::{pack, unpack};
+use foresee_nn::cpu::{PANEL_ROWS, scalar};
 use foresee_nn::host::HostTensor;
-use foresee_nn::{Parameters, StepDraws, tensors};
+use foresee_nn::{PanelDynamics, Parameters, StepDraws, tensors};
 use foresee_world_model::config::{EnsembleConfig, Predicted};
 use foresee_world_model::normalizer::Normalizer;
+use foresee_world_model::panels::EnsemblePanels;
 use foresee_world_model::{Ensemble, Head, ModelStep};
 
 const OBS: usize = 3;
@@ -132,6 +135,60 @@ fn a_step_is_differentiable_in_observations_and_actions() {
                 assert!(
                     difference <= 1e-4 * (1.0 + want.abs()),
                     "{kind:?}, row {row}, entry {moved}: {got}, expected {want}"
+                );
+            }
+        }
+    }
+}
+
+/// Returns rows `[ROWS, columns]` as a panel.
+fn panel(rows: &[f32], columns: usize) -> Vec<f32> {
+    let mut panel = vec![0.0; columns * PANEL_ROWS];
+    pack(rows, columns, &mut panel);
+    panel
+}
+
+#[test]
+fn the_panel_form_of_a_step_is_the_tensor_form_forward_and_backward() {
+    for kind in KINDS {
+        let ensemble = ensemble(kind);
+        let width = ensemble.noise_width();
+        let (obs, action, noise) = (draw("obs", OBS), draw("action", ACT), draw("noise", width));
+        let (grad_next_obs, grad_reward) = (draw("grad_next_obs", OBS), draw("grad_reward", 1));
+        // On panels one word selects the member of all rows.
+        let word = Stream::new(8, "elite").at(0, 5).bits();
+
+        let draws = StepDraws { words: vec![word; ROWS], noise: rows(noise.clone(), width) };
+        let leaves = [rows(obs.clone(), OBS), rows(action.clone(), ACT)].map(|rows| rows.autodiff().require_grad());
+        let step = ensemble.step(leaves[0].clone(), leaves[1].clone(), &draws);
+        let along_next_obs = step.next_obs.clone() * rows(grad_next_obs.clone(), OBS).autodiff();
+        let along_reward = step.reward.clone().unsqueeze_dim::<2>(1) * rows(grad_reward.clone(), 1).autodiff();
+        let gradients = (along_next_obs.sum() + along_reward.sum()).backward();
+        let [want_grad_obs, want_grad_action] =
+            leaves.map(|leaf| tensors::to_vec(leaf.grad(&gradients).expect("a derivative")));
+
+        let panels = EnsemblePanels::new(&ensemble);
+        let mut got = panels.new_step();
+        panels.step(ROWS, word, &panel(&obs, OBS), &panel(&action, ACT), &panel(&noise, width), &mut got);
+        let (next_obs, reward) = (got.next_obs.clone(), got.reward);
+        let (mut grad_obs, mut grad_action) = (vec![f32::NAN; OBS * PANEL_ROWS], vec![f32::NAN; ACT * PANEL_ROWS]);
+        let mut grad_reward_of_panel = [0.0; PANEL_ROWS];
+        grad_reward_of_panel[..ROWS].copy_from_slice(&grad_reward);
+        let grad_next_obs = panel(&grad_next_obs, OBS);
+        panels.backward(&mut got, &grad_next_obs, &grad_reward_of_panel, &mut grad_obs, &mut grad_action);
+
+        for (what, got, want, columns) in [
+            ("next observation", &next_obs[..], tensors::to_vec(step.next_obs.inner()), OBS),
+            ("reward", &reward[..], tensors::to_vec(step.reward.inner()), 1),
+            ("gradient at the observation", &grad_obs[..], want_grad_obs, OBS),
+            ("gradient at the action", &grad_action[..], want_grad_action, ACT),
+        ] {
+            let mut unpacked = vec![0.0; ROWS * columns];
+            unpack(got, columns, &mut unpacked);
+            for (i, (got, want)) in unpacked.iter().zip(&want).enumerate() {
+                assert!(
+                    (got - want).abs() <= 1e-5 * (1.0 + want.abs()),
+                    "{kind:?}, {what}[{i}]: {got}, expected {want}"
                 );
             }
         }

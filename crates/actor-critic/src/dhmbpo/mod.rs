@@ -24,7 +24,7 @@
 //! An update may train the critics alone. An update has two forms:
 //! * `by_tensors.rs`, with autodiff, is the specification. It supports every device and every model.
 //! * `host.rs` has its derivatives written by hand, on panels in host memory. It needs a model that has such a form
-//!   too.
+//!   too. `dyna/tests/double_horizon.rs`, which has a model, compares both forms.
 //!
 //! The published code (4kubo/erl_lib @ 024b0b5) has an error that is not reproduced here: it takes the mean and the
 //! noise of a prediction from different ensemble members. Here both come from one member.

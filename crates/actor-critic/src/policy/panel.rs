@@ -12,22 +12,20 @@
 
 use foresee_nn::cpu::PANEL_ROWS;
 use foresee_nn::cpu::math;
+use foresee_nn::cpu::panels::PerRow;
 use foresee_nn::cpu::simd::{self, Simd, Task};
 
 use super::{CLIPPED_LOG_STD, LOG_STD_BOUNDS, MIN_STD, Spread};
 
-/// One feature of a panel: a number for each of the panel's batch rows.
-pub(crate) type Row = [f32; PANEL_ROWS];
-
 /// Returns feature `i` of a panel.
 #[inline(always)]
-pub(crate) fn row(panel: &[f32], i: usize) -> &Row {
+pub(crate) fn row(panel: &[f32], i: usize) -> &PerRow {
     panel[i * PANEL_ROWS..][..PANEL_ROWS].try_into().expect("a panel has whole rows")
 }
 
 /// Returns feature `i` of a panel, mutable.
 #[inline(always)]
-pub(crate) fn row_mut(panel: &mut [f32], i: usize) -> &mut Row {
+pub(crate) fn row_mut(panel: &mut [f32], i: usize) -> &mut PerRow {
     (&mut panel[i * PANEL_ROWS..][..PANEL_ROWS]).try_into().expect("a panel has whole rows")
 }
 
@@ -49,7 +47,7 @@ pub struct Sample<'a> {
     /// Result: tanh u, `[A]`.
     pub action: &'a mut [f32],
     /// Result: log π, `[PANEL_ROWS]`.
-    pub log_prob: &'a mut Row,
+    pub log_prob: &'a mut PerRow,
     /// Result, needed if [`gradient`] follows: σ ε, then ∂ log σ/∂raw, `[2A]`.
     pub saved: Option<&'a mut [f32]>,
 }
@@ -119,7 +117,7 @@ impl Task for Sample<'_> {
 
 /// Replaces the numbers that [`Sample`] saved, `[2A]`, by ∂L/∂(mu, raw). Inputs are the actions and ∂L/∂a, `[A]` each,
 /// and w = ∂L/∂log π of every batch row.
-pub fn gradient(saved: &mut [f32], action: &[f32], grad_action: &[f32], grad_log_prob: &Row) {
+pub fn gradient(saved: &mut [f32], action: &[f32], grad_action: &[f32], grad_log_prob: &PerRow) {
     simd::dispatch(Gradient { saved, action, grad_action, grad_log_prob });
 }
 
@@ -127,7 +125,7 @@ struct Gradient<'a> {
     saved: &'a mut [f32],
     action: &'a [f32],
     grad_action: &'a [f32],
-    grad_log_prob: &'a Row,
+    grad_log_prob: &'a PerRow,
 }
 
 impl Task for Gradient<'_> {

@@ -47,6 +47,8 @@ struct BatchBuffers {
 }
 
 impl BatchBuffers {
+    /// Returns the buffers of a batch with observations and actions of `dims` entries.
+    ///
     /// # Panics
     /// If an array of the batch has another shape than `dims` and its number of rows say.
     #[track_caller]

@@ -1,9 +1,10 @@
 //! The losses of SAC ([`super`]) on panels ([`foresee_nn::cpu::panels`]), with their derivatives.
 
 use foresee_nn::cpu::PANEL_ROWS;
+use foresee_nn::cpu::panels::PerRow;
 use foresee_nn::cpu::simd::{self, Simd, Task};
 
-use crate::policy::panel::{Row, row, row_mut};
+use crate::policy::panel::{row, row_mut};
 
 /// Sums the first `rows` numbers of a panel's row in order, in f64.
 pub(super) fn total(values: &[f32], rows: usize) -> f64 {
@@ -13,7 +14,7 @@ pub(super) fn total(values: &[f32], rows: usize) -> f64 {
 /// Returns the minimum of `N` rows that are `stride` apart, and its index. Of equal values the first is taken. A NaN
 /// counts as the lowest value.
 #[inline(always)]
-fn lowest(q: &[f32], stride: usize) -> (Row, [u32; PANEL_ROWS]) {
+fn lowest(q: &[f32], stride: usize) -> (PerRow, [u32; PANEL_ROWS]) {
     let (mut least, mut which) = (*row(q, 0), [0; PANEL_ROWS]);
     for (n, q) in q.chunks(stride).enumerate().skip(1) {
         let q = row(q, 0);
@@ -36,9 +37,9 @@ pub(super) struct CriticTarget<'a> {
     pub(super) not_terminated: &'a [f32],
     pub(super) discount: f32,
     pub(super) alpha: f32,
-    pub(super) log_prob: &'a Row,
+    pub(super) log_prob: &'a PerRow,
     /// Result: y.
-    pub(super) y: &'a mut Row,
+    pub(super) y: &'a mut PerRow,
 }
 
 impl CriticTarget<'_> {
@@ -63,16 +64,16 @@ impl Task for CriticTarget<'_> {
 }
 
 /// Writes (q − y)² to `squares`, and its derivative with respect to q times `scale` to `gradient`.
-pub(super) fn squared_error(q: &[f32], y: &Row, scale: f32, gradient: &mut [f32], squares: &mut Row) {
+pub(super) fn squared_error(q: &[f32], y: &PerRow, scale: f32, gradient: &mut [f32], squares: &mut PerRow) {
     simd::dispatch(SquaredError { q, y, scale, gradient, squares });
 }
 
 struct SquaredError<'a> {
     q: &'a [f32],
-    y: &'a Row,
+    y: &'a PerRow,
     scale: f32,
     gradient: &'a mut [f32],
-    squares: &'a mut Row,
+    squares: &'a mut PerRow,
 }
 
 impl Task for SquaredError<'_> {
@@ -95,9 +96,9 @@ pub(super) struct ActorLoss<'a> {
     pub(super) q: &'a [f32],
     /// Distance between the rows of successive critics in `q`.
     pub(super) stride: usize,
-    pub(super) log_prob: &'a Row,
+    pub(super) log_prob: &'a PerRow,
     pub(super) alpha: f32,
-    pub(super) loss: &'a mut Row,
+    pub(super) loss: &'a mut PerRow,
 }
 
 impl ActorLoss<'_> {
@@ -127,7 +128,7 @@ pub(super) struct ActorLossGradient<'a> {
     pub(super) stride: usize,
     pub(super) critic: usize,
     pub(super) scale: f32,
-    pub(super) gradient: &'a mut Row,
+    pub(super) gradient: &'a mut PerRow,
 }
 
 impl ActorLossGradient<'_> {

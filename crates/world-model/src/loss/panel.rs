@@ -8,12 +8,13 @@
 
 use foresee_nn::cpu::PANEL_ROWS;
 use foresee_nn::cpu::math;
+use foresee_nn::cpu::panels::PerRow;
 use foresee_nn::cpu::simd::{self, Simd, Task};
 
 use super::{ModelLoss, RowTerms};
 
 /// One number for each row of a panel.
-pub type Row = [f32; PANEL_ROWS];
+pub type Row = PerRow;
 
 /// The data of one panel. A shape `[C]` below stands for an array `[C][PANEL_ROWS]`.
 #[derive(Clone, Copy, Debug)]

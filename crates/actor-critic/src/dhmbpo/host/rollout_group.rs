@@ -5,12 +5,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use foresee_nn::cpu::panels::PerRow;
 use foresee_nn::cpu::{self, Layout, PANEL_ROWS, Scratch, Tape, panels};
 use foresee_nn::{PanelDynamics, PanelStep};
 
 use super::DhmbpoInputs;
 use crate::panels::{Net, panel_at, panel_at_mut};
-use crate::policy::panel::{Row, Sample, gradient, row, row_mut};
+use crate::policy::panel::{Sample, gradient, row, row_mut};
 
 /// The policy's tape and actions at one step of the rollout.
 #[derive(Clone, Debug)]
@@ -207,7 +208,7 @@ impl RolloutGroup {
     }
 
     /// Returns r_k − α l_k of one panel at one step.
-    fn soft_reward(&self, inputs: &DhmbpoInputs<'_>, k: usize, panel: usize) -> Row {
+    fn soft_reward(&self, inputs: &DhmbpoInputs<'_>, k: usize, panel: usize) -> PerRow {
         let (step, log_prob) =
             (&self.model_steps[k * self.count() + panel], row(&self.policy_steps[k].log_prob, panel));
         std::array::from_fn(|j| step.reward[j] - inputs.alpha * log_prob[j])
@@ -224,7 +225,7 @@ impl RolloutGroup {
 
     /// Returns Σ_k γᵏ m_k (r_k − α l_k) + γᴴ m_H (value − α l_H) of one panel. The entropy of k = 0 is included only if
     /// `first_entropy` is true.
-    fn soft_return(&self, inputs: &DhmbpoInputs<'_>, panel: usize, value: &Row, first_entropy: bool) -> Row {
+    fn soft_return(&self, inputs: &DhmbpoInputs<'_>, panel: usize, value: &PerRow, first_entropy: bool) -> PerRow {
         let horizon = inputs.sizes.horizon;
         let mut sum = [0.0; PANEL_ROWS];
         for k in 0..horizon {

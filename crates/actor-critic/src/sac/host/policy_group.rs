@@ -3,13 +3,13 @@
 use std::ops::Range;
 
 use foresee_nn::Mlp;
-use foresee_nn::cpu::panels::{self, pack};
+use foresee_nn::cpu::panels::{self, PerRow, pack};
 use foresee_nn::cpu::{self, PANEL_ROWS, Scratch, Tape};
 
 use super::SacInputs;
 use super::critic_group::CriticGroup;
 use crate::panels::{Net, panel_at, panel_at_mut};
-use crate::policy::panel::{Row, Sample, gradient, row, row_mut};
+use crate::policy::panel::{Sample, gradient, row, row_mut};
 use crate::sac::panel::{ActorLoss, total};
 
 /// Some panels of batch rows, and the policy's buffers for them. `C` is the number of panels.
@@ -132,7 +132,7 @@ impl PolicyGroup {
         for panel in 0..self.sums.len() {
             let rows = self.rows(panel);
             let (q, log_prob) = (&q[self.rows.start + panel * PANEL_ROWS..], row(&self.log_prob, panel));
-            let mut loss: Row = [0.0; PANEL_ROWS];
+            let mut loss: PerRow = [0.0; PANEL_ROWS];
             ActorLoss { q, stride, log_prob, alpha, loss: &mut loss }.fill();
             self.sums[panel] = [total(&loss, rows.len()), total(log_prob, rows.len())];
             let grad_action = &mut self.noise;
