@@ -169,14 +169,14 @@ fn an_impossible_value_is_refused() {
             "training.eval_episodes=0",
             "`training.eval_episodes` is 0; it must be 1 to 100000\nhint: the default is 20",
         ),
-        ("env.distractors=1000", "`env.distractors` is 1000\nhint: at most 256"),
+        ("env.distractors=1000", "`env.distractors` is 1000; it must be at most 256\nhint: the default is 0"),
         (
             "env.family.length=[1.2, 0.8]",
-            "`env.family.length` is [1.2, 0.8]\nhint: 0.001 to 1000, or [low, high] within these",
+            "`env.family.length` is [1.2, 0.8]; it must be 0.001 to 1000, or [low, high] in this range\nhint: the default is 1",
         ),
         (
             "env.family.sensor_noise=-0.1",
-            "`env.family.sensor_noise` is -0.1\nhint: 0 to 1000, or [low, high] within these",
+            "`env.family.sensor_noise` is -0.1; it must be 0 to 1000, or [low, high] in this range\nhint: the default is 0",
         ),
         ("rollout.horizon=0", "`rollout.horizon` is 0; it must be 1 to 1000 imagined steps\nhint: the default is 1"),
         (

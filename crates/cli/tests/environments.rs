@@ -6,7 +6,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{Place, assert_equal_outcomes, checkpoints, text};
-use foresee::env::mujoco::of_test::mujoco_of_test;
+use foresee::env::test_support::mujoco_available;
 use serde_json::Value;
 
 /// The override of the task in `tiny.toml`.
@@ -14,7 +14,7 @@ const HOPPER: &str = "env.id=Hopper-v5";
 
 #[test]
 fn a_run_on_mujoco_or_on_python_goes_on_bit_for_bit_and_says_what_it_ran_on() {
-    if !mujoco_of_test("a_run_on_mujoco_or_on_python_goes_on_bit_for_bit") {
+    if !mujoco_available("a_run_on_mujoco_or_on_python_goes_on_bit_for_bit") {
         return;
     }
     // Episodes have 15 steps, so the run is also resumed after resets without a seed.
@@ -81,7 +81,7 @@ fn a_run_of_held_actions_counts_frames_beside_its_steps_and_goes_on_bit_for_bit(
 
 #[test]
 fn a_run_that_goes_on_with_another_version_says_so() {
-    if !mujoco_of_test("a_run_that_goes_on_with_another_version_says_so") {
+    if !mujoco_available("a_run_that_goes_on_with_another_version_says_so") {
         return;
     }
     let place = Place::new();
@@ -96,7 +96,7 @@ fn a_run_that_goes_on_with_another_version_says_so() {
 
 #[test]
 fn an_end_without_a_rule_is_an_error_and_the_run_goes_on_once_it_is_given() {
-    if !mujoco_of_test("an_end_without_a_rule_is_an_error") {
+    if !mujoco_available("an_end_without_a_rule_is_an_error") {
         return;
     }
     let place = Place::new();
@@ -138,7 +138,7 @@ fn what_is_not_there_is_answered_with_what_was_searched_and_how_to_get_it() {
 
 #[test]
 fn check_env_finds_what_an_environment_in_python_breaks() {
-    if !mujoco_of_test("check_env_finds_what_an_environment_in_python_breaks") {
+    if !mujoco_available("check_env_finds_what_an_environment_in_python_breaks") {
         return;
     }
     let place = Place::new();
@@ -161,9 +161,9 @@ fn check_env_finds_what_an_environment_in_python_breaks() {
     assert_eq!(output.status.code(), Some(1), "{said}{error}");
     assert!(error.starts_with("error: `gym:drift:Drift-v0` breaks "), "{error}");
     for line in [
-        "ok       the spec makes sense",
-        "BROKEN   a seed fixes the episode",
-        "BROKEN   a restored environment goes on",
+        "ok       the spec is consistent",
+        "BROKEN   a seed determines the episode",
+        "BROKEN   a restored environment continues",
         "warning: every reward was 0",
     ] {
         assert!(said.lines().any(|found| found.starts_with(line)), "{line}: {said}");
@@ -198,7 +198,7 @@ gymnasium.register("Endless-v0", entry_point=Endless)
 
 #[test]
 fn a_run_that_cannot_be_brought_back_bit_for_bit_is_evaluated_and_goes_on_with_a_warning() {
-    if !mujoco_of_test("a_run_that_cannot_be_brought_back_bit_for_bit") {
+    if !mujoco_available("a_run_that_cannot_be_brought_back_bit_for_bit") {
         return;
     }
     let place = Place::new();
@@ -217,7 +217,7 @@ fn a_run_that_cannot_be_brought_back_bit_for_bit_is_evaluated_and_goes_on_with_a
     let output = place.run(&["resume", "run"]);
     let said = text(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert!(said.starts_with("warning: `gym:endless:Endless-v0` does not repeat itself: "), "{said}");
+    assert!(said.starts_with("warning: `gym:endless:Endless-v0` is not reproducible: "), "{said}");
     assert!(said.contains("\nA new episode has begun: "), "{said}");
     assert!(place.succeeds(&["eval", "run"]).contains("mean length   1.0 steps"));
     let message = place.refuses(&["resume", "run", "env.id=gym:Pendulum-v1", "training.env_steps=60"]);
@@ -229,7 +229,7 @@ fn a_run_that_cannot_be_brought_back_bit_for_bit_is_evaluated_and_goes_on_with_a
 
 #[test]
 fn a_second_signal_ends_a_run_whose_environment_hangs() {
-    if !mujoco_of_test("a_second_signal_ends_a_run_whose_environment_hangs") {
+    if !mujoco_available("a_second_signal_ends_a_run_whose_environment_hangs") {
         return;
     }
     let place = Place::new();
@@ -249,7 +249,7 @@ fn a_second_signal_ends_a_run_whose_environment_hangs() {
 
 #[test]
 fn a_failed_run_says_where_it_is_and_how_it_goes_on() {
-    if !mujoco_of_test("a_failed_run_says_where_it_is_and_how_it_goes_on") {
+    if !mujoco_available("a_failed_run_says_where_it_is_and_how_it_goes_on") {
         return;
     }
     let place = Place::new();
@@ -263,7 +263,7 @@ fn a_failed_run_says_where_it_is_and_how_it_goes_on() {
 
 #[test]
 fn a_termination_rule_that_nothing_satisfies_is_refused() {
-    if !mujoco_of_test("a_termination_rule_that_nothing_satisfies_is_refused") {
+    if !mujoco_available("a_termination_rule_that_nothing_satisfies_is_refused") {
         return;
     }
     let place = Place::new();

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use common::{Place, VARIANTS, checkpoints, text};
-use foresee::env::mujoco::of_test::environments_of_test;
+use foresee::env::test_support::available_environments;
 use serde_json::Value;
 
 fn manifest(place: &Place) -> Value {
@@ -52,7 +52,7 @@ fn check_env_says_rule_by_rule_what_an_environment_keeps() {
     assert!(said.ends_with("warning: every reward was 1\n"), "{said}");
     for (arguments, message) in [
         (&["check-env", "Pendulum-v9"][..], "unknown environment `Pendulum-v9`\nhint: "),
-        (&["check-env", "Pendulum-v1", "env.distractors=300"], "`env.distractors` is 300\nhint: at most 256"),
+        (&["check-env", "Pendulum-v1", "env.distractors=300"], "`env.distractors` is 300; it must be at most 256\nhint: the default is 0"),
         (&["check-env", "Pendulum-v1", "env.count=x"], "override `env.count=x`: "),
         (&["check-env", "Pendulum-v1", "seed=3"], "override `seed=3`: unknown key `seed`"),
     ] {
@@ -228,7 +228,7 @@ fn check_prints_a_config_that_check_prints_again() {
 fn everything_that_is_listed_can_be_chosen() {
     let place = Place::new();
     let environments: Vec<&str> =
-        environments_of_test("everything_that_is_listed_can_be_chosen").map(|info| info.id).collect();
+        available_environments("everything_that_is_listed_can_be_chosen").map(|info| info.id).collect();
     for (what, key, some) in [
         ("envs", "env.id", &["Pendulum-v1", "MountainCarContinuous-v0", "CartPoleContinuous-v0"][..]),
         ("losses", "model.loss.kind", &["mle", "mse", "vagram", "itervaml", "value_weighted"]),
@@ -252,7 +252,7 @@ fn check_shows_how_many_environments_train_side_by_side_and_says_which_numbers_g
     let place = Place::new();
     assert!(place.succeeds(&["check", "tiny.toml", "env.count=3"]).contains("\ncount = 3\n"));
     for (count, message) in [
-        ("env.count=0", "`env.count` is 0\nhint: 1 to 1024 environments side by side"),
+        ("env.count=0", "`env.count` is 0; it must be 1 to 1024\nhint: the default is 1"),
         ("env.count=7", "it must be a multiple of 7, the value of `env.count`\nhint: the nearest multiples are 119 and 126"),
         ("env.count=24", "`env.count` is 24; it must be at most 20, the value of `model.fit.every`\nhint: "),
     ] {
