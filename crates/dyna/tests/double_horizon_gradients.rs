@@ -19,8 +19,7 @@ use foresee_world_model::config::Predicted;
 
 /// Returns one network's output for one input, from parameters `[E, P]`.
 fn forward(net: &Mlp, all: &[f32], member: usize, x: &[f64]) -> Vec<f64> {
-    let width = net.layout().parameters();
-    scalar::forward(net.layout(), &all[member * width..][..width], x)
+    scalar::forward(net.layout(), net.layout().member(all, member), x)
 }
 
 fn softplus(x: f64) -> f64 {

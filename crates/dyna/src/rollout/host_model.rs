@@ -34,7 +34,7 @@ impl<'a> Networks<'a> {
     /// One member's parameters, `[P]`.
     #[must_use]
     pub fn member(&self, member: usize) -> &[f32] {
-        &self.weights.get()[member * self.layout.parameters()..][..self.layout.parameters()]
+        self.layout.member(self.weights.get(), member)
     }
 }
 

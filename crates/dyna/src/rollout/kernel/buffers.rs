@@ -71,8 +71,8 @@ impl CallBuffers {
         assert!(ensemble.predicted() == Predicted::Change, "kernels add a prediction to the state it is of");
         let shape = |net: &Mlp| NetShape::from(net.layout().as_ref());
         let model_shape = shape(&ensemble.net);
-        // With given actions there is no actor, and the model's shape replaces the actor's.
         let (obs_dim, inputs) = (ensemble.obs_dim(), ensemble.net.inputs());
+        // With given actions there is no actor, and the model's shape replaces the actor's.
         let (actor, actor_shape, given) = match actions {
             Actions::Sampled(policy) => {
                 let dims = [policy.net().inputs(), policy.action_dim()];
@@ -97,6 +97,8 @@ impl CallBuffers {
 
         // Constants of the step.
         let [mean, std] = ensemble.normalizer.moments();
+        assert_eq!([mean.len(), std.len()], [inputs; 2], "numbers of the normaliser");
+        assert!(ensemble.elites.iter().all(|&member| member < ensemble.members()), "elites are members");
         let mut constants = [mean, std].concat();
         constants.extend(ensemble.elites.iter().map(|&member| member as f32));
         for &Bound { index, low, high, closed } in termination.bounds.iter().chain(&termination.goal) {
@@ -224,8 +226,8 @@ impl CallBuffers {
         // SAFETY: all buffers have the sizes of `StepSpec`, which `CallBuffers::new` allocates, and which `check_ring`
         // asserts of the ring. A tile reads only slots that `scatter` has set, in this queue before it: their row ids
         // are below B, and their ranks below the number of live rows, at most B. Rows of the ring are taken modulo its
-        // capacity. Members are those of the ensemble, and `CallBuffers::new` asserts that bounds are on entries of the
-        // observation. No two threads write to one place, because every live row has one slot and one rank.
+        // capacity. `CallBuffers::new` asserts that elites are members of the ensemble, and that bounds are on entries
+        // of the observation. No two threads write to one place, because every live row has one slot and one rank.
         unsafe {
             step::step::launch_unchecked(
                 &self.client,
