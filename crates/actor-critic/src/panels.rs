@@ -15,7 +15,7 @@ pub(crate) struct Net<'a> {
 impl<'a> Net<'a> {
     /// Weights of one member, `[P]`.
     pub(crate) fn member(&self, member: usize) -> &'a [f32] {
-        &self.weights[member * self.layout.parameters()..][..self.layout.parameters()]
+        self.layout.member(self.weights, member)
     }
 }
 

@@ -46,8 +46,7 @@ impl<'a> EnsemblePanels<'a> {
     }
 
     fn member(&self, member: usize) -> &[f32] {
-        let width = self.ensemble.net.layout().parameters();
-        &self.weights.get()[member * width..][..width]
+        self.ensemble.net.layout().member(self.weights.get(), member)
     }
 }
 

@@ -55,7 +55,7 @@ fn reference(ensemble: &Ensemble, member: usize, obs: &[f64], action: &[f64], no
     let input: Vec<f64> = pair.map(|(x, (&mean, &std))| (x - f64::from(mean)) / f64::from(std)).collect();
     let weights = HostTensor::read(ensemble.net.slot().get().clone());
     let layout = ensemble.net.layout();
-    let own = &weights.get()[member * layout.parameters()..][..layout.parameters()];
+    let own = layout.member(weights.get(), member);
     let mut out = scalar::forward(layout, own, &input);
     if let Some(bounds) = &ensemble.bounds {
         let raw = out.split_off(OBS + 1);

@@ -60,8 +60,7 @@ impl HostNet {
     }
 
     fn member(&self, member: usize) -> &[f32] {
-        let width = self.layout.parameters();
-        &self.weights.get()[member * width..][..width]
+        self.layout.member(self.weights.get(), member)
     }
 
     /// Returns a tape of this network for `panels` panels.

@@ -44,6 +44,7 @@ pub const PANEL_ROWS: usize = 32;
 pub use adam::{AdamRule, adam, polyak};
 pub use grouping::{Column, Grouping, Scattered};
 pub use layout::{Activation, Layout, Part, Shape};
+pub(crate) use layout::{MIN_NORM, NORM_EPS};
 pub use tape::{Scratch, Tape, infer};
 pub use train::{Piece, train};
 pub use update::{Tapes, Weights, gradients, step};

@@ -1,10 +1,13 @@
 //! Conversion between rows and panels.
 //!
-//! A panel holds [`PANEL_ROWS`] rows with features outermost: `[features][PANEL_ROWS]`. The vectors of a kernel then run over
-//! rows, so that none of their lanes is unused, whether a network has 6, 24 or 200 outputs. Lanes beyond the last row
-//! are 0.
+//! A panel holds [`PANEL_ROWS`] rows with features outermost: `[features][PANEL_ROWS]`. The vectors of a kernel then
+//! run over rows, so that none of their lanes is unused, whether a network has 6, 24 or 200 outputs. Lanes beyond the
+//! last row are 0.
 
 use super::PANEL_ROWS;
+
+/// One number for each row of a panel: a feature of the panel, or a quantity of its rows.
+pub type PerRow = [f32; PANEL_ROWS];
 
 /// Number of panels that `rows` rows fill.
 #[must_use]

@@ -248,7 +248,7 @@ pub(super) fn scores(
             output.resize(shape.outputs * PANEL_ROWS, 0.0);
             gather(&data.inputs, shape.inputs, rows, input);
             own.fetch(data, channels, heads, rows);
-            let parameters = &parameters.get()[member * layout.parameters()..][..layout.parameters()];
+            let parameters = layout.member(parameters.get(), member);
             cpu::infer(layout, parameters, input, output, scratch);
             own.predict_values(output, data, view, false);
             let panel = own.panel(output, None, units, [channels, heads, rows.len()]);
