@@ -59,8 +59,8 @@ pub(crate) fn adapter_of(choice: DeviceChoice) -> Option<(String, Value)> {
 #[allow(clippy::print_stdout)]
 pub(crate) fn adapter(choice: DeviceChoice) -> anyhow::Result<()> {
     let device = choice.open()?;
-    let (_, mut json) =
-        adapter_of(choice).with_context(|| format!("`{choice}` is not a graphics adapter\nhint: use `--device wgpu`"))?;
+    let (_, mut json) = adapter_of(choice)
+        .with_context(|| format!("`{choice}` is not a graphics adapter\nhint: use `--device wgpu`"))?;
     // Printed before the first kernel, which may fail.
     println!("{json}");
     json["limits"] = json!(limits(&device));
