@@ -118,8 +118,8 @@ pub enum BridgeError {
     Raised {
         /// The environment.
         id: String,
-        /// `make`, `reset` or `step`.
-        call: &'static str,
+        /// `make`, `step`, `reset()`, or `reset(seed=…)` with the seed.
+        call: String,
         /// Type and message of the exception.
         error: String,
         /// The end of the traceback.
@@ -132,8 +132,8 @@ pub enum BridgeError {
     Interface {
         /// The environment.
         id: String,
-        /// `make`, `reset` or `step`.
-        call: &'static str,
+        /// `make`, `step`, `reset()`, or `reset(seed=…)` with the seed.
+        call: String,
         /// The answer, and the expected one.
         reason: String,
     },
@@ -144,8 +144,8 @@ pub enum BridgeError {
     NotFinite {
         /// The environment.
         id: String,
-        /// `reset` or `step`.
-        call: &'static str,
+        /// `step`, `reset()`, or `reset(seed=…)` with the seed.
+        call: String,
         /// The reward, or which entry of the observation.
         what: String,
         /// The value.
@@ -159,8 +159,8 @@ pub enum BridgeError {
     Died {
         /// The environment.
         id: String,
-        /// `make`, `reset` or `step`.
-        call: &'static str,
+        /// `make`, `step`, `reset()`, or `reset(seed=…)` with the seed.
+        call: String,
         /// Its exit status, or the signal.
         status: String,
         /// The last lines that it printed.
@@ -174,8 +174,8 @@ pub enum BridgeError {
     Hung {
         /// The environment.
         id: String,
-        /// `make`, `reset` or `step`.
-        call: &'static str,
+        /// `make`, `step`, `reset()`, or `reset(seed=…)` with the seed.
+        call: String,
         /// The time limit, in seconds.
         seconds: f64,
         /// The last lines that it printed.
@@ -189,8 +189,8 @@ pub enum BridgeError {
     Protocol {
         /// The environment.
         id: String,
-        /// `make`, `reset` or `step`.
-        call: &'static str,
+        /// `make`, `step`, `reset()`, or `reset(seed=…)` with the seed.
+        call: String,
         /// The mistake in the answer.
         reason: String,
         /// The last lines that it printed.
@@ -276,7 +276,7 @@ mod tests {
     fn a_message_says_what_happened_then_the_last_words_then_what_to_do() {
         let died = BridgeError::Died {
             id: "gym:Ant-v5".into(),
-            call: "step",
+            call: "step".into(),
             status: "exit status: 3".into(),
             output: "one\ntwo".into(),
         };

@@ -93,7 +93,11 @@ impl Process {
     }
 
     pub(super) fn reset(&mut self, source: ResetSource) -> Result<Answer, BridgeError> {
-        self.call("reset", &reset_request(source))
+        let call = match &source {
+            ResetSource::Seed(seed) => format!("reset(seed={seed})"),
+            ResetSource::Current | ResetSource::Saved(_) => "reset()".into(),
+        };
+        self.call(&call, &reset_request(source))
     }
 
     /// Takes one step under an action `[A]` inside the action space.
@@ -101,11 +105,14 @@ impl Process {
         self.call("step", &step_request(action))
     }
 
-    fn call(&mut self, call: &'static str, request: &[u8]) -> Result<Answer, BridgeError> {
+    fn call(&mut self, call: &str, request: &[u8]) -> Result<Answer, BridgeError> {
         let length = self.request(call, request)?;
         let answer = Answer::read(&self.buffer[HEADER_BYTES..length], self.obs_dim, &mut self.names);
         let answer = answer.map_err(|reason| self.unreadable(call, reason))?;
-        let not_finite = |what, value| BridgeError::NotFinite { id: self.launch.id.clone(), call, what, value };
+        let not_finite = |what, value| {
+            let (id, call) = (self.launch.id.clone(), call.to_owned());
+            BridgeError::NotFinite { id, call, what, value }
+        };
         // Checked as f32, because every user of the observation gets f32.
         if let Some(index) = answer.obs.iter().position(|&x| !(x as f32).is_finite()) {
             return Err(not_finite(format!("entry {index} of its observation"), answer.obs[index]));
@@ -117,7 +124,7 @@ impl Process {
     }
 
     /// Sends a request and reads the answer's frame into the buffer. Returns the frame's length.
-    fn request(&mut self, call: &'static str, request: &[u8]) -> Result<usize, BridgeError> {
+    fn request(&mut self, call: &str, request: &[u8]) -> Result<usize, BridgeError> {
         let outcome = self.channel.write_all(request).and_then(|()| self.read_frame());
         let length = match outcome {
             Ok(Ok(length)) => length,
@@ -184,9 +191,9 @@ impl Process {
     }
 
     /// Converts the failure that the child process reports to an error.
-    fn failed(&self, call: &'static str, failure: Failure) -> BridgeError {
+    fn failed(&self, call: &str, failure: Failure) -> BridgeError {
         let Failure { kind, text: reason, detail } = failure;
-        let (id, python) = (self.launch.id.clone(), self.launch.python.clone());
+        let (id, python, call) = (self.launch.id.clone(), self.launch.python.clone(), call.to_owned());
         match kind.as_str() {
             "gymnasium" => BridgeError::NoGymnasium { id, python, reason },
             "dm_control" => BridgeError::NoDmControl { id, python, reason },
@@ -204,8 +211,8 @@ impl Process {
     }
 
     /// Returns the error of a call without an answer: the process died, or it hangs and is killed.
-    fn lost(&mut self, call: &'static str, error: &io::Error) -> BridgeError {
-        let id = self.launch.id.clone();
+    fn lost(&mut self, call: &str, error: &io::Error) -> BridgeError {
+        let (id, call) = (self.launch.id.clone(), call.to_owned());
         let late = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
         // The socket of a dead process may be held open by a program that it started.
         if late && !self.has_ended() {
@@ -216,9 +223,10 @@ impl Process {
         BridgeError::Died { id, call, status, output: self.output.last_lines() }
     }
 
-    fn unreadable(&mut self, call: &'static str, reason: String) -> BridgeError {
+    fn unreadable(&mut self, call: &str, reason: String) -> BridgeError {
         let _ = self.end();
-        BridgeError::Protocol { id: self.launch.id.clone(), call, reason, output: self.output.last_lines() }
+        let (id, call) = (self.launch.id.clone(), call.to_owned());
+        BridgeError::Protocol { id, call, reason, output: self.output.last_lines() }
     }
 
     /// Closes the socket, waits for a short time, kills the process, and reaps it.

@@ -39,12 +39,14 @@ impl Data {
     }
 
     pub(super) fn forward(&mut self) {
-        // SAFETY: as in `reset`.
+        // SAFETY: `self` owns model and data, so both are live. The data was made from this model, and `&mut self`
+        // excludes any other use of it.
         unsafe { (self.model.library.forward)(self.model.pointer.as_ptr(), self.pointer.as_ptr()) }
     }
 
     pub(super) fn step(&mut self) {
-        // SAFETY: as in `reset`.
+        // SAFETY: `self` owns model and data, so both are live. The data was made from this model, and `&mut self`
+        // excludes any other use of it.
         unsafe { (self.model.library.step)(self.model.pointer.as_ptr(), self.pointer.as_ptr()) }
     }
 
@@ -63,8 +65,9 @@ impl Data {
     pub(super) fn set(&mut self, bits: c_int, values: &[f64]) {
         self.check(bits, values.len());
         let (model, data) = (self.model.pointer.as_ptr(), self.pointer.as_ptr());
-        // SAFETY: as in `reset`. The call reads `mj_stateSize(model, bits)` values, which is the length of the buffer,
-        // as checked above.
+        // SAFETY: `self` owns model and data, so both are live, the data was made from this model, and `&mut self`
+        // excludes any other use of it. The call reads `mj_stateSize(model, bits)` values, which is the length of the
+        // buffer, as checked above.
         unsafe { (self.model.library.set_state)(model, data, values.as_ptr(), bits) }
     }
 

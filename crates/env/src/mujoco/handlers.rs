@@ -30,8 +30,8 @@ pub(super) type Handler = unsafe extern "C" fn(*const c_char);
 #[allow(unsafe_code, reason = "foreign globals are looked up here")]
 pub(super) unsafe fn globals(library: &libloading::Library) -> Result<[*mut Option<Handler>; 2], libloading::Error> {
     let address = |name: &str| -> Result<*mut Option<Handler>, libloading::Error> {
-        // SAFETY: the caller guarantees that the symbol is a global of type `void (*)(const char*)`. It holds a function
-        // pointer or null, as an `Option<Handler>` does, and the result is its address.
+        // SAFETY: the caller guarantees that the symbol is a global of type `void (*)(const char*)`. It holds a
+        // function pointer or null, as an `Option<Handler>` does, and the result is its address.
         Ok(*unsafe { library.get::<*mut Option<Handler>>(name) }?)
     };
     Ok([address("mju_user_error")?, address("mju_user_warning")?])
@@ -65,7 +65,7 @@ pub fn warnings() -> (u64, String) {
 /// As for [`message_text`].
 #[allow(unsafe_code, reason = "MuJoCo calls it with a foreign string")]
 unsafe extern "C" fn record_warning(message: *const c_char) {
-    // SAFETY: the caller guarantees the same of the message.
+    // SAFETY: MuJoCo, the only caller, passes a string that ends in zero and lives until the handler returns.
     let message = unsafe { message_text(message) };
     let mut warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
     *warnings = (warnings.0 + 1, message);
@@ -81,7 +81,7 @@ const FATAL_HINT: &str = "hint: the run's last checkpoint is intact; if memory w
 #[allow(unsafe_code, reason = "MuJoCo calls it with a foreign string, and the C library ends the process")]
 unsafe extern "C" fn exit_after_error(message: *const c_char) {
     use std::io::Write as _;
-    // SAFETY: the caller guarantees the same of the message.
+    // SAFETY: MuJoCo, the only caller, passes a string that ends in zero and lives until the handler returns.
     let message = unsafe { message_text(message) };
     let warning = warnings().1;
     let before = if warning.is_empty() { String::new() } else { format!(" (its last warning: {warning})") };

@@ -142,8 +142,8 @@ impl VectorEnvironment {
         self.envs.len()
     }
 
-    /// Returns a seed for each environment. Environment `i` has substream `i` of the stream, so adding an environment does
-    /// not change the others' seeds.
+    /// Returns a seed for each environment. Environment `i` has substream `i` of the stream, so adding an environment
+    /// does not change the others' seeds.
     #[must_use]
     pub fn seeds(&self, stream: Stream) -> Vec<Option<u64>> {
         (0..self.count() as u32).map(|i| Some(stream.at(0, i).bits64())).collect()
@@ -239,8 +239,8 @@ impl VectorEnvironment {
 
     /// Restores a saved state of the same number of environments of the same task.
     ///
-    /// An environment that does not repeat itself cannot be restored and needs a reset. The result `[N]` holds the errors
-    /// of these environments.
+    /// An environment that is not reproducible cannot be restored and needs a reset. The result `[N]` holds the errors of
+    /// these environments.
     ///
     /// # Errors
     /// If the state does not fit, or an environment refuses its part. All environments then need a reset.

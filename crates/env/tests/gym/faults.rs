@@ -71,6 +71,11 @@ fn an_exception_is_told_with_the_tracebacks_end() {
         "raised this exception in `make`",
     );
     fails("quit", "`ID` failed in step: SystemExit: 7", &[], "raised this exception in `step`");
+    if python_runs("an exception in a reset", FAULTY) {
+        let error = failure(&faulty(json!({ "fault": "exception", "at": 0 })));
+        let first = format!("`{FAULTY}` failed in reset(seed=0): ValueError: the arm is out of reach\n  | ");
+        says(&error, &first, &[], "raised this exception in `reset(seed=0)`");
+    }
 }
 
 #[test]
