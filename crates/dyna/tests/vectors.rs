@@ -131,7 +131,8 @@ fn a_run_keeps_its_number_of_environments() {
 
 #[test]
 fn returns_do_not_depend_on_how_many_environments_share_the_episodes() {
-    let mujoco = mujoco_available("returns_do_not_depend_on_how_many_environments_share_the_episodes, of MuJoCo's tasks");
+    let mujoco =
+        mujoco_available("returns_do_not_depend_on_how_many_environments_share_the_episodes, of MuJoCo's tasks");
     for id in ["Pendulum-v1", "CartPoleContinuous-v0"].into_iter().chain(mujoco.then_some("Hopper-v5")) {
         let env = EnvConfig::new(id);
         let spec = env.make(3).unwrap().spec().clone();

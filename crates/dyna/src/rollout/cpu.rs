@@ -47,7 +47,7 @@ pub(super) struct Workspace {
 #[derive(Default)]
 struct TileBuffers {
     obs: Vec<f32>,
-    heads: Vec<f32>,
+    actor_output: Vec<f32>,
     noise: Vec<f32>,
     action: Vec<f32>,
     input: Vec<f32>,
@@ -123,12 +123,12 @@ fn tile(
     out: &mut Scattered<'_, 6>,
     buffers: &mut TileBuffers,
 ) {
-    let TileBuffers { obs, heads, noise, action, input, output, scratch, means, logvars } = buffers;
+    let TileBuffers { obs, actor_output, noise, action, input, output, scratch, .. } = buffers;
     let (obs_dim, action_dim) = (host.obs_dim(), host.action_dim());
     let (channels, outputs) = (obs_dim + 1, host.model.layout.shape().outputs);
     let count = panels::count(out.rows().len());
     obs.resize(count * obs_dim * PANEL_ROWS, 0.0);
-    heads.resize(count * 2 * action_dim * PANEL_ROWS, 0.0);
+    actor_output.resize(count * 2 * action_dim * PANEL_ROWS, 0.0);
     noise.resize(action_dim.max(channels) * PANEL_ROWS, 0.0);
     action.resize(count * action_dim * PANEL_ROWS, 0.0);
     input.resize(count * (obs_dim + action_dim) * PANEL_ROWS, 0.0);
@@ -148,13 +148,20 @@ fn tile(
         }
     } else {
         let actor = host.actor();
-        cpu::infer(actor.layout, actor.member(0), obs, heads, scratch);
-        let of_panels = out.rows().chunks(PANEL_ROWS).zip(heads.chunks_exact(2 * action_dim * PANEL_ROWS));
-        for ((panel_rows, heads), action) in of_panels.zip(action.chunks_exact_mut(action_dim * PANEL_ROWS)) {
+        cpu::infer(actor.layout, actor.member(0), obs, actor_output, scratch);
+        let of_panels = out.rows().chunks(PANEL_ROWS).zip(actor_output.chunks_exact(2 * action_dim * PANEL_ROWS));
+        for ((panel_rows, actor_output), action) in of_panels.zip(action.chunks_exact_mut(action_dim * PANEL_ROWS)) {
             let noise = &mut noise[..action_dim * PANEL_ROWS];
             random::normals(&host.streams.action, inputs.draw_step, &panel_row_ids(panel_rows), noise);
-            Sample { spread: host.spread, output: heads, noise, action, log_prob: &mut [0.0; PANEL_ROWS], saved: None }
-                .fill();
+            Sample {
+                spread: host.spread,
+                output: actor_output,
+                noise,
+                action,
+                log_prob: &mut [0.0; PANEL_ROWS],
+                saved: None,
+            }
+            .fill();
         }
     }
 
@@ -198,11 +205,16 @@ fn tile(
         }
     }
 
-    // Uncertainty, from the predictions of every member.
-    if host.measures.is_empty() {
-        return;
+    if !host.measures.is_empty() {
+        measure_uncertainty(host, out, buffers);
     }
-    let members = host.model.layout.shape().members;
+}
+
+/// Computes the measures of uncertainty of a tile's rows, from every member's prediction for the inputs in `buffers`.
+fn measure_uncertainty(host: &HostModel<'_>, out: &mut Scattered<'_, 6>, buffers: &mut TileBuffers) {
+    let TileBuffers { input, output, scratch, means, logvars, .. } = buffers;
+    let shape = host.model.layout.shape();
+    let (members, outputs, channels) = (shape.members, shape.outputs, host.obs_dim() + 1);
     means.resize(out.rows().len() * members * channels, 0.0);
     logvars.resize(if outputs > channels { means.len() } else { 0 }, 0.0);
     for member in 0..members {

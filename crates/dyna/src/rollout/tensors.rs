@@ -101,7 +101,7 @@ impl PanelDynamics for TaskPanels<'_> {
         let PanelStep { next_obs, not_terminated, .. } = step;
         let mut row = vec![0.0; obs.len() / PANEL_ROWS];
         for (slot, continuation) in not_terminated.iter_mut().enumerate() {
-            panels::unpack_lane(next_obs, slot, &mut row);
+            panels::unpack_row(next_obs, slot, &mut row);
             *continuation = if self.termination.terminated(&row) { 0.0 } else { 1.0 };
         }
     }
