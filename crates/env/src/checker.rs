@@ -19,11 +19,11 @@ use rules::{Checker, Violation};
 ///
 /// ```
 /// use foresee_env::classic::MountainCarContinuous;
-/// use foresee_env::{EnvConfig, Tasks, check_environment, dress};
+/// use foresee_env::{EnvConfig, Tasks, check_environment, wrap_task};
 ///
 /// let factory = EnvConfig::new("Pendulum-v1").factory(&Tasks::default(), 0);
 /// check_environment(&*factory)?;
-/// check_environment(|| dress(Box::new(MountainCarContinuous::new()), Some(300)))?;
+/// check_environment(|| wrap_task(Box::new(MountainCarContinuous::new()), Some(300)))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
