@@ -69,7 +69,8 @@ pub trait PanelDynamics: Sync {
     fn new_step(&self) -> PanelStep;
 
     /// Imagines one step from observations `[O]` under actions `[A]`. `word` selects the network, as
-    /// [`StepDraws::words`] does; `noise` is `[W]`. The first `rows` lanes are in use, but every lane must be finite.
+    /// [`StepDraws::words`] does; `noise` is `[W]`. The first `rows` rows of the panel are in use, but all of them must
+    /// be finite.
     fn step(&self, rows: usize, word: u32, obs: &[f32], action: &[f32], noise: &[f32], step: &mut PanelStep);
 
     /// Computes the loss's gradient at the observations, `[O]`, and at the actions, `[A]`, from its gradient at the

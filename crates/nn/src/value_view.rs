@@ -24,7 +24,7 @@ pub trait ValueView: Sync {
 
     /// Computes the values of one panel of states `[O][PANEL_ROWS]` ([`panels`]) into `values`, `[N][PANEL_ROWS]`, and
     /// dV_n/ds into `gradients`, `[N][O][PANEL_ROWS]`, if given. It runs in host memory and on the calling thread.
-    /// Every lane of `states` must be finite.
+    /// All of its rows must be finite.
     ///
     /// The default implementation goes through tensors; a view that trains models in host memory provides a faster one.
     fn of_panel(&self, states: &[f32], values: &mut [f32], gradients: Option<&mut [f32]>) {

@@ -174,6 +174,7 @@ impl Layout {
             .collect::<Vec<Layer>>();
         let mut by_cost: Vec<usize> = (0..layers.len()).collect();
         by_cost.sort_by_key(|&l| std::cmp::Reverse(layers[l].inputs * layers[l].outputs));
+        // The arrays `[E, P]` of all members.
         product(shape.members, parameters);
         let normalized = if shape.normalized_features { widths[last] * PANEL_ROWS } else { 0 };
         let input_gradient = take(shape.inputs * PANEL_ROWS, &mut panel);

@@ -20,7 +20,7 @@
 //! Why it does not use a library's packed matrix product: `docs/decisions/0010-the-compute-core.md`.
 
 #![allow(unsafe_code)]
-#![allow(clippy::needless_range_loop, reason = "loops over lanes and features of several arrays at once")]
+#![allow(clippy::needless_range_loop, reason = "loops over rows and features of several arrays at once")]
 
 pub mod adam;
 mod gemm;

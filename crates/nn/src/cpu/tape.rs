@@ -77,7 +77,7 @@ impl Tape {
         self.data[panel * self.layout.panel + offset..].as_ptr()
     }
 
-    /// The network's input for a panel, `[I][PANEL_ROWS]`, for writing. Lanes beyond the last row must be finite.
+    /// The network's input for a panel, `[I][PANEL_ROWS]`, for writing. Unused rows of the panel must be finite.
     pub fn input_mut(&mut self, panel: usize) -> &mut [f32] {
         self.part_mut(panel, 0, self.layout.shape().inputs)
     }
@@ -99,8 +99,8 @@ impl Tape {
         self.part(panel, last.output, last.outputs)
     }
 
-    /// The output of a panel, and the loss's gradient there for writing, `[O][PANEL_ROWS]` each. The gradient in lanes
-    /// beyond the last row is ignored.
+    /// The output of a panel, and the loss's gradient there for writing, `[O][PANEL_ROWS]` each. The gradient in unused
+    /// rows of the panel is ignored.
     pub fn output_gradient_mut(&mut self, panel: usize) -> (&[f32], &mut [f32]) {
         let last = self.layout.layers[self.layout.depth() - 1];
         let start = panel * self.layout.panel;
