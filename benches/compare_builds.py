@@ -141,6 +141,7 @@ RUNS: dict[str, Short] = {
         "model.loss.form=unbounded", "model.loss.heads=target", "model.head=gaussian", "model.fit.snapshot=shared"
     ),
     "pendulum-itervaml-through-policy": pendulum("model.loss.kind=itervaml", "model.loss.through_policy=true"),
+    # Two keys under the names that older builds know; newer builds rename them with a note.
     "pendulum-agent": pendulum(
         "agent.actor_every=2", "agent.target_every=3", "agent.normalized_features=true", "agent.batch=100"
     ),

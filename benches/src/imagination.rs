@@ -52,9 +52,8 @@ pub(crate) fn table(run: &Path, episodes: usize, starts: usize, horizon: usize) 
         "`--episodes` must be at least 2, and `--starts` and `--horizon` at least 1"
     );
     let path = run.join("config.toml");
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("`{}` is not a run folder: it has no config.toml", run.display()))?;
-    let config: Config = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+    ensure!(path.is_file(), "`{}` is not a run folder: it has no config.toml", run.display());
+    let config: Config = foresee::config::load(&path, &[])?;
     let loaded = checkpoint::load(&run.join("checkpoints"))?;
     let run = Run::restore(&config, loaded.state)?;
     ensure!(run.model().is_some(), "the run has no model: its `algo` is model_free");

@@ -39,7 +39,7 @@ Examples:
   foresee train configs/pendulum-vagram.toml model.loss.kind=mle seed=3
   foresee train configs/pendulum-sac.toml env.id=gym:my_module:MyEnv-v0 --run-dir runs/mine
 
-Ctrl-C and SIGTERM save the run. The folder DIR may be moved and renamed; `foresee resume DIR` continues the run.";
+Ctrl-C, SIGTERM and SIGHUP save the run. The folder DIR may be moved and renamed; `foresee resume DIR` continues the run.";
 
 /// The end of the help of `resume`.
 const NOTES_ON_RESUME: &str = "\
@@ -64,7 +64,7 @@ Examples:
   foresee check configs/pendulum-vagram.toml
   foresee check configs/pendulum-vagram.toml model.loss.kind=mle > mine.toml
 
-The output is a config itself. It has the defaults of all keys, except of options that are off.";
+The output is itself a config that gives the same run.";
 
 /// The end of the help of `check-env`.
 const NOTES_ON_CHECK_ENV: &str = "\
@@ -127,7 +127,7 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         episodes: Option<u32>,
     },
-    /// Validate a config and print the keys in force
+    /// Validate a config and print it with its defaults, without options that are off
     #[command(after_help = NOTES_ON_CHECK)]
     Check {
         /// A config file, such as configs/pendulum-vagram.toml

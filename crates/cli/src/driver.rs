@@ -90,10 +90,17 @@ impl Driver {
     fn with_resume_command(&self, failure: Failure) -> Failure {
         let Failure::Run(message) = failure else { return failure };
         let (dir, step) = (self.dir.path().display(), self.saved_step);
-        Failure::Run(format!("{message}\nthe run is saved up to environment step {step}\nto continue: foresee resume {dir}"))
+        Failure::Run(format!(
+            "{message}\nthe run is saved up to environment step {step}\nto continue: foresee resume {dir}"
+        ))
     }
 
-    fn train_in_slices(&mut self, stop: &AtomicBool, clock: &mut Clock, progress: &mut Progress) -> Result<Ended, Failure> {
+    fn train_in_slices(
+        &mut self,
+        stop: &AtomicBool,
+        clock: &mut Clock,
+        progress: &mut Progress,
+    ) -> Result<Ended, Failure> {
         let every = self.run.config().training.checkpoint_every;
         let mut records: Vec<Record> = Vec::new();
         let mut lost_at = device_lost_at();
@@ -137,7 +144,13 @@ impl Driver {
         self.records.sync()?;
         let extra = CheckpointExtra { positions: self.records.positions(), wall_s };
         let extra = serde_json::to_value(extra).expect("positions are plain numbers");
-        checkpoint::save(&self.dir.checkpoints(), self.run.env_step(), &self.run.snapshot()?, &extra, KEPT_CHECKPOINTS)?;
+        checkpoint::save(
+            &self.dir.checkpoints(),
+            self.run.env_step(),
+            &self.run.snapshot()?,
+            &extra,
+            KEPT_CHECKPOINTS,
+        )?;
         self.saved_step = self.run.env_step();
         Ok(())
     }

@@ -238,8 +238,7 @@ pub(crate) mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut file = EventFile::create(directory.path(), 1_700_000_000.5).unwrap();
         file.text("config", "seed = 3").unwrap();
-        file.scalars(200, 1_700_000_001.0, &[("episode/return", -1204.5), ("eval/mean_reward", f64::NAN)])
-            .unwrap();
+        file.scalars(200, 1_700_000_001.0, &[("episode/return", -1204.5), ("eval/mean_reward", f64::NAN)]).unwrap();
         file.sync().unwrap();
         let events = read(file.path());
         assert_eq!(events.len(), 4);

@@ -148,27 +148,51 @@ fn an_impossible_pair_is_refused() {
             "`rollout.horizon` starts to change at step 100 and ends at step 40; both must be finite, and the end not before the start\nhint: the four numbers are [from, to, start, end]",
         ),
     ] {
-        refused_override(text, &format!("{}: {message}", blamed(text, message)));
+        refused_override(text, &format!("override `{text}`: {message}"));
     }
 }
 
-/// Returns the origin that a message names: the override if the message begins with its key, else the file.
-fn blamed(text: &str, message: &str) -> String {
-    let key = text.split('=').next().expect("a key");
-    if message.starts_with(&format!("`{key}`")) || message.starts_with(&format!("`{key}.")) {
-        format!("override `{text}`")
-    } else {
-        "tiny.toml".into()
+#[test]
+fn a_message_names_the_override_or_the_file_that_set_the_key() {
+    let place = Place::new();
+    let first = |arguments: &[&str]| place.refuses(arguments).lines().next().unwrap().to_owned();
+    // The key of the file is impossible because of the override's.
+    assert_eq!(
+        first(&["check", "tiny.toml", "seed=3", "model.ensemble.members=1"]),
+        "override `model.ensemble.members=1`: `model.ensemble.elites` is 2; it must be 1 to 1, the value of `model.ensemble.members`"
+    );
+    place.write("bad.toml", &TINY.replacen("elites = 2", "elites = 4", 1));
+    assert_eq!(
+        first(&["check", "bad.toml", "seed=3", "model.ensemble.hidden=[8]"]),
+        "bad.toml: `model.ensemble.elites` is 4; it must be 1 to 3, the value of `model.ensemble.members`"
+    );
+    place.write("bad.toml", &TINY.replacen("Pendulum-v1", "Pendulum-v9", 1));
+    assert_eq!(first(&["check", "bad.toml", "seed=3"]), "bad.toml: `env.id`: unknown environment `Pendulum-v9`");
+}
+
+#[test]
+fn a_key_of_another_program_or_section_is_answered_with_ours() {
+    for (key, text, answer) in [
+        ("agent.gamma", "agent.gamma=0.9", "did you mean `discount`? valid keys here: "),
+        ("agent.env_steps", "agent.env_steps=500", "did you mean `training.env_steps`? valid keys here: "),
+        ("train", "train.env_steps=500", "did you mean `training`? valid keys here: "),
+    ] {
+        let message = Place::new().refuses(&["check", "tiny.toml", text]);
+        let start = format!("override `{text}`: unknown key `{key}`\nhint: {answer}");
+        assert!(message.starts_with(&start), "{message}");
     }
+}
+
+#[test]
+fn an_option_that_is_a_key_is_answered_with_the_override() {
+    let message = Place::new().refuses(&["train", "tiny.toml", "--seed", "3"]);
+    assert!(message.contains("tip: write seed=3\n") && !message.contains("as a value"), "{message}");
 }
 
 #[test]
 fn an_impossible_value_is_refused() {
     for (text, message) in [
-        (
-            "training.eval_episodes=0",
-            "`training.eval_episodes` is 0; it must be 1 to 100000\nhint: the default is 20",
-        ),
+        ("training.eval_episodes=0", "`training.eval_episodes` is 0; it must be 1 to 100000\nhint: the default is 20"),
         ("env.distractors=1000", "`env.distractors` is 1000; it must be at most 256\nhint: the default is 0"),
         (
             "env.family.length=[1.2, 0.8]",
@@ -217,7 +241,7 @@ fn an_impossible_value_is_refused() {
         ),
         ("agent.tau=nan", "`agent.tau` is NaN; it must be above 0 and at most 1\nhint: the default is 0.005"),
     ] {
-        refused_override(text, &format!("{}: {message}", blamed(text, message)));
+        refused_override(text, &format!("override `{text}`: {message}"));
     }
 }
 
@@ -243,7 +267,8 @@ fn a_device_that_the_build_lacks_is_refused_with_how_to_get_it() {
     let lacking = [("ndarray", "ndarray", cfg!(feature = "ndarray")), ("wgpu:0", "wgpu", cfg!(feature = "wgpu"))];
     for (device, feature, _) in lacking.into_iter().filter(|(.., built)| !built) {
         let hint = format!("hint: build with `cargo build --release --features {feature}`, or use `device=cpu`");
-        refused_override(&format!("device={device}"), &format!("device `{device}` is not in this build\n{hint}"));
+        let message = format!("override `device={device}`: device `{device}` is not in this build\n{hint}");
+        refused_override(&format!("device={device}"), &message);
     }
 }
 

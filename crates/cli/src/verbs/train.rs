@@ -56,9 +56,7 @@ pub(super) fn resume(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
         return Ok(DONE);
     }
     for error in run.lost() {
-        eprintln!(
-            "warning: {error}\na new episode begins; from here the run differs from an uninterrupted one"
-        );
+        eprintln!("warning: {error}\na new episode begins; from here the run differs from an uninterrupted one");
     }
     let before = run_dir::env_versions(path);
     for (name, version) in &run.spec().versions {

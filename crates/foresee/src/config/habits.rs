@@ -86,20 +86,10 @@ const HABITS: &[Habit] = &[
     ),
     habit(&["steps_per_epoch", "epoch_steps"], &["training.epoch_length"]),
     habit(&["eval_freq", "eval_frequency", "eval_interval", "evaluation_freq"], &["training.eval_every"]),
-    habit(
-        &["n_eval_episodes", "num_eval_episodes", "num_test_episodes", "eval_eps"],
-        &["training.eval_episodes"],
-    ),
+    habit(&["n_eval_episodes", "num_eval_episodes", "num_test_episodes", "eval_eps"], &["training.eval_episodes"]),
     habit(&["log_freq", "log_frequency", "log_interval"], &["training.log_every"]),
     habit(
-        &[
-            "checkpoint_freq",
-            "checkpoint_frequency",
-            "checkpoint_interval",
-            "save_freq",
-            "save_every",
-            "save_interval",
-        ],
+        &["checkpoint_freq", "checkpoint_frequency", "checkpoint_interval", "save_freq", "save_every", "save_interval"],
         &["training.checkpoint_every"],
     ),
     // The agent.

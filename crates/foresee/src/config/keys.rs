@@ -75,11 +75,10 @@ fn meant(unknown: &str, top: &[&str]) -> (Vec<String>, &'static str) {
 /// else all.
 fn nearest_to(section: &str, keys: Vec<String>) -> Vec<String> {
     let first = |path: &str| path.split('.').next().map(str::to_owned);
-    let near: [&dyn Fn(&str) -> bool; 3] = [
-        &|key| split(key).0 == section,
-        &|key| key.starts_with(&format!("{section}.")),
-        &|key| first(key) == first(section),
-    ];
+    let near: [&dyn Fn(&str) -> bool; 3] =
+        [&|key| split(key).0 == section, &|key| key.starts_with(&format!("{section}.")), &|key| {
+            first(key) == first(section)
+        }];
     let mut found = near.iter().map(|is_near| keys.iter().filter(|key| is_near(key)).cloned().collect::<Vec<_>>());
     let nearest = found.find(|found| !found.is_empty());
     nearest.unwrap_or(keys)

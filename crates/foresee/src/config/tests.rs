@@ -233,7 +233,10 @@ fn answers(unknown: &str, hint: &str) {
         Err(error) => error,
         Ok(config) => source.blame(&config.open().err().expect("an unknown key")),
     };
-    assert_eq!((error.origin.as_str(), error.what.as_str()), (&*format!("override `{text}`"), &*format!("unknown key `{unknown}`")));
+    assert_eq!(
+        (error.origin.as_str(), error.what.as_str()),
+        (&*format!("override `{text}`"), &*format!("unknown key `{unknown}`"))
+    );
     let found = error.hint.expect("a hint");
     assert!(found.starts_with(&format!("{hint}valid keys here: `")), "{unknown}: {found}");
 }
@@ -266,7 +269,10 @@ fn a_key_of_another_program_is_answered_with_ours() {
         answers(unknown, hint);
     }
     let error = from_text::<super::Config>("env.id = 'Pendulum-v1'\n[train]\nenv_steps = 5", &[]).unwrap_err();
-    assert!(error.to_string().starts_with("config: unknown key `train`\nhint: did you mean `training`? valid keys"), "{error}");
+    assert!(
+        error.to_string().starts_with("config: unknown key `train`\nhint: did you mean `training`? valid keys"),
+        "{error}"
+    );
 }
 
 #[test]
