@@ -17,8 +17,9 @@ Examples:
   foresee resume DIR training.env_steps=5000
   foresee eval DIR --episodes 100
 
-A config file has a value for each key that differs from its default. An argument KEY=VALUE overrides it; VALUE is TOML,
-and a bare word is a string. Quote values with brackets or spaces: \"rollout.horizon=[1, 5, 0, 10000]\".
+A config file has a value for each key that differs from its default. An argument KEY=VALUE
+overrides it; VALUE is TOML, and a bare word is a string. Quote values with brackets or spaces:
+\"rollout.horizon=[1, 5, 0, 10000]\".
 
 The folder DIR of a run may be moved and renamed.
 
@@ -26,11 +27,11 @@ Exit codes:
   0    success
   1    a run failed, an environment breaks a rule, or a file cannot be written
   2    the input is refused, and nothing is written
-  130  a signal ended the run, and it is saved; a second signal ends it at once, up to its newest checkpoint
+  130  a signal ended the run, and it is saved; after a second signal, up to its newest checkpoint
 
 Environment variables:
   VIRTUAL_ENV  the virtual environment whose Python, Gymnasium, dm_control and MuJoCo are used
-  MUJOCO_LIB   the file of MuJoCo's library, instead of the one in VIRTUAL_ENV or of the system";
+  MUJOCO_LIB   MuJoCo's library file, instead of the one of VIRTUAL_ENV or of the system";
 
 /// The end of the help of `train`.
 const NOTES_ON_TRAIN: &str = "\
@@ -39,7 +40,8 @@ Examples:
   foresee train configs/pendulum-vagram.toml model.loss.kind=mle seed=3
   foresee train configs/pendulum-sac.toml env.id=gym:my_module:MyEnv-v0 --run-dir runs/mine
 
-Ctrl-C, SIGTERM and SIGHUP save the run. The folder DIR may be moved and renamed; `foresee resume DIR` continues the run.";
+Ctrl-C, SIGTERM and SIGHUP save the run, and `foresee resume DIR` continues it. The folder DIR may
+be moved and renamed.";
 
 /// The end of the help of `resume`.
 const NOTES_ON_RESUME: &str = "\
@@ -47,8 +49,8 @@ Examples:
   foresee resume runs/mine
   foresee resume runs/mine training.env_steps=5000    extend the run
 
-A run keeps its task, its agent and its algorithm. Changed keys are written to config.resume-1.toml, config.resume-2.toml
-and so on, and later resumes keep them. The folder may have been moved or renamed.";
+A run keeps its task, its agent and its algorithm. Changed keys are written to config.resume-1.toml,
+config.resume-2.toml and so on, and later resumes keep them. The folder may have been moved.";
 
 /// The end of the help of `eval`.
 const NOTES_ON_EVAL: &str = "\
@@ -56,7 +58,7 @@ Examples:
   foresee eval runs/mine
   foresee eval runs/mine --episodes 100
 
-Nothing is written. The folder may have been moved or renamed.";
+Nothing is written. The folder may have been moved.";
 
 /// The end of the help of `check`.
 const NOTES_ON_CHECK: &str = "\
@@ -74,8 +76,8 @@ Examples:
   foresee check-env gym:shimmy:dm_control/cartpole-swingup-v0
   foresee check-env dmc:walker-run env.gym.python=dmc/bin/python
 
-Environments in Python run in the virtual environment of VIRTUAL_ENV, or that of `env.gym.python`. MUJOCO_LIB is the
-file of MuJoCo's library. The exit code is 1 if a rule is broken.";
+Environments in Python use the interpreter `env.gym.python`, or else that of VIRTUAL_ENV. MUJOCO_LIB
+is MuJoCo's library file. The exit code is 1 if a rule is broken.";
 
 /// Deep model-based reinforcement learning for continuous control.
 #[derive(Debug, Parser)]
