@@ -11,7 +11,8 @@ SHA-256, and every array of the newest checkpoint with its type, shape and SHA-2
 (`TEXTS`), and the machine. Numbers are those of one kind of processor and, for the runs on wgpu, of one driver.
 
 `compare` prints a line a run: `equal`, or the first line that differs and the arrays that are missing, new or of other
-bytes. In its second form it trains with both programs.
+bytes. In its second form it trains with both programs. Metrics that were renamed (`RENAMED_METRICS`) are compared by
+their new names, so that records of older builds stay of use.
 
 `resume` trains with one program to the middle of a run, goes on with the other, and compares the end with the
 uninterrupted run of the first; `--signal` interrupts it in the middle of a fit instead of ending it early.
@@ -60,6 +61,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 FORMAT = 1
 #: Record files that are equal byte for byte for equal runs.
 FILES = ("metrics.jsonl", "results.csv")
+#: Metrics that older builds record by another name: old name to new name.
+RENAMED_METRICS = {
+    "rollout/ep_rew_mean": "episode/return",
+    "rollout/ep_len_mean": "episode/length",
+}
 
 #: Periods of a run of 600 steps: uniform actions first, then a fit with rollouts every 100 steps, evaluations,
 #: checkpoints. The middle of a run, `CUT`, is a multiple of `eval_every`, because the last step of a run always
@@ -135,6 +141,7 @@ RUNS: dict[str, Short] = {
         "model.loss.form=unbounded", "model.loss.heads=target", "model.head=gaussian", "model.fit.snapshot=shared"
     ),
     "pendulum-itervaml-through-policy": pendulum("model.loss.kind=itervaml", "model.loss.through_policy=true"),
+    # Two keys under the names that older builds know; newer builds rename them with a note.
     "pendulum-agent": pendulum(
         "agent.actor_every=2", "agent.target_every=3", "agent.normalized_features=true", "agent.batch=100"
     ),
@@ -435,12 +442,26 @@ class Difference:
     fine: list[str] = field(default_factory=list)
 
 
+def by_new_names(line: str) -> str:
+    """Returns a line of `metrics.jsonl` with the new names of renamed metrics."""
+    for old, new in RENAMED_METRICS.items():
+        line = line.replace(f'"{old}":', f'"{new}":')
+    return line
+
+
+def records(run: Recorded, metric: str) -> bool:
+    """Whether a run's `metrics.jsonl` has a metric."""
+    return any(f'"{metric}":' in line for line in run["files"]["metrics.jsonl"]["lines"])
+
+
 def first_difference(name: str, before: Recorded, after: Recorded) -> str | None:
-    """Returns the first difference of a record file, or `None` if the files are equal."""
+    """Returns the first difference of a record file, or `None` if the files are equal apart from renamed metrics."""
     one, other = before["files"][name], after["files"][name]
     if one["sha256"] == other["sha256"]:
         return None
-    lines = [entry["lines"] for entry in (one, other)]
+    lines = [[by_new_names(line) for line in entry["lines"]] for entry in (one, other)]
+    if lines[0] == lines[1]:
+        return None
     shorter = min(map(len, lines))
     at = next((i for i in range(shorter) if lines[0][i] != lines[1][i]), shorter)
     shown = [text[at] if at < len(text) else "(no line)" for text in lines]
@@ -457,6 +478,9 @@ def differences(before: Recorded, after: Recorded, allowed: Allowed) -> Differen
     """Compares two outcomes."""
     found = Difference()
     found.bad += [line for name in FILES if (line := first_difference(name, before, after))]
+    renamed_metrics = [name for old, name in RENAMED_METRICS.items() if records(before, old) != records(after, old)]
+    if renamed_metrics:
+        found.fine.append(f"renamed metrics: {some(renamed_metrics)}")
     if before["checkpoint"].split("-")[1] != after["checkpoint"].split("-")[1]:
         found.bad.append(f"the newest checkpoint is {before['checkpoint']} and {after['checkpoint']}")
     there = {allowed.now(name): (name, array) for name, array in before["arrays"].items()}

@@ -69,6 +69,18 @@ class Differences(unittest.TestCase):
         said = self.bad(run_of("1\n2\n", {}), run_of("1\n2\n3\n", {}))
         self.assertIn("line 3 of 2 and 3 differs\n      before (no line)\n      after  3", said)
 
+    def test_metrics_by_their_old_names_equal_those_by_their_new_names(self) -> None:
+        old = '{"env_step":200,"rollout/ep_rew_mean":-3.5,"rollout/ep_len_mean":200.0}\n{"env_step":250,"model/epochs":3.0}\n'
+        new = old.replace("rollout/ep_rew_mean", "episode/return").replace("rollout/ep_len_mean", "episode/length")
+        resumed = old.splitlines(keepends=True)[0] + new.splitlines(keepends=True)[0].replace("200", "400")
+        for before, after in ((old, new), (old + new, new + new), (resumed, cb.by_new_names(resumed))):
+            found = cb.differences(run_of(before, {}), run_of(after, {}), cb.Allowed())
+            self.assertEqual((found.bad, found.fine), ([], ["renamed metrics: episode/return, episode/length"]))
+        self.assertEqual(cb.differences(run_of(new, {}), run_of(new, {}), cb.Allowed()).fine, [])
+        said = self.bad(run_of(old, {}), run_of(new.replace("-3.5", "-3.25"), {}))
+        self.assertIn("metrics.jsonl: line 1 of 2 and 2 differs", said)
+        self.assertIn('after  {"env_step":200,"episode/return":-3.25,', said)
+
     def test_arrays_that_are_missing_new_or_of_other_bytes_types_and_shapes_are_named(self) -> None:
         before = {"same": "F32 [1] 00", "gone": "F32 [1] 00", "bytes": "F32 [1] 00", "shape": "F32 [1] 00"}
         after = {"same": "F32 [1] 00", "fresh": "F32 [1] 00", "bytes": "F32 [1] 01", "shape": "F32 [1, 1] 00"}

@@ -488,6 +488,16 @@ class Numbers(unittest.TestCase):
         self.assertEqual(of(config), of(config | {"seed": 2, "training": {"env_steps": 9, "eval_every": 2}}))
         self.assertNotEqual(of(config), of(config | {"lr": 0.2}))
 
+    def test_a_renamed_key_counts_under_its_old_name(self) -> None:
+        old = {"agent": {"actor_every": 2, "tau": 0.5}, "rollout": {"retain": 1, "horizon": 3}}
+        new = {"agent": {"policy_delay": 2, "tau": 0.5}, "rollout": {"retain_epochs": 1, "horizon": 3}}
+        self.assertEqual(entries.old_names(new), old)
+        self.assertEqual(results.fingerprint(new), results.fingerprint(old))
+        self.assertNotEqual(results.fingerprint(new), results.fingerprint(new | {"agent": {"policy_delay": 3}}))
+        overrides = ["agent.target_update_interval=1", "agent.critic_lr=1e-3", "seed=3"]
+        self.assertEqual(entries.identity(overrides), ["agent.critic_lr=1e-3", "agent.target_every=1"])
+        self.assertEqual(entries.identity(["agent.target_every=1"]), ["agent.target_every=1"])
+
     def test_ticks_are_round_and_inside(self) -> None:
         self.assertEqual(curves.ticks(0, 50_000), [0, 10_000, 20_000, 30_000, 40_000, 50_000])
         self.assertEqual(curves.ticks(-130, 260), [-100, 0, 100, 200])

@@ -35,6 +35,13 @@ ENV_STEPS = 100_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 #: Keys that do not belong to a run's identity: the runner sets the first two, and a longer run contains a shorter one.
 APART = ("seed", "threads", "training.env_steps")
+#: Renamed keys of the program: section, old name, new name. Results are identified by the old names, so that those of
+#: older versions count. The list of the program is `RENAMED_KEYS` in crates/foresee/src/config/renamed.rs.
+RENAMED = (
+    ("agent", "actor_every", "policy_delay"),
+    ("agent", "target_every", "target_update_interval"),
+    ("rollout", "retain", "retain_epochs"),
+)
 
 
 class Refused(Exception):
@@ -110,8 +117,26 @@ def key_of(override: str) -> str:
 
 
 def identity(overrides: tuple[str, ...] | list[str]) -> list[str]:
-    """Returns the overrides that distinguish one experiment from another."""
-    return sorted(text for text in overrides if key_of(text) not in APART)
+    """Returns the overrides that distinguish one experiment from another, by the old names of their keys."""
+    return sorted(old_override(text) for text in overrides if key_of(text) not in APART)
+
+
+def old_override(override: str) -> str:
+    """Returns an override with the old name of its key."""
+    for section, old, new in RENAMED:
+        if key_of(override) == f"{section}.{new}":
+            return override.replace(new, old, 1)
+    return override
+
+
+def old_names(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns a config with the old names of its keys."""
+    renamed = dict(config)
+    for section, old, new in RENAMED:
+        table = renamed.get(section)
+        if isinstance(table, dict) and new in table:
+            renamed[section] = {old if key == new else key: value for key, value in table.items()}
+    return renamed
 
 
 def read(path: Path) -> WantedList:

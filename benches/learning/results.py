@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from learning.entries import Refused, identity
+from learning.entries import Refused, identity, old_names
 
 COLUMNS = ("env_step", "mean_return", "std_return", "episodes", "mean_length", "seconds")
 #: Names of the columns in a run's own `results.csv`.
@@ -138,9 +138,9 @@ def write(path: Path, outcome: Outcome) -> None:
 
 def fingerprint(config: dict[str, Any]) -> str:
     """Returns twelve hexadecimal digits of the hash of a config with all its defaults, without seed, threads and
-    length.
+    length, by the old names of its keys.
     """
-    kept = {key: value for key, value in config.items() if key not in ("seed", "threads")}
+    kept = {key: value for key, value in old_names(config).items() if key not in ("seed", "threads")}
     if isinstance(kept.get("training"), dict):
         kept["training"] = {key: value for key, value in kept["training"].items() if key != "env_steps"}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]

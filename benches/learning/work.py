@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from learning import results
-from learning.entries import Refused, Wanted, env_steps, identity, source_of
+from learning.entries import Refused, Wanted, env_steps, identity, old_names, source_of
 
 STEP = re.compile(r"step-(\d+)(?:-(\d+))?")
 
@@ -215,7 +215,7 @@ class Work:
 
 def asked(wanted: Wanted, source: dict[str, Any]) -> dict[str, Any]:
     """Returns the settings of a run that determine its results: the config's content, and overrides."""
-    content = {key: value for key, value in source.items() if key not in ("seed", "threads")}
+    content = {key: value for key, value in old_names(source).items() if key not in ("seed", "threads")}
     if isinstance(content.get("training"), dict):
         content["training"] = {key: value for key, value in content["training"].items() if key != "env_steps"}
     text = json.dumps(content, sort_keys=True, default=str)

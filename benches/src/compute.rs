@@ -99,14 +99,19 @@ impl Workload {
 /// Percentiles of the time of an iteration, in milliseconds.
 #[derive(Clone, Copy)]
 pub(crate) struct Milliseconds {
+    /// Time of the fastest iteration.
     pub fastest: f64,
+    /// 10th percentile.
     pub p10: f64,
+    /// Median.
     pub median: f64,
+    /// 90th percentile.
     pub p90: f64,
 }
 
 /// The time of an iteration, and the amount of its work.
 pub(crate) struct Timing {
+    /// Time of an iteration.
     pub ms: Milliseconds,
     /// Floating-point operations of an iteration, if they are counted.
     pub flops: Option<f64>,
@@ -191,12 +196,12 @@ pub(crate) fn timing(workload: Workload, choice: DeviceChoice, repeat: Repeat) -
     let (name, cpu) = (workload.name(), choice == DeviceChoice::Cpu);
     ensure!(
         cpu || !matches!(workload, Workload::Sgemm | Workload::Layer | Workload::LayerGemm),
-        "`{name}` is timed on the processor alone\nhint: leave `--device` out, or name another workload"
+        "workload `{name}` runs only on the CPU\nhint: leave `--device` out, or choose another workload"
     );
     let device = choice.open()?;
     ensure!(
         !host::is_host(&device) || !matches!(workload, Workload::Launch | Workload::LaunchScalar),
-        "`{name}` is timed on a GPU alone, and `{choice}` is none\nhint: `--device wgpu`, or another workload"
+        "workload `{name}` runs only on a GPU, and `{choice}` is not a GPU\nhint: use `--device wgpu`, or choose another workload"
     );
     Ok(match workload {
         Workload::Sgemm => workloads::sgemm(repeat),
@@ -223,13 +228,13 @@ pub(crate) enum Repeat<'a> {
     For(f64),
     /// One iteration for warm-up, and one under an observer. On a device that works asynchronously an iteration has
     /// this number of steps.
-    Watched(&'a dyn Watch, usize),
+    Observed(&'a dyn Observer, usize),
 }
 
 /// An observer of one iteration.
-pub(crate) trait Watch {
+pub(crate) trait Observer {
     /// Runs the iteration, which consists of `steps` steps.
-    fn watch(&self, steps: f64, iteration: &mut dyn FnMut());
+    fn observe(&self, steps: f64, iteration: &mut dyn FnMut());
 }
 
 /// Times an iteration. Milliseconds are divided by `per`, its number of steps.
@@ -237,10 +242,10 @@ pub(crate) fn time(repeat: Repeat, at_least: usize, per: f64, mut iteration: imp
     let (seconds, at_least) = match repeat {
         Repeat::For(seconds) if seconds > 0.0 => (seconds, at_least),
         Repeat::For(_) => (0.0, 1),
-        Repeat::Watched(watch, _) => {
+        Repeat::Observed(observer, _) => {
             iteration();
             let started = Instant::now();
-            watch.watch(per, &mut iteration);
+            observer.observe(per, &mut iteration);
             let ms = started.elapsed().as_secs_f64() * 1e3 / per;
             return Milliseconds { fastest: ms, p10: ms, median: ms, p90: ms };
         }
@@ -263,7 +268,7 @@ pub(crate) fn time(repeat: Repeat, at_least: usize, per: f64, mut iteration: imp
 
 /// Returns the number of steps to time as one iteration. On a device that works asynchronously, the host waits at the
 /// end of an iteration.
-pub(crate) fn together(device: &Device, repeat: Repeat) -> usize {
+pub(crate) fn steps_per_iteration(device: &Device, repeat: Repeat) -> usize {
     match repeat {
         _ if host::is_host(device) => 1,
         Repeat::For(seconds) => {
@@ -273,7 +278,7 @@ pub(crate) fn together(device: &Device, repeat: Repeat) -> usize {
                 1
             }
         }
-        Repeat::Watched(_, steps) => steps,
+        Repeat::Observed(_, steps) => steps,
     }
 }
 

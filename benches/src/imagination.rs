@@ -38,7 +38,7 @@ struct Start {
 
 /// Means over all starts at one number of steps ahead.
 #[derive(Clone, Copy, Default)]
-struct Step {
+struct StepMeans {
     reward: f64,
     alive: f64,
     /// Share of the live states outside the range of the run's real states.
@@ -47,23 +47,26 @@ struct Step {
 
 /// Returns the table for the run in a folder.
 pub(crate) fn table(run: &Path, episodes: usize, starts: usize, horizon: usize) -> anyhow::Result<String> {
-    ensure!(episodes >= 2 && starts > 0 && horizon > 0, "two episodes, one start and one step at least");
+    ensure!(
+        episodes >= 2 && starts > 0 && horizon > 0,
+        "`--episodes` must be at least 2, and `--starts` and `--horizon` at least 1"
+    );
     let path = run.join("config.toml");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("no run is in {}", run.display()))?;
-    let config: Config = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+    ensure!(path.is_file(), "`{}` is not a run folder: it has no config.toml", run.display());
+    let config: Config = foresee::config::load(&path, &[])?;
     let loaded = checkpoint::load(&run.join("checkpoints"))?;
     let run = Run::restore(&config, loaded.state)?;
-    ensure!(run.model().is_some(), "the run has no model");
+    ensure!(run.model().is_some(), "the run has no model: its `algo` is model_free");
     let device = config.device.open()?;
 
     let played = play(&run, &config, episodes, &device)?;
     let all: Vec<Start> = played.iter().enumerate().flat_map(|(episode, of)| of.starts(episode, horizon)).collect();
-    ensure!(!all.is_empty(), "no episode goes on for {horizon} steps or terminates\nhint: a smaller --horizon");
+    ensure!(!all.is_empty(), "no episode terminates or has {horizon} steps\nhint: lower --horizon");
     let every = all.len().div_ceil(starts);
     let starts: Vec<Start> = all.into_iter().step_by(every).collect();
 
-    let discount = run.agent().counted().map_or(0.99, |counted| counted.discount);
-    let (real, of_real) = continued(&played, &starts, horizon, discount);
+    let discount = run.agent().return_parameters().map_or(0.99, |parameters| parameters.discount);
+    let (real, of_real) = real_continuations(&played, &starts, horizon, discount);
     let (imagined, of_model) = imagine(&run, &played, &starts, horizon, discount, &device);
 
     let mut out = String::new();
@@ -79,7 +82,7 @@ pub(crate) fn table(run: &Path, episodes: usize, starts: usize, horizon: usize) 
             real.reward, imagined.reward, real.alive, imagined.alive, imagined.outside
         )?;
     }
-    let apart: Vec<f64> = (0..episodes)
+    let differences: Vec<f64> = (0..episodes)
         .filter_map(|episode| {
             let of_episode = || starts.iter().enumerate().filter(move |(_, start)| start.episode == episode);
             let sum: f64 = of_episode().map(|(i, _)| of_model[i] - of_real[i]).sum();
@@ -88,14 +91,14 @@ pub(crate) fn table(run: &Path, episodes: usize, starts: usize, horizon: usize) 
         })
         .collect();
     let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len() as f64;
-    let (difference, width) = interval(&apart).context("states of two episodes")?;
+    let (difference, width) = interval(&differences).context("states of two episodes")?;
     writeln!(out, "\nDiscounted returns of {horizon} steps, discount {discount}, mean over states:\n")?;
     writeln!(out, "* real {:.2}, imagined {:.2}", mean(&of_real), mean(&of_model))?;
     let width = width.map_or_else(String::new, |width| format!(" ± {width:.2}"));
     writeln!(
         out,
         "* imagined − real, mean over {} episodes with its 95 % interval: {difference:.2}{width}",
-        apart.len()
+        differences.len()
     )?;
     if let Some(values) = values(&run, &played, &starts, &device) {
         writeln!(out, "* value of the target critics: {:.2}", mean(&values))?;
@@ -121,16 +124,16 @@ fn play(run: &Run, config: &Config, episodes: usize, device: &Device) -> anyhow:
     let actor = run.agent().actor();
     let (seeds, noise) = (Stream::new(config.seed, "bench/reset"), Stream::new(config.seed, "bench/act"));
     let mut played = Vec::new();
-    for lane in 0..episodes as u32 {
-        let mut state = env.reset(Some(seeds.at(0, lane).bits64()))?.obs;
+    for index in 0..episodes as u32 {
+        let mut state = env.reset(Some(seeds.at(0, index).bits64()))?.obs;
         let mut episode = Episode { obs: Vec::new(), reward: Vec::new(), terminated: false };
         loop {
-            let mut draws = noise.at(episode.steps() as u64, lane);
+            let mut draws = noise.at(episode.steps() as u64, index);
             let normals: Vec<f32> = (0..actor.action_dim()).map(|_| draws.normal()).collect();
             let step = env.step(&actor.act(&state, 1, Some(&normals), device))?;
             episode.obs.extend_from_slice(&state);
             episode.reward.push(step.reward as f32);
-            if step.terminated || step.truncated || episode.steps() == evaluate::LONGEST as usize {
+            if step.terminated || step.truncated || episode.steps() == evaluate::MAX_EPISODE_STEPS as usize {
                 episode.terminated = step.terminated;
                 break;
             }
@@ -142,8 +145,13 @@ fn play(run: &Run, config: &Config, episodes: usize, device: &Device) -> anyhow:
 }
 
 /// Returns the means of the real continuations by step, and the discounted return of every start, `[starts]`.
-fn continued(played: &[Episode], starts: &[Start], horizon: usize, discount: f64) -> (Vec<Step>, Vec<f64>) {
-    let (mut steps, mut returns) = (vec![Step::default(); horizon], vec![0.0; starts.len()]);
+fn real_continuations(
+    played: &[Episode],
+    starts: &[Start],
+    horizon: usize,
+    discount: f64,
+) -> (Vec<StepMeans>, Vec<f64>) {
+    let (mut steps, mut returns) = (vec![StepMeans::default(); horizon], vec![0.0; starts.len()]);
     let share = 1.0 / starts.len() as f64;
     for (start, returned) in starts.iter().zip(&mut returns) {
         let episode = &played[start.episode];
@@ -176,7 +184,7 @@ fn imagine(
     horizon: usize,
     discount: f64,
     device: &Device,
-) -> (Vec<Step>, Vec<f64>) {
+) -> (Vec<StepMeans>, Vec<f64>) {
     let (model, actor) = (run.model().expect("a model"), run.agent().actor());
     let termination = run.spec().termination.clone().unwrap_or_default();
     let dynamics = TaskDynamics { model, termination: &termination };
@@ -192,17 +200,17 @@ fn imagine(
         let act = actor.sample(state.clone(), tensors::from_vec(normals, [rows, actor.action_dim()], device));
         let columns = model.noise_width();
         let draws = StepDraws {
-            words: (0..rows as u32).map(|lane| member.at(k, lane).bits()).collect(),
+            words: (0..rows as u32).map(|row| member.at(k, row).bits()).collect(),
             noise: tensors::from_vec(noise.normals(k, rows, columns), [rows, columns], device),
         };
         let ImaginedStep { next_obs, reward, not_terminated } = dynamics.step(state, act, &draws);
-        let [reward, goes_on] = [reward, not_terminated].map(tensors::to_vec);
+        let [reward, continuation] = [reward, not_terminated].map(tensors::to_vec);
         obs = tensors::to_vec(next_obs);
-        let (mut step, mut outside) = (Step::default(), 0.0);
+        let (mut step, mut outside) = (StepMeans::default(), 0.0);
         for row in 0..rows {
             let earned = f64::from(alive[row] * reward[row]);
             returns[row] += discount.powi(k as i32) * earned;
-            alive[row] *= goes_on[row];
+            alive[row] *= continuation[row];
             step.reward += earned / rows as f64;
             step.alive += f64::from(alive[row]);
             let state = &obs[row * width..(row + 1) * width];
@@ -245,7 +253,7 @@ mod tests {
             .collect();
         assert_eq!(starts, [(0, 0), (0, 1), (0, 2), (1, 0)]);
         let starts = starts.into_iter().map(|(episode, step)| Start { episode, step }).collect::<Vec<_>>();
-        let (steps, returns) = continued(&played, &starts, 2, 0.5);
+        let (steps, returns) = real_continuations(&played, &starts, 2, 0.5);
         assert_eq!(returns, [2.0, 4.0, 4.0, 16.0]);
         assert_eq!(steps.iter().map(|step| step.reward).collect::<Vec<_>>(), [15.0 / 4.0, 22.0 / 4.0]);
         assert_eq!(steps.iter().map(|step| step.alive).collect::<Vec<_>>(), [0.75, 0.5]);

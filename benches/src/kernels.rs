@@ -19,25 +19,25 @@ use crate::machine;
 pub(crate) fn run(workloads: &[Workload], choice: DeviceChoice, seconds: f64) -> anyhow::Result<()> {
     ensure!(
         !host::is_host(&choice.open()?),
-        "`kernels` watches what a GPU does, and `{choice}` is none\nhint: `--device wgpu`"
+        "`kernels` observes launches on a GPU, and `{choice}` is not a GPU\nhint: use `--device wgpu`"
     );
     let steps = if seconds > 0.0 { 20 } else { 1 };
     for &workload in workloads {
-        let watched = watched::Watched::new();
+        let observed = observed::ObservedLaunches::new();
         let plain = timing(workload, choice, Repeat::For(seconds))?.ms.median;
-        timing(workload, choice, Repeat::Watched(&watched, steps))?;
+        timing(workload, choice, Repeat::Observed(&observed, steps))?;
         println!(
-            "## `{}`\n\ncommit {}; {plain:.3} ms a step unwatched; {}",
+            "## `{}`\n\ncommit {}; {plain:.3} ms per step when not observed; {}",
             workload.name(),
             machine::commit(),
-            watched.table()
+            observed.table()
         );
     }
     Ok(())
 }
 
 #[cfg(feature = "wgpu")]
-mod watched {
+mod observed {
     use std::collections::BTreeMap;
     use std::fmt::Write as _;
     use std::sync::{Arc, Mutex, PoisonError};
@@ -46,7 +46,7 @@ mod watched {
     use cubecl::future::block_on;
     use cubecl::logging::{Duration, LaunchObservation, LaunchObserver, ProfileDuration, TimingMethod, TimingRequest};
 
-    use crate::compute::Watch;
+    use crate::compute::Observer;
 
     /// A launch: the kernel and its time, which may not have been read yet.
     enum Launch {
@@ -89,20 +89,20 @@ mod watched {
 
     /// The launches of one iteration.
     #[derive(Default)]
-    pub(super) struct Watched {
+    pub(super) struct ObservedLaunches {
         launches: Arc<Launches>,
         steps: Mutex<f64>,
     }
 
-    impl Watch for Watched {
-        fn watch(&self, steps: f64, iteration: &mut dyn FnMut()) {
+    impl Observer for ObservedLaunches {
+        fn observe(&self, steps: f64, iteration: &mut dyn FnMut()) {
             *self.steps.lock().unwrap_or_else(PoisonError::into_inner) = steps;
-            let _watching = LaunchObservation::new(self.launches.clone());
+            let _observation = LaunchObservation::new(self.launches.clone());
             iteration();
         }
     }
 
-    impl Watched {
+    impl ObservedLaunches {
         /// An observer without launches so far.
         pub(super) fn new() -> Self {
             Self::default()
@@ -133,9 +133,9 @@ mod watched {
             }
             let clock = if by_device > 0 { "the device's clock" } else { "the host's clock" };
             let mut text = format!(
-                "{steps} steps watched, {clock}, {by_device} launches by the device's, {unread} without a time\n\n"
+                "{steps} steps observed, {clock}, {by_device} launches timed by the device, {unread} without a time\n\n"
             );
-            text += "| kernel | launches a step | us a launch | us a step | share |\n|---|---:|---:|---:|---:|\n";
+            text += "| kernel | launches per step | us per launch | us per step | share |\n|---|---:|---:|---:|---:|\n";
             let mut kernels: Vec<_> = kernels.into_iter().collect();
             kernels.sort_by(|a, b| b.1.microseconds.total_cmp(&a.1.microseconds));
             kernels.push(("all".into(), all));
@@ -150,16 +150,16 @@ mod watched {
 
 /// The observer without the feature `wgpu`, where no GPU can be opened and nothing is observed.
 #[cfg(not(feature = "wgpu"))]
-mod watched {
-    pub struct Watched;
+mod observed {
+    pub struct ObservedLaunches;
 
-    impl crate::compute::Watch for Watched {
-        fn watch(&self, _: f64, iteration: &mut dyn FnMut()) {
+    impl crate::compute::Observer for ObservedLaunches {
+        fn observe(&self, _: f64, iteration: &mut dyn FnMut()) {
             iteration();
         }
     }
 
-    impl Watched {
+    impl ObservedLaunches {
         pub fn new() -> Self {
             Self
         }

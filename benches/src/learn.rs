@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, anyhow, ensure};
+use foresee::config::RENAMED_KEYS;
 use foresee_dyna::{Algo, Config, Parts, Run, metrics};
 
 use crate::machine;
@@ -20,7 +21,7 @@ use crate::report::{Curve, Group};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Method {
     /// The config unchanged.
-    AsItIs,
+    Unchanged,
     /// The agent without a model.
     Sac,
     /// A model that is fitted by this loss.
@@ -44,7 +45,7 @@ impl FromStr for Method {
 impl Method {
     fn of(&self, mut config: Config) -> Config {
         match self {
-            Self::AsItIs => {}
+            Self::Unchanged => {}
             Self::Sac => config.algo = Algo::ModelFree,
             Self::Loss(loss) => {
                 if config.algo == Algo::ModelFree {
@@ -73,7 +74,7 @@ pub(crate) fn run(
     max_steps: Option<u64>,
     results: &Path,
 ) -> anyhow::Result<Vec<Group>> {
-    let methods = if methods.is_empty() { &[Method::AsItIs][..] } else { methods };
+    let methods = if methods.is_empty() { &[Method::Unchanged][..] } else { methods };
     let mut learners = Vec::new();
     for path in paths {
         for method in methods {
@@ -112,14 +113,15 @@ impl Learner {
     }
 
     /// Returns a hash, in hexadecimal digits, of all keys that determine a run's numbers, except its seed and its
-    /// length.
+    /// length. Renamed keys count under their old names, so that files of older versions are recognised.
     fn fingerprint(&self) -> anyhow::Result<String> {
         let (mut config, parts) = (self.config.clone().with_defaults_of_algo(), Parts::default());
         // Missing keys count as their defaults.
         config.agent.keys = config.agent.choose(&parts.agents)?.1;
         config.model.loss.keys = config.model.loss.choose(&parts.losses)?.1;
         (config.seed, config.threads, config.training.env_steps) = (0, 0, 0);
-        Ok(blake3::hash(toml::to_string(&config)?.as_bytes()).to_hex()[..12].to_owned())
+        let text = with_old_names(&toml::to_string(&config)?);
+        Ok(blake3::hash(text.as_bytes()).to_hex()[..12].to_owned())
     }
 
     /// Whether a file contains this run in its full length.
@@ -132,7 +134,7 @@ impl Learner {
         let own = self.fingerprint()?;
         ensure!(
             curve.config == own,
-            "{} is of config {}, this one is {own}\nhint: give another --results, or remove the file",
+            "`{}` is a result of config {}, but this config is {own}\nhint: give another --results, or remove the file",
             file.display(),
             curve.config
         );
@@ -181,14 +183,35 @@ impl Learner {
 }
 
 fn read(path: &Path, max_steps: Option<u64>) -> anyhow::Result<Config> {
-    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    let mut config: Config = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+    let mut config: Config = foresee::config::load(path, &[])?;
     if let Some(max_steps) = max_steps {
         config.model.fit.max_steps = max_steps;
     }
     Ok(config)
 }
 
+/// Returns a config's text with the old names of renamed keys.
+fn with_old_names(text: &str) -> String {
+    let line_of = |name: &str| format!("\n{name} = ");
+    RENAMED_KEYS.iter().fold(text.to_owned(), |text, key| text.replace(&line_of(key.new), &line_of(key.old)))
+}
+
 fn name(path: &Path) -> String {
     path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_is_identified_by_the_old_names_of_its_keys() {
+        let config: Config = foresee::config::from_text("env.id = 'Pendulum-v1'", &[]).unwrap();
+        let config = config.open().unwrap().config;
+        let text = with_old_names(&toml::to_string(&config).unwrap());
+        for line in ["\nactor_every = 1\n", "\ntarget_every = 1\n", "\nretain = 1\n"] {
+            assert_eq!(text.matches(line).count(), 1, "{text}");
+        }
+        assert!(RENAMED_KEYS.iter().all(|key| !text.contains(key.new)), "{text}");
+    }
 }

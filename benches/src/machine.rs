@@ -44,7 +44,7 @@ pub(crate) fn peak_rss_mb() -> Option<f64> {
 /// Returns the graphics adapter of an opened device, as a line and as JSON.
 pub(crate) fn adapter_of(choice: DeviceChoice) -> Option<(String, Value)> {
     device::adapter(choice).map(|adapter| {
-        let (api, driver) = adapter.through.split_once(", driver ").unwrap_or((&adapter.through, ""));
+        let (api, driver) = adapter.api.split_once(", driver ").unwrap_or((&adapter.api, ""));
         let json = json!({
             "name": adapter.name, "kind": adapter.kind, "api": api, "driver": driver, "software": adapter.software,
         });
@@ -59,8 +59,8 @@ pub(crate) fn adapter_of(choice: DeviceChoice) -> Option<(String, Value)> {
 #[allow(clippy::print_stdout)]
 pub(crate) fn adapter(choice: DeviceChoice) -> anyhow::Result<()> {
     let device = choice.open()?;
-    let (_, mut json) =
-        adapter_of(choice).with_context(|| format!("`{choice}` is no graphics adapter\nhint: `--device wgpu`"))?;
+    let (_, mut json) = adapter_of(choice)
+        .with_context(|| format!("`{choice}` is not a graphics adapter\nhint: use `--device wgpu`"))?;
     // Printed before the first kernel, which may fail.
     println!("{json}");
     json["limits"] = json!(limits(&device));

@@ -34,15 +34,18 @@ use learn::Method;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+#[allow(clippy::missing_docs_in_private_items, reason = "a doc comment would replace the program's description")]
 #[derive(Parser)]
 #[command(about)]
 struct Cli {
+    /// The subcommand with its arguments.
     #[command(subcommand)]
-    what: What,
+    command: Command,
 }
 
+#[allow(clippy::missing_docs_in_private_items, reason = "a doc comment would replace the program's description")]
 #[derive(Subcommand)]
-enum What {
+enum Command {
     /// Time the fixed workloads
     Compute {
         /// One JSON object per line instead of a table
@@ -152,13 +155,14 @@ impl ValueEnum for Instructions {
     }
 }
 
+/// Prints a table.
 #[allow(clippy::print_stdout)]
 fn print(table: &str) {
     print!("{table}");
 }
 
 fn main() {
-    device::end_process(match run(Cli::parse().what) {
+    device::end_process(match run(Cli::parse().command) {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("Error: {error:?}");
@@ -167,25 +171,26 @@ fn main() {
     })
 }
 
-fn run(what: What) -> anyhow::Result<()> {
-    match what {
-        What::Compute { json, workloads, device, seconds, threads, peak, simd } => {
+/// Runs a subcommand.
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Compute { json, workloads, device, seconds, threads, peak, simd } => {
             if let Some(Instructions(level)) = simd {
-                ensure!(level.available(), "this machine has no {}", level.name());
+                ensure!(level.available(), "this machine does not support the instruction set {}", level.name());
                 simd::force(Some(level));
             }
             let workloads = if workloads.is_empty() { Workload::PARTS.to_vec() } else { workloads };
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
             pool.install(|| compute::run(&workloads, device, json, seconds, peak))
         }
-        What::Adapter { device } => machine::adapter(device),
-        What::Kernels { workloads, device, seconds } => kernels::run(&workloads, device, seconds),
-        What::Profile { seconds } => rayon::ThreadPoolBuilder::new().build()?.install(|| profile::run(seconds)),
-        What::Imagination { run, episodes, starts, horizon } => {
+        Command::Adapter { device } => machine::adapter(device),
+        Command::Kernels { workloads, device, seconds } => kernels::run(&workloads, device, seconds),
+        Command::Profile { seconds } => rayon::ThreadPoolBuilder::new().build()?.install(|| profile::run(seconds)),
+        Command::Imagination { run, episodes, starts, horizon } => {
             print(&imagination::table(&run, episodes, starts, horizon)?);
             Ok(())
         }
-        What::Learn { configs, methods, seeds, jobs, max_steps, results, at, plot } => {
+        Command::Learn { configs, methods, seeds, jobs, max_steps, results, at, plot } => {
             let groups = learn::run(&configs, &methods, &seeds, jobs, max_steps, &results)?;
             print(&report::table(&groups, &at));
             plot.map_or(Ok(()), |file| report::plot(&groups, &file))

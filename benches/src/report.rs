@@ -22,9 +22,11 @@ const COLOURS: [RGBColor; 7] = [
 /// The results of one run.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Curve {
+    /// Seed of the run.
     pub seed: u64,
     /// Hash of the config.
     pub config: String,
+    /// Seconds that the run took.
     pub seconds: f64,
     /// Pairs of real step and mean return.
     pub points: Vec<(u64, f64)>,
@@ -32,8 +34,11 @@ pub(crate) struct Curve {
 
 /// The runs of one config and method.
 pub(crate) struct Group {
+    /// Name of the config.
     pub name: String,
+    /// Name of the method.
     pub method: String,
+    /// The runs, ordered by seed.
     pub curves: Vec<Curve>,
 }
 
@@ -48,18 +53,18 @@ impl Curve {
     /// Reads a file that [`Curve::to_csv`] wrote.
     pub(crate) fn from_csv(seed: u64, text: &str) -> anyhow::Result<Self> {
         let mut lines = text.lines();
-        let head = lines.next().context("an empty file")?;
+        let head = lines.next().context("the file is empty")?;
         let mut parts = head.rsplit("; ");
         let seconds = parts.next().and_then(|last| last.strip_suffix(" s")?.parse().ok());
         let config = parts.next().and_then(|part| part.strip_prefix("config "));
         let (Some(seconds), Some(config)) = (seconds, config) else {
-            bail!("`{head}` does not end with the config and the seconds it took");
+            bail!("the first line is `{head}`; it must end with `config HASH; N s`");
         };
         let points = lines.skip(1).map(|line| {
             // Files of `wanted.py` have further columns.
             let mut columns = line.split(',');
             let pair = columns.next().zip(columns.next());
-            let (step, value) = pair.with_context(|| format!("`{line}` is not two numbers"))?;
+            let (step, value) = pair.with_context(|| format!("the line `{line}` does not begin with two numbers"))?;
             Ok((step.parse()?, value.parse()?))
         });
         Ok(Self { seed, config: config.into(), seconds, points: points.collect::<anyhow::Result<_>>()? })
@@ -128,7 +133,7 @@ pub(crate) fn table(groups: &[Group], at: &[u64]) -> String {
 /// Draws an SVG: for each group its mean with the 95 % interval as an area, and every run as a thin line.
 pub(crate) fn plot(groups: &[Group], file: &Path) -> anyhow::Result<()> {
     let points = || groups.iter().flat_map(|group| &group.curves).flat_map(|curve| &curve.points);
-    let last = points().map(|point| point.0).max().context("nothing to draw")?;
+    let last = points().map(|point| point.0).max().context("there is no result to draw")?;
     let (low, high) = points().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), p| (low.min(p.1), high.max(p.1)));
     let margin = 0.05 * (high - low).max(1.0);
     let failed = |error: &dyn std::fmt::Display| anyhow!("drawing {}: {error}", file.display());

@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use foresee_actor_critic::{Sac, SacConfig};
 use foresee_core::{Termination, Transition};
 use foresee_dyna::replay::{ImaginedBuffer, RealBuffer};
-use foresee_dyna::rollout::{Form, Imagination, Rollout};
+use foresee_dyna::rollout::{Form, FusedContext, Rollout};
 use foresee_world_model::Ensemble;
 use foresee_world_model::config::{EnsembleConfig, Head};
 
@@ -21,7 +21,7 @@ pub(crate) fn run(device: &Device, [starts, horizon]: [usize; 2], repeat: Repeat
     let agent = Sac::new(&SacConfig { hidden: vec![256, 256], ..SacConfig::default() }, [OBS, ACT], 0, device);
     let shape = EnsembleConfig { members: 7, elites: 7, hidden: vec![200; 4], ..EnsembleConfig::default() };
     let ensemble = Ensemble::new(&shape, Head::Gaussian, [OBS, ACT], 0, device);
-    let imagination = Imagination {
+    let context = FusedContext {
         ensemble: &ensemble,
         policy: agent.policy(),
         termination: &Termination::never(),
@@ -34,7 +34,7 @@ pub(crate) fn run(device: &Device, [starts, horizon]: [usize; 2], repeat: Repeat
     let mut call = 0;
     let ms = time(repeat, 5, 1.0, || {
         let mut rollout = Rollout::new(real.rows(), starts, horizon, 0, call);
-        while !rollout.go_on_fused(form, &imagination, &real, &mut buffer) {}
+        while !rollout.advance_fused(form, &context, &real, &mut buffer) {}
         call += 1;
     });
     let transitions = (starts * horizon) as f64;

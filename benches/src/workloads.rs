@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use burn::tensor::{Device, Tensor};
-use foresee_actor_critic::preparation::Experienced;
+use foresee_actor_critic::preparation::RealTransitions;
 use foresee_actor_critic::{
     Agent, BatchRef, Dhmbpo, DhmbpoConfig, Noise, Sac, SacConfig, StreamNoise, TensorBatch, Update,
 };
@@ -17,10 +17,13 @@ use foresee_nn::{ValueHeads, host, tensors};
 use foresee_world_model::config::{EnsembleConfig, FitConfig, LossConfig};
 use foresee_world_model::{ModelConfig, Trainer, loss};
 
-use crate::compute::{Milliseconds, Repeat, Timing, time, together, wait};
+use crate::compute::{Milliseconds, Repeat, Timing, steps_per_iteration, time, wait};
 
+/// Number of entries of an observation, `O`.
 pub(crate) const OBS: usize = 11;
+/// Number of entries of an action, `A`.
 pub(crate) const ACT: usize = 3;
+/// Number of rows of a batch, `B`.
 const ROWS: usize = 256;
 /// Number of rows of a training call: 16 are held out, and the others fill 39 batches of 256.
 const REPLAY: usize = 10_000;
@@ -31,6 +34,7 @@ fn normals(name: &str, rows: usize, columns: usize) -> Vec<f32> {
     Stream::new(0, name).normals(0, rows, columns)
 }
 
+/// Returns a batch of `rows` random transitions that do not terminate.
 pub(crate) fn batch(rows: usize) -> Batch {
     Batch {
         rows,
@@ -47,8 +51,10 @@ fn product([m, n, k]: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], parallel:
     assert!(a.len() == m * k && b.len() == k * n && c.len() == m * n, "row-major matrices");
     let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
     let [of_a, of_b, of_c] = [k, n, n].map(|row| row as isize);
-    // SAFETY: the sizes of the matrices were asserted.
-    #[allow(unsafe_code)]
+    #[allow(unsafe_code, reason = "the `gemm` crate takes pointers")]
+    // SAFETY: the pointers are those of slices with m·k, k·n and m·n numbers, as asserted above. Columns have stride 1
+    // and rows the stride of a row-major matrix, so every index is inside its slice. `c` is borrowed mutably, so it
+    // overlaps neither `a` nor `b`.
     unsafe {
         gemm::gemm(m, n, k, c, 1, of_c, false, a, 1, of_a, b, 1, of_b, 0.0, 1.0, false, false, false, parallel);
     }
@@ -58,7 +64,7 @@ fn product([m, n, k]: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], parallel:
 pub(crate) fn sgemm(repeat: Repeat) -> Timing {
     let half = match repeat {
         Repeat::For(seconds) => Repeat::For(seconds / 2.0),
-        watched @ Repeat::Watched(..) => watched,
+        observed @ Repeat::Observed(..) => observed,
     };
     let of_size = |n: usize| {
         let (a, b, mut c) = (normals("a", n, n), normals("b", n, n), vec![0.0_f32; n * n]);
@@ -73,6 +79,7 @@ pub(crate) fn sgemm(repeat: Repeat) -> Timing {
 /// Number of rows and width of the layer.
 const LAYER: [usize; 2] = [256, 200];
 
+/// Times one layer on one thread, by the register tiles of [`cpu::infer`].
 pub(crate) fn layer(repeat: Repeat) -> Timing {
     let [rows, width] = LAYER;
     let shape = Shape {
@@ -92,6 +99,7 @@ pub(crate) fn layer(repeat: Repeat) -> Timing {
     Timing { ms, flops: Some((2 * rows * width * width) as f64), transitions: None }
 }
 
+/// Times the matrix product of one layer on one thread, by the `gemm` crate.
 pub(crate) fn layer_gemm(repeat: Repeat) -> Timing {
     let [rows, width] = LAYER;
     let (weights, x, mut y) = (normals("weights", width, width), normals("x", rows, width), vec![0.0; rows * width]);
@@ -121,12 +129,13 @@ fn trainer(loss: &str, device: &Device) -> anyhow::Result<Trainer> {
     Ok(Trainer::new(&config, loss, [OBS, ACT], 0, device))
 }
 
+/// Times a gradient step of the ensemble under the Gaussian likelihood.
 pub(crate) fn model_step(device: &Device, repeat: Repeat) -> anyhow::Result<Timing> {
     let agent = Sac::new(&SacConfig::default(), [OBS, ACT], 0, device);
     let mut trainer = trainer("mle", device)?;
     let view = agent.values(ValueHeads::All, false);
     let mut fit = trainer.begin(&batch(REPLAY), &*view, 0, 0);
-    let steps = together(device, repeat);
+    let steps = steps_per_iteration(device, repeat);
     let ms = time(repeat, 50 / steps, steps as f64, || {
         (0..steps).for_each(|_| drop(trainer.gradient_step(&mut fit, &*view)));
         wait(device);
@@ -134,6 +143,7 @@ pub(crate) fn model_step(device: &Device, repeat: Repeat) -> anyhow::Result<Timi
     Ok(Timing { ms, flops: Some(flops_of_a_model_step()), transitions: None })
 }
 
+/// Times a training call under VaGraM, begun with value gradients, per gradient step.
 pub(crate) fn vagram_step(device: &Device, repeat: Repeat) -> anyhow::Result<Timing> {
     let agent = Sac::new(&SacConfig::default(), [OBS, ACT], 0, device);
     let mut trainer = trainer("vagram", device)?;
@@ -150,12 +160,12 @@ pub(crate) fn vagram_step(device: &Device, repeat: Repeat) -> anyhow::Result<Tim
 }
 
 /// Fixed normals for every update, so that drawing them is not timed.
-struct Drawn {
+struct FixedNoise {
     /// Name of each stream, with its normals on the device and in host memory.
     normals: [(&'static str, Tensor<2>, Vec<f32>); 2],
 }
 
-impl Drawn {
+impl FixedNoise {
     fn new(streams: &[&'static str], device: &Device) -> Self {
         let of = |stream: &'static str, name: &str| {
             let normals = normals(name, ROWS, ACT);
@@ -169,7 +179,7 @@ impl Drawn {
     }
 }
 
-impl Noise for Drawn {
+impl Noise for FixedNoise {
     fn normals(&self, name: &'static str, _: [usize; 2], _: &Device) -> Tensor<2> {
         self.of(name).1.clone()
     }
@@ -183,10 +193,11 @@ impl Noise for Drawn {
     }
 }
 
+/// Times an update of SAC.
 pub(crate) fn sac_update(device: &Device, repeat: Repeat) -> Timing {
     let mut agent = Sac::new(&SacConfig::default(), [OBS, ACT], 0, device);
-    let (batch, noise) = (batch(ROWS), Drawn::new(agent.noise_streams(), device));
-    let updates = together(device, repeat);
+    let (batch, noise) = (batch(ROWS), FixedNoise::new(agent.noise_streams(), device));
+    let updates = steps_per_iteration(device, repeat);
     let ms = if host::is_host(device) {
         time(repeat, 50, 1.0, || {
             agent.update(Update { batch: BatchRef::Host(&batch), noise: &noise, dynamics: None, critic_only: false });
@@ -219,10 +230,11 @@ fn weights(widths: &[usize]) -> usize {
     widths.windows(2).map(|pair| pair[0] * pair[1]).sum()
 }
 
+/// Times an update of DHMBPO, or with `critic_only` an update of its critics alone.
 pub(crate) fn dh_update(device: &Device, repeat: Repeat, critic_only: bool) -> anyhow::Result<Timing> {
     let config = DhmbpoConfig::default();
     let mut agent = Dhmbpo::new(&config, [OBS, ACT], 0, device);
-    agent.observe(Experienced { obs: &normals("observed", 1000, OBS), ..Experienced::default() });
+    agent.observe(RealTransitions { obs: &normals("observed", 1000, OBS), ..RealTransitions::default() });
     let ensemble = EnsembleConfig { members: 8, elites: 8, ..EnsembleConfig::default() };
     let config_of_model = ModelConfig { ensemble, loss: LossConfig::named("mle"), ..ModelConfig::default() };
     let loss = config_of_model.loss.choose(&loss::shipped())?.0;
@@ -251,6 +263,7 @@ pub(crate) fn dh_update(device: &Device, repeat: Repeat, critic_only: bool) -> a
     Ok(Timing { ms, flops: Some(flops), transitions: None })
 }
 
+/// Times a whole run of MBPO on Pendulum, per real step.
 pub(crate) fn pendulum_mbpo(device: DeviceChoice) -> anyhow::Result<Timing> {
     let started = Instant::now();
     let config = Config { device, ..toml::from_str(include_str!("pendulum_mbpo.toml"))? };

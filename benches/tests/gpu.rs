@@ -40,11 +40,11 @@ mod cube {
 use foresee_nn::{device, tensors};
 
 #[allow(dead_code, reason = "for its tests alone")]
-#[path = "../../crates/nn/src/cube/ahead.rs"]
-mod ahead;
-#[allow(dead_code, reason = "for its tests alone")]
 #[path = "../../crates/nn/src/cube/math.rs"]
 mod math;
 #[allow(dead_code, reason = "for its tests alone")]
 #[path = "../../crates/nn/src/cube/random.rs"]
 mod random;
+#[allow(dead_code, reason = "for its tests alone")]
+#[path = "../../crates/nn/src/cube/step_table.rs"]
+mod step_table;

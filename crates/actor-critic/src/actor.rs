@@ -50,7 +50,7 @@ impl Actor for Policy {
 
     #[cfg(feature = "wgpu")]
     fn act(&self, obs: &[f32], rows: usize, noise: Option<&[f32]>, device: &Device) -> Vec<f32> {
-        if foresee_nn::cube::is_cube(device) && self.net.is_fused() && self.is_plain() {
+        if foresee_nn::cube::is_cube(device) && self.net.is_fused() && self.has_kernel_form() {
             return crate::policy::device::act(self, obs, rows, noise, device);
         }
         by_tensors(self, obs, rows, noise, device)

@@ -14,7 +14,7 @@ use foresee_nn::{Dynamics, ValueHeads, ValueView};
 use crate::actor::Actor;
 use crate::batch::BatchRef;
 use crate::noise::Noise;
-use crate::preparation::Experienced;
+use crate::preparation::RealTransitions;
 
 /// The inputs of one update.
 #[derive(Clone, Copy)]
@@ -31,7 +31,7 @@ pub struct Update<'a> {
 
 /// Discount and temperature of an agent's values Σ γᵏ (r_k + α entropy_k). The sum leaves out the entropy of k = 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Counted {
+pub struct ReturnParameters {
     /// Discount γ per step.
     pub discount: f64,
     /// Temperature α, reward units per nat; 0 if the values contain no entropy.
@@ -63,7 +63,7 @@ pub trait Agent: Send {
 
     /// Discount and temperature of the agent's values, which a run compares with the returns of real episodes. `None`
     /// for an agent without values, or with values of another kind.
-    fn counted(&self) -> Option<Counted> {
+    fn return_parameters(&self) -> Option<ReturnParameters> {
         None
     }
 
@@ -81,7 +81,7 @@ pub trait Agent: Send {
 
     /// Adds real training transitions to the running statistics. From then on the networks see observations and rewards
     /// scaled by the new statistics.
-    fn observe(&mut self, seen: Experienced<'_>) {
+    fn observe(&mut self, seen: RealTransitions<'_>) {
         let _ = seen;
     }
 

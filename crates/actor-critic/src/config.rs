@@ -1,18 +1,14 @@
 //! The keys of `[agent]`: the agent's name, the number of rows in its batches, and the agent's own keys.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use foresee_core::Explained;
+use foresee_core::limits::{MAX_BATCH, MAX_WIDTH, refusal};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use crate::agent::{AgentFactory, AgentKinds};
-
-/// Largest width of a hidden layer. A wider one is a typing error: one weight matrix between two such layers takes 16
-/// GiB.
-const WIDEST: usize = 1 << 16;
-/// Largest number of rows in a batch. A larger one is a typing error.
-const LARGEST_BATCH: usize = 1 << 24;
 
 /// The section `[agent]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,10 +50,7 @@ impl AgentConfig {
     /// Returns an error message with a hint if the number of rows in a batch is impossible.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        if self.batch == 0 {
-            return Some("`agent.batch` must be positive\nhint: remove the key to get its default".into());
-        }
-        (self.batch > LARGEST_BATCH).then(|| format!("`agent.batch` is {}\nhint: at most {LARGEST_BATCH}", self.batch))
+        within("batch", self.batch, 1..=MAX_BATCH, Self::default().batch)
     }
 
     /// Returns the named agent's factory, and its keys with all defaults that do not depend on the task.
@@ -69,23 +62,58 @@ impl AgentConfig {
     }
 }
 
-/// Returns an error message with a hint if the widths of the hidden layers are impossible.
-pub(crate) fn problem_of_hidden(hidden: &[usize]) -> Option<String> {
-    (hidden.is_empty() || hidden.iter().any(|width| !(1..=WIDEST).contains(width)))
-        .then(|| format!("`agent.hidden` is {hidden:?}\nhint: one or more widths of 1 to {WIDEST}"))
-}
-
-/// Returns an error message with a hint if the discount, or the rate of the target networks, is impossible.
-pub(crate) fn problem_of_target(discount: f64, tau: f64) -> Option<String> {
-    let tau_fits = tau > 0.0 && tau <= 1.0;
-    (!tau_fits || !(0.0..=1.0).contains(&discount)).then(|| {
-        format!("`agent.discount` is {discount} and `agent.tau` is {tau}\nhint: discount in [0, 1], tau in (0, 1]")
+/// Returns an error message unless `hidden` holds one or more widths of 1 to [`MAX_WIDTH`].
+pub(crate) fn layer_widths(hidden: &[usize], default: &[usize]) -> Option<String> {
+    let allowed = !hidden.is_empty() && hidden.iter().all(|width| (1..=MAX_WIDTH).contains(width));
+    (!allowed).then(|| {
+        let allowed = format!("a list of one or more widths of 1 to {MAX_WIDTH}");
+        refusal("agent.hidden", format!("{hidden:?}"), allowed, format!("{default:?}"))
     })
 }
 
-/// Whether a rate is positive and finite.
-pub(crate) fn is_positive(x: f64) -> bool {
-    x > 0.0 && x.is_finite()
+/// Returns an error message unless the discount is in [0, 1].
+pub(crate) fn discount(value: f64, default: f64) -> Option<String> {
+    (!(0.0..=1.0).contains(&value)).then(|| refusal("agent.discount", value, "in [0, 1]", default))
+}
+
+/// Returns an error message unless the rate of the target networks is in (0, 1].
+pub(crate) fn target_rate(tau: f64, default: f64) -> Option<String> {
+    let allowed = tau > 0.0 && tau <= 1.0;
+    (!allowed).then(|| refusal("agent.tau", tau, "above 0 and at most 1", default))
+}
+
+/// Returns an error message unless the number `value` of the key `agent.<key>` is positive and finite.
+pub(crate) fn positive(key: &str, value: f64, default: f64) -> Option<String> {
+    let allowed = if value.is_infinite() { "finite" } else { "positive" };
+    (!(value > 0.0 && value.is_finite())).then(|| refusal(&format!("agent.{key}"), value, allowed, default))
+}
+
+/// Returns an error message unless the number `value` of the key `agent.<key>` is at least 0 and finite.
+pub(crate) fn not_negative(key: &str, value: f64, default: f64) -> Option<String> {
+    let allowed = if value.is_infinite() { "finite" } else { "at least 0" };
+    (!(value >= 0.0 && value.is_finite())).then(|| refusal(&format!("agent.{key}"), value, allowed, default))
+}
+
+/// Returns an error message unless the interval `value` of the key `agent.<key>`, in updates, is positive.
+pub(crate) fn interval(key: &str, value: u64, default: u64) -> Option<String> {
+    (value == 0).then(|| refusal(&format!("agent.{key}"), value, "positive", default))
+}
+
+/// Returns an error message unless the count `value` of the key `agent.<key>` is in `range`.
+pub(crate) fn within(key: &str, value: usize, range: RangeInclusive<usize>, default: usize) -> Option<String> {
+    (!range.contains(&value)).then(|| {
+        let allowed = format!("{} to {}", range.start(), range.end());
+        refusal(&format!("agent.{key}"), value, allowed, default)
+    })
+}
+
+/// Returns an error message if the target entropy is set and not finite.
+pub(crate) fn target_entropy(value: Option<f64>) -> Option<String> {
+    value.filter(|entropy| !entropy.is_finite()).map(|entropy| {
+        format!(
+            "`agent.target_entropy` is {entropy}; it must be finite\nhint: leave it out for minus the number of action entries"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -118,17 +146,26 @@ mod tests {
     #[test]
     fn what_cannot_be_says_so_with_a_hint() {
         for (text, want) in [
-            ("batch = 0", "`agent.batch` must be positive"),
-            ("batch = 16777217", "`agent.batch` is 16777217\nhint: at most 16777216"),
+            ("batch = 0", "`agent.batch` is 0; it must be 1 to 16777216\nhint: the default is 256"),
+            ("batch = 16777217", "`agent.batch` is 16777217; it must be 1 to 16777216\nhint: "),
             ("kind = \"sak\"", "`agent.kind` cannot be `sak`\nhint: did you mean `sac`?"),
             ("hiden = [3]", "unknown key `agent.hiden`\nhint: did you mean `hidden`?"),
-            ("hidden = []", "`agent.hidden` is []\nhint: one or more widths of 1 to 65536"),
-            ("actor_every = 0", "`agent.actor_every` and `target_every` must be positive"),
-            ("tau = 0.0", "`agent.discount` is 0.99 and `agent.tau` is 0\nhint: discount in [0, 1], tau in (0, 1]"),
-            ("critic_lr = -1.0", "`agent.critic_lr`, `actor_lr`, `temperature_lr` and `initial_temperature` must be"),
-            ("target_entropy = nan", "`agent.target_entropy` is not finite\nhint: leave it out"),
-            ("critics = 65", "`agent.critics` is 65\nhint: 1 to 64"),
-            ("critics = 5\ntarget_subset = 6", "`agent.target_subset` is 6\nhint: 1 to `agent.critics`, which is 5"),
+            ("hidden = []", "`agent.hidden` is []; it must be a list of one or more widths of 1 to 65536\nhint: "),
+            ("policy_delay = 0", "`agent.policy_delay` is 0; it must be positive\nhint: the default is 1"),
+            (
+                "target_update_interval = 0",
+                "`agent.target_update_interval` is 0; it must be positive\nhint: the default is 1",
+            ),
+            ("discount = 1.5", "`agent.discount` is 1.5; it must be in [0, 1]\nhint: the default is 0.99"),
+            ("tau = 0.0", "`agent.tau` is 0; it must be above 0 and at most 1\nhint: the default is 0.005"),
+            ("critic_lr = -1.0", "`agent.critic_lr` is -1; it must be positive\nhint: the default is 0.0003"),
+            ("actor_lr = inf", "`agent.actor_lr` is inf; it must be finite\nhint: the default is 0.0003"),
+            ("target_entropy = nan", "`agent.target_entropy` is NaN; it must be finite\nhint: leave it out"),
+            ("critics = 65", "`agent.critics` is 65; it must be 1 to 64\nhint: the default is 2"),
+            (
+                "critics = 5\ntarget_subset = 6",
+                "`agent.target_subset` is 6; it must be 1 to 5, the value of `agent.critics`\nhint: leave it out",
+            ),
             ("target_reduction = \"max\"", "`agent.target_reduction` cannot be `max`\nhint: "),
         ] {
             let config = read(text);

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
 use foresee_core::stream::below;
 use foresee_nn::cpu::Part;
-use foresee_nn::host::Slot;
+use foresee_nn::host::TensorSlot;
 use foresee_nn::{Init, Mlp, Parameters};
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,7 @@ impl Reduction {
 /// The critics, as one network with `N` ensemble members.
 #[derive(Clone, Debug)]
 pub struct Critic {
+    /// The critics' network, `[N, B, O + A] -> [N, B, 1]`.
     pub(crate) net: Mlp,
 }
 
@@ -97,11 +98,11 @@ impl Critic {
 }
 
 impl Parameters for Critic {
-    fn slot(&self) -> &Slot {
+    fn slot(&self) -> &TensorSlot {
         self.net.slot()
     }
 
-    fn slot_mut(&mut self) -> &mut Slot {
+    fn slot_mut(&mut self) -> &mut TensorSlot {
         self.net.slot_mut()
     }
 

@@ -35,7 +35,7 @@ mod temperature;
 pub mod values;
 
 pub use actor::Actor;
-pub use agent::{Agent, AgentFactory, AgentKinds, Counted, Update};
+pub use agent::{Agent, AgentFactory, AgentKinds, ReturnParameters, Update};
 pub use batch::{BatchRef, TensorBatch};
 pub use body::Body;
 pub use config::AgentConfig;
@@ -48,6 +48,7 @@ pub use values::AgentValues;
 
 use foresee_core::Kinds;
 
+/// Declares the modules of the shipped agents and lists their kinds.
 macro_rules! agents {
     ($($name:ident),* $(,)?) => {
         $(pub mod $name;)*

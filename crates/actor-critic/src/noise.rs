@@ -19,7 +19,7 @@ pub trait Noise {
 }
 
 /// The draws of one update from the run's named streams. The update's number is the step of the address; the batch row
-/// is the lane.
+/// is the substream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamNoise {
     /// The run's seed.
@@ -35,14 +35,15 @@ impl Noise for StreamNoise {
     }
 
     fn normals_into(&self, name: &'static str, [rows, columns]: [usize; 2], out: &mut Vec<f32>) {
-        // Panel by panel, because a panel's lanes are drawn together. The numbers are those of `Stream::normals`.
+        // Panel by panel, because a panel's substreams are drawn together. The numbers are those of `Stream::normals`.
         let stream = Stream::new(self.seed, name);
         let (count, panel) = (rows * columns, columns * PANEL_ROWS);
         out.resize(count + panel, 0.0);
         let (all, panel) = out.split_at_mut(count);
         for (i, rows) in all.chunks_mut(panel.len().max(1)).enumerate() {
-            let lanes = std::array::from_fn(|j| u32::try_from(i * PANEL_ROWS + j).expect("a stream has 2^32 lanes"));
-            random::normals(&stream, self.update, &lanes, panel);
+            let substreams =
+                std::array::from_fn(|j| u32::try_from(i * PANEL_ROWS + j).expect("a stream has 2^32 substreams"));
+            random::normals(&stream, self.update, &substreams, panel);
             for (j, row) in rows.chunks_exact_mut(columns).enumerate() {
                 row.iter_mut().enumerate().for_each(|(c, x)| *x = panel[c * PANEL_ROWS + j]);
             }
@@ -52,8 +53,8 @@ impl Noise for StreamNoise {
 
     fn words(&self, name: &'static str, rows: usize) -> Vec<u32> {
         let stream = Stream::new(self.seed, name);
-        let lanes = 0..u32::try_from(rows).expect("a stream has 2^32 lanes");
-        lanes.map(|lane| stream.at(self.update, lane).bits()).collect()
+        let substreams = 0..u32::try_from(rows).expect("a stream has 2^32 substreams");
+        substreams.map(|substream| stream.at(self.update, substream).bits()).collect()
     }
 }
 

@@ -98,22 +98,22 @@ impl RunningMoments {
     /// Adds observations `[N, O]`.
     pub fn observe(&mut self, obs: &[f32]) {
         for row in obs.chunks_exact(self.mean.len()) {
-            self.take(row.iter().map(|&x| f64::from(x)));
+            self.add(row.iter().map(|&x| f64::from(x)));
         }
     }
 
     /// Adds one observation `[O]` in f64.
     pub fn observe_exactly(&mut self, obs: &[f64]) {
-        self.take(obs.iter().copied());
+        self.add(obs.iter().copied());
     }
 
-    fn take(&mut self, obs: impl Iterator<Item = f64>) {
+    fn add(&mut self, obs: impl Iterator<Item = f64>) {
         self.count += 1;
         let n = self.prior + self.count as f64;
         for ((mean, squares), x) in self.mean.iter_mut().zip(&mut self.squares).zip(obs) {
-            let apart = x - *mean;
-            *mean += apart / n;
-            *squares += apart * (x - *mean);
+            let deviation = x - *mean;
+            *mean += deviation / n;
+            *squares += deviation * (x - *mean);
         }
     }
 

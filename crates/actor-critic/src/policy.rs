@@ -14,7 +14,7 @@ use burn::tensor::activation::softplus;
 use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
 use foresee_nn::cpu::Part;
-use foresee_nn::host::Slot;
+use foresee_nn::host::TensorSlot;
 use foresee_nn::{Init, Mlp, Parameters};
 use serde::{Deserialize, Serialize};
 
@@ -23,10 +23,19 @@ use crate::observations::{Scale, scaled};
 
 #[cfg(feature = "wgpu")]
 pub(crate) mod device;
-pub mod lanes;
+pub mod panel;
 
 /// Bounds of log σ in [`Spread::Bounded`].
-pub const LOG_STD: [f64; 2] = [-5.0, 2.0];
+pub const LOG_STD_BOUNDS: [f64; 2] = [-5.0, 2.0];
+
+/// Half the distance between [`LOG_STD_BOUNDS`]: log σ is the lower bound plus this number times (tanh raw + 1).
+pub const LOG_STD_HALF_RANGE: f64 = 0.5 * (LOG_STD_BOUNDS[1] - LOG_STD_BOUNDS[0]);
+
+/// Bounds of log σ in [`Spread::Clipped`].
+pub const CLIPPED_LOG_STD: [f64; 2] = [-20.0, 2.0];
+
+/// Smallest standard deviation in [`Spread::Softplus`]: the summand beside softplus.
+pub const MIN_STD: f64 = 1e-5;
 
 /// Sampled actions and their log-probabilities, one row per state.
 #[derive(Clone, Debug)]
@@ -51,21 +60,18 @@ pub enum Spread {
 }
 
 impl Spread {
+    /// Whether this is the form that a config without the key `spread` has.
     pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// Bounds of log σ in [`Spread::Clipped`].
-pub const CLIPPED: [f64; 2] = [-20.0, 2.0];
-
-/// Smallest standard deviation in [`Spread::Softplus`]: the summand beside softplus.
-pub const LEAST_STD: f64 = 1e-5;
-
 /// The actor: a network with outputs (mu, raw), and the form of its standard deviation.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    /// The network from (normalised) observations to (mu, raw).
     pub(crate) net: Mlp,
+    /// The form of the standard deviation.
     pub(crate) spread: Spread,
     /// Normalisation of the network's observations; `None` for the identity.
     pub(crate) scale: Option<Arc<Scale>>,
@@ -101,7 +107,7 @@ impl Policy {
     /// Whether the GPU kernels can sample this actor: log σ is bounded by a tanh, and observations enter the network
     /// unchanged.
     #[must_use]
-    pub fn is_plain(&self) -> bool {
+    pub fn has_kernel_form(&self) -> bool {
         self.spread == Spread::Bounded && self.scale.is_none()
     }
 
@@ -122,12 +128,9 @@ impl Policy {
         let actions = out.dims()[1] / 2;
         let (mu, raw) = (out.clone().narrow(1, 0, actions), out.narrow(1, actions, actions));
         let log_std = match self.spread {
-            Spread::Bounded => {
-                let half = 0.5 * (LOG_STD[1] - LOG_STD[0]);
-                raw.tanh().add_scalar(1.0).mul_scalar(half).add_scalar(LOG_STD[0])
-            }
-            Spread::Softplus => softplus(raw, 1.0).add_scalar(LEAST_STD).log(),
-            Spread::Clipped => raw.clamp(CLIPPED[0], CLIPPED[1]),
+            Spread::Bounded => raw.tanh().add_scalar(1.0).mul_scalar(LOG_STD_HALF_RANGE).add_scalar(LOG_STD_BOUNDS[0]),
+            Spread::Softplus => softplus(raw, 1.0).add_scalar(MIN_STD).log(),
+            Spread::Clipped => raw.clamp(CLIPPED_LOG_STD[0], CLIPPED_LOG_STD[1]),
         };
         (mu, log_std)
     }
@@ -164,11 +167,11 @@ impl Policy {
 }
 
 impl Parameters for Policy {
-    fn slot(&self) -> &Slot {
+    fn slot(&self) -> &TensorSlot {
         self.net.slot()
     }
 
-    fn slot_mut(&mut self) -> &mut Slot {
+    fn slot_mut(&mut self) -> &mut TensorSlot {
         self.net.slot_mut()
     }
 

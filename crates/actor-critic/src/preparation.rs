@@ -25,7 +25,7 @@ const LARGEST: f64 = 5.0;
 
 /// `N` real training transitions, in the order in which they happened.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Experienced<'a> {
+pub struct RealTransitions<'a> {
     /// `[N, O]`
     pub obs: &'a [f32],
     /// `[N]`
@@ -55,7 +55,7 @@ impl ReturnScale {
     }
 
     /// Adds the rewards of transitions.
-    pub fn observe(&mut self, seen: Experienced<'_>) {
+    pub fn observe(&mut self, seen: RealTransitions<'_>) {
         for ((&reward, &ended), &env) in seen.reward.iter().zip(seen.ended).zip(seen.env) {
             let sum = self.sums.entry(env).or_default();
             *sum = self.discount * if ended { 0.0 } else { *sum } + f64::from(reward);
@@ -130,7 +130,7 @@ impl Preparation {
     }
 
     /// Adds real training transitions to the statistics.
-    pub fn observe(&mut self, seen: Experienced<'_>) {
+    pub fn observe(&mut self, seen: RealTransitions<'_>) {
         if let Some(moments) = &mut self.moments {
             moments.observe(seen.obs);
             self.scale = Some(Arc::new(moments.scale()));
@@ -154,7 +154,7 @@ impl Preparation {
 
     /// Returns the batch as the networks see it, in host memory.
     #[must_use]
-    pub fn of_host(&self, batch: &Batch) -> Batch {
+    pub fn prepare_host(&self, batch: &Batch) -> Batch {
         let mut batch = batch.clone();
         if let Some(scale) = &self.scale {
             scale.apply_rows(&mut batch.obs);
@@ -169,7 +169,7 @@ impl Preparation {
 
     /// Returns the batch as the networks see it, on its device.
     #[must_use]
-    pub fn of_tensors(&self, batch: TensorBatch) -> TensorBatch {
+    pub fn prepare_tensors(&self, batch: TensorBatch) -> TensorBatch {
         let TensorBatch { mut obs, action, mut reward, mut next_obs, not_terminated } = batch;
         if let Some(scale) = &self.scale {
             (obs, next_obs) = (scale.apply(obs), scale.apply(next_obs));
@@ -226,7 +226,7 @@ mod tests {
         let wants = entry["outputs"]["simbaV2"].as_array().expect("a row a reward");
         for (i, (&reward, want)) in rewards.iter().zip(wants).enumerate() {
             let ended = [ends.iter().any(|ends| ends[i] == 1.0)];
-            returns.observe(Experienced { obs: &[], reward: &[reward as f32], ended: &ended, env: &[7] });
+            returns.observe(RealTransitions { obs: &[], reward: &[reward as f32], ended: &ended, env: &[7] });
             let want = |name: &str| want[name].as_f64().expect("a number");
             // The file's rewards are not exact in f32.
             for (name, got) in [
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn every_environment_has_its_own_sum_and_a_saved_state_goes_on() {
         let mut both = Preparation::new(1, true, Some(0.5));
-        both.observe(Experienced {
+        both.observe(RealTransitions {
             obs: &[1.0, 3.0, 5.0],
             reward: &[1.0, 10.0, 2.0],
             ended: &[false; 3],
@@ -262,7 +262,7 @@ mod tests {
         assert!(Preparation::default().save().iter().next().is_none());
         // Rewards in two different units give equal scaled rewards, as far as the prior is negligible.
         let mut larger = ReturnScale::new(0.5);
-        larger.observe(Experienced { obs: &[], reward: &[1e3, 1e4, 2e3], ended: &[false; 3], env: &[0, 1, 0] });
+        larger.observe(RealTransitions { obs: &[], reward: &[1e3, 1e4, 2e3], ended: &[false; 3], env: &[0, 1, 0] });
         assert!((larger.unit() / returns.unit() - 1e3).abs() < 1e-1, "{}", larger.unit());
     }
 
@@ -273,9 +273,9 @@ mod tests {
         batch.push(&[6.0, 7.0], &[-0.5], 8.0, &[9.0, 10.0], true);
         let mut preparation = Preparation::new(2, true, Some(0.9));
         let (env, ended) = ([0, 0], [false; 2]);
-        preparation.observe(Experienced { obs: &batch.obs, reward: &batch.reward, ended: &ended, env: &env });
-        let host = preparation.of_host(&batch);
-        let device = preparation.of_tensors(BatchRef::Host(&batch).tensors([2, 1], &Device::flex()));
+        preparation.observe(RealTransitions { obs: &batch.obs, reward: &batch.reward, ended: &ended, env: &env });
+        let host = preparation.prepare_host(&batch);
+        let device = preparation.prepare_tensors(BatchRef::Host(&batch).tensors([2, 1], &Device::flex()));
         assert_eq!(device.read(), host);
         assert_eq!((host.obs[0], host.obs[2], host.action), (-1.0, 1.0, batch.action));
         assert!((f64::from(host.reward[0]) * preparation.unit() - 3.0).abs() < 1e-6 && preparation.unit() > 1.5);

@@ -68,14 +68,14 @@ pub(crate) fn part(state: &State, path: &str) -> Vec<f32> {
 /// The file's actions may be wider than ours by the factor that [`stacked`] was given. The step of an action's weight
 /// is nevertheless equal in both, because Adam's first step does not depend on the size of the gradient.
 #[track_caller]
-pub(crate) fn assert_stepped(what: &str, now: &State, was: &State, file: [&[&[Value]]; 2], inputs: usize) {
-    let [want, want_was] = file.map(|nets| stacked(nets, inputs, 1.0));
+pub(crate) fn assert_stepped(what: &str, now: &State, before_step: &State, file: [&[&[Value]]; 2], inputs: usize) {
+    let [want, want_before_step] = file.map(|nets| stacked(nets, inputs, 1.0));
     for (name, array) in want.iter() {
         let (path, outputs) = (format!("{what}{name}"), array.shape[2]);
-        let all = [part(now, &path), part(was, &path), part(&want, name), part(&want_was, name)];
+        let all = [part(now, &path), part(before_step, &path), part(&want, name), part(&want_before_step, name)];
         // Separates the rows of the first layer's weight that belong to actions from all other numbers.
         let of_action = |i: usize| name == "weight.0" && i / outputs % array.shape[1] >= inputs;
-        let [now, was, want, want_was] = &all;
+        let [now, before_step, want, want_before_step] = &all;
         let pick = |from: &[f32], actions: bool| -> Vec<f32> {
             from.iter().enumerate().filter(|(i, _)| of_action(*i) == actions).map(|(_, x)| *x).collect()
         };
@@ -84,6 +84,6 @@ pub(crate) fn assert_stepped(what: &str, now: &State, was: &State, file: [&[&[Va
             pick(new, true).iter().zip(pick(old, true)).map(|(new, old)| new - old).collect()
         };
         // Looser, because steps of 3e-4 are differences of weights near 1, which are rounded to f32.
-        assert_close(&format!("{path}: steps"), &steps(now, was), &steps(want, want_was), 2e-3);
+        assert_close(&format!("{path}: steps"), &steps(now, before_step), &steps(want, want_before_step), 2e-3);
     }
 }

@@ -2,25 +2,26 @@
 
 use burn::tensor::Device;
 use foresee_nn::cpu::Part;
-use foresee_nn::host::Slot;
+use foresee_nn::host::TensorSlot;
 use foresee_nn::{Parameters, tensors};
 
 /// The learned number log α, `[1, 1, 1]`.
 #[derive(Clone, Debug)]
-pub(crate) struct LogTemperature(pub(crate) Slot);
+pub(crate) struct LogTemperature(pub(crate) TensorSlot);
 
 impl LogTemperature {
+    /// Returns the logarithm of the temperature `alpha` > 0.
     pub(crate) fn new(alpha: f64, device: &Device) -> Self {
-        Self(Slot::new(tensors::from_vec(vec![alpha.ln() as f32], [1, 1, 1], device)))
+        Self(TensorSlot::new(tensors::from_vec(vec![alpha.ln() as f32], [1, 1, 1], device)))
     }
 }
 
 impl Parameters for LogTemperature {
-    fn slot(&self) -> &Slot {
+    fn slot(&self) -> &TensorSlot {
         &self.0
     }
 
-    fn slot_mut(&mut self) -> &mut Slot {
+    fn slot_mut(&mut self) -> &mut TensorSlot {
         &mut self.0
     }
 

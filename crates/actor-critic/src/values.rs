@@ -25,7 +25,7 @@ pub struct AgentValues<'a> {
     critics: Vec<Cow<'a, Critic>>,
     through_policy: bool,
     /// Copies of the networks for the host form, if the actor is a policy in host memory.
-    host: Option<host::Networks>,
+    host: Option<host::HostNetworks>,
 }
 
 impl<'a> AgentValues<'a> {
@@ -40,7 +40,7 @@ impl<'a> AgentValues<'a> {
     #[must_use]
     pub fn with(actor: &'a dyn Actor, critics: Vec<Cow<'a, Critic>>) -> Self {
         let policy = actor.policy().filter(|policy| is_host(&policy.slot().get().device()));
-        let host = policy.map(|policy| host::Networks::new(policy, &critics));
+        let host = policy.map(|policy| host::HostNetworks::new(policy, &critics));
         Self { actor, critics, through_policy: false, host }
     }
 
@@ -94,17 +94,18 @@ impl<'a> AgentValues<'a> {
     fn by_autodiff(&self, states: Tensor<2>) -> Tensor<3> {
         let states = states.inner();
         let rows = states.dims()[0];
-        let of_actor = self.actor.policy().filter(|_| self.through_policy).and_then(|p| p.net().rows_of_one_pass());
-        let most = self.critics.iter().filter_map(|critic| {
-            let by_actor = of_actor.map(|rows| (rows / critic.members()).max(1));
-            critic.net.rows_of_one_pass().into_iter().chain(by_actor).min()
+        let actor_rows = self.actor.policy().filter(|_| self.through_policy).and_then(|p| p.net().max_rows_per_pass());
+        let largest = self.critics.iter().filter_map(|critic| {
+            let actor_rows = actor_rows.map(|rows| (rows / critic.members()).max(1));
+            critic.net.max_rows_per_pass().into_iter().chain(actor_rows).min()
         });
-        let most = most.min().unwrap_or(rows).max(1);
-        if rows <= most {
+        let largest = largest.min().unwrap_or(rows).max(1);
+        if rows <= largest {
             return self.gradients_of(states);
         }
-        let parts =
-            (0..rows).step_by(most).map(|at| self.gradients_of(states.clone().narrow(0, at, most.min(rows - at))));
+        let parts = (0..rows)
+            .step_by(largest)
+            .map(|at| self.gradients_of(states.clone().narrow(0, at, largest.min(rows - at))));
         Tensor::cat(parts.collect(), 1)
     }
 

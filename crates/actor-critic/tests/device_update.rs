@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use foresee_actor_critic::{Agent, Sac, SacConfig};
 use foresee_core::Batch;
 use foresee_nn::device::wgpu_of_test;
-use random::{Case, Recorded, agent, apart, assert_agree, batch, cases, update};
+use random::{Case, Recorded, agent, assert_agree, batch, cases, update, worst_difference};
 
 /// Largest difference of a weight or moment after one update, relative to the largest number of its array. It is not
 /// smaller because Adam makes a full step for a gradient near its ε, however the gradient was rounded.
@@ -58,7 +58,7 @@ fn twenty_updates_stay_together_and_two_runs_have_the_same_bits() {
     let case = Case { config, dims: [11, 3], rows: 256 };
     let [gpu, again, host] = [&device, &device, &Device::flex()].map(|device| run(&case, device, 20).save());
     assert!(gpu == again, "two runs");
-    let (worst, name) = apart(&gpu, &host);
+    let (worst, name) = worst_difference(&gpu, &host);
     assert!(worst <= 1e-4, "{name} is {worst:e} off");
 }
 

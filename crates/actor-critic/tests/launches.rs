@@ -42,17 +42,17 @@ fn assert_nothing_is_sent(case: &Case, device: &Device) {
 
     // The device stores new sizes and scalars in buffers. This counts the allocations of such buffers.
     let client = foresee_nn::cube::tensor::client(device);
-    let kept = || {
+    let allocated = || {
         device.sync().expect("a device that answers");
         let report = client.memory_report(MemoryScope::Device);
         let memories = report.streams.iter().flat_map(|stream| &stream.auxiliary).map(|memory| &memory.pools);
         let pools = memories.flat_map(|pools| pools.dynamic.iter().chain([&pools.persistent, &pools.dedicated]));
         pools.map(|pool| pool.usage.number_allocs).sum::<u64>()
     };
-    let before = kept();
+    let before = allocated();
     (0..40).for_each(|_| update());
     assert!(before > 0);
-    assert_eq!(kept(), before, "buffers of sizes and scalars");
+    assert_eq!(allocated(), before, "buffers of sizes and scalars");
 
     // While launches are recorded, the device refuses uploads and read-backs.
     client.graph_prepare().expect("a device that answers");
@@ -77,7 +77,7 @@ impl LaunchObserver for Names {
 #[test]
 fn an_update_is_two_dozen_launches() {
     let Some(device) = wgpu_of_test("an_update_is_two_dozen_launches") else { return };
-    let config = SacConfig { hidden: vec![64, 64], actor_every: 2, target_every: 2, ..SacConfig::default() };
+    let config = SacConfig { hidden: vec![64, 64], policy_delay: 2, target_update_interval: 2, ..SacConfig::default() };
     let case = Case { config, dims: [11, 3], rows: 256 };
     let mut sac = agent(&case, &device);
     // The first update trains the actor and moves the targets; the second does neither.

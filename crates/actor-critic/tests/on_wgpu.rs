@@ -11,9 +11,9 @@ use foresee_nn::{ValueHeads, tensors};
 use random::{batch, update};
 
 /// Largest relative difference after 20 updates: of losses, and of the norm of weights and of moments.
-const APART: f64 = 1e-4;
+const TOLERANCE: f64 = 1e-4;
 
-fn apart(got: &State, want: &State) -> (f64, String) {
+fn worst_difference(got: &State, want: &State) -> (f64, String) {
     let mut worst = (0.0, String::new());
     for ((name, got), (_, want)) in got.iter().zip(want.iter()) {
         let (Data::F32(got), Data::F32(want)) = (&got.data, &want.data) else { continue };
@@ -37,8 +37,8 @@ fn the_first_twenty_updates_on_a_gpu_are_those_of_the_host() {
         for normalized_features in [false, true] {
             let config = SacConfig {
                 hidden: hidden.clone(),
-                actor_every: every,
-                target_every: every,
+                policy_delay: every,
+                target_update_interval: every,
                 normalized_features,
                 ..SacConfig::default()
             };
@@ -52,10 +52,10 @@ fn the_first_twenty_updates_on_a_gpu_are_those_of_the_host() {
             };
             let (got, want) = (run(&gpu), run(&Device::flex()));
             for (step, (got, want)) in got.0.iter().flatten().zip(want.0.iter().flatten()).enumerate() {
-                assert!((got - want).abs() <= APART * want.abs().max(0.1), "number {step}: {got}, expected {want}");
+                assert!((got - want).abs() <= TOLERANCE * want.abs().max(0.1), "number {step}: {got}, expected {want}");
             }
-            let (by, name) = apart(&got.1, &want.1);
-            assert!(by <= APART, "{hidden:?}, {dims:?}: `{name}` is {by:e} apart");
+            let (by, name) = worst_difference(&got.1, &want.1);
+            assert!(by <= TOLERANCE, "{hidden:?}, {dims:?}: `{name}` differs by {by:e}");
         }
     }
 }
@@ -99,6 +99,6 @@ fn value_gradients_are_taken_whose_tape_is_no_buffer_of_the_device() {
         assert_eq!(got.len(), 4 * rows * dims[0]);
         let largest = want.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
         let worst = got.iter().zip(&want).map(|(got, want)| (got - want).abs()).fold(0.0, f32::max);
-        assert!(worst <= 1e-4 * largest, "{worst:e} apart, {largest} the largest");
+        assert!(worst <= 1e-4 * largest, "the largest error is {worst:e}, the largest gradient {largest}");
     }
 }

@@ -1,7 +1,7 @@
 //! Agents that scale observations and rewards, compared with agents that are given scaled batches.
 
 use burn::tensor::Device;
-use foresee_actor_critic::preparation::{Experienced, Preparation};
+use foresee_actor_critic::preparation::{Preparation, RealTransitions};
 use foresee_actor_critic::{AgentConfig, BatchRef, StreamNoise, TensorBatch, Update, agents, metrics};
 use foresee_core::{Batch, Stream};
 use foresee_nn::{ValueHeads, tensors};
@@ -42,7 +42,7 @@ fn an_agent_that_scales_is_one_that_is_given_scaled_batches() {
     let device = Device::flex();
     let real = batch(64, 1000);
     let (ended, env) = (vec![false; 64], vec![0; 64]);
-    let seen = Experienced { obs: &real.obs, reward: &real.reward, ended: &ended, env: &env };
+    let seen = RealTransitions { obs: &real.obs, reward: &real.reward, ended: &ended, env: &env };
     // One SAC in host memory, one in tensors, and TD3.
     for (kind, more) in [("sac", ""), ("sac", "actor_reduction = 'mean'"), ("td3", "actor_layer_norm = true")] {
         for (observations, rewards) in [(true, true), (true, false), (false, true)] {
@@ -56,7 +56,7 @@ fn an_agent_that_scales_is_one_that_is_given_scaled_batches() {
             assert_eq!(rewards, unit > 50.0, "{what}: {unit}");
             for update in 0..5 {
                 let (batch, noise) = (batch(32, update), StreamNoise { seed: 2, update });
-                let given = preparation.of_host(&batch);
+                let given = preparation.prepare_host(&batch);
                 let on_device: TensorBatch = BatchRef::Host(&batch).tensors(DIMS, &device);
                 let of = |batch| Update { batch, noise: &noise, dynamics: None, critic_only: false };
                 own.update(of(if update == 3 { BatchRef::Device(&on_device) } else { BatchRef::Host(&batch) }));
@@ -100,7 +100,7 @@ fn an_agent_that_scales_is_one_that_is_given_scaled_batches() {
             let mut again = agent(kind, &keys);
             again.load(own.save()).expect("its own state");
             assert_eq!(act(&*again, &states), act(&*own, &states), "{what}");
-            assert_eq!((again.observed(), own.counted()), (Some(64), again.counted()), "{what}");
+            assert_eq!((again.observed(), own.return_parameters()), (Some(64), again.return_parameters()), "{what}");
         }
     }
     for kind in ["sac", "td3"] {

@@ -2,7 +2,82 @@
 
 use std::path::PathBuf;
 
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand, ValueEnum};
+use foresee::config::suggestions;
+
+/// The end of the help of the whole program.
+const NOTES: &str = "\
+Examples:
+  foresee train configs/pendulum-vagram.toml
+  foresee train configs/pendulum-vagram.toml model.loss.kind=mle seed=3
+  foresee check configs/mujoco/hopper.toml rollout.horizon=5
+  foresee check-env gym:Ant-v5
+  foresee resume DIR training.env_steps=5000
+  foresee eval DIR --episodes 100
+
+A config file has a value for each key that differs from its default. An argument KEY=VALUE
+overrides it; VALUE is TOML, and a bare word is a string. Quote values with brackets or spaces:
+\"rollout.horizon=[1, 5, 0, 10000]\".
+
+The folder DIR of a run may be moved and renamed.
+
+Exit codes:
+  0    success
+  1    a run failed, an environment breaks a rule, or a file cannot be written
+  2    the input is refused, and nothing is written
+  130  a signal ended the run, and it is saved; after a second signal, up to its newest checkpoint
+
+Environment variables:
+  VIRTUAL_ENV  the virtual environment whose Python, Gymnasium, dm_control and MuJoCo are used
+  MUJOCO_LIB   MuJoCo's library file, instead of the one of VIRTUAL_ENV or of the system";
+
+/// The end of the help of `train`.
+const NOTES_ON_TRAIN: &str = "\
+Examples:
+  foresee train configs/pendulum-vagram.toml
+  foresee train configs/pendulum-vagram.toml model.loss.kind=mle seed=3
+  foresee train configs/pendulum-sac.toml env.id=gym:my_module:MyEnv-v0 --run-dir runs/mine
+
+Ctrl-C, SIGTERM and SIGHUP save the run, and `foresee resume DIR` continues it. The folder DIR may
+be moved and renamed.";
+
+/// The end of the help of `resume`.
+const NOTES_ON_RESUME: &str = "\
+Examples:
+  foresee resume runs/mine
+  foresee resume runs/mine training.env_steps=5000    extend the run
+
+A run keeps its task, its agent and its algorithm. Changed keys are written to config.resume-1.toml,
+config.resume-2.toml and so on, and later resumes keep them. The folder may have been moved.";
+
+/// The end of the help of `eval`.
+const NOTES_ON_EVAL: &str = "\
+Examples:
+  foresee eval runs/mine
+  foresee eval runs/mine --episodes 100
+
+Nothing is written. The folder may have been moved.";
+
+/// The end of the help of `check`.
+const NOTES_ON_CHECK: &str = "\
+Examples:
+  foresee check configs/pendulum-vagram.toml
+  foresee check configs/pendulum-vagram.toml model.loss.kind=mle > mine.toml
+
+The output is itself a config that gives the same run.";
+
+/// The end of the help of `check-env`.
+const NOTES_ON_CHECK_ENV: &str = "\
+Examples:
+  foresee check-env Pendulum-v1
+  foresee check-env gym:Ant-v5 env.first_entries=27
+  foresee check-env gym:shimmy:dm_control/cartpole-swingup-v0
+  foresee check-env dmc:walker-run env.gym.python=dmc/bin/python
+
+Environments in Python use the interpreter `env.gym.python`, or else that of VIRTUAL_ENV. MUJOCO_LIB
+is MuJoCo's library file. The exit code is 1 if a rule is broken.";
 
 /// Deep model-based reinforcement learning for continuous control.
 #[derive(Debug, Parser)]
@@ -10,7 +85,8 @@ use clap::{Parser, Subcommand, ValueEnum};
     name = "foresee",
     version,
     about = "Deep model-based reinforcement learning for continuous control",
-    propagate_version = true
+    propagate_version = true,
+    after_help = NOTES
 )]
 pub(crate) struct Cli {
     /// The command to run.
@@ -22,6 +98,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Train an agent
+    #[command(after_help = NOTES_ON_TRAIN)]
     Train {
         /// A config file, such as configs/pendulum-vagram.toml
         config: PathBuf,
@@ -33,22 +110,27 @@ pub(crate) enum Verb {
         run_dir: Option<PathBuf>,
     },
     /// Resume a run from its newest checkpoint
+    #[command(after_help = NOTES_ON_RESUME)]
     Resume {
         /// The run's folder
+        #[arg(value_name = "DIR")]
         run: PathBuf,
         /// Overrides, such as training.env_steps=5000
         #[arg(value_name = "KEY=VALUE")]
         overrides: Vec<String>,
     },
-    /// Evaluate a run's policy
+    /// Play the newest policy, without noise, from the same start states as training's evaluations
+    #[command(after_help = NOTES_ON_EVAL)]
     Eval {
         /// The run's folder
+        #[arg(value_name = "DIR")]
         run: PathBuf,
         /// Number of evaluation episodes [default: training.eval_episodes of the run]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         episodes: Option<u32>,
     },
-    /// Check a config and print it with all defaults
+    /// Validate a config and print it with its defaults, without options that are off
+    #[command(after_help = NOTES_ON_CHECK)]
     Check {
         /// A config file, such as configs/pendulum-vagram.toml
         config: PathBuf,
@@ -56,17 +138,21 @@ pub(crate) enum Verb {
         #[arg(value_name = "KEY=VALUE")]
         overrides: Vec<String>,
     },
-    /// Check that an environment follows the rules that training relies on
+    /// Test whether an environment meets the requirements of training
+    #[command(after_help = NOTES_ON_CHECK_ENV)]
     CheckEnv {
-        /// An environment id: one that `foresee list envs` prints, gym:ID or gym:MODULE:ID
+        /// Environment id: one from `foresee list envs`, gym:ID, gym:MODULE:ID (MODULE is imported first), or
+        /// dmc:DOMAIN-TASK
         id: String,
-        /// Keys of [env], such as env.gym.timeout=5
+        /// Overrides, such as env.gym.timeout=5; only keys that start with `env.`
         #[arg(value_name = "KEY=VALUE")]
         overrides: Vec<String>,
     },
     /// List the choices for a key of a config
+    #[command(after_help = choices())]
     List {
-        /// The kind of choice
+        /// What to list
+        #[arg(value_name = "WHAT", hide_possible_values = true)]
         what: Listed,
     },
 }
@@ -74,16 +160,125 @@ pub(crate) enum Verb {
 /// The kinds of choices that can be listed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Listed {
-    /// Environments
+    /// Environments: env.id
     Envs,
-    /// Model losses
+    /// Losses of the world model: model.loss.kind
     Losses,
-    /// Models
+    /// World models: model.kind
     Models,
-    /// Agents
+    /// Agents: agent.kind
     Agents,
-    /// Algorithms: the sources of an agent's transitions
+    /// Algorithms, the sources of an agent's transitions: algo
     Algos,
-    /// Devices, and the hardware behind each on this machine
+    /// Devices, and the hardware behind each on this machine: device
     Devices,
+}
+
+/// Returns the end of the help of `list`: the kinds of choices, a line each.
+fn choices() -> String {
+    let values = Listed::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+    let line = |value: clap::builder::PossibleValue| {
+        let help = value.get_help().map(StyledStr::to_string).unwrap_or_default();
+        format!("  {:<8} {help}", value.get_name())
+    };
+    ["WHAT is one of:".to_owned()].into_iter().chain(values.map(line)).collect::<Vec<_>>().join("\n")
+}
+
+impl Cli {
+    /// Parses the arguments of the process. If they are malformed, or ask for help, prints clap's message and ends the
+    /// process.
+    pub(crate) fn of_process() -> Self {
+        Self::try_parse().unwrap_or_else(|error| {
+            let arguments: Vec<String> = std::env::args().skip(1).collect();
+            with_override_tip(error, &arguments).exit()
+        })
+    }
+}
+
+/// Replaces clap's tip about an unknown option, which is to pass it as a value, by the override that was probably meant.
+fn with_override_tip(mut error: clap::Error, arguments: &[String]) -> clap::Error {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return error;
+    }
+    let option = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(option)) => option.clone(),
+        _ => return error,
+    };
+    error.remove(ContextKind::Suggested);
+    let tip = override_tip(&option, arguments).filter(|_| error.get(ContextKind::SuggestedArg).is_none());
+    if let Some(tip) = tip {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
+}
+
+/// Returns the tip about an unknown option, such as `write seed=3` for `--seed 3`, if the command takes overrides.
+fn override_tip(option: &str, arguments: &[String]) -> Option<String> {
+    let command = arguments.first()?.as_str();
+    if !["train", "resume", "check", "check-env"].contains(&command) {
+        return None;
+    }
+    let mut keys = suggestions(option.trim_start_matches('-'));
+    if command == "check-env" {
+        keys.retain(|key| key.starts_with("env."));
+    }
+    let after = |at: usize| arguments.get(at + 1).filter(|next| !next.starts_with('-') && !next.contains('='));
+    let value = arguments.iter().enumerate().find_map(|(at, argument)| match argument.strip_prefix(option)? {
+        "" => after(at).map(String::as_str),
+        rest => rest.strip_prefix('='),
+    });
+    let value = value.unwrap_or("VALUE");
+    let overrides: Vec<String> = keys.iter().map(|key| format!("{key}={value}")).collect();
+    Some(if overrides.is_empty() {
+        "a key of the config is set by KEY=VALUE, without dashes".into()
+    } else {
+        format!("write {}", overrides.join(" or "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn short_and_long_help_are_the_same() {
+        for verb in ["", "train", "resume", "eval", "check", "check-env", "list"] {
+            let help = |flag: &str| {
+                let words = ["foresee", verb, flag].into_iter().filter(|word| !word.is_empty());
+                Cli::try_parse_from(words).expect_err("help is an early end").to_string()
+            };
+            assert_eq!(help("-h"), help("--help"), "{verb}");
+        }
+    }
+
+    #[test]
+    fn an_option_that_is_a_key_is_answered_with_its_override() {
+        let message = |arguments: &[&str]| {
+            let error = Cli::try_parse_from([&["foresee"][..], arguments].concat()).expect_err("an unknown option");
+            let arguments: Vec<String> = arguments.iter().map(|&word| word.to_owned()).collect();
+            with_override_tip(error, &arguments).to_string()
+        };
+        for (arguments, tip) in [
+            (&["train", "a.toml", "--seed", "3"][..], "write seed=3"),
+            (&["train", "a.toml", "--seed=3"], "write seed=3"),
+            (&["resume", "run", "--env-steps", "5000"], "write training.env_steps=5000"),
+            (&["check", "a.toml", "--gamma", "--seed"], "write agent.discount=VALUE"),
+            (&["train", "a.toml", "--batch", "64"], "write agent.batch=64 or model.fit.batch=64"),
+            (&["check-env", "Pendulum-v1", "--num-envs", "2"], "write env.count=2"),
+            (&["check-env", "Pendulum-v1", "--seed", "2"], "a key of the config is set by KEY=VALUE, without dashes"),
+            (&["train", "a.toml", "--fast"], "a key of the config is set by KEY=VALUE, without dashes"),
+        ] {
+            let message = message(arguments);
+            assert!(message.contains(&format!("tip: {tip}\n")), "{arguments:?}: {message}");
+            assert_eq!(message.matches("tip: ").count(), 1, "{message}");
+        }
+        let message = message(&["eval", "run", "--seed", "3"]);
+        assert!(message.contains("'--seed'") && !message.contains("tip: "), "{message}");
+    }
 }

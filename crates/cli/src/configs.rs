@@ -7,18 +7,25 @@ use foresee::{Config, Setup};
 
 use crate::failure::Failure;
 
-/// Reads a config from a file and overrides. Prints a note to stderr for each word of an older version that was
-/// replaced.
+/// Reads a config from a file and overrides.
 pub(crate) fn read(path: &Path, overrides: &[&str]) -> Result<(Source, Config), Failure> {
     let source = Source::file(path, overrides)?;
     let config = source.typed()?;
-    for note in source.notes() {
-        eprintln!("note: {note}");
-    }
     Ok((source, config))
 }
 
-/// Checks a config and makes the parts that it selects from those that this program ships.
+/// Prints a note to stderr for each file or override with names of an older version.
+pub(crate) fn print_notes(source: &Source) {
+    for note in source.notes() {
+        eprintln!("note: {note}");
+    }
+}
+
+/// Checks a config, and that its device is available and large enough. Makes the parts that the config selects from
+/// those that this program ships.
 pub(crate) fn open(source: &Source, config: Config) -> Result<Setup, Failure> {
-    Ok(config.open().map_err(|problem| source.blame(&problem))?)
+    let setup = config.open().map_err(|problem| source.blame(&problem))?;
+    let device = setup.config.device.open().map_err(|error| source.blame_key("device", &error))?;
+    setup.check_buffers(&device).map_err(|problem| source.blame(&problem))?;
+    Ok(setup)
 }

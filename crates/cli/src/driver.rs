@@ -15,7 +15,7 @@ use crate::records::{Positions, Records};
 use crate::run_dir::RunDir;
 
 /// Number of checkpoints that are kept on disk: the newest, and one to fall back to.
-const KEEP: usize = 2;
+const KEPT_CHECKPOINTS: usize = 2;
 
 /// The exit code of a run that was ended by a signal.
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -31,7 +31,7 @@ pub(crate) enum Ended {
 
 /// The data in a checkpoint besides the run's state.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Beside {
+pub(crate) struct CheckpointExtra {
     /// Lengths of the record files at the checkpoint.
     pub positions: Positions,
     /// Wall-clock seconds that the run took up to the checkpoint.
@@ -49,7 +49,7 @@ pub(crate) struct Driver {
     /// Seconds that the run took before it was resumed.
     pub wall_s: f64,
     /// Number of real steps in the newest checkpoint.
-    pub saved: u64,
+    pub saved_step: u64,
 }
 
 impl Driver {
@@ -73,7 +73,7 @@ impl Driver {
             // With this checkpoint, a run that is killed before its first interval ends can be resumed.
             self.checkpoint(self.wall_s)?;
         }
-        let ended = self.slices(&stop, &mut clock, &mut progress);
+        let ended = self.train_in_slices(&stop, &mut clock, &mut progress);
         progress.finish();
         let status = match &ended {
             Ok(Ended::Finished) => "finished",
@@ -82,29 +82,36 @@ impl Driver {
         };
         self.wall_s = clock.wall_s();
         let written = self.dir.write_manifest(&self.run, status);
-        let ended = ended.map_err(|failure| self.with_the_way_back(failure))?;
+        let ended = ended.map_err(|failure| self.with_resume_command(failure))?;
         written.map(|()| ended)
     }
 
     /// Adds to a failure in the middle of a run the step of the newest checkpoint and the command that resumes the run.
-    fn with_the_way_back(&self, failure: Failure) -> Failure {
+    fn with_resume_command(&self, failure: Failure) -> Failure {
         let Failure::Run(message) = failure else { return failure };
-        let (dir, step) = (self.dir.path().display(), self.saved);
-        Failure::Run(format!("{message}\nthe run is saved up to environment step {step}\ngo on: foresee resume {dir}"))
+        let (dir, step) = (self.dir.path().display(), self.saved_step);
+        Failure::Run(format!(
+            "{message}\nthe run is saved up to environment step {step}\nto continue: foresee resume {dir}"
+        ))
     }
 
-    fn slices(&mut self, stop: &AtomicBool, clock: &mut Clock, progress: &mut Progress) -> Result<Ended, Failure> {
+    fn train_in_slices(
+        &mut self,
+        stop: &AtomicBool,
+        clock: &mut Clock,
+        progress: &mut Progress,
+    ) -> Result<Ended, Failure> {
         let every = self.run.config().training.checkpoint_every;
-        let mut fresh: Vec<Record> = Vec::new();
+        let mut records: Vec<Record> = Vec::new();
         let mut lost_at = device_lost_at();
         while !self.run.is_done() {
             if lost_at.is_some_and(|step| step <= self.run.env_step()) && device::lose(self.run.config().device) {
                 lost_at = None;
             }
-            let (phase, begun) = (self.run.phase(), Instant::now());
-            self.run.advance(&mut fresh)?;
-            clock.took(phase, &fresh, begun.elapsed().as_secs_f64());
-            for record in fresh.drain(..) {
+            let (phase, started) = (self.run.phase(), Instant::now());
+            self.run.advance(&mut records)?;
+            clock.add(phase, &records, started.elapsed().as_secs_f64());
+            for record in records.drain(..) {
                 self.records.write(&record)?;
             }
             let step = self.run.env_step();
@@ -135,10 +142,16 @@ impl Driver {
 
     fn checkpoint(&mut self, wall_s: f64) -> Result<(), Failure> {
         self.records.sync()?;
-        let beside = Beside { positions: self.records.positions(), wall_s };
-        let beside = serde_json::to_value(beside).expect("positions are plain numbers");
-        checkpoint::save(&self.dir.checkpoints(), self.run.env_step(), &self.run.snapshot()?, &beside, KEEP)?;
-        self.saved = self.run.env_step();
+        let extra = CheckpointExtra { positions: self.records.positions(), wall_s };
+        let extra = serde_json::to_value(extra).expect("positions are plain numbers");
+        checkpoint::save(
+            &self.dir.checkpoints(),
+            self.run.env_step(),
+            &self.run.snapshot()?,
+            &extra,
+            KEPT_CHECKPOINTS,
+        )?;
+        self.saved_step = self.run.env_step();
         Ok(())
     }
 }
@@ -173,7 +186,7 @@ impl Clock {
     }
 
     /// Adds the seconds of a slice to its phase. A slice whose records contain an evaluation counts as evaluation.
-    fn took(&mut self, phase: &str, records: &[Record], seconds: f64) {
+    fn add(&mut self, phase: &str, records: &[Record], seconds: f64) {
         let evaluated =
             records.iter().any(|record| record.values.iter().any(|(name, _)| *name == metrics::EVAL_RETURN));
         let metric = match phase {

@@ -238,8 +238,7 @@ pub(crate) mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut file = EventFile::create(directory.path(), 1_700_000_000.5).unwrap();
         file.text("config", "seed = 3").unwrap();
-        file.scalars(200, 1_700_000_001.0, &[("rollout/ep_rew_mean", -1204.5), ("eval/mean_reward", f64::NAN)])
-            .unwrap();
+        file.scalars(200, 1_700_000_001.0, &[("episode/return", -1204.5), ("eval/mean_reward", f64::NAN)]).unwrap();
         file.sync().unwrap();
         let events = read(file.path());
         assert_eq!(events.len(), 4);
@@ -251,7 +250,7 @@ pub(crate) mod tests {
         assert_eq!(text.get_tensor().get_string_val()[0], b"seed = 3");
         assert_eq!((events[3].get_step(), events[3].get_wall_time()), (200, 1_700_000_001.0));
         let values = events[3].get_summary().get_value();
-        assert_eq!((values[0].get_tag(), values[0].get_simple_value()), ("rollout/ep_rew_mean", -1204.5));
+        assert_eq!((values[0].get_tag(), values[0].get_simple_value()), ("episode/return", -1204.5));
         assert_eq!(values[1].get_tag(), "eval/mean_reward");
         assert!(values[1].get_simple_value().is_nan());
     }

@@ -22,7 +22,6 @@ mod records;
 mod run_dir;
 mod verbs;
 
-use clap::Parser;
 use foresee::nn::device;
 
 /// Glibc returns large blocks to the kernel at every step and requests them again at the next
@@ -32,7 +31,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     device::failure::report_failures_once();
-    device::end_process(match verbs::run(cli::Cli::parse()) {
+    device::end_process(match verbs::run(cli::Cli::of_process()) {
         Ok(code) => code,
         Err(failure) => {
             eprintln!("error: {failure}");

@@ -17,7 +17,7 @@ const REDRAW: Duration = Duration::from_millis(100);
 
 /// Without a terminal, a line is printed when both this time and this share of the run have passed since the last line,
 /// and after every evaluation.
-const CALM: (Duration, f64) = (Duration::from_secs(10), 0.05);
+const LINE_INTERVAL: (Duration, f64) = (Duration::from_secs(10), 0.05);
 
 /// The progress of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,7 +32,7 @@ pub(crate) struct Status<'a> {
     pub best_eval: Option<f64>,
     /// Number of steps imagined in the world model.
     pub imagined_steps: u64,
-    /// The current phase, in a word.
+    /// The current phase, as [`foresee::Run::phase`] names it.
     pub phase: &'a str,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Progress {
     pace: Pace,
     shown: Shown,
     /// The latest status as text, if it has not been shown.
-    pending: Option<Described>,
+    pending: Option<StatusText>,
 }
 
 /// The contents of the last line or redraw.
@@ -90,11 +90,11 @@ impl Progress {
         let evaluated = status.last_eval.map(f64::to_bits) != self.shown.eval.map(f64::to_bits);
         let due = match self.output {
             Output::Bar(_) => since >= REDRAW,
-            Output::Lines(_) => since >= CALM.0 && share >= CALM.1,
+            Output::Lines(_) => since >= LINE_INTERVAL.0 && share >= LINE_INTERVAL.1,
         };
-        let described = describe(status, self.total_steps, &self.pace);
+        let text = describe(status, self.total_steps, &self.pace);
         if !(due || evaluated) {
-            self.pending = Some(described);
+            self.pending = Some(text);
             return;
         }
         self.shown = Shown { at: now, env_step: status.env_step, eval: status.last_eval };
@@ -102,9 +102,9 @@ impl Progress {
         match &mut self.output {
             Output::Bar(bar) => {
                 bar.set_position(status.env_step);
-                described.show(bar);
+                text.show(bar);
             }
-            Output::Lines(lines) => print(lines, &percent(status.env_step, self.total_steps), &described.line()),
+            Output::Lines(lines) => print(lines, &percent(status.env_step, self.total_steps), &text.line()),
         }
     }
 
@@ -112,13 +112,13 @@ impl Progress {
     pub(crate) fn finish(&mut self) {
         let position = self.pace.samples.back().map(|sample| sample.1);
         match (&mut self.output, self.pending.take()) {
-            (Output::Bar(bar), described) => {
+            (Output::Bar(bar), text) => {
                 bar.set_position(position.unwrap_or(self.shown.env_step));
-                described.into_iter().for_each(|described| described.show(bar));
+                text.into_iter().for_each(|text| text.show(bar));
                 bar.abandon();
             }
-            (Output::Lines(lines), Some(described)) => {
-                print(lines, &percent(position.unwrap_or(0), self.total_steps), &described.line());
+            (Output::Lines(lines), Some(text)) => {
+                print(lines, &percent(position.unwrap_or(0), self.total_steps), &text.line());
             }
             (Output::Lines(_), None) => {}
         }
@@ -165,52 +165,65 @@ fn percent(env_step: u64, total_steps: u64) -> String {
 }
 
 /// A status as text.
-struct Described {
+struct StatusText {
     steps: String,
     left: Option<String>,
     /// Episodes, evaluations, speeds.
-    course: String,
+    progress: String,
     phase: String,
 }
 
-impl Described {
+impl StatusText {
     /// Returns the whole status in one line.
     fn line(&self) -> String {
-        let parts = [Some(&self.steps), Some(&self.course), self.left.as_ref(), Some(&self.phase)];
-        parts.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(", ")
+        let parts = [Some(&self.steps), Some(&self.progress), self.left.as_ref()];
+        let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+        format!("{} {}", parts.join(", "), self.phase)
     }
 
     /// Shows the status in the bar's two lines. The most important part is beside the bar, so it fits in 80 columns.
     fn show(self, bar: &ProgressBar) {
         let left = self.left.map_or_else(String::new, |left| format!(", {left}"));
         bar.set_prefix(format!("{}{left}", self.steps));
-        bar.set_message(format!("{}, {}", self.course, self.phase));
+        bar.set_message(format!("{} {}", self.progress, self.phase));
     }
 }
 
-fn describe(status: &Status<'_>, total_steps: u64, pace: &Pace) -> Described {
-    let mut course = vec![format!("{} episodes", short(status.episodes as f64))];
+fn describe(status: &Status<'_>, total_steps: u64, pace: &Pace) -> StatusText {
+    let episodes = if status.episodes == 1 { "episode" } else { "episodes" };
+    let mut progress = vec![format!("{} {episodes}", short(status.episodes as f64))];
     match (status.last_eval, status.best_eval) {
-        (Some(last), Some(best)) => course.push(format!("eval {last:.1} (best {best:.1})")),
-        (Some(last), None) => course.push(format!("eval {last:.1}")),
+        (Some(last), Some(best)) => progress.push(format!("eval {last:.1} (best {best:.1})")),
+        (Some(last), None) => progress.push(format!("eval {last:.1}")),
         (None, _) => {}
     }
     let mut left = None;
     if let Some((real, imagined)) = pace.rates() {
-        course.push(format!("{} steps/s", short(real)));
+        progress.push(format!("{} steps/s", short(real)));
         if imagined > 0.0 {
-            course.push(format!("{} imagined/s", short(imagined)));
+            progress.push(format!("{} imagined/s", short(imagined)));
         }
         if real > 0.0 {
             let seconds = total_steps.saturating_sub(status.env_step) as f64 / real;
             left = Some(format!("{} left", duration(seconds)));
         }
     }
-    Described {
+    StatusText {
         steps: format!("{}/{} steps", short(status.env_step as f64), short(total_steps as f64)),
         left,
-        course: course.join(", "),
-        phase: status.phase.to_owned(),
+        progress: progress.join(", "),
+        phase: format!("[{}]", activity(status.phase)),
+    }
+}
+
+/// Returns the participle of a phase, such as `acting`.
+fn activity(phase: &str) -> &str {
+    match phase {
+        "act" => "acting",
+        "fit model" => "fitting the model",
+        "imagine" => "imagining",
+        "update" => "updating",
+        other => other,
     }
 }
 
@@ -280,9 +293,9 @@ mod tests {
         let status = Status { best_eval: Some(-140.06), ..status(12_400, Some(-150.25)) };
         assert_eq!(
             describe(&status, 100_000, &pace).line(),
-            "12.4k/100.0k steps, 62 episodes, eval -150.2 (best -140.1), 310 steps/s, 25.0k imagined/s, 4m 43s left, act"
+            "12.4k/100.0k steps, 62 episodes, eval -150.2 (best -140.1), 310 steps/s, 25.0k imagined/s, 4m 43s left [acting]"
         );
-        assert_eq!(describe(&self::status(0, None), 500, &Pace::default()).line(), "0/500 steps, 0 episodes, act");
+        assert_eq!(describe(&self::status(0, None), 500, &Pace::default()).line(), "0/500 steps, 0 episodes [acting]");
     }
 
     #[test]
@@ -306,7 +319,7 @@ mod tests {
         progress.update_at(seconds(1), &status(505, Some(f64::NAN)));
         let lines = sink.lines();
         assert_eq!(lines.len(), 2, "{lines:?}");
-        assert_eq!(lines[0], " 50% 502/1000 steps, 2 episodes, eval -3.0 (best -3.0), act");
+        assert_eq!(lines[0], " 50% 502/1000 steps, 2 episodes, eval -3.0 (best -3.0) [acting]");
     }
 
     #[test]
@@ -315,7 +328,7 @@ mod tests {
         progress.update_at(seconds(1), &status(1000, None));
         progress.finish();
         progress.finish();
-        assert_eq!(sink.lines(), ["100% 1000/1000 steps, 5 episodes, act"]);
+        assert_eq!(sink.lines(), ["100% 1000/1000 steps, 5 episodes [acting]"]);
     }
 
     #[test]

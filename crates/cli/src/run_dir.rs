@@ -63,6 +63,7 @@ impl RunDir {
     pub(crate) fn open(path: &Path, overrides: &[&str]) -> Result<(Self, Setup), Failure> {
         let (file, _) = newest_config(path)?;
         let (source, mut config) = configs::read(&file, overrides)?;
+        configs::print_notes(&source);
         let text = fs::read_to_string(&file).unwrap_or_default();
         refuse_other_frames(&text, &config)?;
         let outdated = !text.starts_with(FORMAT);
@@ -143,7 +144,7 @@ fn refuse_other_frames(before: &str, config: &Config) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Input(format!(
-        "`env.action_repeat` is {now}, but the run began with {before}\nhint: its transitions are all of as many frames: leave the key out, or begin another run"
+        "`env.action_repeat` is {now}, but the run began with {before}\nhint: all transitions of a run have the same number of frames: leave the key out, or start a new run"
     )))
 }
 
@@ -157,7 +158,7 @@ pub(crate) fn env_versions(path: &Path) -> Versions {
     manifest.and_then(|manifest| serde_json::from_value(manifest["env_versions"].clone()).ok()).unwrap_or_default()
 }
 
-/// Reads the current config of a run without locking its folder.
+/// Reads the current config of a run without locking its folder, and without notes on old names.
 pub(crate) fn read_config(path: &Path) -> Result<(Source, Config), Failure> {
     configs::read(&newest_config(path)?.0, &[])
 }
@@ -167,7 +168,7 @@ fn newest_config(path: &Path) -> Result<(PathBuf, u32), Failure> {
     let first = path.join("config.toml");
     if !first.is_file() {
         return Err(Failure::Input(format!(
-            "`{}` is not a run folder: it has no config.toml\nhint: give the folder that `foresee train` named at its end",
+            "`{}` is not a run folder: it has no config.toml\nhint: give the folder that `foresee train` printed at its end",
             path.display()
         )));
     }
@@ -182,12 +183,17 @@ fn refuse_if_used(path: &Path) -> Result<(), Failure> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         read => read.map_err(|error| cannot_use(path, &error))?,
     };
+    let is_run = path.join("config.toml").is_file();
     for entry in entries {
         if entry.map_err(|error| cannot_use(path, &error))?.file_name() != LOCK {
-            return Err(Failure::Input(format!(
-                "the run folder `{0}` is in use: it is not empty\nhint: go on with it by `foresee resume {0}`, or give another --run-dir",
-                path.display()
-            )));
+            let path = path.display();
+            return Err(Failure::Input(if is_run {
+                format!(
+                    "`{path}` already holds a run\nhint: continue it by `foresee resume {path}`, or give another --run-dir"
+                )
+            } else {
+                format!("`{path}` is not empty, and holds no run\nhint: give another --run-dir")
+            }));
         }
     }
     Ok(())

@@ -130,8 +130,8 @@ fn an_impossible_pair_is_refused() {
     for (text, message) in [
         (
             "model.ensemble.elites=4",
-            "`model.ensemble.elites` is 4, but `model.ensemble.members` is 3\n\
-             hint: elites are chosen among the members: 1 to 3",
+            "`model.ensemble.elites` is 4; it must be 1 to 3, the value of `model.ensemble.members`\n\
+             hint: elites are chosen among the members",
         ),
         (
             "model={loss={kind='mle'}, head='deterministic'}",
@@ -145,56 +145,103 @@ fn an_impossible_pair_is_refused() {
         ),
         (
             "rollout.horizon=[1, 3, 100, 40]",
-            "`rollout.horizon` runs from step 100 to step 40\nhint: [from, to, start, end] with start before end",
+            "`rollout.horizon` starts to change at step 100 and ends at step 40; both must be finite, and the end not before the start\nhint: the four numbers are [from, to, start, end]",
         ),
     ] {
-        refused_override(text, &format!("{}: {message}", blamed(text, message)));
+        refused_override(text, &format!("override `{text}`: {message}"));
     }
 }
 
-/// Returns the origin that a message names: the override if the message begins with its key, else the file.
-fn blamed(text: &str, message: &str) -> String {
-    let key = text.split('=').next().expect("a key");
-    if message.starts_with(&format!("`{key}`")) || message.starts_with(&format!("`{key}.")) {
-        format!("override `{text}`")
-    } else {
-        "tiny.toml".into()
+#[test]
+fn a_message_names_the_override_or_the_file_that_set_the_key() {
+    let place = Place::new();
+    let first = |arguments: &[&str]| place.refuses(arguments).lines().next().unwrap().to_owned();
+    // The key of the file is impossible because of the override's.
+    assert_eq!(
+        first(&["check", "tiny.toml", "seed=3", "model.ensemble.members=1"]),
+        "override `model.ensemble.members=1`: `model.ensemble.elites` is 2; it must be 1 to 1, the value of `model.ensemble.members`"
+    );
+    place.write("bad.toml", &TINY.replacen("elites = 2", "elites = 4", 1));
+    assert_eq!(
+        first(&["check", "bad.toml", "seed=3", "model.ensemble.hidden=[8]"]),
+        "bad.toml: `model.ensemble.elites` is 4; it must be 1 to 3, the value of `model.ensemble.members`"
+    );
+    place.write("bad.toml", &TINY.replacen("Pendulum-v1", "Pendulum-v9", 1));
+    assert_eq!(first(&["check", "bad.toml", "seed=3"]), "bad.toml: `env.id`: unknown environment `Pendulum-v9`");
+}
+
+#[test]
+fn a_key_of_another_program_or_section_is_answered_with_ours() {
+    for (key, text, answer) in [
+        ("agent.gamma", "agent.gamma=0.9", "did you mean `discount`? valid keys here: "),
+        ("agent.env_steps", "agent.env_steps=500", "did you mean `training.env_steps`? valid keys here: "),
+        ("train", "train.env_steps=500", "did you mean `training`? valid keys here: "),
+    ] {
+        let message = Place::new().refuses(&["check", "tiny.toml", text]);
+        let start = format!("override `{text}`: unknown key `{key}`\nhint: {answer}");
+        assert!(message.starts_with(&start), "{message}");
     }
+}
+
+#[test]
+fn an_option_that_is_a_key_is_answered_with_the_override() {
+    let message = Place::new().refuses(&["train", "tiny.toml", "--seed", "3"]);
+    assert!(message.contains("tip: write seed=3\n") && !message.contains("as a value"), "{message}");
 }
 
 #[test]
 fn an_impossible_value_is_refused() {
     for (text, message) in [
-        (
-            "training.eval_episodes=0",
-            "`training.eval_episodes` is 0\nhint: give a positive number, or remove the key to get its default",
-        ),
-        ("env.distractors=1000", "`env.distractors` is 1000\nhint: at most 256"),
+        ("training.eval_episodes=0", "`training.eval_episodes` is 0; it must be 1 to 100000\nhint: the default is 20"),
+        ("env.distractors=1000", "`env.distractors` is 1000; it must be at most 256\nhint: the default is 0"),
         (
             "env.family.length=[1.2, 0.8]",
-            "`env.family.length` is [1.2, 0.8]\nhint: 0.001 to 1000, or [low, high] within these",
+            "`env.family.length` is [1.2, 0.8]; it must be 0.001 to 1000, or [low, high] in this range\nhint: the default is 1",
         ),
         (
             "env.family.sensor_noise=-0.1",
-            "`env.family.sensor_noise` is -0.1\nhint: 0 to 1000, or [low, high] within these",
+            "`env.family.sensor_noise` is -0.1; it must be 0 to 1000, or [low, high] in this range\nhint: the default is 0",
         ),
-        ("rollout.real_ratio=1.5", "`rollout.real_ratio` reaches 1.5\nhint: a share of the batch, 0 to 1"),
-        ("agent.hidden=[]", "`agent.hidden` is []\nhint: one or more widths of 1 to 65536"),
-        ("agent.hidden=[1000000000]", "`agent.hidden` is [1000000000]\nhint: one or more widths of 1 to 65536"),
-        ("agent.batch=100000000000", "`agent.batch` is 100000000000\nhint: at most 16777216"),
-        ("model.ensemble.hidden=[0]", "`model.ensemble.hidden` is [0]\nhint: widths of 1 to 65536"),
+        ("rollout.horizon=0", "`rollout.horizon` is 0; it must be 1 to 1000 imagined steps\nhint: the default is 1"),
+        (
+            "rollout.horizon=[1, 5000, 0, 100]",
+            "`rollout.horizon` is 5000 at its end; it must be 1 to 1000 imagined steps\nhint: the default is 1",
+        ),
+        (
+            "rollout.real_ratio=1.5",
+            "`rollout.real_ratio` is 1.5; it must be 0 to 1, a share of the batch\nhint: the default is 0.05",
+        ),
+        (
+            "agent.hidden=[]",
+            "`agent.hidden` is []; it must be a list of one or more widths of 1 to 65536\nhint: the default is [256, 256]",
+        ),
+        (
+            "agent.hidden=[1000000000]",
+            "`agent.hidden` is [1000000000]; it must be a list of one or more widths of 1 to 65536\nhint: the default is [256, 256]",
+        ),
+        (
+            "agent.batch=100000000000",
+            "`agent.batch` is 100000000000; it must be 1 to 16777216\nhint: the default is 256",
+        ),
+        (
+            "model.ensemble.hidden=[0]",
+            "`model.ensemble.hidden` is [0]; it must be a list of widths of 1 to 65536\nhint: the default is [200, 200, 200, 200]",
+        ),
         (
             "training.eval_episodes=100000000000",
-            "`training.eval_episodes` is 100000000000\nhint: at most 100000; they are played side by side",
+            "`training.eval_episodes` is 100000000000; it must be 1 to 100000\nhint: the default is 20",
         ),
-        ("threads=100000000", "`threads` is 100000000\nhint: at most 4096, or 0 for one a core"),
+        (
+            "threads=100000000",
+            "`threads` is 100000000; it must be 0 to 4096\nhint: the default is 0, one thread per core",
+        ),
         (
             "rollout.starts_per_step=9223372036854775807",
-            "the imagined buffer would hold 1106804644422573096840 rows\nhint: fewer than 4294967296; lower `rollout.starts_per_step`, `rollout.horizon` or `rollout.retain`",
+            "the imagined buffer has a capacity of 1106804644422573096840 rows; it must be below 4294967296\nhint: lower `rollout.starts_per_step`, `rollout.horizon` or `rollout.retain_epochs`",
         ),
-        ("agent.tau=nan", "`agent.discount` is 0.99 and `agent.tau` is NaN\nhint: discount in [0, 1], tau in (0, 1]"),
+        ("agent.tau=nan", "`agent.tau` is NaN; it must be above 0 and at most 1\nhint: the default is 0.005"),
     ] {
-        refused_override(text, &format!("{}: {message}", blamed(text, message)));
+        refused_override(text, &format!("override `{text}`: {message}"));
     }
 }
 
@@ -220,7 +267,8 @@ fn a_device_that_the_build_lacks_is_refused_with_how_to_get_it() {
     let lacking = [("ndarray", "ndarray", cfg!(feature = "ndarray")), ("wgpu:0", "wgpu", cfg!(feature = "wgpu"))];
     for (device, feature, _) in lacking.into_iter().filter(|(.., built)| !built) {
         let hint = format!("hint: build with `cargo build --release --features {feature}`, or use `device=cpu`");
-        refused_override(&format!("device={device}"), &format!("device `{device}` is not in this build\n{hint}"));
+        let message = format!("override `device={device}`: device `{device}` is not in this build\n{hint}");
+        refused_override(&format!("device={device}"), &message);
     }
 }
 

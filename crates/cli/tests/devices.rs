@@ -6,9 +6,9 @@ use common::Place;
 
 /// Returns the listed devices with their descriptions.
 fn listed(place: &Place) -> Vec<(String, String)> {
-    let said = place.succeeds(&["list", "devices"]);
+    let stdout = place.succeeds(&["list", "devices"]);
     let line = |line: &str| line.split_once(' ').map(|(word, what)| (word.to_owned(), what.trim().to_owned()));
-    said.lines().map(|text| line(text).unwrap_or_else(|| panic!("{said}"))).collect()
+    stdout.lines().map(|text| line(text).unwrap_or_else(|| panic!("{stdout}"))).collect()
 }
 
 #[test]
@@ -24,7 +24,8 @@ fn a_listed_device_can_be_chosen_or_is_refused_with_the_listed_reason() {
                 Some(reason) => {
                     let reason = reason.replace("; hint: ", "\nhint: ");
                     for verb in ["check", "train"] {
-                        assert_eq!(place.refuses(&[verb, "tiny.toml", &device]), reason, "{word}");
+                        let message = place.refuses(&[verb, "tiny.toml", &device]);
+                        assert_eq!(message, format!("override `{device}`: {reason}"), "{word}");
                     }
                 }
             }
@@ -44,7 +45,8 @@ fn a_machine_without_a_driver_is_told_which_package_brings_one() {
     let place = Place::without_graphics();
     for device in ["wgpu", "wgpu:3", "wgpu:cpu"] {
         let message = place.refuses(&["train", "tiny.toml", &format!("device={device}")]);
-        let start = format!("device `{device}` was not found on this machine: wgpu finds no graphics adapter\nhint: ");
+        let missing = "was not found on this machine: wgpu finds no graphics adapter";
+        let start = format!("override `device={device}`: device `{device}` {missing}\nhint: ");
         assert!(message.starts_with(&start), "{message}");
         assert!(message.contains("`mesa-vulkan-drivers`") && message.ends_with("or use `device=cpu`"), "{message}");
     }
@@ -55,7 +57,7 @@ fn a_machine_without_a_driver_is_told_which_package_brings_one() {
 #[test]
 fn an_index_beyond_the_machines_gpus_is_refused_with_their_number() {
     let message = Place::new().refuses(&["check", "tiny.toml", "device=wgpu:40"]);
-    let start = "device `wgpu:40` was not found on this machine: wgpu finds ";
+    let start = "override `device=wgpu:40`: device `wgpu:40` was not found on this machine: wgpu finds ";
     assert!(message.starts_with(start) && message.contains("\nhint: "), "{message}");
 }
 
@@ -66,7 +68,7 @@ fn a_device_outside_the_build_is_refused_with_its_feature() {
         assert_eq!(
             Place::new().refuses(&["check", "tiny.toml", &format!("device={device}")]),
             format!(
-                "device `{device}` is not in this build\n\
+                "override `device={device}`: device `{device}` is not in this build\n\
                  hint: build with `cargo build --release --features wgpu`, or use `device=cpu`"
             )
         );

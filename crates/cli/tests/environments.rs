@@ -6,7 +6,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{Place, assert_equal_outcomes, checkpoints, text};
-use foresee::env::mujoco::of_test::mujoco_of_test;
+use foresee::env::test_support::mujoco_available;
 use serde_json::Value;
 
 /// The override of the task in `tiny.toml`.
@@ -14,7 +14,7 @@ const HOPPER: &str = "env.id=Hopper-v5";
 
 #[test]
 fn a_run_on_mujoco_or_on_python_goes_on_bit_for_bit_and_says_what_it_ran_on() {
-    if !mujoco_of_test("a_run_on_mujoco_or_on_python_goes_on_bit_for_bit") {
+    if !mujoco_available("a_run_on_mujoco_or_on_python_goes_on_bit_for_bit") {
         return;
     }
     // Episodes have 15 steps, so the run is also resumed after resets without a seed.
@@ -69,7 +69,7 @@ fn a_run_of_held_actions_counts_frames_beside_its_steps_and_goes_on_bit_for_bit(
     let manifest: Value = serde_json::from_str(&place.read("whole/manifest.json")).unwrap();
     assert_eq!((&manifest["env_step"], &manifest["frames"]), (&120.into(), &360.into()));
     assert!(place.read("whole/config.toml").contains("\naction_repeat = 3\n"));
-    assert!(place.succeeds(&["check-env", "Pendulum-v1", held]).contains("\nframes a step 3\n"));
+    assert!(place.succeeds(&["check-env", "Pendulum-v1", held]).contains("\nframes/step   3\n"));
 
     place.train("plain", &["env.action_repeat=1"]);
     assert!(!place.read("plain/config.toml").contains("action_repeat"));
@@ -81,7 +81,7 @@ fn a_run_of_held_actions_counts_frames_beside_its_steps_and_goes_on_bit_for_bit(
 
 #[test]
 fn a_run_that_goes_on_with_another_version_says_so() {
-    if !mujoco_of_test("a_run_that_goes_on_with_another_version_says_so") {
+    if !mujoco_available("a_run_that_goes_on_with_another_version_says_so") {
         return;
     }
     let place = Place::new();
@@ -89,24 +89,24 @@ fn a_run_that_goes_on_with_another_version_says_so() {
     let manifest = place.read("run/manifest.json");
     place.write("run/manifest.json", &manifest.replace("3.17.0", "3.4.0"));
     let output = place.run(&["resume", "run", "training.env_steps=80"]);
-    let said = text(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    assert!(said.starts_with("warning: the run began with mujoco 3.4.0 and goes on with 3.17.0: "), "{said}");
+    let stderr = text(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert!(stderr.starts_with("warning: the run began with mujoco 3.4.0 and continues with 3.17.0; "), "{stderr}");
 }
 
 #[test]
 fn an_end_without_a_rule_is_an_error_and_the_run_goes_on_once_it_is_given() {
-    if !mujoco_of_test("an_end_without_a_rule_is_an_error") {
+    if !mujoco_available("an_end_without_a_rule_is_an_error") {
         return;
     }
     let place = Place::new();
     let id = "env.id=gym:InvertedDoublePendulum-v5";
     let output = place.run(&["train", "tiny.toml", "--run-dir", "run", id]);
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    let (_, error) = said.split_once("error: ").expect("an error");
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let (_, error) = stderr.split_once("error: ").expect("an error");
     assert!(error.contains("`gym:InvertedDoublePendulum-v5` terminated at ["), "{error}");
-    assert!(error.contains("\nhint: give bounds on entries of the observation"), "{error}");
+    assert!(error.contains("\nhint: resume the run with a rule such as `env.termination = "), "{error}");
     place.succeeds(&["resume", "run", "env.termination={}"]);
     let metrics = place.read("run/metrics.jsonl");
     let last = metrics.lines().rfind(|line| line.contains("env/termination_mismatch")).expect("a share");
@@ -138,7 +138,7 @@ fn what_is_not_there_is_answered_with_what_was_searched_and_how_to_get_it() {
 
 #[test]
 fn check_env_finds_what_an_environment_in_python_breaks() {
-    if !mujoco_of_test("check_env_finds_what_an_environment_in_python_breaks") {
+    if !mujoco_available("check_env_finds_what_an_environment_in_python_breaks") {
         return;
     }
     let place = Place::new();
@@ -157,16 +157,16 @@ fn check_env_finds_what_an_environment_in_python_breaks() {
          gymnasium.register('Drift-v0', entry_point=Drift, max_episode_steps=20)\n",
     );
     let output = place.run(&["check-env", "gym:drift:Drift-v0"]);
-    let (said, error) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(1), "{said}{error}");
-    assert!(error.starts_with("error: `gym:drift:Drift-v0` breaks "), "{error}");
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{stdout}{stderr}");
+    assert!(stderr.starts_with("error: `gym:drift:Drift-v0` breaks "), "{stderr}");
     for line in [
-        "ok       the spec makes sense",
-        "BROKEN   a seed fixes the episode",
-        "BROKEN   a restored environment goes on",
+        "ok       the spec is consistent",
+        "BROKEN   a seed determines the episode",
+        "BROKEN   a restored environment continues",
         "warning: every reward was 0",
     ] {
-        assert!(said.lines().any(|found| found.starts_with(line)), "{line}: {said}");
+        assert!(stdout.lines().any(|found| found.starts_with(line)), "{line}: {stdout}");
     }
 }
 
@@ -198,7 +198,7 @@ gymnasium.register("Endless-v0", entry_point=Endless)
 
 #[test]
 fn a_run_that_cannot_be_brought_back_bit_for_bit_is_evaluated_and_goes_on_with_a_warning() {
-    if !mujoco_of_test("a_run_that_cannot_be_brought_back_bit_for_bit") {
+    if !mujoco_available("a_run_that_cannot_be_brought_back_bit_for_bit") {
         return;
     }
     let place = Place::new();
@@ -208,17 +208,17 @@ fn a_run_that_cannot_be_brought_back_bit_for_bit_is_evaluated_and_goes_on_with_a
     let training = place.started("run", &overrides);
     place.await_file("long");
     let output = training.signal("INT");
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.starts_with("warning: `gym:endless:Endless-v0` declares no time limit; "), "{said}");
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.starts_with("warning: `gym:endless:Endless-v0` has no time limit; "), "{stderr}");
     assert!(text(&output.stdout).starts_with("interrupted at environment step 40 and saved\n"), "{:?}", output.stdout);
 
     place.write("end", "");
     let output = place.run(&["resume", "run"]);
-    let said = text(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    assert!(said.starts_with("warning: `gym:endless:Endless-v0` does not repeat itself: "), "{said}");
-    assert!(said.contains("\nA new episode has begun: "), "{said}");
+    let stderr = text(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert!(stderr.starts_with("warning: `gym:endless:Endless-v0` is not reproducible: "), "{stderr}");
+    assert!(stderr.contains("\na new episode begins; "), "{stderr}");
     assert!(place.succeeds(&["eval", "run"]).contains("mean length   1.0 steps"));
     let message = place.refuses(&["resume", "run", "env.id=gym:Pendulum-v1", "training.env_steps=60"]);
     assert!(
@@ -229,7 +229,7 @@ fn a_run_that_cannot_be_brought_back_bit_for_bit_is_evaluated_and_goes_on_with_a
 
 #[test]
 fn a_second_signal_ends_a_run_whose_environment_hangs() {
-    if !mujoco_of_test("a_second_signal_ends_a_run_whose_environment_hangs") {
+    if !mujoco_available("a_second_signal_ends_a_run_whose_environment_hangs") {
         return;
     }
     let place = Place::new();
@@ -249,27 +249,30 @@ fn a_second_signal_ends_a_run_whose_environment_hangs() {
 
 #[test]
 fn a_failed_run_says_where_it_is_and_how_it_goes_on() {
-    if !mujoco_of_test("a_failed_run_says_where_it_is_and_how_it_goes_on") {
+    if !mujoco_available("a_failed_run_says_where_it_is_and_how_it_goes_on") {
         return;
     }
     let place = Place::new();
     place.write("endless.py", &ENDLESS.replace("time.sleep(600)", "raise ValueError('the motor burns')"));
     let overrides = ["env.id=gym:endless:Endless-v0", "algo=model_free", "env.gym.kwargs={hang_at=30}"];
     let output = place.run(&[&["train", "tiny.toml", "--run-dir", "run"][..], &overrides].concat());
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.ends_with("the run is saved up to environment step 20\ngo on: foresee resume run\n"), "{said}");
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.ends_with("the run is saved up to environment step 20\nto continue: foresee resume run\n"),
+        "{stderr}"
+    );
 }
 
 #[test]
 fn a_termination_rule_that_nothing_satisfies_is_refused() {
-    if !mujoco_of_test("a_termination_rule_that_nothing_satisfies_is_refused") {
+    if !mujoco_available("a_termination_rule_that_nothing_satisfies_is_refused") {
         return;
     }
     let place = Place::new();
     for rule in ["{bounds=[{index=0, low=nan}]}", "{goal=[{index=0, low=5, high=-5}]}"] {
         let rule = format!("env.termination={rule}");
         let message = place.refuses(&["train", "tiny.toml", "env.id=gym:Pendulum-v1", &rule]);
-        assert!(message.contains("`env.termination`: no number is inside the bound on entry 0 in ("), "{message}");
+        assert!(message.contains("`env.termination`: the bound `obs[0] in ("), "{message}");
     }
 }

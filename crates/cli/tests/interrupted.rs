@@ -55,10 +55,10 @@ fn an_interrupted_run_is_saved_and_says_how_to_go_on() {
         let (place, _) = whole(&overrides);
         let output = place.cut("cut", &overrides, signal, Duration::ZERO);
         assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
-        let said = text(&output.stdout);
-        let (what, how) = said.trim_end().split_once('\n').unwrap();
+        let stdout = text(&output.stdout);
+        let (what, how) = stdout.trim_end().split_once('\n').unwrap();
         let step = what.strip_prefix("interrupted at environment step ").unwrap().strip_suffix(" and saved").unwrap();
-        assert_eq!(how, "go on: foresee resume cut");
+        assert_eq!(how, "to continue: foresee resume cut");
         assert!(!text(&output.stderr).contains("error"), "{}", text(&output.stderr));
         let manifest: serde_json::Value = serde_json::from_str(&place.read("cut/manifest.json")).unwrap();
         assert_eq!(

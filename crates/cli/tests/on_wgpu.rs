@@ -46,7 +46,7 @@ fn a_run_whose_device_is_lost_says_how_to_go_on_and_does() {
         assert_eq!(output.status.code(), Some(1), "{message}");
         assert!(!message.contains("panicked") && !message.contains("backtrace"), "{message}");
         let saved = if step == "1" { 0 } else { 40 };
-        let way_back = format!("the run is saved up to environment step {saved}\ngo on: foresee resume {run}");
+        let way_back = format!("the run is saved up to environment step {saved}\nto continue: foresee resume {run}");
         assert!(message.contains("the device `wgpu` failed: ") && message.contains(&way_back), "{message}");
         place.without(&["FORESEE_TEST_DEVICE_LOST_AT"]);
         place.succeeds(&["resume", &run]);
@@ -64,7 +64,8 @@ fn a_run_whose_buffers_would_outgrow_the_device_is_refused_with_the_key_to_lower
         let starts = format!("rollout.starts_per_step={starts}");
         let message = place.refuses(&[verb, "tiny.toml", "device=wgpu", &starts]);
         assert!(
-            message.contains("`rollout.starts_per_step`") && message.contains(&format!("at most {fits} there")),
+            message.contains("`rollout.starts_per_step`")
+                && message.contains(&format!("at most {fits} with `device=wgpu`")),
             "{message}"
         );
         assert!(place.succeeds(&["check", "tiny.toml", &starts]).contains("starts_per_step"), "on the processor");

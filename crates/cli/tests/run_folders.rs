@@ -25,8 +25,12 @@ fn a_folder_that_is_not_empty_is_not_trained_in() {
     place.write("run/notes.txt", "mine");
     assert_eq!(
         place.refuses(&["train", "tiny.toml", "--run-dir", "run"]),
-        "the run folder `run` is in use: it is not empty\n\
-         hint: go on with it by `foresee resume run`, or give another --run-dir"
+        "`run` is not empty, and holds no run\nhint: give another --run-dir"
+    );
+    place.train("trained", &["training.env_steps=20"]);
+    assert_eq!(
+        place.refuses(&["train", "tiny.toml", "--run-dir", "trained"]),
+        "`trained` already holds a run\nhint: continue it by `foresee resume trained`, or give another --run-dir"
     );
     place.write("file", "mine");
     for path in ["file", "file/run"] {
@@ -52,7 +56,7 @@ fn a_folder_that_is_no_run_is_neither_resumed_nor_evaluated() {
             place.refuses(&[verb, run]),
             format!(
                 "`{run}` is not a run folder: it has no config.toml\n\
-                 hint: give the folder that `foresee train` named at its end"
+                 hint: give the folder that `foresee train` printed at its end"
             )
         );
     }
@@ -76,7 +80,7 @@ fn an_evaluation_of_absurdly_many_episodes_is_refused() {
     place.train("run", &["training.env_steps=20"]);
     assert_eq!(
         place.refuses(&["eval", "run", "--episodes", "4000000000"]),
-        "`--episodes` is 4000000000\nhint: at most 100000; they are played side by side"
+        "`--episodes` is 4000000000; it must be at most 100000\nhint: all episodes are played side by side"
     );
 }
 
@@ -110,6 +114,18 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before() {
 }
 
 #[test]
+fn an_evaluation_of_an_older_checkpoint_warns_of_the_damaged_one() {
+    let place = Place::new();
+    place.train("run", &["training.env_steps=40"]);
+    damage(&newest_state(&place.path("run")));
+    let output = place.run(&["eval", "run"]);
+    let warning = common::text(&output.stderr);
+    assert!(output.status.success(), "{warning}");
+    assert!(warning.starts_with("warning: skipped the checkpoint `run/checkpoints/step-000000000040`"), "{warning}");
+    assert!(common::text(&output.stdout).contains(", 20 steps of training\n"));
+}
+
+#[test]
 fn a_run_whose_checkpoints_are_all_damaged_is_neither_resumed_nor_evaluated() {
     let place = Place::new();
     place.train("run", &["training.env_steps=40"]);
@@ -122,7 +138,7 @@ fn a_run_whose_checkpoints_are_all_damaged_is_neither_resumed_nor_evaluated() {
             "no checkpoint in `run/checkpoints` can be used:\n\
              \x20 `run/checkpoints/step-000000000040`: state.safetensors does not match its hash\n\
              \x20 `run/checkpoints/step-000000000020`: state.safetensors does not match its hash\n\
-             hint: restore the folder from a copy, or train anew"
+             hint: restore the folder from a copy, or start a new run"
         );
     }
 }
@@ -132,10 +148,16 @@ fn an_override_that_the_run_cannot_take_is_refused_and_the_run_can_still_go_on()
     let place = Place::new();
     place.train("run", &["training.env_steps=20"]);
     for (text, part) in [
-        ("agent.hidden=[8]", "hint: a run keeps its agent; undo the change of `agent.…`, or start a new run"),
+        (
+            "agent.hidden=[8]",
+            "`agent.hidden` is [8], but the run has [16, 16]\nhint: a run keeps its `agent.hidden`; start a new run for another",
+        ),
         ("algo=model_free", "`algo` is model_free, but the run began with mbpo\nhint: "),
         ("agent.batsh=8", "hint: did you mean `batch`?"),
-        ("model.ensemble.elites=9", "`model.ensemble.elites` is 9, but `model.ensemble.members` is 3"),
+        (
+            "model.ensemble.elites=9",
+            "`model.ensemble.elites` is 9; it must be 1 to 3, the value of `model.ensemble.members`",
+        ),
         ("device=tpu", "unknown device `tpu`"),
     ] {
         let message = place.refuses(&["resume", "run", text, "training.env_steps=40"]);
@@ -145,7 +167,7 @@ fn an_override_that_the_run_cannot_take_is_refused_and_the_run_can_still_go_on()
 }
 
 #[test]
-fn a_run_of_an_older_version_is_understood_with_one_line_on_its_old_word() {
+fn a_run_of_an_older_version_is_understood_with_one_note_on_its_old_word() {
     let place = Place::new();
     place.train("run", &["algo=model_free", "training.env_steps=20"]);
     let config = place.read("run/config.toml");
@@ -155,13 +177,45 @@ fn a_run_of_an_older_version_is_understood_with_one_line_on_its_old_word() {
     for arguments in [&["eval", "run"][..], &["check", "run/config.toml"], &["resume", "run", "training.env_steps=40"]]
     {
         let output = place.run(arguments);
-        let said = common::text(&output.stderr);
-        assert!(output.status.success() && said.matches("note: ").count() == 1, "{arguments:?}: {said}");
-        assert!(said.starts_with(note), "{arguments:?}: {said}");
+        let stderr = common::text(&output.stderr);
+        assert!(output.status.success() && stderr.matches("note: ").count() == 1, "{arguments:?}: {stderr}");
+        assert!(stderr.starts_with(note), "{arguments:?}: {stderr}");
     }
     assert!(place.read("run/config.resume-1.toml").contains("algo = \"model_free\""));
-    let said = common::text(&place.run(&["train", "tiny.toml", "algo=sac", "training.env_steps=1"]).stderr);
-    assert!(said.starts_with("note: override `algo=sac`: `algo = \"sac\"` is now "), "{said}");
+    let stderr = common::text(&place.run(&["train", "tiny.toml", "algo=sac", "training.env_steps=1"]).stderr);
+    assert!(stderr.starts_with("note: override `algo=sac`: `algo = \"sac\"` is now "), "{stderr}");
+}
+
+#[test]
+fn a_run_with_keys_of_an_older_version_is_resumed_with_one_note() {
+    let place = Place::new();
+    let keys = ["agent.policy_delay=2", "agent.target_update_interval=3", "rollout.retain_epochs=2"];
+    for run in ["run", "newer"] {
+        place.train(run, &[&keys[..], &["training.env_steps=60"]].concat());
+    }
+    place.succeeds(&["resume", "newer", "training.env_steps=120"]);
+
+    let config = place.read("run/config.toml");
+    let older = config
+        .replace("policy_delay = 2\n", "actor_every = 2\n")
+        .replace("target_update_interval = 3\n", "target_every = 3\n")
+        .replace("retain_epochs = 2\n", "retain = 2\n");
+    assert!(
+        ["\nactor_every = 2", "\ntarget_every = 3", "\nretain = 2"].iter().all(|line| older.contains(line)),
+        "{older}"
+    );
+    place.write("run/config.toml", &older);
+    let note = "note: run/config.toml: `agent.actor_every` is now `agent.policy_delay`, `agent.target_every` is now \
+                `agent.target_update_interval`, `rollout.retain` is now `rollout.retain_epochs`\n";
+    for arguments in [&["eval", "run"][..], &["check", "run/config.toml"], &["resume", "run", "training.env_steps=120"]]
+    {
+        let output = place.run(arguments);
+        let stderr = common::text(&output.stderr);
+        assert!(output.status.success() && stderr.starts_with(note), "{arguments:?}: {stderr}");
+        assert_eq!(stderr.matches("note: ").count(), 1, "{arguments:?}: {stderr}");
+    }
+    assert_equal_outcomes(&place.path("newer"), &place.path("run"), "of an older version");
+    assert_eq!(place.read("run/config.resume-1.toml"), place.read("newer/config.resume-1.toml"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::Place;
-use foresee::env::mujoco::of_test::mujoco_of_test;
+use foresee::env::test_support::mujoco_available;
 
 /// Returns the paths of all configs, sorted.
 fn shipped() -> Vec<PathBuf> {
@@ -23,7 +23,7 @@ fn shipped() -> Vec<PathBuf> {
 
 /// Returns the configs that can be used on this machine: all, or all but MuJoCo's if MuJoCo is missing.
 fn usable(test: &str) -> impl Iterator<Item = PathBuf> {
-    let there = mujoco_of_test(&format!("{test}, of MuJoCo's tasks"));
+    let there = mujoco_available(&format!("{test}, of MuJoCo's tasks"));
     shipped().into_iter().filter(move |path| there || !path.components().any(|part| part.as_os_str() == "mujoco"))
 }
 

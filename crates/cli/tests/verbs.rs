@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use common::{Place, VARIANTS, checkpoints, text};
-use foresee::env::mujoco::of_test::environments_of_test;
+use foresee::env::test_support::available_environments;
 use serde_json::Value;
 
 fn manifest(place: &Place) -> Value {
@@ -16,8 +16,8 @@ fn manifest(place: &Place) -> Value {
 #[test]
 fn a_run_leaves_the_files_that_are_documented() {
     let place = Place::new();
-    let said = place.train("run", &[]);
-    assert!(said.contains("final evaluation  ") && said.contains("foresee eval run"), "{said}");
+    let stdout = place.train("run", &[]);
+    assert!(stdout.contains("final evaluation  ") && stdout.contains("foresee eval run"), "{stdout}");
     let results = place.read("run/results.csv");
     assert!(results.starts_with("env_step,episode_reward,"), "{results}");
     let steps: Vec<_> = results.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
@@ -41,20 +41,27 @@ fn a_run_leaves_the_files_that_are_documented() {
 #[test]
 fn check_env_says_rule_by_rule_what_an_environment_keeps() {
     let place = Place::new();
-    let said = place.succeeds(&["check-env", "CartPoleContinuous-v0", "env.distractors=3"]);
+    let stdout = place.succeeds(&["check-env", "CartPoleContinuous-v0", "env.distractors=3"]);
     for line in [
         "observations  7 numbers, [-4.8, 4.8] ",
-        "terminates    unless entry 0 in [-2.4, 2.4], ",
+        "terminates    when obs[0] leaves [-2.4, 2.4] or ",
         "ok       rewards are",
     ] {
-        assert!(said.lines().any(|found| found.starts_with(line)), "{line}: {said}");
+        assert!(stdout.lines().any(|found| found.starts_with(line)), "{line}: {stdout}");
     }
-    assert!(said.ends_with("warning: every reward was 1\n"), "{said}");
+    assert!(stdout.ends_with("warning: every reward was 1\n"), "{stdout}");
     for (arguments, message) in [
         (&["check-env", "Pendulum-v9"][..], "unknown environment `Pendulum-v9`\nhint: "),
-        (&["check-env", "Pendulum-v1", "env.distractors=300"], "`env.distractors` is 300\nhint: at most 256"),
+        (
+            &["check-env", "Pendulum-v1", "env.distractors=300"],
+            "override `env.distractors=300`: `env.distractors` is 300; it must be at most 256\nhint: the default is 0",
+        ),
         (&["check-env", "Pendulum-v1", "env.count=x"], "override `env.count=x`: "),
         (&["check-env", "Pendulum-v1", "seed=3"], "override `seed=3`: unknown key `seed`"),
+        (
+            &["check-env", "Pendulum-v1", "num_envs=3"],
+            "override `num_envs=3`: unknown key `num_envs`\nhint: did you mean `env.count`? ",
+        ),
     ] {
         let refused = place.refuses(arguments);
         assert!(refused.starts_with(message), "{refused}");
@@ -83,8 +90,8 @@ fn a_distracted_run_on_a_family_writes_both_errors_of_its_model_and_is_evaluated
     }
     let results = place.read("run/results.csv");
     let last: f64 = results.lines().last().unwrap().split(',').nth(1).unwrap().parse().unwrap();
-    let said = place.succeeds(&["eval", "run"]);
-    assert!(said.contains(&format!("mean return   {last:.2}\n")), "{said}");
+    let stdout = place.succeeds(&["eval", "run"]);
+    assert!(stdout.contains(&format!("mean return   {last:.2}\n")), "{stdout}");
 }
 
 #[test]
@@ -131,17 +138,17 @@ fn eval_gives_the_final_evaluation_again_and_changes_nothing() {
         let results = place.read("run/results.csv");
         let last: Vec<f64> = results.lines().last().unwrap().split(',').map(|cell| cell.parse().unwrap()).collect();
         let before = place.contents("");
-        let said = place.succeeds(&["eval", "run"]);
+        let stdout = place.succeeds(&["eval", "run"]);
         assert_eq!(
-            said,
+            stdout,
             format!(
                 "environment   Pendulum-v1, 120 steps of training\n\
-                 mean return   {:.2}\ndeviation     {:.2} over 2 episodes\nmean length   {:.1} steps\n",
+                 mean return   {:.2}\nstd           {:.2} (2 episodes)\nmean length   {:.1} steps\n",
                 last[1], last[2], last[3]
             )
         );
-        assert_eq!(place.succeeds(&["eval", "run", "--episodes", "2"]), said);
-        assert!(place.succeeds(&["eval", "run", "--episodes", "3"]).contains("over 3 episodes"));
+        assert_eq!(place.succeeds(&["eval", "run", "--episodes", "2"]), stdout);
+        assert!(place.succeeds(&["eval", "run", "--episodes", "3"]).contains(" (3 episodes)\n"));
         assert!(place.contents("") == before);
     }
 }
@@ -177,7 +184,7 @@ fn a_resume_with_overrides_writes_a_config_of_its_own_and_leaves_the_first() {
     assert_eq!(second, first.replace("env_steps = 40", "env_steps = 80"));
     let changed = second.replace("env_steps = 80", "env_steps = 100").replace("eval_episodes = 2", "eval_episodes = 1");
     assert_eq!(third, changed);
-    assert!(place.succeeds(&["eval", "run"]).contains("over 1 episodes"));
+    assert!(place.succeeds(&["eval", "run"]).contains(" (1 episode)\n"));
 }
 
 #[test]
@@ -198,7 +205,8 @@ fn a_run_that_diverges_fails_with_one_message() {
         assert_eq!(errors.len(), 4, "{message}");
         let newest = checkpoints(&place.path("run")).pop().unwrap();
         let step: u64 = newest.to_str().unwrap().rsplit_once("step-").unwrap().1.parse().unwrap();
-        let way_back = [&format!("the run is saved up to environment step {step}")[..], "go on: foresee resume run"];
+        let way_back =
+            [&format!("the run is saved up to environment step {step}")[..], "to continue: foresee resume run"];
         assert_eq!(errors[2..], way_back);
         assert!(errors[0].starts_with("error: at environment step 4") && errors[0].contains(what), "{message}");
         assert!(errors[1].starts_with("hint: ") && !message.contains("panicked"), "{message}");
@@ -228,7 +236,7 @@ fn check_prints_a_config_that_check_prints_again() {
 fn everything_that_is_listed_can_be_chosen() {
     let place = Place::new();
     let environments: Vec<&str> =
-        environments_of_test("everything_that_is_listed_can_be_chosen").map(|info| info.id).collect();
+        available_environments("everything_that_is_listed_can_be_chosen").map(|info| info.id).collect();
     for (what, key, some) in [
         ("envs", "env.id", &["Pendulum-v1", "MountainCarContinuous-v0", "CartPoleContinuous-v0"][..]),
         ("losses", "model.loss.kind", &["mle", "mse", "vagram", "itervaml", "value_weighted"]),
@@ -236,14 +244,14 @@ fn everything_that_is_listed_can_be_chosen() {
         ("agents", "agent.kind", &["sac"]),
         ("algos", "algo", &["mbpo", "model_free", "dhmbpo"]),
     ] {
-        let said = place.succeeds(&["list", what]);
-        let lines: Vec<_> = said.lines().take_while(|line| !line.is_empty()).collect();
+        let stdout = place.succeeds(&["list", what]);
+        let lines: Vec<_> = stdout.lines().take_while(|line| !line.is_empty()).collect();
         let names: Vec<_> = lines.iter().map(|line| line.split_whitespace().next().unwrap()).collect();
-        assert!(some.iter().all(|name| names.contains(name)), "{said}");
+        assert!(some.iter().all(|name| names.contains(name)), "{stdout}");
         for name in names.into_iter().filter(|name| what != "envs" || environments.contains(name)) {
             place.succeeds(&["check", "tiny.toml", &format!("{key}={name}")]);
         }
-        assert!(lines.iter().all(|line| line.split_whitespace().count() > 2), "{said}");
+        assert!(lines.iter().all(|line| line.split_whitespace().count() > 2), "{stdout}");
     }
 }
 
@@ -252,9 +260,12 @@ fn check_shows_how_many_environments_train_side_by_side_and_says_which_numbers_g
     let place = Place::new();
     assert!(place.succeeds(&["check", "tiny.toml", "env.count=3"]).contains("\ncount = 3\n"));
     for (count, message) in [
-        ("env.count=0", "`env.count` is 0\nhint: 1 to 1024 environments side by side"),
-        ("env.count=7", "do not reach together\nhint: give a multiple of `env.count`, as 119 or 126"),
-        ("env.count=24", "`env.count` is 24, more than the 20 real steps between fits of the model\nhint: "),
+        ("env.count=0", "`env.count` is 0; it must be 1 to 1024\nhint: the default is 1"),
+        (
+            "env.count=7",
+            "it must be a multiple of 7, the value of `env.count`\nhint: the nearest multiples are 119 and 126",
+        ),
+        ("env.count=24", "`env.count` is 24; it must be at most 20, the value of `model.fit.every`\nhint: "),
     ] {
         let refused = place.refuses(&["check", "tiny.toml", count]);
         assert!(refused.contains(message), "{refused}");
@@ -271,9 +282,9 @@ fn what_cannot_be_written_is_a_failure_and_a_reader_that_has_gone_is_none() {
         Command::new(env!("CARGO_BIN_EXE_foresee")).args(["list", "losses"]).stdout(out).output().expect("a program")
     };
     let full = list(File::options().write(true).open("/dev/full").expect("a device").into());
-    let said = text(&full.stderr);
-    assert_eq!(full.status.code(), Some(1), "{said}");
-    assert!(said.starts_with("error: writing to standard output: No space left on device"), "{said}");
+    let stderr = text(&full.stderr);
+    assert_eq!(full.status.code(), Some(1), "{stderr}");
+    assert!(stderr.starts_with("error: writing to standard output: No space left on device"), "{stderr}");
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     let gone = list(writer.into());

@@ -67,7 +67,7 @@ impl<T> Kind<T> {
             let complete = Table::try_from(&keys).map_err(|error| Explained {
                 keys: section.iter().map(|&key| key.to_owned()).collect(),
                 what: format!("the keys of `{name}` in `{}` cannot be written as TOML: {error}", section.join(".")),
-                hint: Some("its defaults are numbers, strings, booleans and lists of them that TOML has".into()),
+                hint: Some("use defaults that TOML has: numbers, strings, booleans, lists of them".into()),
             })?;
             let thing = build(keys).map_err(|message| {
                 let (what, hint) = message.split_once("\nhint: ").unwrap_or((&message, ""));
@@ -92,6 +92,12 @@ impl<T> Kind<T> {
     #[must_use]
     pub fn description(&self) -> &'static str {
         self.description
+    }
+
+    /// The names of the keys that belong to this kind.
+    #[must_use]
+    pub fn keys(&self) -> &'static [&'static str] {
+        self.keys
     }
 }
 
@@ -155,8 +161,9 @@ fn at_fault(section: &[&str], what: &str) -> Vec<String> {
     keys.iter().map(|&key| key.to_owned()).collect()
 }
 
-/// The names of a struct's fields as serde reads them.
-fn field_names<K: DeserializeOwned>() -> &'static [&'static str] {
+/// The names of a struct's fields as serde reads them. Empty for a struct with flattened fields.
+#[must_use]
+pub fn field_names<K: DeserializeOwned>() -> &'static [&'static str] {
     let mut names: &'static [&'static str] = &[];
     // This always ends in an error: `Names` only records the field names.
     drop(K::deserialize(Names(&mut names)));
@@ -176,11 +183,11 @@ impl<'de> Deserializer<'de> for Names<'_> {
         _: V,
     ) -> Result<V::Value, Self::Error> {
         *self.0 = fields;
-        Err(Self::Error::custom("the names are all that was asked for"))
+        Err(Self::Error::custom("only the field names are requested"))
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
-        Err(Self::Error::custom("a kind's keys are a struct"))
+        Err(Self::Error::custom("the keys of a kind must be a struct"))
     }
 
     forward_to_deserialize_any! {

@@ -10,9 +10,11 @@
 //! * [`kinds`]: open choices of a config, such as a loss that is selected by name and has its own keys.
 //! * [`names`]: names of metrics that have one value per channel or per step.
 //! * [`explain`]: messages that tell the author of a config why it cannot be read.
+//! * [`limits`]: bounds that the config keys of several crates share.
 
 pub mod explain;
 pub mod kinds;
+pub mod limits;
 pub mod names;
 pub mod normal;
 pub mod state;

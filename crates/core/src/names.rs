@@ -15,9 +15,9 @@ pub fn of_part(base: &str, part: impl std::fmt::Display) -> &'static str {
     if let Some(known) = names.get(name.as_str()) {
         return known;
     }
-    let kept: &'static str = name.leak();
-    names.insert(kept);
-    kept
+    let leaked: &'static str = name.leak();
+    names.insert(leaked);
+    leaked
 }
 
 #[cfg(test)]

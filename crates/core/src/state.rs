@@ -25,7 +25,7 @@ pub enum StateError {
         expected: String,
     },
     /// An array is left that no part has read.
-    #[error("the saved state holds `{0}`, which this version does not know")]
+    #[error("the saved state contains the unknown array `{0}`")]
     Leftover(String),
 }
 

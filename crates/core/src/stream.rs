@@ -1,13 +1,13 @@
 //! Random streams: Threefry-4x32-20, addressed by name and counter.
 //!
 //! A stream is a pure function of the run's seed, its name and a counter. It has no state, so nothing needs to be saved
-//! or locked, and no draw can shift later ones. `Stream::new(seed, "model/bootstrap").at(step, lane)` gives the same
-//! draws at any time and on any thread.
+//! or locked, and no draw can shift later ones. `Stream::new(seed, "model/bootstrap").at(step, substream)` gives the
+//! same draws at any time and on any thread.
 //!
 //! * key = (seed low, seed high, FNV-1a-64 of the name low, high)
-//! * counter = (step low, step high, lane, block); a block is four 32-bit words
+//! * counter = (step low, step high, substream, block); a block is four 32-bit words
 //!
-//! A lane is a substream of a step: one number for each row, member or environment.
+//! A substream of a step is numbered by the row, the member or the environment that it belongs to.
 //!
 //! Source: Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011 (rotation constants
 //! derived from Threefish, table 5; 20 rounds). Known answers: `kat_vectors` in the Random123 distribution.
@@ -25,13 +25,13 @@ const PARITY: u32 = 0x1BD1_1BDA;
 /// Returns one block of Threefry-4x32 with 20 rounds.
 #[must_use]
 pub fn threefry4x32_20(counter: [u32; 4], key: [u32; 4]) -> [u32; 4] {
-    threefry_lanes(counter.map(|word| [word]), key).map(|[word]| word)
+    threefry_blocks(counter.map(|word| [word]), key).map(|[word]| word)
 }
 
-/// Returns one block for each of `L` counters, word by word. The inner loops run over the lanes, so that a compiler
-/// vectorises them.
+/// Returns one block for each of `L` counters, word by word. The inner loops run over the counters, so that a
+/// compiler vectorises them.
 #[inline(always)]
-fn threefry_lanes<const L: usize>(counter: [[u32; L]; 4], key: [u32; 4]) -> [[u32; L]; 4] {
+fn threefry_blocks<const L: usize>(counter: [[u32; L]; 4], key: [u32; 4]) -> [[u32; L]; 4] {
     let keys = [key[0], key[1], key[2], key[3], PARITY ^ key[0] ^ key[1] ^ key[2] ^ key[3]];
     let mut x = counter;
     let add = |x: &mut [u32; L], k: u32| x.iter_mut().for_each(|x| *x = x.wrapping_add(k));
@@ -89,10 +89,10 @@ impl Stream {
     }
 
     /// The draws at one counter. `step` counts in the unit of the stream's purpose, for example environment steps;
-    /// `lane` is the row, member or environment.
+    /// `substream` is the row, member or environment.
     #[must_use]
-    pub const fn at(&self, step: u64, lane: u32) -> Draws {
-        Draws { key: self.key, counter: [step as u32, (step >> 32) as u32, lane, 0], words: [0; 4], used: 4 }
+    pub const fn at(&self, step: u64, substream: u32) -> Draws {
+        Draws { key: self.key, counter: [step as u32, (step >> 32) as u32, substream, 0], words: [0; 4], used: 4 }
     }
 
     /// The key that distinguishes streams: the two halves of the seed, then those of the hashed name.
@@ -101,27 +101,27 @@ impl Stream {
         self.key
     }
 
-    /// Returns block `block` of `L` lanes, word by word. [`Stream::at`] draws these as words `4·block` to
+    /// Returns block `block` of `L` substreams, word by word. [`Stream::at`] draws these as words `4·block` to
     /// `4·block + 3`.
     #[inline(always)]
     #[must_use]
-    pub fn block<const L: usize>(&self, step: u64, lanes: &[u32; L], block: u32) -> [[u32; L]; 4] {
-        threefry_lanes([[step as u32; L], [(step >> 32) as u32; L], *lanes, [block; L]], self.key)
+    pub fn block<const L: usize>(&self, step: u64, substreams: &[u32; L], block: u32) -> [[u32; L]; 4] {
+        threefry_blocks([[step as u32; L], [(step >> 32) as u32; L], *substreams, [block; L]], self.key)
     }
 
-    /// Standard normals `[rows, columns]`: entry `[r, c]` is word `c` of lane `r`.
+    /// Standard normals `[rows, columns]`: entry `[r, c]` is word `c` of substream `r`.
     #[must_use]
     pub fn normals(&self, step: u64, rows: usize, columns: usize) -> Vec<f32> {
         self.fill(step, rows, columns, Draws::normal)
     }
 
-    /// Uniforms in [-1, 1), `[rows, columns]`: entry `[r, c]` is made from word `c` of lane `r`.
+    /// Uniforms in [-1, 1), `[rows, columns]`: entry `[r, c]` is made from word `c` of substream `r`.
     #[must_use]
     pub fn uniforms(&self, step: u64, rows: usize, columns: usize) -> Vec<f32> {
         self.fill(step, rows, columns, |draws| 2.0 * draws.uniform() - 1.0)
     }
 
-    /// `rows` indices below `n`, with replacement: index `r` is made from word 0 of lane `r`.
+    /// `rows` indices below `n`, with replacement: index `r` is made from word 0 of substream `r`.
     #[must_use]
     pub fn indices(&self, step: u64, rows: usize, n: usize) -> Vec<usize> {
         self.fill(step, rows, 1, |draws| draws.below(n))
@@ -136,7 +136,7 @@ impl Stream {
     /// Index `row` of [`Stream::indices`].
     #[must_use]
     pub fn index(&self, step: u64, row: usize, n: usize) -> usize {
-        self.at(step, lane(row)).below(n)
+        self.at(step, substream(row)).below(n)
     }
 
     fn fill<T>(&self, step: u64, rows: usize, columns: usize, draw: impl FnMut(&mut Draws) -> T) -> Vec<T> {
@@ -154,14 +154,14 @@ impl Stream {
         out: &mut Vec<T>,
     ) {
         for row in 0..rows {
-            let mut draws = self.at(step, lane(row));
+            let mut draws = self.at(step, substream(row));
             out.extend((0..columns).map(|_| draw(&mut draws)));
         }
     }
 }
 
-fn lane(row: usize) -> u32 {
-    u32::try_from(row).expect("a stream has 2^32 lanes")
+fn substream(row: usize) -> u32 {
+    u32::try_from(row).expect("a stream has 2^32 substreams")
 }
 
 /// Maps a word to an index below `n`, as [`Draws::below`] does.
@@ -276,14 +276,14 @@ mod tests {
     }
 
     #[test]
-    fn lanes_side_by_side_are_those_drawn_one_by_one() {
+    fn substreams_side_by_side_are_those_drawn_one_by_one() {
         let stream = Stream::new(3, "rollout/noise");
-        let lanes: [u32; 7] = std::array::from_fn(|i| i as u32 * 1_000_003);
+        let substreams: [u32; 7] = std::array::from_fn(|i| i as u32 * 1_000_003);
         for (step, blocks) in [(0, 1), (5 << 16 | 3, 4), (u64::MAX, 2)] {
             for block in 0..blocks {
-                let words = stream.block(step, &lanes, block);
-                for (j, &lane) in lanes.iter().enumerate() {
-                    let mut draws = stream.at(step, lane);
+                let words = stream.block(step, &substreams, block);
+                for (j, &substream) in substreams.iter().enumerate() {
+                    let mut draws = stream.at(step, substream);
                     (0..4 * block).for_each(|_| _ = draws.bits());
                     assert_eq!(words.map(|word| word[j]), std::array::from_fn(|_| draws.bits()));
                 }
@@ -299,8 +299,8 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_a_pure_function_of_seed_name_step_and_lane() {
-        let draw = |seed, name, step, lane| Stream::new(seed, name).at(step, lane).bits64();
+    fn a_stream_is_a_pure_function_of_seed_name_step_and_substream() {
+        let draw = |seed, name, step, substream| Stream::new(seed, name).at(step, substream).bits64();
         let base = draw(7, "policy/explore", 3, 5);
         assert_eq!(base, draw(7, "policy/explore", 3, 5));
         for other in [
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn filled_arrays_address_row_as_lane_and_column_as_word() {
+    fn filled_arrays_address_row_as_substream_and_column_as_word() {
         let stream = Stream::new(1, "rollout/noise");
         let filled = stream.normals(9, 3, 6);
         for row in 0..3 {

@@ -41,6 +41,12 @@ impl Bound {
         let x = obs[self.index];
         if self.closed { self.low <= x && x <= self.high } else { self.low < x && x < self.high }
     }
+
+    /// The interval in brackets.
+    fn interval(&self) -> String {
+        let [before, after] = if self.closed { ["[", "]"] } else { ["(", ")"] };
+        format!("{before}{}, {}{after}", self.low, self.high)
+    }
 }
 
 /// The rule that ends an episode in the task itself: the task continues while every bound holds and the goal is not
@@ -86,7 +92,7 @@ impl Termination {
     pub fn problem(&self) -> Option<String> {
         let holds_some = |bound: &Bound| bound.low < bound.high || (bound.closed && bound.low == bound.high);
         let bound = self.bounds.iter().chain(&self.goal).find(|bound| !holds_some(bound))?;
-        Some(format!("no number is inside the bound on {bound}"))
+        Some(format!("the bound `{bound}` contains no number"))
     }
 
     /// Whether a state with this observation `[O]` has terminated. A NaN is inside no bound.
@@ -99,22 +105,24 @@ impl Termination {
     }
 }
 
-/// For example `entry 0 in (0.7, inf)`.
+/// For example `obs[0] in (0.7, inf)`.
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [before, after] = if self.closed { ["[", "]"] } else { ["(", ")"] };
-        write!(f, "entry {} in {before}{}, {}{after}", self.index, self.low, self.high)
+        write!(f, "obs[{}] in {}", self.index, self.interval())
     }
 }
 
-/// One line, such as `unless entry 0 in (0.7, inf), entry 1 in (-0.2, 0.2)`, or `never`.
+/// One line, such as `when obs[0] leaves (0.7, inf) or obs[1] leaves (-0.2, 0.2)`, or `never`.
 impl fmt::Display for Termination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |bounds: &[Bound]| bounds.iter().map(Bound::to_string).collect::<Vec<_>>().join(", ");
+        let list = |bounds: &[Bound], verb: &str, conjunction: &str| {
+            let clauses = bounds.iter().map(|bound| format!("obs[{}] {verb} {}", bound.index, bound.interval()));
+            (!bounds.is_empty()).then(|| format!("when {}", clauses.collect::<Vec<_>>().join(conjunction)))
+        };
         let parts = [
-            (!self.bounds.is_empty()).then(|| format!("unless {}", list(&self.bounds))),
-            (!self.goal.is_empty()).then(|| format!("at {}", list(&self.goal))),
-            self.finite.then(|| "where an entry is not finite".into()),
+            list(&self.bounds, "leaves", " or "),
+            list(&self.goal, "is in", " and "),
+            self.finite.then(|| "when an entry is not finite".into()),
         ];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
         f.write_str(&if parts.is_empty() { "never".into() } else { parts.join("; ") })
@@ -151,7 +159,7 @@ mod tests {
         ] {
             assert!(rule(low, high, closed).problem().is_some(), "{low} {high} {closed}");
         }
-        assert_eq!(rule(5.0, -5.0, false).problem().unwrap(), "no number is inside the bound on entry 3 in (5, -5)");
+        assert_eq!(rule(5.0, -5.0, false).problem().unwrap(), "the bound `obs[3] in (5, -5)` contains no number");
     }
 
     #[test]
@@ -189,8 +197,7 @@ mod tests {
             goal: vec![hop(2, 0.0, 1.0, true)],
             ..Termination::outside(vec![hop(0, 0.7, f32::INFINITY, false), hop(1, -0.2, 0.2, false)])
         };
-        let line =
-            "unless entry 0 in (0.7, inf), entry 1 in (-0.2, 0.2); at entry 2 in [0, 1]; where an entry is not finite";
+        let line = "when obs[0] leaves (0.7, inf) or obs[1] leaves (-0.2, 0.2); when obs[2] is in [0, 1]; when an entry is not finite";
         assert_eq!((rule.to_string(), Termination::never().to_string()), (line.into(), "never".into()));
     }
 

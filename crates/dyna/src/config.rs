@@ -1,11 +1,13 @@
 //! The configuration of a run: one typed struct per section. Every key has its default here or in the section's crate.
 
 use foresee_actor_critic::AgentConfig;
+use foresee_core::limits::refusal;
 pub use foresee_env::EnvConfig;
-use foresee_env::config::MOST_ENVIRONMENTS;
+use foresee_env::config::MAX_ENVIRONMENTS;
 use foresee_nn::device::DeviceChoice;
 use foresee_world_model::ModelConfig;
 use serde::{Deserialize, Serialize};
+use toml::Value;
 
 mod double_horizon;
 mod rollout;
@@ -14,9 +16,10 @@ pub use double_horizon::DoubleHorizonConfig;
 pub use rollout::RolloutConfig;
 
 /// Largest number of episodes in an evaluation.
-pub const MOST_EPISODES: usize = 100_000;
+pub const MAX_EPISODES: usize = 100_000;
 /// Largest number of threads: more than any machine has cores.
-const MOST_THREADS: usize = 4096;
+const MAX_THREADS: usize = 4096;
+
 /// The training algorithm: the source of the transitions that the agent learns from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -48,7 +51,7 @@ impl Algo {
         (Self::ModelFree, "the same agent without a model: the baseline"),
         (
             Self::Dhmbpo,
-            "long imagined rollouts give states, short ones with gradients train the agent `dhmbpo` from them",
+            "long imagined rollouts provide states; short rollouts with gradients from them train the agent `dhmbpo`",
         ),
     ];
 }
@@ -100,7 +103,7 @@ pub struct TrainingConfig {
     /// Number of agent updates per real step; unset: 20, or 1 with `algo = "dhmbpo"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub updates_per_step: Option<u64>,
-    /// Number of real steps in an epoch, the unit of `rollout.retain`.
+    /// Number of real steps in an epoch, the unit of `rollout.retain_epochs`.
     pub epoch_length: u64,
     /// Number of real steps between evaluations.
     pub eval_every: u64,
@@ -183,7 +186,21 @@ impl Config {
         }
     }
 
-    /// Returns an error message with a hint if the configuration is impossible with the shipped parts.
+    /// Returns the keys of a section whose values differ from those of an earlier configuration: the key, the earlier
+    /// value and the value now.
+    ///
+    /// A key that only one of the two has is left out: files of older versions lack keys with defaults.
+    #[must_use]
+    pub fn changed_keys(&self, before: &Self, section: &str) -> Vec<[String; 3]> {
+        let of_section = |config: &Self| toml::Table::try_from(config).ok()?.remove(section);
+        let mut changes = Vec::new();
+        if let (Some(before), Some(now)) = (of_section(before), of_section(self)) {
+            add_changes(section, &before, &now, &mut changes);
+        }
+        changes
+    }
+
+    /// Returns an error message with a hint if the configuration is invalid with the shipped parts.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         self.clone().open().err().map(|problem| problem.to_string())
@@ -191,49 +208,63 @@ impl Config {
 
     /// Returns an error message with a hint about keys that can be checked without parts and environment.
     pub(crate) fn problem_beside_env(&self) -> Option<String> {
-        let t = &self.training;
+        let (t, default) = (&self.training, TrainingConfig::default());
         let positive = [
-            ("training.env_steps", t.env_steps),
-            ("training.epoch_length", t.epoch_length),
-            ("training.eval_every", t.eval_every),
-            ("training.eval_episodes", t.eval_episodes as u64),
-            ("training.log_every", t.log_every),
-            ("training.checkpoint_every", t.checkpoint_every),
+            ("training.env_steps", t.env_steps, default.env_steps),
+            ("training.epoch_length", t.epoch_length, default.epoch_length),
+            ("training.eval_every", t.eval_every, default.eval_every),
+            ("training.log_every", t.log_every, default.log_every),
+            ("training.checkpoint_every", t.checkpoint_every, default.checkpoint_every),
         ];
-        if let Some((key, _)) = positive.into_iter().find(|&(_, value)| value == 0) {
-            return Some(format!("`{key}` is 0\nhint: give a positive number, or remove the key to get its default"));
+        if let Some((key, value, default)) = positive.into_iter().find(|&(_, value, _)| value == 0) {
+            return Some(refusal(key, value, "positive", default));
         }
-        if t.eval_episodes > MOST_EPISODES {
-            return Some(format!(
-                "`training.eval_episodes` is {}\nhint: at most {MOST_EPISODES}; they are played side by side",
-                t.eval_episodes
-            ));
+        if !(1..=MAX_EPISODES).contains(&t.eval_episodes) {
+            let allowed = format!("1 to {MAX_EPISODES}");
+            return Some(refusal("training.eval_episodes", t.eval_episodes, allowed, default.eval_episodes));
         }
         if let Some(problem) = self.problem_of_count() {
             return Some(problem);
         }
-        (self.threads > MOST_THREADS)
-            .then(|| format!("`threads` is {}\nhint: at most {MOST_THREADS}, or 0 for one a core", self.threads))
+        (self.threads > MAX_THREADS)
+            .then(|| refusal("threads", self.threads, format!("0 to {MAX_THREADS}"), "0, one thread per core"))
     }
 
     /// Returns an error message with a hint about keys that are incompatible with `env.count`. The range of `env.count`
     /// itself is checked by `[env]`.
     fn problem_of_count(&self) -> Option<String> {
         let (count, steps, every) = (self.env.count as u64, self.training.env_steps, self.fit_every());
-        if (1..=MOST_ENVIRONMENTS).contains(&self.env.count) && !steps.is_multiple_of(count) {
+        if (1..=MAX_ENVIRONMENTS).contains(&self.env.count) && !steps.is_multiple_of(count) {
             let (below, above) = (steps / count * count, steps.next_multiple_of(count));
-            let nearest = if below == 0 { above.to_string() } else { format!("{below} or {above}") };
+            let nearest =
+                if below == 0 { format!("multiple is {above}") } else { format!("multiples are {below} and {above}") };
             return Some(format!(
-                "`training.env_steps` is {steps}, which {count} environments side by side do not reach together\nhint: give a multiple of `env.count`, as {nearest}"
+                "`training.env_steps` is {steps}; it must be a multiple of {count}, the value of `env.count`\nhint: the nearest {nearest}"
             ));
         }
         if self.algo != Algo::ModelFree && (1..count).contains(&every) {
             let key = if self.algo == Algo::Dhmbpo { "double_horizon.block" } else { "model.fit.every" };
             return Some(format!(
-                "`env.count` is {count}, more than the {every} real steps between fits of the model\nhint: raise `{key}` to {count} or more, or lower `env.count`"
+                "`env.count` is {count}; it must be at most {every}, the value of `{key}`\nhint: raise `{key}` to {count} or more, or lower `env.count`"
             ));
         }
         None
+    }
+}
+
+/// Adds the values below `path` that differ, and that both trees have.
+fn add_changes(path: &str, before: &Value, now: &Value, changes: &mut Vec<[String; 3]>) {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    match (before, now) {
+        (Value::Table(before), Value::Table(now)) => {
+            for (key, now) in now {
+                if let Some(before) = before.get(key) {
+                    add_changes(&format!("{path}.{key}"), before, now, changes);
+                }
+            }
+        }
+        _ if before != now => changes.push([path.to_owned(), text(before), text(now)]),
+        _ => {}
     }
 }
 
@@ -256,7 +287,7 @@ mod tests {
             ("env.distractors", |c| c.env.distractors = 1000),
             ("env.family.mass", |c| c.env.family.mass = Range::Uniform([1.2, 0.8])),
             ("training.env_steps", |c| c.training.env_steps = 0),
-            ("agent.hidden", |c| _ = c.agent.keys.insert("hidden".into(), toml::Value::Array(vec![]))),
+            ("agent.hidden", |c| _ = c.agent.keys.insert("hidden".into(), Value::Array(vec![]))),
             ("rollout.starts_per_step", |c| c.rollout.starts_per_step = 0),
             ("rollout.horizon", |c| c.rollout.horizon = Schedule::Constant(0.5)),
             ("rollout.horizon", |c| c.rollout.horizon = Schedule::Linear([1.0, 5.0, 20.0, 10.0])),
@@ -273,20 +304,25 @@ mod tests {
             assert_eq!(config.problem().is_some(), shared, "`{key}` without a model");
         }
     }
+
     #[test]
     fn environments_side_by_side_reach_the_end_together_and_take_no_more_steps_at_once_than_lie_between_fits() {
         let mut config: Config = serde_json::from_str(r#"{"env": {"id": "Pendulum-v1", "count": 8}}"#).unwrap();
         assert_eq!(config.problem(), None);
-        for (steps, nearest) in [(20, "16 or 24"), (5, "8")] {
+        for (steps, nearest) in [(20, "multiples are 16 and 24"), (5, "multiple is 8")] {
             config.training.env_steps = steps;
             let message = config.problem().unwrap();
-            let want = format!("`training.env_steps` is {steps}, which 8 environments side by side do not reach");
-            assert!(message.starts_with(&want) && message.ends_with(&format!(", as {nearest}")), "{message}");
+            let want =
+                format!("`training.env_steps` is {steps}; it must be a multiple of 8, the value of `env.count`\n");
+            assert!(message.starts_with(&want) && message.ends_with(&format!("the nearest {nearest}")), "{message}");
         }
         config.training.env_steps = 80;
         config.model.fit.every = 7;
         let message = config.problem().unwrap();
-        assert!(message.starts_with("`env.count` is 8, more than the 7 real steps between fits"), "{message}");
+        assert!(
+            message.starts_with("`env.count` is 8; it must be at most 7, the value of `model.fit.every`\n"),
+            "{message}"
+        );
         config.algo = Algo::ModelFree;
         assert_eq!(config.problem(), None);
     }

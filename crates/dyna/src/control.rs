@@ -22,14 +22,14 @@ pub enum Mode {
 
 /// A request for actions at `N` observations.
 ///
-/// The random draws of row `n` are addressed by `lanes[n]` and `steps[n]`. They depend neither on other rows nor on the
+/// The random draws of row `n` are addressed by `ids[n]` and `steps[n]`. They depend neither on other rows nor on the
 /// number of rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Observed<'a> {
     /// The purpose of the actions.
     pub mode: Mode,
     /// Index of each row's environment in training, or of its episode in an evaluation, `[N]`.
-    pub lanes: &'a [usize],
+    pub ids: &'a [usize],
     /// Number of steps so far, of the environment in training or of the episode in an evaluation, `[N]`.
     pub steps: &'a [u64],
     /// Observations, `[N, O]`.
@@ -59,10 +59,10 @@ pub trait Controller: Send {
     /// Returns actions `[N, A]` in [-1, 1] for `N` observations.
     fn act(&mut self, knowledge: &Knowledge<'_>, observed: &Observed<'_>) -> Vec<f32>;
 
-    /// Starts an episode in a lane: the controller forgets its memory of that lane's last episode. Called before the
-    /// first action of every episode.
-    fn begin(&mut self, lane: usize) {
-        let _ = lane;
+    /// Starts an episode of the rows with this [id](Observed::ids): the controller forgets its memory of their last
+    /// episode. Called before the first action of every episode.
+    fn begin(&mut self, id: usize) {
+        let _ = id;
     }
 
     /// Whether the controller uses the world model.
@@ -95,15 +95,15 @@ pub struct ActorController;
 impl Controller for ActorController {
     fn act(&mut self, knowledge: &Knowledge<'_>, observed: &Observed<'_>) -> Vec<f32> {
         let Knowledge { agent, seed, device, .. } = *knowledge;
-        let Observed { mode, lanes, steps, obs } = *observed;
-        let (actor, n) = (agent.actor(), lanes.len());
+        let Observed { mode, ids, steps, obs } = *observed;
+        let (actor, n) = (agent.actor(), ids.len());
         if mode == Mode::Evaluate {
             return actor.act(obs, n, None, device);
         }
         let stream = Stream::new(seed, "policy/act");
         let mut noise = Vec::with_capacity(n * actor.action_dim());
-        for (&lane, &step) in lanes.iter().zip(steps) {
-            let mut draws = stream.at(step, lane as u32);
+        for (&id, &step) in ids.iter().zip(steps) {
+            let mut draws = stream.at(step, id as u32);
             noise.extend((0..actor.action_dim()).map(|_| draws.normal()));
         }
         actor.act(obs, n, Some(&noise), device)

@@ -4,13 +4,13 @@
 //! therefore have the same starts. Episodes run side by side.
 
 use foresee_core::Stream;
-use foresee_env::config::MOST_ENVIRONMENTS;
+use foresee_env::config::MAX_ENVIRONMENTS;
 use foresee_env::{Autoreset, EnvError, EnvFactory, VectorEnvironment, VectorStep, Work};
 
 use crate::control::{Controller, Knowledge, Mode, Observed};
 
 /// Number of steps after which an episode is cut if it has neither terminated nor reached a time limit.
-pub const LONGEST: u32 = 100_000;
+pub const MAX_EPISODE_STEPS: u32 = 100_000;
 
 /// The result of an evaluation.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,25 +49,25 @@ pub struct Evaluator {
     /// The run's seed.
     seed: u64,
     /// Largest number of environments side by side.
-    most: usize,
+    max_count: usize,
     envs: Option<VectorEnvironment>,
 }
 
 impl Evaluator {
-    /// Returns an evaluator with up to `most` environments of a factory, and with the starts of the run with this
+    /// Returns an evaluator with up to `max_count` environments of a factory, and with the starts of the run with this
     /// `seed`.
     #[must_use]
-    pub fn new(factory: EnvFactory, seed: u64, most: usize) -> Self {
-        Self { factory, seed, most, envs: None }
+    pub fn new(factory: EnvFactory, seed: u64, max_count: usize) -> Self {
+        Self { factory, seed, max_count, envs: None }
     }
 
     /// Largest number of environments in an evaluation. If each environment is a process, it is the larger of `count`,
     /// the number in training, and the machine's threads. Otherwise it is the limit of `env.count`.
     #[must_use]
-    pub fn most(work: Work, count: usize) -> usize {
+    pub fn max_environments(work: Work, count: usize) -> usize {
         match work {
-            Work::Light | Work::Heavy => MOST_ENVIRONMENTS,
-            Work::Outside => count.max(rayon::current_num_threads()),
+            Work::Light | Work::Heavy => MAX_ENVIRONMENTS,
+            Work::ExternalProcess => count.max(rayon::current_num_threads()),
         }
     }
 
@@ -104,11 +104,11 @@ impl Evaluator {
         let n = envs.count();
         let action_dim = envs.spec().action_space.dim();
         let mut outcome = Evaluation { returns: vec![0.0; episodes], lengths: vec![0; episodes] };
-        let (mut undealt, mut playing, mut obs) = (0..episodes, vec![None; n], vec![Vec::new(); n]);
+        let (mut remaining, mut playing, mut obs) = (0..episodes, vec![None; n], vec![Vec::new(); n]);
         while !stop() {
             let mut seeds = vec![None; n];
             for (playing, seed) in playing.iter_mut().zip(&mut seeds).filter(|(playing, _)| playing.is_none()) {
-                *playing = undealt.next();
+                *playing = remaining.next();
                 *seed = playing.map(|episode| starts.at(0, episode as u32).bits64());
             }
             let begins: Vec<bool> = seeds.iter().map(Option::is_some).collect();
@@ -124,11 +124,11 @@ impl Evaluator {
                 return Ok(Some(outcome));
             }
             let states: Vec<f32> = alive.iter().flat_map(|&i| &obs[i]).copied().collect();
-            let lanes: Vec<usize> = playing.iter().flatten().copied().collect();
-            let steps: Vec<u64> = lanes.iter().map(|&episode| u64::from(outcome.lengths[episode])).collect();
-            let observed = Observed { mode: Mode::Evaluate, lanes: &lanes, steps: &steps, obs: &states };
+            let ids: Vec<usize> = playing.iter().flatten().copied().collect();
+            let steps: Vec<u64> = ids.iter().map(|&episode| u64::from(outcome.lengths[episode])).collect();
+            let observed = Observed { mode: Mode::Evaluate, ids: &ids, steps: &steps, obs: &states };
             let best = controller.act(knowledge, &observed);
-            assert_eq!(best.len(), alive.len() * action_dim, "a controller gives an action for every observation");
+            assert_eq!(best.len(), alive.len() * action_dim, "a controller must return one action per observation");
             let mut actions = vec![0.0; n * action_dim];
             for (&i, action) in alive.iter().zip(best.chunks_exact(action_dim)) {
                 actions[i * action_dim..][..action_dim].copy_from_slice(action);
@@ -139,7 +139,7 @@ impl Evaluator {
                 let (Some(VectorStep { step, .. }), Some(episode)) = (taken, playing[i]) else { continue };
                 outcome.returns[episode] += step.reward;
                 outcome.lengths[episode] += 1;
-                if step.terminated || step.truncated || outcome.lengths[episode] == LONGEST {
+                if step.terminated || step.truncated || outcome.lengths[episode] == MAX_EPISODE_STEPS {
                     playing[i] = None;
                 }
                 obs[i] = step.obs;
@@ -148,9 +148,9 @@ impl Evaluator {
         Ok(None)
     }
 
-    /// Returns enough environments for `episodes` episodes, but at most `self.most`.
+    /// Returns enough environments for `episodes` episodes, but at most `self.max_count`.
     fn envs(&mut self, episodes: usize) -> Result<&mut VectorEnvironment, EnvError> {
-        let count = episodes.min(self.most);
+        let count = episodes.min(self.max_count);
         let envs = match self.envs.take() {
             Some(envs) if envs.count() >= count => envs,
             _ => VectorEnvironment::new(&self.factory, count, Autoreset::Disabled)?,

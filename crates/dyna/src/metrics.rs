@@ -3,11 +3,12 @@
 /// Number of environment frames so far: real steps times `env.action_repeat`. A frame is one step of the task itself.
 /// Reported only if an action is repeated. All other counts and lengths are in real steps.
 pub const FRAMES: &str = "env/frames";
-/// Return of an episode that just ended under exploring actions, reward units; higher is better. A mean if several
-/// ended in the same step.
-pub const EPISODE_RETURN: &str = "rollout/ep_rew_mean";
-/// Length of an episode that just ended, environment steps; a mean if several ended in the same step.
-pub const EPISODE_LENGTH: &str = "rollout/ep_len_mean";
+/// Return of a real episode that just ended under exploring actions, reward units; higher is better. A mean if several
+/// ended in the same step. `rollout/ep_rew_mean` in records of older versions.
+pub const EPISODE_RETURN: &str = "episode/return";
+/// Length of a real episode that just ended, environment steps; a mean if several ended in the same step.
+/// `rollout/ep_len_mean` in records of older versions.
+pub const EPISODE_LENGTH: &str = "episode/length";
 /// Share of the real transitions so far whose termination differs from the rule for imagined transitions; 0 is right.
 pub const TERMINATION_MISMATCH: &str = "env/termination_mismatch";
 

@@ -54,7 +54,7 @@ pub fn truncated_linear([x0, x1, y0, y1]: [f64; 4], x: f64) -> f64 {
 /// Whether the last `count` real steps up to `step` reached or crossed a multiple of `every`, so that a periodic job is
 /// due.
 #[must_use]
-pub fn reached(every: u64, step: u64, count: u64) -> bool {
+pub fn crossed_multiple(every: u64, step: u64, count: u64) -> bool {
     step / every > step.saturating_sub(count) / every
 }
 
@@ -81,14 +81,14 @@ mod tests {
 
     #[test]
     fn a_clock_rings_at_multiples_and_where_one_is_crossed_once() {
-        let rings = |every, count: u64| {
-            (1..=20).map(|i| i * count).filter(|&step| reached(every, step, count)).take(4).collect::<Vec<_>>()
+        let due_steps = |every, count: u64| {
+            (1..=20).map(|i| i * count).filter(|&step| crossed_multiple(every, step, count)).take(4).collect::<Vec<_>>()
         };
         for every in 1..=5 {
-            assert_eq!(rings(every, 1), [every, 2 * every, 3 * every, 4 * every]);
+            assert_eq!(due_steps(every, 1), [every, 2 * every, 3 * every, 4 * every]);
         }
-        assert_eq!(rings(10, 3), [12, 21, 30, 42]);
-        assert_eq!(rings(6, 3), [6, 12, 18, 24]);
-        assert_eq!(rings(2, 5), [5, 10, 15, 20], "two multiples at once are one ring");
+        assert_eq!(due_steps(10, 3), [12, 21, 30, 42]);
+        assert_eq!(due_steps(6, 3), [6, 12, 18, 24]);
+        assert_eq!(due_steps(2, 5), [5, 10, 15, 20], "two multiples at once are one ring");
     }
 }

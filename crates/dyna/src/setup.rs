@@ -13,8 +13,8 @@ use foresee_world_model::{LossKinds, ModelFactory, ModelKinds, ModelLoss};
 use crate::config::{Algo, Config};
 use crate::control::{ActorController, ControllerFactory};
 
-/// Limit on the rows of a buffer. A random stream has as many lanes, and memory holds fewer rows.
-const MOST_ROWS: u128 = 1 << 32;
+/// Limit on the rows of a buffer. A random stream has as many substreams, and memory holds fewer rows.
+const MAX_ROWS: u128 = 1 << 32;
 
 /// The parts that a config can choose: the shipped ones, and those that a program adds.
 ///
@@ -77,76 +77,79 @@ impl Setup {
     ///
     /// # Errors
     /// If a buffer does not fit: names the first one, and the key to lower.
-    pub fn fits(&self, device: &Device) -> Result<(), Problem> {
+    pub fn check_buffers(&self, device: &Device) -> Result<(), Problem> {
         let Some(largest) = largest_buffer(device) else { return Ok(()) };
         let spec = self.env.spec();
         let dims = [spec.observation_space.dim(), spec.action_space.dim()];
-        self.config.outgrows(dims, largest).map_or(Ok(()), |problem| Err(problem.into()))
+        self.config.problem_of_buffers(dims, largest).map_or(Ok(()), |problem| Err(problem.into()))
     }
 }
 
 impl Config {
     /// Returns an error message if a buffer is larger than `largest` bytes, for observations and actions of `[O, A]`
     /// entries.
-    fn outgrows(&self, [obs_dim, action_dim]: [usize; 2], largest: u64) -> Option<String> {
+    fn problem_of_buffers(&self, [obs_dim, action_dim]: [usize; 2], largest: u64) -> Option<String> {
         let (t, r, every) = (&self.training, &self.rollout, self.model.fit.every);
         let numbers = largest as usize / size_of::<f32>();
-        let bound = format!("`device={}` takes at most {} an array", self.device, megabytes(numbers));
+        let refused = |key: &str, value: u64, most: usize, rows: &str, array: usize, hint: &str| {
+            let allowed = if most > 0 { format!("it must be at most {most}") } else { "no value fits".into() };
+            Some(format!(
+                "`{key}` is {value}; {allowed} with `device={}`: {rows} need an array of {}, and the device allows {}\nhint: lower it{hint}, or use `device=cpu`",
+                self.device,
+                megabytes(array),
+                megabytes(numbers),
+            ))
+        };
 
         // The mirror of the real rows doubles when it grows. A fit has arrays of its inputs and targets.
         let (width, real) = (obs_dim.max(action_dim), t.env_steps as usize);
         let of_fit = if self.algo == Algo::ModelFree { width } else { obs_dim + action_dim.max(1) };
         let mirrored = (numbers / width).checked_ilog2().map_or(0, |power| 1_usize << power);
-        let most_real = mirrored.min(numbers / of_fit);
-        if real > most_real {
+        let max_real = mirrored.min(numbers / of_fit);
+        if real > max_real {
             let mirror = real.checked_next_power_of_two().unwrap_or(usize::MAX).saturating_mul(width);
-            return Some(format!(
-                "`training.env_steps` is {}: the real transitions come to {} an array, and {bound}\nhint: at most {most_real} steps there, or `device=cpu`",
-                t.env_steps,
-                megabytes(mirror.max(real.saturating_mul(of_fit))),
-            ));
+            let array = mirror.max(real.saturating_mul(of_fit));
+            return refused("training.env_steps", t.env_steps, max_real, "the real transitions", array, "");
         }
         if self.algo == Algo::ModelFree {
             return None;
         }
         if self.algo == Algo::Dhmbpo {
-            let most = numbers / width;
-            let pool = self.double_horizon.pool;
-            return (pool > most).then(|| {
-                format!(
-                    "`double_horizon.pool` is {pool}: that is {} an array, and {bound}\nhint: at most {most} states there, or `device=cpu`",
-                    megabytes(pool.saturating_mul(width)),
-                )
-            });
+            let (pool, max_pool) = (self.double_horizon.pool, numbers / width);
+            if pool > max_pool {
+                let array = pool.saturating_mul(width);
+                return refused("double_horizon.pool", pool as u64, max_pool, "the states", array, "");
+            }
+            return None;
         }
         let capacity = |step| r.capacity(step, every, t.epoch_length);
         let (first, last) = (capacity(0), capacity(t.env_steps));
         let rows = first.max(last);
         if rows.saturating_mul(width) > numbers {
             let per_start = rows / r.starts_per_step;
-            let starts = numbers / width / per_start.max(1);
-            let fewer = match starts {
-                0 => "lower `rollout.horizon` or `rollout.retain`".into(),
-                starts => format!("at most {starts} there, or lower `rollout.horizon` or `rollout.retain`"),
-            };
-            return Some(format!(
-                "`rollout.starts_per_step` is {}: the imagined transitions come to {rows} rows, {} an array, and {bound}\nhint: {fewer}, or `device=cpu`",
-                r.starts_per_step,
-                megabytes(rows * width),
-            ));
+            let max_starts = numbers / width / per_start.max(1);
+            let what = format!("{rows} imagined transitions");
+            let others = ", `rollout.horizon` or `rollout.retain_epochs`";
+            return refused(
+                "rollout.starts_per_step",
+                r.starts_per_step as u64,
+                max_starts,
+                &what,
+                rows * width,
+                others,
+            );
         }
         // A call of rollouts has an array of its states, and arrays with one number per transition.
         let [from, to] = [0, t.env_steps].map(|step| r.horizon.floor(step));
         let starts = r.starts_per_step * every as usize;
         let of_start = obs_dim.max(from).max(to).max(2);
-        (starts.saturating_mul(of_start) > numbers).then(|| {
-            format!(
-                "`rollout.starts_per_step` is {}: a call of rollouts has an array of {}, and {bound}\nhint: at most {} there, or `device=cpu`",
-                r.starts_per_step,
-                megabytes(starts * of_start),
-                numbers / of_start / every as usize,
-            )
-        })
+        if starts.saturating_mul(of_start) > numbers {
+            let max_starts = numbers / of_start / every as usize;
+            let what = "the rollouts of one call";
+            let array = starts * of_start;
+            return refused("rollout.starts_per_step", r.starts_per_step as u64, max_starts, what, array, "");
+        }
+        None
     }
 
     /// Checks everything, chooses among the shipped parts, and makes the environment.
@@ -200,10 +203,10 @@ impl Config {
         let kind = self.agent.kind();
         match self.algo {
             Algo::ModelFree if agent.needs_model() => Some(format!(
-                "`agent.kind` is `{kind}`, which learns through a model, and `algo` is `model_free`\nhint: `algo = \"dhmbpo\"`, or another agent"
+                "`agent.kind` is {kind}, which needs a model, but `algo` is model_free\nhint: set `algo = \"dhmbpo\"`, or choose another agent"
             )),
             Algo::Dhmbpo if !agent.needs_model() => Some(format!(
-                "`agent.kind` is `{kind}`, which does not learn through a model, and `algo` is `dhmbpo`\nhint: `agent.kind = \"dhmbpo\"`, or another algorithm"
+                "`agent.kind` is {kind}, which cannot learn through a model, but `algo` is dhmbpo\nhint: set `agent.kind = \"dhmbpo\"`, or choose another algorithm"
             )),
             _ => None,
         }
@@ -238,10 +241,10 @@ impl Config {
         let starts = self.rollout.starts_per_step as u128 * u128::from(fit_every);
         let calls = u128::from(t.epoch_length.div_ceil(fit_every));
         let longest = self.rollout.horizon.ends().into_iter().fold(1.0, f64::max) as u128;
-        let rows = starts.saturating_mul(calls * longest).saturating_mul(self.rollout.retain as u128);
-        if rows >= MOST_ROWS {
+        let rows = starts.saturating_mul(calls * longest).saturating_mul(self.rollout.retain_epochs as u128);
+        if rows >= MAX_ROWS {
             return Err(format!(
-                "the imagined buffer would hold {rows} rows\nhint: fewer than {MOST_ROWS}; lower `rollout.starts_per_step`, `rollout.horizon` or `rollout.retain`"
+                "the imagined buffer has a capacity of {rows} rows; it must be below {MAX_ROWS}\nhint: lower `rollout.starts_per_step`, `rollout.horizon` or `rollout.retain_epochs`"
             )
             .into());
         }
@@ -299,15 +302,17 @@ mod tests {
     fn a_buffer_that_outgrows_the_device_is_found_and_the_number_that_fits_does_fit() {
         let (dims, text) = HUMANOID;
         let config: Config = toml::from_str(text).unwrap();
-        let message = config.outgrows(dims, LARGEST).expect("9 GB are too many");
-        let start =
-            "`rollout.starts_per_step` is 400: the imagined transitions come to 50000000 rows, 9000 MB an array, and";
-        assert!(message.starts_with(start), "{message}");
+        let message = config.problem_of_buffers(dims, LARGEST).expect("9 GB are too many");
+        let parts = [
+            "`rollout.starts_per_step` is 400; it must be at most 95 with `device=",
+            "`: 50000000 imagined transitions need an array of 9000 MB, and the device allows 2147 MB\nhint: lower it, ",
+        ];
+        assert!(message.starts_with(parts[0]) && message.contains(parts[1]), "{message}");
         let fits: usize = message.split("at most ").last().unwrap().split(' ').next().unwrap().parse().unwrap();
         let with = |starts| {
             let mut config = config.clone();
             config.rollout.starts_per_step = starts;
-            config.outgrows(dims, LARGEST)
+            config.problem_of_buffers(dims, LARGEST)
         };
         assert_eq!((with(fits), with(fits + 1).is_some()), (None, true), "{fits} starts");
         assert_eq!(Problem::from(message).keys, ["rollout", "starts_per_step"]);
@@ -317,25 +322,25 @@ mod tests {
     fn a_horizon_that_shrinks_is_measured_where_it_is_longest() {
         let mut config: Config = toml::from_str(HUMANOID.1).unwrap();
         config.rollout.horizon = crate::schedule::Schedule::Linear([25.0, 1.0, 20_000.0, 300_000.0]);
-        assert!(config.outgrows(HUMANOID.0, LARGEST).is_some());
+        assert!(config.problem_of_buffers(HUMANOID.0, LARGEST).is_some());
         config.rollout.horizon = crate::schedule::Schedule::Linear([1.0, 25.0, 400_000.0, 500_000.0]);
-        assert_eq!(config.outgrows(HUMANOID.0, LARGEST), None, "the run ends before the horizon grows");
+        assert_eq!(config.problem_of_buffers(HUMANOID.0, LARGEST), None, "the run ends before the horizon grows");
     }
 
     #[test]
     fn real_rows_and_a_calls_own_arrays_are_bounded_too() {
         let mut config: Config = toml::from_str(HUMANOID.1).unwrap();
         config.algo = Algo::ModelFree;
-        assert_eq!(config.outgrows(HUMANOID.0, LARGEST), None);
+        assert_eq!(config.problem_of_buffers(HUMANOID.0, LARGEST), None);
         config.training.env_steps = 20_000_000;
-        let message = config.outgrows(HUMANOID.0, LARGEST).expect("a mirror of 33554432 rows");
-        assert!(message.contains("6040 MB an array") && message.contains("at most 8388608 steps there"), "{message}");
+        let message = config.problem_of_buffers(HUMANOID.0, LARGEST).expect("a mirror of 33554432 rows");
+        assert!(message.contains("an array of 6040 MB") && message.contains("at most 8388608 with"), "{message}");
         config.training.env_steps = 8_388_608;
-        assert_eq!(config.outgrows(HUMANOID.0, LARGEST), None);
+        assert_eq!(config.problem_of_buffers(HUMANOID.0, LARGEST), None);
 
         let mut config: Config = toml::from_str(HUMANOID.1).unwrap();
-        (config.rollout.horizon, config.rollout.retain) = (crate::schedule::Schedule::Constant(1.0), 1);
+        (config.rollout.horizon, config.rollout.retain_epochs) = (crate::schedule::Schedule::Constant(1.0), 1);
         config.rollout.starts_per_step = 500_000;
-        assert!(config.outgrows(HUMANOID.0, LARGEST).is_some());
+        assert!(config.problem_of_buffers(HUMANOID.0, LARGEST).is_some());
     }
 }

@@ -10,7 +10,7 @@ use common::worlds;
 use counting::allocations;
 use foresee_core::Termination;
 use foresee_dyna::replay::ImaginedBuffer;
-use foresee_dyna::rollout::{Rollout, World};
+use foresee_dyna::rollout::{HostModel, Rollout};
 
 #[test]
 fn after_some_steps_an_imagined_step_allocates_nothing() {
@@ -22,14 +22,14 @@ fn after_some_steps_an_imagined_step_allocates_nothing() {
         // The ring wraps once every few steps.
         let mut buffer = ImaginedBuffer::new(2700, 4, 2);
         let counts: Vec<usize> = pool.install(|| {
-            let imagination = world.imagination();
-            let networks = World::new(&imagination);
+            let context = world.context();
+            let host = HostModel::new(&context);
             let mut rollout = Rollout::new(&world.real, world.starts, world.horizon, world.seed, world.call);
             // A thread grows its buffers at its first tile, which may come late. So the test requires only that some
             // twenty successive steps allocate nothing.
             let mut twenty = || {
                 let before = allocations();
-                (0..20).for_each(|_| _ = rollout.step(&networks, &mut buffer));
+                (0..20).for_each(|_| _ = rollout.step(&host, &mut buffer));
                 allocations() - before
             };
             (0..20).map(|_| twenty()).collect()

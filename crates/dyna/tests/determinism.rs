@@ -104,16 +104,17 @@ fn an_evaluation_that_is_stopped_is_begun_anew() {
     }
 }
 
-/// Computes, by a second implementation, the return of an actor's mean action from the start of lane `lane` of
-/// `eval/reset`.
-fn return_by_hand(config: &Config, state: &State, lane: u32) -> f64 {
-    return_in(config.env.make(config.seed).expect("a possible environment"), config, state, lane)
+/// Computes, by a second implementation, the return of an actor's mean action from the start of episode
+/// `episode` of `eval/reset`.
+fn return_by_hand(config: &Config, state: &State, episode: u32) -> f64 {
+    return_in(config.env.make(config.seed).expect("a possible environment"), config, state, episode)
 }
 
-/// Computes the return of an actor's mean action in `env`, from the start of lane `lane` of `eval/reset`.
-fn return_in(mut env: Box<dyn Environment>, config: &Config, state: &State, lane: u32) -> f64 {
+/// Computes the return of an actor's mean action in `env`, from the start of episode `episode` of
+/// `eval/reset`.
+fn return_in(mut env: Box<dyn Environment>, config: &Config, state: &State, episode: u32) -> f64 {
     let actor = Net::new(state, "agent.actor.", 0, scalar::relu);
-    let seed = Stream::new(config.seed, "eval/reset").at(0, lane).bits64();
+    let seed = Stream::new(config.seed, "eval/reset").at(0, episode).bits64();
     let mut obs = env.reset(Some(seed)).expect("a reset").obs;
     let mut total = 0.0;
     loop {
@@ -143,9 +144,9 @@ fn every_evaluation_of_every_loss_begins_at_the_same_starts() {
         // After the training the starts are still those of `eval/reset` at step 0.
         let (outcome, state) =
             (run.evaluate(3).expect("a healthy policy"), run.snapshot().expect("a device that answers"));
-        for (lane, (&got, &length)) in (0..).zip(outcome.returns.iter().zip(&outcome.lengths)) {
-            let want = return_by_hand(&config, &state, lane);
-            assert!((got - want).abs() < 1e-3 * want.abs(), "{kind:?}, episode {lane}: {got}, expected {want}");
+        for (episode, (&got, &length)) in (0..).zip(outcome.returns.iter().zip(&outcome.lengths)) {
+            let want = return_by_hand(&config, &state, episode);
+            assert!((got - want).abs() < 1e-3 * want.abs(), "{kind:?}, episode {episode}: {got}, expected {want}");
             assert_eq!(length, 200);
         }
         assert!((means[2].1 - (outcome.returns[0] + outcome.returns[1]) / 2.0).abs() < 1e-3 * means[2].1.abs());
@@ -162,20 +163,20 @@ fn an_evaluation_plays_the_family_and_the_distractors_of_its_run() {
         FamilyConfig { mass: Range::Uniform([0.5, 2.0]), delay: Steps::Fixed(2), ..FamilyConfig::default() };
     let mut run = Run::new(&config).expect("a possible configuration");
     let (outcome, state) = (run.evaluate(3).expect("a healthy policy"), run.snapshot().expect("a device that answers"));
-    for (lane, got) in (0..).zip(outcome.returns) {
+    for (episode, got) in (0..).zip(outcome.returns) {
         let tolerance = 1e-3 * got.abs();
         let by_hand = |env_config: &Config, seed| {
-            return_in(env_config.env.make(seed).expect("a possible environment"), &config, &state, lane)
+            return_in(env_config.env.make(seed).expect("a possible environment"), &config, &state, episode)
         };
         let want = by_hand(&config, config.seed);
-        assert!((got - want).abs() < tolerance, "episode {lane}: {got}, expected {want}");
+        assert!((got - want).abs() < tolerance, "episode {episode}: {got}, expected {want}");
         let others = by_hand(&config, config.seed + 1);
-        assert!((got - others).abs() > tolerance, "episode {lane}: the same under another run's distractors");
+        assert!((got - others).abs() > tolerance, "episode {episode}: the same under another run's distractors");
         let mut nominal = config.clone();
         nominal.env.family = FamilyConfig::default();
         assert!(
             (got - by_hand(&nominal, config.seed)).abs() > tolerance,
-            "episode {lane}: the same in the task itself"
+            "episode {episode}: the same in the task itself"
         );
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use common::{agent, tiny};
-use foresee_actor_critic::{Actor, Agent, AgentFactory, Counted, SacConfig, Update};
+use foresee_actor_critic::{Actor, Agent, AgentFactory, ReturnParameters, SacConfig, Update};
 use foresee_core::{Kind, State, StateError};
 use foresee_dyna::{Config, Parts, Record, Run, metrics};
 use foresee_nn::{ValueHeads, ValueView};
@@ -61,8 +61,8 @@ impl Agent for Valued {
         Box::new(Known)
     }
 
-    fn counted(&self) -> Option<Counted> {
-        Some(Counted { discount: 0.9, temperature: 0.0 })
+    fn return_parameters(&self) -> Option<ReturnParameters> {
+        Some(ReturnParameters { discount: 0.9, temperature: 0.0 })
     }
 
     fn save(&self) -> State {

@@ -26,7 +26,7 @@ impl Dynamics for InTensors<'_> {
 }
 
 /// Returns the largest difference of two arrays, relative to the largest number.
-fn apart(a: &[f32], b: &[f32]) -> f64 {
+fn relative_difference(a: &[f32], b: &[f32]) -> f64 {
     let largest = a.iter().chain(b).fold(0.0_f32, |most, x| most.max(x.abs()));
     let most = a.iter().zip(b).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
     if largest == 0.0 { 0.0 } else { f64::from(most / largest) }
@@ -82,8 +82,8 @@ fn the_form_in_host_memory_is_the_form_in_tensors() {
                     // Moments are averages of gradients. Weights may differ more, because Adam's step has its full size
                     // even for a tiny gradient.
                     let tolerance = if name.contains("moment") { 1e-4 } else { 3e-4 };
-                    let apart = apart(floats(mine), floats(theirs));
-                    assert!(apart <= tolerance, "{what}: {name} is {apart:.1e} apart");
+                    let difference = relative_difference(floats(mine), floats(theirs));
+                    assert!(difference <= tolerance, "{what}: {name} differs by {difference:.1e}");
                 }
             }
         }

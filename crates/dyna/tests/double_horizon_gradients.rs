@@ -6,8 +6,8 @@ mod common;
 use std::f64::consts::PI;
 
 use common::double_horizon::{Case, floats};
-use foresee_actor_critic::dhmbpo::Draws;
-use foresee_actor_critic::policy::LEAST_STD;
+use foresee_actor_critic::dhmbpo::DhmbpoDraws;
+use foresee_actor_critic::policy::MIN_STD;
 use foresee_actor_critic::{Agent, BatchRef, DhmbpoConfig, StreamNoise, Update};
 use foresee_core::State;
 use foresee_core::stream::below;
@@ -19,8 +19,7 @@ use foresee_world_model::config::Predicted;
 
 /// Returns one network's output for one input, from parameters `[E, P]`.
 fn forward(net: &Mlp, all: &[f32], member: usize, x: &[f64]) -> Vec<f64> {
-    let width = net.layout().parameters();
-    scalar::forward(net.layout(), &all[member * width..][..width], x)
+    scalar::forward(net.layout(), net.layout().member(all, member), x)
 }
 
 fn softplus(x: f64) -> f64 {
@@ -30,7 +29,7 @@ fn softplus(x: f64) -> f64 {
 /// The inputs of the second implementation.
 struct Second<'a> {
     case: &'a Case,
-    draws: Draws,
+    draws: DhmbpoDraws,
     starts: Vec<f32>,
     alpha: f64,
     /// Mean and standard deviation of the normalisation of observations.
@@ -63,13 +62,13 @@ impl Second<'_> {
     }
 
     fn act(&self, policy: &[f32], row: usize, k: usize, obs: &[f64]) -> (Vec<f64>, f64) {
-        let heads = forward(self.case.agent.policy().net(), policy, 0, &self.seen(obs));
+        let actor_output = forward(self.case.agent.policy().net(), policy, 0, &self.seen(obs));
         let (actions, steps) = (self.case.dims[1], self.case.config.horizon + 1);
         let mut log_prob = 0.0;
         let action = (0..actions).map(|d| {
             let noise = f64::from(self.draws.action[(row * steps + k) * actions + d]);
-            let std = softplus(heads[actions + d]) + LEAST_STD;
-            let u = heads[d] + std * noise;
+            let std = softplus(actor_output[actions + d]) + MIN_STD;
+            let u = actor_output[d] + std * noise;
             log_prob += -0.5 * noise * noise - std.ln() - 0.5 * (2.0 * PI).ln();
             log_prob -= 2.0 * (std::f64::consts::LN_2 - u - softplus(-2.0 * u));
             u.tanh()
@@ -246,7 +245,7 @@ fn gradients_through_one_to_five_model_steps_are_finite_differences_in_f64() {
             });
 
             let parameters = |net: &Mlp| tensors::to_vec(net.slot().get().clone());
-            let mut draws = Draws::default();
+            let mut draws = DhmbpoDraws::default();
             draws.fill(&noise, case.sizes());
             let f64s = |all: &[f32]| all.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
             let ensemble = &case.model.ensemble;

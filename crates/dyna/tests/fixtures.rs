@@ -99,7 +99,7 @@ fn the_imagined_capacity_is_that_of_the_fixtures() {
         let rollout = RolloutConfig {
             starts_per_step: count(&case["rollouts_per_step"]) as usize,
             horizon: Schedule::Linear([y0, y1, x0 * epoch_length as f64, x1 * epoch_length as f64]),
-            retain: count(&case["retain"]) as usize,
+            retain_epochs: count(&case["retain"]) as usize,
             ..RolloutConfig::default()
         };
         let expected = list(&case["rollout_length"]).iter().zip(list(&case["capacity"]));

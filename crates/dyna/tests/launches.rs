@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use cubecl::logging::{LaunchObservation, LaunchObserver};
 use foresee_actor_critic::{Agent, Sac, SacConfig};
 use foresee_core::{Batch, Transition};
-use foresee_dyna::replay::{self, DrawClock, ImaginedBuffer, RealBuffer};
+use foresee_dyna::replay::{self, DrawCounter, ImaginedBuffer, RealBuffer};
 use foresee_nn::ValueHeads;
 use foresee_nn::device::wgpu_of_test;
 use foresee_world_model::config::{EnsembleConfig, FitConfig};
@@ -55,9 +55,9 @@ fn a_batch_is_two_launches_a_transition_one_and_a_gradient_step_is_bounded() {
     }
     let rows = real.rows().clone();
     assert_eq!(launches(|| imagined.extend(&rows)), 1);
-    let mut clock = DrawClock::default();
+    let mut draw_counter = DrawCounter::default();
     for (shares, want) in [([13, 243], 2), ([256, 0], 1), ([0, 1000], 1)] {
-        let drawn = launches(|| drop(replay::draw(&real, &imagined, shares, [0, 1], ["a", "b"], &mut clock)));
+        let drawn = launches(|| drop(replay::draw(&real, &imagined, shares, [0, 1], ["a", "b"], &mut draw_counter)));
         assert_eq!(drawn, want, "{shares:?}");
     }
 

@@ -7,7 +7,7 @@ mod common;
 use burn::tensor::Device;
 use common::{differing, finish, numbers, tiny_of, whole};
 use foresee_core::{Batch, Stream, Transition};
-use foresee_dyna::replay::{self, DrawClock, ImaginedBuffer, RealBuffer};
+use foresee_dyna::replay::{self, DrawCounter, ImaginedBuffer, RealBuffer};
 use foresee_dyna::{Config, Run};
 use foresee_nn::device::{DeviceChoice, wgpu_of_test};
 use foresee_nn::tensors;
@@ -59,9 +59,9 @@ fn batches_and_noise_drawn_on_the_device_are_those_of_the_host() {
         imagined.extend(&rows("imagined", imagined_rows, dims));
 
         let (count, seed) = (shares[0] + shares[1], u64::MAX - 5);
-        let mut clock = DrawClock::default();
+        let mut draw_counter = DrawCounter::default();
         for update in [0, 7, (1 << 40) + 3] {
-            let (batch, noise) = replay::draw(&real, &imagined, shares, [seed, update], NOISE, &mut clock)
+            let (batch, noise) = replay::draw(&real, &imagined, shares, [seed, update], NOISE, &mut draw_counter)
                 .expect("both buffers are on the GPU");
             let got = Batch {
                 rows: count,

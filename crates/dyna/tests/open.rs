@@ -12,7 +12,7 @@ use common::{array, differing, finish, numbers, reported, tiny, whole};
 use foresee_core::{Kind, State, StateError, Stream};
 use foresee_dyna::{Config, Controller, Knowledge, Mode, Observed, Parts, Run, metrics};
 use foresee_env::classic::Pendulum;
-use foresee_env::{EnvError, EnvFactory, Environment, Reset, Spec, Step, dress};
+use foresee_env::{EnvError, EnvFactory, Environment, Reset, Spec, Step, wrap_task};
 use foresee_nn::{StepDraws, ValueHeads, ValueView, tensors};
 use foresee_world_model::loss::{LossInput, ModelLoss};
 use foresee_world_model::{
@@ -77,7 +77,7 @@ fn an_environment_of_ones_own_trains_is_evaluated_on_itself_and_resumes_by_name_
     config.training.env_steps = 207;
     let mut named = Parts::default();
     named.tasks.add("Generous-v0", Some(200), || Ok(Box::new(Generous::new())));
-    let factory: EnvFactory = Arc::new(|| dress(Box::new(Generous::new()), Some(200)));
+    let factory: EnvFactory = Arc::new(|| wrap_task(Box::new(Generous::new()), Some(200)));
     let given = Parts { env: Some(factory), ..Parts::default() };
     for parts in [named, given] {
         let (records, state) = whole_with(&config, &parts);
@@ -213,7 +213,7 @@ fn a_model_of_ones_own_imagines_through_tensors_what_the_fused_rollouts_imagine(
 }
 
 /// A planner that evaluates a few actions of the actor by one step in the model, and takes the one with the best reward
-/// plus value. It remembers the number of actions that it has chosen in the current episode of each lane.
+/// plus value. It remembers the number of actions that it has chosen in the current episode of each row id.
 struct OneStep {
     calls: Arc<AtomicUsize>,
     chosen: BTreeMap<usize, u64>,
@@ -222,13 +222,13 @@ struct OneStep {
 impl Controller for OneStep {
     fn act(&mut self, knowledge: &Knowledge<'_>, observed: &Observed<'_>) -> Vec<f32> {
         let Knowledge { agent, model, device, seed, .. } = *knowledge;
-        let Observed { mode, lanes, steps, obs } = *observed;
-        let (n, obs_dim) = (lanes.len(), obs.len() / lanes.len());
+        let Observed { mode, ids, steps, obs } = *observed;
+        let (n, obs_dim) = (ids.len(), obs.len() / ids.len());
         let (actor, model) = (agent.actor(), model.expect("a model that was fitted"));
         self.calls.fetch_add(1, Ordering::Relaxed);
-        for (lane, &step) in lanes.iter().zip(steps) {
-            let chosen = self.chosen.get_mut(lane).expect("an episode that was begun");
-            assert!(mode == Mode::Explore || *chosen == step, "lane {lane}: {chosen} actions, {step} steps");
+        for (id, &step) in ids.iter().zip(steps) {
+            let chosen = self.chosen.get_mut(id).expect("an episode that was begun");
+            assert!(mode == Mode::Explore || *chosen == step, "id {id}: {chosen} actions, {step} steps");
             *chosen += 1;
         }
         let states = tensors::from_vec(obs.to_vec(), [n, obs_dim], device);
@@ -237,8 +237,8 @@ impl Controller for OneStep {
         for candidate in 0..4 {
             let stream = Stream::new(seed, &format!("test/action/{candidate}"));
             let mut normals = Vec::new();
-            for (&lane, &step) in lanes.iter().zip(steps) {
-                let mut draws = stream.at(step, lane as u32);
+            for (&id, &step) in ids.iter().zip(steps) {
+                let mut draws = stream.at(step, id as u32);
                 normals.extend((0..actor.action_dim()).map(|_| draws.normal()));
             }
             let action = actor.sample(states.clone(), tensors::from_vec(normals, [n, actor.action_dim()], device));
@@ -255,20 +255,20 @@ impl Controller for OneStep {
         best.into_iter().flat_map(|(_, action)| action).collect()
     }
 
-    fn begin(&mut self, lane: usize) {
-        self.chosen.insert(lane, 0);
+    fn begin(&mut self, id: usize) {
+        self.chosen.insert(id, 0);
     }
 
     fn save(&self) -> State {
         let mut state = State::new();
-        state.put("lanes", self.chosen.keys().map(|&lane| lane as u64).collect::<Vec<_>>());
+        state.put("ids", self.chosen.keys().map(|&id| id as u64).collect::<Vec<_>>());
         state.put("chosen", self.chosen.values().copied().collect::<Vec<_>>());
         state
     }
 
     fn load(&mut self, mut state: State) -> Result<(), StateError> {
-        let lanes = state.u64s("lanes")?.1.into_iter().map(|lane| lane as usize);
-        self.chosen = lanes.zip(state.u64s("chosen")?.1).collect();
+        let ids = state.u64s("ids")?.1.into_iter().map(|id| id as usize);
+        self.chosen = ids.zip(state.u64s("chosen")?.1).collect();
         state.finish()
     }
 

@@ -11,7 +11,7 @@ use foresee_core::state::{Array, Data};
 use foresee_core::termination::Bound;
 use foresee_core::{State, StateError, Stream, Termination, Transition};
 use foresee_dyna::replay::{ImaginedBuffer, RealBuffer};
-use foresee_dyna::rollout::{Form, Rollout, Setting};
+use foresee_dyna::rollout::{Form, Rollout, RolloutContext};
 use foresee_nn::{Activation, Init, Mlp, Parameters, Shape, StepDraws, ValueView, tensors};
 use foresee_world_model::{Diverged, FitReport, FitRequest, ModelStep, TrainingRows, WorldModel};
 use serde_json::Value;
@@ -50,15 +50,15 @@ fn layers(net: &Value) -> State {
 /// A map from the bits of a state to its row and step in the file. Our rollouts start from the file's rows in another
 /// order, and from some of them several times.
 #[derive(Default)]
-struct Places(Mutex<BTreeMap<Vec<u32>, (usize, usize)>>);
+struct RowsByState(Mutex<BTreeMap<Vec<u32>, (usize, usize)>>);
 
-impl Places {
+impl RowsByState {
     fn key(obs: &[f32]) -> Vec<u32> {
         obs.iter().map(|x| x.to_bits()).collect()
     }
 
-    fn put(&self, obs: &[f32], place: (usize, usize)) {
-        self.0.lock().expect("one thread").insert(Self::key(obs), place);
+    fn put(&self, obs: &[f32], row_and_step: (usize, usize)) {
+        self.0.lock().expect("one thread").insert(Self::key(obs), row_and_step);
     }
 
     fn of(&self, obs: &[f32]) -> (usize, usize) {
@@ -79,7 +79,7 @@ impl Places {
 struct FileActor<'a> {
     policy: &'a Policy,
     noise: Vec<f32>,
-    places: &'a Places,
+    rows_by_state: &'a RowsByState,
     scale: [Vec<f32>; 2],
 }
 
@@ -89,7 +89,7 @@ impl Actor for FileActor<'_> {
     }
 
     fn sample(&self, obs: Tensor<2>, _: Tensor<2>) -> Tensor<2> {
-        let noise = self.places.draws(&obs, &self.noise, 2);
+        let noise = self.rows_by_state.draws(&obs, &self.noise, 2);
         let [mean, std] = self.scale.each_ref().map(|all| rows(all.clone(), 3));
         self.policy.sample((obs - mean) / std, noise).action
     }
@@ -106,7 +106,7 @@ struct FileModel<'a> {
     net: Mlp,
     noise: Vec<f32>,
     members: Vec<f64>,
-    places: &'a Places,
+    rows_by_state: &'a RowsByState,
 }
 
 impl WorldModel for FileModel<'_> {
@@ -135,9 +135,9 @@ impl WorldModel for FileModel<'_> {
         let input = Tensor::cat(vec![(obs.clone() - row("obs_mean")) / row("obs_std"), action], 1);
         let all = self.net.forward(input.unsqueeze_dim(0));
         let (log_noise, states) = (floats(&self.nets["model_log_noise"]), tensors::to_vec(obs.clone()));
-        let noise = self.places.draws(&obs, &self.noise, 3);
+        let noise = self.rows_by_state.draws(&obs, &self.noise, 3);
         let out = states.chunks(3).enumerate().map(|(i, state)| {
-            let (row, step) = self.places.of(state);
+            let (row, step) = self.rows_by_state.of(state);
             let member = self.members[step * 8 + row] as usize;
             let mean: Tensor<2> = all.clone().narrow(0, member, 1).narrow(1, i, 1).squeeze_dim(0);
             let spread = rows(log_noise[member * 4 + 1..member * 4 + 4].to_vec(), 3).exp();
@@ -147,8 +147,8 @@ impl WorldModel for FileModel<'_> {
         let out = Tensor::cat(out.collect(), 0) * row("target_std") + row("target_mean");
         let next_obs = obs + out.clone().narrow(1, 1, 3);
         for (state, next) in states.chunks(3).zip(tensors::to_vec(next_obs.clone()).chunks(3)) {
-            let (row, step) = self.places.of(state);
-            self.places.put(next, (row, step + 1));
+            let (row, step) = self.rows_by_state.of(state);
+            self.rows_by_state.put(next, (row, step + 1));
         }
         ModelStep { next_obs, reward: out.narrow(1, 0, 1).squeeze_dim(1) }
     }
@@ -169,7 +169,7 @@ fn the_states_of_ordinary_rollouts_are_those_of_the_published_code() {
     let (nets, entry) = (&file["entries"]["nets"]["inputs"], &file["entries"]["dhmbpo_distribution_rollout"]);
     let (inputs, outputs) = (&entry["inputs"], &entry["outputs"]);
     let device = Device::flex();
-    let places = Places::default();
+    let rows_by_state = RowsByState::default();
 
     let shape = Shape {
         members: 4,
@@ -187,10 +187,14 @@ fn the_states_of_ordinary_rollouts_are_those_of_the_published_code() {
     let mut policy = Policy::new(&body, [3, 2], 0, &device).with_spread(Spread::Softplus);
     policy.load(layers(&nets["actor"])).expect("the file's shapes");
     let scale = ["obs_mean", "obs_std"].map(|name| floats(&nets[name]));
-    let actor =
-        FileActor { policy: &policy, noise: floats(&inputs["eps_action"]), places: &places, scale: scale.clone() };
+    let actor = FileActor {
+        policy: &policy,
+        noise: floats(&inputs["eps_action"]),
+        rows_by_state: &rows_by_state,
+        scale: scale.clone(),
+    };
     let (noise, members) = (floats(&inputs["eps_model"]), numbers(&inputs["member_of_row"]));
-    let model = FileModel { nets, net, noise, members, places: &places };
+    let model = FileModel { nets, net, noise, members, rows_by_state: &rows_by_state };
     let threshold = inputs["term_threshold"].as_f64().expect("a threshold") as f32;
     let bound = Bound { index: 0, low: f32::NEG_INFINITY, high: threshold, closed: true };
     let termination = Termination { bounds: vec![bound], ..Termination::never() };
@@ -198,7 +202,7 @@ fn the_states_of_ordinary_rollouts_are_those_of_the_published_code() {
     let mut real = RealBuffer::new([3, 2], &device);
     let starts = floats(&inputs["raw_obs"]);
     for (row, obs) in starts.chunks(3).enumerate() {
-        places.put(obs, (row, 0));
+        rows_by_state.put(obs, (row, 0));
         real.push(&Transition {
             obs: obs.to_vec(),
             action: vec![0.0; 2],
@@ -211,8 +215,8 @@ fn the_states_of_ordinary_rollouts_are_those_of_the_published_code() {
     let horizon = inputs["L"].as_u64().expect("a length") as usize;
     let mut buffer = ImaginedBuffer::new(usize::MAX, 3, 2);
     let mut rollout = Rollout::undrawn(100, horizon, 0);
-    let setting = Setting { model: &model, actor: &actor, termination: &termination, seed: 3, device: &device };
-    while !rollout.go_on(Form::Tensors, &setting, &real, &mut buffer) {}
+    let context = RolloutContext { model: &model, actor: &actor, termination: &termination, seed: 3, device: &device };
+    while !rollout.advance(Form::Tensors, &context, &real, &mut buffer) {}
 
     // The file contains every row once, step by step, including the last states. Our buffer contains the states in
     // which the policy acted, and their next states.
@@ -224,7 +228,7 @@ fn the_states_of_ordinary_rollouts_are_those_of_the_published_code() {
     let mut states: BTreeMap<(usize, usize), Vec<f64>> = BTreeMap::new();
     for i in 0..stored.rows {
         let (obs, next) = (&stored.obs[i * 3..][..3], &stored.next_obs[i * 3..][..3]);
-        let (row, step) = places.of(obs);
+        let (row, step) = rows_by_state.of(obs);
         states.insert((step, row), normalized(obs));
         if stored.not_terminated[i] == 1.0 {
             states.insert((step + 1, row), normalized(next));
@@ -233,9 +237,9 @@ fn the_states_of_ordinary_rollouts_are_those_of_the_published_code() {
     let want = numbers(&outputs["stored"]);
     assert_eq!(states.len() as u64, outputs["count"].as_u64().expect("a count"));
     let largest = want.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
-    for ((place, got), want) in states.iter().zip(want.chunks(3)) {
+    for ((row_and_step, got), want) in states.iter().zip(want.chunks(3)) {
         for (got, want) in got.iter().zip(want) {
-            assert!((got - want).abs() <= 1e-5 * largest, "step and row {place:?}: {got}, expected {want}");
+            assert!((got - want).abs() <= 1e-5 * largest, "step and row {row_and_step:?}: {got}, expected {want}");
         }
     }
     assert!(states.len() < 8 * (horizon + 1), "some row ends early");

@@ -58,12 +58,12 @@ fn a_run_cut_after_every_slice_ends_bit_for_bit_like_an_uninterrupted_one() {
 
 #[test]
 fn a_run_cut_at_two_random_slices_ends_bit_for_bit_like_an_uninterrupted_one() {
-    for (lane, kind) in (0..).zip(WITH_BLOCKS) {
+    for (substream, kind) in (0..).zip(WITH_BLOCKS) {
         let config = tiny_of(kind);
         let (records, state, slices, _) = with_cuts(&config, None, |_| false);
         for pair in 0..3 {
             // Training is at the end of the run, so one of the cuts is placed there.
-            let mut draws = Stream::new(0, "test/cuts").at(pair, lane);
+            let mut draws = Stream::new(0, "test/cuts").at(pair, substream);
             let cuts = [draws.below(slices as usize), slices as usize - 1 - draws.below(slices as usize / 8)];
             let (cut_records, cut_state, ..) = with_cuts(&config, None, |done| cuts.contains(&(done as usize)));
             assert_eq!(cut_records, records, "{kind:?}, cut at {cuts:?} of {slices}");
@@ -111,6 +111,16 @@ fn a_state_of_another_configuration_is_refused_with_a_hint() {
             };
             assert!(fits, "{what}, in {phase}: {error:?}");
             assert!(error.to_string().contains("\nhint: "), "{error}");
+            let key = match *what {
+                "the agent's width" => {
+                    "`agent.hidden` is [9], but the run has [8]\nhint: a run keeps its `agent.hidden`"
+                }
+                "more members" => "`model.ensemble.members` is 4, but the run has 3\nhint: ",
+                "another head" => "`model.loss.kind` is mle, but the run has vagram\nhint: ",
+                _ => "`",
+            };
+            let named = error.with_changes(&vagram, config).to_string();
+            assert!(named.starts_with(key) && named.contains("\nhint: "), "{what}, in {phase}: {named}");
         }
     }
     for kind in [Some("mle"), None] {
@@ -130,8 +140,18 @@ fn a_half_done_fit_is_not_continued_under_another_model_section() {
     for change in changes {
         let mut config = vagram.clone();
         change(&mut config);
-        let error = Run::restore(&config, state_in(&vagram, "fit model", 198)).err().expect("a refusal");
-        assert!(error.to_string().starts_with("the run stands in the middle of a model fit"), "{error}");
+        let state = state_in(&vagram, "fit model", 198);
+        let error = Run::restore(&config, state.clone()).err().expect("a refusal").to_string();
+        assert!(error.starts_with("this checkpoint was saved during a model fit; `model.*` cannot change"), "{error}");
+        // The way that the hint shows.
+        let mut shorter = vagram.clone();
+        shorter.training.env_steps = numbers(&state, "counters.env_step")[0] as u64;
+        assert!(error.contains(&format!("training.env_steps={}`", shorter.training.env_steps)), "{error}");
+        let mut run = Run::restore(&shorter, state).expect("the run's own model");
+        finish(&mut run);
+        finish(
+            &mut Run::restore(&config, run.snapshot().expect("a device that answers")).expect("no fit is under way"),
+        );
         finish(&mut Run::restore(&config, state_in(&vagram, "update", 198)).expect("no fit is under way"));
     }
 }

@@ -13,7 +13,7 @@ use foresee_core::state::Data;
 use foresee_core::termination::Bound;
 use foresee_core::{Batch, Stream, Termination};
 use foresee_dyna::replay::ImaginedBuffer;
-use foresee_dyna::rollout::{Imagination, Rollout};
+use foresee_dyna::rollout::{FusedContext, Rollout};
 use foresee_nn::Parameters;
 use foresee_world_model::Ensemble;
 use foresee_world_model::config::{EnsembleConfig, Head};
@@ -33,8 +33,8 @@ struct World {
 
 /// One imagined transition.
 #[derive(Clone, Debug, PartialEq)]
-struct Row {
-    lane: u32,
+struct ImaginedRow {
+    row_id: u32,
     step: usize,
     member: usize,
     obs: Vec<f32>,
@@ -67,36 +67,37 @@ fn world(head: Head) -> World {
 }
 
 impl World {
-    fn imagination(&self) -> Imagination<'_> {
+    fn context(&self) -> FusedContext<'_> {
         let Self { ensemble, policy, termination, device, .. } = self;
-        Imagination { ensemble, policy, termination, seed: SEED, device, measures: &[] }
+        FusedContext { ensemble, policy, termination, seed: SEED, device, measures: &[] }
     }
 
-    /// Makes one call of rollouts and returns its transitions with their lanes. Live rows are stored in the order of
-    /// their lanes; a row that terminated has no further transitions. The member is computed from the draws of
+    /// Makes one call of rollouts and returns its transitions with their row ids. Live rows are stored in the order of
+    /// their ids; a row that terminated has no further transitions. The member is computed from the draws of
     /// `rollout/elite`.
-    fn imagine(&self, starts: usize, horizon: usize, call: u64) -> (Vec<Row>, Rollout) {
+    fn imagine(&self, starts: usize, horizon: usize, call: u64) -> (Vec<ImaginedRow>, Rollout) {
         let mut buffer = ImaginedBuffer::new(usize::MAX, OBS, ACT);
         let mut rollout = Rollout::new(&self.real, starts, horizon, SEED, call);
         let elites = &self.ensemble.elites;
-        let (mut rows, mut lanes) = (Vec::new(), (0..starts as u32).collect::<Vec<_>>());
+        let (mut rows, mut row_ids) = (Vec::new(), (0..starts as u32).collect::<Vec<_>>());
         for step in 0.. {
             let from = buffer.len();
-            let over = rollout.advance(&self.imagination(), &mut buffer);
-            assert_eq!(buffer.len() - from, lanes.len(), "one row a live lane, step {step}");
+            let over = rollout.advance_on_host(&self.context(), &mut buffer);
+            assert_eq!(buffer.len() - from, row_ids.len(), "one transition of every live row, step {step}");
             let stored = buffer.rows();
-            rows.extend(lanes.iter().zip(from..).map(|(&lane, i)| Row {
-                lane,
+            rows.extend(row_ids.iter().zip(from..).map(|(&row_id, i)| ImaginedRow {
+                row_id,
                 step,
-                member: elites[Stream::new(SEED, "rollout/elite").at(clock(call, step), lane).below(elites.len())],
+                member: elites
+                    [Stream::new(SEED, "rollout/elite").at(draw_step(call, step), row_id).below(elites.len())],
                 obs: stored.obs[i * OBS..(i + 1) * OBS].to_vec(),
                 action: stored.action[i * ACT..(i + 1) * ACT].to_vec(),
                 reward: stored.reward[i],
                 next_obs: stored.next_obs[i * OBS..(i + 1) * OBS].to_vec(),
                 terminated: stored.not_terminated[i] == 0.0,
             }));
-            lanes = rows[from..].iter().filter(|row| !row.terminated).map(|row| row.lane).collect();
-            assert_eq!(over, step + 1 == horizon || lanes.is_empty(), "step {step} of {horizon}");
+            row_ids = rows[from..].iter().filter(|row| !row.terminated).map(|row| row.row_id).collect();
+            assert_eq!(over, step + 1 == horizon || row_ids.is_empty(), "step {step} of {horizon}");
             if over {
                 break;
             }
@@ -106,42 +107,42 @@ impl World {
 }
 
 /// Returns the step number that addresses the draws of a call.
-fn clock(call: u64, step: usize) -> u64 {
+fn draw_step(call: u64, step: usize) -> u64 {
     call * 65_536 + step as u64
 }
 
 /// Asserts that every row agrees with the scalar program.
-fn check(world: &World, rows: &[Row], starts: usize, call: u64) {
+fn check(world: &World, rows: &[ImaginedRow], starts: usize, call: u64) {
     let (state, policy) = (world.ensemble.save(), world.policy.save());
     let actor = Net::new(&policy, "", 0, scalar::relu);
     let first = Stream::new(SEED, "rollout/start").indices(call, starts, world.real.rows);
     let mut obs: Vec<&[f32]> = first.iter().map(|i| &world.real.obs[i * OBS..(i + 1) * OBS]).collect();
-    let mut told_apart = 0;
+    let mut distinguished = 0;
     for row in rows {
         let draws = |name: &str, n: usize| -> Vec<f32> {
-            let mut draws = Stream::new(SEED, name).at(clock(call, row.step), row.lane);
+            let mut draws = Stream::new(SEED, name).at(draw_step(call, row.step), row.row_id);
             (0..n).map(|_| draws.normal()).collect()
         };
-        let place = format!("lane {}, step {}", row.lane, row.step);
-        assert_eq!(row.obs, obs[row.lane as usize], "{place}");
+        let place = format!("row {}, step {}", row.row_id, row.step);
+        assert_eq!(row.obs, obs[row.row_id as usize], "{place}");
         let action = scalar::action(&actor, &row.obs, &draws("rollout/action", ACT));
         assert_close(&format!("{place}, action"), &row.action, &action);
 
         let noise = draws("rollout/noise", OBS + 1);
         let inputs = [&row.obs[..], &row.action].concat();
         let next = |member| -> Vec<f64> {
-            let said = scalar::predict(&state, member, &inputs, &noise);
-            row.obs.iter().map(|&x| f64::from(x)).chain([0.0]).zip(said).map(|(x, delta)| x + delta).collect()
+            let predictions = scalar::predict(&state, member, &inputs, &noise);
+            row.obs.iter().map(|&x| f64::from(x)).chain([0.0]).zip(predictions).map(|(x, delta)| x + delta).collect()
         };
         let got: Vec<f32> = row.next_obs.iter().copied().chain([row.reward]).collect();
         assert_close(&format!("{place}, next state and reward"), &got, &next(row.member));
         assert_eq!(row.terminated, world.termination.terminated(&row.next_obs), "{place}");
-        let apart = |member| got.iter().zip(next(member)).any(|(&x, y)| (f64::from(x) - y).abs() > 1e-2);
-        told_apart += u32::from((0..world.ensemble.members()).filter(|&m| m != row.member).all(apart));
-        obs[row.lane as usize] = &row.next_obs;
+        let differs = |member| got.iter().zip(next(member)).any(|(&x, y)| (f64::from(x) - y).abs() > 1e-2);
+        distinguished += u32::from((0..world.ensemble.members()).filter(|&m| m != row.member).all(differs));
+        obs[row.row_id as usize] = &row.next_obs;
     }
     // Checks that a wrong member would be noticed: nearly everywhere the other four members predict something else.
-    assert!(told_apart as usize > rows.len() * 9 / 10, "{told_apart} of {}", rows.len());
+    assert!(distinguished as usize > rows.len() * 9 / 10, "{distinguished} of {}", rows.len());
 }
 
 #[test]
@@ -166,14 +167,14 @@ fn a_row_that_terminated_is_the_last_of_its_lane_and_the_others_reach_the_horizo
     let world = world(Head::Gaussian);
     let (rows, _) = world.imagine(64, 6, 2);
     let mut early = 0;
-    for lane in 0..64 {
-        let mine: Vec<_> = rows.iter().filter(|row| row.lane == lane).collect();
+    for row_id in 0..64 {
+        let mine: Vec<_> = rows.iter().filter(|row| row.row_id == row_id).collect();
         assert_eq!(mine.iter().map(|row| row.step).collect::<Vec<_>>(), (0..mine.len()).collect::<Vec<_>>());
         let (last, before) = mine.split_last().expect("every start is stepped");
-        assert!(before.iter().all(|row| !row.terminated) && (last.terminated || mine.len() == 6), "lane {lane}");
+        assert!(before.iter().all(|row| !row.terminated) && (last.terminated || mine.len() == 6), "row {row_id}");
         early += usize::from(mine.len() < 6);
     }
-    assert!(early > 0 && early < 64, "{early} lanes ended early");
+    assert!(early > 0 && early < 64, "{early} rows ended early");
 
     let all = Bound { index: 0, low: 1e9, high: 2e9, closed: true };
     let doomed = World { termination: Termination::outside(vec![all]), ..self::world(Head::Deterministic) };
@@ -186,7 +187,7 @@ fn a_lane_does_not_depend_on_how_many_others_there_are() {
         let world = world(head);
         let few = world.imagine(9, 3, 4).0;
         let mut many = world.imagine(333, 3, 4).0;
-        many.retain(|row| row.lane < 9);
+        many.retain(|row| row.row_id < 9);
         assert_eq!(few, many);
     }
 }

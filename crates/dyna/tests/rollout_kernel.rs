@@ -8,8 +8,8 @@ use common::worlds::{self, RandomWorld, Sizes};
 use foresee_core::termination::Bound;
 use foresee_core::{Batch, Termination};
 use foresee_dyna::replay::{DeviceRows, ImaginedBuffer};
-use foresee_dyna::rollout::kernel::{self, Call, Outcome};
-use foresee_dyna::rollout::{World, reference};
+use foresee_dyna::rollout::kernel::{self, Call, RolloutOutcome};
+use foresee_dyna::rollout::{HostModel, reference};
 use foresee_nn::device::wgpu_of_test;
 use foresee_nn::tensors;
 
@@ -35,7 +35,7 @@ struct Imagined {
 }
 
 /// Makes one call into a new ring of `capacity` rows, to which `position` rows were added before.
-fn imagine(world: &RandomWorld, capacity: usize, position: usize) -> (Outcome, ImaginedBuffer) {
+fn imagine(world: &RandomWorld, capacity: usize, position: usize) -> (RolloutOutcome, ImaginedBuffer) {
     let [obs_dim, action_dim] = world.dims;
     let mut ring = ImaginedBuffer::on(capacity, world.dims, &world.device);
     let mut filler = Batch::with_capacity(position, obs_dim, action_dim);
@@ -53,7 +53,7 @@ fn imagine(world: &RandomWorld, capacity: usize, position: usize) -> (Outcome, I
     };
     let outcome = ring.fill_on_device(|rows, next| {
         assert_eq!(next, position % capacity);
-        let outcome = kernel::rollout(&world.imagination(), &call, rows, next);
+        let outcome = kernel::rollout(&world.context(), &call, rows, next);
         (outcome.transitions.min(capacity as u64) as usize, outcome)
     });
     (outcome, ring)
@@ -77,8 +77,8 @@ fn difference(x: &[f32], y: &[f32]) -> f32 {
     x.iter().zip(y).map(relative).fold(0.0, |most, x| if x.is_nan() || x > most { x } else { most })
 }
 
-/// The state of the comparison in one lane.
-struct Lane {
+/// The state of the comparison for one row.
+struct RowState {
     /// State of the rollout.
     obs: Vec<f32>,
     /// State of the reference's own rollout; `None` once it has terminated or come close to a bound.
@@ -100,43 +100,45 @@ struct Worst {
 
 fn check(world: &RandomWorld, worst: &mut Worst) {
     let [obs_dim, action_dim] = world.dims;
-    let imagination = world.imagination();
-    let spec = World::new(&imagination);
-    let mut alone = World::new(&imagination);
+    let context = world.context();
+    let spec = HostModel::new(&context);
+    let mut alone = HostModel::new(&context);
     alone.measures = &[];
     let got = read(world);
     let Batch { obs, action, reward, next_obs, not_terminated, .. } = &got.rows;
-    let mut lanes: Vec<Lane> = (0..world.starts as u32)
-        .map(|lane| Lane { obs: world.start(lane), own: Some(world.start(lane)), over: false })
+    let mut states: Vec<RowState> = (0..world.starts as u32)
+        .map(|row_id| RowState { obs: world.start(row_id), own: Some(world.start(row_id)), over: false })
         .collect();
     let mut i = 0;
     for step in 0..world.horizon {
-        for (lane, Lane { obs: from, own, over }) in lanes.iter_mut().enumerate().filter(|(_, lane)| !lane.over) {
-            let place = format!("lane {lane}, step {step}");
+        for (row_id, RowState { obs: from, own, over }) in
+            states.iter_mut().enumerate().filter(|(_, state)| !state.over)
+        {
+            let place = format!("row {row_id}, step {step}");
             let next = &next_obs[i * obs_dim..][..obs_dim];
             assert_eq!(from, &obs[i * obs_dim..][..obs_dim], "{place}");
 
             // One step from the rollout's state.
-            let said = reference::step(&spec, world.clock(step), lane as u32, from);
-            assert_eq!(got.members[i], said.member, "{place}");
+            let want = reference::step(&spec, world.draw_step(step), row_id as u32, from);
+            assert_eq!(got.members[i], want.member, "{place}");
             let action = &action[i * action_dim..][..action_dim];
-            for (got, want) in [(action, &said.action[..]), (next, &said.next_obs), (&reward[i..=i], &[said.reward])] {
+            for (got, want) in [(action, &want.action[..]), (next, &want.next_obs), (&reward[i..=i], &[want.reward])] {
                 worst.one = worst.one.max(difference(got, want));
             }
             let uncertainty = &got.uncertainty[i * world.measures.len()..][..world.measures.len()];
-            worst.uncertainty = worst.uncertainty.max(difference(uncertainty, &said.uncertainty));
+            worst.uncertainty = worst.uncertainty.max(difference(uncertainty, &want.uncertainty));
             let terminated = not_terminated[i] == 0.0;
             assert_eq!(terminated, world.termination.terminated(next), "{place}: {next:?}");
             if world.margin(next) > NEAR {
-                assert_eq!(terminated, said.terminated, "{place}: {next:?}");
+                assert_eq!(terminated, want.terminated, "{place}: {next:?}");
             }
 
             // One step of the reference's own rollout.
             *own = own.take().and_then(|own| {
-                let said = reference::step(&alone, world.clock(step), lane as u32, &own);
+                let want = reference::step(&alone, world.draw_step(step), row_id as u32, &own);
                 worst.after.resize(worst.after.len().max(step + 1), 0.0);
-                worst.after[step] = worst.after[step].max(difference(next, &said.next_obs));
-                (world.margin(&said.next_obs) > NEAR && !said.terminated).then_some(said.next_obs)
+                worst.after[step] = worst.after[step].max(difference(next, &want.next_obs));
+                (world.margin(&want.next_obs) > NEAR && !want.terminated).then_some(want.next_obs)
             });
             (*from, *over) = (next.to_vec(), terminated);
             i += 1;
@@ -167,7 +169,7 @@ fn rollouts_are_those_of_the_reference_in_two_hundred_random_worlds() {
     assert!(worst.after.len() == 25 && worst.after.iter().all(|&x| x < 1e-5), "after each step {:?}", worst.after);
 }
 
-/// Uses tiles of the largest height, many blocks of lanes, and last tiles that are not full.
+/// Uses tiles of the largest height, many blocks of rows, and last tiles that are not full.
 #[test]
 fn tiles_and_blocks_do_not_show() {
     let Some(gpu) = wgpu_of_test("tiles_and_blocks_do_not_show") else { return };
@@ -182,7 +184,7 @@ fn tiles_and_blocks_do_not_show() {
     world.starts = 70;
     let few = read(&world);
     let first = |all: &Imagined, rows: usize| (all.rows.next_obs[..4 * rows].to_vec(), all.members[..rows].to_vec());
-    assert_eq!(first(&few, 70), first(&many, 70), "a lane does not depend on how many others there are");
+    assert_eq!(first(&few, 70), first(&many, 70), "a row does not depend on how many others there are");
 }
 
 #[test]
@@ -248,13 +250,13 @@ fn a_step_under_given_actions_is_the_step_that_took_them() {
         world.horizon = 1;
         let [obs_dim, action_dim] = world.dims;
         let want = read(&world);
-        let states: Vec<f32> = (0..world.starts as u32).flat_map(|lane| world.start(lane)).collect();
+        let states: Vec<f32> = (0..world.starts as u32).flat_map(|row_id| world.start(row_id)).collect();
         let states = tensors::from_vec(states, [world.starts, obs_dim], &gpu);
         let actions = tensors::from_vec(want.rows.action.clone(), [world.starts, action_dim], &gpu);
         let mut ring = ImaginedBuffer::on(world.starts + 2, world.dims, &gpu);
         let outcome = ring.fill_on_device(|rows, next| {
-            let (imagination, clock) = (world.imagination(), world.clock(0));
-            let outcome = kernel::step_under(&imagination, clock, states.clone(), actions.clone(), rows, next);
+            let (context, draw_step) = (world.context(), world.draw_step(0));
+            let outcome = kernel::step_under(&context, draw_step, states.clone(), actions.clone(), rows, next);
             (outcome.transitions as usize, outcome)
         });
         let rows = ring.rows();

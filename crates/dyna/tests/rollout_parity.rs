@@ -6,7 +6,7 @@ mod common;
 use burn::tensor::Device;
 use common::worlds::{self, RandomWorld, Sizes};
 use foresee_dyna::replay::{ImaginedBuffer, RealBuffer};
-use foresee_dyna::rollout::{Form, Rollout, Setting, World, reference};
+use foresee_dyna::rollout::{Form, HostModel, Rollout, RolloutContext, reference};
 use foresee_world_model::{ModelConfig, Trainer, loss};
 
 const CASES: u64 = 200;
@@ -30,8 +30,8 @@ fn difference(x: &[f32], y: &[f32]) -> f32 {
     x.iter().zip(y).map(relative).fold(0.0, f32::max)
 }
 
-/// The state of the comparison in one lane.
-struct Lane {
+/// The state of the comparison for one row.
+struct RowState {
     /// State of the rollout.
     obs: Vec<f32>,
     /// State of the reference's own rollout; `None` once it has terminated or come close to a bound.
@@ -53,50 +53,50 @@ struct Worst {
 
 fn check(world: &RandomWorld, worst: &mut Worst) {
     let [obs_dim, action_dim] = world.dims;
-    let imagination = world.imagination();
-    let spec = World::new(&imagination);
+    let context = world.context();
+    let spec = HostModel::new(&context);
     let mut buffer = ImaginedBuffer::new(world.starts * world.horizon, obs_dim, action_dim);
     let mut rollout = Rollout::new(&world.real, world.starts, world.horizon, world.seed, world.call);
-    let mut lanes: Vec<Lane> = (0..world.starts as u32)
-        .map(|lane| Lane { obs: world.start(lane), own: Some(world.start(lane)), over: false })
+    let mut states: Vec<RowState> = (0..world.starts as u32)
+        .map(|row_id| RowState { obs: world.start(row_id), own: Some(world.start(row_id)), over: false })
         .collect();
     for step in 0.. {
         let from = buffer.len();
-        let over = rollout.advance(&imagination, &mut buffer);
+        let over = rollout.advance_on_host(&context, &mut buffer);
         let stored = buffer.rows();
-        let live: Vec<usize> = (0..world.starts).filter(|&lane| !lanes[lane].over).collect();
-        assert_eq!(buffer.len() - from, live.len(), "a row of every live lane and of no other, step {step}");
-        for (k, &lane) in live.iter().enumerate() {
-            let (i, Lane { obs, own, over }) = (from + k, &mut lanes[lane]);
+        let live: Vec<usize> = (0..world.starts).filter(|&row_id| !states[row_id].over).collect();
+        assert_eq!(buffer.len() - from, live.len(), "a transition of every live row and of no other, step {step}");
+        for (k, &row_id) in live.iter().enumerate() {
+            let (i, RowState { obs, own, over }) = (from + k, &mut states[row_id]);
             let next = &stored.next_obs[i * obs_dim..][..obs_dim];
             let action = &stored.action[i * action_dim..][..action_dim];
-            assert_eq!(obs, &stored.obs[i * obs_dim..][..obs_dim], "lane {lane}, step {step}");
+            assert_eq!(obs, &stored.obs[i * obs_dim..][..obs_dim], "row {row_id}, step {step}");
 
             // One step from the rollout's state.
-            let said = reference::step(&spec, world.clock(step), lane as u32, obs);
-            assert_eq!(rollout.members()[k] as usize, said.member, "lane {lane}, step {step}");
-            let parts = [(action, &said.action[..]), (next, &said.next_obs), (&stored.reward[i..=i], &[said.reward])];
+            let want = reference::step(&spec, world.draw_step(step), row_id as u32, obs);
+            assert_eq!(rollout.members()[k] as usize, want.member, "row {row_id}, step {step}");
+            let parts = [(action, &want.action[..]), (next, &want.next_obs), (&stored.reward[i..=i], &[want.reward])];
             for (got, want) in parts {
                 worst.one = worst.one.max(difference(got, want));
             }
             let uncertainty = &rollout.uncertainty()[k * world.measures.len()..][..world.measures.len()];
-            worst.uncertainty = worst.uncertainty.max(difference(uncertainty, &said.uncertainty));
+            worst.uncertainty = worst.uncertainty.max(difference(uncertainty, &want.uncertainty));
             let terminated = stored.not_terminated[i] == 0.0;
             assert_eq!(terminated, world.termination.terminated(next));
             if world.margin(next) > NEAR {
-                assert_eq!(terminated, said.terminated, "lane {lane}, step {step}: {next:?}");
+                assert_eq!(terminated, want.terminated, "row {row_id}, step {step}: {next:?}");
             }
 
             // One step of the reference's own rollout.
             *own = own.take().and_then(|own| {
-                let said = reference::step(&spec, world.clock(step), lane as u32, &own);
+                let want = reference::step(&spec, world.draw_step(step), row_id as u32, &own);
                 worst.after.resize(worst.after.len().max(step + 1), 0.0);
-                worst.after[step] = worst.after[step].max(difference(next, &said.next_obs));
-                (world.margin(&said.next_obs) > NEAR && !said.terminated).then_some(said.next_obs)
+                worst.after[step] = worst.after[step].max(difference(next, &want.next_obs));
+                (world.margin(&want.next_obs) > NEAR && !want.terminated).then_some(want.next_obs)
             });
             (*obs, *over) = (next.to_vec(), terminated);
         }
-        assert_eq!(over, step + 1 == world.horizon || lanes.iter().all(|lane| lane.over));
+        assert_eq!(over, step + 1 == world.horizon || states.iter().all(|state| state.over));
         if over {
             break;
         }
@@ -136,7 +136,7 @@ fn rollouts_in_tensor_operations_are_those_on_panels() {
         let world = worlds::random(i, &sizes(), &Device::flex());
         let [obs_dim, action_dim] = world.dims;
         let model = model(&world);
-        let setting = Setting {
+        let context = RolloutContext {
             model: &model,
             actor: &world.policy,
             termination: &world.termination,
@@ -151,7 +151,7 @@ fn rollouts_in_tensor_operations_are_those_on_panels() {
         });
         loop {
             let from = all[0].2.len();
-            let over = all.each_mut().map(|(form, rollout, buffer)| rollout.go_on(*form, &setting, &real, buffer));
+            let over = all.each_mut().map(|(form, rollout, buffer)| rollout.advance(*form, &context, &real, buffer));
             let [panels, tensors] = all.each_ref().map(|(_, _, buffer)| buffer.rows());
             assert_eq!(panels.rows, tensors.rows, "world {i}");
             for (got, want, width) in [
@@ -188,8 +188,8 @@ fn a_rollout_under_the_actions_that_its_actor_took_is_the_same_rollout() {
     for i in 0..60 {
         let world = worlds::random(i, &sizes(), &Device::flex());
         let [obs_dim, action_dim] = world.dims;
-        let imagination = world.imagination();
-        let (sampled, mut given) = (World::new(&imagination), World::new(&imagination));
+        let context = world.context();
+        let (sampled, mut given) = (HostModel::new(&context), HostModel::new(&context));
         // The actor must not be used.
         given.actor = None;
         let new = || Rollout::new(&world.real, world.starts, world.horizon, world.seed, world.call);

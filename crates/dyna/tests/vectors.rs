@@ -9,7 +9,7 @@ use foresee_actor_critic::{Sac, SacConfig};
 use foresee_core::{State, Termination};
 use foresee_dyna::evaluate::Evaluator;
 use foresee_dyna::{ActorController, Config, Knowledge, Run, metrics};
-use foresee_env::mujoco::of_test::mujoco_of_test;
+use foresee_env::test_support::mujoco_available;
 use foresee_env::{EnvConfig, Tasks, Work};
 
 /// The tiny run with `count` environments and 207 real steps.
@@ -131,7 +131,8 @@ fn a_run_keeps_its_number_of_environments() {
 
 #[test]
 fn returns_do_not_depend_on_how_many_environments_share_the_episodes() {
-    let mujoco = mujoco_of_test("returns_do_not_depend_on_how_many_environments_share_the_episodes, of MuJoCo's tasks");
+    let mujoco =
+        mujoco_available("returns_do_not_depend_on_how_many_environments_share_the_episodes, of MuJoCo's tasks");
     for id in ["Pendulum-v1", "CartPoleContinuous-v0"].into_iter().chain(mujoco.then_some("Hopper-v5")) {
         let env = EnvConfig::new(id);
         let spec = env.make(3).unwrap().spec().clone();
@@ -165,7 +166,7 @@ fn returns_do_not_depend_on_how_many_environments_share_the_episodes() {
 
 #[test]
 fn a_run_of_hoppers_cut_after_every_slice_goes_on_bit_for_bit_and_its_rule_is_never_contradicted() {
-    if !mujoco_of_test("a_run_of_hoppers_cut_after_every_slice_goes_on_bit_for_bit") {
+    if !mujoco_available("a_run_of_hoppers_cut_after_every_slice_goes_on_bit_for_bit") {
         return;
     }
     let mut config = beside(Some("vagram"), 3);
@@ -187,7 +188,7 @@ fn a_run_of_hoppers_cut_after_every_slice_goes_on_bit_for_bit_and_its_rule_is_ne
 #[test]
 fn processes_are_as_many_as_training_has_or_the_machine_can_run_at_once() {
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    let most = |work, count, threads| pool(threads).install(|| Evaluator::most(work, count));
-    assert_eq!([most(Work::Outside, 1, 3), most(Work::Outside, 5, 3)], [3, 5]);
+    let most = |work, count, threads| pool(threads).install(|| Evaluator::max_environments(work, count));
+    assert_eq!([most(Work::ExternalProcess, 1, 3), most(Work::ExternalProcess, 5, 3)], [3, 5]);
     assert!([Work::Light, Work::Heavy].into_iter().all(|work| most(work, 1, 3) >= 1000));
 }

@@ -12,11 +12,14 @@ use std::time::Instant;
 
 use foresee_env::{EnvConfig, Environment, gym};
 
+/// Number of rounds; each measures both sides once.
 const ROUNDS: usize = 5;
+/// Number of steps of each side in a round.
 const STEPS: usize = 10_000;
 /// Absolute value of every action entry, which alternates in sign; exact in f32.
 const ACTION: f32 = 0.25;
 
+/// The Python program that plays the same episodes. It prints the steps per second and the sum of rewards.
 const PYTHON: &str = "
 import sys, time, gymnasium, numpy
 name, steps, action = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
@@ -88,6 +91,7 @@ fn in_python(name: &str) -> Result<(f64, f64), Box<dyn std::error::Error>> {
     }
 }
 
+/// Returns the middle one of the sorted values; of an even number of values, the upper one of the two.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

@@ -8,6 +8,7 @@ use std::time::Instant;
 use foresee_env::{Environment, make_unscaled};
 use serde_json::json;
 
+/// Any error, for the messages of this program.
 type AnyError = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), AnyError> {

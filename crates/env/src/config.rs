@@ -2,25 +2,29 @@
 //! [`tasks`](crate::tasks) creates the environment that they describe.
 
 mod family;
+pub mod kwargs;
+pub(crate) mod python_id;
 
+use core::fmt::Display;
 use std::path::PathBuf;
 
 use foresee_core::Termination;
+use foresee_core::limits::refusal;
 use serde::{Deserialize, Serialize};
 
 use crate::error::EnvError;
-use crate::gym::kwargs::Kwargs;
+use kwargs::Kwargs;
 
 pub use family::{FamilyConfig, Range, Steps};
 
 /// Largest number of distractors. Their dynamics are square matrices, one pair in each environment.
-const MOST_DISTRACTORS: usize = 256;
+const MAX_DISTRACTORS: usize = 256;
 /// Largest number of environments. Each of them may be a process.
-pub const MOST_ENVIRONMENTS: usize = 1024;
-/// Largest number of frames in a step: longer than whole episodes of most tasks.
-const LONGEST_REPEAT: u32 = 1000;
+pub const MAX_ENVIRONMENTS: usize = 1024;
+/// Largest number of frames in a step, which is longer than whole episodes of most tasks.
+const MAX_ACTION_REPEAT: u32 = 1000;
 /// Longest `env.gym.timeout`, in seconds: a day.
-const LONGEST_TIMEOUT: f64 = 86_400.0;
+const MAX_TIMEOUT: f64 = 86_400.0;
 
 /// The keys of `[env]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -141,10 +145,7 @@ impl EnvConfig {
     /// If it is too large.
     pub(crate) fn check_distractors(&self) -> Result<(), EnvError> {
         let found = self.distractors;
-        if found > MOST_DISTRACTORS {
-            return Err(EnvError::Config(format!("`env.distractors` is {found}\nhint: at most {MOST_DISTRACTORS}")));
-        }
-        Ok(())
+        ensure(found <= MAX_DISTRACTORS, "distractors", found, &format!("at most {MAX_DISTRACTORS}"), 0)
     }
 
     /// Checks the number of frames for which an action is held.
@@ -152,11 +153,9 @@ impl EnvConfig {
     /// # Errors
     /// If it is 0 or too large.
     pub(crate) fn check_repeat(&self) -> Result<(), EnvError> {
-        if !(1..=LONGEST_REPEAT).contains(&self.action_repeat) {
-            let hint = format!("hint: an action is held for 1 to {LONGEST_REPEAT} frames");
-            return Err(EnvError::Config(format!("`env.action_repeat` is {}\n{hint}", self.action_repeat)));
-        }
-        Ok(())
+        let found = self.action_repeat;
+        let allowed = format!("1 to {MAX_ACTION_REPEAT} frames");
+        ensure((1..=MAX_ACTION_REPEAT).contains(&found), "action_repeat", found, &allowed, 1)
     }
 
     /// Checks the number of environments.
@@ -164,11 +163,8 @@ impl EnvConfig {
     /// # Errors
     /// If it is 0 or too large.
     pub(crate) fn check_count(&self) -> Result<(), EnvError> {
-        if !(1..=MOST_ENVIRONMENTS).contains(&self.count) {
-            let hint = format!("hint: 1 to {MOST_ENVIRONMENTS} environments side by side");
-            return Err(EnvError::Config(format!("`env.count` is {}\n{hint}", self.count)));
-        }
-        Ok(())
+        let found = self.count;
+        ensure((1..=MAX_ENVIRONMENTS).contains(&found), "count", found, &format!("1 to {MAX_ENVIRONMENTS}"), 1)
     }
 
     /// Checks the keys for environments in Python.
@@ -177,19 +173,14 @@ impl EnvConfig {
     /// If such a key is given for another environment, or has an impossible value.
     pub(crate) fn check_gym(&self) -> Result<(), EnvError> {
         let Self { id, termination, gym, .. } = self;
-        let refused = |message: String| Err(EnvError::Config(message));
-        if !crate::gym::is_python(id) {
+        if !python_id::is_python(id) {
             let given = [("termination", termination.is_some()), ("gym", *gym != GymConfig::default())];
-            return given.into_iter().find(|(_, given)| *given).map_or(Ok(()), |(key, _)| {
-                refused(format!(
-                    "`env.{key}` is given for `{id}`\nhint: it is for environments of Python, as `gym:{id}`"
-                ))
-            });
+            return self.refuse(&given, &format!("it applies to environments in Python, such as `gym:{id}`"));
         }
-        crate::gym::id::check(id)?;
-        if !(gym.timeout > 0.0 && gym.timeout <= LONGEST_TIMEOUT) {
-            return refused(format!("`env.gym.timeout` is {}\nhint: seconds, up to {LONGEST_TIMEOUT}", gym.timeout));
-        }
+        python_id::check(id)?;
+        let (found, default) = (gym.timeout, GymConfig::default().timeout);
+        let allowed = format!("a positive number of seconds, at most {MAX_TIMEOUT}");
+        ensure(found > 0.0 && found <= MAX_TIMEOUT, "gym.timeout", found, &allowed, default)?;
         gym.kwargs.check()
     }
 
@@ -208,7 +199,7 @@ impl EnvConfig {
     /// # Errors
     /// If one is given.
     pub(crate) fn check_added(&self) -> Result<(), EnvError> {
-        let hint = "this program brings the task itself: leave the key out";
+        let hint = "this program supplies the task itself: remove the key";
         self.refuse_mujoco(hint)?;
         self.refuse(&[("gym", self.gym != GymConfig::default())], hint)
     }
@@ -217,7 +208,7 @@ impl EnvConfig {
     ///
     /// # Errors
     /// If one is given.
-    pub(crate) fn check_made(&self) -> Result<(), EnvError> {
+    pub(crate) fn check_own_factory(&self) -> Result<(), EnvError> {
         let Self { id: _, count: _, distractors, first_entries, action_repeat, termination, family, mujoco, gym } =
             self;
         let given = [
@@ -229,12 +220,12 @@ impl EnvConfig {
             ("mujoco", *mujoco != MujocoConfig::default()),
             ("gym", *gym != GymConfig::default()),
         ];
-        self.refuse(&given, "this program makes the environment itself: leave the key out")
+        self.refuse(&given, "this program creates the environment itself: remove the key")
     }
 
     fn refuse(&self, given: &[(&str, bool)], hint: &str) -> Result<(), EnvError> {
         given.iter().find(|(_, given)| *given).map_or(Ok(()), |(key, _)| {
-            Err(EnvError::Config(format!("`env.{key}` is given for `{}`\nhint: {hint}", self.id)))
+            Err(EnvError::Config(format!("`env.{key}` is set for `{}`\nhint: {hint}", self.id)))
         })
     }
 
@@ -244,18 +235,24 @@ impl EnvConfig {
     /// If the rule is inconsistent, or has a bound on an entry that does not exist.
     pub(crate) fn check_termination(&self, rule: &Termination, dim: usize) -> Result<(), EnvError> {
         if let Some(problem) = rule.problem() {
-            let hint = "hint: `low` is below `high`; a rule that never ends an episode is `env.termination = {}`";
+            let hint =
+                "hint: `low` must be below `high`; `env.termination = {}` is the rule that never ends an episode";
             return Err(EnvError::Config(format!("`env.termination`: {problem}\n{hint}")));
         }
         for bound in rule.bounds.iter().chain(&rule.goal) {
             if bound.index >= dim {
                 let (id, index) = (&self.id, bound.index);
-                let hint = format!("hint: observations of `{id}` have {dim} entries, the first is 0");
-                return Err(EnvError::Config(format!("`env.termination` has a bound on entry {index}\n{hint}")));
+                let hint = format!("hint: observations of `{id}` have {dim} entries, counted from 0");
+                return Err(EnvError::Config(format!("`env.termination` has a bound on obs[{index}]\n{hint}")));
             }
         }
         Ok(())
     }
+}
+
+/// Checks the value of a key of `[env]`. `allowed` completes the sentence "it must be …".
+fn ensure(holds: bool, key: &str, value: impl Display, allowed: &str, default: impl Display) -> Result<(), EnvError> {
+    if holds { Ok(()) } else { Err(EnvError::Config(refusal(&format!("env.{key}"), value, allowed, default))) }
 }
 
 #[cfg(test)]
@@ -302,32 +299,31 @@ mod tests {
     #[test]
     fn what_is_impossible_is_named_by_its_key_with_a_hint() {
         let nominal = FamilyConfig::default();
-        let factor = "0.001 to 1000, or [low, high] within these";
-        for (family, what, hint) in [
+        let factor = "0.001 to 1000, or [low, high] in this range\nhint: the default is 1";
+        let from_0 = "0 to 1000, or [low, high] in this range\nhint: the default is 0";
+        for (family, what, allowed) in [
             (FamilyConfig { mass: Range::Fixed(0.0), ..nominal }, "mass` is 0", factor),
             (FamilyConfig { length: Range::Uniform([1.2, 0.8]), ..nominal }, "length` is [1.2, 0.8]", factor),
             (FamilyConfig { gravity: Range::Fixed(f64::NAN), ..nominal }, "gravity` is NaN", factor),
             (FamilyConfig { gravity: Range::Uniform([1.0, 1e4]), ..nominal }, "gravity` is [1, 10000]", factor),
-            (FamilyConfig { delay: Steps::Fixed(1001), ..nominal }, "delay` is 1001", "0 to 1000, or"),
-            (FamilyConfig { delay: Steps::Uniform([3, 2]), ..nominal }, "delay` is [3, 2]", "0 to 1000, or"),
-            (FamilyConfig { sensor_noise: Range::Fixed(-0.5), ..nominal }, "sensor_noise` is -0.5", "0 to 1000, or"),
+            (FamilyConfig { delay: Steps::Fixed(1001), ..nominal }, "delay` is 1001", from_0),
+            (FamilyConfig { delay: Steps::Uniform([3, 2]), ..nominal }, "delay` is [3, 2]", from_0),
+            (FamilyConfig { sensor_noise: Range::Fixed(-0.5), ..nominal }, "sensor_noise` is -0.5", from_0),
         ] {
             let problem = EnvConfig { family, ..EnvConfig::new("Pendulum-v1") }.problem().expect(what);
-            assert!(problem.starts_with(&format!("`env.family.{what}\nhint: {hint}")), "{problem}");
+            assert_eq!(problem, format!("`env.family.{what}; it must be {allowed}"));
         }
         for count in [0, 1025] {
             let problem = EnvConfig { count, ..EnvConfig::new("Pendulum-v1") }.problem().unwrap();
-            assert_eq!(problem, format!("`env.count` is {count}\nhint: 1 to 1024 environments side by side"));
+            assert_eq!(problem, format!("`env.count` is {count}; it must be 1 to 1024\nhint: the default is 1"));
         }
         for action_repeat in [0, 1001] {
             let problem = EnvConfig { action_repeat, ..EnvConfig::new("Pendulum-v1") }.problem().unwrap();
-            assert_eq!(
-                problem,
-                format!("`env.action_repeat` is {action_repeat}\nhint: an action is held for 1 to 1000 frames")
-            );
+            let allowed = "it must be 1 to 1000 frames\nhint: the default is 1";
+            assert_eq!(problem, format!("`env.action_repeat` is {action_repeat}; {allowed}"));
         }
         let problem = EnvConfig { distractors: 257, ..EnvConfig::new("Pendulum-v1") }.problem().unwrap();
-        assert_eq!(problem, "`env.distractors` is 257\nhint: at most 256");
+        assert_eq!(problem, "`env.distractors` is 257; it must be at most 256\nhint: the default is 0");
         for (key, config) in [
             ("termination", EnvConfig { termination: Some(Termination::never()), ..EnvConfig::new("Pendulum-v1") }),
             (
@@ -335,13 +331,14 @@ mod tests {
                 EnvConfig { gym: GymConfig { restarts: 0, ..GymConfig::default() }, ..EnvConfig::new("Pendulum-v1") },
             ),
         ] {
-            let hint = "hint: it is for environments of Python, as `gym:Pendulum-v1`";
-            assert_eq!(config.problem().unwrap(), format!("`env.{key}` is given for `Pendulum-v1`\n{hint}"));
+            let hint = "hint: it applies to environments in Python, such as `gym:Pendulum-v1`";
+            assert_eq!(config.problem().unwrap(), format!("`env.{key}` is set for `Pendulum-v1`\n{hint}"));
         }
         for timeout in [0.0, f64::NAN, 1e6] {
             let gym = GymConfig { timeout, ..GymConfig::default() };
             let problem = EnvConfig { gym, ..EnvConfig::new("gym:Pendulum-v1") }.problem().unwrap();
-            assert_eq!(problem, format!("`env.gym.timeout` is {timeout}\nhint: seconds, up to 86400"));
+            let allowed = "it must be a positive number of seconds, at most 86400\nhint: the default is 60";
+            assert_eq!(problem, format!("`env.gym.timeout` is {timeout}; {allowed}"));
         }
         let problem = EnvConfig::new("Pendulum-v9").problem().unwrap();
         assert!(problem.starts_with("`env.id`: unknown environment `Pendulum-v9`\nhint: "), "{problem}");

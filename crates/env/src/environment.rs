@@ -29,13 +29,13 @@ use crate::space::BoxSpace;
 /// One instance of a task.
 ///
 /// An implementation leaves the time limit, the order of calls and the range of actions to the layers around it
-/// ([`Tasks::add`](crate::Tasks::add), [`dress`](crate::dress)):
+/// ([`Tasks::add`](crate::Tasks::add), [`wrap_task`](crate::wrap_task)):
 ///
 /// ```
 /// use foresee_core::termination::Bound;
 /// use foresee_core::{State, StateError, Termination};
 /// use foresee_env::numpy_random::NumpyRng;
-/// use foresee_env::{BoxSpace, EnvError, Environment, Info, Reset, Spec, Step, check_environment, dress};
+/// use foresee_env::{BoxSpace, EnvError, Environment, Info, Reset, Spec, Step, check_environment, wrap_task};
 ///
 /// /// A point on a line. An action moves it by up to 0.5 m; the episode ends where it is 5 m or more from the middle.
 /// struct Point {
@@ -92,13 +92,13 @@ use crate::space::BoxSpace;
 ///     }
 ///
 ///     fn restore(&mut self, state: State) -> Result<(), EnvError> {
-///         let unfit = |source| EnvError::BadState { id: self.spec.id.clone(), source };
-///         (self.rng, self.x) = Self::read(state).map_err(unfit)?;
+///         let bad_state = |source| EnvError::BadState { id: self.spec.id.clone(), source };
+///         (self.rng, self.x) = Self::read(state).map_err(bad_state)?;
 ///         Ok(())
 ///     }
 /// }
 ///
-/// check_environment(|| dress(Box::new(Point::new()), Some(100)))?;
+/// check_environment(|| wrap_task(Box::new(Point::new()), Some(100)))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Environment: Send {
@@ -205,7 +205,7 @@ pub enum Work {
     /// On the calling thread, in tens of microseconds or more.
     Heavy,
     /// In another process, for which the calling thread waits.
-    Outside,
+    ExternalProcess,
 }
 
 impl Spec {
@@ -227,26 +227,26 @@ impl Spec {
     /// Returns the first inconsistency of the spec, if any, and a hint.
     pub(crate) fn problem(&self) -> Option<[String; 2]> {
         for (name, space) in [("observation", &self.observation_space), ("action", &self.action_space)] {
-            let sound = !space.low.is_empty()
+            let valid = !space.low.is_empty()
                 && space.low.len() == space.high.len()
                 && space.low.iter().zip(&space.high).all(|(low, high)| low <= high);
-            if !sound {
-                let hint = "a space has one entry or more, and no lower end above its upper end";
-                return Some([format!("the {name} space goes {space}"), hint.into()]);
+            if !valid {
+                let hint = "a space needs at least one entry, and low <= high in every entry";
+                return Some([format!("its {name} space is {space}"), hint.into()]);
             }
         }
         let dim = self.observation_space.dim();
         let mut bounds = self.termination.iter().flat_map(|rule| rule.bounds.iter().chain(&rule.goal));
         if let Some(bound) = bounds.find(|bound| bound.index >= dim) {
-            let hint = "the first entry is 0";
-            return Some([format!("its rule has a bound on {bound}, on an observation of {dim} entries"), hint.into()]);
+            let problem = format!("its termination rule has the bound `{bound}`, but observations have {dim} entries");
+            return Some([problem, "entries are counted from 0".into()]);
         }
         if let Some(problem) = self.termination.as_ref().and_then(Termination::problem) {
-            let hint = "`low` is below `high`; a rule that never ends an episode is `Termination::never()`";
-            return Some([format!("{problem} of its rule"), hint.into()]);
+            let hint = "`low` must be below `high`; `Termination::never()` is the rule that never ends an episode";
+            return Some([format!("its termination rule is not valid: {problem}"), hint.into()]);
         }
-        let hint = "1 or more steps, or `None` for no limit";
-        (self.max_episode_steps == Some(0)).then(|| ["a time limit of no steps".into(), hint.into()])
+        let hint = "a limit is at least 1 step, or `None` for no limit";
+        (self.max_episode_steps == Some(0)).then(|| ["its time limit is 0 steps".into(), hint.into()])
     }
 
     /// Returns the number of frames in `steps` steps, each step counted as a whole one. The literature calls it

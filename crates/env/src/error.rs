@@ -1,16 +1,27 @@
 //! The errors of environments, each with a hint for the user.
+//!
+//! * [`bridge`]: the errors of environments in Python.
+//! * [`mujoco`]: the errors of MuJoCo's tasks.
+//!
+//! These modules import no other module of the crate, so that every other module can return [`EnvError`].
+
+pub mod bridge;
+pub mod mujoco;
 
 use foresee_core::StateError;
 use thiserror::Error;
 
-use crate::gym::error::BridgeError;
-use crate::mujoco::error::MujocoError;
+pub use bridge::BridgeError;
+pub use mujoco::MujocoError;
 
 /// An error of an environment.
 #[derive(Debug, Error, PartialEq)]
 pub enum EnvError {
     /// No environment has this id.
-    #[error("unknown environment `{id}`\nhint: the nearest known ids are `{}`", .nearest.join("`, `"))]
+    #[error(
+        "unknown environment `{id}`\nhint: the nearest known ids are `{}`; an environment of Gymnasium has the id `gym:ID`",
+        .nearest.join("`, `")
+    )]
     UnknownId {
         /// The requested id.
         id: String,
@@ -41,7 +52,7 @@ pub enum EnvError {
     },
     /// A step before the first reset, or after the end of an episode.
     #[error(
-        "`{id}` was stepped without an episode\nhint: call `reset` first, and again after `terminated` or `truncated`"
+        "`{id}` was stepped outside an episode\nhint: call `reset` first, and again after `terminated` or `truncated`"
     )]
     NeedsReset {
         /// The environment.
@@ -58,7 +69,9 @@ pub enum EnvError {
         error: Box<EnvError>,
     },
     /// An action space that cannot be mapped to [-1, 1].
-    #[error("entry {index} of the actions of `{id}` lies in [{low}, {high}]\nhint: rescaling needs finite bounds")]
+    #[error(
+        "entry {index} of the action space of `{id}` is [{low}, {high}]\nhint: rescaling to [-1, 1] needs finite bounds"
+    )]
     UnboundedActions {
         /// The environment.
         id: String,
@@ -71,7 +84,7 @@ pub enum EnvError {
     },
     /// A physical parameter that the task does not have, or a factor that is not possible.
     #[error(
-        "`{id}` cannot have {factor} times its {parameter}\nhint: factors are positive, and this task has the parameters [{known}]"
+        "the {parameter} of `{id}` cannot be multiplied by {factor}\nhint: factors are positive, and this task has the parameters [{known}]"
     )]
     Physics {
         /// The environment.
@@ -103,7 +116,9 @@ pub enum EnvError {
     #[error(transparent)]
     Bridge(#[from] BridgeError),
     /// A saved state that does not fit the environment.
-    #[error("`{id}` cannot go back to this state: {source}\nhint: was it saved by this environment and version?")]
+    #[error(
+        "`{id}` cannot restore this state: {source}\nhint: the state must have been saved by the same environment in the same version"
+    )]
     BadState {
         /// The environment.
         id: String,
@@ -115,14 +130,14 @@ pub enum EnvError {
 impl EnvError {
     /// Adds the environment's index and the count to the error; returns the error unchanged where `count` is 1.
     #[must_use]
-    pub fn of_environment(self, index: usize, count: usize) -> Self {
+    pub fn in_vector(self, index: usize, count: usize) -> Self {
         if count == 1 { self } else { Self::OneOf { index, count, error: Box::new(self) } }
     }
 
-    /// Whether the environment does not repeat itself, so that its saved states cannot be restored.
+    /// Whether the environment is not reproducible, so that its saved states cannot be restored.
     #[must_use]
-    pub fn is_not_repeatable(&self) -> bool {
-        matches!(self, Self::Bridge(BridgeError::NotRepeatable { .. }))
+    pub fn is_not_reproducible(&self) -> bool {
+        matches!(self, Self::Bridge(BridgeError::NotReproducible { .. }))
     }
 
     /// For `map_err`: converts a [`StateError`] from restoring `id`.
@@ -138,8 +153,6 @@ mod tests {
     #[test]
     fn a_bad_state_names_the_environment_and_the_array() {
         let error = EnvError::bad_state("Test-v0")(StateError::Missing("physics".into()));
-        assert!(
-            error.to_string().starts_with("`Test-v0` cannot go back to this state: the saved state has no `physics`")
-        );
+        assert!(error.to_string().starts_with("`Test-v0` cannot restore this state: the saved state has no `physics`"));
     }
 }

@@ -17,6 +17,7 @@
 //! * [`error`]: the errors, with their hints.
 //! * [`numpy_random`]: numpy's generator, so that a seed gives the same draws as in Gymnasium.
 //! * [`checker`]: the conformance check that every environment must pass, and a report for authors of environments.
+//! * [`test_support`]: helpers for tests that need MuJoCo.
 
 pub mod checker;
 pub mod classic;
@@ -29,15 +30,15 @@ pub mod numpy_random;
 pub mod registry;
 pub mod space;
 pub mod tasks;
+pub mod test_support;
 pub mod vector;
 pub mod wrappers;
 
-pub use checker::{Check, CheckFailure, Examination, Outcome, check_environment, examine};
+pub use checker::{Check, CheckFailure, CheckOutcome, CheckReport, check_environment, check_report};
 pub use config::{EnvConfig, FamilyConfig, GymConfig, MujocoConfig};
 pub use environment::{Environment, Info, Physics, Reset, Spec, Step, Work};
-pub use error::EnvError;
-pub use gym::BridgeError;
+pub use error::{BridgeError, EnvError};
 pub use registry::{EnvInfo, list};
 pub use space::BoxSpace;
-pub use tasks::{EnvFactory, Tasks, dress, make, make_unscaled};
+pub use tasks::{EnvFactory, Tasks, make, make_unscaled, wrap_task};
 pub use vector::{Autoreset, VectorEnvironment, VectorStep};

@@ -5,8 +5,8 @@ use crate::classic::{AcrobotSwingUp, CartPoleContinuous, CartPoleSwingUp, Mounta
 use crate::config::{EnvConfig, MujocoConfig};
 use crate::environment::Environment;
 use crate::error::EnvError;
-use crate::mujoco::task::Task;
-use crate::mujoco::{HalfCheetah, Hopper, InvertedPendulum, Mujoco, Reacher, Swimmer, Walker2d};
+use crate::mujoco::task::{MujocoEnvironment, MujocoTask};
+use crate::mujoco::{HalfCheetah, Hopper, InvertedPendulum, Reacher, Swimmer, Walker2d};
 
 /// An entry of the list of environments. A test compares the dimensions with those of the environment.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +35,7 @@ enum Build {
 }
 
 /// A hint for keys of `[env.mujoco]` that are given for another environment.
-pub(crate) const NO_MUJOCO: &str =
-    "it is for the MuJoCo tasks of `foresee list envs`, as `Hopper-v5`; those of Python bring their own";
+pub(crate) const MUJOCO_KEYS_HINT: &str = "it applies to the MuJoCo tasks of `foresee list envs`, such as `Hopper-v5`; environments in Python bring their own MuJoCo";
 
 const REGISTRY: &[EnvInfo] = &[
     EnvInfo {
@@ -121,7 +120,7 @@ const REGISTRY: &[EnvInfo] = &[
     },
     EnvInfo {
         id: "HalfCheetah-v5",
-        description: "run forward as half a cheetah",
+        description: "run forward as a planar cheetah",
         obs_dim: 17,
         action_dim: 6,
         max_episode_steps: Some(1000),
@@ -129,8 +128,8 @@ const REGISTRY: &[EnvInfo] = &[
     },
 ];
 
-fn mujoco<T: Task + 'static>(config: &MujocoConfig) -> Result<Box<dyn Environment>, EnvError> {
-    Ok(Box::new(Mujoco::<T>::new(config)?))
+fn mujoco<T: MujocoTask + 'static>(config: &MujocoConfig) -> Result<Box<dyn Environment>, EnvError> {
+    Ok(Box::new(MujocoEnvironment::<T>::new(config)?))
 }
 
 /// Returns all shipped tasks, in the order in which they are shown to users.
@@ -147,49 +146,10 @@ impl EnvInfo {
     pub(crate) fn task(&self, config: &EnvConfig) -> Result<Box<dyn Environment>, EnvError> {
         match self.build {
             Build::Native(build) => {
-                config.refuse_mujoco(NO_MUJOCO)?;
+                config.refuse_mujoco(MUJOCO_KEYS_HINT)?;
                 Ok(build())
             }
             Build::Mujoco(build) => build(&config.mujoco),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::make;
-    use crate::mujoco::of_test::environments_of_test;
-    use crate::space::BoxSpace;
-
-    #[test]
-    fn the_list_says_what_the_environments_say() {
-        for info in environments_of_test("the_list_says_what_the_environments_say") {
-            let env = make(info.id).unwrap();
-            let spec = env.spec();
-            let dims = (spec.observation_space.dim(), spec.action_space.dim());
-            assert_eq!(dims, (info.obs_dim, info.action_dim), "{}", info.id);
-            assert_eq!((spec.id.as_str(), spec.max_episode_steps), (info.id, info.max_episode_steps));
-            assert_eq!(spec.action_space, BoxSpace::symmetric(&vec![1.0; info.action_dim]));
-        }
-    }
-
-    #[test]
-    fn keys_of_mujoco_are_refused_where_it_is_not_used() {
-        let library = MujocoConfig { library: Some("it.so".into()), assets: None };
-        let assets = MujocoConfig { library: None, assets: Some("folder".into()) };
-        for (key, mujoco) in [("library", library), ("assets", assets)] {
-            for id in ["Pendulum-v1", "gym:Hopper-v5"] {
-                let problem = EnvConfig { mujoco: mujoco.clone(), ..EnvConfig::new(id) }.problem().unwrap();
-                let hint = "hint: it is for the MuJoCo tasks of `foresee list envs`, as `Hopper-v5`; ";
-                assert!(problem.starts_with(&format!("`env.mujoco.{key}` is given for `{id}`\n{hint}")), "{problem}");
-            }
-        }
-    }
-
-    #[test]
-    fn ids_are_unique() {
-        let ids: std::collections::BTreeSet<_> = list().iter().map(|info| info.id).collect();
-        assert_eq!(ids.len(), list().len());
     }
 }

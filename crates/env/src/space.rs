@@ -22,8 +22,13 @@ impl BoxSpace {
     #[track_caller]
     #[must_use]
     pub fn new(low: Vec<f32>, high: Vec<f32>) -> Self {
-        assert_eq!(low.len(), high.len(), "corners {} and {}", Few(&low), Few(&high));
-        assert!(low.iter().zip(&high).all(|(low, high)| low <= high), "a box from {} to {}", Few(&low), Few(&high));
+        assert_eq!(low.len(), high.len(), "corners {} and {}", Abbreviated(&low), Abbreviated(&high));
+        assert!(
+            low.iter().zip(&high).all(|(low, high)| low <= high),
+            "a box from {} to {}",
+            Abbreviated(&low),
+            Abbreviated(&high)
+        );
         Self { low, high }
     }
 
@@ -73,23 +78,23 @@ impl BoxSpace {
 
 impl fmt::Display for BoxSpace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "from {} to {}", Few(&self.low), Few(&self.high))
+        write!(f, "from {} to {}", Abbreviated(&self.low), Abbreviated(&self.high))
     }
 }
 
 /// Formats a list for messages: its first entries, and the total number if there are more.
-pub(crate) struct Few<'a, T>(pub(crate) &'a [T]);
+pub(crate) struct Abbreviated<'a, T>(pub(crate) &'a [T]);
 
 /// Number of entries that a message shows.
-pub(crate) const SHOWN: usize = 6;
+pub(crate) const MAX_SHOWN: usize = 6;
 
-impl<T: fmt::Debug> fmt::Display for Few<'_, T> {
+impl<T: fmt::Debug> fmt::Display for Abbreviated<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(entries) = self;
-        if entries.len() <= SHOWN {
+        if entries.len() <= MAX_SHOWN {
             return write!(f, "{entries:?}");
         }
-        let shown: Vec<String> = entries[..SHOWN].iter().map(|entry| format!("{entry:?}")).collect();
+        let shown: Vec<String> = entries[..MAX_SHOWN].iter().map(|entry| format!("{entry:?}")).collect();
         write!(f, "[{}, … {} in all]", shown.join(", "), entries.len())
     }
 }
@@ -133,9 +138,9 @@ mod tests {
 
     #[test]
     fn a_long_list_is_told_by_its_first_entries() {
-        assert_eq!(Few(&[1.0, -0.0, f32::MAX]).to_string(), "[1.0, -0.0, 3.4028235e38]");
-        assert_eq!(Few(&[1; 6]).to_string(), "[1, 1, 1, 1, 1, 1]");
-        assert_eq!(Few(&[1; 7]).to_string(), "[1, 1, 1, 1, 1, 1, … 7 in all]");
+        assert_eq!(Abbreviated(&[1.0, -0.0, f32::MAX]).to_string(), "[1.0, -0.0, 3.4028235e38]");
+        assert_eq!(Abbreviated(&[1; 6]).to_string(), "[1, 1, 1, 1, 1, 1]");
+        assert_eq!(Abbreviated(&[1; 7]).to_string(), "[1, 1, 1, 1, 1, 1, … 7 in all]");
         let space = BoxSpace::symmetric(&[1.0; 100_000]);
         let end = |x: &str| format!("[{}… 100000 in all]", format!("{x}, ").repeat(6));
         assert_eq!(space.to_string(), format!("from {} to {}", end("-1.0"), end("1.0")));

@@ -21,7 +21,7 @@ use crate::config::EnvConfig;
 use crate::environment::{Environment, Spec};
 use crate::error::EnvError;
 use crate::gym;
-use crate::registry::{NO_MUJOCO, list};
+use crate::registry::{MUJOCO_KEYS_HINT, list};
 use crate::space::BoxSpace;
 use crate::wrappers::{
     ActionRepeat, Distractors, EnforceOrder, Family, FirstEntries, RescaleAction, TimeLimit, WithRule,
@@ -31,7 +31,7 @@ use crate::wrappers::{
 /// evaluation.
 ///
 /// [`EnvConfig::factory`] returns the factory of a task with an id. Any closure of this type is a factory too. Its
-/// environments get no layers, so they must keep these rules themselves ([`dress`] adds the layers for the first
+/// environments get no layers, so they must keep these rules themselves ([`wrap_task`] adds the layers for the first
 /// three):
 /// * Actions are in [-1, 1], and the whole range has an effect.
 /// * Every episode ends, by the task or by a time limit.
@@ -46,9 +46,9 @@ use crate::wrappers::{
 /// use std::sync::Arc;
 ///
 /// use foresee_env::classic::Pendulum;
-/// use foresee_env::{Autoreset, EnvFactory, VectorEnvironment, check_environment, dress};
+/// use foresee_env::{Autoreset, EnvFactory, VectorEnvironment, check_environment, wrap_task};
 ///
-/// let short: EnvFactory = Arc::new(|| dress(Box::new(Pendulum::new()), Some(50)));
+/// let short: EnvFactory = Arc::new(|| wrap_task(Box::new(Pendulum::new()), Some(50)));
 /// check_environment(&*short)?;
 /// let three = VectorEnvironment::new(&short, 3, Autoreset::SameStep)?;
 /// assert_eq!(three.spec().max_episode_steps, Some(50));
@@ -60,12 +60,12 @@ pub type EnvFactory = Arc<dyn Fn() -> Result<Box<dyn Environment>, EnvError> + S
 /// and `dmc:DOMAIN-TASK`, are always available.
 #[derive(Clone, Default)]
 pub struct Tasks {
-    added: Vec<Added>,
+    added: Vec<AddedTask>,
 }
 
 /// A task that a program added.
 #[derive(Clone)]
-struct Added {
+struct AddedTask {
     id: String,
     max_episode_steps: Option<u32>,
     /// Builds the task alone, without a layer.
@@ -91,14 +91,14 @@ impl Tasks {
     ///
     /// ```
     /// use foresee_core::Termination;
-    /// use foresee_env::classic::task::{Classic, Task};
+    /// use foresee_env::classic::task::{ClassicEnvironment, ClassicTask};
     /// use foresee_env::numpy_random::NumpyRng;
     /// use foresee_env::{BoxSpace, EnvConfig, Physics, Spec, Tasks, check_environment};
     ///
     /// /// A cart on a rail: its position and speed, in m and m/s, and a force on it.
     /// struct Cart;
     ///
-    /// impl Task<2> for Cart {
+    /// impl ClassicTask<2> for Cart {
     ///     const PARAMETERS: &'static [&'static str] = &["mass"];
     ///
     ///     fn spec() -> Spec {
@@ -118,7 +118,7 @@ impl Tasks {
     /// }
     ///
     /// let mut tasks = Tasks::default();
-    /// tasks.add("Cart-v0", Some(100), || Ok(Box::new(Classic::<Cart, 2>::new())));
+    /// tasks.add("Cart-v0", Some(100), || Ok(Box::new(ClassicEnvironment::<Cart, 2>::new())));
     ///
     /// let carts = EnvConfig::new("Cart-v0").factory(&tasks, 0);
     /// check_environment(&*carts)?;
@@ -131,7 +131,7 @@ impl Tasks {
         build: impl Fn() -> Result<Box<dyn Environment>, EnvError> + Send + Sync + 'static,
     ) {
         self.added.retain(|task| task.id != id);
-        self.added.push(Added { id: id.into(), max_episode_steps, build: Arc::new(build) });
+        self.added.push(AddedTask { id: id.into(), max_episode_steps, build: Arc::new(build) });
     }
 
     /// Returns all ids except those of Python, each once: the shipped ids in the order of [`list`], then the added ids.
@@ -155,7 +155,7 @@ impl Tasks {
         }
         config.check_gym()?;
         if gym::is_python(id) {
-            config.refuse_mujoco(NO_MUJOCO)?;
+            config.refuse_mujoco(MUJOCO_KEYS_HINT)?;
             return Ok((gym::make(config)?, None));
         }
         let info = list().iter().find(|info| info.id == id);
@@ -172,28 +172,28 @@ impl Tasks {
     }
 }
 
-impl Added {
+impl AddedTask {
     fn task(&self, config: &EnvConfig) -> Result<Box<dyn Environment>, EnvError> {
         let Self { id, max_episode_steps, build } = self;
         config.check_added()?;
         if gym::is_python(id) {
             return Err(unusable(
                 id,
-                "its id is that of an environment of Python",
-                "add it under an id without `gym:` or `dmc:`",
+                "its id is that of an environment in Python",
+                "add it under an id that does not begin with `gym:` or `dmc:`",
             ));
         }
         let task = build()?;
         let spec = task.spec();
         if spec.id != *id {
-            let problem = format!("it was added under this id, and its spec calls it `{}`", spec.id);
-            return Err(unusable(id, &problem, "`Tasks::add` takes the id of the task's spec"));
+            let problem = format!("it was added under this id, but its spec has the id `{}`", spec.id);
+            return Err(unusable(id, &problem, "pass the id of the spec to `Tasks::add`"));
         }
-        check(spec, *max_episode_steps)?;
+        check_spec(spec, *max_episode_steps)?;
         let Some(rule) = &config.termination else { return Ok(task) };
         if spec.termination.is_some() {
-            let hint = "hint: its spec has a rule already: leave the key out";
-            return Err(EnvError::Config(format!("`env.termination` is given for `{id}`\n{hint}")));
+            let hint = "hint: its spec already has a termination rule: remove the key";
+            return Err(EnvError::Config(format!("`env.termination` is set for `{id}`\n{hint}")));
         }
         config.check_termination(rule, spec.observation_space.dim())?;
         Ok(Box::new(WithRule::new(task, rule.clone())))
@@ -205,15 +205,15 @@ fn unusable(id: &str, problem: &str, hint: &str) -> EnvError {
 }
 
 /// Checks the spec of a program's own task or environment, and the time limit to put around it.
-fn check(spec: &Spec, max_episode_steps: Option<u32>) -> Result<(), EnvError> {
+fn check_spec(spec: &Spec, max_episode_steps: Option<u32>) -> Result<(), EnvError> {
     let limited = Spec { max_episode_steps: max_episode_steps.or(spec.max_episode_steps), ..spec.clone() };
     if let Some([problem, hint]) = spec.problem().or_else(|| limited.problem()) {
         return Err(unusable(&spec.id, &problem, &hint));
     }
     match (spec.max_episode_steps, max_episode_steps) {
         (Some(own), Some(given)) if own != given => {
-            let problem = format!("its spec has a time limit of {own} steps, and the one around it is of {given}");
-            Err(unusable(&spec.id, &problem, "a task that truncates by itself needs no other limit: give `None`"))
+            let problem = format!("its spec has a time limit of {own} steps, but the limit given for it is {given}");
+            Err(unusable(&spec.id, &problem, "pass `None` for a task that truncates its own episodes"))
         }
         _ => Ok(()),
     }
@@ -226,12 +226,12 @@ fn check(spec: &Spec, max_episode_steps: Option<u32>) -> Result<(), EnvError> {
 /// # Errors
 /// If the task's spec is inconsistent, its own time limit differs from `max_episode_steps`, or its action space has an
 /// infinite bound.
-pub fn dress(task: Box<dyn Environment>, max_episode_steps: Option<u32>) -> Result<Box<dyn Environment>, EnvError> {
-    check(task.spec(), max_episode_steps)?;
-    Ok(Box::new(RescaleAction::new(limited(task, max_episode_steps))?))
+pub fn wrap_task(task: Box<dyn Environment>, max_episode_steps: Option<u32>) -> Result<Box<dyn Environment>, EnvError> {
+    check_spec(task.spec(), max_episode_steps)?;
+    Ok(Box::new(RescaleAction::new(with_limit_and_order(task, max_episode_steps))?))
 }
 
-fn limited(mut env: Box<dyn Environment>, max_episode_steps: Option<u32>) -> Box<dyn Environment> {
+fn with_limit_and_order(mut env: Box<dyn Environment>, max_episode_steps: Option<u32>) -> Box<dyn Environment> {
     if let Some(limit) = max_episode_steps {
         env = Box::new(TimeLimit::new(env, limit));
     }
@@ -306,7 +306,7 @@ impl EnvConfig {
         if self.distractors > 0 {
             env = Box::new(Distractors::new(env, self.distractors, seed));
         }
-        env = limited(env, max_episode_steps);
+        env = with_limit_and_order(env, max_episode_steps);
         if self.action_repeat > 1 {
             env = Box::new(ActionRepeat::new(env, self.action_repeat));
         }
@@ -326,7 +326,7 @@ impl EnvConfig {
     /// # Errors
     /// As [`EnvConfig::open`].
     pub fn open_with(&self, tasks: &Tasks, seed: u64) -> Result<Box<dyn Environment>, String> {
-        self.check_count().and_then(|()| self.scaled(tasks, seed)).map_err(told)
+        self.check_count().and_then(|()| self.scaled(tasks, seed)).map_err(user_message)
     }
 
     /// Creates the first environment of a program's own factory. For such a factory `[env]` gives only the id and the
@@ -338,21 +338,21 @@ impl EnvConfig {
     pub fn open_from(&self, factory: &EnvFactory) -> Result<Box<dyn Environment>, String> {
         let checked = || {
             self.check_count()?;
-            self.check_made()?;
+            self.check_own_factory()?;
             let env = factory()?;
             let Spec { id, action_space, .. } = env.spec();
             if *id != self.id {
-                let message = format!("`env.id` is `{}`, and the environment of this program `{id}`", self.id);
-                return Err(EnvError::Config(format!("{message}\nhint: the two are the same: `env.id = \"{id}\"`")));
+                let message = format!("`env.id` is `{}`, but this program's environment is `{id}`", self.id);
+                return Err(EnvError::Config(format!("{message}\nhint: set `env.id = \"{id}\"`")));
             }
-            check(env.spec(), None)?;
+            check_spec(env.spec(), None)?;
             if *action_space != BoxSpace::symmetric(&vec![1.0; action_space.dim()]) {
-                let problem = format!("its action space goes {action_space}, and that of an agent from -1 to 1");
-                return Err(unusable(id, &problem, "`foresee_env::dress` maps the one to the other"));
+                let problem = format!("its action space is {action_space}, but an agent's actions are in [-1, 1]");
+                return Err(unusable(id, &problem, "`foresee_env::wrap_task` rescales the actions"));
             }
             Ok(env)
         };
-        checked().map_err(told)
+        checked().map_err(user_message)
     }
 
     /// Returns the message about the first impossible value of `[env]`, with its hint, if there is one.
@@ -369,7 +369,7 @@ impl EnvConfig {
 }
 
 /// Returns an error's message for the user who set the values of `[env]`.
-fn told(error: EnvError) -> String {
+fn user_message(error: EnvError) -> String {
     match error {
         EnvError::Config(problem) => problem,
         error => format!("`env.id`: {error}"),

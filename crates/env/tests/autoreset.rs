@@ -19,7 +19,7 @@ fn vector(autoreset: Autoreset) -> VectorEnvironment {
     let car = |limit| -> Box<dyn Environment> {
         Box::new(EnforceOrder::new(Box::new(TimeLimit::new(Box::new(MountainCarContinuous::new()), limit))))
     };
-    VectorEnvironment::of(LIMITS.map(car).into(), autoreset).expect("no threads are needed")
+    VectorEnvironment::from_envs(LIMITS.map(car).into(), autoreset).expect("no threads are needed")
 }
 
 fn close(got: &[f32], want: &Value) -> bool {

@@ -6,11 +6,11 @@ mod broken;
 use broken::{Fault, broken, cosine_above, forgetting, stepped_anyway};
 use foresee_core::{State, Termination};
 use foresee_env::classic::Pendulum;
-use foresee_env::mujoco::of_test::environments_of_test;
+use foresee_env::test_support::available_environments;
 use foresee_env::wrappers::{EnforceOrder, TimeLimit};
 use foresee_env::{
-    BoxSpace, Check, EnvError, Environment, Info, Outcome, Reset, Spec, Step, check_environment, examine, make,
-    make_unscaled,
+    BoxSpace, Check, CheckOutcome, EnvError, Environment, Info, Reset, Spec, Step, check_environment, check_report,
+    make, make_unscaled,
 };
 
 /// Returns the rule that the checker finds broken, and the detail.
@@ -39,50 +39,50 @@ macro_rules! rejects {
 }
 
 rejects! {
-    an_inside_out_action_space_is_found: Spec, "the action space", {
+    an_inside_out_action_space_is_found: Spec, "its action space", {
         fn spec(spec: &mut Spec) { spec.action_space.low[0] = 2.0; }
     }
-    a_space_with_corners_of_different_length_is_found: Spec, "the observation space", {
+    a_space_with_corners_of_different_length_is_found: Spec, "its observation space", {
         fn spec(spec: &mut Spec) { spec.observation_space.low.pop(); }
     }
-    a_termination_rule_beyond_the_observation_is_found: Spec, "entry 3", {
+    a_termination_rule_beyond_the_observation_is_found: Spec, "obs[3]", {
         fn spec(spec: &mut Spec) { spec.termination = Some(cosine_above(3, 0.0)); }
     }
-    a_goal_beyond_the_observation_is_found: Spec, "entry 3", {
+    a_goal_beyond_the_observation_is_found: Spec, "obs[3]", {
         fn spec(spec: &mut Spec) { spec.termination = Some(Termination::inside(cosine_above(3, 0.0).bounds)); }
     }
-    a_time_limit_of_no_steps_is_found: Spec, "no steps", {
+    a_time_limit_of_no_steps_is_found: Spec, "0 steps", {
         fn spec(spec: &mut Spec) { spec.max_episode_steps = Some(0); }
     }
-    an_observation_outside_its_space_is_found: Observations, "step 3 gave 1.5 in entry 0, outside [-1.0, 1.0]", {
+    an_observation_outside_its_space_is_found: Observations, "step 3 returned 1.5 in entry 0, outside [-1.0, 1.0]", {
         fn alter(steps: u32, step: &mut Step) { if steps == 3 { step.obs[0] = 1.5; } }
     }
     a_nan_observation_is_found: Observations, "NaN in entry 2", {
         fn alter(steps: u32, step: &mut Step) { if steps == 3 { step.obs[2] = f32::NAN; } }
     }
-    an_observation_that_is_too_long_is_found_at_the_reset: Observations, "step 0 gave 4 numbers, the space has 3", {
+    an_observation_that_is_too_long_is_found_at_the_reset: Observations, "step 0 returned 4 numbers, but the space has 3", {
         fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
             let mut reset = env.reset(seed)?;
             reset.obs.push(0.0);
             Ok(reset)
         }
     }
-    an_infinite_reward_is_found: Rewards, "step 50 gave -inf", {
+    an_infinite_reward_is_found: Rewards, "step 50 returned a reward of -inf", {
         fn alter(steps: u32, step: &mut Step) { if steps == 50 { step.reward = f64::NEG_INFINITY; } }
     }
-    a_termination_against_the_rule_is_found: Termination, "step 9 gave true", {
+    a_termination_against_the_rule_is_found: Termination, "step 9 returned terminated = true at ", {
         fn alter(steps: u32, step: &mut Step) { step.terminated = steps == 9; }
     }
-    a_termination_that_the_rule_demands_and_nobody_reports_is_found: Termination, "gave false", {
+    a_termination_that_the_rule_demands_and_nobody_reports_is_found: Termination, "returned terminated = false at ", {
         fn spec(spec: &mut Spec) { spec.termination = Some(cosine_above(0, 0.9)); }
     }
-    a_truncation_one_step_early_is_found: TimeLimit, "step 199 gave true", {
+    a_truncation_one_step_early_is_found: TimeLimit, "step 199 returned truncated = true, and the time limit is 200 steps", {
         fn alter(steps: u32, step: &mut Step) { step.truncated = steps == 199; }
     }
-    a_truncation_that_never_comes_is_found: TimeLimit, "step 200 gave false", {
+    a_truncation_that_never_comes_is_found: TimeLimit, "step 200 returned truncated = false", {
         fn alter(_: u32, step: &mut Step) { step.truncated = false; }
     }
-    a_truncation_without_a_limit_is_found: TimeLimit, "the limit is None", {
+    a_truncation_without_a_limit_is_found: TimeLimit, "there is no time limit", {
         fn spec(spec: &mut Spec) { spec.max_episode_steps = None; }
     }
     a_step_before_the_first_reset_is_found: Order, "before the first reset", {
@@ -135,12 +135,12 @@ rejects! {
             env.reset(Some(seed.unwrap_or(0)))
         }
     }
-    an_action_that_is_padded_is_found: Actions, "0 entries gave", {
+    an_action_that_is_padded_is_found: Actions, "0 entries returned", {
         fn step(&mut self, env: &mut dyn Environment, action: &[f32]) -> Result<Step, EnvError> {
             if action.is_empty() { env.step(&[0.0]) } else { env.step(action) }
         }
     }
-    an_action_that_is_cut_is_found: Actions, "2 entries gave", {
+    an_action_that_is_cut_is_found: Actions, "2 entries returned", {
         fn step(&mut self, env: &mut dyn Environment, action: &[f32]) -> Result<Step, EnvError> {
             env.step(&action[..action.len().min(1)])
         }
@@ -164,18 +164,18 @@ rejects! {
             Ok(step)
         }
     }
-    a_generator_that_is_not_restored_is_found: SaveRestore, "not what was saved", {
+    a_generator_that_is_not_restored_is_found: SaveRestore, "not the one that was saved", {
         fn restore(env: &mut dyn Environment, state: State) -> Result<(), EnvError> { forgetting("rng.state", env, state) }
     }
     a_state_that_is_not_saved_at_all_is_found: SaveRestore, "differs after a restore", {
         fn alter(steps: u32, step: &mut Step) { step.reward -= f64::from(steps); }
     }
-    a_lenient_restore_is_found: SaveRestore, "an empty state gave Ok", {
+    a_lenient_restore_is_found: SaveRestore, "restoring an empty state returned Ok", {
         fn restore(env: &mut dyn Environment, state: State) -> Result<(), EnvError> {
             if state.is_empty() { Ok(()) } else { env.restore(state) }
         }
     }
-    an_error_within_an_episode_is_found: Runs, "without an episode", {
+    an_error_within_an_episode_is_found: Runs, "outside an episode", {
         fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
             let fresh = env.save();
             let reset = env.reset(seed)?;
@@ -188,7 +188,7 @@ rejects! {
 
 #[test]
 fn every_environment_of_the_registry_passes() {
-    for info in environments_of_test("every_environment_of_the_registry_passes") {
+    for info in available_environments("every_environment_of_the_registry_passes") {
         check_environment(|| make(info.id)).unwrap();
         check_environment(|| make_unscaled(info.id)).unwrap();
         let mut env = make(info.id).unwrap();
@@ -229,9 +229,9 @@ fn a_fixed_start_is_allowed_and_a_warning() {
         }
     }
     check_environment(broken::<Fixed>).unwrap();
-    let found = examine(broken::<Fixed>).unwrap();
+    let found = check_report(broken::<Fixed>).unwrap();
     assert!(found.failure().is_none(), "{:?}", found.outcomes);
-    assert_eq!(found.warnings(), ["16 seeds gave the same first observation: every episode may begin alike"]);
+    assert_eq!(found.warnings(), ["16 seeds gave the same first observation: the start state may be fixed"]);
 }
 
 #[test]
@@ -247,29 +247,30 @@ fn an_examination_tries_every_rule_though_one_is_broken_and_says_what_may_surpri
             step.obs[2] = 0.0;
         }
     }
-    let found = examine(broken::<It>).unwrap();
+    let found = check_report(broken::<It>).unwrap();
     for (check, outcome) in &found.outcomes {
         let want = match check {
             Check::Rewards => match outcome {
-                Outcome::Broken(detail) if detail.ends_with(" gave NaN") => outcome.clone(),
-                _ => Outcome::Broken("a NaN".into()),
+                CheckOutcome::Failed(detail) if detail.ends_with(" returned a reward of NaN") => outcome.clone(),
+                _ => CheckOutcome::Failed("a NaN".into()),
             },
-            Check::Observations | Check::Termination | Check::TimeLimit | Check::Order => Outcome::Unclear,
-            _ => Outcome::Kept,
+            Check::Termination => CheckOutcome::Skipped,
+            Check::Observations | Check::TimeLimit | Check::Order => CheckOutcome::Inconclusive,
+            _ => CheckOutcome::Passed,
         };
         assert_eq!(*outcome, want, "{check}");
     }
     assert_eq!(found.outcomes.len(), 9);
     assert_eq!(found.failure().unwrap().check, Check::Rewards);
-    let facts = found.facts.as_ref().unwrap();
-    assert_eq!(facts.episodes.iter().map(|episode| episode.1).collect::<Vec<_>>(), [200; 5]);
-    assert!(found.warnings()[0].starts_with("no rule says when it terminates"), "{:?}", found.warnings());
+    let measurements = found.measurements.as_ref().unwrap();
+    assert_eq!(measurements.episodes.iter().map(|episode| episode.1).collect::<Vec<_>>(), [200; 5]);
+    assert!(found.warnings()[0].starts_with("it has no termination rule: "), "{:?}", found.warnings());
 
-    let sound = examine(|| make("Pendulum-v1")).unwrap();
+    let sound = check_report(|| make("Pendulum-v1")).unwrap();
     assert!(sound.failure().is_none() && sound.warnings().is_empty(), "{:?}", sound.warnings());
     // Its reward is 1 under any action.
-    assert_eq!(examine(|| make("CartPoleContinuous-v0")).unwrap().warnings(), ["every reward was 1"]);
-    assert!(examine(|| make("Pendulum-v9")).is_err());
+    assert_eq!(check_report(|| make("CartPoleContinuous-v0")).unwrap().warnings(), ["every reward was 1"]);
+    assert!(check_report(|| make("Pendulum-v9")).is_err());
 }
 
 /// An environment with many observation entries that breaks one rule.
@@ -329,9 +330,12 @@ impl Environment for Wide {
 fn messages_about_thousands_of_entries_are_short() {
     for (check, detail) in [
         (Check::Spec, "3.0, … 5000 in all]"),
-        (Check::Observations, "2.0 in entry 5, outside [-1.0, 1.0]; … 5000 of 5000 entries lie outside"),
-        (Check::Termination, "step 1 gave true at [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, … 5000 in all]"),
-        (Check::Order, "before the first reset: the observation [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, … 5000 in all]"),
+        (Check::Observations, "2.0 in entry 5, outside [-1.0, 1.0]; … 5000 of 5000 entries are outside"),
+        (Check::Termination, "step 1 returned terminated = true at [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, … 5000 in all]"),
+        (
+            Check::Order,
+            "a step before the first reset returned the observation [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, … 5000 in all]",
+        ),
         (Check::Actions, "3.4028235e38, … 7 in all] does not act as [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, … 7 in all]"),
     ] {
         let failure = check_environment(|| Ok(Wide::boxed(check))).unwrap_err();
@@ -339,9 +343,9 @@ fn messages_about_thousands_of_entries_are_short() {
         assert!(failure.detail.contains(detail), "{}", failure.detail);
         assert!(failure.detail.len() < 500, "{} bytes", failure.detail.len());
     }
-    let found = examine(|| Ok(Wide::boxed(Check::Observations))).unwrap();
+    let found = check_report(|| Ok(Wide::boxed(Check::Observations))).unwrap();
     let warnings = found.warnings().join("\n");
-    assert!(warnings.contains("entries [0, 1, 2, 3, 4, 5, … 5000 in all] never changed"), "{} bytes", warnings.len());
+    assert!(warnings.contains("entries [0, 1, 2, 3, 4, 5, … 5000 in all] are constant"), "{} bytes", warnings.len());
     assert!(warnings.len() < 1000, "{} bytes", warnings.len());
 }
 

@@ -1,7 +1,7 @@
 //! Factors on the physics of every task: a factor of 1 changes no bit, any other factor changes the motion, and a
 //! parameter that a task does not have cannot be changed.
 
-use foresee_env::mujoco::of_test::environments_of_test;
+use foresee_env::test_support::available_environments;
 use foresee_env::{EnvError, Environment, Physics, make};
 
 /// The tasks with physical parameters. MuJoCo's tasks have none.
@@ -36,7 +36,8 @@ fn motion(env: &mut dyn Environment) -> Vec<(Vec<f32>, f64)> {
 
 #[test]
 fn a_factor_of_1_changes_no_bit_and_another_one_changes_the_motion_or_is_refused() {
-    for info in environments_of_test("a_factor_of_1_changes_no_bit_and_another_one_changes_the_motion_or_is_refused") {
+    for info in available_environments("a_factor_of_1_changes_no_bit_and_another_one_changes_the_motion_or_is_refused")
+    {
         let id = info.id;
         let mut env = make(id).unwrap();
         let usual = motion(env.as_mut());

@@ -9,7 +9,7 @@ use foresee_env::classic::Pendulum;
 use foresee_env::config::{EnvConfig, FamilyConfig, GymConfig, MujocoConfig, Range, Steps};
 use foresee_env::{
     Autoreset, BoxSpace, EnvError, EnvFactory, Environment, Info, Physics, Reset, Spec, Step, Tasks, VectorEnvironment,
-    check_environment, dress, make,
+    check_environment, make, wrap_task,
 };
 
 /// A task that moves by half of its action, which is in [-2, 2], from a start that depends on the seed.
@@ -145,7 +145,7 @@ fn a_shipped_task_that_is_added_under_its_own_id_gets_the_layers_that_it_has() {
 
 #[test]
 fn a_dressed_task_is_the_one_that_its_id_makes() {
-    let mut dressed = dress(Box::new(Pendulum::new()), Some(200)).unwrap();
+    let mut dressed = wrap_task(Box::new(Pendulum::new()), Some(200)).unwrap();
     let mut made = make("Pendulum-v1").unwrap();
     assert_eq!(dressed.spec(), made.spec());
     for env in [&mut dressed, &mut made] {
@@ -153,8 +153,8 @@ fn a_dressed_task_is_the_one_that_its_id_makes() {
         (0..200).for_each(|_| drop(env.step(&[0.3]).unwrap()));
     }
     assert_eq!(dressed.save(), made.save());
-    let message = dress(Drift::boxed(Drift::spec()), Some(0)).err().unwrap().to_string();
-    assert!(message.starts_with("`Drift-v0` cannot be used: a time limit of no steps\nhint: "), "{message}");
+    let message = wrap_task(Drift::boxed(Drift::spec()), Some(0)).err().unwrap().to_string();
+    assert!(message.starts_with("`Drift-v0` cannot be used: its time limit is 0 steps\nhint: "), "{message}");
 }
 
 #[test]
@@ -196,37 +196,42 @@ fn an_added_task_that_cannot_be_meant_is_refused_with_a_hint() {
         (
             None,
             Spec { id: "Drift-v1".into(), ..spec() },
-            "it was added under this id, and its spec calls it `Drift-v1`",
-            "`Tasks::add` takes",
+            "it was added under this id, but its spec has the id `Drift-v1`",
+            "pass the id of the spec",
         ),
-        (Some(0), spec(), "a time limit of no steps", "1 or more steps, or `None`"),
-        (None, Spec { max_episode_steps: Some(0), ..spec() }, "a time limit of no steps", "1 or more steps, or `None`"),
+        (Some(0), spec(), "its time limit is 0 steps", "a limit is at least 1 step, or `None`"),
+        (
+            None,
+            Spec { max_episode_steps: Some(0), ..spec() },
+            "its time limit is 0 steps",
+            "a limit is at least 1 step, or `None`",
+        ),
         (
             Some(20),
             Spec { max_episode_steps: Some(30), ..spec() },
-            "its spec has a time limit of 30 steps, and the one around it is of 20",
-            "a task that truncates by itself needs no other",
+            "its spec has a time limit of 30 steps, but the limit given for it is 20",
+            "pass `None` for a task that truncates",
         ),
         (
             None,
             Spec { termination: bound(2, 0.0, 1.0), ..spec() },
-            "its rule has a bound on entry 2 in (0, 1), on an observation of 2 entries",
-            "the first entry is 0",
+            "its termination rule has the bound `obs[2] in (0, 1)`, but observations have 2 entries",
+            "entries are counted from 0",
         ),
         (
             None,
             Spec { termination: bound(1, 1.0, 0.0), ..spec() },
-            "no number is inside the bound on entry 1 in (1, 0) of its rule",
-            "`low` is below `high`",
+            "its termination rule is not valid: the bound `obs[1] in (1, 0)` contains no number",
+            "`low` must be below `high`",
         ),
         (
             None,
             Spec { action_space: actions(1.0, -1.0), ..spec() },
-            "the action space goes from [1.0] to [-1.0]",
-            "a space has one",
+            "its action space is from [1.0] to [-1.0]",
+            "a space needs at least one",
         ),
-        (None, Spec { action_space: none(), ..spec() }, "the action space goes from [] to []", "a space has one entry"),
-        (None, Spec { observation_space: none(), ..spec() }, "the observation space goes from [] to []", "a space has"),
+        (None, Spec { action_space: none(), ..spec() }, "its action space is from [] to []", "a space needs at least"),
+        (None, Spec { observation_space: none(), ..spec() }, "its observation space is from [] to []", "a space needs"),
     ] {
         let message = EnvConfig::new("Drift-v0").problem_with(&with("Drift-v0", limit, spec)).expect(problem);
         let want = format!("`env.id`: `Drift-v0` cannot be used: {problem}\nhint: {hint}");
@@ -235,13 +240,13 @@ fn an_added_task_that_cannot_be_meant_is_refused_with_a_hint() {
     let unbounded = Spec { action_space: actions(0.0, f32::INFINITY), ..spec() };
     let message = EnvConfig::new("Drift-v0").problem_with(&with("Drift-v0", None, unbounded)).unwrap();
     assert!(
-        message.starts_with("`env.id`: entry 0 of the actions of `Drift-v0` lies in [0, inf]\nhint: "),
+        message.starts_with("`env.id`: entry 0 of the action space of `Drift-v0` is [0, inf]\nhint: "),
         "{message}"
     );
     let message = EnvConfig::new("gym:Drift-v0").problem_with(&with("gym:Drift-v0", None, spec())).unwrap();
     assert!(
         message
-            .starts_with("`env.id`: `gym:Drift-v0` cannot be used: its id is that of an environment of Python\nhint: ")
+            .starts_with("`env.id`: `gym:Drift-v0` cannot be used: its id is that of an environment in Python\nhint: ")
     );
 }
 
@@ -254,12 +259,15 @@ fn keys_that_an_added_task_does_not_read_are_refused() {
     for (key, config) in
         [("mujoco.library", EnvConfig { mujoco, ..plain.clone() }), ("gym", EnvConfig { gym, ..plain.clone() })]
     {
-        let hint = "hint: this program brings the task itself: leave the key out";
-        assert_eq!(config.problem_with(&tasks).unwrap(), format!("`env.{key}` is given for `Drift-v0`\n{hint}"));
+        let hint = "hint: this program supplies the task itself: remove the key";
+        assert_eq!(config.problem_with(&tasks).unwrap(), format!("`env.{key}` is set for `Drift-v0`\n{hint}"));
     }
     let heavier = FamilyConfig { mass: Range::Fixed(2.0), ..FamilyConfig::default() };
     let problem = EnvConfig { family: heavier, ..plain }.problem_with(&tasks).unwrap();
-    assert!(problem.starts_with("`env.family.mass`: `Drift-v0` cannot have 2 times its mass\nhint: "), "{problem}");
+    assert!(
+        problem.starts_with("`env.family.mass`: the mass of `Drift-v0` cannot be multiplied by 2\nhint: "),
+        "{problem}"
+    );
     let mut bare = Drift::boxed(Drift::spec());
     assert!(bare.set_physics(Physics { mass: 2.0, ..Physics::default() }).is_err());
 }
@@ -283,17 +291,17 @@ fn a_task_without_a_rule_takes_that_of_the_config_and_one_with_a_rule_does_not()
     assert_eq!(EnvConfig::new("Fall-v0").factory(&tasks, 0)().unwrap().spec().termination, None);
 
     let problem = given.problem_with(&with("Fall-v0", None, spec(Some(rule.clone())))).unwrap();
-    let hint = "hint: its spec has a rule already: leave the key out";
-    assert_eq!(problem, format!("`env.termination` is given for `Fall-v0`\n{hint}"));
+    let hint = "hint: its spec already has a termination rule: remove the key";
+    assert_eq!(problem, format!("`env.termination` is set for `Fall-v0`\n{hint}"));
     let far = Termination::outside(vec![Bound { index: 2, ..rule.bounds[0] }]);
     let problem = EnvConfig { termination: Some(far), ..given }.problem_with(&tasks).unwrap();
-    let hint = "hint: observations of `Fall-v0` have 2 entries, the first is 0";
-    assert_eq!(problem, format!("`env.termination` has a bound on entry 2\n{hint}"));
+    let hint = "hint: observations of `Fall-v0` have 2 entries, counted from 0";
+    assert_eq!(problem, format!("`env.termination` has a bound on obs[2]\n{hint}"));
 }
 
 #[test]
 fn a_factory_of_ones_own_is_opened_where_the_config_goes_with_it() {
-    let factory: EnvFactory = Arc::new(|| dress(Drift::boxed(Drift::spec()), Some(20)));
+    let factory: EnvFactory = Arc::new(|| wrap_task(Drift::boxed(Drift::spec()), Some(20)));
     let plain = EnvConfig { count: 3, ..EnvConfig::new("Drift-v0") };
     assert_eq!(plain.open_from(&factory).unwrap().spec().max_episode_steps, Some(20));
 
@@ -301,26 +309,26 @@ fn a_factory_of_ones_own_is_opened_where_the_config_goes_with_it() {
     let broken: EnvFactory = Arc::new(|| Err(EnvError::Config("no more\nhint: wait".into())));
     let other = |id: &str| EnvConfig::new(id);
     for (config, factory, message) in [
-        (EnvConfig { count: 0, ..plain.clone() }, &factory, "`env.count` is 0\nhint: "),
+        (EnvConfig { count: 0, ..plain.clone() }, &factory, "`env.count` is 0; it must be 1 to 1024\nhint: "),
         (
             EnvConfig { distractors: 1, ..plain.clone() },
             &factory,
-            "`env.distractors` is given for `Drift-v0`\nhint: this program makes",
+            "`env.distractors` is set for `Drift-v0`\nhint: this program creates",
         ),
         (
             EnvConfig { first_entries: Some(1), ..plain.clone() },
             &factory,
-            "`env.first_entries` is given for `Drift-v0`\nhint: ",
+            "`env.first_entries` is set for `Drift-v0`\nhint: ",
         ),
         (
             other("Pendulum-v1"),
             &factory,
-            "`env.id` is `Pendulum-v1`, and the environment of this program `Drift-v0`\nhint: ",
+            "`env.id` is `Pendulum-v1`, but this program's environment is `Drift-v0`\nhint: set ",
         ),
         (
             plain.clone(),
             &bare,
-            "`env.id`: `Drift-v0` cannot be used: its action space goes from [-2.0] to [2.0], and that of an agent from -1 to 1\nhint: `foresee_env::dress`",
+            "`env.id`: `Drift-v0` cannot be used: its action space is from [-2.0] to [2.0], but an agent's actions are in [-1, 1]\nhint: `foresee_env::wrap_task`",
         ),
         (plain.clone(), &broken, "no more\nhint: wait"),
     ] {

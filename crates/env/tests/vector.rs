@@ -54,7 +54,7 @@ impl Environment for Pretender {
 
 fn pretenders(work: Work, deaths: &[u64]) -> VectorEnvironment {
     let envs = deaths.iter().map(|&dies_at| Pretender::boxed(work, dies_at)).collect();
-    VectorEnvironment::of(envs, Autoreset::SameStep).unwrap()
+    VectorEnvironment::from_envs(envs, Autoreset::SameStep).unwrap()
 }
 
 /// Takes steps from time `clock` on. 200 steps or more cross the pendulum's time limit.
@@ -75,7 +75,7 @@ fn whoever_does_the_work_the_results_are_the_same() {
         })
     };
     let want = outcome(Work::Light, 1);
-    for work in [Work::Light, Work::Heavy, Work::Outside] {
+    for work in [Work::Light, Work::Heavy, Work::ExternalProcess] {
         for threads in [1, 2, 5] {
             assert!(outcome(work, threads) == want, "{work:?} on {threads} threads");
         }
@@ -116,7 +116,7 @@ fn a_saved_vector_goes_on_where_it_was_in_every_mode() {
             assert_eq!(other.save(), saved);
             if mode == Autoreset::Disabled && steps == 200 {
                 let refused = other.step(&[0.0; 3]).unwrap_err();
-                assert!(refused.to_string().starts_with("environment 0 of 3: `Pendulum-v1` was stepped without an"));
+                assert!(refused.to_string().starts_with("environment 0 of 3: `Pendulum-v1` was stepped outside an"));
                 for envs in [&mut envs, &mut other] {
                     envs.reset(&[None; 3]).unwrap();
                 }
@@ -135,19 +135,19 @@ fn a_state_of_other_environments_is_refused_and_all_need_a_reset_then() {
     for (mut other, message) in [
         (make("Pendulum-v1", 2), "`stand` in the saved state is [1, 1], expected 3 numbers from 0 to 2"),
         (make("Pendulum-v1", 4), "expected 3 numbers from 0 to 2"),
-        (make("CartPoleContinuous-v0", 3), "environment 0 of 3: `Pendulum-v1` cannot go back to this state: "),
+        (make("CartPoleContinuous-v0", 3), "environment 0 of 3: `Pendulum-v1` cannot restore this state: "),
     ] {
         other.reset(&vec![None; other.count()]).unwrap();
         let error = envs.restore(other.save()).unwrap_err().to_string();
         assert!(error.contains(message) && error.contains("\nhint: "), "{error}");
     }
     let error = envs.step(&[0.0; 3]).unwrap_err().to_string();
-    assert!(error.starts_with("environment 0 of 3: `Pendulum-v1` was stepped without an episode"), "{error}");
+    assert!(error.starts_with("environment 0 of 3: `Pendulum-v1` was stepped outside an episode"), "{error}");
 }
 
 #[test]
 fn an_action_that_is_not_finite_is_refused_with_the_environments_number_and_nobody_moves() {
-    for work in [Work::Light, Work::Heavy, Work::Outside] {
+    for work in [Work::Light, Work::Heavy, Work::ExternalProcess] {
         let mut envs = pretenders(work, &[0; 4]);
         envs.reset(&[None; 4]).unwrap();
         let before = envs.save();
@@ -159,12 +159,12 @@ fn an_action_that_is_not_finite_is_refused_with_the_environments_number_and_nobo
     let mut one = pretenders(Work::Light, &[0]);
     one.reset(&[None]).unwrap();
     let error = one.step(&[f32::NAN]).unwrap_err().to_string();
-    assert!(error.starts_with("`Pendulum-v1` was given"), "of a single one nothing is added: {error}");
+    assert!(error.starts_with("`Pendulum-v1` was given"), "a single environment has no index: {error}");
 }
 
 #[test]
 fn the_first_that_fails_is_named_and_all_that_were_stepped_need_a_reset() {
-    for work in [Work::Light, Work::Heavy, Work::Outside] {
+    for work in [Work::Light, Work::Heavy, Work::ExternalProcess] {
         let mut envs = pretenders(work, &[0, 0, 3, 3]);
         envs.reset(&[None; 4]).unwrap();
         let mask = [false, true, true, true];
@@ -173,7 +173,7 @@ fn the_first_that_fails_is_named_and_all_that_were_stepped_need_a_reset() {
         }
         assert_eq!(envs.step_where(&mask, &[0.0; 4]).unwrap_err().to_string(), "environment 2 of 4: it died");
         let error = envs.step(&[0.0; 4]).unwrap_err().to_string();
-        assert!(error.starts_with("environment 1 of 4: `Pendulum-v1` was stepped without an episode"), "{error}");
+        assert!(error.starts_with("environment 1 of 4: `Pendulum-v1` was stepped outside an episode"), "{error}");
         envs.step_where(&[true, false, false, false], &[0.0; 4]).unwrap();
         envs.reset_where(&mask, &[None; 4]).unwrap();
         envs.step(&[0.0; 4]).unwrap();
@@ -229,12 +229,12 @@ fn those_in_other_processes_are_all_closed_at_the_same_time_also_where_one_canno
         let counter = Arc::clone(&closing);
         let make: EnvFactory = Arc::new(move || match number.fetch_add(1, Ordering::SeqCst) {
             number if number < made => {
-                let (inner, closing) = (Pretender::boxed(Work::Outside, 0), Arc::clone(&counter));
+                let (inner, closing) = (Pretender::boxed(Work::ExternalProcess, 0), Arc::clone(&counter));
                 Ok(Box::new(Closing { inner, closing, most: made }) as Box<dyn Environment>)
             }
             _ => Err(EnvError::Config("no more".into())),
         });
-        let vector = VectorEnvironment::beside(make().unwrap(), &make, 4, Autoreset::NextStep);
+        let vector = VectorEnvironment::with_first(make().unwrap(), &make, 4, Autoreset::NextStep);
         assert_eq!(vector.is_ok(), made == 4);
         drop(vector);
         assert_eq!(closing.load(Ordering::SeqCst), made, "at the same time");
@@ -244,8 +244,8 @@ fn those_in_other_processes_are_all_closed_at_the_same_time_also_where_one_canno
 #[test]
 fn one_that_cannot_be_made_is_named() {
     let cannot: EnvFactory = Arc::new(|| Err(EnvError::Config("no more".into())));
-    for work in [Work::Light, Work::Heavy, Work::Outside] {
-        let vector = VectorEnvironment::beside(Pretender::boxed(work, 0), &cannot, 3, Autoreset::NextStep);
+    for work in [Work::Light, Work::Heavy, Work::ExternalProcess] {
+        let vector = VectorEnvironment::with_first(Pretender::boxed(work, 0), &cannot, 3, Autoreset::NextStep);
         assert_eq!(vector.err().unwrap().to_string(), "environment 1 of 3: no more");
     }
 }
@@ -267,6 +267,6 @@ fn what_the_mask_leaves_out_stands_still() {
 #[test]
 fn environments_with_other_spaces_do_not_go_side_by_side() {
     let envs = ["Pendulum-v1", "Pendulum-v1", "CartPoleContinuous-v0"].map(|id| make(id).unwrap());
-    let error = VectorEnvironment::of(envs.into(), Autoreset::NextStep).err().unwrap().to_string();
+    let error = VectorEnvironment::from_envs(envs.into(), Autoreset::NextStep).err().unwrap().to_string();
     assert!(error.starts_with("environment 2 of 3: `CartPoleContinuous-v0` has observations from "), "{error}");
 }

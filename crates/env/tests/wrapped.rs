@@ -3,7 +3,7 @@
 use foresee_core::Stream;
 use foresee_env::classic::Pendulum;
 use foresee_env::config::{EnvConfig, FamilyConfig, Range, Steps};
-use foresee_env::mujoco::of_test::environments_of_test;
+use foresee_env::test_support::available_environments;
 use foresee_env::wrappers::Family;
 use foresee_env::{Environment, Physics, Step, check_environment, make};
 
@@ -69,7 +69,7 @@ fn every_wrapped_task_keeps_what_an_environment_promises() {
 
 #[test]
 fn every_environment_of_the_registry_can_be_distracted_and_delayed() {
-    for info in environments_of_test("every_environment_of_the_registry_can_be_distracted_and_delayed") {
+    for info in available_environments("every_environment_of_the_registry_can_be_distracted_and_delayed") {
         let delayed = FamilyConfig { delay: Steps::Uniform([0, 3]), ..FamilyConfig::default() };
         let config = EnvConfig { distractors: 3, family: delayed, ..EnvConfig::new(info.id) };
         check_environment(|| config.make(3)).unwrap_or_else(|failure| panic!("{}: {failure}", info.id));
@@ -78,7 +78,7 @@ fn every_environment_of_the_registry_can_be_distracted_and_delayed() {
 
 #[test]
 fn every_environment_of_the_registry_can_have_its_actions_held() {
-    for info in environments_of_test("every_environment_of_the_registry_can_have_its_actions_held") {
+    for info in available_environments("every_environment_of_the_registry_can_have_its_actions_held") {
         let config = EnvConfig { action_repeat: 4, ..EnvConfig::new(info.id) };
         check_environment(|| config.make(3)).unwrap_or_else(|failure| panic!("{}: {failure}", info.id));
         let env = built(&config, 3);

@@ -14,6 +14,7 @@ use foresee::env::Tasks;
 use foresee::tensor::{from_vec, to_vec};
 use foresee::{Config, Parts, Run, checkpoint, config};
 
+/// The config of the run that is trained if none is given.
 const CONFIG: &str = r#"
 seed = 0
 algo = "model_free"

@@ -53,11 +53,14 @@ impl AgentFactory for SvgConfig {
 /// The actor μ(s) = tanh net(s), with noise for exploration.
 #[derive(Clone)]
 struct Deterministic {
+    /// The network, `[1, B, O]` -> `[1, B, A]`.
     net: Mlp,
+    /// Standard deviation of the exploration noise.
     exploration: f64,
 }
 
 impl Deterministic {
+    /// Returns the actor with weights that gradients are computed for.
     fn tracked(&self) -> Self {
         Self { net: self.net.tracked(), ..*self }
     }
@@ -77,21 +80,32 @@ impl Actor for Deterministic {
     }
 }
 
+/// The agent.
 struct Svg {
+    /// The keys.
     config: SvgConfig,
+    /// Lengths of an observation and of an action, `[O, A]`.
     dims: [usize; 2],
+    /// The device of the networks.
     device: Device,
+    /// The actor.
     actor: Deterministic,
+    /// The critic Q.
     critic: Critic,
+    /// The target critic Q̄.
     target: Critic,
+    /// The actor's optimiser.
     actor_adam: Adam,
+    /// The critic's optimiser.
     critic_adam: Adam,
+    /// Number of updates.
     updates: u64,
     /// The losses of critic and actor at the last update.
     losses: Option<[Tensor<1>; 2]>,
 }
 
 impl Svg {
+    /// Returns an agent with random weights.
     fn new(config: &SvgConfig, dims: [usize; 2], seed: u64, device: &Device) -> Self {
         let body = Body { hidden: config.hidden.clone(), ..Body::default() };
         let stream = Stream::new(seed, "svg/actor/init");
@@ -130,10 +144,11 @@ impl Agent for Svg {
 
         // Critic.
         let next = Self::value(&self.target, &self.actor, batch.next_obs).mul_scalar(self.config.discount);
-        let wanted = batch.reward + batch.not_terminated * next;
+        let target_value = batch.reward + batch.not_terminated * next;
         let critic = self.critic.tracked();
-        let of_critic = (critic.values(batch.obs.clone(), batch.action).squeeze_dim(0) - wanted).square().mean();
-        let gradient = critic.gradient(&mut of_critic.backward());
+        let critic_loss =
+            (critic.values(batch.obs.clone(), batch.action).squeeze_dim(0) - target_value).square().mean();
+        let gradient = critic.gradient(&mut critic_loss.backward());
         self.critic_adam.step(&mut self.critic, gradient);
 
         // Actor, through the model's step if there is a model. The weights of model and critic are constants here.
@@ -152,12 +167,12 @@ impl Agent for Svg {
             }
             None => Self::value(&self.critic, &actor, batch.obs),
         };
-        let of_actor = value.mean().neg();
-        let gradient = actor.net.gradient(&mut of_actor.backward());
+        let actor_loss = value.mean().neg();
+        let gradient = actor.net.gradient(&mut actor_loss.backward());
         self.actor_adam.step(&mut self.actor.net, gradient);
 
         self.target.polyak(&self.critic, 0.01);
-        self.losses = Some([of_critic.inner(), of_actor.inner()]);
+        self.losses = Some([critic_loss.inner(), actor_loss.inner()]);
     }
 
     fn updates(&self) -> u64 {
@@ -200,6 +215,7 @@ impl Agent for Svg {
     }
 }
 
+/// The config of the run, which selects the agent by its name.
 const CONFIG: &str = r#"
 seed = 0
 env.id = "Pendulum-v1"

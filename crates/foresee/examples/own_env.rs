@@ -11,6 +11,7 @@ use foresee::env::{BoxSpace, EnvError, Environment, Info, Reset, Spec, Step, Tas
 use foresee::termination::Bound;
 use foresee::{Config, Parts, Run, State, StateError, Stream, Termination, config, metrics};
 
+/// The environment's id.
 const ID: &str = "Ridge-v0";
 /// Time step in seconds.
 const DT: f64 = 0.05;
@@ -20,15 +21,18 @@ const DT: f64 = 0.05;
 /// State and observation: position x (m) and speed v (m/s). Action: a push u in [-1, 1].
 /// v' = v + (4 x + 6 u) dt; x' = x + v' dt; reward 1 − x'². At the start x and v are uniform in ±0.2.
 struct Ridge {
+    /// Spaces and termination rule.
     spec: Spec,
     /// x and v.
     state: [f64; 2],
+    /// Seed of the last reset that had one.
     seed: u64,
     /// Number of resets since the seed was set. Seed and number determine the draws of the next reset.
     resets: u64,
 }
 
 impl Ridge {
+    /// Returns the task before its first reset.
     fn new() -> Self {
         // The termination rule is data, so it can be applied to imagined states too.
         let rule = Termination::outside(vec![Bound { index: 0, low: -1.0, high: 1.0, closed: false }]);
@@ -38,6 +42,7 @@ impl Ridge {
     }
 }
 
+/// Returns the observation of a state.
 fn observe(state: [f64; 2]) -> Vec<f32> {
     state.map(|x| x as f32).into()
 }
@@ -85,11 +90,12 @@ impl Environment for Ridge {
     }
 }
 
+/// Reads the values that `save` wrote: x and v, the seed, and the number of resets.
 fn read(mut saved: State) -> Result<([f64; 2], u64, u64), StateError> {
     let wrong = |found: Vec<f64>| StateError::Mismatch {
         path: "state".into(),
         found: format!("{found:?}"),
-        expected: "a place and a speed".into(),
+        expected: "a position and a speed".into(),
     };
     let state = <[f64; 2]>::try_from(saved.f64s("state")?.1).map_err(wrong)?;
     let (seed, resets) = (saved.u64("seed")?, saved.u64("resets")?);
@@ -97,6 +103,7 @@ fn read(mut saved: State) -> Result<([f64; 2], u64, u64), StateError> {
     Ok((state, seed, resets))
 }
 
+/// The config of the run, which selects the environment by its id.
 const CONFIG: &str = r#"
 seed = 1
 env.id = "Ridge-v0"

@@ -15,13 +15,17 @@ use foresee::loss::mse::Mse;
 use foresee::model::{ModelConfig, Trainer};
 use foresee::nn::NoValues;
 use foresee::replay::Replay;
-use foresee::rollout::{Form, Rollout, Setting};
+use foresee::rollout::{Form, Rollout, RolloutContext};
 use foresee::tensor::{Device, from_vec, to_vec};
 use foresee::{Stream, Transition, config};
 
+/// Seed of all random streams.
 const SEED: u64 = 0;
+/// Number of real steps.
 const STEPS: u64 = 1600;
+/// Number of real steps with uniform actions at the start.
 const EXPLORE: u64 = 300;
+/// Number of real steps between two fits of the model.
 const FIT_EVERY: u64 = 100;
 
 /// Trains the agent and returns the returns of the real episodes in their order.
@@ -31,11 +35,11 @@ pub(crate) fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
     let termination = env.spec().termination.clone().unwrap_or_default();
     let [o, a] = [env.spec().observation_space.dim(), env.spec().action_space.dim()];
 
-    let of_agent = SacConfig { hidden: vec![64, 64], critic_lr: 1e-3, actor_lr: 1e-3, ..SacConfig::default() };
-    let mut agent = Sac::new(&of_agent, [o, a], SEED, &device);
-    let of_model = "ensemble = { members = 3, elites = 2, hidden = [64, 64] }\nfit.max_steps = 500";
-    let of_model: ModelConfig = config::from_text(of_model, &[])?;
-    let mut model = Trainer::new(&of_model, Arc::new(Mse {}), [o, a], SEED, &device);
+    let agent_config = SacConfig { hidden: vec![64, 64], critic_lr: 1e-3, actor_lr: 1e-3, ..SacConfig::default() };
+    let mut agent = Sac::new(&agent_config, [o, a], SEED, &device);
+    let model_config = "ensemble = { members = 3, elites = 2, hidden = [64, 64] }\nfit.max_steps = 500";
+    let model_config: ModelConfig = config::from_text(model_config, &[])?;
+    let mut model = Trainer::new(&model_config, Arc::new(Mse {}), [o, a], SEED, &device);
     let form = Form::fastest(&model, agent.actor(), &device);
     let mut replay = Replay::new(20_000, [o, a], &device);
 
@@ -73,9 +77,9 @@ pub(crate) fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
             let mut fit = model.begin(replay.real.training_rows(), &NoValues, fits, step);
             while model.advance(&mut fit, &NoValues)?.is_none() {}
             let (model, actor, termination) = (&model, agent.actor(), &termination);
-            let setting = Setting { model, actor, termination, seed: SEED, device: &device };
+            let context = RolloutContext { model, actor, termination, seed: SEED, device: &device };
             let mut rollout = Rollout::new(replay.real.rows(), 2000, 1, SEED, fits);
-            while !rollout.go_on(form, &setting, &replay.real, &mut replay.imagined) {}
+            while !rollout.advance(form, &context, &replay.real, &mut replay.imagined) {}
             fits += 1;
         }
 

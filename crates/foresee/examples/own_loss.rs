@@ -38,6 +38,7 @@ impl ModelLoss for RewardFirst {
     }
 }
 
+/// The config of the run, which selects the loss by its name.
 const CONFIG: &str = r#"
 seed = 1
 env.id = "Pendulum-v1"
@@ -56,11 +57,11 @@ starts_per_step = 5
 /// Trains a run and returns the holdout scores of its fits: the mean loss on transitions that were not trained on.
 pub(crate) fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
     let mut parts = Parts::default();
-    parts.losses.add(Kind::new("reward_first", "squared error, first of all of the reward", |loss: RewardFirst| {
+    parts.losses.add(Kind::new("reward_first", "squared error with a weight on the reward", |loss: RewardFirst| {
         if loss.weight > 0.0 {
             Ok(Arc::new(loss) as Arc<dyn ModelLoss>)
         } else {
-            Err(format!("`model.loss.weight` is {}\nhint: give a positive number", loss.weight))
+            Err(format!("`model.loss.weight` is {}; it must be positive\nhint: the default is 10", loss.weight))
         }
     }));
 

@@ -97,11 +97,11 @@
 //! use std::sync::Arc;
 //!
 //! use foresee::env::classic::Pendulum;
-//! use foresee::env::{EnvFactory, dress};
+//! use foresee::env::{EnvFactory, wrap_task};
 //! use foresee::{Config, Parts, Run, config};
 //!
 //! // A run also takes its environments from a closure, here Pendulum with another time limit.
-//! let short: EnvFactory = Arc::new(|| dress(Box::new(Pendulum::new()), Some(50)));
+//! let short: EnvFactory = Arc::new(|| wrap_task(Box::new(Pendulum::new()), Some(50)));
 //! let config: Config = config::from_text("env.id = 'Pendulum-v1'", &[])?;
 //! let run = Run::begin(config.open_with(&Parts { env: Some(short), ..Parts::default() })?)?;
 //! assert_eq!(run.spec().max_episode_steps, Some(50));

@@ -11,7 +11,7 @@ use foresee_core::{State, StateError};
 use serde::{Deserialize, Serialize};
 
 use crate::cpu::{self, AdamRule, Piece, Tapes, Weights};
-use crate::host::{self, Numbers, Slot};
+use crate::host::{self, HostTensor, TensorSlot};
 use crate::mlp::Mlp;
 use crate::parameters::{self, Parameters};
 
@@ -72,25 +72,25 @@ pub struct Adam {
     config: AdamConfig,
     /// Number of steps taken.
     time: u64,
-    moment_1: Slot,
-    moment_2: Slot,
+    moment_1: TensorSlot,
+    moment_2: TensorSlot,
     /// The bias corrections of the next steps, on a GPU.
     #[cfg(feature = "wgpu")]
-    ahead: crate::cube::Ahead,
+    corrections: crate::cube::StepTable,
 }
 
 impl Adam {
     /// Creates an optimiser for a structure's parameters.
     #[must_use]
     pub fn new(config: AdamConfig, parameters: &impl Parameters) -> Self {
-        let zeros = || Slot::new(parameters.slot().get().zeros_like());
+        let zeros = || TensorSlot::new(parameters.slot().get().zeros_like());
         Self {
             config,
             time: 0,
             moment_1: zeros(),
             moment_2: zeros(),
             #[cfg(feature = "wgpu")]
-            ahead: crate::cube::Ahead::default(),
+            corrections: crate::cube::StepTable::default(),
         }
     }
 
@@ -99,16 +99,16 @@ impl Adam {
     #[track_caller]
     pub fn step(&mut self, parameters: &mut impl Parameters, gradient: Tensor<3>) -> Option<bool> {
         let slot = parameters.slot_mut();
-        assert_eq!(slot.get().dims(), gradient.dims(), "one gradient a parameter");
+        assert_eq!(slot.get().dims(), gradient.dims(), "one gradient per parameter");
         if host::is_host(&gradient.device()) {
-            return Some(self.step_host(parameters, Numbers::of(gradient).get()));
+            return Some(self.step_host(parameters, HostTensor::of(gradient).get()));
         }
         self.time += 1;
         #[cfg(feature = "wgpu")]
         if crate::cube::is_cube(&gradient.device()) {
             let old = [slot.take(), self.moment_1.take(), self.moment_2.take()];
             let now = (self.time, |time| self.config.rule(time));
-            let [value, moment_1, moment_2] = crate::cube::adam_step(now, &mut self.ahead, old, gradient);
+            let [value, moment_1, moment_2] = crate::cube::adam_step(now, &mut self.corrections, old, gradient);
             slot.put(value);
             self.moment_1.put(moment_1);
             self.moment_2.put(moment_2);
@@ -153,9 +153,9 @@ impl Adam {
         FusedStep {
             rule: self.config.rule(self.time),
             layout: net.layout().clone(),
-            parameters: Numbers::of(net.slot_mut().take()),
-            moment_1: Numbers::of(self.moment_1.take()),
-            moment_2: Numbers::of(self.moment_2.take()),
+            parameters: HostTensor::of(net.slot_mut().take()),
+            moment_1: HostTensor::of(self.moment_1.take()),
+            moment_2: HostTensor::of(self.moment_2.take()),
             adam: self,
             net,
         }
@@ -170,7 +170,7 @@ impl Adam {
         }
         #[cfg(feature = "wgpu")]
         {
-            self.ahead = crate::cube::Ahead::default();
+            self.corrections = crate::cube::StepTable::default();
         }
     }
 
@@ -215,9 +215,9 @@ impl Adam {
 pub struct FusedStep<'a> {
     rule: AdamRule,
     layout: std::sync::Arc<cpu::Layout>,
-    parameters: Numbers,
-    moment_1: Numbers,
-    moment_2: Numbers,
+    parameters: HostTensor,
+    moment_1: HostTensor,
+    moment_2: HostTensor,
     adam: &'a mut Adam,
     net: &'a mut Mlp,
 }
@@ -226,8 +226,7 @@ impl FusedStep<'_> {
     /// The current weights of one member, `[P]`.
     #[must_use]
     pub fn member(&self, member: usize) -> &[f32] {
-        let width = self.layout.parameters();
-        &self.parameters.get()[member * width..][..width]
+        self.layout.member(self.parameters.get(), member)
     }
 
     /// Updates the members that have tapes in `tapes`. Each member may be updated once per step. `target` holds target

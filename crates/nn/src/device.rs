@@ -34,7 +34,7 @@ pub struct Adapter {
     /// `discrete GPU`, `integrated GPU`, `virtual GPU`, `software` or `kind unknown`.
     pub kind: &'static str,
     /// The graphics API, with the driver's name and version if the driver reports them.
-    pub through: String,
+    pub api: String,
     /// Whether it is a software implementation that runs on the processor.
     pub software: bool,
     /// Whether OpenGL drives it.
@@ -49,10 +49,10 @@ impl Adapter {
         match self {
             _ if device == DeviceChoice::WgpuCpu => None,
             Self { software: true, .. } => Some(format!(
-                "`device={device}` found no GPU and takes the processor in software, much slower than `device=cpu`: {self}\nhint: `foresee list devices` shows what there is; with a GPU in this machine, install its Vulkan driver"
+                "`device={device}` found no GPU and uses a software adapter, which is much slower than `device=cpu`: {self}\nhint: `foresee list devices` lists the devices of this machine; if it has a GPU, install the GPU's Vulkan driver"
             )),
             Self { opengl: true, .. } => Some(format!(
-                "`device={device}` falls back to OpenGL, since no Vulkan driver was found: {self}\nhint: install the GPU's Vulkan driver"
+                "`device={device}` falls back to OpenGL, because no Vulkan driver was found: {self}\nhint: install the GPU's Vulkan driver"
             )),
             _ => None,
         }
@@ -61,7 +61,7 @@ impl Adapter {
 
 impl fmt::Display for Adapter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}, {}", self.name, self.kind, self.through)
+        write!(f, "{}, {}, {}", self.name, self.kind, self.api)
     }
 }
 
@@ -103,21 +103,24 @@ pub enum DeviceError {
         feature: &'static str,
     },
     /// The device exists, but one of its limits is too low for the kernels.
-    #[error("device `{device}` ({adapter}) cannot run the kernels: {lack}\nhint: use another GPU, or `device=cpu`")]
+    #[error("device `{device}` ({adapter}) cannot run the kernels: {limit}\nhint: use another GPU, or `device=cpu`")]
     TooSmall {
         /// The requested device.
         device: DeviceChoice,
         /// Description of its adapter.
         adapter: String,
-        /// The first limit that is too low.
-        lack: String,
+        /// Description of the first limit that is too low.
+        limit: String,
     },
+    /// No build supports the device.
+    #[error("device `{0}` is not supported\nhint: use `device=wgpu` for an NVIDIA GPU, or `device=cpu`")]
+    NotSupported(DeviceChoice),
     /// The machine does not have the device.
     #[error("device `{device}` was not found on this machine: {reason}\nhint: {hint}")]
     NotFound {
         /// The requested device.
         device: DeviceChoice,
-        /// The reason, with the devices that there are.
+        /// The reason, with the devices that the machine has.
         reason: String,
         /// Advice to the user.
         hint: String,
@@ -183,7 +186,7 @@ impl DeviceChoice {
             Self::NdArray => open_ndarray(self),
             Self::Wgpu | Self::WgpuIndex(_) | Self::WgpuCpu => open_wgpu(self),
             Self::Vulkan => open_vulkan(self),
-            Self::Cuda => Err(no_cuda(self)),
+            Self::Cuda => Err(DeviceError::NotSupported(self)),
         }
     }
 }
@@ -198,11 +201,11 @@ pub fn list() -> Vec<(String, Result<String, DeviceError>)> {
     words.extend(list_wgpu());
     let vulkan = DeviceChoice::Vulkan;
     words.push((vulkan, vulkan.open().map(|_| "the GPU of `wgpu`, kernels compiled to SPIR-V".into())));
-    words.push((DeviceChoice::Cuda, Err(no_cuda(DeviceChoice::Cuda))));
+    words.push((DeviceChoice::Cuda, Err(DeviceError::NotSupported(DeviceChoice::Cuda))));
     let word = |device| match device {
         // If there is no such GPU, the general form of the word.
         (DeviceChoice::WgpuIndex(_), Err(error)) => ("wgpu:<n>".into(), Err(error)),
-        (device, behind) => (device.to_string(), behind),
+        (device, description) => (device.to_string(), description),
     };
     words.into_iter().map(word).collect()
 }
@@ -221,7 +224,7 @@ fn list_wgpu() -> Vec<(DeviceChoice, Result<String, DeviceError>)> {
         .into_iter()
         .chain(indices)
         .chain([DeviceChoice::WgpuCpu])
-        .map(|device| (device, adapters.behind(device).map(ToString::to_string)))
+        .map(|device| (device, adapters.adapter_of(device).map(ToString::to_string)))
         .collect()
 }
 
@@ -272,14 +275,6 @@ fn open_vulkan(device: DeviceChoice) -> Result<Device, DeviceError> {
     Err(DeviceError::NotBuilt { device, feature: "vulkan" })
 }
 
-fn no_cuda(device: DeviceChoice) -> DeviceError {
-    DeviceError::NotFound {
-        device,
-        reason: "no build of this program has it, since building it would download a compiler".into(),
-        hint: "use `device=wgpu`, which drives NVIDIA's GPUs too".into(),
-    }
-}
-
 #[cfg(not(feature = "wgpu"))]
 fn open_wgpu(device: DeviceChoice) -> Result<Device, DeviceError> {
     Err(DeviceError::NotBuilt { device, feature: "wgpu" })
@@ -307,10 +302,10 @@ mod tests {
         let listed = list();
         let words: Vec<_> = listed.iter().map(|(word, _)| &**word).collect();
         assert!(["cpu", "ndarray", "wgpu", "wgpu:cpu"].iter().all(|word| words.contains(word)), "{words:?}");
-        for (word, behind) in &listed {
-            match behind {
-                Ok(behind) => {
-                    assert!(word.parse::<DeviceChoice>().is_ok_and(|device| device.open().is_ok()), "{word}: {behind}");
+        for (word, description) in &listed {
+            match description {
+                Ok(text) => {
+                    assert!(word.parse::<DeviceChoice>().is_ok_and(|device| device.open().is_ok()), "{word}: {text}");
                 }
                 Err(error) => assert!(error.to_string().contains("\nhint: "), "{word}: {error}"),
             }

@@ -5,7 +5,8 @@
 
 use burn::tensor::Tensor;
 
-use crate::cpu::{PANEL_ROWS, Tape};
+use crate::cpu::Tape;
+use crate::cpu::panels::PerRow;
 
 /// The random draws of one imagined step, `B` rows.
 #[derive(Clone, Debug)]
@@ -44,9 +45,6 @@ pub trait Dynamics {
     }
 }
 
-/// One number for each row of a panel.
-pub type Lanes = [f32; PANEL_ROWS];
-
 /// The result of one imagined step of a panel of rows, and the data that its backward pass needs. Panels are
 /// `[features][PANEL_ROWS]` ([`crate::cpu::panels`]).
 #[derive(Clone, Debug)]
@@ -58,23 +56,31 @@ pub struct PanelStep {
     /// Next observations, `[O]`.
     pub next_obs: Vec<f32>,
     /// Rewards, in the task's own unit.
-    pub reward: Lanes,
+    pub reward: PerRow,
     /// 0 where the episode terminates at `next_obs` and 1 elsewhere.
-    pub not_terminated: Lanes,
+    pub not_terminated: PerRow,
     /// Further data that the backward pass needs.
-    pub kept: Vec<f32>,
+    pub saved: Vec<f32>,
 }
 
 /// [`Dynamics`] on panels of rows in host memory.
 pub trait PanelDynamics: Sync {
     /// Allocates the buffers for one step.
-    fn room(&self) -> PanelStep;
+    fn new_step(&self) -> PanelStep;
 
     /// Imagines one step from observations `[O]` under actions `[A]`. `word` selects the network, as
-    /// [`StepDraws::words`] does; `noise` is `[W]`. The first `rows` lanes are in use, but every lane must be finite.
+    /// [`StepDraws::words`] does; `noise` is `[W]`. The first `rows` rows of the panel are in use, but all of them must
+    /// be finite.
     fn step(&self, rows: usize, word: u32, obs: &[f32], action: &[f32], noise: &[f32], step: &mut PanelStep);
 
     /// Computes the loss's gradient at the observations, `[O]`, and at the actions, `[A]`, from its gradient at the
     /// next observations, `[O]`, and rewards. It overwrites the step's tape, so a step has one backward pass.
-    fn back(&self, step: &mut PanelStep, by_next: &[f32], by_reward: &Lanes, by_obs: &mut [f32], by_action: &mut [f32]);
+    fn backward(
+        &self,
+        step: &mut PanelStep,
+        grad_next_obs: &[f32],
+        grad_reward: &PerRow,
+        grad_obs: &mut [f32],
+        grad_action: &mut [f32],
+    );
 }

@@ -1,8 +1,8 @@
 //! The primitive as one operation of Burn: autodiff sees one node with two parents, the input and the parameters.
 //!
 //! It is implemented on the Flex backend, and on GPUs by the kernels of `cube` (feature `wgpu`). [`Mlp`](crate::Mlp)
-//! checks [`takes`] before it calls this module, since an operation without an implementation on a backend cannot run
-//! there.
+//! checks [`supports`] before it calls this module, since an operation without an implementation on a backend cannot
+//! run there.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -18,7 +18,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Bytes, DType, Tensor};
 
 use crate::cpu::{self, Layout, PANEL_ROWS, Scratch, Tape, Tapes, panels, team};
-use crate::host::{self, Numbers};
+use crate::host::{self, HostTensor};
 
 /// Maximum number of panels that one thread passes through a network together.
 const GROUP: usize = 4;
@@ -29,11 +29,11 @@ pub(crate) fn mlp(x: Tensor<3>, parameters: Tensor<3>, layout: Arc<Layout>) -> T
 }
 
 /// Whether the operation is implemented for the device of these parameters and for networks of this layout.
-pub(crate) fn takes(parameters: &Tensor<3>, layout: &Layout) -> bool {
+pub(crate) fn supports(parameters: &Tensor<3>, layout: &Layout) -> bool {
     let device = parameters.device();
     #[cfg(feature = "wgpu")]
     if crate::cube::is_cube(&device) {
-        return crate::cube::takes(&crate::cube::buffer(parameters.clone().inner()), layout);
+        return crate::cube::supports(&crate::cube::buffer(parameters.clone().inner()), layout);
     }
     #[cfg(not(feature = "wgpu"))]
     let _ = layout;
@@ -53,7 +53,7 @@ pub trait MlpGradients: MlpOps {
     type Saved: Clone + Send + std::fmt::Debug + 'static;
 
     /// The forward pass; returns the output and the data that the backward pass needs.
-    fn saved(
+    fn forward(
         x: FloatTensor<Self>,
         parameters: FloatTensor<Self>,
         layout: Arc<Layout>,
@@ -72,12 +72,12 @@ impl<B: MlpGradients, C: CheckpointStrategy> MlpOps for Autodiff<B, C> {
             type State = B::Saved;
 
             fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
-                let gradient = gradients.consume::<B>(&ops.node);
+                let output_gradient = gradients.consume::<B>(&ops.node);
                 let wanted = [ops.parents[0].is_some(), ops.parents[1].is_some()];
-                let found = B::backward(ops.state, gradient, wanted);
-                for (parent, found) in ops.parents.into_iter().zip(found) {
-                    if let (Some(parent), Some(found)) = (parent, found) {
-                        gradients.register::<B>(parent.id, found);
+                let parent_gradients = B::backward(ops.state, output_gradient, wanted);
+                for (parent, gradient) in ops.parents.into_iter().zip(parent_gradients) {
+                    if let (Some(parent), Some(gradient)) = (parent, gradient) {
+                        gradients.register::<B>(parent.id, gradient);
                     }
                 }
             }
@@ -85,7 +85,7 @@ impl<B: MlpGradients, C: CheckpointStrategy> MlpOps for Autodiff<B, C> {
 
         match MlpBackward.prepare::<C>([x.node(), parameters.node()]).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
-                let (y, saved) = B::saved(x.into_primitive(), parameters.into_primitive(), layout);
+                let (y, saved) = <B as MlpGradients>::forward(x.into_primitive(), parameters.into_primitive(), layout);
                 prepared.finish(saved, y)
             }
             OpsKind::UnTracked(prepared) => {
@@ -97,14 +97,14 @@ impl<B: MlpGradients, C: CheckpointStrategy> MlpOps for Autodiff<B, C> {
 
 /// The buffers of one thread.
 #[derive(Default)]
-struct Buffers {
+struct InferBuffers {
     input: Vec<f32>,
     output: Vec<f32>,
     scratch: Scratch,
 }
 
 thread_local! {
-    static BUFFERS: RefCell<Buffers> = RefCell::default();
+    static BUFFERS: RefCell<InferBuffers> = RefCell::default();
 }
 
 /// `[E, B]` cut into pieces: each is one member and a range of rows.
@@ -122,18 +122,18 @@ impl Pieces {
         Self { members, rows, group: share.clamp(1, GROUP) * PANEL_ROWS }
     }
 
-    /// Number of pieces of a member.
-    fn of_member(&self) -> usize {
+    /// Number of pieces per member.
+    fn per_member(&self) -> usize {
         self.rows.div_ceil(self.group)
     }
 
     fn count(&self) -> usize {
-        self.members * self.of_member()
+        self.members * self.per_member()
     }
 
     /// The member and the rows of a piece.
     fn get(&self, i: usize) -> (usize, Range<usize>) {
-        let (member, start) = (i / self.of_member(), i % self.of_member() * self.group);
+        let (member, start) = (i / self.per_member(), i % self.per_member() * self.group);
         (member, start..(start + self.group).min(self.rows))
     }
 
@@ -143,19 +143,19 @@ impl Pieces {
         (member * self.rows + rows.start) * width..(member * self.rows + rows.end) * width
     }
 
-    /// The range of a piece within the input `[given, B, width]`, where `given` is `E`, or 1 for an input that all
-    /// members share.
-    fn shown(&self, i: usize, width: usize, given: usize) -> Range<usize> {
+    /// The range of a piece within the input `[input_members, B, width]`, where `input_members` is `E`, or 1 for an
+    /// input that all members share.
+    fn input_part(&self, i: usize, width: usize, input_members: usize) -> Range<usize> {
         let Range { start, end } = self.part(i, width);
-        let skipped = if given == 1 { self.get(i).0 * self.rows * width } else { 0 };
+        let skipped = if input_members == 1 { self.get(i).0 * self.rows * width } else { 0 };
         start - skipped..end - skipped
     }
 }
 
 impl MlpOps for Flex {
     fn mlp(x: FlexTensor, parameters: FlexTensor, layout: Arc<Layout>) -> FlexTensor {
-        let [given, rows] = [x.layout().shape()[0], x.layout().shape()[1]];
-        let (x, parameters) = (Numbers::from_flex(x), Numbers::from_flex(parameters));
+        let [input_members, rows] = [x.layout().shape()[0], x.layout().shape()[1]];
+        let (x, parameters) = (HostTensor::from_flex(x), HostTensor::from_flex(parameters));
         let (x, parameters) = (x.get(), parameters.get());
         let shape = layout.shape();
         let (inputs, outputs) = (shape.inputs, shape.outputs);
@@ -163,9 +163,9 @@ impl MlpOps for Flex {
         let mut y = vec![0.0; shape.members * rows * outputs];
         let work = |i: usize, (): &mut (), y: &mut [f32]| {
             let (member, range) = pieces.get(i);
-            let weights = &parameters[member * layout.parameters()..][..layout.parameters()];
-            let x = &x[pieces.shown(i, inputs, given)];
-            BUFFERS.with_borrow_mut(|Buffers { input, output, scratch }| {
+            let weights = layout.member(parameters, member);
+            let x = &x[pieces.input_part(i, inputs, input_members)];
+            BUFFERS.with_borrow_mut(|InferBuffers { input, output, scratch }| {
                 let count = panels::count(range.len());
                 input.resize(count * inputs * PANEL_ROWS, 0.0);
                 output.resize(count * outputs * PANEL_ROWS, 0.0);
@@ -191,10 +191,10 @@ pub struct Saved(Arc<SavedTapes>);
 struct SavedTapes {
     layout: Arc<Layout>,
     pieces: Pieces,
-    /// Number of inputs that were given: one per member, or 1 for all.
-    given: usize,
+    /// Number of members of the input: `E`, or 1 if all members share it.
+    input_members: usize,
     tapes: Vec<Tape>,
-    parameters: Numbers,
+    parameters: HostTensor,
 }
 
 impl Tapes for SavedTapes {
@@ -203,7 +203,7 @@ impl Tapes for SavedTapes {
     }
 
     fn parts(&self) -> usize {
-        self.pieces.of_member()
+        self.pieces.per_member()
     }
 
     fn tape(&self, member: usize, part: usize) -> &Tape {
@@ -214,33 +214,33 @@ impl Tapes for SavedTapes {
 impl MlpGradients for Flex {
     type Saved = Saved;
 
-    fn saved(x: FlexTensor, parameters: FlexTensor, layout: Arc<Layout>) -> (FlexTensor, Saved) {
-        let [given, rows] = [x.layout().shape()[0], x.layout().shape()[1]];
-        let (x, parameters) = (Numbers::from_flex(x), Numbers::from_flex(parameters));
+    fn forward(x: FlexTensor, parameters: FlexTensor, layout: Arc<Layout>) -> (FlexTensor, Saved) {
+        let [input_members, rows] = [x.layout().shape()[0], x.layout().shape()[1]];
+        let (x, parameters) = (HostTensor::from_flex(x), HostTensor::from_flex(parameters));
         let shape = layout.shape();
         let (inputs, outputs) = (shape.inputs, shape.outputs);
         let pieces = Pieces::new(shape.members, rows);
         let mut tapes: Vec<Tape> = (0..pieces.count()).map(|i| Tape::new(&layout, pieces.get(i).1.len())).collect();
         let mut y = vec![0.0; shape.members * rows * outputs];
         let work = |i: usize, tape: &mut Tape, y: &mut [f32]| {
-            tape.set_input(&x.get()[pieces.shown(i, inputs, given)]);
-            tape.forward(member(&parameters, &layout, pieces.get(i).0));
+            tape.set_input(&x.get()[pieces.input_part(i, inputs, input_members)]);
+            tape.forward(layout.member(parameters.get(), pieces.get(i).0));
             for (panel, y) in y.chunks_mut(PANEL_ROWS * outputs).enumerate() {
                 panels::unpack(tape.output(panel), outputs, y);
             }
         };
         team::for_each_with(&mut tapes, &mut y, |i| pieces.part(i, outputs), work);
         let y = tensor(y, vec![shape.members, rows, outputs]);
-        (y, Saved(Arc::new(SavedTapes { layout, pieces, given, tapes, parameters })))
+        (y, Saved(Arc::new(SavedTapes { layout, pieces, input_members, tapes, parameters })))
     }
 
     fn backward(saved: Saved, gradient: FlexTensor, [to_input, to_parameters]: [bool; 2]) -> [Option<FlexTensor>; 2] {
         // A node is consumed once, and nothing else holds its saved data.
-        let mut saved = Arc::try_unwrap(saved.0).expect("one backward pass a forward pass");
+        let mut saved = Arc::try_unwrap(saved.0).expect("one backward pass per forward pass");
         let (layout, pieces) = (saved.layout.clone(), saved.pieces);
         let (members, rows) = (pieces.members, pieces.rows);
         let (inputs, outputs) = (layout.shape().inputs, layout.shape().outputs);
-        let gradient = Numbers::from_flex(gradient);
+        let gradient = HostTensor::from_flex(gradient);
         let mut dx = vec![0.0; if to_input { members * rows * inputs } else { 0 }];
         let parameters = &saved.parameters;
         let work = |i: usize, tape: &mut Tape, dx: &mut [f32]| {
@@ -248,7 +248,7 @@ impl MlpGradients for Flex {
             for (panel, gradient) in gradient.chunks(PANEL_ROWS * outputs).enumerate() {
                 panels::pack(gradient, outputs, tape.output_gradient_mut(panel).1);
             }
-            let weights = member(parameters, &layout, pieces.get(i).0);
+            let weights = layout.member(parameters.get(), pieces.get(i).0);
             if !to_input {
                 return tape.backward(weights);
             }
@@ -265,7 +265,7 @@ impl MlpGradients for Flex {
             tensor(all, vec![members, 1, layout.parameters()])
         });
         let of_input = to_input.then(|| {
-            if saved.given == members {
+            if saved.input_members == members {
                 return tensor(dx, vec![members, rows, inputs]);
             }
             // All members shared one input, so their gradients are summed.
@@ -278,11 +278,6 @@ impl MlpGradients for Flex {
         });
         [of_input, of_parameters]
     }
-}
-
-/// One member's parameters, `[P]`.
-fn member<'a>(parameters: &'a Numbers, layout: &Layout, member: usize) -> &'a [f32] {
-    &parameters.get()[member * layout.parameters()..][..layout.parameters()]
 }
 
 fn tensor(values: Vec<f32>, shape: Vec<usize>) -> FlexTensor {

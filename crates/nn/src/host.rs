@@ -10,11 +10,11 @@ pub fn is_host(device: &Device) -> bool {
     matches!(device.clone().inner().as_dispatch(), DispatchDevice::Flex(_))
 }
 
-/// The numbers of a tensor in host memory, row-major. It owns the tensor until [`Numbers::into_tensor`].
+/// The numbers of a tensor in host memory, row-major. It owns the tensor until [`HostTensor::into_tensor`].
 #[derive(Debug)]
-pub struct Numbers(FlexTensor);
+pub struct HostTensor(FlexTensor);
 
-impl Numbers {
+impl HostTensor {
     /// Takes the numbers of an untracked tensor on the Flex backend.
     ///
     /// # Panics
@@ -22,7 +22,7 @@ impl Numbers {
     #[track_caller]
     #[must_use]
     pub fn of<const D: usize>(tensor: Tensor<D>) -> Self {
-        Self::lend(tensor).unwrap_or_else(|_| panic!("an untracked float tensor in host memory"))
+        Self::lend(tensor).unwrap_or_else(|_| panic!("expected an untracked float tensor in host memory"))
     }
 
     /// Takes the numbers of an untracked tensor on any backend: without a copy if it lives in host memory, else as a
@@ -43,6 +43,8 @@ impl Numbers {
         }
     }
 
+    /// Takes the numbers of a tensor of the backend, with a copy if they are not the whole of its memory in row-major
+    /// order.
     pub(crate) fn from_flex(tensor: FlexTensor) -> Self {
         let whole = tensor.layout().start_offset() == 0
             && tensor.is_contiguous()
@@ -73,9 +75,9 @@ impl Numbers {
 
 /// A tensor that can be taken out temporarily, so that its owner can change it in place.
 #[derive(Clone, Debug)]
-pub struct Slot(Option<Tensor<3>>);
+pub struct TensorSlot(Option<Tensor<3>>);
 
-impl Slot {
+impl TensorSlot {
     /// A slot that holds a tensor.
     #[must_use]
     pub fn new(tensor: Tensor<3>) -> Self {
@@ -85,17 +87,17 @@ impl Slot {
     /// The tensor.
     #[must_use]
     pub fn get(&self) -> &Tensor<3> {
-        self.0.as_ref().expect("a tensor that was lent came back")
+        self.0.as_ref().expect("the tensor is in its slot, and not taken out")
     }
 
     /// The tensor, for replacement.
     pub fn get_mut(&mut self) -> &mut Tensor<3> {
-        self.0.as_mut().expect("a tensor that was lent came back")
+        self.0.as_mut().expect("the tensor is in its slot, and not taken out")
     }
 
     /// Takes the tensor out. As its only owner, the caller can change it in place.
     pub fn take(&mut self) -> Tensor<3> {
-        self.0.take().expect("a tensor that was lent came back")
+        self.0.take().expect("the tensor is in its slot, and not taken out")
     }
 
     /// Puts a tensor in.
@@ -105,7 +107,7 @@ impl Slot {
 
     /// Lends the numbers of a tensor in host memory to `f`.
     pub fn lend<R>(&mut self, f: impl FnOnce(&mut [f32]) -> R) -> R {
-        let mut numbers = Numbers::of(self.take());
+        let mut numbers = HostTensor::of(self.take());
         let result = f(numbers.get_mut());
         self.put(numbers.into_tensor());
         result

@@ -13,29 +13,26 @@ use burn::tensor::activation::{relu, silu};
 use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
 
-use crate::cpu::{Activation, Layout, Part, Shape};
+use crate::cpu::{Activation, Layout, MIN_NORM, NORM_EPS, Part, Shape};
 use crate::extension;
-use crate::host::Slot;
+use crate::host::TensorSlot;
 use crate::init::Init;
 use crate::parameters::Parameters;
 use crate::tensors;
-
-/// Added to the variance in layer normalisation.
-const NORM_EPS: f64 = 1e-5;
 
 /// `E` networks of one shape.
 #[derive(Clone, Debug)]
 pub struct Mlp {
     layout: Arc<Layout>,
     /// `[E, 1, P]`
-    parameters: Slot,
+    parameters: TensorSlot,
     /// Whether the fused form has an implementation on the device.
     fused: bool,
 }
 
 impl Mlp {
     /// Creates networks whose weights and biases are drawn from `stream` (the layer is the step, the member is the
-    /// lane). Scales are 1 and shifts are 0.
+    /// substream). Scales are 1 and shifts are 0.
     #[must_use]
     pub fn new(shape: Shape, init: Init, stream: &Stream, device: &Device) -> Self {
         let layout = Layout::new(shape);
@@ -52,8 +49,8 @@ impl Mlp {
             }
         }
         let parameters = tensors::from_vec(all, [members, 1, width], device);
-        let fused = extension::takes(&parameters, &layout);
-        Self { layout: Arc::new(layout), parameters: Slot::new(parameters), fused }
+        let fused = extension::supports(&parameters, &layout);
+        Self { layout: Arc::new(layout), parameters: TensorSlot::new(parameters), fused }
     }
 
     /// Sets the last layer's weights and biases to 0, so that every output is 0.
@@ -98,7 +95,7 @@ impl Mlp {
     pub fn folded(&self, [mean, std]: [&[f32]; 2], [scale, shift]: [&[f64]; 2]) -> Self {
         assert!(mean.len() == std.len() && mean.len() <= self.inputs(), "moments of at most {} inputs", self.inputs());
         let (first, last) = (self.layout.layers[0], self.layout.layers[self.layout.depth() - 1]);
-        assert_eq!([scale.len(), shift.len()], [last.outputs; 2], "a scale and a shift an output");
+        assert_eq!([scale.len(), shift.len()], [last.outputs; 2], "one scale and one shift per output");
         let parameters = self.parameters.get();
         let mut all = tensors::to_vec(parameters.clone());
         for row in all.chunks_exact_mut(self.layout.parameters()) {
@@ -120,7 +117,7 @@ impl Mlp {
             }
         }
         let parameters = tensors::from_vec(all, parameters.dims(), &parameters.device());
-        Self { layout: Arc::clone(&self.layout), parameters: Slot::new(parameters), fused: self.fused }
+        Self { layout: Arc::clone(&self.layout), parameters: TensorSlot::new(parameters), fused: self.fused }
     }
 
     /// Number of members, `E`.
@@ -144,10 +141,10 @@ impl Mlp {
     /// Maximum number of rows per member in a pass for gradients on this device, if its buffers are bounded; otherwise
     /// `None`.
     #[must_use]
-    pub fn rows_of_one_pass(&self) -> Option<usize> {
+    pub fn max_rows_per_pass(&self) -> Option<usize> {
         #[cfg(feature = "wgpu")]
         if self.fused && crate::cube::is_plain(self.parameters.get()) {
-            return Some(crate::cube::rows_of_one_pass(
+            return Some(crate::cube::max_rows_per_pass(
                 &crate::cube::buffer(self.parameters.get().clone()),
                 &self.layout,
             ));
@@ -165,7 +162,7 @@ impl Mlp {
     #[must_use]
     pub fn member(&self, member: usize) -> Self {
         let shape = Shape { members: 1, ..self.layout.shape().clone() };
-        let parameters = Slot::new(self.parameters.get().clone().narrow(0, member, 1));
+        let parameters = TensorSlot::new(self.parameters.get().clone().narrow(0, member, 1));
         Self { layout: Arc::new(Layout::new(shape)), parameters, fused: self.fused }
     }
 
@@ -239,18 +236,18 @@ impl Mlp {
 /// instead would leave rounding noise there, and Adam's first steps turn anything above its epsilon of 1e-8 into a full
 /// step. The gradient of a row of zeros is finite.
 fn unit_rows(x: Tensor<3>) -> Tensor<3> {
-    let norm = x.clone().detach().square().sum_dim(2).sqrt().clamp_min(1e-12);
+    let norm = x.clone().detach().square().sum_dim(2).sqrt().clamp_min(MIN_NORM);
     let z = x / norm;
     let squares = z.clone().square().sum_dim(2);
     z * squares.mul_scalar(-0.5).add_scalar(1.5)
 }
 
 impl Parameters for Mlp {
-    fn slot(&self) -> &Slot {
+    fn slot(&self) -> &TensorSlot {
         &self.parameters
     }
 
-    fn slot_mut(&mut self) -> &mut Slot {
+    fn slot_mut(&mut self) -> &mut TensorSlot {
         &mut self.parameters
     }
 

@@ -8,16 +8,16 @@ use foresee_core::state::{Array, Data};
 use foresee_core::{State, StateError};
 
 use crate::cpu::{self, Part};
-use crate::host::{self, Slot};
+use crate::host::{self, TensorSlot};
 use crate::tensors;
 
 /// A structure with parameters, outside autodiff.
 pub trait Parameters: Clone {
     /// All parameters, `[E, 1, P]`.
-    fn slot(&self) -> &Slot;
+    fn slot(&self) -> &TensorSlot;
 
     /// All parameters, for writing.
-    fn slot_mut(&mut self) -> &mut Slot;
+    fn slot_mut(&mut self) -> &mut TensorSlot;
 
     /// The named parts of a member's row, in order. The numbers between parts are zero.
     fn parts(&self) -> Vec<Part>;
@@ -43,7 +43,7 @@ pub trait Parameters: Clone {
     fn polyak(&mut self, online: &Self, tau: f64) {
         let online = online.slot().get().clone();
         if host::is_host(&online.device()) {
-            let online = host::Numbers::of(online);
+            let online = host::HostTensor::of(online);
             return self.slot_mut().lend(|target| cpu::polyak(target, online.get(), tau as f32));
         }
         let target = self.slot_mut().take();

@@ -22,9 +22,9 @@ pub trait ValueView: Sync {
     /// The gradients dV_n/ds at every row, `[B, O] -> [N, B, O]`, outside autodiff.
     fn value_gradients(&self, states: Tensor<2>) -> Tensor<3>;
 
-    /// Computes the values of one panel of states `[O][PANEL_ROWS]` ([`panels`]) into `values`, `[N][PANEL_ROWS]`, and dV_n/ds
-    /// into `gradients`, `[N][O][PANEL_ROWS]`, if given. It runs in host memory and on the calling thread. Every lane of
-    /// `states` must be finite.
+    /// Computes the values of one panel of states `[O][PANEL_ROWS]` ([`panels`]) into `values`, `[N][PANEL_ROWS]`, and
+    /// dV_n/ds into `gradients`, `[N][O][PANEL_ROWS]`, if given. It runs in host memory and on the calling thread.
+    /// All of its rows must be finite.
     ///
     /// The default implementation goes through tensors; a view that trains models in host memory provides a faster one.
     fn of_panel(&self, states: &[f32], values: &mut [f32], gradients: Option<&mut [f32]>) {

@@ -47,8 +47,8 @@ fn case(number: usize, device: &Device) -> Case {
         normalized_features: number / 3 % 2 == 1,
         hidden_norms: vec![],
     };
-    let given = if number % 4 == 1 { 1 } else { members };
-    Case::of(&shape, rows, given, number as u64, device)
+    let input_members = if number % 4 == 1 { 1 } else { members };
+    Case::of(&shape, rows, input_members, number as u64, device)
 }
 
 #[test]
@@ -190,8 +190,8 @@ fn an_input_that_is_no_number_spoils_its_own_row_and_no_other() {
         let after = tensors::to_vec(case.net.forward(case.input()));
         let (inputs, outputs) = (case.shape().inputs, case.shape().outputs);
         for (row, (before, after)) in before.chunks(outputs).zip(after.chunks(outputs)).enumerate() {
-            let shown = if case.given == 1 { row % case.rows } else { row };
-            if shown == at / inputs {
+            let input_row = if case.input_members == 1 { row % case.rows } else { row };
+            if input_row == at / inputs {
                 assert!(after.iter().all(|y| y.is_nan()), "{}", case.describe());
             } else {
                 assert_eq!(bits(before), bits(after), "{}", case.describe());

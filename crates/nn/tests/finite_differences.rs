@@ -44,13 +44,12 @@ impl Oracle {
     }
 
     fn member(&self, member: usize) -> &[f64] {
-        let width = self.case.net.layout().parameters();
-        &self.parameters[member * width..][..width]
+        self.case.net.layout().member(&self.parameters, member)
     }
 
     fn input(&self, member: usize, row: usize) -> &[f64] {
         let inputs = self.case.shape().inputs;
-        let member = if self.case.given == 1 { 0 } else { member };
+        let member = if self.case.input_members == 1 { 0 } else { member };
         &self.x[(member * self.case.rows + row) * inputs..][..inputs]
     }
 
@@ -78,13 +77,13 @@ impl Oracle {
     }
 
     /// The derivative of Σ c·y with respect to an input, and its difference from that of another step size.
-    fn by_input(&self, given: usize, row: usize, column: usize) -> (f64, f64) {
+    fn by_input(&self, input_member: usize, row: usize, column: usize) -> (f64, f64) {
         let members = self.case.shape().members;
-        let shown = if self.case.given == members { given..given + 1 } else { 0..members };
+        let members = if self.case.input_members == members { input_member..input_member + 1 } else { 0..members };
         difference(|step| {
-            let mut x = self.input(given, row).to_vec();
+            let mut x = self.input(input_member, row).to_vec();
             x[column] += step;
-            shown.clone().map(|member| self.row(member, row, self.member(member), &x)).sum()
+            members.clone().map(|member| self.row(member, row, self.member(member), &x)).sum()
         })
     }
 }
@@ -120,8 +119,8 @@ fn check(case: Case, stream: &Stream, number: u64, worst: &mut [Worst; 3], scale
     let (member, row) = (draws.below(members), draws.below(rows));
     let want = oracle.scalar.forward(oracle.member(member), oracle.input(member, row));
     let got = wide(&pass.y[(member * rows + row) * outputs..][..outputs]);
-    let apart: Vec<f64> = got.iter().zip(&want).map(|(a, b)| a - b).collect();
-    worst_output.take(largest(&apart) / largest(&want).max(1.0), place);
+    let errors: Vec<f64> = got.iter().zip(&want).map(|(a, b)| a - b).collect();
+    worst_output.take(largest(&errors) / largest(&want).max(1.0), place);
 
     let all = if scale_of_all { largest(&wide(&pass.dw)) } else { FLOOR };
     for _ in 0..COORDINATES[0] {
@@ -135,10 +134,10 @@ fn check(case: Case, stream: &Stream, number: u64, worst: &mut [Worst; 3], scale
     }
     let scale = largest(&wide(&pass.dx)).max(all);
     for _ in 0..COORDINATES[1] {
-        let (given, row, column) = (draws.below(case.given), draws.below(rows), draws.below(inputs));
-        let (want, spread) = oracle.by_input(given, row, column);
+        let (input_member, row, column) = (draws.below(case.input_members), draws.below(rows), draws.below(inputs));
+        let (want, spread) = oracle.by_input(input_member, row, column);
         assert!(spread <= 1e-5 * scale, "no derivative: {want} ± {spread}, {}", place());
-        let error = (f64::from(pass.dx[(given * rows + row) * inputs + column]) - want).abs();
+        let error = (f64::from(pass.dx[(input_member * rows + row) * inputs + column]) - want).abs();
         worst_input.take(error / scale, place);
     }
     let smooth = case.c.chunks(outputs).filter(|c| c.iter().any(|&c| c != 0.0)).count();

@@ -13,14 +13,14 @@ use foresee_nn::cpu::math;
 use foresee_nn::cpu::simd::{self, Level, Simd, Task};
 use foresee_nn::{Adam, AdamConfig, Parameters, tensors};
 
-static TURN: Mutex<()> = Mutex::new(());
+static LEVEL: Mutex<()> = Mutex::new(());
 
 /// The right to force levels. When it ends, the machine's best level applies again.
-struct Turn(#[allow(dead_code, reason = "held")] MutexGuard<'static, ()>);
+struct LevelLock(#[allow(dead_code, reason = "held")] MutexGuard<'static, ()>);
 
-impl Turn {
+impl LevelLock {
     fn take() -> Self {
-        Self(TURN.lock().unwrap_or_else(PoisonError::into_inner))
+        Self(LEVEL.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn at<R>(&self, level: Level, f: impl FnOnce() -> R) -> R {
@@ -32,7 +32,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for LevelLock {
     fn drop(&mut self) {
         simd::force(None);
     }
@@ -87,13 +87,13 @@ impl Results {
 
 #[test]
 fn levels_that_fuse_agree_bit_for_bit_and_the_portable_one_closely() {
-    let turn = Turn::take();
+    let lock = LevelLock::take();
     let stream = Stream::new(51, "test/levels");
     let mut worst = Worst::new("portable against the best level", 4e-5);
     for number in 0..80 {
         let case = Case::new(&stream, number, &Device::flex());
         let results: Vec<(Level, Results)> =
-            levels().into_iter().map(|level| (level, turn.at(level, || Results::of(&case)))).collect();
+            levels().into_iter().map(|level| (level, lock.at(level, || Results::of(&case)))).collect();
         let (_, best) = results.last().unwrap();
         for (level, found) in &results {
             for ((what, a), (_, b)) in found.arrays().into_iter().zip(best.arrays()) {
@@ -113,13 +113,13 @@ fn levels_that_fuse_agree_bit_for_bit_and_the_portable_one_closely() {
 
 #[test]
 fn every_level_agrees_with_tensor_operations() {
-    let turn = Turn::take();
+    let lock = LevelLock::take();
     let stream = Stream::new(52, "test/levels");
     for level in levels() {
         let mut worst = Worst::new(level.name(), 4e-5);
         for number in 0..80 {
             let case = Case::new(&stream, number, &Device::flex());
-            let (fused, reference) = turn.at(level, || (case.pass(true), case.pass(false)));
+            let (fused, reference) = lock.at(level, || (case.pass(true), case.pass(false)));
             for (a, b) in [(&fused.y, &reference.y), (&fused.dx, &reference.dx), (&fused.dw, &reference.dw)] {
                 worst.take(distance(a, b), || format!("case {number}: {}", case.describe()));
             }
@@ -129,14 +129,14 @@ fn every_level_agrees_with_tensor_operations() {
 
 #[test]
 fn steps_at_every_level_follow_the_published_recursion() {
-    let turn = Turn::take();
+    let lock = LevelLock::take();
     let stream = Stream::new(53, "test/levels");
     for level in levels() {
         let mut worst = Worst::new(level.name(), 1.0);
         for (i, config) in configs().into_iter().enumerate() {
             for j in 0..3 {
                 let case = Case::new(&stream, (i * 3 + j) * 7, &Device::flex());
-                let shares = turn.at(level, || recursion::shares(&case, config));
+                let shares = lock.at(level, || recursion::shares(&case, config));
                 worst.take(shares[0].max(shares[1]), || format!("{config:?}, {}", case.describe()));
             }
         }
@@ -161,7 +161,7 @@ type Named = (&'static str, fn(f64) -> f64, [f32; 2], f64);
 
 #[test]
 fn elementary_functions_agree_with_f64() {
-    let turn = Turn::take();
+    let lock = LevelLock::take();
     let functions: [Named; 6] = [
         ("exp", f64::exp, [-86.0, 87.0], 0.0),
         ("ln", f64::ln, [1e-6, 1e6], 1e-7),
@@ -175,7 +175,7 @@ fn elementary_functions_agree_with_f64() {
         let mut xs: Vec<f32> = (0..n).map(|i| low + (high - low) * i as f32 / (n - 1) as f32).collect();
         xs.extend((0..200).map(|i| high * 0.9_f32.powi(i)));
         for level in levels() {
-            let ys = turn.at(level, || simd::dispatch(Elementary(xs.clone(), which)));
+            let ys = lock.at(level, || simd::dispatch(Elementary(xs.clone(), which)));
             for (&x, y) in xs.iter().zip(ys) {
                 let want = f(f64::from(x));
                 let bound = 4e-7 * want.abs() + absolute + 1e-37;

@@ -8,13 +8,34 @@ use common::{Case, Worst, all_of, bits, bits_of_state};
 use foresee_core::Stream;
 use foresee_nn::{Activation, Adam, AdamConfig, Parameters, Shape, tensors};
 
+/// The optimiser processes this number of weights at a time (`CHUNK` of its module).
+const CHUNK: usize = 16 * 1024;
+
+/// Networks with more parameters than two chunks. The widths of the layers are not multiples of 8.
+fn several_chunks() -> Case {
+    let shape = Shape {
+        members: 3,
+        inputs: 5,
+        hidden: vec![131, 97, 7],
+        outputs: 9,
+        activation: Activation::Tanh,
+        layer_norm: true,
+        normalized_features: false,
+        hidden_norms: vec![],
+    };
+    let case = Case::of(&shape, 37, 3, 66, &Device::flex());
+    assert!(all_of(&case.net).len() > 2 * CHUNK, "{} parameters", all_of(&case.net).len());
+    case
+}
+
 #[test]
 fn fused_and_unfused_steps_follow_the_published_recursion() {
     let stream = Stream::new(61, "test/optimiser");
     let mut worst = ["weights", "target"].map(|what| Worst::new(what, 1.0));
     for (i, config) in configs().into_iter().enumerate() {
-        for j in 0..5 {
-            let case = Case::new(&stream, (i * 5 + j) * 7, &Device::flex());
+        let random = (0..5).map(|j| Case::new(&stream, (i * 5 + j) * 7, &Device::flex()));
+        // How weights are cut into chunks does not depend on the constants, so that one of them is enough.
+        for case in random.chain((i == 4).then(several_chunks)) {
             let shares = recursion::shares(&case, config);
             worst.iter_mut().zip(shares).for_each(|(worst, share)| {
                 worst.take(share, || format!("{config:?}, {}", case.describe()));
@@ -28,7 +49,7 @@ fn members_step_one_by_one_as_they_do_together() {
     let stream = Stream::new(63, "test/optimiser");
     for number in 0..40 {
         let mut together = Case::new(&stream, number, &Device::flex());
-        let mut apart = Case::new(&stream, number, &Device::flex());
+        let mut one_by_one = Case::new(&stream, number, &Device::flex());
         let members = together.shape().members;
         let mut adams = [(); 2].map(|()| Adam::new(AdamConfig::new(1e-2), &together.net));
         for _ in 0..2 {
@@ -36,9 +57,9 @@ fn members_step_one_by_one_as_they_do_together() {
             let mut step = adams[0].fused(&mut together.net);
             assert!(step.apply(&tapes, None));
             step.finish();
-            let tapes: Vec<_> = (0..members).map(|member| apart.tapes(member..member + 1, &[], false)).collect();
-            let before = all_of(&apart.net);
-            let mut step = adams[1].fused(&mut apart.net);
+            let tapes: Vec<_> = (0..members).map(|member| one_by_one.tapes(member..member + 1, &[], false)).collect();
+            let before = all_of(&one_by_one.net);
+            let mut step = adams[1].fused(&mut one_by_one.net);
             for (member, tapes) in tapes.iter().enumerate() {
                 let width = before.len() / members;
                 assert_eq!(step.member(member), &before[member * width..][..width]);
@@ -46,8 +67,8 @@ fn members_step_one_by_one_as_they_do_together() {
             }
             step.finish();
         }
-        assert_eq!(bits(&all_of(&together.net)), bits(&all_of(&apart.net)), "{}", apart.describe());
-        assert_eq!(bits_of_state(&adams[0].save(&together.net)), bits_of_state(&adams[1].save(&apart.net)));
+        assert_eq!(bits(&all_of(&together.net)), bits(&all_of(&one_by_one.net)), "{}", one_by_one.describe());
+        assert_eq!(bits_of_state(&adams[0].save(&together.net)), bits_of_state(&adams[1].save(&one_by_one.net)));
     }
 }
 
@@ -95,23 +116,7 @@ fn what_lies_between_the_parts_stays_zero() {
 
 #[test]
 fn a_gradient_that_is_not_finite_is_reported_wherever_it_stands() {
-    // Layers of several widths, none of which is a multiple of 8.
-    let case = Case::of(
-        &Shape {
-            members: 3,
-            inputs: 5,
-            hidden: vec![33, 65, 7],
-            outputs: 9,
-            activation: Activation::Tanh,
-            layer_norm: true,
-            normalized_features: false,
-            hidden_norms: vec![],
-        },
-        37,
-        3,
-        66,
-        &Device::flex(),
-    );
+    let case = several_chunks();
     let dims = case.net.slot().get().dims();
     let n = dims.iter().product::<usize>();
     let step = |gradient: Vec<f32>| {
@@ -159,8 +164,8 @@ fn tapes_with_a_gradient_that_is_not_finite_are_reported() {
 #[test]
 fn averages_are_taken_as_in_f64() {
     let mut worst = Worst::new("average", 1.5 * f64::from(f32::EPSILON));
-    for number in 0..20 {
-        let case = Case::new(&Stream::new(68, "test/optimiser"), 7 * number, &Device::flex());
+    let random = (0..20).map(|number| Case::new(&Stream::new(68, "test/optimiser"), 7 * number, &Device::flex()));
+    for case in random.chain([several_chunks()]) {
         let online = &case.net;
         let target = common::network(case.shape(), &Stream::new(69, "test/target"), &Device::flex());
         for tau in [0.0, 0.005, 0.5, 1.0] {

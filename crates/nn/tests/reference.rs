@@ -151,8 +151,8 @@ fn an_input_in_any_order_of_memory_is_read_as_it_stands() {
         assert_eq!(tensors::to_vec(case.net.forward(view)), want);
     }
     let one = x.narrow(0, 0, 1);
-    let shown = tensors::to_vec(case.net.forward(one.clone().expand([members, rows, inputs])));
-    assert_eq!(tensors::to_vec(case.net.forward(one)), shown);
+    let expanded = tensors::to_vec(case.net.forward(one.clone().expand([members, rows, inputs])));
+    assert_eq!(tensors::to_vec(case.net.forward(one)), expanded);
 }
 
 #[test]
@@ -193,8 +193,8 @@ fn an_input_that_is_no_number_spoils_its_own_row_and_no_other() {
         let after = tensors::to_vec(case.net.forward(case.input()));
         let (inputs, outputs) = (case.shape().inputs, case.shape().outputs);
         for (row, (before, after)) in before.chunks(outputs).zip(after.chunks(outputs)).enumerate() {
-            let shown = if case.given == 1 { row % case.rows } else { row };
-            if shown == at / inputs {
+            let input_row = if case.input_members == 1 { row % case.rows } else { row };
+            if input_row == at / inputs {
                 assert!(after.iter().all(|y| y.is_nan()), "{}", case.describe());
             } else {
                 assert_eq!(bits(before), bits(after), "{}", case.describe());

@@ -51,9 +51,9 @@ fn only_the_gradients_that_are_asked_for_are_computed() {
     for case in cases(12) {
         let shape = case.shape().clone();
         for wanted in [[true, true], [true, false], [false, true], [false, false]] {
-            let x = flex(&case.x, [case.given, case.rows, shape.inputs]);
+            let x = flex(&case.x, [case.input_members, case.rows, shape.inputs]);
             let weights = flex(&all_of(&case.net), [shape.members, 1, case.net.layout().parameters()]);
-            let (_, saved) = Flex::saved(x, weights, case.net.layout().clone());
+            let (_, saved) = <Flex as MlpGradients>::forward(x, weights, case.net.layout().clone());
             let gradient = flex(&case.c, [shape.members, case.rows, shape.outputs]);
             let found = Flex::backward(saved, gradient, wanted).map(|found| found.is_some());
             assert_eq!(found, wanted);
@@ -73,7 +73,7 @@ fn tapes_give_what_autodiff_gives_however_rows_are_cut() {
         let cuts: Vec<usize> = cuts.iter().map(|&cut| cut.min(case.rows)).collect();
         let parts = case.tapes(0..members, &cuts, true);
         assert_eq!(bits(&gradients(&case, &parts)), bits(&pass.dw), "{}", case.describe());
-        if case.given == members {
+        if case.input_members == members {
             assert_eq!(bits(&whole.input_gradient()), bits(&pass.dx), "{}", case.describe());
             assert_eq!(bits(&parts.input_gradient()), bits(&pass.dx), "{}", case.describe());
         }
@@ -85,12 +85,12 @@ fn a_pass_that_keeps_nothing_has_the_bits_of_one_that_keeps_all() {
     let mut scratch = Scratch::default();
     for case in cases(80) {
         let (layout, all) = (case.net.layout(), all_of(&case.net));
-        let kept = case.pass(true).y;
+        let want = case.pass(true).y;
         let untracked = case.net.forward(case.input().autodiff());
         assert!(!untracked.is_tracked());
-        assert_eq!(bits(&tensors::to_vec(untracked)), bits(&kept), "{}", case.describe());
+        assert_eq!(bits(&tensors::to_vec(untracked)), bits(&want), "{}", case.describe());
         let plain = tensors::to_vec(case.net.forward(case.input()));
-        assert_eq!(bits(&plain), bits(&kept), "{}", case.describe());
+        assert_eq!(bits(&plain), bits(&want), "{}", case.describe());
         let (inputs, outputs) = (layout.shape().inputs, layout.shape().outputs);
         for member in 0..layout.shape().members {
             let count = panels::count(case.rows);
@@ -101,18 +101,12 @@ fn a_pass_that_keeps_nothing_has_the_bits_of_one_that_keeps_all() {
                 panels::pack(x, inputs, panel);
             }
             let mut output = vec![f32::NAN; count * outputs * cpu::PANEL_ROWS];
-            cpu::infer(
-                layout,
-                &all[member * layout.parameters()..][..layout.parameters()],
-                &input,
-                &mut output,
-                &mut scratch,
-            );
+            cpu::infer(layout, layout.member(&all, member), &input, &mut output, &mut scratch);
             let mut y = vec![0.0; case.rows * outputs];
             for (y, panel) in y.chunks_mut(cpu::PANEL_ROWS * outputs).zip(output.chunks(outputs * cpu::PANEL_ROWS)) {
                 panels::unpack(panel, outputs, y);
             }
-            assert_eq!(bits(&y), bits(&kept[member * case.rows * outputs..][..case.rows * outputs]));
+            assert_eq!(bits(&y), bits(&want[member * case.rows * outputs..][..case.rows * outputs]));
         }
     }
 }
@@ -144,7 +138,7 @@ fn a_tape_used_again_with_other_rows_forgets_the_first_ones() {
     for case in cases(40) {
         let (layout, all) = (case.net.layout(), all_of(&case.net));
         let (inputs, outputs) = (layout.shape().inputs, layout.shape().outputs);
-        let weights = &all[..layout.parameters()];
+        let weights = layout.member(&all, 0);
         let run = |tape: &mut cpu::Tape, rows: usize, factor: f32| {
             tape.resize(rows);
             let x: Vec<f32> = Stream::new(5, "test/again").normals(rows as u64, rows, inputs);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use foresee_core::Explained;
+use foresee_core::limits::{MAX_BATCH, MAX_WIDTH, refusal};
 use foresee_nn::{Decay, ValueHeads};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -10,11 +11,7 @@ use toml::{Table, Value};
 use crate::loss::{LossKinds, ModelLoss};
 
 /// Largest allowed number of members. A larger number is assumed to be a typing error.
-const MOST_MEMBERS: usize = 1024;
-/// Largest allowed width of a hidden layer. The weights between two layers of this width take 16 GiB.
-const WIDEST: usize = 1 << 16;
-/// Largest allowed number of rows in a batch.
-const LARGEST_BATCH: usize = 1 << 24;
+const MAX_MEMBERS: usize = 1024;
 
 /// The config section `[model]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,67 +63,22 @@ impl ModelConfig {
     /// Returns a message with a hint if these values are impossible under `loss`.
     #[must_use]
     pub fn problem(&self, loss: &dyn ModelLoss) -> Option<String> {
-        let Self { ensemble, fit, .. } = self;
-        if ensemble.members == 0 {
-            return Some("`model.ensemble.members` is 0\nhint: an ensemble has at least one member".into());
-        }
-        if ensemble.elites == 0 || ensemble.elites > ensemble.members {
-            return Some(format!(
-                "`model.ensemble.elites` is {}, but `model.ensemble.members` is {}\nhint: elites are chosen among the members: 1 to {}",
-                ensemble.elites, ensemble.members, ensemble.members
-            ));
-        }
-        if ensemble.members > MOST_MEMBERS {
-            return Some(format!("`model.ensemble.members` is {}\nhint: at most {MOST_MEMBERS}", ensemble.members));
-        }
-        if ensemble.hidden.iter().any(|width| !(1..=WIDEST).contains(width)) {
-            return Some(format!("`model.ensemble.hidden` is {:?}\nhint: widths of 1 to {WIDEST}", ensemble.hidden));
-        }
-        if fit.batch > LARGEST_BATCH {
-            return Some(format!("`model.fit.batch` is {}\nhint: at most {LARGEST_BATCH}", fit.batch));
-        }
-        if loss.fits_variance() && self.head(loss) == Head::Deterministic {
+        self.ensemble.problem().or_else(|| self.fit.problem()).or_else(|| self.problem_of_head(loss))
+    }
+
+    /// Returns a message with a hint if the head lacks a variance that the loss or the stopping rule needs.
+    fn problem_of_head(&self, loss: &dyn ModelLoss) -> Option<String> {
+        let has_variance = self.head(loss).has_variance();
+        if loss.fits_variance() && !has_variance {
             return Some(format!(
                 "`model.loss.kind` is {}, but `model.head` is deterministic\nhint: a likelihood needs a variance: set `model.head = \"gaussian\"` or leave it out",
                 self.loss.kind
             ));
         }
-        if fit.every == 0
-            || fit.batch == 0
-            || fit.max_steps == 0
-            || [fit.first_max_steps, fit.max_epochs.map(u64::from)].contains(&Some(0))
-        {
-            return Some(
-                "`model.fit.every`, `batch`, `max_steps`, `first_max_steps` and `max_epochs` must be positive\nhint: remove the key to get its default"
-                    .into(),
-            );
-        }
-        if fit.min_steps > fit.max_steps {
-            return Some(format!(
-                "`model.fit.min_steps` is {}, but `model.fit.max_steps` is {}\nhint: raise max_steps or lower min_steps",
-                fit.min_steps, fit.max_steps
-            ));
-        }
-        if !(fit.holdout > 0.0 && fit.holdout < 1.0) {
-            return Some(format!(
-                "`model.fit.holdout` is {}\nhint: a share of the rows, between 0 and 1; early stopping and elites need it",
-                fit.holdout
-            ));
-        }
-        if fit.stopping == Stopping::Paired && !(self.head(loss).has_variance() && ensemble.members > 1) {
-            return Some(
-                "`model.fit.stopping` is paired, which scores the variance of an ensemble's prediction\nhint: set `model.head = \"homoscedastic\"` or `\"gaussian\"` and two or more `model.ensemble.members`, or leave `stopping` out"
-                    .into(),
-            );
-        }
-        let not_negative = |x: f64| x >= 0.0 && x.is_finite();
-        if !(fit.lr > 0.0 && [fit.lr, fit.decay, fit.threshold].into_iter().all(not_negative)) {
-            return Some(format!(
-                "`model.fit` has lr = {}, decay = {}, threshold = {}\nhint: lr is positive, the others are not negative, and all are finite",
-                fit.lr, fit.decay, fit.threshold
-            ));
-        }
-        None
+        (self.fit.stopping == Stopping::Paired && !(has_variance && self.ensemble.members > 1)).then(|| {
+            "`model.fit.stopping` is paired, which scores the variance of an ensemble's prediction\nhint: set `model.head = \"homoscedastic\"` or `\"gaussian\"` and two or more `model.ensemble.members`, or leave `stopping` out"
+                .into()
+        })
     }
 }
 
@@ -203,6 +155,27 @@ impl Default for EnsembleConfig {
             predict: Predicted::Change,
             layer_norm: false,
         }
+    }
+}
+
+impl EnsembleConfig {
+    /// Returns a message with a hint if a value is impossible.
+    fn problem(&self) -> Option<String> {
+        let Self { members, elites, ref hidden, .. } = *self;
+        let default = Self::default();
+        if !(1..=MAX_MEMBERS).contains(&members) {
+            let allowed = format!("1 to {MAX_MEMBERS}");
+            return Some(refusal("model.ensemble.members", members, allowed, default.members));
+        }
+        if !(1..=members).contains(&elites) {
+            return Some(format!(
+                "`model.ensemble.elites` is {elites}; it must be 1 to {members}, the value of `model.ensemble.members`\nhint: elites are chosen among the members"
+            ));
+        }
+        (!hidden.iter().all(|width| (1..=MAX_WIDTH).contains(width))).then(|| {
+            let allowed = format!("a list of widths of 1 to {MAX_WIDTH}");
+            refusal("model.ensemble.hidden", format!("{hidden:?}"), allowed, format!("{:?}", default.hidden))
+        })
     }
 }
 
@@ -341,6 +314,45 @@ impl FitConfig {
     }
 }
 
+impl FitConfig {
+    /// Returns a message with a hint if a value is impossible.
+    fn problem(&self) -> Option<String> {
+        let default = Self::default();
+        let counts = [("every", self.every, default.every), ("max_steps", self.max_steps, default.max_steps)];
+        if let Some((key, value, default)) = counts.into_iter().find(|&(_, value, _)| value == 0) {
+            return Some(refusal(&format!("model.fit.{key}"), value, "positive", default));
+        }
+        let optional = [("first_max_steps", self.first_max_steps), ("max_epochs", self.max_epochs.map(u64::from))];
+        if let Some((key, _)) = optional.into_iter().find(|&(_, value)| value == Some(0)) {
+            return Some(format!(
+                "`model.fit.{key}` is 0; it must be positive\nhint: leave it out, and `model.fit.max_steps` alone is the limit"
+            ));
+        }
+        if !(1..=MAX_BATCH).contains(&self.batch) {
+            return Some(refusal("model.fit.batch", self.batch, format!("1 to {MAX_BATCH}"), default.batch));
+        }
+        if self.min_steps > self.max_steps {
+            return Some(format!(
+                "`model.fit.min_steps` is {}, but `model.fit.max_steps` is {}\nhint: raise max_steps or lower min_steps",
+                self.min_steps, self.max_steps
+            ));
+        }
+        if !(self.holdout > 0.0 && self.holdout < 1.0) {
+            let allowed = "a share of the rows, above 0 and below 1";
+            return Some(refusal("model.fit.holdout", self.holdout, allowed, default.holdout));
+        }
+        if !(self.lr > 0.0 && self.lr.is_finite()) {
+            let allowed = if self.lr.is_infinite() { "finite" } else { "positive" };
+            return Some(refusal("model.fit.lr", self.lr, allowed, default.lr));
+        }
+        let rates = [("decay", self.decay, default.decay), ("threshold", self.threshold, default.threshold)];
+        rates.into_iter().find(|&(_, value, _)| !(value >= 0.0 && value.is_finite())).map(|(key, value, default)| {
+            let allowed = if value.is_infinite() { "finite" } else { "at least 0" };
+            refusal(&format!("model.fit.{key}"), value, allowed, default)
+        })
+    }
+}
+
 impl Default for FitConfig {
     fn default() -> Self {
         Self {
@@ -358,6 +370,49 @@ impl Default for FitConfig {
             first_max_steps: None,
             max_epochs: None,
             snapshot: Snapshot::Member,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loss::mle::Mle;
+    use crate::loss::mse::Mse;
+
+    #[test]
+    fn what_cannot_be_says_so_with_a_hint() {
+        let read = |text: &str| -> ModelConfig { toml::from_str(text).expect("known keys") };
+        assert_eq!(read("").problem(&Mse {}), None);
+        assert_eq!(read("loss.kind = 'mle'").problem(&Mle {}), None);
+        for (text, want) in [
+            ("ensemble.members = 0", "`model.ensemble.members` is 0; it must be 1 to 1024\nhint: the default is 7"),
+            ("ensemble.members = 1025", "`model.ensemble.members` is 1025; it must be 1 to 1024\nhint: "),
+            (
+                "ensemble.elites = 8",
+                "`model.ensemble.elites` is 8; it must be 1 to 7, the value of `model.ensemble.members`\nhint: ",
+            ),
+            (
+                "ensemble.hidden = [8, 0]",
+                "`model.ensemble.hidden` is [8, 0]; it must be a list of widths of 1 to 65536\nhint: the default is [200, ",
+            ),
+            ("fit.every = 0", "`model.fit.every` is 0; it must be positive\nhint: the default is 250"),
+            ("fit.max_steps = 0", "`model.fit.max_steps` is 0; it must be positive\nhint: the default is 10000"),
+            ("fit.first_max_steps = 0", "`model.fit.first_max_steps` is 0; it must be positive\nhint: leave it out"),
+            ("fit.max_epochs = 0", "`model.fit.max_epochs` is 0; it must be positive\nhint: leave it out"),
+            ("fit.batch = 0", "`model.fit.batch` is 0; it must be 1 to 16777216\nhint: the default is 256"),
+            (
+                "fit.holdout = 1.0",
+                "`model.fit.holdout` is 1; it must be a share of the rows, above 0 and below 1\nhint: ",
+            ),
+            ("fit.lr = 0.0", "`model.fit.lr` is 0; it must be positive\nhint: the default is 0.001"),
+            ("fit.lr = inf", "`model.fit.lr` is inf; it must be finite\nhint: "),
+            ("fit.decay = -0.5", "`model.fit.decay` is -0.5; it must be at least 0\nhint: the default is 0.00005"),
+            ("fit.threshold = nan", "`model.fit.threshold` is NaN; it must be at least 0\nhint: "),
+            ("fit.stopping = 'paired'", "`model.fit.stopping` is paired, which scores the variance of an ensemble's"),
+        ] {
+            let got = read(text).problem(&Mse {}).unwrap_or_else(|| panic!("{text} is accepted"));
+            assert!(got.starts_with(want) && got.contains("\nhint: "), "{text}: {got}");
         }
     }
 }

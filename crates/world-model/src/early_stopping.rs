@@ -52,11 +52,11 @@ impl EarlyStopping {
         let any = improved.contains(&true);
         let mut keep = Vec::new();
         for (member, improved) in improved.into_iter().enumerate() {
-            let kept = match self.snapshot {
+            let keeps = match self.snapshot {
                 Snapshot::Member => improved,
                 Snapshot::Shared => any,
             };
-            if kept {
+            if keeps {
                 self.best[member] = self.best[member].min(scores[member]);
                 keep.push(member);
             }
@@ -117,9 +117,9 @@ fn load(mut state: State) -> Result<(Vec<f64>, u32), StateError> {
 
 /// Number of rows from which on the t distribution is replaced by the normal distribution.
 const MANY_ROWS: usize = 1000;
-/// Weights are kept if the p-value is below `KEEPS`. Patience is not spent if it is below `GOES_ON`.
-const KEEPS: f64 = 0.1;
-const GOES_ON: f64 = 0.5;
+/// Weights are kept if the p-value is below `KEEPS_WEIGHTS`. Patience is not spent if it is below `RESETS_PATIENCE`.
+const KEEPS_WEIGHTS: f64 = 0.1;
+const RESETS_PATIENCE: f64 = 0.5;
 
 /// Early stopping by a paired test of the holdout rows' scores (4kubo/erl_lib @ 024b0b5).
 ///
@@ -146,11 +146,11 @@ impl PairedTest {
     #[track_caller]
     pub fn update(&mut self, scores: &[f64]) -> (bool, bool) {
         let p = probability(scores, &self.best);
-        let keep = p < KEEPS;
+        let keep = p < KEEPS_WEIGHTS;
         if keep {
             self.best = scores.to_vec();
         }
-        self.waited = if p < GOES_ON { 0 } else { self.waited + 1 };
+        self.waited = if p < RESETS_PATIENCE { 0 } else { self.waited + 1 };
         (keep, self.waited > self.patience)
     }
 
@@ -176,9 +176,9 @@ impl PairedTest {
 fn probability(scores: &[f64], best: &[f64]) -> f64 {
     assert_eq!(scores.len(), best.len(), "one score a row");
     let n = scores.len() as f64;
-    let apart: Vec<f64> = scores.iter().zip(best).map(|(score, best)| score - best).collect();
-    let mean = apart.iter().sum::<f64>() / n;
-    let variance = apart.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let differences: Vec<f64> = scores.iter().zip(best).map(|(score, best)| score - best).collect();
+    let mean = differences.iter().sum::<f64>() / n;
+    let variance = differences.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0);
     let t = mean / (variance / n).sqrt();
     if !t.is_finite() || scores.len() < 2 {
         // All rows differ by the same number, there is only one row, or a score is not a number.
@@ -215,14 +215,14 @@ mod tests {
                 (0..n).map(row).collect()
             };
             let mut test = PairedTest::new(entry["inputs"]["patience"].as_u64().expect("a count") as u32, scores(0));
-            let (mut kept, mut stopped) = (0, false);
+            let (mut best_round, mut stopped) = (0, false);
             for (k, want) in (1..).zip(case["steps"].as_array().expect("steps")) {
                 assert!(!stopped, "n {n}, round {k}: after the end");
                 let p = probability(&scores(k), &test.best);
                 assert!((p - number(&want["p"])).abs() < 1e-9, "n {n}, round {k}: {p}, expected {}", want["p"]);
                 let (keep, stop) = test.update(&scores(k));
-                kept = if keep { k } else { kept };
-                let got = (kept as u64, stop, u64::from(test.waited));
+                best_round = if keep { k } else { best_round };
+                let got = (best_round as u64, stop, u64::from(test.waited));
                 let want = (want["best_epoch"].as_u64(), want["stop"].as_bool(), want["wait"].as_u64());
                 assert_eq!((Some(got.0), Some(got.1), Some(got.2)), want, "n {n}, round {k}");
                 stopped = stop;

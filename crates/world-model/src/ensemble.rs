@@ -128,11 +128,11 @@ impl Ensemble {
         if let Some(logvar) = logvar {
             outcome = outcome + logvar.squeeze_dim::<2>(0).mul_scalar(0.5).exp() * draws.noise.clone();
         }
-        let of_obs = outcome.clone().narrow(1, 0, self.obs_dim);
+        let obs_part = outcome.clone().narrow(1, 0, self.obs_dim);
         ModelStep {
             next_obs: match self.predicted {
-                Predicted::Change => obs + of_obs,
-                Predicted::NextObs => of_obs,
+                Predicted::Change => obs + obs_part,
+                Predicted::NextObs => obs_part,
             },
             reward: outcome.narrow(1, self.obs_dim, 1).squeeze_dim(1),
         }
@@ -155,32 +155,32 @@ impl Ensemble {
         let [mean, std] = self.normalizer.moments().map(|all| tensors::from_vec(all.to_vec(), [1, all.len()], &device));
         let inputs = (Tensor::cat(vec![obs, action], 1) - mean) / std;
 
-        let mut of_member: Vec<Vec<i32>> = vec![Vec::new(); self.members()];
+        let mut rows_of_member: Vec<Vec<i32>> = vec![Vec::new(); self.members()];
         for (row, &member) in members.iter().enumerate() {
-            of_member[member].push(row as i32);
+            rows_of_member[member].push(row as i32);
         }
-        let most = of_member.iter().map(Vec::len).max().unwrap_or(0);
-        let (mut taken, mut place) = (Vec::with_capacity(self.members() * most), vec![0_i32; rows]);
-        for (member, of_member) in of_member.iter().enumerate() {
-            for (k, &row) in of_member.iter().enumerate() {
-                place[row as usize] = (member * most + k) as i32;
+        let largest = rows_of_member.iter().map(Vec::len).max().unwrap_or(0);
+        let (mut gather_rows, mut scatter) = (Vec::with_capacity(self.members() * largest), vec![0_i32; rows]);
+        for (member, rows_of_member) in rows_of_member.iter().enumerate() {
+            for (k, &row) in rows_of_member.iter().enumerate() {
+                scatter[row as usize] = (member * largest + k) as i32;
             }
-            taken.extend(of_member);
-            taken.resize((member + 1) * most, 0);
+            gather_rows.extend(rows_of_member);
+            gather_rows.resize((member + 1) * largest, 0);
         }
         let numbers = |all: Vec<i32>| {
             let count = all.len();
             Tensor::<1, Int>::from_data(TensorData::new(all, [count]), &device)
         };
         let width = inputs.dims()[1];
-        let grouped = inputs.select(0, numbers(taken)).reshape([self.members(), most, width]);
-        let place = numbers(place);
-        let back = |all: Tensor<3>| {
+        let grouped = inputs.select(0, numbers(gather_rows)).reshape([self.members(), largest, width]);
+        let scatter = numbers(scatter);
+        let ungroup = |all: Tensor<3>| {
             let channels = all.dims()[2];
-            all.reshape([self.members() * most, channels]).select(0, place.clone()).unsqueeze_dim::<3>(0)
+            all.reshape([self.members() * largest, channels]).select(0, scatter.clone()).unsqueeze_dim::<3>(0)
         };
         let Prediction { mean, logvar } = self.predict(grouped);
-        Prediction { mean: back(mean), logvar: logvar.map(back) }
+        Prediction { mean: ungroup(mean), logvar: logvar.map(ungroup) }
     }
 
     /// Returns the networks, bounds, input normaliser and elites as named arrays.

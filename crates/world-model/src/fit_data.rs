@@ -11,7 +11,7 @@ use foresee_nn::{ValueView, tensors};
 
 use crate::DeviceTransitions;
 use crate::config::{EnsembleConfig, ModelConfig, Predicted};
-use crate::fit_tensors::{Company, FitTensors};
+use crate::fit_tensors::{FitContext, FitTensors};
 use crate::loss::{CallRows, ModelLoss, Needs, RowTerms};
 use crate::normalizer::Normalizer;
 use crate::split::Split;
@@ -67,13 +67,15 @@ impl<'a> TrainingRows<'a> {
 /// The data of one training call.
 #[derive(Clone, Debug)]
 pub(crate) struct FitData {
+    /// The training and the holdout rows.
     pub(crate) split: Split,
+    /// The rows.
     pub(crate) store: Store,
     /// Numbers about the training call that are reported with the fit.
     pub(crate) diagnostics: Vec<(&'static str, f64)>,
     /// Mean square over the holdout of the change of every observation entry and of the reward, `[O + 1]`, in the units
     /// of the (normalised) targets.
-    pub(crate) of_no_change: Vec<f64>,
+    pub(crate) no_change_mse: Vec<f64>,
 }
 
 /// The rows in the form that the gradient steps need.
@@ -96,101 +98,107 @@ pub(crate) struct HostRows {
     pub(crate) targets: Vec<f32>,
     /// The row terms in the layout of the loss's panel form.
     pub(crate) terms: RowTerms,
-    /// Offset of the predicted states, `[rows, O]`: a predicted state is `base` plus the prediction. It holds the
-    /// observations, or zeros if the model predicts next observations. Only for a loss that needs predicted states.
-    pub(crate) base: Option<Vec<f32>>,
+    /// Offset of the predicted states, `[rows, O]`: a predicted state is `state_offset` plus the prediction. It holds
+    /// the observations, or zeros if the model predicts next observations. Only for a loss that needs predicted states.
+    pub(crate) state_offset: Option<Vec<f32>>,
     /// A factor on each row's loss, `[rows]`.
     pub(crate) row_weights: Option<Vec<f32>>,
+    /// Whether the mean squared error is added to the loss.
     pub(crate) add_mse: bool,
     /// The normaliser of the targets, if they are normalised.
-    pub(crate) of_targets: Option<Normalizer>,
+    pub(crate) target_normalizer: Option<Normalizer>,
 }
 
 impl HostRows {
     /// Returns the factors from the units of the normalised targets to the task's own units, `[O + 1]`. `None` if
     /// targets are not normalised, or if `loss` is not value-aware and therefore works on normalised targets.
     pub(crate) fn units(&self, loss: &dyn ModelLoss) -> Option<&[f32]> {
-        self.of_targets.as_ref().filter(|_| loss.is_value_aware()).map(|normalizer| normalizer.moments()[1])
+        self.target_normalizer.as_ref().filter(|_| loss.is_value_aware()).map(|normalizer| normalizer.moments()[1])
     }
 }
 
 /// The inputs besides the rows from which the data of a training call are derived.
 #[derive(Clone, Copy)]
-pub(crate) struct Call<'a> {
+pub(crate) struct FitCall<'a> {
+    /// The model's config.
     pub(crate) config: &'a ModelConfig,
+    /// The training loss.
     pub(crate) loss: &'a dyn ModelLoss,
+    /// The agent's values.
     pub(crate) view: &'a dyn ValueView,
-    /// `seed` is the run's seed, `call` the number of the training call, and `learning_step` the number of real steps
-    /// since the end of exploration.
+    /// The run's seed.
     pub(crate) seed: u64,
+    /// Number of the training call, from 0.
     pub(crate) call: u64,
+    /// Number of real steps since the end of exploration.
     pub(crate) learning_step: u64,
+    /// The device of the model.
     pub(crate) device: &'a Device,
     /// Whether gradient steps are taken in tensor operations.
     pub(crate) in_tensors: bool,
 }
 
 impl FitData {
-    /// Derives the data of a training call. `of_inputs` normalises the inputs, and `of_targets` the targets if they are
-    /// normalised.
+    /// Derives the data of a training call. `input_normalizer` normalises the inputs, and `target_normalizer` the
+    /// targets if they are normalised.
     pub(crate) fn new(
-        call: &Call<'_>,
+        call: &FitCall<'_>,
         rows: TrainingRows<'_>,
-        of_inputs: &Normalizer,
-        of_targets: Option<&Normalizer>,
+        input_normalizer: &Normalizer,
+        target_normalizer: Option<&Normalizer>,
     ) -> Self {
-        let Call { config, loss, view, device, in_tensors, .. } = *call;
+        let FitCall { config, loss, view, device, in_tensors, .. } = *call;
         let TrainingRows { batch, weights, on_device } = rows;
         let n = batch.rows;
         let mut inputs = raw_inputs(batch);
         let split = Split::new(n, config.fit.holdout, config.ensemble.members, call.seed, call.call);
-        let terms = loss.row_terms(&CallRows::new(batch, device).mirrored(on_device), view);
+        let terms = loss.row_terms(&CallRows::new(batch, device).with_device_copy(on_device), view);
         let (given, heads) = (terms.rows(), terms.heads());
         assert!(heads == 0 || given == n, "{loss:?} gave terms for {given} rows of {n}");
         let diagnostics = loss.diagnostics(&terms);
         let predicted = config.ensemble.predict;
-        let targets = || normalized_targets(batch, predicted, of_targets);
-        let base = || match predicted {
+        let targets = || normalized_targets(batch, predicted, target_normalizer);
+        let state_offset = || match predicted {
             Predicted::Change => batch.obs.clone(),
             Predicted::NextObs => vec![0.0; batch.obs.len()],
         };
         let add_mse = loss.is_value_aware() && call.learning_step < config.loss.add_mse_until;
         let store = if in_tensors {
             let terms = loss.reduced_terms(terms);
-            let with = Company {
+            let context = FitContext {
                 needs: loss.needs(),
                 terms: &terms,
                 row_weights: weights,
                 split: &split,
                 add_mse,
-                of_targets,
+                target_normalizer,
             };
             Store::Tensors(if let Some(all) = on_device {
-                FitTensors::mirrored(all, predicted, of_inputs, n, &with, device)
+                FitTensors::from_device(all, predicted, input_normalizer, n, &context, device)
             } else {
-                of_inputs.apply_rows(&mut inputs);
-                FitTensors::sent([&inputs, &targets(), &base()], n, &with, device)
+                input_normalizer.apply_rows(&mut inputs);
+                FitTensors::from_host([&inputs, &targets(), &state_offset()], n, &context, device)
             })
         } else {
-            of_inputs.apply_rows(&mut inputs);
+            input_normalizer.apply_rows(&mut inputs);
             let panel = loss.panel().expect("steps on panels are those of a loss with a panel form");
             Store::Host(HostRows {
                 rows: n,
                 inputs,
                 targets: targets(),
                 terms: panel.terms(terms),
-                base: (loss.needs() == Needs::PredictedStates).then(base),
+                state_offset: (loss.needs() == Needs::PredictedStates).then(state_offset),
                 row_weights: weights.map(<[f32]>::to_vec),
                 add_mse,
-                of_targets: of_targets.cloned(),
+                target_normalizer: target_normalizer.cloned(),
             })
         };
-        let of_no_change = mean_squares_of_change(batch, &split.holdout, of_targets);
-        Self { split, store, diagnostics, of_no_change }
+        let no_change_mse = mean_squares_of_change(batch, &split.holdout, target_normalizer);
+        Self { split, store, diagnostics, no_change_mse }
     }
 
     /// Returns the inputs `[1, B, O + A]` and targets `[1, B, O + 1]` of a part of the holdout.
-    pub(crate) fn of_holdout(&self, part: Range<usize>, device: &Device) -> (Tensor<3>, Tensor<3>) {
+    pub(crate) fn holdout_batch(&self, part: Range<usize>, device: &Device) -> (Tensor<3>, Tensor<3>) {
         let data = match &self.store {
             Store::Tensors(tensors) => return tensors.gather(&tensors.holdout(part)),
             Store::Host(data) => data,
@@ -210,8 +218,8 @@ pub(crate) fn normalizers(rows: &Batch, config: &EnsembleConfig) -> (Normalizer,
     let targets = config.normalize_targets.then(|| targets(rows, config.predict));
     let inputs = raw_inputs(rows);
     let width = |all: &[f32]| all.len() / rows.rows;
-    let of_targets = targets.map(|targets| Normalizer::of_any_unit(&targets, width(&targets)));
-    (Normalizer::from_rows(&inputs, width(&inputs)), of_targets)
+    let target_normalizer = targets.map(|targets| Normalizer::of_any_unit(&targets, width(&targets)));
+    (Normalizer::from_rows(&inputs, width(&inputs)), target_normalizer)
 }
 
 /// Returns the targets of all rows, `[rows, O + 1]`, normalised if there is a normaliser.
@@ -226,7 +234,7 @@ fn normalized_targets(rows: &Batch, predicted: Predicted, normalizer: Option<&No
 /// Returns the mean square over the holdout of the change of every observation entry and of the reward, `[O + 1]`,
 /// divided by the variances of the targets if targets are normalised. These are the errors of a forecast without any
 /// change and with reward zero.
-fn mean_squares_of_change(rows: &Batch, holdout: &[u32], of_targets: Option<&Normalizer>) -> Vec<f64> {
+fn mean_squares_of_change(rows: &Batch, holdout: &[u32], target_normalizer: Option<&Normalizer>) -> Vec<f64> {
     let obs_dim = rows.obs.len() / rows.rows;
     let mut squares = vec![0.0; obs_dim + 1];
     for &row in holdout {
@@ -240,7 +248,7 @@ fn mean_squares_of_change(rows: &Batch, holdout: &[u32], of_targets: Option<&Nor
         }
     }
     for (c, square) in squares.iter_mut().enumerate() {
-        let std = of_targets.map_or(1.0, |of_targets| f64::from(of_targets.moments()[1][c]));
+        let std = target_normalizer.map_or(1.0, |normalizer| f64::from(normalizer.moments()[1][c]));
         *square /= holdout.len() as f64 * std * std;
     }
     squares

@@ -24,9 +24,9 @@ pub(crate) struct FitTensors {
     targets: Tensor<2>,
     /// The loss's row terms, `[N, rows, K]`.
     terms: Option<Tensor<3>>,
-    /// Offset of the predicted states, `[rows, O]`: a predicted state is `base` plus the prediction. Only for a loss
-    /// that needs predicted states.
-    base: Option<Tensor<2>>,
+    /// Offset of the predicted states, `[rows, O]`: a predicted state is `state_offset` plus the prediction. Only for a
+    /// loss that needs predicted states.
+    state_offset: Option<Tensor<2>>,
     /// Factors on the rows' losses, `[rows, 1]`.
     row_weights: Option<Tensor<2>>,
     holdout: Tensor<1, Int>,
@@ -36,66 +36,76 @@ pub(crate) struct FitTensors {
 }
 
 /// The inputs of [`FitTensors`] besides the model's inputs and targets.
-pub(crate) struct Company<'a> {
+pub(crate) struct FitContext<'a> {
+    /// The information about the agent that the loss needs.
     pub(crate) needs: Needs,
+    /// The loss's row terms, reduced.
     pub(crate) terms: &'a RowTerms,
+    /// Factors on the rows' losses, `[rows]`.
     pub(crate) row_weights: Option<&'a [f32]>,
+    /// The training and the holdout rows.
     pub(crate) split: &'a Split,
+    /// Whether the mean squared error is added to the loss.
     pub(crate) add_mse: bool,
     /// The normaliser of the targets, if they are normalised.
-    pub(crate) of_targets: Option<&'a Normalizer>,
+    pub(crate) target_normalizer: Option<&'a Normalizer>,
 }
 
 impl FitTensors {
     /// Sends rows in host memory to the device: normalised inputs `[rows, O + A]`, targets `[rows, O + 1]` (normalised
-    /// if the fit normalises them), and the `base` of predicted states `[rows, O]`.
-    pub(crate) fn sent([inputs, targets, base]: [&[f32]; 3], rows: usize, with: &Company<'_>, device: &Device) -> Self {
+    /// if the fit normalises them), and the `state_offset` of predicted states `[rows, O]`.
+    pub(crate) fn from_host(
+        [inputs, targets, state_offset]: [&[f32]; 3],
+        rows: usize,
+        context: &FitContext<'_>,
+        device: &Device,
+    ) -> Self {
         let send = |all: &[f32]| tensors::from_vec(all.to_vec(), [rows, all.len() / rows], device);
-        Self::with(send(inputs), send(targets), || send(base), with, device)
+        Self::new(send(inputs), send(targets), || send(state_offset), context, device)
     }
 
     /// Computes the tensors from the first `rows` transitions that are on the device.
-    pub(crate) fn mirrored(
+    pub(crate) fn from_device(
         all: DeviceTransitions<'_>,
         predicted: Predicted,
         normalizer: &Normalizer,
         rows: usize,
-        with: &Company<'_>,
+        context: &FitContext<'_>,
         device: &Device,
     ) -> Self {
         let [obs, action, next_obs] = [all.obs, all.action, all.next_obs].map(|all| all.clone().narrow(0, 0, rows));
         let reward = all.reward.clone().narrow(0, 0, rows).unsqueeze_dim(1);
         let [mean, std] = normalizer.moments().map(|all| tensors::from_vec(all.to_vec(), [1, all.len()], device));
         let inputs = (Tensor::cat(vec![obs.clone(), action], 1) - mean) / std;
-        let base = match predicted {
+        let state_offset = match predicted {
             Predicted::Change => obs,
             Predicted::NextObs => obs.zeros_like(),
         };
-        let mut targets = Tensor::cat(vec![next_obs - base.clone(), reward], 1);
-        if let Some(normalizer) = with.of_targets {
+        let mut targets = Tensor::cat(vec![next_obs - state_offset.clone(), reward], 1);
+        if let Some(normalizer) = context.target_normalizer {
             let [mean, std] = normalizer.moments().map(|all| tensors::from_vec(all.to_vec(), [1, all.len()], device));
             targets = (targets - mean) / std;
         }
-        Self::with(inputs, targets, || base, with, device)
+        Self::new(inputs, targets, || state_offset, context, device)
     }
 
-    fn with(
+    fn new(
         inputs: Tensor<2>,
         targets: Tensor<2>,
-        base: impl FnOnce() -> Tensor<2>,
-        with: &Company<'_>,
+        state_offset: impl FnOnce() -> Tensor<2>,
+        context: &FitContext<'_>,
         device: &Device,
     ) -> Self {
         let column = |all: &[f32]| tensors::from_vec(all.to_vec(), [all.len(), 1], device);
         Self {
             inputs,
             targets,
-            terms: (!with.terms.is_empty()).then(|| with.terms.tensor(device)),
-            base: (with.needs == Needs::PredictedStates).then(base),
-            row_weights: with.row_weights.map(column),
-            holdout: numbers(&with.split.holdout, device),
-            add_mse: with.add_mse,
-            units: with.of_targets.map(|normalizer| {
+            terms: (!context.terms.is_empty()).then(|| context.terms.tensor(device)),
+            state_offset: (context.needs == Needs::PredictedStates).then(state_offset),
+            row_weights: context.row_weights.map(column),
+            holdout: numbers(&context.split.holdout, device),
+            add_mse: context.add_mse,
+            units: context.target_normalizer.map(|normalizer| {
                 let [mean, std] = normalizer.moments();
                 [std, mean].map(|all| tensors::from_vec(all.to_vec(), [1, 1, all.len()], device))
             }),
@@ -125,7 +135,7 @@ impl FitTensors {
             prediction: predict(inputs),
             target,
             terms: self.terms.as_ref().map(|all| gather_heads(all, rows)),
-            base: self.base.as_ref().map(|all| gather(all, rows)),
+            state_offset: self.state_offset.as_ref().map(|all| gather(all, rows)),
             view,
         };
         let row_weights = self.row_weights.as_ref().map(|all| gather(all, rows).squeeze_dim(2));

@@ -109,7 +109,7 @@ pub type ModelKinds = Kinds<Arc<dyn ModelFactory>>;
 /// Returns the models that this crate ships.
 #[must_use]
 pub fn shipped() -> ModelKinds {
-    let line = "independent networks of one shape, a probabilistic ensemble (PETS, MBPO)";
+    let line = "a probabilistic ensemble of networks (PETS, MBPO)";
     Kinds::new([Kind::new(ENSEMBLE, line, |_: EnsembleFactory| {
         Ok(Arc::new(EnsembleFactory {}) as Arc<dyn ModelFactory>)
     })])
@@ -129,24 +129,24 @@ impl ModelFactory for EnsembleFactory {
 
 impl WorldModel for Trainer {
     fn begin_fit(&mut self, rows: TrainingRows<'_>, FitRequest { view, call, learning_step }: FitRequest<'_>) {
-        self.under_way = Some(Box::new(self.begin(rows, view, call, learning_step)));
+        self.current_fit = Some(Box::new(self.begin(rows, view, call, learning_step)));
     }
 
     fn advance_fit(&mut self, view: &dyn ValueView) -> Result<Option<FitReport>, Diverged> {
-        let mut fit = self.under_way.take().expect("a fit under way");
+        let mut fit = self.current_fit.take().expect("a fit under way");
         let report = self.advance(&mut fit, view)?;
         if report.is_none() {
-            self.under_way = Some(fit);
+            self.current_fit = Some(fit);
         }
         Ok(report)
     }
 
     fn save_fit(&self) -> State {
-        self.under_way.as_ref().map(|fit| fit.save()).unwrap_or_default()
+        self.current_fit.as_ref().map(|fit| fit.save()).unwrap_or_default()
     }
 
     fn resume_fit(&mut self, state: State, rows: TrainingRows<'_>, view: &dyn ValueView) -> Result<(), StateError> {
-        self.under_way = Some(Box::new(self.resume(state, rows, view)?));
+        self.current_fit = Some(Box::new(self.resume(state, rows, view)?));
         Ok(())
     }
 
@@ -155,17 +155,17 @@ impl WorldModel for Trainer {
     }
 
     fn step(&self, obs: Tensor<2>, action: Tensor<2>, draws: &StepDraws) -> ModelStep {
-        self.imagining().step(obs, action, draws)
+        self.rollout_model().step(obs, action, draws)
     }
 
     fn on_panels(&self) -> Option<Box<dyn PanelDynamics + '_>> {
-        let ensemble = self.imagining();
-        let at_hand = is_host(&self.device) && ensemble.net.is_fused();
-        at_hand.then(|| Box::new(EnsemblePanels::new(ensemble)) as Box<dyn PanelDynamics>)
+        let ensemble = self.rollout_model();
+        let in_host_memory = is_host(&self.device) && ensemble.net.is_fused();
+        in_host_memory.then(|| Box::new(EnsemblePanels::new(ensemble)) as Box<dyn PanelDynamics>)
     }
 
     fn ensemble(&self) -> Option<&Ensemble> {
-        Some(self.imagining())
+        Some(self.rollout_model())
     }
 
     fn save(&self) -> State {

@@ -72,8 +72,8 @@ impl Normalizer {
         }
     }
 
-    /// Writes a normalised panel of inputs `[dim][PANEL_ROWS]` to `to`. The panels in `parts` are the input's parts, one
-    /// after another.
+    /// Writes a normalised panel of inputs `[dim][PANEL_ROWS]` to `to`. The panels in `parts` are the input's parts,
+    /// one after another.
     pub fn apply_panel<'a>(&self, parts: impl IntoIterator<Item = &'a [f32]>, to: &mut [f32]) {
         let from = parts.into_iter().flat_map(|part| part.chunks_exact(PANEL_ROWS));
         for ((from, to), (mean, std)) in from.zip(to.chunks_exact_mut(PANEL_ROWS)).zip(self.mean.iter().zip(&self.std))

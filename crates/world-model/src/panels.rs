@@ -13,13 +13,13 @@
 //! * ∂L/∂s = g over the state + ∂L/∂x / std, without g if the model predicts s'
 //! * ∂L/∂a = ∂L/∂x / std
 //!
-//! [`Ensemble::step`] is the specification.
+//! [`Ensemble::step`] is the specification; `tests/step.rs` compares both.
 
 use foresee_core::stream::below;
+use foresee_nn::cpu::panels::PerRow;
 use foresee_nn::cpu::simd::{self, Simd, Task};
 use foresee_nn::cpu::{PANEL_ROWS, Tape, math};
-use foresee_nn::dynamics::Lanes;
-use foresee_nn::host::Numbers;
+use foresee_nn::host::HostTensor;
 use foresee_nn::{PanelDynamics, PanelStep, Parameters};
 
 use crate::config::Predicted;
@@ -31,28 +31,27 @@ use crate::loss::panel::softplus_and_slope;
 pub struct EnsemblePanels<'a> {
     ensemble: &'a Ensemble,
     /// The parameters of all members, `[E, P]`.
-    weights: Numbers,
+    weights: HostTensor,
     /// Bounds of the log-variance, low then high, `[2 (O + 1)]`, if the head has a variance.
-    bounds: Option<Numbers>,
+    bounds: Option<HostTensor>,
 }
 
 impl<'a> EnsemblePanels<'a> {
     /// Returns the panel form of an ensemble in host memory.
     #[must_use]
     pub fn new(ensemble: &'a Ensemble) -> Self {
-        let weights = Numbers::of(ensemble.net.slot().get().clone());
-        let bounds = ensemble.bounds.as_ref().map(|bounds| Numbers::of(bounds.slot().get().clone()));
+        let weights = HostTensor::of(ensemble.net.slot().get().clone());
+        let bounds = ensemble.bounds.as_ref().map(|bounds| HostTensor::of(bounds.slot().get().clone()));
         Self { ensemble, weights, bounds }
     }
 
     fn member(&self, member: usize) -> &[f32] {
-        let width = self.ensemble.net.layout().parameters();
-        &self.weights.get()[member * width..][..width]
+        self.ensemble.net.layout().member(self.weights.get(), member)
     }
 }
 
 impl PanelDynamics for EnsemblePanels<'_> {
-    fn room(&self) -> PanelStep {
+    fn new_step(&self) -> PanelStep {
         let (obs, channels) = (self.ensemble.obs_dim(), self.ensemble.obs_dim() + 1);
         PanelStep {
             tape: Tape::new(self.ensemble.net.layout(), PANEL_ROWS),
@@ -60,7 +59,7 @@ impl PanelDynamics for EnsemblePanels<'_> {
             next_obs: vec![0.0; obs * PANEL_ROWS],
             reward: [0.0; PANEL_ROWS],
             not_terminated: [1.0; PANEL_ROWS],
-            kept: vec![0.0; if self.bounds.is_some() { channels * PANEL_ROWS } else { 0 }],
+            saved: vec![0.0; if self.bounds.is_some() { channels * PANEL_ROWS } else { 0 }],
         }
     }
 
@@ -70,64 +69,64 @@ impl PanelDynamics for EnsemblePanels<'_> {
         step.tape.resize(rows);
         self.ensemble.normalizer.apply_panel([obs, action], step.tape.input_mut(0));
         step.tape.forward(self.member(step.member));
-        simd::dispatch(Outcome { bounds: self.bounds.as_ref().map(Numbers::get), noise, step });
+        simd::dispatch(StepOutput { bounds: self.bounds.as_ref().map(HostTensor::get), noise, step });
         if self.ensemble.predicted() == Predicted::Change {
             step.next_obs.iter_mut().zip(obs).for_each(|(change, x)| *change += x);
         }
     }
 
-    fn back(
+    fn backward(
         &self,
         step: &mut PanelStep,
-        by_next: &[f32],
-        by_reward: &Lanes,
-        by_obs: &mut [f32],
-        by_action: &mut [f32],
+        grad_next_obs: &[f32],
+        grad_reward: &PerRow,
+        grad_obs: &mut [f32],
+        grad_action: &mut [f32],
     ) {
-        let PanelStep { tape, member, kept, .. } = step;
-        let obs = by_next.len();
+        let PanelStep { tape, member, saved, .. } = step;
+        let obs = grad_next_obs.len();
         let (_, gradient) = tape.output_gradient_mut(0);
-        gradient[..obs].copy_from_slice(by_next);
-        gradient[obs..obs + PANEL_ROWS].copy_from_slice(by_reward);
-        if !kept.is_empty() {
-            let (of_mean, of_raw) = gradient.split_at_mut(obs + PANEL_ROWS);
-            for ((of_raw, of_mean), kept) in of_raw.iter_mut().zip(of_mean).zip(kept) {
-                *of_raw = *of_mean * *kept;
+        gradient[..obs].copy_from_slice(grad_next_obs);
+        gradient[obs..obs + PANEL_ROWS].copy_from_slice(grad_reward);
+        if !saved.is_empty() {
+            let (grad_mean, grad_raw) = gradient.split_at_mut(obs + PANEL_ROWS);
+            for ((grad_raw, grad_mean), saved) in grad_raw.iter_mut().zip(grad_mean).zip(saved) {
+                *grad_raw = *grad_mean * *saved;
             }
         }
         tape.backward_to_input(self.member(*member));
         let [_, stds] = self.ensemble.normalizer.moments();
-        let (of_obs, of_action) = tape.input_gradient(0).split_at(obs);
+        let (input_grad_obs, input_grad_action) = tape.input_gradient(0).split_at(obs);
         let scaled = |to: &mut [f32], from: &[f32], std: f32| {
             to.iter_mut().zip(from).for_each(|(to, from)| *to += from / std);
         };
         match self.ensemble.predicted() {
-            Predicted::Change => by_obs.copy_from_slice(by_next),
-            Predicted::NextObs => by_obs.fill(0.0),
+            Predicted::Change => grad_obs.copy_from_slice(grad_next_obs),
+            Predicted::NextObs => grad_obs.fill(0.0),
         }
-        by_action.fill(0.0);
-        let columns = by_obs.chunks_exact_mut(PANEL_ROWS).chain(by_action.chunks_exact_mut(PANEL_ROWS));
-        let found = of_obs.chunks_exact(PANEL_ROWS).chain(of_action.chunks_exact(PANEL_ROWS));
-        for ((to, from), &std) in columns.zip(found).zip(stds) {
+        grad_action.fill(0.0);
+        let columns = grad_obs.chunks_exact_mut(PANEL_ROWS).chain(grad_action.chunks_exact_mut(PANEL_ROWS));
+        let gradients = input_grad_obs.chunks_exact(PANEL_ROWS).chain(input_grad_action.chunks_exact(PANEL_ROWS));
+        for ((to, from), &std) in columns.zip(gradients).zip(stds) {
             scaled(to, from, std);
         }
     }
 }
 
 /// The step from the network's output to the predicted observation part and the reward. It also stores ∂/∂raw of every
-/// channel in `kept` for the backward pass.
-struct Outcome<'a> {
+/// channel in `saved` for the backward pass.
+struct StepOutput<'a> {
     bounds: Option<&'a [f32]>,
     noise: &'a [f32],
     step: &'a mut PanelStep,
 }
 
-impl Task for Outcome<'_> {
+impl Task for StepOutput<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let Self { bounds, noise, step: PanelStep { tape, next_obs, reward, kept, .. } } = self;
+        let Self { bounds, noise, step: PanelStep { tape, next_obs, reward, saved, .. } } = self;
         let output = tape.output(0);
         let channels = next_obs.len() / PANEL_ROWS + 1;
         for c in 0..channels {
@@ -137,13 +136,14 @@ impl Task for Outcome<'_> {
             if let Some(bounds) = bounds {
                 let (low, high) = (bounds[c], bounds[channels + c]);
                 let raw = &output[(channels + c) * PANEL_ROWS..][..PANEL_ROWS];
-                let (noise, kept) = (&noise[c * PANEL_ROWS..][..PANEL_ROWS], &mut kept[c * PANEL_ROWS..][..PANEL_ROWS]);
+                let (noise, saved) =
+                    (&noise[c * PANEL_ROWS..][..PANEL_ROWS], &mut saved[c * PANEL_ROWS..][..PANEL_ROWS]);
                 for j in 0..PANEL_ROWS {
                     let (from_high, of_high) = softplus_and_slope::<S>(high - raw[j]);
                     let (above_low, of_low) = softplus_and_slope::<S>(high - from_high - low);
                     let spread = math::exp::<S>(0.5 * (low + above_low)) * noise[j];
                     change[j] += spread;
-                    kept[j] = 0.5 * spread * of_high * of_low;
+                    saved[j] = 0.5 * spread * of_high * of_low;
                 }
             }
             let to = if c + 1 == channels { &mut reward[..] } else { &mut next_obs[c * PANEL_ROWS..][..PANEL_ROWS] };

@@ -6,7 +6,7 @@
 use burn::tensor::activation::softplus;
 use burn::tensor::{Device, Tensor};
 use foresee_nn::cpu::Part;
-use foresee_nn::host::Slot;
+use foresee_nn::host::TensorSlot;
 use foresee_nn::{Mlp, Parameters, tensors};
 
 /// The prediction of every member for every row. There are `O + 1` channels, the reward last.
@@ -21,13 +21,13 @@ pub struct Prediction {
 
 /// The learned bounds of the log-variance, low then high, `[1, 1, 2 (O + 1)]`.
 #[derive(Clone, Debug)]
-pub struct Bounds(Slot);
+pub struct Bounds(TensorSlot);
 
 impl Bounds {
     /// Returns bounds with the values `min` and `max`, `[O + 1]` each.
     #[must_use]
     pub fn new(min: &[f32], max: &[f32], device: &Device) -> Self {
-        Self(Slot::new(tensors::from_vec([min, max].concat(), [1, 1, 2 * min.len()], device)))
+        Self(TensorSlot::new(tensors::from_vec([min, max].concat(), [1, 1, 2 * min.len()], device)))
     }
 
     /// Number of channels, `O + 1`.
@@ -58,11 +58,11 @@ impl Bounds {
 }
 
 impl Parameters for Bounds {
-    fn slot(&self) -> &Slot {
+    fn slot(&self) -> &TensorSlot {
         &self.0
     }
 
-    fn slot_mut(&mut self) -> &mut Slot {
+    fn slot_mut(&mut self) -> &mut TensorSlot {
         &mut self.0
     }
 

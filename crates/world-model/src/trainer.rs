@@ -26,12 +26,12 @@ pub use report::{ChannelError, Diverged, FitReport, TrainLoss};
 use crate::config::{Head, ModelConfig, Snapshot, Stopping};
 use crate::early_stopping::{EarlyStopping, PairedTest};
 use crate::ensemble::{Bounds, Ensemble, predict};
-use crate::fit_data::{Call, FitData, HostRows, Store, TrainingRows, normalizers};
+use crate::fit_data::{FitCall, FitData, HostRows, Store, TrainingRows, normalizers};
 use crate::fit_tensors::{EpochRows, FitTensors};
 use crate::loss::{self, ModelLoss};
 use crate::normalizer::Normalizer;
 use noise::LearnedNoise;
-use steps::{Compared, HostSteps};
+use steps::{HostSteps, PanelObjective};
 
 /// Smallest number of gradient steps between two holdout scores. With few data an epoch is cheaper than a score.
 const STEPS_BETWEEN_SCORES: u64 = 20;
@@ -39,7 +39,7 @@ const STEPS_BETWEEN_SCORES: u64 = 20;
 /// two cores.
 const STEPS_A_SLICE: u64 = 25;
 /// Number of holdout rows that are scored together. It bounds the memory of one pass.
-const ROWS_AT_ONCE: usize = 4096;
+const HOLDOUT_ROWS_PER_PASS: usize = 4096;
 
 /// A training call in progress.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ pub struct Fit {
     /// The weights to restore at the end. With `snapshot = "member"` they are the weights before the call, until a
     /// member's own best weights replace them. Bounds are shared by all members; they are restored only with
     /// `snapshot = "shared"` or the paired test.
-    kept: Option<(Mlp, Option<Bounds>)>,
+    best_weights: Option<(Mlp, Option<Bounds>)>,
     /// The paired test of the holdout rows' scores, if the fit stops by one.
     paired: Option<PairedTest>,
     epoch: u32,
@@ -69,7 +69,7 @@ pub struct Fit {
 
 /// The form in which gradient steps and holdout scores are computed. It is chosen when the trainer is made.
 #[derive(Clone, Debug)]
-enum Form {
+enum StepForm {
     /// On panels in host memory, if the device is the host and the loss has a panel form.
     Panels(HostSteps),
     /// In ordinary tensor operations. This form is the specification. It runs on every device and for every loss.
@@ -84,18 +84,19 @@ pub struct Trainer {
     /// The model that is trained.
     pub ensemble: Ensemble,
     /// The normaliser of the targets, if they are normalised and a training call has begun.
-    pub(crate) of_targets: Option<Normalizer>,
+    pub(crate) target_normalizer: Option<Normalizer>,
     /// If targets are normalised: the model in the task's own units after the last finished training call.
-    pub(crate) imagining: Option<Ensemble>,
+    pub(crate) rollout_model: Option<Ensemble>,
     net_adam: Adam,
     bounds_adam: Option<Adam>,
-    form: Form,
+    form: StepForm,
     /// Keeps the log-variance of a homoscedastic head independent of the input. `None` for other heads.
     noise: Option<LearnedNoise>,
     seed: u64,
+    /// The device of the ensemble.
     pub(crate) device: Device,
     /// The training call in progress, if it was begun through the trait [`WorldModel`](crate::WorldModel).
-    pub(crate) under_way: Option<Box<Fit>>,
+    pub(crate) current_fit: Option<Box<Fit>>,
 }
 
 impl Trainer {
@@ -120,18 +121,18 @@ impl Trainer {
             // Weight decay would pull the bounds towards a variance of one.
             bounds_adam: ensemble.bounds.as_ref().map(|bounds| Adam::new(AdamConfig::new(fit.lr), bounds)),
             form: match loss.panel().and(loss.scoring().panel()) {
-                Some(_) if host::is_host(device) => Form::Panels(HostSteps::new(&ensemble)),
-                _ => Form::Tensors,
+                Some(_) if host::is_host(device) => StepForm::Panels(HostSteps::new(&ensemble)),
+                _ => StepForm::Tensors,
             },
             noise: (config.head(&*loss) == Head::Homoscedastic).then(|| LearnedNoise::new(&ensemble.net)),
-            imagining: config.ensemble.normalize_targets.then(|| ensemble.clone()),
-            of_targets: None,
+            rollout_model: config.ensemble.normalize_targets.then(|| ensemble.clone()),
+            target_normalizer: None,
             ensemble,
             loss,
             config: config.clone(),
             seed,
             device: device.clone(),
-            under_way: None,
+            current_fit: None,
         }
     }
 
@@ -146,17 +147,17 @@ impl Trainer {
         learning_step: u64,
     ) -> Fit {
         let rows = rows.into();
-        let (of_inputs, of_targets) = normalizers(rows.batch(), &self.config.ensemble);
-        let of_call = self.call(view, call, learning_step);
-        let data = FitData::new(&of_call, rows, &of_inputs, of_targets.as_ref());
-        self.ensemble.normalizer = of_inputs;
-        self.of_targets = of_targets;
+        let (input_normalizer, target_normalizer) = normalizers(rows.batch(), &self.config.ensemble);
+        let fit_call = self.fit_call(view, call, learning_step);
+        let data = FitData::new(&fit_call, rows, &input_normalizer, target_normalizer.as_ref());
+        self.ensemble.normalizer = input_normalizer;
+        self.target_normalizer = target_normalizer;
         let fit = &self.config.fit;
         // The initial score says nothing, because earlier calls trained the weights on rows that are now in the
         // holdout. The paired test and the shared snapshot still count it, as their reference codes do. `member` starts
         // from infinity.
         let paired = (fit.stopping == Stopping::Paired).then(|| PairedTest::new(fit.patience, self.row_scores(&data)));
-        let (to_beat, kept) = match fit.snapshot {
+        let (to_beat, best_weights) = match fit.snapshot {
             _ if paired.is_some() => {
                 let before = (self.ensemble.net.clone(), self.ensemble.bounds.clone());
                 (self.holdout_scores(&data, view), Some(before))
@@ -174,7 +175,7 @@ impl Trainer {
             order: data.split.order(0),
             data,
             stopping,
-            kept,
+            best_weights,
             paired,
             epoch: 0,
             batch: 0,
@@ -242,10 +243,10 @@ impl Trainer {
 
     /// Takes one gradient step on replay rows `[E, B]` in host memory and returns the loss before it.
     fn step(&mut self, data: &HostRows, rows: &[u32], view: &dyn ValueView) -> f64 {
-        let Form::Panels(steps) = &mut self.form else { unreachable!("rows for panels are made where steps are") };
+        let StepForm::Panels(steps) = &mut self.form else { unreachable!("rows for panels are made where steps are") };
         let loss = self.loss.panel().expect("a loss with a panel form");
-        let compared = Compared { loss, add_mse: data.add_mse, units: data.units(&*self.loss) };
-        steps.step(compared, data, rows, view, &mut self.ensemble, (&mut self.net_adam, self.bounds_adam.as_mut()))
+        let objective = PanelObjective { loss, add_mse: data.add_mse, units: data.units(&*self.loss) };
+        steps.step(objective, data, rows, view, &mut self.ensemble, (&mut self.net_adam, self.bounds_adam.as_mut()))
     }
 
     /// Takes one gradient step on replay rows `[E, B]` in ordinary tensor operations and returns the loss before it.
@@ -261,12 +262,12 @@ impl Trainer {
 
         // Gradient and step.
         let mut gradients = loss.backward();
-        let of_net = net.gradient(&mut gradients);
-        let of_bounds = bounds.as_ref().map(|bounds| bounds.gradient(&mut gradients));
+        let grad_net = net.gradient(&mut gradients);
+        let grad_bounds = bounds.as_ref().map(|bounds| bounds.gradient(&mut gradients));
         drop((net, bounds));
-        self.net_adam.step(&mut self.ensemble.net, of_net);
+        self.net_adam.step(&mut self.ensemble.net, grad_net);
         if let (Some(adam), Some(bounds), Some(gradient)) =
-            (&mut self.bounds_adam, &mut self.ensemble.bounds, of_bounds)
+            (&mut self.bounds_adam, &mut self.ensemble.bounds, grad_bounds)
         {
             adam.step(bounds, gradient);
         }
@@ -278,10 +279,10 @@ impl Trainer {
         match &data.store {
             Store::Host(rows) => {
                 let scoring = self.loss.scoring();
-                let score = scoring.panel().expect("a scoring loss with a panel form");
+                let panel = scoring.panel().expect("a scoring loss with a panel form");
                 let add_mse = rows.add_mse && scoring.is_value_aware();
-                let compared = Compared { loss: score, add_mse, units: rows.units(scoring) };
-                self.mean_over(data, steps::scores(&self.ensemble, compared, rows, &data.split.holdout, view))
+                let objective = PanelObjective { loss: panel, add_mse, units: rows.units(scoring) };
+                self.mean_over(data, steps::scores(&self.ensemble, objective, rows, &data.split.holdout, view))
             }
             Store::Tensors(tensors) => self.mean_in_tensors(data, tensors, |rows| {
                 let predict = |inputs| self.ensemble.predict(inputs);
@@ -303,8 +304,8 @@ impl Trainer {
         if holdout == 0 {
             return self.mean_over(data, vec![0.0; members]);
         }
-        let part = |start: usize| tensors.holdout(start..holdout.min(start + ROWS_AT_ONCE));
-        let parts = (0..holdout).step_by(ROWS_AT_ONCE).map(|start| per_row(&part(start)).sum_dim(1));
+        let part = |start: usize| tensors.holdout(start..holdout.min(start + HOLDOUT_ROWS_PER_PASS));
+        let parts = (0..holdout).step_by(HOLDOUT_ROWS_PER_PASS).map(|start| per_row(&part(start)).sum_dim(1));
         let parts = tensors::to_vec(Tensor::cat(parts.collect(), 1));
         let sum = |parts: &[f32]| parts.iter().map(|&part| f64::from(part)).sum();
         self.mean_over(data, parts.chunks_exact(parts.len() / members).map(sum).collect())
@@ -325,7 +326,7 @@ impl Trainer {
         };
         let (keep, stop) = paired.update(&self.row_scores(&fit.data));
         if keep {
-            fit.kept = Some((self.ensemble.net.clone(), self.ensemble.bounds.clone()));
+            fit.best_weights = Some((self.ensemble.net.clone(), self.ensemble.bounds.clone()));
             fit.stopping.set_best(scores);
         }
         stop
@@ -335,13 +336,13 @@ impl Trainer {
         if members.is_empty() {
             return;
         }
-        match (&mut fit.kept, self.config.fit.snapshot) {
+        match (&mut fit.best_weights, self.config.fit.snapshot) {
             (Some((net, _)), Snapshot::Member) => {
                 for &member in members {
                     net.copy_member(&self.ensemble.net, member);
                 }
             }
-            (kept, _) => *kept = Some((self.ensemble.net.clone(), self.ensemble.bounds.clone())),
+            (best_weights, _) => *best_weights = Some((self.ensemble.net.clone(), self.ensemble.bounds.clone())),
         }
     }
 
@@ -350,7 +351,7 @@ impl Trainer {
             // The member's weights are restored to finite ones. Moments with a NaN would spoil them at the next step.
             self.net_adam.reset_member(member);
         }
-        if let Some((net, bounds)) = fit.kept.take() {
+        if let Some((net, bounds)) = fit.best_weights.take() {
             self.ensemble.net = net;
             if self.config.fit.snapshot == Snapshot::Shared || fit.paired.is_some() {
                 self.ensemble.bounds = bounds;
@@ -360,7 +361,7 @@ impl Trainer {
         let mean_over_elites = |scores: &[f64]| {
             self.ensemble.elites.iter().map(|&e| scores[e]).sum::<f64>() / self.ensemble.elites.len() as f64
         };
-        self.imagining = self.in_own_units();
+        self.rollout_model = self.in_task_units();
         let holdout_score = mean_over_elites(fit.stopping.best());
         let channels = self.channel_errors(&fit.data);
         let holdout_mse = channels.iter().map(|channel| channel.mse).sum::<f64>() / channels.len() as f64;
@@ -382,19 +383,20 @@ impl Trainer {
 
     /// Returns the model in the task's own units. It is the model that imagines rollouts.
     #[must_use]
-    pub fn imagining(&self) -> &Ensemble {
-        self.imagining.as_ref().unwrap_or(&self.ensemble)
+    pub fn rollout_model(&self) -> &Ensemble {
+        self.rollout_model.as_ref().unwrap_or(&self.ensemble)
     }
 
     /// Computes the model in the task's own units, or returns `None` if the trained model is in these units already.
-    pub(crate) fn in_own_units(&self) -> Option<Ensemble> {
+    pub(crate) fn in_task_units(&self) -> Option<Ensemble> {
         let normalizes = self.config.ensemble.normalize_targets;
-        normalizes
-            .then(|| self.of_targets.as_ref().map_or_else(|| self.ensemble.clone(), |t| self.ensemble.in_units_of(t)))
+        normalizes.then(|| {
+            self.target_normalizer.as_ref().map_or_else(|| self.ensemble.clone(), |t| self.ensemble.in_units_of(t))
+        })
     }
 
-    fn call<'a>(&'a self, view: &'a dyn ValueView, call: u64, learning_step: u64) -> Call<'a> {
-        Call {
+    fn fit_call<'a>(&'a self, view: &'a dyn ValueView, call: u64, learning_step: u64) -> FitCall<'a> {
+        FitCall {
             config: &self.config,
             loss: &*self.loss,
             view,
@@ -402,7 +404,7 @@ impl Trainer {
             call,
             learning_step,
             device: &self.device,
-            in_tensors: matches!(self.form, Form::Tensors),
+            in_tensors: matches!(self.form, StepForm::Tensors),
         }
     }
 }

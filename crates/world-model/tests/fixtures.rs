@@ -6,7 +6,7 @@ mod common;
 
 use burn::tensor::{Device, Tensor};
 use common::reference::{
-    Agent, Asked, ENDS, end, ensemble, gradients_of_all_heads, loss_and_gradients, reference_adam, value_gradients,
+    Agent, AgentInfo, ENDS, end, ensemble, gradients_of_all_heads, loss_and_gradients, reference_adam, value_gradients,
 };
 use common::{assert_close, assert_tensor, count, fixture, floats, list, number, numbers, shape, tensor};
 use foresee_core::state::{Array, Data};
@@ -25,14 +25,14 @@ use foresee_world_model::{Head, Measure, ModelLoss, Prediction};
 use serde_json::Value;
 
 /// The inputs of a loss that needs nothing from the agent.
-const NOTHING: Asked<'_> = Asked { terms: None, view: &NoValues };
+const NOTHING: AgentInfo<'_> = AgentInfo { terms: None, view: &NoValues };
 
 /// Compares loss and gradients with one entry of `losses`.
-fn assert_loss(name: &str, head: Head, loss: &dyn ModelLoss, asked: Asked<'_>, add_mse: bool) {
+fn assert_loss(name: &str, head: Head, loss: &dyn ModelLoss, info: AgentInfo<'_>, add_mse: bool) {
     let file = fixture("losses.json");
     let want = &file["losses"][name];
     let ensemble = ensemble(&file, head);
-    let (loss, of_net, of_bounds) = loss_and_gradients(&file, &ensemble, loss, asked, add_mse);
+    let (loss, of_net, of_bounds) = loss_and_gradients(&file, &ensemble, loss, info, add_mse);
     assert_tensor(name, loss, &want["loss"]);
     for end_name in ENDS {
         assert_tensor(&format!("{name}: {end_name}"), end(end_name, &ensemble.net, &of_net), &want["grads"][end_name]);
@@ -93,7 +93,7 @@ fn the_holdout_score_of_a_likelihood_is_the_squared_error_of_the_fixtures() {
     let shared = |value: &Value| tensor::<3>(value).narrow(0, 0, 1);
     let prediction = ensemble(&file, Head::Gaussian).predict(shared(&file["normalizer"]["normalized_model_in"]));
     let target = shared(&file["target"]);
-    let input = LossInput { prediction, target, terms: None, base: None, view: &NoValues };
+    let input = LossInput { prediction, target, terms: None, state_offset: None, view: &NoValues };
     let scores = loss::score_per_row(&Mle {}, &input, &Extras::default()).mean_dim(1);
     assert_tensor("eval_score_mse", scores, &file["losses"]["eval_score_mse"]["per_member"]);
 }
@@ -137,8 +137,8 @@ fn vagram_matches_the_fixtures_in_every_form() {
         ("vagram_unbounded_add_mse", Unbounded, 1.0, all, true),
     ] {
         let gradients = value_gradients(&file, heads, clip_quantile);
-        let asked = Asked { terms: Some(gradients), view: &NoValues };
-        assert_loss(name, Head::Deterministic, &Vagram { form, clip_quantile }, asked, add_mse);
+        let info = AgentInfo { terms: Some(gradients), view: &NoValues };
+        assert_loss(name, Head::Deterministic, &Vagram { form, clip_quantile }, info, add_mse);
     }
 }
 
@@ -162,7 +162,7 @@ fn itervaml_matches_the_fixtures_with_the_action_fixed_and_through_the_policy() 
         let predicted = itervaml::predicted_values(&agent, tensor(&inputs["obs"]), mean);
         assert_tensor(&format!("{name}: values_pred"), predicted, &want["values_pred"]);
         let terms = target.reshape([agent.heads(), members, batch, 1]);
-        assert_loss(name, Head::Deterministic, &IterVaml {}, Asked { terms: Some(terms), view: &agent }, false);
+        assert_loss(name, Head::Deterministic, &IterVaml {}, AgentInfo { terms: Some(terms), view: &agent }, false);
     }
 }
 
@@ -175,8 +175,8 @@ fn the_value_weighted_error_matches_the_fixtures_with_the_references_weights() {
     let sizes = Agent::new(&file, false).values(delta).abs();
     let [members, batch, _] = shape(&inputs["obs"]).try_into().expect("[E, B, D]");
     let weights = (sizes.clone().mean_dim(0) / sizes.sum().unsqueeze()).reshape([1, members, batch, 1]);
-    let asked = Asked { terms: Some(weights), view: &NoValues };
-    assert_loss("value_weighted", Head::Deterministic, &ValueWeighted {}, asked, false);
+    let info = AgentInfo { terms: Some(weights), view: &NoValues };
+    assert_loss("value_weighted", Head::Deterministic, &ValueWeighted {}, info, false);
 }
 
 #[test]
@@ -184,9 +184,9 @@ fn adam_trajectories_match_the_fixtures() {
     let file = fixture("losses.json");
     let clipped = value_gradients(&file, gradients_of_all_heads(&file), 0.95);
     let vagram: &dyn ModelLoss = &Vagram::default();
-    for (name, head, loss, asked) in [
+    for (name, head, loss, info) in [
         ("mle_nll", Head::Gaussian, &Mle {} as &dyn ModelLoss, NOTHING),
-        ("vagram_bounded_clip95", Head::Deterministic, vagram, Asked { terms: Some(clipped), view: &NoValues }),
+        ("vagram_bounded_clip95", Head::Deterministic, vagram, AgentInfo { terms: Some(clipped), view: &NoValues }),
     ] {
         let want = &file["adam_trajectories"][name];
         // The bounds are not trained: `learn_logvar_bounds` is false.
@@ -195,7 +195,7 @@ fn adam_trajectories_match_the_fixtures() {
         let mut adam = Adam::new(reference_adam(want), &ensemble.net);
         let mut losses = Vec::new();
         for _ in list(&want["losses_before_step"]) {
-            let (loss, of_net, _) = loss_and_gradients(&file, &ensemble, loss, asked.clone(), false);
+            let (loss, of_net, _) = loss_and_gradients(&file, &ensemble, loss, info.clone(), false);
             losses.push(tensors::to_f32(loss));
             adam.step(&mut ensemble.net, of_net);
         }
@@ -327,7 +327,7 @@ fn the_likelihood_of_one_noise_a_channel_is_that_of_the_published_model() {
         mean: net.forward(input),
         logvar: Some(log_noise.clone().mul_scalar(2.0).expand([members, rows, channels])),
     };
-    let input = LossInput { prediction, target, terms: None, base: None, view: &NoValues };
+    let input = LossInput { prediction, target, terms: None, state_offset: None, view: &NoValues };
     let extras = Extras { row_weights: Some(weight.clone()), ..Extras::default() };
     let per_row = loss::training_per_row(&Mle {}, &input, &extras);
     drop(input);

@@ -14,7 +14,7 @@ use toys::Quadratic;
 
 const DIMS: [usize; 2] = [5, 2];
 /// Largest relative difference of losses over 20 steps, and of weights and moments relative to their norm.
-const APART: f64 = 1e-4;
+const TOLERANCE: f64 = 1e-4;
 
 /// Returns random rows. The changes are a tenth of the observation's size.
 fn rows(count: usize) -> Batch {
@@ -43,7 +43,7 @@ fn trainer(config: &ModelConfig, device: &Device) -> Trainer {
 }
 
 /// Returns the largest distance between two arrays of the same name, relative to the norm of `want`.
-fn apart(got: &State, want: &State) -> f64 {
+fn worst_difference(got: &State, want: &State) -> f64 {
     let f32s = |state: &State, name: &str| match &state.iter().find(|(path, _)| *path == name).expect("its name").1.data
     {
         Data::F32(values) => values.clone(),
@@ -77,10 +77,10 @@ fn the_first_twenty_steps_on_a_gpu_are_those_of_the_host() {
             let what = format!("{:?} at {learning_step}", config.loss);
             for (step, (got, want)) in got.0.iter().zip(&want.0).enumerate() {
                 let by = (got - want).abs() / want.abs();
-                assert!(by <= APART, "{what}: loss {got} at step {step}, expected {want}");
+                assert!(by <= TOLERANCE, "{what}: loss {got} at step {step}, expected {want}");
             }
-            let by = apart(&got.1, &want.1);
-            assert!(by <= APART, "{what}: weights or moments are {by:e} apart");
+            let by = worst_difference(&got.1, &want.1);
+            assert!(by <= TOLERANCE, "{what}: weights or moments are {by:e} apart");
         }
     }
 }

@@ -1,13 +1,16 @@
-//! One step of the ensemble under given actions and draws, compared with a scalar program and with finite differences.
+//! One step of the ensemble under given actions and draws, compared with a scalar program and with finite differences;
+//! and its form on panels compared with its form in tensors.
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
 use foresee_core::stream::below;
-use foresee_nn::cpu::scalar;
-use foresee_nn::host::Numbers;
-use foresee_nn::{Parameters, StepDraws, tensors};
+use foresee_nn::cpu::panels::{pack, unpack};
+use foresee_nn::cpu::{PANEL_ROWS, scalar};
+use foresee_nn::host::HostTensor;
+use foresee_nn::{PanelDynamics, Parameters, StepDraws, tensors};
 use foresee_world_model::config::{EnsembleConfig, Predicted};
 use foresee_world_model::normalizer::Normalizer;
+use foresee_world_model::panels::EnsemblePanels;
 use foresee_world_model::{Ensemble, Head, ModelStep};
 
 const OBS: usize = 3;
@@ -50,13 +53,13 @@ fn reference(ensemble: &Ensemble, member: usize, obs: &[f64], action: &[f64], no
     let [mean, std] = ensemble.normalizer.moments();
     let pair = obs.iter().chain(action).zip(mean.iter().zip(std));
     let input: Vec<f64> = pair.map(|(x, (&mean, &std))| (x - f64::from(mean)) / f64::from(std)).collect();
-    let weights = Numbers::read(ensemble.net.slot().get().clone());
+    let weights = HostTensor::read(ensemble.net.slot().get().clone());
     let layout = ensemble.net.layout();
-    let own = &weights.get()[member * layout.parameters()..][..layout.parameters()];
+    let own = layout.member(weights.get(), member);
     let mut out = scalar::forward(layout, own, &input);
     if let Some(bounds) = &ensemble.bounds {
         let raw = out.split_off(OBS + 1);
-        let bounds = Numbers::read(bounds.slot().get().clone());
+        let bounds = HostTensor::read(bounds.slot().get().clone());
         let (low, high) = bounds.get().split_at(OBS + 1);
         let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
         for c in 0..=OBS {
@@ -91,8 +94,8 @@ fn a_step_under_given_actions_is_that_of_each_rows_own_member_with_its_own_noise
                 reference(&ensemble, member, &wide(&obs, OBS), &wide(&action, ACT), &noise[row * width..][..width]);
             let got = next_obs[row * OBS..][..OBS].iter().chain([&reward[row]]);
             for (got, want) in got.zip(want) {
-                let apart = (f64::from(*got) - want).abs();
-                assert!(apart <= 1e-5 * (1.0 + want.abs()), "{kind:?}, row {row}: {got}, expected {want}");
+                let difference = (f64::from(*got) - want).abs();
+                assert!(difference <= 1e-5 * (1.0 + want.abs()), "{kind:?}, row {row}: {got}, expected {want}");
             }
         }
         assert_eq!(seen.len(), 3, "every elite imagines");
@@ -112,7 +115,7 @@ fn a_step_is_differentiable_in_observations_and_actions() {
         let along = tensors::from_vec(of.map(|c| c as f32).to_vec(), [1, OBS], &Device::flex());
         let sum = (step.next_obs * along.autodiff()).sum() + step.reward.sum();
         let gradients = sum.backward();
-        let [by_obs, by_action] = leaves.map(|leaf| tensors::to_vec(leaf.grad(&gradients).expect("a derivative")));
+        let [grad_obs, grad_action] = leaves.map(|leaf| tensors::to_vec(leaf.grad(&gradients).expect("a derivative")));
         for row in 0..ROWS {
             let member = ensemble.elites[below(draws.words[row], 3)];
             let width = ensemble.noise_width();
@@ -127,11 +130,65 @@ fn a_step_is_differentiable_in_observations_and_actions() {
             };
             for moved in 0..OBS + ACT {
                 let want = (value(moved, 1e-5) - value(moved, -1e-5)) / 2e-5;
-                let got = if moved < OBS { by_obs[row * OBS + moved] } else { by_action[row * ACT + moved - OBS] };
-                let apart = (f64::from(got) - want).abs();
+                let got = if moved < OBS { grad_obs[row * OBS + moved] } else { grad_action[row * ACT + moved - OBS] };
+                let difference = (f64::from(got) - want).abs();
                 assert!(
-                    apart <= 1e-4 * (1.0 + want.abs()),
+                    difference <= 1e-4 * (1.0 + want.abs()),
                     "{kind:?}, row {row}, entry {moved}: {got}, expected {want}"
+                );
+            }
+        }
+    }
+}
+
+/// Returns rows `[ROWS, columns]` as a panel.
+fn panel(rows: &[f32], columns: usize) -> Vec<f32> {
+    let mut panel = vec![0.0; columns * PANEL_ROWS];
+    pack(rows, columns, &mut panel);
+    panel
+}
+
+#[test]
+fn the_panel_form_of_a_step_is_the_tensor_form_forward_and_backward() {
+    for kind in KINDS {
+        let ensemble = ensemble(kind);
+        let width = ensemble.noise_width();
+        let (obs, action, noise) = (draw("obs", OBS), draw("action", ACT), draw("noise", width));
+        let (grad_next_obs, grad_reward) = (draw("grad_next_obs", OBS), draw("grad_reward", 1));
+        // On panels one word selects the member of all rows.
+        let word = Stream::new(8, "elite").at(0, 5).bits();
+
+        let draws = StepDraws { words: vec![word; ROWS], noise: rows(noise.clone(), width) };
+        let leaves = [rows(obs.clone(), OBS), rows(action.clone(), ACT)].map(|rows| rows.autodiff().require_grad());
+        let step = ensemble.step(leaves[0].clone(), leaves[1].clone(), &draws);
+        let along_next_obs = step.next_obs.clone() * rows(grad_next_obs.clone(), OBS).autodiff();
+        let along_reward = step.reward.clone().unsqueeze_dim::<2>(1) * rows(grad_reward.clone(), 1).autodiff();
+        let gradients = (along_next_obs.sum() + along_reward.sum()).backward();
+        let [want_grad_obs, want_grad_action] =
+            leaves.map(|leaf| tensors::to_vec(leaf.grad(&gradients).expect("a derivative")));
+
+        let panels = EnsemblePanels::new(&ensemble);
+        let mut got = panels.new_step();
+        panels.step(ROWS, word, &panel(&obs, OBS), &panel(&action, ACT), &panel(&noise, width), &mut got);
+        let (next_obs, reward) = (got.next_obs.clone(), got.reward);
+        let (mut grad_obs, mut grad_action) = (vec![f32::NAN; OBS * PANEL_ROWS], vec![f32::NAN; ACT * PANEL_ROWS]);
+        let mut grad_reward_of_panel = [0.0; PANEL_ROWS];
+        grad_reward_of_panel[..ROWS].copy_from_slice(&grad_reward);
+        let grad_next_obs = panel(&grad_next_obs, OBS);
+        panels.backward(&mut got, &grad_next_obs, &grad_reward_of_panel, &mut grad_obs, &mut grad_action);
+
+        for (what, got, want, columns) in [
+            ("next observation", &next_obs[..], tensors::to_vec(step.next_obs.inner()), OBS),
+            ("reward", &reward[..], tensors::to_vec(step.reward.inner()), 1),
+            ("gradient at the observation", &grad_obs[..], want_grad_obs, OBS),
+            ("gradient at the action", &grad_action[..], want_grad_action, ACT),
+        ] {
+            let mut unpacked = vec![0.0; ROWS * columns];
+            unpack(got, columns, &mut unpacked);
+            for (i, (got, want)) in unpacked.iter().zip(&want).enumerate() {
+                assert!(
+                    (got - want).abs() <= 1e-5 * (1.0 + want.abs()),
+                    "{kind:?}, {what}[{i}]: {got}, expected {want}"
                 );
             }
         }

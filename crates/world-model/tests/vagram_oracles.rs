@@ -9,7 +9,7 @@ use foresee_core::{Batch, Stream};
 use foresee_nn::{NoValues, tensors};
 use foresee_world_model::config::EnsembleConfig;
 use foresee_world_model::loss::vagram::{Bound, Vagram, clipped_gradients};
-use foresee_world_model::loss::{self, CallRows, Extras, LossInput, RowTerms, mse};
+use foresee_world_model::loss::{self, CallRows, Extras, LossInput, RowTerms, VALUE_ROWS_PER_PASS, mse};
 use foresee_world_model::split::Split;
 use foresee_world_model::{Ensemble, Head};
 use toys::Quadratic;
@@ -55,7 +55,7 @@ impl Scene {
             prediction: self.ensemble.predict(Self::gather(&self.inputs, 5, indices, members)),
             target: Self::gather(&self.targets, 4, indices, members),
             terms: Some(self.weights.gather(indices, members, &Device::flex())),
-            base: None,
+            state_offset: None,
             view: &NoValues,
         }
     }
@@ -99,19 +99,16 @@ fn assert_near(what: &str, got: &[f32], want: &[f32], relative: f32) {
 
 #[test]
 fn value_weights_are_the_finite_differences_of_every_head_at_every_row() {
-    // Odd sizes, many rows, and a single head, entry and row.
-    for (heads, obs_dim, rows) in [(1, 1, 1), (4, 3, 7), (2, 5, 2051), (3, 1, 4099)] {
+    // Odd sizes, a single head, entry and row, and more rows than one and than two passes.
+    let passes = [VALUE_ROWS_PER_PASS + 1, 2 * VALUE_ROWS_PER_PASS + 3];
+    for (heads, obs_dim, rows) in [(1, 1, 1), (4, 3, 7), (2, 5, passes[0]), (3, 1, passes[1])] {
         let view = Quadratic::random(heads, obs_dim);
         let states = Stream::new(1, "states").normals(0, rows, obs_dim);
         let weights = gradients(&view, &states, obs_dim, UNCLIPPED);
         for (row, state) in states.chunks_exact(obs_dim).enumerate() {
             for head in 0..heads {
-                assert_near(
-                    &format!("head {head} of {heads}, row {row}"),
-                    weights.row(head, row),
-                    &finite_differences(&view, head, state),
-                    1e-5,
-                );
+                let (got, want) = (weights.row(head, row), finite_differences(&view, head, state));
+                assert_near(&format!("head {head} of {heads}, row {row}"), got, &want, 1e-5);
             }
         }
     }

@@ -78,13 +78,13 @@ fn itervaml_of_a_quadratic_value_is_the_closed_form_and_so_is_its_gradient() {
             };
             (0..OBS).map(term).sum()
         };
-        let apart: Vec<f64> = (0..HEADS).map(|head| value(head, mean) - value(head, target)).collect();
+        let differences: Vec<f64> = (0..HEADS).map(|head| value(head, mean) - value(head, target)).collect();
         let reward = mean[OBS] - target[OBS];
-        rows.push((apart.iter().map(|a| a * a).sum::<f64>() / HEADS as f64 + reward * reward) as f32);
+        rows.push((differences.iter().map(|a| a * a).sum::<f64>() / HEADS as f64 + reward * reward) as f32);
         for d in 0..OBS {
             let of_head = |head: usize| {
                 let (curvature, slope) = coefficients(head, d);
-                2.0 / HEADS as f64 * apart[head] * (curvature * (obs[d] + mean[d]) + slope)
+                2.0 / HEADS as f64 * differences[head] * (curvature * (obs[d] + mean[d]) + slope)
             };
             slopes.push((0..HEADS).map(of_head).sum::<f64>() as f32);
         }

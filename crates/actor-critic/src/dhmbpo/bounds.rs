@@ -82,10 +82,10 @@ impl ValueBounds {
 
 /// Returns a quantile of sorted numbers, interpolated between neighbours.
 fn quantile(sorted: &[f32], q: f64) -> f64 {
-    let place = q * (sorted.len() - 1) as f64;
-    let below = place.floor() as usize;
+    let position = q * (sorted.len() - 1) as f64;
+    let below = position.floor() as usize;
     let [low, high] = [below, (below + 1).min(sorted.len() - 1)].map(|i| f64::from(sorted[i]));
-    low + (place - below as f64) * (high - low)
+    low + (position - below as f64) * (high - low)
 }
 
 #[cfg(test)]

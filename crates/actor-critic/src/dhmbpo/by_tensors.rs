@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 use foresee_nn::{Dynamics, Parameters, StepDraws, tensors};
 
-use super::{Dhmbpo, Draws, Losses};
+use super::{Dhmbpo, DhmbpoDraws, DhmbpoLosses};
 use crate::observations::{in_deviations, scaled};
 
 /// The discounted soft return of the imagined steps added so far: Σ γᵏ m_k (r_k − α l_k), where l_k is the
@@ -59,10 +59,10 @@ impl Dhmbpo {
     pub(super) fn update_tensors(
         &mut self,
         starts: Tensor<2>,
-        draws: &Draws,
+        draws: &DhmbpoDraws,
         dynamics: &dyn Dynamics,
         critic_only: bool,
-    ) -> Losses {
+    ) -> DhmbpoLosses {
         let [rows, _] = starts.dims();
         let (device, horizon, discount, alpha) =
             (self.device(), self.config.horizon, self.config.discount, self.alpha());
@@ -147,7 +147,7 @@ impl Dhmbpo {
         };
 
         let number = |x: Tensor<1>| f64::from(tensors::to_f32(x));
-        Losses {
+        DhmbpoLosses {
             critic_loss: number(critic_loss.inner()),
             target_mean: number(y.mean()),
             alive: number(alive.mean()),

@@ -1,16 +1,17 @@
 //! The keys of `[agent]` under `kind = "dhmbpo"`.
 
+use foresee_core::limits::refusal;
 use foresee_nn::Activation;
 use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
-use crate::config::{is_positive, problem_of_hidden, problem_of_target};
+use crate::config::{layer_widths, positive, target_entropy, target_rate, within};
 use crate::policy::Spread;
 
 /// Largest number of critics. More are a typing error.
-const MOST_CRITICS: usize = 64;
+const MAX_CRITICS: usize = 64;
 /// Largest horizon. More imagined steps in one gradient are a typing error.
-const LONGEST: usize = 100;
+const MAX_HORIZON: usize = 100;
 
 /// The keys of the double-horizon agent, whose actor and critics are trained through the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,51 +87,39 @@ impl DhmbpoConfig {
     /// Returns an error message with a hint if a value is impossible.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        if let Some(problem) = problem_of_hidden(&self.hidden) {
-            return Some(problem);
-        }
-        if let Some(problem) = problem_of_target(self.discount, self.tau) {
-            return Some(problem);
-        }
-        if self.discount >= 1.0 {
-            return Some(format!(
-                "`agent.discount` is {}\nhint: below 1; bounds of the values divide by 1 − discount",
-                self.discount
-            ));
-        }
-        let rates = [self.critic_lr, self.actor_lr, self.temperature_lr, self.initial_temperature];
-        if !rates.into_iter().all(is_positive) {
-            return Some(
-                "`agent.critic_lr`, `actor_lr`, `temperature_lr` and `initial_temperature` must be positive\nhint: remove the key to get its default"
-                    .into(),
-            );
-        }
-        if self.target_entropy.is_some_and(|entropy| !entropy.is_finite()) {
-            return Some(
-                "`agent.target_entropy` is not finite\nhint: leave it out for minus the number of action entries"
-                    .into(),
-            );
-        }
-        if !(1..=LONGEST).contains(&self.horizon) {
-            return Some(format!("`agent.horizon` is {}\nhint: 1 to {LONGEST} imagined steps", self.horizon));
-        }
-        if !(1..=MOST_CRITICS).contains(&self.critics) {
-            return Some(format!("`agent.critics` is {}\nhint: 1 to {MOST_CRITICS}", self.critics));
-        }
-        if !(1..=self.critics).contains(&self.target_subset) {
-            return Some(format!(
-                "`agent.target_subset` is {}\nhint: 1 to `agent.critics`, which is {}",
-                self.target_subset, self.critics
-            ));
-        }
+        let default = Self::default();
         let [low, high] = self.bound_quantiles;
-        if !(0.0 <= low && low < high && high <= 1.0) {
-            return Some(format!(
-                "`agent.bound_quantiles` is [{low}, {high}]\nhint: two shares of 0 to 1, the lower one first"
-            ));
-        }
-        (!(0.0..=1.0).contains(&self.bound_rate))
-            .then(|| format!("`agent.bound_rate` is {}\nhint: a share, 0 to 1", self.bound_rate))
+        layer_widths(&self.hidden, &default.hidden)
+            .or_else(|| {
+                let allowed = "at least 0 and below 1, because the bounds of the values divide by 1 − discount";
+                (!(0.0..1.0).contains(&self.discount))
+                    .then(|| refusal("agent.discount", self.discount, allowed, default.discount))
+            })
+            .or_else(|| target_rate(self.tau, default.tau))
+            .or_else(|| positive("critic_lr", self.critic_lr, default.critic_lr))
+            .or_else(|| positive("actor_lr", self.actor_lr, default.actor_lr))
+            .or_else(|| positive("temperature_lr", self.temperature_lr, default.temperature_lr))
+            .or_else(|| positive("initial_temperature", self.initial_temperature, default.initial_temperature))
+            .or_else(|| target_entropy(self.target_entropy))
+            .or_else(|| within("horizon", self.horizon, 1..=MAX_HORIZON, default.horizon))
+            .or_else(|| within("critics", self.critics, 1..=MAX_CRITICS, default.critics))
+            .or_else(|| {
+                let (subset, critics) = (self.target_subset, self.critics);
+                let allowed = format!("1 to {critics}, the value of `agent.critics`");
+                (!(1..=critics).contains(&subset))
+                    .then(|| refusal("agent.target_subset", subset, allowed, default.target_subset))
+            })
+            .or_else(|| {
+                let allowed = "two shares in [0, 1], the lower one first";
+                (!(0.0 <= low && low < high && high <= 1.0)).then(|| {
+                    let [value, default] = [self.bound_quantiles, default.bound_quantiles].map(|q| format!("{q:?}"));
+                    refusal("agent.bound_quantiles", value, allowed, default)
+                })
+            })
+            .or_else(|| {
+                (!(0.0..=1.0).contains(&self.bound_rate))
+                    .then(|| refusal("agent.bound_rate", self.bound_rate, "in [0, 1]", default.bound_rate))
+            })
     }
 
     /// The actor's hidden layers.

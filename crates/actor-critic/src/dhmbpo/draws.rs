@@ -15,7 +15,7 @@ const TARGET_SUBSET: &str = "agent/target_subset";
 
 /// The draws of an update of `B` rows and `H` steps.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Draws {
+pub struct DhmbpoDraws {
     /// Standard normals of the actions, `[B, (H + 1) A]`.
     pub action: Vec<f32>,
     /// Noise of the model, `[B, H W]`. The last of the `W` columns, the noise of the reward, is 0.
@@ -28,7 +28,7 @@ pub struct Draws {
 
 /// The sizes of an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sizes {
+pub struct UpdateSizes {
     /// Number of rows, `B`.
     pub rows: usize,
     /// Number of imagined steps, `H`.
@@ -43,17 +43,17 @@ pub struct Sizes {
     pub subset: usize,
 }
 
-impl Draws {
-    /// Draws all numbers of an update into the existing buffers.
+impl DhmbpoDraws {
+    /// DhmbpoDraws all numbers of an update into the existing buffers.
     ///
     /// The reward is predicted without noise: its noise has mean 0 and would only add variance to the gradient.
     ///
-    /// At every step each block of [`PANEL_ROWS`] rows has one ensemble member. The range of words is divided into as many
-    /// equal parts as there are blocks, and each block's word is drawn from another part, in an order drawn anew at
-    /// every step. All members therefore predict about equally often. (The published code has as many blocks as
+    /// At every step each block of [`PANEL_ROWS`] rows has one ensemble member. The range of words is divided into as
+    /// many equal parts as there are blocks, and each block's word is drawn from another part, in an order drawn anew
+    /// at every step. All members therefore predict about equally often. (The published code has as many blocks as
     /// members, and permutes them.)
-    pub fn fill(&mut self, noise: &dyn Noise, sizes: Sizes) {
-        let Sizes { rows, horizon, action_dim, noise_width, critics, subset } = sizes;
+    pub fn fill(&mut self, noise: &dyn Noise, sizes: UpdateSizes) {
+        let UpdateSizes { rows, horizon, action_dim, noise_width, critics, subset } = sizes;
         noise.normals_into(ACTION, [rows, (horizon + 1) * action_dim], &mut self.action);
         noise.normals_into(MODEL, [rows, horizon * noise_width], &mut self.model);
         for step in self.model.chunks_exact_mut(noise_width.max(1)) {
@@ -82,9 +82,9 @@ mod tests {
 
     #[test]
     fn every_network_imagines_about_equally_many_blocks_of_a_step_and_a_block_has_one() {
-        let mut draws = Draws::default();
+        let mut draws = DhmbpoDraws::default();
         for (rows, members) in [(256, 8), (256, 5), (100, 3), (7, 4)] {
-            let sizes = Sizes { rows, horizon: 5, action_dim: 2, noise_width: 4, critics: 5, subset: 2 };
+            let sizes = UpdateSizes { rows, horizon: 5, action_dim: 2, noise_width: 4, critics: 5, subset: 2 };
             draws.fill(&StreamNoise { seed: 1, update: 3 }, sizes);
             assert_eq!([draws.action.len(), draws.model.len(), draws.words.len()], [rows * 12, rows * 20, rows * 5]);
             assert!(draws.model.chunks(4).all(|step| step[3] == 0.0 && step[0] != 0.0));

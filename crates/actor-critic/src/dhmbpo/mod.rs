@@ -24,7 +24,7 @@
 //! An update may train the critics alone. An update has two forms:
 //! * `by_tensors.rs`, with autodiff, is the specification. It supports every device and every model.
 //! * `host.rs` has its derivatives written by hand, on panels in host memory. It needs a model that has such a form
-//!   too.
+//!   too. `dyna/tests/double_horizon.rs`, which has a model, compares both forms.
 //!
 //! The published code (4kubo/erl_lib @ 024b0b5) has an error that is not reproduced here: it takes the mean and the
 //! noise of a prediction from different ensemble members. Here both come from one member.
@@ -48,23 +48,23 @@ use toml::Table;
 
 pub use bounds::ValueBounds;
 pub use config::DhmbpoConfig;
-pub use draws::{Draws, Sizes};
-use host::Workspace;
+pub use draws::{DhmbpoDraws, UpdateSizes};
+use host::DhmbpoBuffers;
 
 use crate::actor::Actor;
-use crate::agent::{Agent, AgentFactory, Counted, Update};
+use crate::agent::{Agent, AgentFactory, ReturnParameters, Update};
 use crate::critic::Critic;
 use crate::metrics;
 use crate::observations::RunningMoments;
 use crate::policy::Policy;
-use crate::preparation::Experienced;
+use crate::preparation::RealTransitions;
 use crate::temperature::LogTemperature;
 use crate::values::AgentValues;
 
 /// Returns DHMBPO as an agent that a config can choose.
 #[must_use]
 pub fn kind() -> Kind<Arc<dyn AgentFactory>> {
-    let line = "actor and critics trained through the model, over short rollouts with gradients (DHMBPO)";
+    let line = "DHMBPO: actor and critics trained through the model, on short differentiable rollouts";
     Kind::new("dhmbpo", line, |config: DhmbpoConfig| match config.problem() {
         Some(problem) => Err(problem),
         None => Ok(Arc::new(config) as Arc<dyn AgentFactory>),
@@ -102,15 +102,15 @@ pub struct Dhmbpo {
     bounds: ValueBounds,
     moments: RunningMoments,
     updates: u64,
-    /// Losses and estimates of the last update.
-    losses: Option<Losses>,
-    draws: Draws,
-    workspace: Workspace,
+    /// DhmbpoLosses and estimates of the last update.
+    losses: Option<DhmbpoLosses>,
+    draws: DhmbpoDraws,
+    buffers: DhmbpoBuffers,
 }
 
 /// Means over the rows of an update, computed before its optimiser steps.
 #[derive(Clone, Debug, PartialEq)]
-struct Losses {
+struct DhmbpoLosses {
     /// Σ_n mean (Q_n − y)².
     critic_loss: f64,
     target_mean: f64,
@@ -150,8 +150,8 @@ impl Dhmbpo {
             moments: RunningMoments::new(dims[0]),
             updates: 0,
             losses: None,
-            draws: Draws::default(),
-            workspace: Workspace::default(),
+            draws: DhmbpoDraws::default(),
+            buffers: DhmbpoBuffers::default(),
         }
     }
 
@@ -208,7 +208,7 @@ impl Agent for Dhmbpo {
         self.updates += 1;
         let Some(dynamics) = dynamics.filter(|_| batch.rows() > 0) else { return };
         let rows = batch.rows();
-        let sizes = Sizes {
+        let sizes = UpdateSizes {
             rows,
             horizon: self.config.horizon,
             action_dim: self.dims()[1],
@@ -271,15 +271,15 @@ impl Agent for Dhmbpo {
         Box::new(AgentValues::with(&self.policy, critics).through_policy(through_policy))
     }
 
-    fn counted(&self) -> Option<Counted> {
-        Some(Counted { discount: self.config.discount, temperature: self.alpha() })
+    fn return_parameters(&self) -> Option<ReturnParameters> {
+        Some(ReturnParameters { discount: self.config.discount, temperature: self.alpha() })
     }
 
     fn observed(&self) -> Option<u64> {
         self.config.normalize_observations.then(|| self.moments.count())
     }
 
-    fn observe(&mut self, seen: Experienced<'_>) {
+    fn observe(&mut self, seen: RealTransitions<'_>) {
         self.moments.observe(seen.obs);
         self.rescale();
     }

@@ -4,37 +4,37 @@
 
 use burn::tensor::Device;
 use cubecl::prelude::*;
-use foresee_nn::cube::{elementwise, infer, math, send, tensor};
+use foresee_nn::cube::{elementwise, infer, math, tensor, upload};
 use foresee_nn::tensors;
 
 use super::Policy;
-use super::lanes::{HALF, LOW};
+use super::panel::{LOG_STD_HALF_RANGE, LOG_STD_LOW};
 
 /// Returns log σ for the network's raw output.
 #[cube]
 pub(crate) fn log_std(raw: f32) -> f32 {
-    HALF * (math::tanh(raw) + 1.0f32) + LOW
+    LOG_STD_HALF_RANGE * (math::tanh(raw) + 1.0f32) + LOG_STD_LOW
 }
 
-/// Returns u = mu + σ ε for action entry `d` of a row; `heads` are the network's outputs (mu, raw), `[B, 2A]`.
+/// Returns u = mu + σ ε for action entry `d` of a row; `output` is the network's output (mu, raw), `[B, 2A]`.
 #[cube]
-pub(crate) fn before_tanh(heads: &[f32], noise: &[f32], row: usize, d: usize, #[comptime] actions: usize) -> f32 {
-    let mu = heads[row * comptime!(2 * actions) + d];
-    let raw = heads[row * comptime!(2 * actions) + actions + d];
+pub(crate) fn before_tanh(output: &[f32], noise: &[f32], row: usize, d: usize, #[comptime] actions: usize) -> f32 {
+    let mu = output[row * comptime!(2 * actions) + d];
+    let raw = output[row * comptime!(2 * actions) + actions + d];
     mu + log_std(raw).exp() * noise[row * actions + d]
 }
 
 /// Computes one action entry per thread: tanh u if `explore`, else tanh mu.
 #[cube(launch_unchecked)]
-fn squash(heads: &[f32], noise: &[f32], action: &mut [f32], #[comptime] actions: usize, #[comptime] explore: bool) {
+fn squash(output: &[f32], noise: &[f32], action: &mut [f32], #[comptime] actions: usize, #[comptime] explore: bool) {
     let i = ABSOLUTE_POS;
     if i < action.len() {
         let row = i / actions;
         let d = i % actions;
         if explore {
-            action[i] = math::tanh(before_tanh(heads, noise, row, d, actions));
+            action[i] = math::tanh(before_tanh(output, noise, row, d, actions));
         } else {
-            action[i] = math::tanh(heads[row * comptime!(2 * actions) + d]);
+            action[i] = math::tanh(output[row * comptime!(2 * actions) + d]);
         }
     }
 }
@@ -49,18 +49,20 @@ pub(crate) fn act(policy: &Policy, obs: &[f32], rows: usize, noise: Option<&[f32
         return Vec::new();
     }
     let given = noise.unwrap_or(&[0.0]);
-    let [obs, draws] = send([(obs, &[1, rows, inputs]), (given, &[given.len()])], device);
-    let heads = infer(&policy.net, obs);
-    let action = foresee_nn::cube::empty(&heads, &[rows, actions]);
-    let (client, (cubes, threads)) = (heads.client.clone(), elementwise(rows * actions));
-    // SAFETY: threads beyond the last entry do nothing; heads are [1, N, 2A]; the length of the noise is asserted if it
-    // is read.
+    let [obs, draws] = upload([(obs, &[1, rows, inputs]), (given, &[given.len()])], device);
+    let output = infer(&policy.net, obs);
+    let action = foresee_nn::cube::empty(&output, &[rows, actions]);
+    let (client, (cubes, threads)) = (output.client.clone(), elementwise(rows * actions));
+    // SAFETY: a thread whose index is not below the length of `action`, N A, does nothing. For all others the row is
+    // below N and the entry below A, so the reads lie within `output`, `[1, N, 2A]` by the network's shape, and within
+    // the noise, whose length N A is asserted; the kernel that does not explore reads no noise. Every thread writes its
+    // own entry of `action`, which no other buffer shares.
     unsafe {
         squash::launch_unchecked(
             &client,
             cubes,
             threads,
-            heads.into_buffer_arg(),
+            output.into_buffer_arg(),
             draws.into_buffer_arg(),
             action.clone().into_buffer_arg(),
             actions,

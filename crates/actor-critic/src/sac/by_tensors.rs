@@ -4,8 +4,8 @@
 use burn::tensor::Tensor;
 use foresee_nn::Parameters;
 
-use super::losses::Losses;
-use super::{NOISE, NOISE_NEXT, Sac, TARGET_SUBSET, Turns};
+use super::losses::SacLosses;
+use super::{Due, NOISE, NOISE_NEXT, Sac, TARGET_SUBSET};
 use crate::batch::TensorBatch;
 use crate::critic::subset;
 use crate::noise::Noise;
@@ -26,7 +26,7 @@ impl Sac {
     }
 
     /// Makes one update, and returns its losses.
-    pub(super) fn update_tensors(&mut self, batch: &TensorBatch, noise: &dyn Noise, turns: Turns) -> Losses {
+    pub(super) fn update_tensors(&mut self, batch: &TensorBatch, noise: &dyn Noise, due: Due) -> SacLosses {
         // Critic.
         let y = self.critic_target(batch, noise);
         let critic = self.critic.tracked();
@@ -38,16 +38,16 @@ impl Sac {
         self.critic_adam.step(&mut self.critic, gradient);
 
         // Actor and temperature.
-        let actor = turns.actor.then(|| {
+        let actor = due.actor.then(|| {
             let noise = noise.normals(NOISE, batch.action.dims(), &self.device());
             self.update_actor(&batch.obs, noise)
         });
 
         // Targets.
-        if turns.target {
+        if due.target {
             self.target.polyak(&self.critic, self.config.tau);
         }
-        Losses::Tensors { critic_loss: critic_loss.inner(), target_mean: y.mean(), actor }
+        SacLosses::Tensors { critic_loss: critic_loss.inner(), target_mean: y.mean(), actor }
     }
 
     /// Takes the steps of actor and temperature. Returns the actor's loss and the mean entropy before the steps.

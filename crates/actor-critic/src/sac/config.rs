@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
-use crate::config::{is_positive, problem_of_hidden, problem_of_target};
+use crate::config::{discount, interval, layer_widths, positive, target_entropy, target_rate, within};
 use crate::critic::Reduction;
 use crate::policy::Spread;
 
 /// Largest number of critics. More are a typing error.
-const MOST_CRITICS: usize = 64;
+const MAX_CRITICS: usize = 64;
 
 /// The keys of soft actor-critic. With ten critics, `target_subset = 2` and `actor_reduction = "mean"` it is REDQ.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,9 +34,9 @@ pub struct SacConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_entropy: Option<f64>,
     /// Number of updates per step of the actor and the temperature.
-    pub actor_every: u64,
+    pub policy_delay: u64,
     /// Number of updates per step of the target critics.
-    pub target_every: u64,
+    pub target_update_interval: u64,
     /// Whether the last hidden activation of actor and critics is divided by its L2 norm.
     pub normalized_features: bool,
     /// Form of the actor's standard deviation: `bounded`, `softplus` or `clipped`.
@@ -77,8 +77,8 @@ impl Default for SacConfig {
             initial_temperature: 0.1,
             learn_temperature: true,
             target_entropy: None,
-            actor_every: 1,
-            target_every: 1,
+            policy_delay: 1,
+            target_update_interval: 1,
             normalized_features: false,
             spread: Spread::Bounded,
             layer_norm: false,
@@ -97,40 +97,26 @@ impl SacConfig {
     /// Returns an error message with a hint if a value is impossible.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        if let Some(problem) = problem_of_hidden(&self.hidden) {
-            return Some(problem);
-        }
-        if self.actor_every == 0 || self.target_every == 0 {
-            return Some(
-                "`agent.actor_every` and `target_every` must be positive\nhint: remove the key to get its default"
-                    .into(),
-            );
-        }
-        if let Some(problem) = problem_of_target(self.discount, self.tau) {
-            return Some(problem);
-        }
-        let rates = [self.critic_lr, self.actor_lr, self.temperature_lr, self.initial_temperature];
-        if !rates.into_iter().all(is_positive) {
-            return Some(
-                "`agent.critic_lr`, `actor_lr`, `temperature_lr` and `initial_temperature` must be positive\nhint: remove the key to get its default"
-                    .into(),
-            );
-        }
-        if self.target_entropy.is_some_and(|entropy| !entropy.is_finite()) {
-            return Some(
-                "`agent.target_entropy` is not finite\nhint: leave it out for minus the number of action entries"
-                    .into(),
-            );
-        }
-        let critics = self.critics;
-        if !(1..=MOST_CRITICS).contains(&critics) {
-            return Some(format!("`agent.critics` is {critics}\nhint: 1 to {MOST_CRITICS}"));
-        }
-        self.target_subset.filter(|subset| !(1..=critics).contains(subset)).map(|subset| {
-            format!(
-                "`agent.target_subset` is {subset}\nhint: 1 to `agent.critics`, which is {critics}; leave it out for all of them"
-            )
-        })
+        let default = Self::default();
+        layer_widths(&self.hidden, &default.hidden)
+            .or_else(|| interval("policy_delay", self.policy_delay, default.policy_delay))
+            .or_else(|| interval("target_update_interval", self.target_update_interval, default.target_update_interval))
+            .or_else(|| discount(self.discount, default.discount))
+            .or_else(|| target_rate(self.tau, default.tau))
+            .or_else(|| positive("critic_lr", self.critic_lr, default.critic_lr))
+            .or_else(|| positive("actor_lr", self.actor_lr, default.actor_lr))
+            .or_else(|| positive("temperature_lr", self.temperature_lr, default.temperature_lr))
+            .or_else(|| positive("initial_temperature", self.initial_temperature, default.initial_temperature))
+            .or_else(|| target_entropy(self.target_entropy))
+            .or_else(|| within("critics", self.critics, 1..=MAX_CRITICS, default.critics))
+            .or_else(|| {
+                let critics = self.critics;
+                self.target_subset.filter(|subset| !(1..=critics).contains(subset)).map(|subset| {
+                    format!(
+                        "`agent.target_subset` is {subset}; it must be 1 to {critics}, the value of `agent.critics`\nhint: leave it out to use all critics"
+                    )
+                })
+            })
     }
 
     /// The actor's hidden layers.

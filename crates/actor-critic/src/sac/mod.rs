@@ -13,8 +13,9 @@
 //! mean instead ([`SacConfig`]). With ten critics, a subset of two and the actor's mean this is REDQ (Chen, Wang, Zhou,
 //! Ross, "Randomized Ensembled Double Q-Learning", ICLR 2021).
 //!
-//! One update trains the critics. Every `actor_every` updates it then trains actor and temperature; the temperature's
-//! loss uses the log-probabilities before the actor's step. Every `target_every` updates it then moves the targets.
+//! One update trains the critics. Every `policy_delay` updates it then trains actor and temperature; the temperature's
+//! loss uses the log-probabilities before the actor's step. Every `target_update_interval` updates it then moves the
+//! targets.
 //!
 //! [`Agent::update`] has three forms, and an agent's form is chosen when the agent is made:
 //! * `by_tensors.rs`, with autodiff, is the specification. It supports every device and every combination of critics.
@@ -33,11 +34,11 @@ use foresee_nn::{Adam, AdamConfig, Parameters, ValueHeads, ValueView, tensors};
 use toml::Table;
 
 use crate::actor::Actor;
-use crate::agent::{Agent, AgentFactory, Counted, Update};
+use crate::agent::{Agent, AgentFactory, ReturnParameters, Update};
 use crate::critic::Critic;
 use crate::metrics;
 use crate::policy::{Policy, Spread};
-use crate::preparation::{Experienced, Preparation};
+use crate::preparation::{Preparation, RealTransitions};
 use crate::temperature::LogTemperature;
 use crate::values::AgentValues;
 
@@ -46,15 +47,15 @@ mod config;
 #[cfg(feature = "wgpu")]
 mod device;
 mod host;
-mod lanes;
 mod losses;
+mod panel;
 #[cfg(test)]
 mod tests;
 
 pub use config::SacConfig;
 
-use host::Workspace;
-use losses::Losses;
+use host::SacBuffers;
+use losses::SacLosses;
 
 /// Name of the stream of the normals `[B, A]` for the actions at next observations.
 const NOISE_NEXT: &str = "agent/noise_next";
@@ -66,7 +67,7 @@ const TARGET_SUBSET: &str = "agent/target_subset";
 /// Returns SAC as an agent that a config can choose.
 #[must_use]
 pub fn kind() -> Kind<Arc<dyn AgentFactory>> {
-    Kind::new("sac", "soft actor-critic: a squashed Gaussian policy, entropy in the return", |config: SacConfig| {
+    Kind::new("sac", "soft actor-critic: a squashed Gaussian policy and a return with entropy", |config: SacConfig| {
         match config.problem() {
             Some(problem) => Err(problem),
             None => Ok(Arc::new(config) as Arc<dyn AgentFactory>),
@@ -87,14 +88,17 @@ impl AgentFactory for SacConfig {
 
 /// The form of the updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum UpdateForm {
+    /// On panels in host memory.
     Host,
+    /// In kernels on a GPU.
     #[cfg(feature = "wgpu")]
     Kernels,
+    /// In tensor operations with autodiff.
     Tensors,
 }
 
-impl Form {
+impl UpdateForm {
     /// Returns the fastest form that supports the config, the networks and the device.
     fn of(config: &SacConfig, policy: &Policy, critic: &Critic, device: &Device) -> Self {
         let fused = config.is_lowest_of_all() && policy.net.is_fused() && critic.net.is_fused();
@@ -106,11 +110,12 @@ impl Form {
     }
 }
 
-/// The networks, besides the critics, that one update changes.
+/// The steps, besides the critics', that are due in one update.
 #[derive(Clone, Copy, Debug)]
-struct Turns {
+struct Due {
     /// Whether the actor and the temperature take a step.
     actor: bool,
+    /// Whether the target critics move.
     target: bool,
 }
 
@@ -129,10 +134,10 @@ pub struct Sac {
     preparation: Preparation,
     updates: u64,
     /// Losses of the last update.
-    losses: Option<Losses>,
-    form: Form,
+    losses: Option<SacLosses>,
+    form: UpdateForm,
     /// Buffers of the updates in host memory.
-    workspace: Workspace,
+    buffers: SacBuffers,
     /// Noise `[B, A]` of the updates in host memory, at next observations and at observations.
     noise: [Vec<f32>; 2],
 }
@@ -151,7 +156,7 @@ impl Sac {
             target_entropy: config.target_entropy.unwrap_or(-(dims[1] as f64)),
             target: critic.clone(),
             config: config.clone(),
-            form: Form::of(config, &policy, &critic, device),
+            form: UpdateForm::of(config, &policy, &critic, device),
             policy,
             critic,
             log_temperature,
@@ -162,7 +167,7 @@ impl Sac {
             ),
             updates: 0,
             losses: None,
-            workspace: Workspace::default(),
+            buffers: SacBuffers::default(),
             noise: [vec![], vec![]],
         }
     }
@@ -203,23 +208,23 @@ impl Sac {
 
 impl Agent for Sac {
     fn update(&mut self, Update { batch, noise, critic_only, .. }: Update<'_>) {
-        let [actor, target] =
-            [self.config.actor_every, self.config.target_every].map(|every| self.updates.is_multiple_of(every));
-        let turns = Turns { actor: actor && !critic_only, target };
+        let [actor, target] = [self.config.policy_delay, self.config.target_update_interval]
+            .map(|every| self.updates.is_multiple_of(every));
+        let due = Due { actor: actor && !critic_only, target };
         self.updates += 1;
         if batch.rows() == 0 {
-            self.losses = Some(Losses::NONE);
+            self.losses = Some(SacLosses::NONE);
             return;
         }
         // The batch is already scaled, so the policy must not scale it again.
         self.policy.scale = None;
-        let in_tensors = |agent: &Self| agent.preparation.of_tensors(batch.tensors(agent.dims(), &agent.device()));
+        let in_tensors = |agent: &Self| agent.preparation.prepare_tensors(batch.tensors(agent.dims(), &agent.device()));
         let losses = match self.form {
-            Form::Host if self.preparation.is_none() => self.update_host(&batch.host(), noise, turns),
-            Form::Host => self.update_host(&self.preparation.of_host(&batch.host()), noise, turns),
+            UpdateForm::Host if self.preparation.is_none() => self.update_host(&batch.host(), noise, due),
+            UpdateForm::Host => self.update_host(&self.preparation.prepare_host(&batch.host()), noise, due),
             #[cfg(feature = "wgpu")]
-            Form::Kernels => self.update_device(&in_tensors(self), noise, turns),
-            Form::Tensors => self.update_tensors(&in_tensors(self), noise, turns),
+            UpdateForm::Kernels => self.update_device(&in_tensors(self), noise, due),
+            UpdateForm::Tensors => self.update_tensors(&in_tensors(self), noise, due),
         };
         self.policy.scale = self.preparation.scale().cloned();
         self.losses = Some(losses);
@@ -255,8 +260,8 @@ impl Agent for Sac {
         Box::new(view.through_policy(through_policy))
     }
 
-    fn counted(&self) -> Option<Counted> {
-        Some(Counted {
+    fn return_parameters(&self) -> Option<ReturnParameters> {
+        Some(ReturnParameters {
             discount: self.config.discount,
             temperature: f64::from(tensors::to_f32(self.temperature())) * self.preparation.unit(),
         })
@@ -266,7 +271,7 @@ impl Agent for Sac {
         self.preparation.seen()
     }
 
-    fn observe(&mut self, seen: Experienced<'_>) {
+    fn observe(&mut self, seen: RealTransitions<'_>) {
         self.preparation.observe(seen);
         self.policy.scale = self.preparation.scale().cloned();
     }

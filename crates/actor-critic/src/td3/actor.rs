@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 use foresee_core::Stream;
 use foresee_nn::cpu::Part;
-use foresee_nn::host::Slot;
+use foresee_nn::host::TensorSlot;
 use foresee_nn::{Init, Mlp, Parameters};
 
 use super::Td3Config;
@@ -47,11 +47,11 @@ impl Actor for DeterministicActor {
 }
 
 impl Parameters for DeterministicActor {
-    fn slot(&self) -> &Slot {
+    fn slot(&self) -> &TensorSlot {
         self.net.slot()
     }
 
-    fn slot_mut(&mut self) -> &mut Slot {
+    fn slot_mut(&mut self) -> &mut TensorSlot {
         self.net.slot_mut()
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
-use crate::config::{is_positive, problem_of_hidden, problem_of_target};
+use crate::config::{discount, interval, layer_widths, not_negative, positive, target_rate};
 
 /// The keys of TD3.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub struct Td3Config {
     /// Standard deviation of the noise on exploring actions.
     pub exploration_noise: f64,
     /// Number of updates per step of the actor and of all targets.
-    pub actor_every: u64,
+    pub policy_delay: u64,
     /// Whether each hidden layer of the critics is normalised before its activation.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub layer_norm: bool,
@@ -53,7 +53,7 @@ impl Default for Td3Config {
             policy_noise: 0.2,
             noise_clip: 0.5,
             exploration_noise: 0.1,
-            actor_every: 2,
+            policy_delay: 2,
             layer_norm: false,
             actor_layer_norm: false,
             normalize_observations: false,
@@ -66,20 +66,16 @@ impl Td3Config {
     /// Returns an error message with a hint if a value is impossible.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        if let Some(problem) = problem_of_hidden(&self.hidden).or_else(|| problem_of_target(self.discount, self.tau)) {
-            return Some(problem);
-        }
-        if self.actor_every == 0 || ![self.critic_lr, self.actor_lr].into_iter().all(is_positive) {
-            return Some(
-                "`agent.critic_lr`, `actor_lr` and `actor_every` must be positive\nhint: remove the key to get its default"
-                    .into(),
-            );
-        }
-        let noise = [self.policy_noise, self.noise_clip, self.exploration_noise];
-        (!noise.into_iter().all(|x| x >= 0.0 && x.is_finite())).then(|| {
-            "`agent.policy_noise`, `noise_clip` and `exploration_noise` must be 0 or more\nhint: remove the key to get its default"
-                .into()
-        })
+        let default = Self::default();
+        layer_widths(&self.hidden, &default.hidden)
+            .or_else(|| discount(self.discount, default.discount))
+            .or_else(|| target_rate(self.tau, default.tau))
+            .or_else(|| interval("policy_delay", self.policy_delay, default.policy_delay))
+            .or_else(|| positive("critic_lr", self.critic_lr, default.critic_lr))
+            .or_else(|| positive("actor_lr", self.actor_lr, default.actor_lr))
+            .or_else(|| not_negative("policy_noise", self.policy_noise, default.policy_noise))
+            .or_else(|| not_negative("noise_clip", self.noise_clip, default.noise_clip))
+            .or_else(|| not_negative("exploration_noise", self.exploration_noise, default.exploration_noise))
     }
 
     /// The actor's hidden layers.

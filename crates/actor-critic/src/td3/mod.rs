@@ -10,7 +10,8 @@
 //! a' = clip(mu̅(s') + clip(σ ε, −c, c), −1, 1); y = r + γ not_terminated min_n Q̄_n(s', a');
 //! critic: Σ_n mean (Q_n(s, a) − y)²; actor: −mean Q_1(s, mu(s)).
 //!
-//! One update trains the critics. Every `actor_every` updates it then trains the actor, and after it moves all targets.
+//! One update trains the critics. Every `policy_delay` updates it then trains the actor, and after it moves all
+//! targets.
 
 use std::sync::Arc;
 
@@ -20,13 +21,13 @@ use foresee_nn::{Adam, AdamConfig, Parameters, ValueHeads, ValueView, tensors};
 use toml::Table;
 
 use crate::actor::Actor;
-use crate::agent::{Agent, AgentFactory, Counted, Update};
+use crate::agent::{Agent, AgentFactory, ReturnParameters, Update};
 use crate::batch::TensorBatch;
 use crate::critic::{Critic, Reduction};
 use crate::metrics;
 use crate::noise::Noise;
 use crate::observations::Scale;
-use crate::preparation::{Experienced, Preparation};
+use crate::preparation::{Preparation, RealTransitions};
 use crate::values::AgentValues;
 
 mod actor;
@@ -49,7 +50,7 @@ pub fn kind() -> Kind<Arc<dyn AgentFactory>> {
         Some(problem) => Err(problem),
         None => Ok(Arc::new(config) as Arc<dyn AgentFactory>),
     };
-    Kind::new("td3", "TD3: a deterministic policy, noise on its actions, twin critics", build)
+    Kind::new("td3", "TD3: a deterministic policy with exploration noise, and twin critics", build)
 }
 
 impl AgentFactory for Td3Config {
@@ -144,13 +145,13 @@ impl Td3 {
 impl Agent for Td3 {
     fn update(&mut self, Update { batch, noise, critic_only, .. }: Update<'_>) {
         self.updates += 1;
-        let actors_turn = self.updates.is_multiple_of(self.config.actor_every) && !critic_only;
+        let actor_due = self.updates.is_multiple_of(self.config.policy_delay) && !critic_only;
         if batch.rows() == 0 {
             let zero = || Tensor::zeros([1], &self.device);
             self.losses = Some((zero(), zero(), None));
             return;
         }
-        let batch = self.preparation.of_tensors(batch.tensors(self.dims, &self.device));
+        let batch = self.preparation.prepare_tensors(batch.tensors(self.dims, &self.device));
         // The batch is already scaled, so the actors must not scale it again.
         self.set_scale(None);
 
@@ -162,7 +163,7 @@ impl Agent for Td3 {
         });
 
         // Actor and targets.
-        let actor_loss = actors_turn.then(|| {
+        let actor_loss = actor_due.then(|| {
             // The critics are constants here, because their weights are not tracked.
             let critic = &self.critic.net;
             let loss = self.actor.descend(|actor| {
@@ -207,15 +208,15 @@ impl Agent for Td3 {
         Box::new(view.through_policy(through_policy))
     }
 
-    fn counted(&self) -> Option<Counted> {
-        Some(Counted { discount: self.config.discount, temperature: 0.0 })
+    fn return_parameters(&self) -> Option<ReturnParameters> {
+        Some(ReturnParameters { discount: self.config.discount, temperature: 0.0 })
     }
 
     fn observed(&self) -> Option<u64> {
         self.preparation.seen()
     }
 
-    fn observe(&mut self, seen: Experienced<'_>) {
+    fn observe(&mut self, seen: RealTransitions<'_>) {
         self.preparation.observe(seen);
         self.set_scale(self.preparation.scale().cloned());
     }

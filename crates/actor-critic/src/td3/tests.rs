@@ -105,8 +105,8 @@ fn the_target_is_that_of_a_scalar_program() {
             clipped[1] += usize::from(a.abs() == 1.0);
         }
         let [first, second] = critics.each_ref().map(|critic| critic.value(obs, &action));
-        let goes_on = f64::from(batch.not_terminated[row]);
-        let want = f64::from(batch.reward[row]) + goes_on * config.discount * first.min(second);
+        let not_terminated = f64::from(batch.not_terminated[row]);
+        let want = f64::from(batch.reward[row]) + not_terminated * config.discount * first.min(second);
         assert!((f64::from(got[row]) - want).abs() < 1e-5 * (1.0 + want.abs()), "{row}: {}, not {want}", got[row]);
     }
     assert!(clipped.iter().all(|&count| count > 0), "{clipped:?}");
@@ -116,7 +116,7 @@ fn the_target_is_that_of_a_scalar_program() {
 fn the_actors_gradient_is_that_of_finite_differences() {
     const STEP: f64 = 1e-6;
     // The critics' step size is below the rounding of every weight, so the actor is trained against unchanged critics.
-    let mut td3 = agent(&Td3Config { critic_lr: 1e-30, actor_every: 1, ..config() });
+    let mut td3 = agent(&Td3Config { critic_lr: 1e-30, policy_delay: 1, ..config() });
     let (actor, critic) = (Scalars::new(&td3.actor.net, 0), Scalars::new(&td3.critic.net, 0));
     let states = rows(&batch(0).obs, DIMS[0]);
     let loss = |actor: &Scalars| -> f64 {
@@ -162,17 +162,17 @@ fn the_actor_and_all_targets_move_at_the_actors_turns_alone() {
 
 #[test]
 fn a_saved_and_restored_agent_goes_on_bit_for_bit() {
-    let mut kept = agent(&config());
-    (0..5).for_each(|i| drop(step(&mut kept, i)));
+    let mut original = agent(&config());
+    (0..5).for_each(|i| drop(step(&mut original, i)));
     let mut restored = Td3::new(&config(), DIMS, 9, &Device::flex());
-    restored.load(kept.save()).expect("a state of the same shapes");
+    restored.load(original.save()).expect("a state of the same shapes");
     assert!(restored.report().is_empty());
     for i in 5..9 {
-        assert_eq!(step(&mut kept, i), step(&mut restored, i), "update {i}");
+        assert_eq!(step(&mut original, i), step(&mut restored, i), "update {i}");
     }
-    assert!(kept.save() == restored.save());
+    assert!(original.save() == restored.save());
     let finite = |data: &Data| if let Data::F32(values) = data { values.iter().all(|x| x.is_finite()) } else { true };
-    assert!(kept.save().iter().all(|(_, array)| finite(&array.data)));
+    assert!(original.save().iter().all(|(_, array)| finite(&array.data)));
 }
 
 #[test]
@@ -213,10 +213,14 @@ fn a_batch_without_rows_moves_nothing_and_values_have_four_heads() {
 fn what_cannot_be_says_so_with_a_hint() {
     assert_eq!(Td3Config::default().problem(), None);
     for (config, want) in [
-        (Td3Config { hidden: vec![0], ..config() }, "`agent.hidden` is [0]\nhint: "),
-        (Td3Config { tau: 2.0, ..config() }, "`agent.discount` is 0.99 and `agent.tau` is 2\nhint: "),
-        (Td3Config { actor_every: 0, ..config() }, "`agent.critic_lr`, `actor_lr` and `actor_every` must be positive"),
-        (Td3Config { noise_clip: -1.0, ..config() }, "`agent.policy_noise`, `noise_clip` and `exploration_noise` must"),
+        (Td3Config { hidden: vec![0], ..config() }, "`agent.hidden` is [0]; it must be a list of one or more widths"),
+        (
+            Td3Config { tau: 2.0, ..config() },
+            "`agent.tau` is 2; it must be above 0 and at most 1\nhint: the default is",
+        ),
+        (Td3Config { policy_delay: 0, ..config() }, "`agent.policy_delay` is 0; it must be positive\nhint: "),
+        (Td3Config { actor_lr: 0.0, ..config() }, "`agent.actor_lr` is 0; it must be positive\nhint: "),
+        (Td3Config { noise_clip: -1.0, ..config() }, "`agent.noise_clip` is -1; it must be at least 0\nhint: "),
     ] {
         let got = config.problem().expect("a problem");
         assert!(got.starts_with(want), "{got}");
@@ -251,7 +255,7 @@ fn an_update_is_that_of_the_published_code() {
         tau: number("tau"),
         policy_noise: number("policy_noise") / f64::from(wide),
         noise_clip: number("noise_clip") / f64::from(wide),
-        actor_every: 1,
+        policy_delay: 1,
         ..Td3Config::default()
     };
     let mut td3 = Td3::new(&config, DIMS, 0, &Device::flex());
@@ -286,12 +290,12 @@ fn an_update_is_that_of_the_published_code() {
     let on_device = BatchRef::Host(&batch).tensors(DIMS, &Device::flex());
     let target = tensors::to_vec(td3.critic_target(&on_device, &noise));
     assert_close("target", &target, &floats(&outputs["target"]), 1e-5);
-    let was = td3.critic.net.save();
+    let before_step = td3.critic.net.save();
     td3.update(Update { batch: BatchRef::Host(&batch), noise: &noise, dynamics: None, critic_only: false });
 
     let [after, before] = [&outputs["critic_after"], &before["critic"]].map(layers);
     let [after, before] = [&after, &before].map(|nets| nets.iter().map(Vec::as_slice).collect::<Vec<_>>());
-    assert_stepped("", &td3.critic.net.save(), &was, [&after, &before], DIMS[0]);
+    assert_stepped("", &td3.critic.net.save(), &before_step, [&after, &before], DIMS[0]);
     for (net, name) in [(&td3.actor.net, "actor_after"), (&td3.actor.target, "actor_target_after")] {
         let (got, want) = (net.save(), network(&outputs[name]));
         want.iter()

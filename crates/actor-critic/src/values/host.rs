@@ -8,29 +8,30 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use foresee_nn::cpu::panels::{self, pack, unpack};
 use foresee_nn::cpu::{self, Layout, PANEL_ROWS, Scratch, Tape, team};
-use foresee_nn::host::Numbers;
+use foresee_nn::host::HostTensor;
 use foresee_nn::{Mlp, Parameters, tensors};
 
 use crate::critic::Critic;
-use crate::policy::{Policy, lanes};
+use crate::policy::{Policy, panel};
 
-/// Largest number of panels in one piece of work: the tape of a piece fits in the second-level cache.
-const GROUP: usize = 4;
+/// Largest number of panels in one [`GradientTask`]: the tape of a task fits in the second-level cache.
+const GROUP_PANELS: usize = 4;
 
 /// Buffers of one thread.
 #[derive(Default)]
-struct Buffers {
+struct ValueBuffers {
     /// States `[C, O, PANEL_ROWS]`.
     states: Vec<f32>,
-    passes: Passes,
+    passes: PassBuffers,
 }
 
+/// Buffers of the passes through the policy and the critics.
 #[derive(Default)]
-struct Passes {
+struct PassBuffers {
     critic: Option<Tape>,
     policy: Option<Tape>,
     /// The policy's output (mu, raw), `[C, 2A, PANEL_ROWS]`.
-    heads: Vec<f32>,
+    policy_output: Vec<f32>,
     /// Mean actions `[C, A, PANEL_ROWS]`.
     actions: Vec<f32>,
     /// A gradient at one panel of states, `[O, PANEL_ROWS]`.
@@ -39,19 +40,19 @@ struct Passes {
 }
 
 thread_local! {
-    static BUFFERS: RefCell<Buffers> = RefCell::default();
+    static BUFFERS: RefCell<ValueBuffers> = RefCell::default();
 }
 
 /// A network's layout and its weights in host memory.
 #[derive(Debug)]
-struct Lent {
+struct HostNet {
     layout: Arc<Layout>,
-    weights: Numbers,
+    weights: HostTensor,
 }
 
-impl Lent {
+impl HostNet {
     fn new(net: &Mlp) -> Self {
-        Self { layout: net.layout().clone(), weights: Numbers::of(net.slot().get().clone()) }
+        Self { layout: net.layout().clone(), weights: HostTensor::of(net.slot().get().clone()) }
     }
 
     fn members(&self) -> usize {
@@ -59,8 +60,7 @@ impl Lent {
     }
 
     fn member(&self, member: usize) -> &[f32] {
-        let width = self.layout.parameters();
-        &self.weights.get()[member * width..][..width]
+        self.layout.member(self.weights.get(), member)
     }
 
     /// Returns a tape of this network for `panels` panels.
@@ -74,64 +74,67 @@ impl Lent {
     }
 }
 
-/// One piece of work: states `[b, O]`, and each head's slice for the gradients `[b, O]`.
-struct Piece<'a> {
+/// The gradients at some of the states `[b, O]`, with each head's slice for the results `[b, O]`.
+struct GradientTask<'a> {
     states: &'a [f32],
     heads: Vec<&'a mut [f32]>,
 }
 
 /// The policy and the critics.
 #[derive(Debug)]
-pub(super) struct Networks {
-    policy: Lent,
-    critics: Vec<Lent>,
+pub(super) struct HostNetworks {
+    policy: HostNet,
+    critics: Vec<HostNet>,
 }
 
-impl Networks {
+impl HostNetworks {
     pub(super) fn new(policy: &Policy, critics: &[Cow<'_, Critic>]) -> Self {
-        let critics = critics.iter().map(|critic| Lent::new(&critic.net)).collect();
-        Self { policy: Lent::new(&policy.folded_net()), critics }
+        let critics = critics.iter().map(|critic| HostNet::new(&critic.net)).collect();
+        Self { policy: HostNet::new(&policy.folded_net()), critics }
     }
 
     /// Computes the gradients of all values, `[B, O] -> [N, B, O]`.
     pub(super) fn value_gradients(&self, states: Tensor<2>, through_policy: bool) -> Tensor<3> {
         let [rows, obs] = states.dims();
         let device = states.device();
-        let heads = self.critics.iter().map(Lent::members).sum();
+        let heads = self.critics.iter().map(HostNet::members).sum();
         let mut all = vec![0.0; heads * rows * obs];
         if rows > 0 {
-            let states = Numbers::of(states);
-            let group = panels::count(rows).div_ceil(team::threads()).clamp(1, GROUP) * PANEL_ROWS * obs;
-            let mut pieces: Vec<Piece<'_>> =
-                states.get().chunks(group).map(|states| Piece { states, heads: Vec::with_capacity(heads) }).collect();
+            let states = HostTensor::of(states);
+            let group = panels::count(rows).div_ceil(team::threads()).clamp(1, GROUP_PANELS) * PANEL_ROWS * obs;
+            let mut tasks: Vec<GradientTask<'_>> = states
+                .get()
+                .chunks(group)
+                .map(|states| GradientTask { states, heads: Vec::with_capacity(heads) })
+                .collect();
             for head in all.chunks_exact_mut(rows * obs) {
-                for (piece, part) in pieces.iter_mut().zip(head.chunks_mut(group)) {
-                    piece.heads.push(part);
+                for (task, part) in tasks.iter_mut().zip(head.chunks_mut(group)) {
+                    task.heads.push(part);
                 }
             }
-            team::for_each_mut(&mut pieces, |_, piece| {
-                BUFFERS.with_borrow_mut(|buffers| self.fill(piece, obs, through_policy, buffers));
+            team::for_each_mut(&mut tasks, |_, task| {
+                BUFFERS.with_borrow_mut(|buffers| self.fill(task, obs, through_policy, buffers));
             });
         }
         tensors::from_vec(all, [heads, rows, obs], &device)
     }
 
-    fn fill(&self, piece: &mut Piece<'_>, obs: usize, through_policy: bool, buffers: &mut Buffers) {
-        let Buffers { states, passes } = buffers;
+    fn fill(&self, task: &mut GradientTask<'_>, obs: usize, through_policy: bool, buffers: &mut ValueBuffers) {
+        let ValueBuffers { states, passes } = buffers;
         let panel = obs * PANEL_ROWS;
-        states.resize(piece.states.len().div_ceil(panel) * panel, 0.0);
-        for (rows, states) in piece.states.chunks(panel).zip(states.chunks_exact_mut(panel)) {
+        states.resize(task.states.len().div_ceil(panel) * panel, 0.0);
+        for (rows, states) in task.states.chunks(panel).zip(states.chunks_exact_mut(panel)) {
             pack(rows, obs, states);
         }
-        let heads = &mut piece.heads;
+        let heads = &mut task.heads;
         self.pass(states, Some(through_policy), passes, |head, i, _, gradient| {
-            let rows = heads[head].chunks_mut(panel).nth(i).expect("a panel of this piece");
+            let rows = heads[head].chunks_mut(panel).nth(i).expect("a panel of this task");
             unpack(gradient, obs, rows);
         });
     }
 
-    /// Writes values `[N, PANEL_ROWS]` and, if `gradients` is given, gradients `[N, O, PANEL_ROWS]` of one panel of states `[O,
-    /// PANEL_ROWS]`.
+    /// Writes values `[N, PANEL_ROWS]` and, if `gradients` is given, gradients `[N, O, PANEL_ROWS]` of one panel of
+    /// states `[O, PANEL_ROWS]`.
     pub(super) fn of_panel(
         &self,
         states: &[f32],
@@ -139,9 +142,9 @@ impl Networks {
         mut gradients: Option<&mut [f32]>,
         through_policy: bool,
     ) {
-        let wanted = gradients.is_some().then_some(through_policy);
+        let backward = gradients.is_some().then_some(through_policy);
         BUFFERS.with_borrow_mut(|buffers| {
-            self.pass(states, wanted, &mut buffers.passes, |head, _, value, gradient| {
+            self.pass(states, backward, &mut buffers.passes, |head, _, value, gradient| {
                 values[head * PANEL_ROWS..][..PANEL_ROWS].copy_from_slice(value);
                 if let Some(gradients) = &mut gradients {
                     gradients[head * states.len()..][..states.len()].copy_from_slice(gradient);
@@ -150,25 +153,25 @@ impl Networks {
         });
     }
 
-    /// Runs panels of states `[C, O, PANEL_ROWS]` forward through every critic. If `wanted` is given, runs them backward
-    /// too; its value says whether also through the policy. Every result goes to `found(head, panel, values [PANEL_ROWS],
-    /// gradient [O, PANEL_ROWS])`.
+    /// Runs panels of states `[C, O, PANEL_ROWS]` forward through every critic. If `backward` is given, runs them
+    /// backward too; its value says whether also through the policy. Every result goes to `visit(head, panel, values
+    /// [PANEL_ROWS], gradient [O, PANEL_ROWS])`.
     fn pass(
         &self,
         states: &[f32],
-        wanted: Option<bool>,
-        passes: &mut Passes,
-        mut found: impl FnMut(usize, usize, &[f32], &[f32]),
+        backward: Option<bool>,
+        passes: &mut PassBuffers,
+        mut visit: impl FnMut(usize, usize, &[f32], &[f32]),
     ) {
-        let Passes { critic, policy, heads, actions, gradient, scratch } = passes;
+        let PassBuffers { critic, policy, policy_output, actions, gradient, scratch } = passes;
         let shape = self.policy.layout.shape();
         let [obs, action] = [shape.inputs * PANEL_ROWS, shape.outputs / 2 * PANEL_ROWS];
         let count = states.len() / obs;
-        heads.resize(count * 2 * action, 0.0);
+        policy_output.resize(count * 2 * action, 0.0);
         actions.resize(count * action, 0.0);
-        cpu::infer(&self.policy.layout, self.policy.member(0), states, heads, scratch);
-        for (heads, action) in heads.chunks_exact(2 * action).zip(actions.chunks_exact_mut(action)) {
-            lanes::mean(heads, action);
+        cpu::infer(&self.policy.layout, self.policy.member(0), states, policy_output, scratch);
+        for (output, action) in policy_output.chunks_exact(2 * action).zip(actions.chunks_exact_mut(action)) {
+            panel::mean(output, action);
         }
         let each_member = self.critics.iter().flat_map(|net| (0..net.members()).map(move |member| (net, member)));
         for (head, (net, member)) in each_member.enumerate() {
@@ -179,21 +182,21 @@ impl Networks {
                 rest.copy_from_slice(&actions[panel * action..][..action]);
             }
             tape.forward(net.member(member));
-            let Some(through_policy) = wanted else {
-                (0..count).for_each(|panel| found(head, panel, tape.output(panel), &[]));
+            let Some(through_policy) = backward else {
+                (0..count).for_each(|panel| visit(head, panel, tape.output(panel), &[]));
                 continue;
             };
             (0..count).for_each(|panel| tape.output_gradient_mut(panel).1.fill(1.0));
             tape.backward_to_input(net.member(member));
-            let of_policy =
+            let policy_tape =
                 if through_policy { Some(self.back_through_policy(states, actions, tape, policy)) } else { None };
             for panel in 0..count {
                 gradient.clear();
                 gradient.extend_from_slice(&tape.input_gradient(panel)[..obs]);
-                if let Some(of_policy) = &of_policy {
-                    gradient.iter_mut().zip(of_policy.input_gradient(panel)).for_each(|(sum, g)| *sum += g);
+                if let Some(policy_tape) = &policy_tape {
+                    gradient.iter_mut().zip(policy_tape.input_gradient(panel)).for_each(|(sum, g)| *sum += g);
                 }
-                found(head, panel, tape.output(panel), gradient);
+                visit(head, panel, tape.output(panel), gradient);
             }
         }
     }
@@ -215,9 +218,10 @@ impl Networks {
         // A backward pass overwrites activations of the forward pass, so the forward pass is repeated for each critic.
         tape.forward(self.policy.member(0));
         for (panel, actions) in actions.chunks_exact(action).enumerate() {
-            let (by_mu, rest) = tape.output_gradient_mut(panel).1.split_at_mut(action);
-            for ((by_mu, by_action), a) in by_mu.iter_mut().zip(&critic.input_gradient(panel)[obs..]).zip(actions) {
-                *by_mu = by_action * (1.0 - a * a);
+            let (grad_mu, rest) = tape.output_gradient_mut(panel).1.split_at_mut(action);
+            for ((grad_mu, grad_action), a) in grad_mu.iter_mut().zip(&critic.input_gradient(panel)[obs..]).zip(actions)
+            {
+                *grad_mu = grad_action * (1.0 - a * a);
             }
             rest.fill(0.0);
         }

@@ -85,8 +85,8 @@ pub(crate) fn cases() -> Vec<Case> {
             initial_temperature: [1e-3, 0.1, 1.0][pick(3)],
             learn_temperature: pick(4) > 0,
             target_entropy: [None, Some(0.5)][pick(2)],
-            actor_every: 1 + pick(3) as u64,
-            target_every: 1 + pick(3) as u64,
+            policy_delay: 1 + pick(3) as u64,
+            target_update_interval: 1 + pick(3) as u64,
             normalized_features: pick(2) == 1,
             ..SacConfig::default()
         };
@@ -110,7 +110,7 @@ pub(crate) fn losses(agent: &dyn Agent) -> Vec<f64> {
 
 /// Returns the largest difference in any array of two agents, relative to the array's largest number, and the array's
 /// name.
-pub(crate) fn apart(got: &State, want: &State) -> (f64, String) {
+pub(crate) fn worst_difference(got: &State, want: &State) -> (f64, String) {
     let mut worst = (0.0, String::new());
     let pairs = got.iter().zip(want.iter());
     for ((name, got), (same, want)) in pairs {
@@ -143,6 +143,6 @@ pub(crate) fn assert_agree(
     for (got, want) in metrics.iter().zip(&of_want) {
         assert!((got - want).abs() <= METRICS * (1.0 + want.abs()), "{what}: {got}, expected {want}");
     }
-    let (worst, name) = apart(&got.save(), &want.save());
+    let (worst, name) = worst_difference(&got.save(), &want.save());
     assert!(worst <= bound, "{what}: {name} is {worst:e} off");
 }

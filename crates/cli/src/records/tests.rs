@@ -6,7 +6,7 @@ use crate::event_file;
 const FILES: [&str; 3] = ["metrics.jsonl", "timing.jsonl", "results.csv"];
 
 fn record(env_step: u64) -> Record {
-    let mut values = vec![("rollout/ep_rew_mean", -1204.5 / env_step as f64), ("model/loss", 0.1)];
+    let mut values = vec![("episode/return", -1204.5 / env_step as f64), ("model/loss", 0.1)];
     if env_step.is_multiple_of(400) {
         values.extend([("eval/mean_reward", -300.25), ("eval/std_reward", 12.0), ("eval/episodes", 20.0)]);
     }

@@ -3,17 +3,20 @@
 
 use std::fmt::Display;
 
-use foresee::config::Source;
-use foresee::env::checker::Facts;
-use foresee::env::{BoxSpace, EnvConfig, Outcome, Spec, examine};
+use foresee::config::{Problem, Source};
+use foresee::env::checker::Measurements;
+use foresee::env::{BoxSpace, CheckOutcome, EnvConfig, EnvError, Spec, check_report};
 use serde::Deserialize;
 use toml::Table;
 
-use super::{DONE, say};
+use super::{DONE, counted, print_line};
 use crate::failure::Failure;
 
 /// Number of entries of a space that are printed.
-const SHOWN: usize = 6;
+const PRINTED_ENTRIES: usize = 6;
+
+/// The name of the command's id in messages.
+const NAME: &str = "check-env";
 
 /// The keys that overrides may change.
 #[derive(Deserialize)]
@@ -27,69 +30,81 @@ struct EnvOnly {
 pub(super) fn check_env(id: &str, overrides: &[&str]) -> Result<u8, Failure> {
     let section = Table::from_iter([("id".into(), toml::Value::from(id))]);
     let tree = Table::from_iter([("env".into(), toml::Value::from(section))]);
-    let EnvOnly { env } = Source::tree("check-env", tree, overrides)?.typed()?;
-    let found = examine(|| env.make_unscaled(0)).map_err(|error| Failure::Input(error.to_string()))?;
+    let source = Source::tree(NAME, tree, overrides)?;
+    let EnvOnly { env } = source.typed()?;
+    let report = check_report(|| env.make_unscaled(0)).map_err(|error| refused(&source, &error))?;
 
-    describe(&found.spec)?;
-    say("")?;
-    for (check, outcome) in &found.outcomes {
-        say(match outcome {
-            Outcome::Kept => format!("ok       {check}"),
-            Outcome::Broken(detail) => format!("BROKEN   {check}\n         {}", detail.replace('\n', "\n         ")),
-            Outcome::Unclear => format!("unclear  {check}"),
+    print_spec(&report.spec)?;
+    print_line("")?;
+    for (check, outcome) in &report.outcomes {
+        print_line(match outcome {
+            CheckOutcome::Passed => format!("ok       {check}"),
+            CheckOutcome::Failed(detail) => {
+                format!("BROKEN   {check}\n         {}", detail.replace('\n', "\n         "))
+            }
+            CheckOutcome::Inconclusive => format!("unclear  {check}"),
+            CheckOutcome::Skipped => format!("skipped  {check}"),
         })?;
     }
-    if let Some(facts) = &found.facts {
-        say("")?;
-        tell(facts)?;
+    if let Some(measurements) = &report.measurements {
+        print_line("")?;
+        print_measurements(measurements)?;
     }
-    for warning in found.warnings() {
-        say(format!("warning: {warning}"))?;
+    for warning in report.warnings() {
+        print_line(format!("warning: {warning}"))?;
     }
-    let broken = found.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Broken(_))).count();
+    let broken = report.outcomes.iter().filter(|(_, outcome)| matches!(outcome, CheckOutcome::Failed(_))).count();
     if broken > 0 {
-        return Err(Failure::Run(format!("`{}` breaks {broken} of {} rules", env.id, found.outcomes.len())));
+        return Err(Failure::Run(format!("`{}` breaks {broken} of {} rules", env.id, report.outcomes.len())));
     }
     Ok(DONE)
 }
 
-fn describe(spec: &Spec) -> Result<(), Failure> {
-    let row = |name: &str, value: &dyn Display| say(format!("{name:<14}{value}"));
+/// Returns the failure of an environment that cannot be made. It names the override that set the key at fault, if there
+/// is one.
+fn refused(source: &Source, error: &EnvError) -> Failure {
+    let problem = Problem::from(error.to_string());
+    let blamed = source.blame(&problem);
+    Failure::Input(if blamed.origin == NAME { problem.to_string() } else { blamed.to_string() })
+}
+
+fn print_spec(spec: &Spec) -> Result<(), Failure> {
+    let row = |name: &str, value: &dyn Display| print_line(format!("{name:<14}{value}"));
     row("environment", &spec.id)?;
     row("observations", &space(&spec.observation_space))?;
     row("actions", &space(&spec.action_space))?;
     row("step limit", &spec.max_episode_steps.map_or("none".into(), |steps| steps.to_string()))?;
     if spec.action_repeat > 1 {
-        row("frames a step", &spec.action_repeat)?;
+        row("frames/step", &spec.action_repeat)?;
     }
     let rule = spec.termination.as_ref().map(ToString::to_string);
-    row("terminates", &rule.unwrap_or_else(|| "by no rule that is known here".into()))?;
+    row("terminates", &rule.unwrap_or_else(|| "rule unknown (`algo=mbpo` needs `env.termination`)".into()))?;
     spec.versions.iter().try_for_each(|(name, version)| row(name, version))
 }
 
-/// Formats a space as `3 numbers, [-1, 1] [-1, 1] [-8, 8]`, shortened after [`SHOWN`] entries.
+/// Formats a space as `3 numbers, [-1, 1] [-1, 1] [-8, 8]`, shortened after [`PRINTED_ENTRIES`] entries.
 fn space(space: &BoxSpace) -> String {
-    let ends = space.low.iter().zip(&space.high).take(SHOWN).map(|(low, high)| format!("[{low}, {high}]"));
-    let more = if space.dim() > SHOWN { " …" } else { "" };
+    let ends = space.low.iter().zip(&space.high).take(PRINTED_ENTRIES).map(|(low, high)| format!("[{low}, {high}]"));
+    let more = if space.dim() > PRINTED_ENTRIES { " …" } else { "" };
     let numbers = if space.dim() == 1 { "number" } else { "numbers" };
     format!("{} {numbers}, {}{more}", space.dim(), ends.collect::<Vec<_>>().join(" "))
 }
 
-fn tell(facts: &Facts) -> Result<(), Failure> {
-    let returns: Vec<f64> = facts.episodes.iter().map(|episode| episode.0).collect();
+fn print_measurements(measured: &Measurements) -> Result<(), Failure> {
+    let returns: Vec<f64> = measured.episodes.iter().map(|episode| episode.0).collect();
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     if returns.is_empty() {
-        say("random actions: no episode came to its end")?;
+        print_line("random actions: no episode ended")?;
     } else {
-        let lengths: Vec<f64> = facts.episodes.iter().map(|episode| f64::from(episode.1)).collect();
-        say(format!(
-            "random actions: mean return {:.2}, mean length {:.1} over {} episodes, rewards {:.3} to {:.3}",
+        let lengths: Vec<f64> = measured.episodes.iter().map(|episode| f64::from(episode.1)).collect();
+        print_line(format!(
+            "random actions: mean return {:.2}, mean length {:.1} over {}, rewards {:.3} to {:.3}",
             mean(&returns),
             mean(&lengths),
-            returns.len(),
-            facts.rewards[0],
-            facts.rewards[1]
+            counted(returns.len(), "episode"),
+            measured.rewards[0],
+            measured.rewards[1]
         ))?;
     }
-    say(format!("speed: {:.0} steps/s", facts.steps_per_s))
+    print_line(format!("speed: {:.0} steps/s", measured.steps_per_s))
 }

@@ -5,7 +5,7 @@ use foresee::env::mujoco::library;
 use foresee::nn::device;
 use foresee::{Kinds, Parts};
 
-use super::{DONE, say};
+use super::{DONE, print_line};
 use crate::cli::Listed;
 use crate::failure::Failure;
 
@@ -15,37 +15,40 @@ pub(super) fn list(what: Listed) -> Result<u8, Failure> {
     match what {
         Listed::Envs => {
             for env in foresee::env::list() {
-                say(format!("{:<24} {}", env.id, env.description))?;
+                print_choice(env.id, env.description)?;
             }
-            say(format!(
-                "{:<24} any environment of Python's Gymnasium whose spaces are boxes, as gym:Ant-v5",
-                "gym:ID"
-            ))?;
-            say(format!("{:<24} a task of dm_control's suite, as dmc:cartpole-swingup", "dmc:DOMAIN-TASK"))?;
-            say(match library::found() {
-                Ok(found) => format!("\nsimulated by {found}"),
+            print_choice("gym:ID", "any environment of Gymnasium in Python with box spaces, such as gym:Ant-v5")?;
+            print_choice("gym:MODULE:ID", "one that is registered when the Python module MODULE is imported")?;
+            print_choice("dmc:DOMAIN-TASK", "a task of the dm_control suite, such as dmc:cartpole-swingup")?;
+            print_line(match library::description() {
+                Ok(library) => format!("\nMuJoCo's tasks are simulated by {library}"),
                 Err(error) => format!("\nMuJoCo's tasks cannot run here: {error}"),
             })?;
         }
-        Listed::Losses => kinds(&parts.losses)?,
-        Listed::Models => kinds(&parts.models)?,
-        Listed::Agents => kinds(&parts.agents)?,
+        Listed::Losses => print_kinds(&parts.losses)?,
+        Listed::Models => print_kinds(&parts.models)?,
+        Listed::Agents => print_kinds(&parts.agents)?,
         Listed::Devices => {
-            for (word, behind) in device::list() {
+            for (device, hardware) in device::list() {
                 // The reason why the device is not available and the hint, in one line.
-                let line = behind.unwrap_or_else(|error| format!("- {}", error.to_string().replace('\n', "; ")));
-                say(format!("{word:<24} {line}"))?;
+                let line = hardware.unwrap_or_else(|error| format!("- {}", error.to_string().replace('\n', "; ")));
+                print_choice(&device, &line)?;
             }
         }
         Listed::Algos => {
-            for (algo, line) in Algo::ALL {
-                say(format!("{:<24} {line}", algo.name()))?;
+            for (algo, description) in Algo::ALL {
+                print_choice(algo.name(), description)?;
             }
         }
     }
     Ok(DONE)
 }
 
-fn kinds<T>(kinds: &Kinds<T>) -> Result<(), Failure> {
-    kinds.iter().try_for_each(|kind| say(format!("{:<24} {}", kind.name(), kind.description())))
+fn print_kinds<T>(kinds: &Kinds<T>) -> Result<(), Failure> {
+    kinds.iter().try_for_each(|kind| print_choice(kind.name(), kind.description()))
+}
+
+/// Prints a choice: its name in a config, and a description.
+fn print_choice(name: &str, description: &str) -> Result<(), Failure> {
+    print_line(format!("{name:<24} {description}"))
 }

@@ -8,6 +8,7 @@ mod train;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
+use foresee::checkpoint::Loaded;
 use foresee::nn::device::{self, DeviceChoice};
 use foresee::{Config, Setup};
 
@@ -34,13 +35,11 @@ fn texts(overrides: &[String]) -> Vec<&str> {
     overrides.iter().map(String::as_str).collect()
 }
 
-/// Loads a config, checks that it is possible, and checks that its device is available and large enough.
+/// Loads and checks a config, and makes the parts that it selects.
 fn load(path: &Path, overrides: &[&str]) -> Result<Setup, Failure> {
     let (source, config) = configs::read(path, overrides)?;
-    let setup = configs::open(&source, config)?;
-    let device = setup.config.device.open().map_err(|error| Failure::Input(error.to_string()))?;
-    setup.fits(&device).map_err(|problem| source.blame(&problem))?;
-    Ok(setup)
+    configs::print_notes(&source);
+    configs::open(&source, config)
 }
 
 /// Prints a warning if the device is not what its name promises.
@@ -50,20 +49,33 @@ fn warn_of_adapter(device: DeviceChoice) {
     }
 }
 
+/// Prints a warning for each damaged checkpoint that is newer than the loaded one.
+fn warn_of_skipped(loaded: &Loaded) {
+    for (path, why) in &loaded.skipped {
+        eprintln!("warning: skipped the checkpoint `{}`: {why}", path.display());
+    }
+}
+
 fn check(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
     let config = load(path, overrides)?.config;
-    say(toml::to_string_pretty(&config).expect("a config that came from TOML goes back to TOML").trim_end())?;
+    print_line(toml::to_string_pretty(&config).expect("a config that came from TOML goes back to TOML").trim_end())?;
     Ok(DONE)
 }
 
 /// Prints a line of data to stdout. A reader that has closed the pipe is not an error.
-fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
+fn print_line(line: impl std::fmt::Display) -> Result<(), Failure> {
     match writeln!(std::io::stdout().lock(), "{line}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::Run(format!("writing to standard output: {error}")))
         }
         _ => Ok(()),
     }
+}
+
+/// Returns a count with its noun: `1 episode`, `20 episodes`.
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }
 
 /// Sets the number of CPU threads that the config requests. It must be called before any computation.

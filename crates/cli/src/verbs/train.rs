@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use foresee::evaluate::LONGEST;
+use foresee::evaluate::MAX_EPISODE_STEPS;
 use foresee::{Run, checkpoint};
 
-use super::{DONE, load, say, set_threads, warn_of_adapter};
-use crate::driver::{Beside, Driver, Ended, INTERRUPTED};
+use super::{DONE, counted, load, print_line, set_threads, warn_of_adapter, warn_of_skipped};
+use crate::driver::{CheckpointExtra, Driver, Ended, INTERRUPTED};
 use crate::failure::Failure;
 use crate::records::Records;
 use crate::run_dir::{self, RunDir};
@@ -20,7 +20,7 @@ pub(super) fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -
     let run = Run::begin(setup)?;
     if run.spec().max_episode_steps.is_none() {
         eprintln!(
-            "warning: `{}` declares no time limit; episodes of evaluations are cut after {LONGEST} steps\nhint: if it does not end by itself either, give it one: env.gym.kwargs.max_episode_steps=1000",
+            "warning: `{}` has no time limit; evaluations stop an episode after {MAX_EPISODE_STEPS} steps\nhint: if its episodes do not terminate, set a limit: env.gym.kwargs.max_episode_steps=1000",
             config.env.id
         );
     }
@@ -28,7 +28,7 @@ pub(super) fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -
     let mut records = Records::create(dir.path(), run.spec().action_repeat)?;
     let text = toml::to_string_pretty(&config).expect("a config that came from TOML goes back to TOML");
     records.write_text("config", &format!("```toml\n{text}```"))?;
-    finish(Driver { run, dir, records, wall_s: 0.0, saved: 0 })
+    finish(Driver { run, dir, records, wall_s: 0.0, saved_step: 0 })
 }
 
 /// Resumes a run from its newest checkpoint.
@@ -37,15 +37,18 @@ pub(super) fn resume(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
     let config = setup.config.clone();
     set_threads(&config);
     let loaded = checkpoint::load(&dir.checkpoints())?;
-    for (path, why) in &loaded.skipped {
-        eprintln!("warning: skipped the checkpoint `{}`: {why}", path.display());
-    }
-    let beside: Beside = serde_json::from_value(loaded.extra)
-        .map_err(|error| Failure::Input(format!("the checkpoint `{}` says {error}", loaded.path.display())))?;
-    let run = Run::resume(setup, loaded.state)?;
+    warn_of_skipped(&loaded);
+    let extra: CheckpointExtra = serde_json::from_value(loaded.extra).map_err(|error| {
+        let path = loaded.path.display();
+        Failure::Input(format!("the manifest of the checkpoint `{path}` cannot be read: {error}"))
+    })?;
+    let run = Run::resume(setup, loaded.state).map_err(|error| match run_dir::read_config(path) {
+        Ok((_, before)) => error.with_changes(&before, &config),
+        Err(_) => error,
+    })?;
     warn_of_adapter(config.device);
     if run.is_done() {
-        say(format!(
+        print_line(format!(
             "the run is complete: {} environment steps\nhint: extend it by `foresee resume {} training.env_steps=N`",
             run.env_step(),
             path.display()
@@ -53,52 +56,50 @@ pub(super) fn resume(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
         return Ok(DONE);
     }
     for error in run.lost() {
-        eprintln!(
-            "warning: {error}\nA new episode has begun: from here the run is not the one that it would have been"
-        );
+        eprintln!("warning: {error}\na new episode begins; from here the run differs from an uninterrupted one");
     }
     let before = run_dir::env_versions(path);
     for (name, version) in &run.spec().versions {
         if let Some(before) = before.get(name).filter(|before| *before != version) {
             eprintln!(
-                "warning: the run began with {name} {before} and goes on with {version}: from here it is not the run that it would have been"
+                "warning: the run began with {name} {before} and continues with {version}; from here it may differ from an uninterrupted run"
             );
         }
     }
-    let records = Records::resume(dir.path(), &beside.positions, run.env_step(), run.spec().action_repeat)?;
+    let records = Records::resume(dir.path(), &extra.positions, run.env_step(), run.spec().action_repeat)?;
     if !overrides.is_empty() || dir.is_outdated() {
         dir.write_changed_config(&config)?;
     }
-    let saved = run.env_step();
-    finish(Driver { run, dir, records, wall_s: beside.wall_s, saved })
+    let saved_step = run.env_step();
+    finish(Driver { run, dir, records, wall_s: extra.wall_s, saved_step })
 }
 
 fn finish(mut driver: Driver) -> Result<u8, Failure> {
     let ended = driver.train()?;
     let dir = driver.dir.path().display();
     if ended == Ended::Interrupted {
-        say(format!(
-            "interrupted at environment step {} and saved\ngo on: foresee resume {dir}",
+        print_line(format!(
+            "interrupted at environment step {} and saved\nto continue: foresee resume {dir}",
             driver.run.env_step()
         ))?;
         return Ok(INTERRUPTED);
     }
     let config = driver.run.config();
     if let [Some(last), Some(best)] = driver.run.evaluations() {
-        say(format!(
-            "final evaluation  {last:.1} (mean return of {} episodes; best {best:.1})",
-            config.training.eval_episodes
+        print_line(format!(
+            "final evaluation  {last:.1} (mean return of {}; best {best:.1})",
+            counted(config.training.eval_episodes, "episode")
         ))?;
     }
     let (step, spec) = (driver.run.env_step(), driver.run.spec());
     let frames = if spec.action_repeat > 1 { format!(", {} frames,", spec.frames(step)) } else { String::new() };
-    say(format!(
+    print_line(format!(
         "real steps        {step}{frames} in {:.0} s; {} imagined",
         driver.wall_s,
         driver.run.imagined_steps()
     ))?;
-    say(format!("run               {dir}"))?;
-    say(format!("look at it        tensorboard --logdir {dir}"))?;
-    say(format!("evaluate it       foresee eval {dir}"))?;
+    print_line(format!("run               {dir}"))?;
+    print_line(format!("look at it        tensorboard --logdir {dir}"))?;
+    print_line(format!("evaluate it       foresee eval {dir}"))?;
     Ok(DONE)
 }

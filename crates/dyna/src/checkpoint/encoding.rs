@@ -58,7 +58,7 @@ pub(super) fn array(kind: &str, shape: &[usize], bytes: &[u8]) -> Result<Array, 
         "F64" => numbers!(F64, f64),
         "U64" => numbers!(U64, u64),
         "U8" => numbers!(U8, u8),
-        other => return Err(format!("type {other} is not known here")),
+        other => return Err(format!("unknown type {other}")),
     };
     let size = shape.iter().try_fold(1_usize, |size, &axis| size.checked_mul(axis));
     if size != Some(count) || !rest.is_empty() {

@@ -54,10 +54,10 @@ pub enum CheckpointError {
         source: std::io::Error,
     },
     /// The state cannot be encoded.
-    #[error("this state cannot be stored: {0}")]
+    #[error("the state cannot be saved: {0}")]
     Unstorable(String),
     /// The folder contains no checkpoint.
-    #[error("there is no checkpoint in `{}`\nhint: train anew", .0.display())]
+    #[error("there is no checkpoint in `{}`\nhint: start a new run", .0.display())]
     NoCheckpoint(PathBuf),
     /// A checkpoint does not verify.
     #[error("the checkpoint `{}` cannot be used: {why}\nhint: load an older one", path.display())]
@@ -68,7 +68,7 @@ pub enum CheckpointError {
         why: String,
     },
     /// There are checkpoints, but none verifies.
-    #[error("no checkpoint in `{}` can be used:{}\nhint: restore the folder from a copy, or train anew", root.display(), list(skipped))]
+    #[error("no checkpoint in `{}` can be used:{}\nhint: restore the folder from a copy, or start a new run", root.display(), list(skipped))]
     AllDamaged {
         /// Folder of the checkpoints.
         root: PathBuf,

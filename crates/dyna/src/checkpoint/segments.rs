@@ -28,7 +28,7 @@ pub(super) fn write(root: &Path, data: &Data) -> Result<Vec<String>, CheckpointE
     encoding::pieces(data, PIECE, |piece| {
         let hash = blake3::hash(piece).to_string();
         let path = directory.join(&hash);
-        if !disk::read(&path).is_ok_and(|there| there == piece) {
+        if !disk::read(&path).is_ok_and(|stored| stored == piece) {
             let temporary = directory.join(format!("{}{hash}", names::TEMPORARY));
             disk::write(&temporary, piece)?;
             disk::rename(&temporary, &path)?;

@@ -120,7 +120,7 @@ fn an_empty_folder_and_no_folder_have_no_checkpoint() {
     let root = root();
     for path in [root.path().to_owned(), root.path().join("nowhere")] {
         let error = load(&path).unwrap_err();
-        let text = format!("there is no checkpoint in `{}`\nhint: train anew", path.display());
+        let text = format!("there is no checkpoint in `{}`\nhint: start a new run", path.display());
         assert_eq!(error.to_string(), text);
     }
 }
@@ -214,7 +214,7 @@ fn damage_everywhere_is_an_error_that_lists_it() {
     flip(&second.join(STATE_FILE));
     let text = format!(
         "no checkpoint in `{}` can be used:\n  `{}`: state.safetensors does not match its hash\n  `{}`: it has no \
-         manifest.json\nhint: restore the folder from a copy, or train anew",
+         manifest.json\nhint: restore the folder from a copy, or start a new run",
         root.path().display(),
         second.display(),
         first.display(),

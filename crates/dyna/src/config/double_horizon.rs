@@ -1,6 +1,10 @@
 //! The keys of `[double_horizon]`.
 
+use foresee_core::limits::refusal;
 use serde::{Deserialize, Serialize};
+
+/// Limit on the states of the pool, which kernels number by 32 bits.
+const MAX_POOL: u64 = 1 << 32;
 
 /// The section `[double_horizon]`: the blocks of `algo = "dhmbpo"`. Between two blocks agent and model do not change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +54,7 @@ impl Default for DoubleHorizonConfig {
 }
 
 impl DoubleHorizonConfig {
+    /// Whether all keys have their defaults; then the section is not written to a config file.
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -65,38 +70,39 @@ impl DoubleHorizonConfig {
         done >= self.critic_updates && (done - self.critic_updates).is_multiple_of(self.refill_every)
     }
 
+    /// Returns an error message with a hint about the first key whose value is not allowed.
     pub(crate) fn problem(&self) -> Option<String> {
+        let default = Self::default();
+        let refused = |key: &str, value: u128, allowed: &str, default: u64| {
+            Some(refusal(&format!("double_horizon.{key}"), value, allowed, default))
+        };
         let positive = [
-            ("block", self.block),
-            ("first_block", self.first_block),
-            ("rollouts", self.rollouts as u64),
-            ("refill_every", self.refill_every),
-            ("refill", self.refill),
-            ("pool", self.pool as u64),
+            ("block", self.block, default.block),
+            ("first_block", self.first_block, default.first_block),
+            ("rollouts", self.rollouts as u64, default.rollouts as u64),
+            ("refill_every", self.refill_every, default.refill_every),
+            ("refill", self.refill, default.refill),
+            ("pool", self.pool as u64, default.pool as u64),
         ];
-        if let Some((key, _)) = positive.into_iter().find(|&(_, value)| value == 0) {
-            return Some(format!(
-                "`double_horizon.{key}` is 0\nhint: give a positive number, or remove the key to get its default"
-            ));
+        if let Some((key, value, default)) = positive.into_iter().find(|&(_, value, _)| value == 0) {
+            return refused(key, value.into(), "positive", default);
         }
         if !(1..=1000).contains(&self.horizon) {
-            return Some(format!("`double_horizon.horizon` is {}\nhint: 1 to 1000 imagined steps", self.horizon));
+            return refused("horizon", self.horizon as u128, "1 to 1000 imagined steps", default.horizon as u64);
         }
-        let most = self.rollouts as u128 * self.horizon as u128;
-        if u128::from(self.refill) > 100 * most {
-            return Some(format!(
-                "`double_horizon.refill` is {}, and `rollouts` of `horizon` steps bring at most {most} states at a time\nhint: at most a hundred times as many",
-                self.refill
-            ));
+        let most = 100 * self.rollouts as u128 * self.horizon as u128;
+        if u128::from(self.refill) > most {
+            let allowed = format!("at most {most}, a hundred times `rollouts` times `horizon`");
+            return refused("refill", self.refill.into(), &allowed, default.refill);
         }
         if self.pool < self.rollouts {
-            return Some(format!(
-                "`double_horizon.pool` is {}, fewer than the {} states of one step of `rollouts`\nhint: raise it, or lower `double_horizon.rollouts`",
-                self.pool, self.rollouts
-            ));
+            let allowed = format!("at least {}, the value of `double_horizon.rollouts`", self.rollouts);
+            return refused("pool", self.pool as u128, &allowed, default.pool as u64);
         }
-        (self.pool as u128 >= 1 << 32)
-            .then(|| format!("`double_horizon.pool` is {}\nhint: fewer than {} states", self.pool, 1_u64 << 32))
+        if self.pool as u64 >= MAX_POOL {
+            return refused("pool", self.pool as u128, &format!("below {MAX_POOL}"), default.pool as u64);
+        }
+        None
     }
 }
 

@@ -1,5 +1,6 @@
 //! The keys of `[rollout]`.
 
+use foresee_core::limits::refusal;
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::Schedule;
@@ -15,35 +16,52 @@ pub struct RolloutConfig {
     /// Share of real rows in every batch: a number, or `[from, to, start, end]` over real steps.
     pub real_ratio: Schedule,
     /// Number of epochs whose imagined transitions fit in the buffer.
-    pub retain: usize,
+    pub retain_epochs: usize,
 }
 
 impl Default for RolloutConfig {
     fn default() -> Self {
-        Self { starts_per_step: 400, horizon: Schedule::Constant(1.0), real_ratio: Schedule::Constant(0.05), retain: 1 }
+        Self {
+            starts_per_step: 400,
+            horizon: Schedule::Constant(1.0),
+            real_ratio: Schedule::Constant(0.05),
+            retain_epochs: 1,
+        }
     }
 }
 
 impl RolloutConfig {
+    /// Returns an error message with a hint about the first key whose value is not allowed.
     pub(crate) fn problem(&self) -> Option<String> {
-        if self.starts_per_step == 0 || self.retain == 0 {
-            return Some(
-                "`rollout.starts_per_step` and `rollout.retain` must be positive\nhint: use `algo = \"model_free\"` to train without imagination"
-                    .into(),
-            );
+        let default = Self::default();
+        let positive = [
+            ("rollout.starts_per_step", self.starts_per_step, default.starts_per_step),
+            ("rollout.retain_epochs", self.retain_epochs, default.retain_epochs),
+        ];
+        if let Some((key, value, default)) = positive.into_iter().find(|&(_, value, _)| value == 0) {
+            let default = format!("{default}; `algo = \"model_free\"` trains without imagined transitions");
+            return Some(refusal(key, value, "positive", default));
         }
-        if let Some(bad) = self.horizon.ends().into_iter().find(|h| !(1.0..=1000.0).contains(h)) {
-            return Some(format!("`rollout.horizon` reaches {bad}\nhint: 1 to 1000 imagined steps"));
+        let schedules = [
+            ("rollout.horizon", &self.horizon, 1.0..=1000.0, "1 to 1000 imagined steps", default.horizon),
+            ("rollout.real_ratio", &self.real_ratio, 0.0..=1.0, "0 to 1, a share of the batch", default.real_ratio),
+        ];
+        for (key, schedule, range, allowed, default) in schedules {
+            let [from, to] = schedule.ends();
+            let value = match schedule {
+                Schedule::Constant(value) if !range.contains(value) => value.to_string(),
+                Schedule::Linear(_) if !range.contains(&from) => format!("{from} at its start"),
+                Schedule::Linear(_) if !range.contains(&to) => format!("{to} at its end"),
+                _ => continue,
+            };
+            return Some(refusal(key, value, allowed, default.ends()[0]));
         }
-        if let Some(bad) = self.real_ratio.ends().into_iter().find(|r| !(0.0..=1.0).contains(r)) {
-            return Some(format!("`rollout.real_ratio` reaches {bad}\nhint: a share of the batch, 0 to 1"));
-        }
-        for (key, schedule) in [("horizon", &self.horizon), ("real_ratio", &self.real_ratio)] {
+        for (key, schedule) in [("rollout.horizon", &self.horizon), ("rollout.real_ratio", &self.real_ratio)] {
             if let Schedule::Linear([_, _, start, end]) = schedule
                 && !(start.is_finite() && end.is_finite() && start <= end)
             {
                 return Some(format!(
-                    "`rollout.{key}` runs from step {start} to step {end}\nhint: [from, to, start, end] with start before end"
+                    "`{key}` starts to change at step {start} and ends at step {end}; both must be finite, and the end not before the start\nhint: the four numbers are [from, to, start, end]"
                 ));
             }
         }
@@ -54,6 +72,6 @@ impl RolloutConfig {
     #[must_use]
     pub fn capacity(&self, step: u64, fit_every: u64, epoch_length: u64) -> usize {
         let calls = epoch_length.div_ceil(fit_every) as usize;
-        self.horizon.floor(step) * self.starts_per_step * fit_every as usize * calls * self.retain
+        self.horizon.floor(step) * self.starts_per_step * fit_every as usize * calls * self.retain_epochs
     }
 }

@@ -12,7 +12,7 @@ use cubecl::client::Client;
 use cubecl::prelude::*;
 use foresee_actor_critic::TensorBatch;
 use foresee_core::{Batch, Stream};
-use foresee_nn::cube::Ahead;
+use foresee_nn::cube::StepTable;
 use foresee_nn::cube::random::key;
 use foresee_nn::cube::tensor::{buffer, empty, is_cube, tensor};
 use foresee_nn::tensors;
@@ -37,7 +37,7 @@ pub fn runs_kernels(device: &Device) -> bool {
 
 /// The numbers of the next updates, stored on the device, where they address the draws of batches and noise.
 #[derive(Clone, Debug, Default)]
-pub struct DrawClock(Ahead);
+pub struct DrawCounter(StepTable);
 
 /// Rows of transitions on a device.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl DeviceRows {
     #[must_use]
     pub fn new(capacity: usize, [obs_dim, action_dim]: [usize; 2], device: &Device) -> Option<Self> {
         let capacity = capacity.max(1);
-        assert!(u32::try_from(capacity).is_ok(), "{capacity} rows are more than a kernel counts");
+        assert!(u32::try_from(capacity).is_ok(), "{capacity} rows do not fit 32 bits");
         is_cube(device).then(|| Self {
             obs: tensor(empty(&[capacity, obs_dim], device)),
             action: tensor(empty(&[capacity, action_dim], device)),
@@ -121,7 +121,7 @@ impl DeviceRows {
     #[track_caller]
     pub fn write(&mut self, at: usize, rows: &Batch, range: Range<usize>) {
         let (count, capacity) = (range.len(), self.capacity());
-        assert!(count <= capacity && at < capacity, "{count} rows at {at}, and room for {capacity}");
+        assert!(count <= capacity && at < capacity, "{count} rows from row {at} on do not fit {capacity} rows");
         let part = rows_of_part(self.width());
         for start in range.clone().step_by(part) {
             self.write_part((at + start - range.start) % capacity, rows, start..range.end.min(start + part));
@@ -152,7 +152,11 @@ impl DeviceRows {
     pub fn resize(&mut self, capacity: usize, start: usize, count: usize) {
         let wider =
             Self::new(capacity, self.dims(), &self.reward.device()).expect("rows of a device that runs kernels");
-        assert!(count <= capacity.min(self.capacity()), "{count} of {} rows, and room for {capacity}", self.capacity());
+        assert!(
+            count <= capacity.min(self.capacity()),
+            "{count} of {} rows do not fit {capacity} rows",
+            self.capacity()
+        );
         let old = std::mem::replace(self, wider);
         if count > 0 {
             let (client, grid, dim) = self.grid(count * self.width());
@@ -193,13 +197,13 @@ impl DeviceRows {
         sources: [Source<'_>; 2],
         [seed, update]: [u64; 2],
         noise_streams: [&str; 2],
-        clock: &mut DrawClock,
+        draw_counter: &mut DrawCounter,
     ) -> (TensorBatch, [Tensor<2>; 2]) {
         let (dims, device) = (sources[0].rows.dims(), sources[0].rows.reward.device());
         let rows = sources[0].count + sources[1].count;
         let batch = Self::new(rows, dims, &device).expect("rows of a device that runs kernels");
         let [noise_next, noise] = [(); 2].map(|()| empty(&[rows, dims[1]], &device));
-        let step = clock.0.at(&noise, update, DType::U32, |update| [update as u32, (update >> 32) as u32]);
+        let step = draw_counter.0.at(&noise, update, DType::U32, |update| [update as u32, (update >> 32) as u32]);
         let mut first = 0;
         for Source { stream, rows, stored, count } in sources {
             if count == 0 {

@@ -11,15 +11,17 @@ use super::real::{restore_rows, save_rows};
 
 /// Reserved rows of a ring: row `r` is written to row `(start + r) mod batch.rows` of `batch`.
 #[derive(Debug)]
-pub(crate) struct Claim<'a> {
+pub(crate) struct ReservedRows<'a> {
+    /// The rows of the ring, or a batch of the reserved rows alone.
     pub(crate) batch: &'a mut Batch,
+    /// Index of the first reserved row.
     pub(crate) start: usize,
 }
 
 /// A ring of rows. When its capacity changes, as the horizon grows, the newest rows are kept in their order.
 #[derive(Debug)]
 pub struct ImaginedBuffer {
-    rows: Rows,
+    rows: Storage,
     capacity: usize,
     /// Index of the next row to be overwritten, once the ring is full. Until then rows are appended.
     next: usize,
@@ -30,7 +32,7 @@ pub struct ImaginedBuffer {
 /// The memory of the rows. Both forms have identical saved states.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "one a run")]
-enum Rows {
+enum Storage {
     /// Rows in host memory, which grows as rows are added.
     Host(Batch),
     /// Rows on a device, allocated for the full capacity; `len` rows are stored.
@@ -41,7 +43,7 @@ impl ImaginedBuffer {
     /// Returns an empty ring of `capacity` rows in host memory.
     #[must_use]
     pub fn new(capacity: usize, obs_dim: usize, action_dim: usize) -> Self {
-        Self { rows: Rows::Host(Batch::default()), capacity, next: 0, dims: [obs_dim, action_dim] }
+        Self { rows: Storage::Host(Batch::default()), capacity, next: 0, dims: [obs_dim, action_dim] }
     }
 
     /// Returns an empty ring on the device if it runs kernels, else in host memory.
@@ -49,7 +51,7 @@ impl ImaginedBuffer {
     pub fn on(capacity: usize, dims: [usize; 2], device: &Device) -> Self {
         let mut ring = Self::new(capacity, dims[0], dims[1]);
         if let Some(rows) = DeviceRows::new(capacity, dims, device) {
-            ring.rows = Rows::Device { rows, len: 0 };
+            ring.rows = Storage::Device { rows, len: 0 };
         }
         ring
     }
@@ -58,22 +60,22 @@ impl ImaginedBuffer {
     #[must_use]
     pub fn rows(&self) -> Cow<'_, Batch> {
         match &self.rows {
-            Rows::Host(rows) => Cow::Borrowed(rows),
-            Rows::Device { rows, len, .. } => Cow::Owned(rows.read(*len)),
+            Storage::Host(rows) => Cow::Borrowed(rows),
+            Storage::Device { rows, len, .. } => Cow::Owned(rows.read(*len)),
         }
     }
 
     /// Whether the rows are on a device that runs kernels.
     #[must_use]
     pub fn is_on_device(&self) -> bool {
-        matches!(self.rows, Rows::Device { .. })
+        matches!(self.rows, Storage::Device { .. })
     }
 
     /// The rows on the device; `None` if they are in host memory.
     pub(super) fn device_rows(&self) -> Option<&DeviceRows> {
         match &self.rows {
-            Rows::Host(_) => None,
-            Rows::Device { rows, .. } => Some(rows),
+            Storage::Host(_) => None,
+            Storage::Device { rows, .. } => Some(rows),
         }
     }
 
@@ -85,7 +87,7 @@ impl ImaginedBuffer {
     #[track_caller]
     pub fn fill_on_device<R>(&mut self, write: impl FnOnce(&mut DeviceRows, usize) -> (usize, R)) -> R {
         let (capacity, next) = (self.capacity, self.next);
-        let Rows::Device { rows, len, .. } = &mut self.rows else { panic!("a ring on a device") };
+        let Storage::Device { rows, len, .. } = &mut self.rows else { panic!("the ring is in host memory") };
         let (count, outcome) = write(rows, next);
         *len = (*len + count).min(capacity);
         self.next = (next + count) % capacity.max(1);
@@ -96,8 +98,8 @@ impl ImaginedBuffer {
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.rows {
-            Rows::Host(rows) => rows.rows,
-            Rows::Device { len, .. } => *len,
+            Storage::Host(rows) => rows.rows,
+            Storage::Device { len, .. } => *len,
         }
     }
 
@@ -111,8 +113,8 @@ impl ImaginedBuffer {
     pub fn clear(&mut self) {
         self.next = 0;
         match &mut self.rows {
-            Rows::Host(rows) => rows.clear(),
-            Rows::Device { len, .. } => *len = 0,
+            Storage::Host(rows) => rows.clear(),
+            Storage::Device { len, .. } => *len = 0,
         }
     }
 
@@ -131,7 +133,7 @@ impl ImaginedBuffer {
     /// Stores a row: appends it while there is room, then overwrites the oldest row.
     #[track_caller]
     pub fn push(&mut self, obs: &[f32], action: &[f32], reward: f32, next_obs: &[f32], terminated: bool) {
-        assert_eq!([obs.len(), action.len()], self.dims, "a row of other dimensions");
+        assert_eq!([obs.len(), action.len()], self.dims, "dimensions `[O, A]` of the row");
         let mut row = Batch::default();
         row.push(obs, action, reward, next_obs, terminated);
         self.extend(&row);
@@ -141,7 +143,7 @@ impl ImaginedBuffer {
     pub fn extend(&mut self, batch: &Batch) {
         let [o, a] = self.dims;
         match &mut self.rows {
-            Rows::Host(rows) => {
+            Storage::Host(rows) => {
                 for k in 0..batch.rows {
                     let (obs, next_obs) = (&batch.obs[k * o..][..o], &batch.next_obs[k * o..][..o]);
                     let (action, reward) = (&batch.action[k * a..][..a], batch.reward[k]);
@@ -159,7 +161,7 @@ impl ImaginedBuffer {
                     self.next = (self.next + 1) % self.capacity;
                 }
             }
-            Rows::Device { rows, len, .. } => {
+            Storage::Device { rows, len, .. } => {
                 // Rows that the same call would overwrite are not sent, but the position advances past them.
                 let skip = batch.rows.saturating_sub(self.capacity);
                 self.next = (self.next + skip) % self.capacity;
@@ -173,8 +175,8 @@ impl ImaginedBuffer {
     /// Reserves `rows` rows, appended while there is room and then over the oldest ones, and lets `fill` write them in
     /// host memory. For a ring on a device they are then sent there.
     #[track_caller]
-    pub(crate) fn fill<R>(&mut self, rows: usize, fill: impl FnOnce(Claim<'_>) -> R) -> R {
-        assert!(rows <= self.capacity, "{rows} rows in a ring of {}", self.capacity);
+    pub(crate) fn fill<R>(&mut self, rows: usize, fill: impl FnOnce(ReservedRows<'_>) -> R) -> R {
+        assert!(rows <= self.capacity, "{rows} rows do not fit a ring of {}", self.capacity);
         let [obs_dim, action_dim] = self.dims;
         let set_rows = |batch: &mut Batch, stored: usize| {
             let Batch { rows, obs, action, reward, next_obs, not_terminated } = batch;
@@ -187,15 +189,15 @@ impl ImaginedBuffer {
         };
         let (start, stored) = (self.next, self.capacity.min(self.len() + rows));
         match &mut self.rows {
-            Rows::Host(all) => {
+            Storage::Host(all) => {
                 self.next = (start + rows) % self.capacity.max(1);
                 set_rows(all, stored);
-                fill(Claim { batch: all, start })
+                fill(ReservedRows { batch: all, start })
             }
-            Rows::Device { .. } => {
+            Storage::Device { .. } => {
                 let mut sent = Batch::default();
                 set_rows(&mut sent, rows);
-                let outcome = fill(Claim { batch: &mut sent, start: 0 });
+                let outcome = fill(ReservedRows { batch: &mut sent, start: 0 });
                 self.extend(&sent);
                 outcome
             }
@@ -211,7 +213,7 @@ impl ImaginedBuffer {
         let start = if len < self.capacity { 0 } else { self.next };
         let (skip, kept) = (len.saturating_sub(capacity), len.min(capacity));
         match &mut self.rows {
-            Rows::Host(rows) => {
+            Storage::Host(rows) => {
                 let old = std::mem::take(rows);
                 let [o, a] = self.dims;
                 for i in (0..len).skip(skip).map(|k| (start + k) % len) {
@@ -219,7 +221,7 @@ impl ImaginedBuffer {
                     rows.push(obs, &old.action[i * a..][..a], old.reward[i], next_obs, old.not_terminated[i] == 0.0);
                 }
             }
-            Rows::Device { rows, len, .. } => {
+            Storage::Device { rows, len, .. } => {
                 rows.resize(capacity, (start + skip) % self.capacity.max(1), kept);
                 *len = kept;
             }
@@ -255,8 +257,8 @@ impl ImaginedBuffer {
             });
         }
         match &mut self.rows {
-            Rows::Host(rows) => *rows = restored,
-            Rows::Device { rows, len, .. } => {
+            Storage::Host(rows) => *rows = restored,
+            Storage::Device { rows, len, .. } => {
                 rows.resize(self.capacity, 0, 0);
                 rows.write(0, &restored, 0..restored.rows);
                 *len = restored.rows;

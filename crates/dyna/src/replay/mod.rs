@@ -13,9 +13,9 @@ mod imagined;
 mod real;
 mod sequences;
 
-pub use device::{DeviceRows, DrawClock};
-pub(crate) use imagined::Claim;
+pub use device::{DeviceRows, DrawCounter};
 pub use imagined::ImaginedBuffer;
+pub(crate) use imagined::ReservedRows;
 pub use real::RealBuffer;
 pub use sequences::Sequences;
 
@@ -74,16 +74,16 @@ pub fn draw(
     real: &RealBuffer,
     imagined: &ImaginedBuffer,
     shares: [usize; 2],
-    counter: [u64; 2],
+    [seed, update]: [u64; 2],
     noise_streams: [&str; 2],
-    clock: &mut DrawClock,
+    draw_counter: &mut DrawCounter,
 ) -> Option<(TensorBatch, [Tensor<2>; 2])> {
     let (mirror, ring) = (real.mirror()?, imagined.device_rows()?);
     let sources = [
         Source { stream: STREAMS[0], rows: mirror, stored: real.rows().rows, count: shares[0] },
         Source { stream: STREAMS[1], rows: ring, stored: imagined.len(), count: shares[1] },
     ];
-    Some(DeviceRows::draw(sources, counter, noise_streams, clock))
+    Some(DeviceRows::draw(sources, [seed, update], noise_streams, draw_counter))
 }
 
 /// The experience of a run: buffers of real and of imagined transitions, both on one device.
@@ -96,7 +96,7 @@ pub struct Replay {
     /// The last batch that was mixed in host memory; a buffer for the next one.
     batch: Batch,
     /// Numbers of the next updates on the device, for batches that are drawn there.
-    clock: DrawClock,
+    draw_counter: DrawCounter,
 }
 
 /// The batch of one update, with its noise.
@@ -160,7 +160,7 @@ impl Replay {
             real: RealBuffer::new(dims, device),
             imagined: ImaginedBuffer::on(capacity, dims, device),
             batch: Batch::default(),
-            clock: DrawClock::default(),
+            draw_counter: DrawCounter::default(),
         }
     }
 
@@ -177,15 +177,15 @@ impl Replay {
         [seed, update]: [u64; 2],
         noise_streams: &'static [&'static str],
     ) -> Drawn<'_> {
-        let Self { real, imagined, batch, clock } = self;
-        assert!(real.rows().rows > 0, "a batch of a replay in which nothing real is stored");
-        assert!((0.0..=1.0).contains(&real_ratio), "a share of real rows of {real_ratio}");
+        let Self { real, imagined, batch, draw_counter } = self;
+        assert!(real.rows().rows > 0, "the replay holds no real transition");
+        assert!((0.0..=1.0).contains(&real_ratio), "a share of real rows is 0 to 1, not {real_ratio}");
         let shares = shares(rows, real_ratio, imagined.len());
         let streams = StreamNoise { seed, update };
         // The kernel always fills two streams. For an agent with fewer streams, the surplus is unused.
         let first = noise_streams.first().copied().unwrap_or("agent/noise");
         let names = [first, noise_streams.get(1).copied().unwrap_or(first)];
-        if let Some((drawn, normals)) = draw(real, imagined, shares, [seed, update], names, clock) {
+        if let Some((drawn, normals)) = draw(real, imagined, shares, [seed, update], names, draw_counter) {
             let ready = names.into_iter().zip(normals).collect();
             return Drawn { batch: DrawnBatch::Device(drawn), noise: DrawnNoise { streams, ready } };
         }

@@ -15,7 +15,7 @@ pub fn runs_kernels(_: &Device) -> bool {
 
 /// The numbers of the next updates on a device; empty.
 #[derive(Clone, Debug, Default)]
-pub struct DrawClock(());
+pub struct DrawCounter(());
 
 /// Rows on a device; there are none.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl DeviceRows {
         sources: [Source<'_>; 2],
         _: [u64; 2],
         _: [&str; 2],
-        _: &mut DrawClock,
+        _: &mut DrawCounter,
     ) -> (TensorBatch, [Tensor<2>; 2]) {
         match *sources[0].rows {}
     }

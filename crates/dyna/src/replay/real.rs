@@ -48,7 +48,7 @@ impl RealBuffer {
 
     /// Appends a transition of environment `env`.
     pub fn push_from(&mut self, env: usize, t: &Transition) {
-        self.number(env as u64, t.terminated || t.truncated);
+        self.assign_episode(env as u64, t.terminated || t.truncated);
         self.rows.push(&t.obs, &t.action, t.reward, &t.next_obs, t.terminated);
         self.truncated.push(u8::from(t.truncated));
         let Some(mirror) = &mut self.mirror else { return };
@@ -60,7 +60,7 @@ impl RealBuffer {
     }
 
     /// Assigns an episode number to the next row.
-    fn number(&mut self, env: u64, ends: bool) {
+    fn assign_episode(&mut self, env: u64, ends: bool) {
         let begun = &mut self.begun;
         let episode = *self.open.entry(env).or_insert_with(|| {
             *begun += 1;
@@ -75,7 +75,7 @@ impl RealBuffer {
 
     /// Makes the next transition of an environment begin a new episode, although no stored row ended the last one. Used
     /// when an environment was lost and reset.
-    pub fn cut(&mut self, env: usize) {
+    pub fn cut_episode(&mut self, env: usize) {
         self.open.remove(&(env as u64));
     }
 
@@ -108,10 +108,10 @@ impl RealBuffer {
     #[must_use]
     pub fn last_episodes(&self, count: usize, from: usize) -> Vec<Vec<usize>> {
         let last: Vec<usize> = (from..self.rows.rows).rev().filter(|&row| self.ends(row)).take(count).collect();
-        let place: BTreeMap<u64, usize> = last.iter().enumerate().map(|(i, &row)| (self.episode[row], i)).collect();
+        let position: BTreeMap<u64, usize> = last.iter().enumerate().map(|(i, &row)| (self.episode[row], i)).collect();
         let mut episodes = vec![Vec::new(); last.len()];
         for row in from..self.rows.rows {
-            if let Some(&i) = place.get(&self.episode[row]) {
+            if let Some(&i) = position.get(&self.episode[row]) {
                 episodes[i].push(row);
             }
         }
@@ -155,9 +155,9 @@ impl RealBuffer {
     /// If an array is missing, has another width, or is unknown.
     pub fn restore(mut state: State, dims: [usize; 2], envs: usize, device: &Device) -> Result<Self, StateError> {
         let truncated = state.u8s("truncated")?.1;
-        let known = state.iter().any(|(name, _)| name == "episode");
+        let has_episodes = state.iter().any(|(name, _)| name == "episode");
         let mut origins = Vec::new();
-        if known {
+        if has_episodes {
             for name in ["env", "episode", "open.env", "open.episode"] {
                 origins.push(state.u64s(name)?.1);
             }
@@ -171,7 +171,7 @@ impl RealBuffer {
         } else {
             for row in 0..rows.rows {
                 let cut = buffer.truncated.get(row).is_some_and(|&cut| cut != 0);
-                buffer.number((row % envs.max(1)) as u64, cut || rows.not_terminated[row] == 0.0);
+                buffer.assign_episode((row % envs.max(1)) as u64, cut || rows.not_terminated[row] == 0.0);
             }
         }
         let lengths =
@@ -325,7 +325,7 @@ mod tests {
             old.take(name).unwrap();
         }
         assert_eq!(restore(old).save(), buffer.save());
-        buffer.cut(2);
+        buffer.cut_episode(2);
         let mut restored = restore(buffer.save());
         let next = Transition {
             obs: vec![0.0],

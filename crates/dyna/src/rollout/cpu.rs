@@ -7,26 +7,26 @@
 
 use std::cell::RefCell;
 
-use foresee_actor_critic::policy::lanes::Sample;
+use foresee_actor_critic::policy::panel::Sample;
 use foresee_core::stream::below;
 use foresee_nn::cpu::panels::gather;
 use foresee_nn::cpu::simd::{self, Simd, Task};
 use foresee_nn::cpu::{self, Column, Grouping, PANEL_ROWS, Scattered, Scratch, math, panels, random, team};
 use foresee_world_model::config::Predicted;
 
-use super::World;
-use crate::replay::Claim;
+use super::HostModel;
+use crate::replay::ReservedRows;
 
 /// Largest number of panels in a tile: its activations fit in a second-level cache.
-const TILE: usize = 3;
+const TILE_PANELS: usize = 3;
 
 /// The inputs of a step, in the order of the rows.
 #[derive(Clone, Copy)]
-pub(super) struct Rows<'a> {
+pub(super) struct StepInputs<'a> {
     /// The step number that addresses the draws.
-    pub(super) clock: u64,
-    /// Lane of each row, `[B]`.
-    pub(super) lanes: &'a [u32],
+    pub(super) draw_step: u64,
+    /// Number of the random substream of each row, `[B]`.
+    pub(super) row_ids: &'a [u32],
     /// States, `[B, O]`.
     pub(super) obs: &'a [f32],
     /// Given actions, `[B, A]`; if `None`, the actor's are sampled.
@@ -43,11 +43,11 @@ pub(super) struct Workspace {
     pub(super) uncertainty: Vec<f32>,
 }
 
-/// Buffers of one thread.
+/// Buffers of one thread for a tile.
 #[derive(Default)]
-struct Buffers {
+struct TileBuffers {
     obs: Vec<f32>,
-    heads: Vec<f32>,
+    actor_output: Vec<f32>,
     noise: Vec<f32>,
     action: Vec<f32>,
     input: Vec<f32>,
@@ -60,27 +60,32 @@ struct Buffers {
 }
 
 thread_local! {
-    static BUFFERS: RefCell<Buffers> = RefCell::default();
+    static BUFFERS: RefCell<TileBuffers> = RefCell::default();
 }
 
 /// Indices of the output columns of a step.
 const OBS: usize = 0;
 const ACTION: usize = 1;
 const REWARD: usize = 2;
-const NEXT: usize = 3;
-const GOES_ON: usize = 4;
+const NEXT_OBS: usize = 3;
+const NOT_TERMINATED: usize = 4;
 const UNCERTAINTY: usize = 5;
 
-/// Computes one step of all rows, and writes it to the rows reserved by `claim`.
-pub(super) fn step(world: &World<'_>, rows: Rows<'_>, claim: Claim<'_>, own: &mut Workspace) {
-    let Workspace { grouping, members, uncertainty } = own;
-    draw_members(world, rows, members);
-    let share = rows.lanes.len().div_ceil(PANEL_ROWS * team::threads());
-    grouping.sort(members, world.model.layout.shape().members, share.clamp(1, TILE) * PANEL_ROWS);
+/// Computes one step of all rows, and writes it to the reserved rows.
+pub(super) fn step(
+    host: &HostModel<'_>,
+    inputs: StepInputs<'_>,
+    reserved: ReservedRows<'_>,
+    workspace: &mut Workspace,
+) {
+    let Workspace { grouping, members, uncertainty } = workspace;
+    draw_members(host, inputs, members);
+    let share = inputs.row_ids.len().div_ceil(PANEL_ROWS * team::threads());
+    grouping.sort(members, host.model.layout.shape().members, share.clamp(1, TILE_PANELS) * PANEL_ROWS);
     uncertainty.clear();
-    uncertainty.resize(rows.lanes.len() * world.measures.len(), 0.0);
-    let Claim { batch, start } = claim;
-    let (obs_dim, action_dim) = (world.obs_dim(), world.action_dim());
+    uncertainty.resize(inputs.row_ids.len() * host.measures.len(), 0.0);
+    let ReservedRows { batch, start } = reserved;
+    let (obs_dim, action_dim) = (host.obs_dim(), host.action_dim());
     let column = |numbers, width| Column { numbers, width, start };
     let columns = [
         column(&mut batch.obs, obs_dim),
@@ -88,109 +93,134 @@ pub(super) fn step(world: &World<'_>, rows: Rows<'_>, claim: Claim<'_>, own: &mu
         column(&mut batch.reward, 1),
         column(&mut batch.next_obs, obs_dim),
         column(&mut batch.not_terminated, 1),
-        Column { numbers: uncertainty, width: world.measures.len(), start: 0 },
+        Column { numbers: uncertainty, width: host.measures.len(), start: 0 },
     ];
     grouping.for_each(columns, |member, out| {
-        BUFFERS.with_borrow_mut(|buffers| tile(world, rows, member, out, buffers));
+        BUFFERS.with_borrow_mut(|buffers| tile(host, inputs, member, out, buffers));
     });
 }
 
 /// Draws every row's elite, `[B]`.
-fn draw_members(world: &World<'_>, rows: Rows<'_>, members: &mut Vec<u32>) {
+fn draw_members(host: &HostModel<'_>, inputs: StepInputs<'_>, members: &mut Vec<u32>) {
     members.clear();
-    for lanes in rows.lanes.chunks(PANEL_ROWS) {
-        let words = random::first_words(&world.streams.elite, rows.clock, &padded(lanes));
-        let elite = |&word: &u32| world.elites[below(word, world.elites.len())] as u32;
-        members.extend(words[..lanes.len()].iter().map(elite));
+    for row_ids in inputs.row_ids.chunks(PANEL_ROWS) {
+        let words = random::first_words(&host.streams.elite, inputs.draw_step, &padded(row_ids));
+        let elite = |&word: &u32| host.elites[below(word, host.elites.len())] as u32;
+        members.extend(words[..row_ids.len()].iter().map(elite));
     }
 }
 
-/// Pads at most a panel's lanes to a whole panel with lane 0.
-fn padded(lanes: &[u32]) -> [u32; PANEL_ROWS] {
-    std::array::from_fn(|j| lanes.get(j).copied().unwrap_or(0))
+/// Pads at most a panel's row ids to a whole panel with row id 0.
+fn padded(row_ids: &[u32]) -> [u32; PANEL_ROWS] {
+    std::array::from_fn(|j| row_ids.get(j).copied().unwrap_or(0))
 }
 
 /// Computes one step of rows that drew one member.
-fn tile(world: &World<'_>, rows: Rows<'_>, member: usize, out: &mut Scattered<'_, 6>, buffers: &mut Buffers) {
-    let Buffers { obs, heads, noise, action, input, output, scratch, means, logvars } = buffers;
-    let (obs_dim, action_dim) = (world.obs_dim(), world.action_dim());
-    let (channels, outputs) = (obs_dim + 1, world.model.layout.shape().outputs);
+fn tile(
+    host: &HostModel<'_>,
+    inputs: StepInputs<'_>,
+    member: usize,
+    out: &mut Scattered<'_, 6>,
+    buffers: &mut TileBuffers,
+) {
+    let TileBuffers { obs, actor_output, noise, action, input, output, scratch, .. } = buffers;
+    let (obs_dim, action_dim) = (host.obs_dim(), host.action_dim());
+    let (channels, outputs) = (obs_dim + 1, host.model.layout.shape().outputs);
     let count = panels::count(out.rows().len());
     obs.resize(count * obs_dim * PANEL_ROWS, 0.0);
-    heads.resize(count * 2 * action_dim * PANEL_ROWS, 0.0);
+    actor_output.resize(count * 2 * action_dim * PANEL_ROWS, 0.0);
     noise.resize(action_dim.max(channels) * PANEL_ROWS, 0.0);
     action.resize(count * action_dim * PANEL_ROWS, 0.0);
     input.resize(count * (obs_dim + action_dim) * PANEL_ROWS, 0.0);
     output.resize(count * outputs * PANEL_ROWS, 0.0);
 
     // Action.
-    for (rows_of, obs) in out.rows().chunks(PANEL_ROWS).zip(obs.chunks_exact_mut(obs_dim * PANEL_ROWS)) {
-        gather(rows.obs, obs_dim, rows_of, obs);
+    for (panel_rows, obs) in out.rows().chunks(PANEL_ROWS).zip(obs.chunks_exact_mut(obs_dim * PANEL_ROWS)) {
+        gather(inputs.obs, obs_dim, panel_rows, obs);
     }
-    let lanes_of = |panel: &[u32]| -> [u32; PANEL_ROWS] {
-        std::array::from_fn(|j| panel.get(j).map_or(0, |&row| rows.lanes[row as usize]))
+    let panel_row_ids = |panel: &[u32]| -> [u32; PANEL_ROWS] {
+        std::array::from_fn(|j| panel.get(j).map_or(0, |&row| inputs.row_ids[row as usize]))
     };
-    if let Some(given) = rows.actions {
-        for (rows_of, action) in out.rows().chunks(PANEL_ROWS).zip(action.chunks_exact_mut(action_dim * PANEL_ROWS)) {
-            gather(given, action_dim, rows_of, action);
+    if let Some(given) = inputs.actions {
+        for (panel_rows, action) in out.rows().chunks(PANEL_ROWS).zip(action.chunks_exact_mut(action_dim * PANEL_ROWS))
+        {
+            gather(given, action_dim, panel_rows, action);
         }
     } else {
-        let actor = world.actor();
-        cpu::infer(actor.layout, actor.member(0), obs, heads, scratch);
-        let of_panels = out.rows().chunks(PANEL_ROWS).zip(heads.chunks_exact(2 * action_dim * PANEL_ROWS));
-        for ((rows_of, heads), action) in of_panels.zip(action.chunks_exact_mut(action_dim * PANEL_ROWS)) {
+        let actor = host.actor();
+        cpu::infer(actor.layout, actor.member(0), obs, actor_output, scratch);
+        let of_panels = out.rows().chunks(PANEL_ROWS).zip(actor_output.chunks_exact(2 * action_dim * PANEL_ROWS));
+        for ((panel_rows, actor_output), action) in of_panels.zip(action.chunks_exact_mut(action_dim * PANEL_ROWS)) {
             let noise = &mut noise[..action_dim * PANEL_ROWS];
-            random::normals(&world.streams.action, rows.clock, &lanes_of(rows_of), noise);
-            Sample { spread: world.spread, heads, noise, action, log_prob: &mut [0.0; PANEL_ROWS], kept: None }.fill();
+            random::normals(&host.streams.action, inputs.draw_step, &panel_row_ids(panel_rows), noise);
+            Sample {
+                spread: host.spread,
+                output: actor_output,
+                noise,
+                action,
+                log_prob: &mut [0.0; PANEL_ROWS],
+                saved: None,
+            }
+            .fill();
         }
     }
 
     // Prediction.
     let pairs = obs.chunks_exact(obs_dim * PANEL_ROWS).zip(action.chunks_exact(action_dim * PANEL_ROWS));
     for ((obs, action), input) in pairs.zip(input.chunks_exact_mut((obs_dim + action_dim) * PANEL_ROWS)) {
-        world.normalizer.apply_panel([obs, action], input);
+        host.normalizer.apply_panel([obs, action], input);
     }
-    cpu::infer(world.model.layout, world.model.member(member), input, output, scratch);
+    cpu::infer(host.model.layout, host.model.member(member), input, output, scratch);
 
     // Next state and reward overwrite the mean, and are then copied to their rows.
     for (p, (output, obs)) in
         output.chunks_exact_mut(outputs * PANEL_ROWS).zip(obs.chunks_exact(obs_dim * PANEL_ROWS)).enumerate()
     {
         let in_panel = p * PANEL_ROWS..out.rows().len().min((p + 1) * PANEL_ROWS);
-        let bounds = world.logvar_bounds();
+        let bounds = host.logvar_bounds();
         let noise = &mut noise[..channels * PANEL_ROWS];
         if bounds.is_some() {
-            random::normals(&world.streams.noise, rows.clock, &lanes_of(&out.rows()[in_panel.clone()]), noise);
+            random::normals(
+                &host.streams.noise,
+                inputs.draw_step,
+                &panel_row_ids(&out.rows()[in_panel.clone()]),
+                noise,
+            );
         }
-        let base = (world.predicted == Predicted::Change).then_some(obs);
-        simd::dispatch(Outcome { base, bounds, noise, output });
+        let base = (host.predicted == Predicted::Change).then_some(obs);
+        simd::dispatch(SamplePrediction { base, bounds, noise, output });
         let action = &action[p * action_dim * PANEL_ROWS..];
         for (j, k) in in_panel.enumerate() {
             let from = |panel: &[f32], row: &mut [f32]| {
                 row.iter_mut().enumerate().for_each(|(c, x)| *x = panel[c * PANEL_ROWS + j]);
             };
             let row = out.rows()[k] as usize;
-            out.row(OBS, k).copy_from_slice(&rows.obs[row * obs_dim..][..obs_dim]);
+            out.row(OBS, k).copy_from_slice(&inputs.obs[row * obs_dim..][..obs_dim]);
             from(action, out.row(ACTION, k));
             from(&output[obs_dim * PANEL_ROWS..], out.row(REWARD, k));
-            let next = out.row(NEXT, k);
+            let next = out.row(NEXT_OBS, k);
             from(output, next);
-            let ends = world.termination.terminated(next);
-            out.row(GOES_ON, k)[0] = if ends { 0.0 } else { 1.0 };
+            let ends = host.termination.terminated(next);
+            out.row(NOT_TERMINATED, k)[0] = if ends { 0.0 } else { 1.0 };
         }
     }
 
-    // Uncertainty, from the predictions of every member.
-    if world.measures.is_empty() {
-        return;
+    if !host.measures.is_empty() {
+        measure_uncertainty(host, out, buffers);
     }
-    let members = world.model.layout.shape().members;
+}
+
+/// Computes the measures of uncertainty of a tile's rows, from every member's prediction for the inputs in `buffers`.
+fn measure_uncertainty(host: &HostModel<'_>, out: &mut Scattered<'_, 6>, buffers: &mut TileBuffers) {
+    let TileBuffers { input, output, scratch, means, logvars, .. } = buffers;
+    let shape = host.model.layout.shape();
+    let (members, outputs, channels) = (shape.members, shape.outputs, host.obs_dim() + 1);
     means.resize(out.rows().len() * members * channels, 0.0);
     logvars.resize(if outputs > channels { means.len() } else { 0 }, 0.0);
     for member in 0..members {
-        cpu::infer(world.model.layout, world.model.member(member), input, output, scratch);
+        cpu::infer(host.model.layout, host.model.member(member), input, output, scratch);
         for (p, output) in output.chunks_exact_mut(outputs * PANEL_ROWS).enumerate() {
-            if let Some(bounds) = world.logvar_bounds() {
+            if let Some(bounds) = host.logvar_bounds() {
                 simd::dispatch(Clamp { bounds, raw: &mut output[channels * PANEL_ROWS..] });
             }
             for (j, k) in (p * PANEL_ROWS..out.rows().len().min((p + 1) * PANEL_ROWS)).enumerate() {
@@ -205,10 +235,10 @@ fn tile(world: &World<'_>, rows: Rows<'_>, member: usize, out: &mut Scattered<'_
         }
     }
     for k in 0..out.rows().len() {
-        let own = k * members * channels..(k + 1) * members * channels;
-        let logvar = logvars.get(own.clone());
-        let said = world.measures.iter().map(|measure| measure.of(&means[own.clone()], logvar, channels));
-        out.row(UNCERTAINTY, k).iter_mut().zip(said).for_each(|(x, said)| *x = said);
+        let row = k * members * channels..(k + 1) * members * channels;
+        let logvar = logvars.get(row.clone());
+        let values = host.measures.iter().map(|measure| measure.of(&means[row.clone()], logvar, channels));
+        out.row(UNCERTAINTY, k).iter_mut().zip(values).for_each(|(x, value)| *x = value);
     }
 }
 
@@ -236,8 +266,8 @@ impl Task for Clamp<'_> {
     }
 }
 
-/// Replaces the mean in the network's output by the next observation `[O]` and the reward.
-struct Outcome<'a> {
+/// Samples the prediction: replaces the mean in the network's output by the next observation `[O]` and the reward.
+struct SamplePrediction<'a> {
     /// The states, if the output is a change that is added to them.
     base: Option<&'a [f32]>,
     bounds: Option<[&'a [f32]; 2]>,
@@ -246,7 +276,7 @@ struct Outcome<'a> {
     output: &'a mut [f32],
 }
 
-impl Task for Outcome<'_> {
+impl Task for SamplePrediction<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 //!
 //! A call never leaves the device: starts are gathered there from the real rows, transitions are written in place to
 //! the imagined ring, and the host reads a few counts at the end. An imagined step is three launches. `draw` and
-//! `place` sort the live rows by the ensemble member that each of them drew, in an order that does not depend on the
+//! `scatter` sort the live rows by the ensemble member that each of them drew, in an order that does not depend on the
 //! timing of threads. `step` takes tiles of rows of one member through actor, sampling, member, noise and termination
 //! rule.
 //!
@@ -31,9 +31,9 @@ use foresee_nn::cube::{NetShape, Tile, buffer, is_cube};
 use foresee_world_model::Ensemble;
 use foresee_world_model::config::Predicted;
 
-use self::buffers::{Actions, Buffers};
+use self::buffers::{Actions, CallBuffers};
 use self::plan::BLOCK;
-use super::Imagination;
+use super::FusedContext;
 use crate::replay::DeviceRows;
 
 /// The inputs of one call of rollouts.
@@ -53,8 +53,8 @@ pub struct Call<'a> {
 
 /// The result of a call.
 #[derive(Clone, Debug)]
-pub struct Outcome {
-    /// Number of transitions written. They are ordered by step, and within a step by lane.
+pub struct RolloutOutcome {
+    /// Number of transitions written. They are ordered by step, and within a step by row id.
     pub transitions: u64,
     /// Number of rollouts that terminated.
     pub ended: u64,
@@ -70,49 +70,51 @@ pub struct Outcome {
 /// the ring is full.
 ///
 /// # Panics
-/// If there are no real rows; if the ring is smaller than one step of all rows; if a call has more than 2³² − 1
-/// transitions, more than 2¹⁶ steps, or more than 256 elites; or if not even one row of the networks fits the device's
-/// shared memory (8 kB hold a row of 1000 features).
+/// If there are no real rows; if the ring has other dimensions than the model, or is smaller than one step of all rows;
+/// if a call has more than 2³² − 1 transitions, more than 2¹⁶ steps, or more than 256 elites; or if not even one row of
+/// the networks fits the device's shared memory (8 kB hold a row of 1000 features).
 #[track_caller]
 #[must_use]
-pub fn rollout(imagination: &Imagination<'_>, call: &Call<'_>, ring: &DeviceRows, position: usize) -> Outcome {
+pub fn rollout(context: &FusedContext<'_>, call: &Call<'_>, ring: &DeviceRows, position: usize) -> RolloutOutcome {
     let &Call { call: number, real, real_rows, starts, horizon } = call;
     let capacity = ring.capacity();
-    let elites = imagination.ensemble.elites.len();
-    assert!(is_cube(imagination.device), "rollouts in kernels need a GPU");
+    let elites = context.ensemble.elites.len();
+    assert!(is_cube(context.device), "rollouts in kernels need a GPU");
+    check_ring(context.ensemble, ring);
     assert!((1..=real.capacity()).contains(&real_rows), "{real_rows} real rows to start from");
     assert!(starts <= capacity && position < capacity, "{starts} rows at {position} in a ring of {capacity}");
     assert!(horizon <= 1 << 16 && position + starts * horizon < u32::MAX as usize, "{starts} rollouts of {horizon}");
     assert!((1..=BLOCK).contains(&elites), "{elites} elites");
-    let buffers = Buffers::new(imagination, Actions::Sampled(imagination.policy), starts, horizon);
+    let buffers = CallBuffers::new(context, Actions::Sampled(context.policy), starts, horizon);
     if starts > 0 {
         buffers.start(number, real, real_rows);
         for h in 0..horizon {
-            buffers.step(imagination, (number << 16) | h as u64, h, ring, position);
+            buffers.step(context, (number << 16) | h as u64, h, ring, position);
         }
     }
     buffers.outcome()
 }
 
 /// Takes one imagined step from states `[B, O]` under given actions `[B, A]`, on the GPU that holds all of them, and
-/// writes it to `ring` from row `position` on. Row `b` reads lane `b` of the draws that `clock` addresses. The policy
-/// of `imagination` is not used.
+/// writes it to `ring` from row `position` on. Row `b` reads substream `b` of the draws that `draw_step` addresses. The
+/// policy of `context` is not used.
 ///
 /// # Panics
 /// As [`rollout`], or if the number of actions differs from the number of states.
 #[track_caller]
 #[must_use]
 pub fn step_under(
-    imagination: &Imagination<'_>,
-    clock: u64,
+    context: &FusedContext<'_>,
+    draw_step: u64,
     states: Tensor<2>,
     actions: Tensor<2>,
     ring: &DeviceRows,
     position: usize,
-) -> Outcome {
+) -> RolloutOutcome {
     let [rows, obs_dim] = states.dims();
-    let (capacity, elites) = (ring.capacity(), imagination.ensemble.elites.len());
-    assert!(is_cube(imagination.device), "rollouts in kernels need a GPU");
+    let (capacity, elites) = (ring.capacity(), context.ensemble.elites.len());
+    assert!(is_cube(context.device), "rollouts in kernels need a GPU");
+    check_ring(context.ensemble, ring);
     assert_eq!(
         [obs_dim, rows, actions.dims()[1]],
         [ring.dims()[0], actions.dims()[0], ring.dims()[1]],
@@ -120,16 +122,31 @@ pub fn step_under(
     );
     assert!(rows <= capacity && position < capacity, "{rows} rows at {position} in a ring of {capacity}");
     assert!((1..=BLOCK).contains(&elites), "{elites} elites");
-    let mut buffers = Buffers::new(imagination, Actions::Given(buffer(actions)), rows, 1);
+    let mut buffers = CallBuffers::new(context, Actions::Given(buffer(actions)), rows, 1);
     if rows > 0 {
-        let zeros = |count: usize| buffer(Tensor::<1>::zeros([count], imagination.device));
+        let zeros = |count: usize| buffer(Tensor::<1>::zeros([count], context.device));
         let zero_words = |count: usize| CubeTensor { dtype: DType::U32, ..zeros(count) };
         // A step overwrites the states, so it gets a copy of them.
         buffers.obs = buffer(states.add_scalar(0.0));
         (buffers.ended, buffers.reward, buffers.plan) = (zero_words(rows), zeros(rows), zero_words(2 + elites));
-        buffers.step(imagination, clock, 0, ring, position);
+        buffers.step(context, draw_step, 0, ring, position);
     }
     buffers.outcome()
+}
+
+/// Checks the sizes of the ring, to which the kernels write without bound checks.
+///
+/// # Panics
+/// If a field of the ring has another number of rows than its rewards, or another width than the model's.
+#[track_caller]
+fn check_ring(ensemble: &Ensemble, ring: &DeviceRows) {
+    let (capacity, obs_dim) = (ring.capacity(), ensemble.obs_dim());
+    assert_eq!(
+        [ring.obs.dims(), ring.next_obs.dims(), ring.action.dims()],
+        [[capacity, obs_dim], [capacity, obs_dim], [capacity, ensemble.net.inputs() - obs_dim]],
+        "sizes of observations, next observations and actions in the ring"
+    );
+    assert_eq!(ring.not_terminated.dims(), [capacity], "number of termination flags in the ring");
 }
 
 /// Whether the kernels support these networks: the actor is plain, the model predicts changes, there are at most 256
@@ -138,7 +155,7 @@ pub fn step_under(
 pub fn takes(ensemble: &Ensemble, policy: &Policy) -> bool {
     let shapes = [policy.net(), &ensemble.net].map(|net| NetShape::from(net.layout().as_ref()));
     let hardware = &buffer(policy.net().slot().get().clone()).client.properties().hardware.clone();
-    let taken = policy.is_plain()
+    let taken = policy.has_kernel_form()
         && ensemble.predicted() == Predicted::Change
         && [policy.net(), &ensemble.net].iter().all(|net| net.is_fused());
     taken

@@ -4,9 +4,9 @@
 //! predicts the change of the observation and the reward; a Gaussian member adds noise. The task's termination rule is
 //! applied to the predicted observation. Rows that terminate stop.
 //!
-//! Random draws are addressed, not consumed from a generator. Row `r` of imagined step `h` of call `c` reads lane `r`
-//! at step `c·2¹⁶ + h` of the streams `rollout/action`, `rollout/elite` and `rollout/noise`. This does not depend on
-//! the grouping of rows or on the device.
+//! Random draws are addressed, not consumed from a generator. Row `r` of imagined step `h` of call `c` reads substream
+//! `r` at step `c·2¹⁶ + h` of the streams `rollout/action`, `rollout/elite` and `rollout/noise`. This does not depend
+//! on the grouping of rows or on the device.
 //!
 //! Every form also has a step under *given* actions. A step of a rollout is that step under the actor's actions.
 //!
@@ -14,14 +14,14 @@
 //! * [`tensors`]: a step of all rows in tensor operations, for any model and any actor, on every device.
 //! * `cpu`: a step of all rows in host memory, for an ensemble and a squashed Gaussian.
 //! * `kernel`: a whole call on a GPU, for an ensemble and a squashed Gaussian (feature `wgpu`).
-//! * [`world`]: the inputs of the reference and of `cpu`.
+//! * [`host_model`]: the inputs of the reference and of `cpu`.
 
 mod cpu;
+pub mod host_model;
 #[cfg(feature = "wgpu")]
 pub mod kernel;
 pub mod reference;
 pub mod tensors;
-pub mod world;
 
 use burn::tensor::Device;
 use foresee_actor_critic::{Actor, Policy};
@@ -32,12 +32,12 @@ use foresee_world_model::uncertainty::Measure;
 use foresee_world_model::{Ensemble, WorldModel};
 
 use crate::replay::device::runs_kernels;
-use crate::replay::{Claim, ImaginedBuffer, RealBuffer};
-pub use world::World;
+use crate::replay::{ImaginedBuffer, RealBuffer, ReservedRows};
+pub use host_model::HostModel;
 
 /// The model, the actor and the termination rule of a run's rollouts, for any model and any actor.
 #[derive(Clone, Copy)]
-pub struct Setting<'a> {
+pub struct RolloutContext<'a> {
     /// The world model.
     pub model: &'a dyn WorldModel,
     /// The actor, whose actions are sampled.
@@ -80,15 +80,15 @@ impl Form {
     }
 }
 
-impl<'a> Setting<'a> {
+impl<'a> RolloutContext<'a> {
     /// Returns the inputs of the fused forms.
     ///
     /// # Panics
     /// If the model is not an ensemble, or the actor not a squashed Gaussian.
     #[track_caller]
-    fn fused(&self) -> Imagination<'a> {
+    fn fused(&self) -> FusedContext<'a> {
         let Self { model, actor, termination, seed, device } = *self;
-        Imagination {
+        FusedContext {
             ensemble: model.ensemble().expect("fused rollouts are an ensemble's"),
             policy: actor.policy().expect("fused rollouts are a squashed Gaussian's"),
             termination,
@@ -100,7 +100,7 @@ impl<'a> Setting<'a> {
 }
 
 /// The inputs of a fused rollout: an ensemble and a squashed Gaussian.
-pub struct Imagination<'a> {
+pub struct FusedContext<'a> {
     /// The world model.
     pub ensemble: &'a Ensemble,
     /// The policy whose actions are sampled.
@@ -122,8 +122,8 @@ pub struct Rollout {
     horizon: usize,
     done: usize,
     starts: usize,
-    /// Lanes of the rows that are still alive, `[B]`.
-    lanes: Vec<u32>,
+    /// Ids of the rows that are still alive, `[B]`: the index of each row's start, which numbers its random substreams.
+    row_ids: Vec<u32>,
     /// States of the live rows, `[B, O]`.
     obs: Vec<f32>,
     ended: u64,
@@ -144,27 +144,27 @@ fn kernels_take(_: &Ensemble, _: &Policy) -> bool {
     false
 }
 
-/// Settings of a step for [`Progress::move_up`].
-struct Progress {
+/// Settings of a step for [`StepInfo::compact`].
+struct StepInfo {
     obs_dim: usize,
     /// Whether this is the last step of the horizon.
     last: bool,
 }
 
-impl Progress {
-    /// Moves the lanes and next states of live rows to the front, over those of rows that terminated. The step's
+impl StepInfo {
+    /// Moves the ids and next states of live rows to the front, over those of rows that terminated. The step's
     /// transitions are in `stored` from row `start` on. Returns the number of live rows, and `reward_sum` plus the
     /// step's rewards.
-    fn move_up(
+    fn compact(
         &self,
         stored: &Batch,
         start: usize,
-        lanes: &mut [u32],
+        row_ids: &mut [u32],
         obs: &mut [f32],
         mut reward_sum: f64,
     ) -> (usize, f64) {
         let mut alive = 0;
-        for row in 0..lanes.len() {
+        for row in 0..row_ids.len() {
             let at = (start + row) % stored.rows;
             reward_sum += f64::from(stored.reward[at]);
             if stored.not_terminated[at] == 0.0 {
@@ -172,7 +172,7 @@ impl Progress {
             }
             if !self.last {
                 let next = &stored.next_obs[at * self.obs_dim..][..self.obs_dim];
-                lanes[alive] = lanes[row];
+                row_ids[alive] = row_ids[row];
                 obs[alive * self.obs_dim..][..self.obs_dim].copy_from_slice(next);
             }
             alive += 1;
@@ -190,7 +190,7 @@ impl Rollout {
         rollout
     }
 
-    /// Returns the rollouts of call number `call`, whose starts [`Rollout::go_on`] will draw in host memory or on the
+    /// Returns the rollouts of call number `call`, whose starts [`Rollout::advance`] will draw in host memory or on the
     /// device.
     #[must_use]
     pub fn undrawn(starts: usize, horizon: usize, call: u64) -> Self {
@@ -199,7 +199,7 @@ impl Rollout {
             horizon,
             done: 0,
             starts,
-            lanes: Vec::new(),
+            row_ids: Vec::new(),
             obs: Vec::new(),
             ended: 0,
             transitions: 0,
@@ -212,7 +212,7 @@ impl Rollout {
         let obs_dim = real.obs.len() / real.rows;
         let stream = Stream::new(seed, "rollout/start");
         let (starts, call) = (self.starts, self.call);
-        self.lanes = (0..starts as u32).collect();
+        self.row_ids = (0..starts as u32).collect();
         self.obs = Vec::with_capacity(starts * obs_dim);
         for panel in (0..starts).step_by(PANEL_ROWS) {
             let words = random::first_words(&stream, call, &std::array::from_fn(|j| (panel + j) as u32));
@@ -226,90 +226,106 @@ impl Rollout {
     /// are over.
     ///
     /// A call that another form has begun is finished in host memory or in tensors, which take single steps.
-    pub fn go_on(&mut self, form: Form, setting: &Setting<'_>, real: &RealBuffer, buffer: &mut ImaginedBuffer) -> bool {
-        if form != Form::Kernels && self.done == 0 && self.lanes.is_empty() {
-            self.draw_starts(real.rows(), setting.seed);
+    pub fn advance(
+        &mut self,
+        form: Form,
+        context: &RolloutContext<'_>,
+        real: &RealBuffer,
+        buffer: &mut ImaginedBuffer,
+    ) -> bool {
+        if form != Form::Kernels && self.done == 0 && self.row_ids.is_empty() {
+            self.draw_starts(real.rows(), context.seed);
         }
         match form {
-            Form::Tensors => tensors::step(self, setting, buffer),
-            Form::Panels | Form::Kernels => self.go_on_fused(form, &setting.fused(), real, buffer),
+            Form::Tensors => tensors::step(self, context, buffer),
+            Form::Panels | Form::Kernels => self.advance_fused(form, &context.fused(), real, buffer),
         }
     }
 
-    /// Takes a step as [`Rollout::go_on`] does, in a fused form.
-    pub fn go_on_fused(
+    /// Takes a step as [`Rollout::advance`] does, in a fused form.
+    pub fn advance_fused(
         &mut self,
         form: Form,
-        imagination: &Imagination<'_>,
+        context: &FusedContext<'_>,
         real: &RealBuffer,
         buffer: &mut ImaginedBuffer,
     ) -> bool {
         if form == Form::Kernels && self.done == 0 {
-            self.in_kernels(imagination, real, buffer)
+            self.advance_in_kernels(context, real, buffer)
         } else {
-            self.advance(imagination, buffer)
+            self.advance_on_host(context, buffer)
         }
     }
 
     /// Takes one imagined step of every live row in host memory, and stores it in `buffer`. Returns whether the
     /// rollouts are over.
-    pub fn advance(&mut self, imagination: &Imagination<'_>, buffer: &mut ImaginedBuffer) -> bool {
-        self.step(&World::new(imagination), buffer)
+    pub fn advance_on_host(&mut self, context: &FusedContext<'_>, buffer: &mut ImaginedBuffer) -> bool {
+        self.step(&HostModel::new(context), buffer)
     }
 
-    /// Takes a step as [`Rollout::advance`] does, with a [`World`] that the caller keeps. Rows are stored in the order
-    /// of their lanes. After the first step of a call, no memory is allocated.
-    pub fn step(&mut self, world: &World<'_>, buffer: &mut ImaginedBuffer) -> bool {
-        self.on_panels(world, None, buffer)
+    /// Takes a step as [`Rollout::advance_on_host`] does, with a [`HostModel`] that the caller keeps. Rows are stored
+    /// in the order of their ids. After the first step of a call, no memory is allocated.
+    pub fn step(&mut self, host: &HostModel<'_>, buffer: &mut ImaginedBuffer) -> bool {
+        self.advance_on_panels(host, None, buffer)
     }
 
-    /// Takes one imagined step of every live row under given actions, `[B, A]` in the order of the lanes. Returns
+    /// Takes one imagined step of every live row under given actions, `[B, A]` in the order of the row ids. Returns
     /// whether the rollouts are over.
     ///
     /// # Panics
     /// If the number of actions differs from the number of live rows.
     #[track_caller]
-    pub fn step_under(&mut self, world: &World<'_>, actions: &[f32], buffer: &mut ImaginedBuffer) -> bool {
-        assert_eq!(actions.len(), self.lanes.len() * world.action_dim(), "one action a live row");
-        self.on_panels(world, Some(actions), buffer)
+    pub fn step_under(&mut self, host: &HostModel<'_>, actions: &[f32], buffer: &mut ImaginedBuffer) -> bool {
+        assert_eq!(actions.len(), self.row_ids.len() * host.action_dim(), "one action a live row");
+        self.advance_on_panels(host, Some(actions), buffer)
     }
 
-    fn on_panels(&mut self, world: &World<'_>, actions: Option<&[f32]>, buffer: &mut ImaginedBuffer) -> bool {
-        let progress = Progress { obs_dim: world.obs_dim(), last: self.done + 1 == self.horizon };
-        let (clock, rows) = ((self.call << 16) | self.done as u64, self.lanes.len());
-        let Self { lanes, obs, workspace, reward_sum, .. } = self;
-        let outcome = buffer.fill(rows, |Claim { batch, start }| {
-            let from = cpu::Rows { clock, lanes: &*lanes, obs: &*obs, actions };
-            cpu::step(world, from, Claim { batch: &mut *batch, start }, workspace);
-            progress.move_up(batch, start, lanes, obs, *reward_sum)
+    fn advance_on_panels(
+        &mut self,
+        host: &HostModel<'_>,
+        actions: Option<&[f32]>,
+        buffer: &mut ImaginedBuffer,
+    ) -> bool {
+        let info = StepInfo { obs_dim: host.obs_dim(), last: self.done + 1 == self.horizon };
+        let (draw_step, rows) = ((self.call << 16) | self.done as u64, self.row_ids.len());
+        let Self { row_ids, obs, workspace, reward_sum, .. } = self;
+        let outcome = buffer.fill(rows, |ReservedRows { batch, start }| {
+            let from = cpu::StepInputs { draw_step, row_ids: &*row_ids, obs: &*obs, actions };
+            cpu::step(host, from, ReservedRows { batch: &mut *batch, start }, workspace);
+            info.compact(batch, start, row_ids, obs, *reward_sum)
         });
-        self.settle(rows, outcome, &progress)
+        self.settle(rows, outcome, &info)
     }
 
     /// Counts a step of `rows` rows, after which `alive` rows have not terminated. `reward_sum` is the sum of all
     /// rewards so far. Returns whether the rollouts are over.
-    fn settle(&mut self, rows: usize, (alive, reward_sum): (usize, f64), progress: &Progress) -> bool {
+    fn settle(&mut self, rows: usize, (alive, reward_sum): (usize, f64), info: &StepInfo) -> bool {
         self.done += 1;
         self.reward_sum = reward_sum;
-        let go_on = if progress.last { 0 } else { alive };
-        self.lanes.truncate(go_on);
-        self.obs.truncate(go_on * progress.obs_dim);
+        let live = if info.last { 0 } else { alive };
+        self.row_ids.truncate(live);
+        self.obs.truncate(live * info.obs_dim);
         self.ended += (rows - alive) as u64;
         self.transitions += rows as u64;
-        go_on == 0
+        live == 0
     }
 
     /// Computes the whole call in kernels. Real and imagined rows are on the GPU.
     #[cfg(feature = "wgpu")]
-    fn in_kernels(&mut self, imagination: &Imagination<'_>, real: &RealBuffer, buffer: &mut ImaginedBuffer) -> bool {
+    fn advance_in_kernels(
+        &mut self,
+        context: &FusedContext<'_>,
+        real: &RealBuffer,
+        buffer: &mut ImaginedBuffer,
+    ) -> bool {
         let mirror = real.mirror().expect("kernels have real rows on the device");
         let (real_rows, starts, horizon) = (real.rows().rows, self.starts, self.horizon);
         let call = kernel::Call { call: self.call, real: mirror, real_rows, starts, horizon };
         let outcome = buffer.fill_on_device(|ring, position| {
-            let outcome = kernel::rollout(imagination, &call, ring, position);
+            let outcome = kernel::rollout(context, &call, ring, position);
             (outcome.transitions as usize, outcome)
         });
-        self.lanes.clear();
+        self.row_ids.clear();
         self.obs.clear();
         (self.done, self.ended, self.transitions) = (horizon, outcome.ended, outcome.transitions);
         self.reward_sum = outcome.reward_sum;
@@ -317,9 +333,9 @@ impl Rollout {
     }
 
     #[cfg(not(feature = "wgpu"))]
-    fn in_kernels(&mut self, imagination: &Imagination<'_>, _: &RealBuffer, buffer: &mut ImaginedBuffer) -> bool {
+    fn advance_in_kernels(&mut self, context: &FusedContext<'_>, _: &RealBuffer, buffer: &mut ImaginedBuffer) -> bool {
         // No device runs kernels in this build, so this form is never chosen.
-        self.advance(imagination, buffer)
+        self.advance_on_host(context, buffer)
     }
 
     /// The ensemble member that predicted each row of the last step, `[B]`.
@@ -366,7 +382,7 @@ impl Rollout {
         state.put("horizon", self.horizon as u64);
         state.put("step", self.done as u64);
         state.put("starts", self.starts as u64);
-        state.put("lanes", self.lanes.iter().map(|&lane| u64::from(lane)).collect::<Vec<_>>());
+        state.put("lanes", self.row_ids.iter().map(|&row_id| u64::from(row_id)).collect::<Vec<_>>());
         state.put("obs", self.obs.clone());
         state.put("ended", self.ended);
         state.put("transitions", self.transitions);
@@ -384,7 +400,7 @@ impl Rollout {
             horizon: state.u64("horizon")? as usize,
             done: state.u64("step")? as usize,
             starts: state.u64("starts")? as usize,
-            lanes: state.u64s("lanes")?.1.into_iter().map(|lane| lane as u32).collect(),
+            row_ids: state.u64s("lanes")?.1.into_iter().map(|row_id| row_id as u32).collect(),
             obs: state.f32s("obs")?.1,
             ended: state.u64("ended")?,
             transitions: state.u64("transitions")?,

@@ -1,24 +1,24 @@
 //! Imagined steps in tensor operations, for any model and any actor, on every device.
 //!
-//! The draws equal those of the other forms: row `r` reads lane `r` of `rollout/action`, `rollout/elite` and
+//! The draws equal those of the other forms: row `r` reads substream `r` of `rollout/action`, `rollout/elite` and
 //! `rollout/noise`.
 
 use burn::tensor::{Bool, Tensor};
 use foresee_core::termination::Bound;
 use foresee_core::{Stream, Termination};
+use foresee_nn::cpu::panels::PerRow;
 use foresee_nn::cpu::{PANEL_ROWS, panels};
-use foresee_nn::dynamics::Lanes;
 use foresee_nn::{Dynamics, ImaginedStep, PanelDynamics, PanelStep, StepDraws, tensors};
 use foresee_world_model::{ModelStep, WorldModel};
 
-use super::world::Streams;
-use super::{Progress, Rollout, Setting};
-use crate::replay::{Claim, ImaginedBuffer};
+use super::host_model::Streams;
+use super::{Rollout, RolloutContext, StepInfo};
+use crate::replay::{ImaginedBuffer, ReservedRows};
 
 /// Takes one imagined step of every live row, and stores it in `buffer`. Returns whether the rollouts are over.
-pub(super) fn step(rollout: &mut Rollout, setting: &Setting<'_>, buffer: &mut ImaginedBuffer) -> bool {
-    let Setting { model, actor, termination, seed, device } = *setting;
-    let (rows, clock) = (rollout.lanes.len(), (rollout.call << 16) | rollout.done as u64);
+pub(super) fn step(rollout: &mut Rollout, context: &RolloutContext<'_>, buffer: &mut ImaginedBuffer) -> bool {
+    let RolloutContext { model, actor, termination, seed, device } = *context;
+    let (rows, draw_step) = (rollout.row_ids.len(), (rollout.call << 16) | rollout.done as u64);
     if rows == 0 {
         return true;
     }
@@ -26,23 +26,23 @@ pub(super) fn step(rollout: &mut Rollout, setting: &Setting<'_>, buffer: &mut Im
     let streams = Streams::new(seed);
     let normals = |stream: Stream, columns: usize| {
         let mut all = Vec::with_capacity(rows * columns);
-        for &lane in &rollout.lanes {
-            let mut draws = stream.at(clock, lane);
+        for &row_id in &rollout.row_ids {
+            let mut draws = stream.at(draw_step, row_id);
             all.extend((0..columns).map(|_| draws.normal()));
         }
         tensors::from_vec(all, [rows, columns], device)
     };
     let obs = tensors::from_vec(rollout.obs.clone(), [rows, obs_dim], device);
     let action = actor.sample(obs.clone(), normals(streams.action, actor.action_dim()));
-    let words = rollout.lanes.iter().map(|&lane| streams.elite.at(clock, lane).bits()).collect();
+    let words = rollout.row_ids.iter().map(|&row_id| streams.elite.at(draw_step, row_id).bits()).collect();
     let draws = StepDraws { words, noise: normals(streams.noise, model.noise_width()) };
     let ModelStep { next_obs, reward } = model.step(obs, action.clone(), &draws);
     let (action, next_obs, reward) = (tensors::to_vec(action), tensors::to_vec(next_obs), tensors::to_vec(reward));
 
-    let progress = Progress { obs_dim, last: rollout.done + 1 == rollout.horizon };
+    let info = StepInfo { obs_dim, last: rollout.done + 1 == rollout.horizon };
     let action_dim = actor.action_dim();
-    let Rollout { lanes, obs, reward_sum, .. } = rollout;
-    let outcome = buffer.fill(rows, |Claim { batch, start }| {
+    let Rollout { row_ids, obs, reward_sum, .. } = rollout;
+    let outcome = buffer.fill(rows, |ReservedRows { batch, start }| {
         for (row, next) in next_obs.chunks_exact(obs_dim).enumerate() {
             let at = (start + row) % batch.rows;
             batch.obs[at * obs_dim..][..obs_dim].copy_from_slice(&obs[row * obs_dim..][..obs_dim]);
@@ -51,9 +51,9 @@ pub(super) fn step(rollout: &mut Rollout, setting: &Setting<'_>, buffer: &mut Im
             batch.next_obs[at * obs_dim..][..obs_dim].copy_from_slice(next);
             batch.not_terminated[at] = if termination.terminated(next) { 0.0 } else { 1.0 };
         }
-        progress.move_up(batch, start, lanes, obs, *reward_sum)
+        info.compact(batch, start, row_ids, obs, *reward_sum)
     });
-    rollout.settle(rows, outcome, &progress)
+    rollout.settle(rows, outcome, &info)
 }
 
 /// A model and its task's termination rule, joined to the [`Dynamics`] in which an agent imagines.
@@ -89,8 +89,8 @@ struct TaskPanels<'a> {
 }
 
 impl PanelDynamics for TaskPanels<'_> {
-    fn room(&self) -> PanelStep {
-        self.model.room()
+    fn new_step(&self) -> PanelStep {
+        self.model.new_step()
     }
 
     fn step(&self, rows: usize, word: u32, obs: &[f32], action: &[f32], noise: &[f32], step: &mut PanelStep) {
@@ -100,21 +100,21 @@ impl PanelDynamics for TaskPanels<'_> {
         }
         let PanelStep { next_obs, not_terminated, .. } = step;
         let mut row = vec![0.0; obs.len() / PANEL_ROWS];
-        for (lane, goes_on) in not_terminated.iter_mut().enumerate() {
-            panels::unpack_lane(next_obs, lane, &mut row);
-            *goes_on = if self.termination.terminated(&row) { 0.0 } else { 1.0 };
+        for (slot, continuation) in not_terminated.iter_mut().enumerate() {
+            panels::unpack_row(next_obs, slot, &mut row);
+            *continuation = if self.termination.terminated(&row) { 0.0 } else { 1.0 };
         }
     }
 
-    fn back(
+    fn backward(
         &self,
         step: &mut PanelStep,
         by_next: &[f32],
-        by_reward: &Lanes,
+        by_reward: &PerRow,
         by_obs: &mut [f32],
         by_action: &mut [f32],
     ) {
-        self.model.back(step, by_next, by_reward, by_obs, by_action);
+        self.model.backward(step, by_next, by_reward, by_obs, by_action);
     }
 }
 
@@ -131,9 +131,9 @@ pub fn not_terminated(rule: &Termination, next_obs: Tensor<2>) -> Tensor<1> {
         }
     };
     let all = |bounds: &[Bound]| bounds.iter().map(holds).reduce(Tensor::bool_and);
-    let mut goes_on: Option<Tensor<2, Bool>> = all(&rule.bounds);
+    let mut continues: Option<Tensor<2, Bool>> = all(&rule.bounds);
     let mut and = |other: Tensor<2, Bool>| {
-        goes_on = Some(match goes_on.take() {
+        continues = Some(match continues.take() {
             Some(so_far) => so_far.bool_and(other),
             None => other,
         });
@@ -145,8 +145,8 @@ pub fn not_terminated(rule: &Termination, next_obs: Tensor<2>) -> Tensor<1> {
         and(reached.bool_not());
     }
     let rows = next_obs.dims()[0];
-    match goes_on {
-        Some(goes_on) => goes_on.float().reshape([rows]),
+    match continues {
+        Some(continues) => continues.float().reshape([rows]),
         None => Tensor::ones([rows], &next_obs.device()),
     }
 }

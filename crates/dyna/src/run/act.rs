@@ -1,6 +1,6 @@
 //! A turn of the loop: collecting experience, and choosing the next phase.
 
-use foresee_actor_critic::preparation::Experienced;
+use foresee_actor_critic::preparation::RealTransitions;
 use foresee_world_model::FitRequest;
 
 use super::experience::Turn;
@@ -25,13 +25,13 @@ impl Run {
             controller: &mut *self.controller,
             now: self.clock.now,
             exploring,
-            watch_ends: self.config.algo != Algo::ModelFree,
+            check_terminations: self.config.algo != Algo::ModelFree,
             real: &mut self.replay.real,
         };
-        let turned = self.experience.turn(turn)?;
+        let outcome = self.experience.turn(turn)?;
         self.clock.advance();
-        self.counters.mismatches += turned.mismatches;
-        let ended = turned.ended;
+        self.counters.mismatches += outcome.mismatches;
+        let ended = outcome.ended;
         if !ended.is_empty() {
             self.counters.episodes += ended.len() as u64;
             let mean = |of: fn(&(f64, u64)) -> f64| ended.iter().map(of).sum::<f64>() / ended.len() as f64;
@@ -54,7 +54,7 @@ impl Run {
         }
         let obs_dim = rows.obs.len() / rows.rows;
         let ended: Vec<bool> = (from..rows.rows).map(|row| real.ends(row)).collect();
-        self.agent.observe(Experienced {
+        self.agent.observe(RealTransitions {
             obs: &rows.obs[from * obs_dim..],
             reward: &rows.reward[from..],
             ended: &ended,

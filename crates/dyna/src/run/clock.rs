@@ -3,7 +3,7 @@
 //! With live environments it counts real steps, `env.count` at a time; with a data set it counts updates of the agent.
 //! All schedules, intervals and reports use the clock, so no other code distinguishes the two cases.
 
-use crate::schedule::reached;
+use crate::schedule::crossed_multiple;
 
 /// A counter that advances in equal turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Clock {
 
     /// Whether the last turn reached or crossed a multiple of `every`.
     pub(super) fn is_due(&self, every: u64) -> bool {
-        reached(every, self.now, self.turn)
+        crossed_multiple(every, self.now, self.turn)
     }
 
     /// Number of ticks of the last turn that are `start` or later.

@@ -6,6 +6,7 @@ use foresee_nn::device::{DeviceChoice, DeviceError, DeviceFailure};
 use foresee_world_model::Diverged;
 use thiserror::Error;
 
+use crate::config::Config;
 use crate::setup::Problem;
 
 impl From<Problem> for RunError {
@@ -25,7 +26,7 @@ pub enum RunError {
     Device(#[from] DeviceError),
     /// The device failed during the run: it was lost, or its memory is full. The run must be dropped, and can continue
     /// from an earlier snapshot.
-    #[error("at environment step {env_step}: the device `{device}` failed: {failure}\nhint: {}", way_on(failure))]
+    #[error("at environment step {env_step}: the device `{device}` failed: {failure}\nhint: {}", device_hint(failure))]
     DeviceFailed {
         /// Number of real steps taken.
         env_step: u64,
@@ -44,7 +45,7 @@ pub enum RunError {
     },
     /// A task terminated, and there is no rule for imagined terminations.
     #[error(
-        "at environment step {env_step}: `{id}` terminated at [{obs}], and nothing says when imagined states do\nhint: give bounds on entries of the observation beyond which they do, as `env.termination = {{ bounds = [{{ index = 0, low = 0.2, high = 1.0 }}] }}`, or a goal; or, if they should never, `env.termination = {{}}`"
+        "at environment step {env_step}: `{id}` terminated at [{obs}], but there is no termination rule for imagined states\nhint: resume the run with a rule such as `env.termination = {{ bounds = [{{ index = 0, low = 0.2, high = 1.0 }}] }}`, by which an episode terminates when the first entry of its observation leaves (0.2, 1.0), or with `env.termination = {{}}` if imagined episodes must not terminate"
     )]
     NoTerminationRule {
         /// Number of real steps taken.
@@ -64,7 +65,7 @@ pub enum RunError {
     },
     /// The agent's training diverged.
     #[error(
-        "at environment step {env_step}: the agent diverged: `{metric}` is {value}\nhint: lower the agent's step sizes or `training.updates_per_step`; of `sac` also try `agent.normalized_features = true`"
+        "at environment step {env_step}: the agent diverged: `{metric}` is {value}\nhint: lower the agent's learning rates or `training.updates_per_step`; with `agent.kind = \"sac\"` also try `agent.normalized_features = true`"
     )]
     Agent {
         /// Number of real steps taken.
@@ -76,7 +77,7 @@ pub enum RunError {
     },
     /// The saved state of the agent or the model belongs to another kind or configuration of it.
     #[error(
-        "the saved {section} is not that of `[{section}]`: {error}\nhint: a run keeps its {section}; undo the change of `{section}.…`, or start a new run"
+        "the run's {section} does not fit the keys `{section}.*`: {error}\nhint: a run keeps its {section}; undo the change of `{section}.*`, or start a new run"
     )]
     OtherPart {
         /// `agent` or `model`.
@@ -85,15 +86,33 @@ pub enum RunError {
         error: StateError,
     },
     /// A saved state does not belong to this configuration or version.
-    #[error("{0}\nhint: the checkpoint was made by another configuration or version; start a new run")]
+    #[error("{0}\nhint: another configuration or version wrote this checkpoint; start a new run")]
     State(#[from] StateError),
 }
 
+impl RunError {
+    /// Names the changed keys, if the saved agent or model does not fit the configuration `now` of a resumed run and
+    /// the run had the configuration `before`. Returns other errors unchanged.
+    #[must_use]
+    pub fn with_changes(self, before: &Config, now: &Config) -> Self {
+        let Self::OtherPart { section, .. } = self else { return self };
+        let changes = now.changed_keys(before, section);
+        let hint = match &changes[..] {
+            [] => return self,
+            [[key, ..]] => format!("a run keeps its `{key}`; start a new run for another"),
+            _ => format!("a run keeps the networks of its {section}; undo changes of them, or start a new run"),
+        };
+        let changes: Vec<String> =
+            changes.iter().map(|[key, before, now]| format!("`{key}` is {now}, but the run has {before}")).collect();
+        Self::Config(format!("{}\nhint: {hint}", changes.join("; ")))
+    }
+}
+
 /// Returns the advice for a failed device.
-fn way_on(failure: &DeviceFailure) -> &'static str {
+fn device_hint(failure: &DeviceFailure) -> &'static str {
     if failure.is_out_of_memory() {
-        "other programs may hold its memory; else lower `rollout.starts_per_step` or `rollout.retain`, or go on with `device=cpu`"
+        "close other programs that use its memory, lower `rollout.starts_per_step` or `rollout.retain_epochs`, or resume with `device=cpu`"
     } else {
-        "the run can go on there once its driver answers again, or with `device=cpu`"
+        "resume the run once the device's driver works again, or resume it with `device=cpu`"
     }
 }

@@ -110,7 +110,8 @@ impl Run {
             seed: config.seed,
             device: &device,
         };
-        let mut evaluator = Evaluator::new(factory, config.seed, Evaluator::most(spec.work, config.env.count));
+        let mut evaluator =
+            Evaluator::new(factory, config.seed, Evaluator::max_environments(spec.work, config.env.count));
         let outcome = evaluator.evaluate(&mut *controller, &knowledge, episodes);
         Ok((outcome.map_err(|error| RunError::Env { env_step, error })?, env_step))
     }

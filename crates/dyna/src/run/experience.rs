@@ -21,14 +21,14 @@ pub(super) struct Turn<'a> {
     /// Whether actions are uniform, because nothing has been learned yet.
     pub(super) exploring: bool,
     /// Whether terminations are compared with the rule for imagined ones.
-    pub(super) watch_ends: bool,
+    pub(super) check_terminations: bool,
     /// The buffer for the transitions.
     pub(super) real: &'a mut RealBuffer,
 }
 
 /// The result of a turn.
 #[derive(Debug, Default)]
-pub(super) struct Turned {
+pub(super) struct TurnOutcome {
     /// Undiscounted return and length of every episode that ended.
     pub(super) ended: Vec<(f64, u64)>,
     /// Number of real transitions whose termination differs from the rule for imagined ones.
@@ -44,7 +44,7 @@ pub(super) trait Experience: Send {
     fn ticks(&self) -> u64;
 
     /// Takes a turn, and adds its transitions to the replay buffer.
-    fn turn(&mut self, turn: Turn<'_>) -> Result<Turned, RunError>;
+    fn turn(&mut self, turn: Turn<'_>) -> Result<TurnOutcome, RunError>;
 
     /// Adds the source's state to a run's state.
     fn save(&self, state: &mut State);
@@ -57,8 +57,8 @@ pub(super) trait Experience: Send {
         &[]
     }
 
-    /// The lanes of the environments in [`Experience::lost`].
-    fn begun_anew(&self) -> &[usize] {
+    /// The indices of the environments in [`Experience::lost`].
+    fn restarted(&self) -> &[usize] {
         &[]
     }
 }

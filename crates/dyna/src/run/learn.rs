@@ -11,7 +11,7 @@ use crate::config::{Algo, Config};
 use crate::metrics;
 use crate::record::Record;
 use crate::rollout::tensors::TaskDynamics;
-use crate::rollout::{Rollout, Setting};
+use crate::rollout::{Rollout, RolloutContext};
 
 /// Number of agent updates in one slice.
 const UPDATES_A_SLICE: u64 = 50;
@@ -38,7 +38,7 @@ impl Run {
         values.extend(report.diagnostics);
         if distractors > 0 && !report.channels.is_empty() {
             let errors: Vec<f64> = report.channels.iter().map(|channel| channel.mse).collect();
-            values.extend(report::holdout_mse_apart(&errors, distractors));
+            values.extend(report::split_holdout_mse(&errors, distractors));
         }
         values.extend(diagnosis::of_channels(&report.channels));
         records.push(Record { env_step, values });
@@ -78,7 +78,7 @@ impl Run {
         done: u64,
         records: &mut Vec<Record>,
     ) -> Phase {
-        let setting = Setting {
+        let context = RolloutContext {
             model: &**self.model.as_ref().expect("a rollout has a model"),
             actor: self.agent.actor(),
             termination: &self.termination,
@@ -86,7 +86,7 @@ impl Run {
             device: &self.device,
         };
         let before = rollout.transitions();
-        let over = rollout.go_on(self.rollouts, &setting, &self.replay.real, &mut self.replay.imagined);
+        let over = rollout.advance(self.rollouts, &context, &self.replay.real, &mut self.replay.imagined);
         self.counters.imagined_steps += rollout.transitions() - before;
         if !over {
             return Phase::Imagine { rollout, gathered, done };

@@ -4,8 +4,8 @@ use foresee_core::state::{Array, Data};
 use foresee_core::{State, StateError, Stream, Transition};
 use foresee_env::{EnvError, Spec, VectorEnvironment, VectorStep};
 
-use super::experience::{Experience, Turn, Turned};
-use super::{RunError, ends};
+use super::experience::{Experience, Turn, TurnOutcome};
+use super::{RunError, terminations};
 use crate::control::{Mode, Observed};
 use crate::replay::RealBuffer;
 
@@ -25,15 +25,15 @@ pub(super) struct Live {
     /// Errors of saved environments that could not be restored.
     lost: Vec<EnvError>,
     /// Whether terminations are compared with the rule.
-    watched: bool,
+    checks_terminations: bool,
     /// Indices of the environments in `lost`.
-    begun_anew: Vec<usize>,
+    restarted: Vec<usize>,
 }
 
 impl Live {
     /// Environments that have not been reset yet.
-    pub(super) fn new(envs: VectorEnvironment, watched: bool) -> Self {
-        Self { envs, episodes: Vec::new(), lost: Vec::new(), watched, begun_anew: Vec::new() }
+    pub(super) fn new(envs: VectorEnvironment, checks_terminations: bool) -> Self {
+        Self { envs, episodes: Vec::new(), lost: Vec::new(), checks_terminations, restarted: Vec::new() }
     }
 
     /// Begins an episode in every environment.
@@ -52,18 +52,18 @@ impl Live {
     /// Returns actions `[N, A]`: uniform during exploration, then the controller's.
     fn actions(&self, turn: &mut Turn<'_>) -> Vec<f32> {
         let (n, [_, actions]) = (self.envs.count(), self.dims());
-        // The step count of a single environment. The environments differ in their lanes.
+        // The step count of a single environment. The environments differ in their substreams.
         let step = turn.now / self.ticks();
         if turn.exploring {
             return Stream::new(turn.knowledge.seed, "policy/explore").uniforms(step, n, actions);
         }
         let obs: Vec<f32> = self.episodes.iter().flat_map(|episode| &episode.obs).copied().collect();
-        let (lanes, steps): (Vec<usize>, _) = ((0..n).collect(), vec![step; n]);
-        turn.controller.act(&turn.knowledge, &Observed { mode: Mode::Explore, lanes: &lanes, steps: &steps, obs: &obs })
+        let (ids, steps): (Vec<usize>, _) = ((0..n).collect(), vec![step; n]);
+        turn.controller.act(&turn.knowledge, &Observed { mode: Mode::Explore, ids: &ids, steps: &steps, obs: &obs })
     }
 
     /// Begins new episodes in the environments that could not be restored.
-    fn begin_anew(
+    fn restart_lost(
         &mut self,
         lost: Vec<Option<EnvError>>,
         now: u64,
@@ -72,15 +72,15 @@ impl Live {
     ) -> Result<(), RunError> {
         let mask: Vec<bool> = lost.iter().map(Option::is_some).collect();
         let stream = Stream::new(seed, "env/resume");
-        let seeds: Vec<_> = (0..lost.len()).map(|lane| Some(stream.at(now, lane as u32).bits64())).collect();
+        let seeds: Vec<_> = (0..lost.len()).map(|env| Some(stream.at(now, env as u32).bits64())).collect();
         let resets = self.envs.reset_where(&mask, &seeds).map_err(|error| RunError::Env { env_step: now, error })?;
         for (i, (episode, reset)) in self.episodes.iter_mut().zip(resets).enumerate() {
             if let Some(reset) = reset {
                 *episode = Episode::from(reset.obs);
-                real.cut(i);
+                real.cut_episode(i);
             }
         }
-        self.begun_anew = (0..mask.len()).filter(|&i| mask[i]).collect();
+        self.restarted = (0..mask.len()).filter(|&i| mask[i]).collect();
         self.lost = lost.into_iter().flatten().collect();
         Ok(())
     }
@@ -96,21 +96,27 @@ impl Experience for Live {
     }
 
     /// Takes a real step of every environment. The transitions are stored in the order of the environments.
-    fn turn(&mut self, mut turn: Turn<'_>) -> Result<Turned, RunError> {
+    fn turn(&mut self, mut turn: Turn<'_>) -> Result<TurnOutcome, RunError> {
         let actions = self.actions(&mut turn);
-        let Turn { controller, now, watch_ends, real, .. } = turn;
+        let Turn { controller, now, check_terminations, real, .. } = turn;
         let taken = self.envs.step(&actions).map_err(|error| RunError::Env { env_step: now, error })?;
-        let mut turned = Turned::default();
+        let mut outcome = TurnOutcome::default();
         let of_each = actions.chunks_exact(self.dims()[1]).zip(taken);
         for (i, (action, VectorStep { step, last })) in of_each.enumerate() {
             let episode = &mut self.episodes[i];
             episode.reward_sum += step.reward;
             episode.length += 1;
             let next_obs = last.map_or_else(|| step.obs.clone(), |last| last.obs);
-            if watch_ends
-                && ends::mismatch(self.envs.spec(), self.watched, &next_obs, step.terminated, now + i as u64 + 1)?
+            if check_terminations
+                && terminations::mismatch(
+                    self.envs.spec(),
+                    self.checks_terminations,
+                    &next_obs,
+                    step.terminated,
+                    now + i as u64 + 1,
+                )?
             {
-                turned.mismatches += 1;
+                outcome.mismatches += 1;
             }
             real.push_from(
                 i,
@@ -126,11 +132,11 @@ impl Experience for Live {
             if step.terminated || step.truncated {
                 let fresh = Episode::from(std::mem::take(&mut episode.obs));
                 let ended = std::mem::replace(episode, fresh);
-                turned.ended.push((ended.reward_sum, ended.length));
+                outcome.ended.push((ended.reward_sum, ended.length));
                 controller.begin(i);
             }
         }
-        Ok(turned)
+        Ok(outcome)
     }
 
     fn save(&self, state: &mut State) {
@@ -142,15 +148,15 @@ impl Experience for Live {
         // A mismatch means that the state belongs to another `[env]`.
         let lost = self.envs.restore(state.part("env")).map_err(|error| RunError::Config(error.to_string()))?;
         self.episodes = Episode::restore_all(state.part("episode"), self.envs.count(), self.dims()[0])?;
-        self.begin_anew(lost, now, seed, real)
+        self.restart_lost(lost, now, seed, real)
     }
 
     fn lost(&self) -> &[EnvError] {
         &self.lost
     }
 
-    fn begun_anew(&self) -> &[usize] {
-        &self.begun_anew
+    fn restarted(&self) -> &[usize] {
+        &self.restarted
     }
 }
 

@@ -10,9 +10,9 @@
 //! [`RunState`] ([`Run::snapshot`], [`Run::restore`]). A run that is cut there and restored continues bit for bit.
 //!
 //! A step of any one environment counts as a real step. A periodic job, such as an evaluation, is due when the steps
-//! taken together reach or cross a multiple of its period. Environment `i` has lane `i` of the streams `env/reset`,
-//! `policy/explore` and `policy/act`; the step of their addresses is the environment's own step count. Before learning
-//! starts, a trajectory is therefore independent of `env.count`.
+//! taken together reach or cross a multiple of its period. Environment `i` has substream `i` of the streams
+//! `env/reset`, `policy/explore` and `policy/act`; the step of their addresses is the environment's own step count.
+//! Before learning starts, a trajectory is therefore independent of `env.count`.
 //!
 //! No training happens before `training.explore_steps` real steps are done. With `algo = "model_free"` the phases fit
 //! and imagine never occur.
@@ -23,7 +23,6 @@
 mod act;
 mod clock;
 mod diagnosis;
-mod ends;
 mod error;
 mod evaluation;
 mod experience;
@@ -31,6 +30,7 @@ mod learn;
 mod live;
 mod report;
 mod state;
+mod terminations;
 
 pub use error::RunError;
 pub use state::RunState;
@@ -98,7 +98,7 @@ pub struct Run {
     /// The task's termination rule.
     termination: Termination,
     /// Whether real terminations are compared with the rule.
-    watched: bool,
+    checks_terminations: bool,
     phase: Phase,
     counters: Counters,
     evaluator: Evaluator,
@@ -134,7 +134,7 @@ impl Run {
         let seed = setup.config.seed;
         on_device(setup, |setup, device| {
             let mut run = Self::prepare_with(setup, device, |live| live.reset(seed))?;
-            (0..run.clock.turn as usize).for_each(|lane| run.controller.begin(lane));
+            (0..run.clock.turn as usize).for_each(|env| run.controller.begin(env));
             Ok(run)
         })
     }
@@ -149,13 +149,13 @@ impl Run {
         device: Device,
         begin: impl FnOnce(&mut Live) -> Result<(), RunError>,
     ) -> Result<Self, RunError> {
-        setup.fits(&device)?;
+        setup.check_buffers(&device)?;
         let Setup { config, env, factory, shipped, agent, model, controller } = setup;
-        let envs = VectorEnvironment::beside(env, &factory, config.env.count, Autoreset::SameStep)
+        let envs = VectorEnvironment::with_first(env, &factory, config.env.count, Autoreset::SameStep)
             .map_err(|error| RunError::Env { env_step: 0, error })?;
         let spec = envs.spec();
         let dims = [spec.observation_space.dim(), spec.action_space.dim()];
-        let evaluator = Evaluator::new(factory, config.seed, Evaluator::most(spec.work, config.env.count));
+        let evaluator = Evaluator::new(factory, config.seed, Evaluator::max_environments(spec.work, config.env.count));
         let termination = spec.termination.clone().unwrap_or_default();
         let capacity = config.imagined_rows(0);
         let agent = agent.build(dims, config.seed, &device);
@@ -172,8 +172,8 @@ impl Run {
             Some(model) => rollout::Form::fastest(&**model, agent.actor(), &device),
             None => rollout::Form::Tensors,
         };
-        let watched = ends::watched(spec, shipped);
-        let mut live = Live::new(envs, watched);
+        let checks_terminations = terminations::is_checked(spec, shipped);
+        let mut live = Live::new(envs, checks_terminations);
         begin(&mut live)?;
         Ok(Self {
             clock: Clock::new(live.ticks()),
@@ -185,7 +185,7 @@ impl Run {
             controllers: controller,
             replay: Replay::new(capacity, dims, &device),
             termination,
-            watched,
+            checks_terminations,
             phase: Phase::Act,
             counters: Counters::default(),
             evaluator,

@@ -10,7 +10,7 @@ impl Run {
     pub(super) fn training_record(&self) -> Result<Record, RunError> {
         let mut values = self.agent.report();
         let env_step = self.clock.now;
-        if self.model.is_some() && self.watched {
+        if self.model.is_some() && self.checks_terminations {
             values.push((metrics::TERMINATION_MISMATCH, self.counters.mismatches as f64 / env_step as f64));
         }
         if self.config.algo != Algo::Dhmbpo {
@@ -25,7 +25,7 @@ impl Run {
 
 /// Splits the squared errors `[O + 1]` of a model's channels into two means: over the task's own channels, which are
 /// its observation entries and the reward, and over the distractors, which are the last observation entries.
-pub(super) fn holdout_mse_apart(channels: &[f64], distractors: usize) -> [(&'static str, f64); 2] {
+pub(super) fn split_holdout_mse(channels: &[f64], distractors: usize) -> [(&'static str, f64); 2] {
     let mean = |errors: &[f64]| errors.iter().sum::<f64>() / errors.len() as f64;
     let mut task = channels.to_vec();
     let reward = channels.len() - 1;
@@ -41,6 +41,6 @@ mod tests {
     fn the_reward_counts_with_the_task_and_the_last_entries_are_the_distractors() {
         let channels = [1.0, 2.0, 10.0, 20.0, 60.0, 6.0];
         let want = [(metrics::MODEL_HOLDOUT_MSE_TASK, 3.0), (metrics::MODEL_HOLDOUT_MSE_DISTRACTORS, 30.0)];
-        assert_eq!(holdout_mse_apart(&channels, 3), want);
+        assert_eq!(split_holdout_mse(&channels, 3), want);
     }
 }

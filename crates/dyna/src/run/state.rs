@@ -111,7 +111,7 @@ impl Run {
         if config.algo != begun_with {
             let begun_with = begun_with.name();
             return Err(RunError::Config(format!(
-                "`algo` is {}, but the run began with {begun_with}\nhint: a run keeps its source of transitions; start a new run for another",
+                "`algo` is {}, but the run began with {begun_with}\nhint: a run keeps its algorithm; start a new run for another",
                 config.algo.name()
             )));
         }
@@ -126,14 +126,15 @@ impl Run {
         (run.counters, run.clock.now) = Counters::restore(state.part("counters"))?;
         run.experience.restore(&mut state, run.clock.now, config.seed, &mut run.replay.real)?;
         run.controller.load(state.part("controller"))?;
-        run.experience.begun_anew().iter().for_each(|&lane| run.controller.begin(lane));
+        run.experience.restarted().iter().for_each(|&env| run.controller.begin(env));
         let mut phase = state.part("phase");
         let kind = phase.u64("kind")?;
         if kind == FIT && !same_model {
-            return Err(RunError::Config(
-                "the run stands in the middle of a model fit, and `[model]` was changed\nhint: go on without changing `model.…` keys until the fit is over, or start a new run"
-                    .into(),
-            ));
+            // A run of this length ends with the updates after the fit.
+            let (now, end) = (run.clock.now, config.training.env_steps);
+            return Err(RunError::Config(format!(
+                "this checkpoint was saved during a model fit; `model.*` cannot change before the fit ends\nhint: finish the fit by `foresee resume RUN training.env_steps={now}` without changes of `model.*`, then resume with them and `training.env_steps={end}`"
+            )));
         }
         run.phase = run.restore_phase(kind, phase)?;
         let evals = state.f64s("evaluations")?.1;

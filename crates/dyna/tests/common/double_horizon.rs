@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use foresee_actor_critic::dhmbpo::Sizes;
-use foresee_actor_critic::preparation::Experienced;
+use foresee_actor_critic::dhmbpo::UpdateSizes;
+use foresee_actor_critic::preparation::RealTransitions;
 use foresee_actor_critic::{Agent, Dhmbpo, DhmbpoConfig};
 use foresee_core::state::{Array, Data};
 use foresee_core::termination::Bound;
@@ -86,7 +86,7 @@ impl Case {
         let mut agent = Dhmbpo::new(&config, dims, seed, device);
         let moments = Stream::new(seed, "test/observed").normals(0, 50, dims[0]);
         let obs: Vec<f32> = moments.iter().map(|x| 2.0 * x - 0.3).collect();
-        agent.observe(Experienced { obs: &obs, ..Experienced::default() });
+        agent.observe(RealTransitions { obs: &obs, ..RealTransitions::default() });
         let mut state = agent.save();
         for part in ["actor", "critic", "target"] {
             let own = state.part(part);
@@ -108,8 +108,8 @@ impl Case {
     }
 
     /// Returns the sizes of an update.
-    pub(crate) fn sizes(&self) -> Sizes {
-        Sizes {
+    pub(crate) fn sizes(&self) -> UpdateSizes {
+        UpdateSizes {
             rows: self.rows,
             horizon: self.config.horizon,
             action_dim: self.dims[1],

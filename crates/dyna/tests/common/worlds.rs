@@ -7,7 +7,7 @@ use foresee_core::state::Data;
 use foresee_core::stream::Draws;
 use foresee_core::termination::Bound;
 use foresee_core::{Batch, State, Stream, Termination};
-use foresee_dyna::rollout::Imagination;
+use foresee_dyna::rollout::FusedContext;
 use foresee_nn::Parameters;
 use foresee_nn::host::is_host;
 use foresee_world_model::Ensemble;
@@ -127,19 +127,19 @@ pub(crate) fn random(i: u64, sizes: &[Sizes], device: &Device) -> RandomWorld {
 
 impl RandomWorld {
     /// Returns the inputs of the world's rollouts.
-    pub(crate) fn imagination(&self) -> Imagination<'_> {
+    pub(crate) fn context(&self) -> FusedContext<'_> {
         let Self { ensemble, policy, termination, device, measures, seed, .. } = self;
-        Imagination { ensemble, policy, termination, seed: *seed, device, measures }
+        FusedContext { ensemble, policy, termination, seed: *seed, device, measures }
     }
 
     /// Returns the step number that addresses the draws of imagined step `step`.
-    pub(crate) fn clock(&self, step: usize) -> u64 {
+    pub(crate) fn draw_step(&self, step: usize) -> u64 {
         self.call * 65_536 + step as u64
     }
 
-    /// Returns the state from which lane `lane` starts.
-    pub(crate) fn start(&self, lane: u32) -> Vec<f32> {
-        let row = Stream::new(self.seed, "rollout/start").at(self.call, lane).below(self.real.rows);
+    /// Returns the state from which row `row_id` starts.
+    pub(crate) fn start(&self, row_id: u32) -> Vec<f32> {
+        let row = Stream::new(self.seed, "rollout/start").at(self.call, row_id).below(self.real.rows);
         self.real.obs[row * self.dims[0]..][..self.dims[0]].to_vec()
     }
 

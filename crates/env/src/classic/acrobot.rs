@@ -26,7 +26,7 @@ use core::f64::consts::PI;
 use foresee_core::Termination;
 
 use super::pendulum::wrap;
-use super::task::{Classic, Task};
+use super::task::{ClassicEnvironment, ClassicTask};
 use crate::environment::{Physics, Spec};
 use crate::numpy_random::NumpyRng;
 use crate::space::BoxSpace;
@@ -49,13 +49,13 @@ const MAX_SPEED: [f64; 2] = [4.0 * PI, 9.0 * PI];
 const DT: f64 = 0.2;
 
 /// `AcrobotSwingUp-v0` without its time limit. State: θ₁, θ₂, θ̇₁, θ̇₂, in rad and rad/s.
-pub type AcrobotSwingUp = Classic<Equations, 4>;
+pub type AcrobotSwingUp = ClassicEnvironment<Equations, 4>;
 
 /// The equations of `AcrobotSwingUp-v0`.
 #[derive(Debug)]
 pub struct Equations;
 
-impl Task<4> for Equations {
+impl ClassicTask<4> for Equations {
     const PARAMETERS: &'static [&'static str] = &["mass", "length", "gravity"];
 
     fn spec() -> Spec {

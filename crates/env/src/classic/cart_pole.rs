@@ -22,7 +22,7 @@ use core::f64::consts::TAU;
 use foresee_core::Termination;
 use foresee_core::termination::Bound;
 
-use super::task::{Classic, Task};
+use super::task::{ClassicEnvironment, ClassicTask};
 use crate::environment::{Physics, Spec};
 use crate::numpy_random::NumpyRng;
 use crate::space::BoxSpace;
@@ -50,13 +50,13 @@ pub(super) const ON_TRACK: Bound = Bound { index: 0, low: -TRACK, high: TRACK, c
 pub(super) const MAX_POSITION: f32 = 2.0 * TRACK;
 
 /// `CartPoleContinuous-v0` without its time limit. State: x, ẋ, θ, θ̇, in m, m/s, rad, rad/s.
-pub type CartPoleContinuous = Classic<Equations, 4>;
+pub type CartPoleContinuous = ClassicEnvironment<Equations, 4>;
 
 /// The equations of `CartPoleContinuous-v0`.
 #[derive(Debug)]
 pub struct Equations;
 
-impl Task<4> for Equations {
+impl ClassicTask<4> for Equations {
     const PARAMETERS: &'static [&'static str] = &["mass", "length", "gravity"];
 
     fn spec() -> Spec {

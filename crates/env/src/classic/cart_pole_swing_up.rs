@@ -15,19 +15,19 @@ use core::f64::consts::PI;
 use foresee_core::Termination;
 
 use super::cart_pole::{self, DT, MAX_FORCE, MAX_POSITION, ON_TRACK};
-use super::task::{Classic, Task};
+use super::task::{ClassicEnvironment, ClassicTask};
 use crate::environment::{Physics, Spec};
 use crate::numpy_random::NumpyRng;
 use crate::space::BoxSpace;
 
 /// `CartPoleSwingUp-v0` without its time limit. State: x, ẋ, θ, θ̇, in m, m/s, rad, rad/s.
-pub type CartPoleSwingUp = Classic<Equations, 4>;
+pub type CartPoleSwingUp = ClassicEnvironment<Equations, 4>;
 
 /// The equations of `CartPoleSwingUp-v0`.
 #[derive(Debug)]
 pub struct Equations;
 
-impl Task<4> for Equations {
+impl ClassicTask<4> for Equations {
     const PARAMETERS: &'static [&'static str] = cart_pole::Equations::PARAMETERS;
 
     fn spec() -> Spec {

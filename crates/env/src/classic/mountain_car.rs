@@ -25,7 +25,7 @@
 use foresee_core::Termination;
 use foresee_core::termination::Bound;
 
-use super::task::{Classic, Task};
+use super::task::{ClassicEnvironment, ClassicTask};
 use crate::environment::{Physics, Spec};
 use crate::numpy_random::NumpyRng;
 use crate::space::BoxSpace;
@@ -44,13 +44,13 @@ const POWER: f32 = 0.0015;
 const PULL: f64 = 0.0025;
 
 /// `MountainCarContinuous-v0` without its time limit. State: position and velocity, in m and m per step.
-pub type MountainCarContinuous = Classic<Equations, 2>;
+pub type MountainCarContinuous = ClassicEnvironment<Equations, 2>;
 
 /// The equations of `MountainCarContinuous-v0`.
 #[derive(Debug)]
 pub struct Equations;
 
-impl Task<2> for Equations {
+impl ClassicTask<2> for Equations {
     const PARAMETERS: &'static [&'static str] = &["mass", "gravity"];
 
     fn spec() -> Spec {
@@ -98,11 +98,11 @@ mod tests {
     use crate::environment::Environment;
 
     /// State and force before a step; state, reward and termination after it.
-    type Step = ([f64; 2], f32, [f64; 2], f64, bool);
+    type RecordedStep = ([f64; 2], f32, [f64; 2], f64, bool);
 
     /// Recorded from `gymnasium.make("MountainCarContinuous-v0").unwrapped`, starting from float32 states set by hand:
     /// around the goal, into and off both walls, around both limits of the speed.
-    const STEPS: [Step; 11] = [
+    const STEPS: [RecordedStep; 11] = [
         (
             [0.4499000012874603, 0.0006000000284984708],
             0.3,

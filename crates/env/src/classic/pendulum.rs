@@ -20,7 +20,7 @@ use core::hint::black_box;
 
 use foresee_core::Termination;
 
-use super::task::{Classic, Task};
+use super::task::{ClassicEnvironment, ClassicTask};
 use crate::environment::{Physics, Spec};
 use crate::numpy_random::NumpyRng;
 use crate::space::BoxSpace;
@@ -39,13 +39,13 @@ const TORQUE_TERM: f32 = 3.0;
 const RESET: [f64; 2] = [PI, 1.0];
 
 /// `Pendulum-v1` without its time limit. State: θ and θ̇, in rad and rad/s.
-pub type Pendulum = Classic<Equations, 2>;
+pub type Pendulum = ClassicEnvironment<Equations, 2>;
 
 /// The equations of `Pendulum-v1`.
 #[derive(Debug)]
 pub struct Equations;
 
-impl Task<2> for Equations {
+impl ClassicTask<2> for Equations {
     const PARAMETERS: &'static [&'static str] = &["mass", "length", "gravity"];
 
     fn spec() -> Spec {
@@ -145,8 +145,14 @@ mod tests {
         let want = DT * (3.0 * g / (2.0 * l) * theta.sin() + 3.0 / (m * l * l) * f64::from(torque));
         assert!((theta_dot - want).abs() < 1e-12, "{theta_dot}, {want}");
         let refused = |physics: Physics| Pendulum::new().set_physics(physics).unwrap_err().to_string();
-        assert!(refused(Physics { mass: 0.0, ..factors }).starts_with("`Pendulum-v1` cannot have 0 times its mass"));
-        assert!(refused(Physics { gravity: f64::NAN, ..factors }).contains("NaN times its gravity"));
+        assert!(
+            refused(Physics { mass: 0.0, ..factors })
+                .starts_with("the mass of `Pendulum-v1` cannot be multiplied by 0\n")
+        );
+        assert!(
+            refused(Physics { gravity: f64::NAN, ..factors })
+                .contains("the gravity of `Pendulum-v1` cannot be multiplied by NaN")
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The parts that the classic tasks share: a state of `N` numbers in f64, numpy's generator for the resets, one action,
-//! and factors on the physics. A task gives its equations as plain functions ([`Task`]), and [`Classic`] makes an
-//! environment of them.
+//! and factors on the physics. A task gives its equations as plain functions ([`ClassicTask`]), and
+//! [`ClassicEnvironment`] makes an environment of them.
 
 use core::marker::PhantomData;
 
@@ -11,7 +11,7 @@ use crate::error::EnvError;
 use crate::numpy_random::NumpyRng;
 
 /// The equations of a task with a state of `N` numbers and one action.
-pub trait Task<const N: usize>: Send {
+pub trait ClassicTask<const N: usize>: Send {
     /// The physical parameters of the task, a subset of `mass`, `length` and `gravity`.
     const PARAMETERS: &'static [&'static str];
 
@@ -31,7 +31,7 @@ pub trait Task<const N: usize>: Send {
 
 /// A classic task as an environment, without its time limit. It terminates by the termination rule of its spec.
 #[derive(Debug)]
-pub struct Classic<T, const N: usize> {
+pub struct ClassicEnvironment<T, const N: usize> {
     spec: Spec,
     rng: NumpyRng,
     /// The task's state; `None` before the first reset.
@@ -40,7 +40,7 @@ pub struct Classic<T, const N: usize> {
     task: PhantomData<T>,
 }
 
-impl<T: Task<N>, const N: usize> Classic<T, N> {
+impl<T: ClassicTask<N>, const N: usize> ClassicEnvironment<T, N> {
     /// Creates an environment, which needs a reset before the first step.
     #[must_use]
     pub fn new() -> Self {
@@ -49,13 +49,13 @@ impl<T: Task<N>, const N: usize> Classic<T, N> {
     }
 }
 
-impl<T: Task<N>, const N: usize> Default for Classic<T, N> {
+impl<T: ClassicTask<N>, const N: usize> Default for ClassicEnvironment<T, N> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T: Task<N>, const N: usize> Environment for Classic<T, N> {
+impl<T: ClassicTask<N>, const N: usize> Environment for ClassicEnvironment<T, N> {
     fn spec(&self) -> &Spec {
         &self.spec
     }
@@ -99,7 +99,7 @@ impl<T: Task<N>, const N: usize> Environment for Classic<T, N> {
     }
 }
 
-/// Reads the arrays that [`Classic::save`] wrote.
+/// Reads the arrays that [`ClassicEnvironment::save`] wrote.
 fn read<const N: usize>(mut state: State) -> Result<(Option<[f64; N]>, NumpyRng), StateError> {
     let found = state.f64s("physics")?.1;
     let physics = <[f64; N]>::try_from(&found[..]).ok().filter(|physics| physics.iter().all(|x| x.is_finite()));

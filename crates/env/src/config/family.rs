@@ -2,6 +2,7 @@
 
 use core::fmt::Display;
 
+use foresee_core::limits::refusal;
 use serde::{Deserialize, Serialize};
 
 use crate::environment::{Environment, Physics};
@@ -10,9 +11,9 @@ use crate::error::EnvError;
 /// Range of the factors. A factor beyond it leaves nothing of the task.
 const FACTORS: [f64; 2] = [1e-3, 1e3];
 /// Longest delay, in frames.
-const LONGEST_DELAY: u32 = 1000;
+const MAX_DELAY: u32 = 1000;
 /// Largest standard deviation of the sensor noise, in units of the observation.
-const LOUDEST_NOISE: f64 = 1e3;
+const MAX_SENSOR_NOISE: f64 = 1e3;
 
 /// The keys of `[env.family]`: the differences from the task that the id names. A number is used in every episode; from
 /// an interval `[low, high]` every reset draws a value.
@@ -99,32 +100,37 @@ impl FamilyConfig {
     pub(crate) fn check(&self, task: &mut dyn Environment) -> Result<(), EnvError> {
         let Self { mass, length, gravity, delay, sensor_noise } = *self;
         let nominal = Physics::default();
-        type Turned = fn(Physics, f64) -> Physics;
-        let factors: [(&str, Range, Turned); 3] = [
+        type WithFactor = fn(Physics, f64) -> Physics;
+        let factors: [(&str, Range, WithFactor); 3] = [
             ("mass", mass, |physics, mass| Physics { mass, ..physics }),
             ("length", length, |physics, length| Physics { length, ..physics }),
             ("gravity", gravity, |physics, gravity| Physics { gravity, ..physics }),
         ];
-        for (key, range, turned) in factors {
-            within(key, range.ends(), FACTORS)?;
+        for (key, range, with_factor) in factors {
+            within(key, range.ends(), FACTORS, 1.0)?;
             for end in range.ends() {
-                let outcome = task.set_physics(turned(nominal, end));
+                let outcome = task.set_physics(with_factor(nominal, end));
                 outcome.map_err(|error| EnvError::Config(format!("`env.family.{key}`: {error}")))?;
             }
         }
-        within("delay", delay.ends(), [0, LONGEST_DELAY])?;
-        within("sensor_noise", sensor_noise.ends(), [0.0, LOUDEST_NOISE])?;
+        within("delay", delay.ends(), [0, MAX_DELAY], 0)?;
+        within("sensor_noise", sensor_noise.ends(), [0.0, MAX_SENSOR_NOISE], 0.0)?;
         task.set_physics(nominal)
     }
 }
 
 /// Checks that an interval is not empty and is within two bounds.
-fn within<T: PartialOrd + Display>(key: &str, [low, high]: [T; 2], [least, most]: [T; 2]) -> Result<(), EnvError> {
-    if least <= low && low <= high && high <= most {
+fn within<T: PartialOrd + Display>(
+    key: &str,
+    [low, high]: [T; 2],
+    [min, max]: [T; 2],
+    default: T,
+) -> Result<(), EnvError> {
+    if min <= low && low <= high && high <= max {
         return Ok(());
     }
     let [low, high] = [low, high].map(|end| end.to_string());
     let found = if low == high { low } else { format!("[{low}, {high}]") };
-    let hint = format!("hint: {least} to {most}, or [low, high] within these");
-    Err(EnvError::Config(format!("`env.family.{key}` is {found}\n{hint}")))
+    let allowed = format!("{min} to {max}, or [low, high] in this range");
+    Err(EnvError::Config(refusal(&format!("env.family.{key}"), found, allowed, default)))
 }

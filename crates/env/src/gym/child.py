@@ -21,7 +21,7 @@ import time
 import traceback
 
 PROTOCOL = 1
-HEAD = struct.Struct("<IB")
+HEADER = struct.Struct("<IB")
 # Reward, flags, number of info scalars, length of the JSON text of their names (0: the names are those of the last
 # answer).
 FIXED = struct.Struct("<dBHI")
@@ -30,11 +30,11 @@ LOW_WORD = 2**64 - 1
 # Number of words of a PCG64 and of an MT19937. In a request, the number of words tells the kind of generator.
 PCG64_WORDS, MT19937_WORDS = 6, 315
 # Time for which a request is polled before this process sleeps, in seconds.
-LOOKING = 200e-6
+POLL_TIME = 200e-6
 # Largest number of info scalars in one answer, and of characters and of lines in an error.
-MOST_SCALARS, LONGEST_TEXT, LONGEST_TRACEBACK = 256, 2000, 12
+MAX_SCALARS, MAX_TEXT, MAX_TRACEBACK_LINES = 256, 2000, 12
 # numpy's kinds of types that are numbers: bool, int, unsigned, float.
-NUMBERS = "biuf"
+NUMERIC_KINDS = "biuf"
 
 
 class Refused(Exception):
@@ -62,27 +62,27 @@ def main():
     calls = {b"M": player.make, b"R": player.reset, b"S": player.step}
     poller = select.poll()
     poller.register(channel, select.POLLIN)
-    while len(head := first_bytes(poller, source)) == HEAD.size:
-        length, kind = HEAD.unpack(head)
+    while len(head := next_header(poller, source)) == HEADER.size:
+        length, kind = HEADER.unpack(head)
         body = source.read(length)
         try:
             answer, status = calls[bytes([kind])](body), 0
         except BaseException as error:
-            answer, status = packed(told(error)), 1
+            answer, status = packed(failure_of(error)), 1
         try:
-            channel.sendall(HEAD.pack(len(answer), status) + answer)
+            channel.sendall(HEADER.pack(len(answer), status) + answer)
         except OSError:
             break
     if player.env is not None:
         player.env.close()
 
 
-def first_bytes(poller, source):
+def next_header(poller, source):
     """Polls for a request before sleeping, because waking a process can take longer than many steps do."""
-    until = time.perf_counter() + LOOKING
+    until = time.perf_counter() + POLL_TIME
     while not poller.poll(0) and time.perf_counter() < until:
         pass
-    return source.read(HEAD.size)
+    return source.read(HEADER.size)
 
 
 def die_with_parent():
@@ -115,13 +115,13 @@ def missing_module(error, name):
     return None if error is None or f"{module}.".startswith(f"{error.name}.") else error.name
 
 
-def told(error):
+def failure_of(error):
     if isinstance(error, Refused):
         kind, text, *detail = error.args
-        return {"kind": kind, "text": text[:LONGEST_TEXT], "detail": "".join(detail)}
+        return {"kind": kind, "text": text[:MAX_TEXT], "detail": "".join(detail)}
     lines = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip().split("\n")
     last = "".join(traceback.format_exception_only(type(error), error)).strip()
-    return {"kind": "raised", "text": last[:LONGEST_TEXT], "detail": "\n".join(lines[-LONGEST_TRACEBACK:])}
+    return {"kind": "raised", "text": last[:MAX_TEXT], "detail": "\n".join(lines[-MAX_TRACEBACK_LINES:])}
 
 
 def step_limit(env, wrapper, time_limit):
@@ -172,23 +172,24 @@ def set_generator(np, generator, words):
 
 def checked_box(space, box, what):
     if not isinstance(space, box):
-        hint = "only tasks with a Box of continuous actions can be learnt here"
+        hint = "training needs a Box of continuous actions"
         if what == "observation":
-            hint = "register it with a wrapper that gives a Box; a Dict or Tuple of Boxes becomes one by itself"
-        raise Refused("space", f"its {what} space is {str(space)[:200]}, which is no Box\nhint: {hint}")
+            hint = "wrap it so that its observation is a Box; a Dict or Tuple of Boxes is flattened automatically"
+        raise Refused("space", f"its {what} space is {str(space)[:200]}, which is not a Box\nhint: {hint}")
     if what == "action" and space.dtype.kind != "f":
-        hint = "only tasks with continuous actions can be learnt here"
-        raise Refused("space", f"its actions are whole numbers, {str(space)[:200]}\nhint: {hint}")
-    return checked_ends(space, what)
+        hint = "training needs a Box of continuous actions"
+        raise Refused("space", f"its actions are integers, {str(space)[:200]}\nhint: {hint}")
+    return checked_bounds(space, what)
 
 
-def checked_ends(space, what):
+def checked_bounds(space, what):
     if space.low.size == 0 or not (space.low <= space.high).all():
-        raise Refused("space", f"its {what} space is {str(space)[:200]}\nhint: a box has entries, low <= high in each")
+        hint = "a Box needs at least one entry, and low <= high in every entry"
+        raise Refused("space", f"its {what} space is {str(space)[:200]}\nhint: {hint}")
     return space
 
 
-def flat(gymnasium, env):
+def flattened(gymnasium, env):
     """Turns a Dict or Tuple of Boxes into one Box: their entries one after the other, in Gymnasium's order."""
     spaces = gymnasium.spaces
 
@@ -213,7 +214,7 @@ class Player:
     def make(self, body):
         """Returns JSON (protocol, limit, versions, dimensions) after its length (u32); the ends of both boxes, f64."""
         request = json.loads(body)
-        make = {"gymnasium": self.make_of_gymnasium, "dm_control": self.make_of_suite}[request["from"]]
+        make = {"gymnasium": self.make_with_gymnasium, "dm_control": self.make_suite_task}[request["from"]]
         limit, packages = make(request["name"], request["kwargs"])
         observations, actions = self.observation_space, self.action_space
         self.obs_shape = observations.shape
@@ -232,14 +233,14 @@ class Player:
         ends = [observations.low, observations.high, actions.low, actions.high]
         return struct.pack("<I", len(text)) + text + b"".join(end.astype("<f8").tobytes() for end in ends)
 
-    def make_of_gymnasium(self, name, kwargs):
+    def make_with_gymnasium(self, name, kwargs):
         """Makes an environment of Gymnasium; returns the step limit and versions."""
         try:
             import gymnasium
             import numpy
         except ImportError as error:
             raise Refused("gymnasium", f"{type(error).__name__}: {error}") from None
-        self.of_numpy(numpy)
+        self.use_numpy(numpy)
         keep_mujoco_quiet(gymnasium, name)
         try:
             env = gymnasium.make(name, disable_env_checker=True, **kwargs)
@@ -248,7 +249,7 @@ class Player:
             if (module := missing_module(error, name)) is not None:
                 raise Refused("module", text, module) from None
             raise Refused("make", text) from None
-        self.env = flat(gymnasium, env)
+        self.env = flattened(gymnasium, env)
 
         box = gymnasium.spaces.Box
         self.action_space = checked_box(self.env.action_space, box, "action")
@@ -256,16 +257,16 @@ class Player:
         limit = step_limit(self.env, gymnasium.Wrapper, gymnasium.wrappers.TimeLimit)
         return limit, {"gymnasium": gymnasium.__version__}
 
-    def make_of_suite(self, name, kwargs):
+    def make_suite_task(self, name, kwargs):
         """Makes a task of dm_control's suite; returns the step limit and versions."""
-        suite, numpy = suite_of_dm_control()
-        self.of_numpy(numpy)
-        self.env = SuiteTask(numpy, load_of_suite(suite, name, kwargs))
-        self.action_space = checked_ends(self.env.action_space, "action")
-        self.observation_space = checked_ends(self.env.observation_space, "observation")
+        suite, numpy = import_suite()
+        self.use_numpy(numpy)
+        self.env = SuiteTask(numpy, load_suite_task(suite, name, kwargs))
+        self.action_space = checked_bounds(self.env.action_space, "action")
+        self.observation_space = checked_bounds(self.env.observation_space, "observation")
         return self.env.limit, {"dm_control": version_of("dm_control")}
 
-    def of_numpy(self, numpy):
+    def use_numpy(self, numpy):
         self.np = numpy
         self.scalar = (int, float, numpy.integer, numpy.floating, numpy.bool_)
 
@@ -303,7 +304,7 @@ class Player:
     def truth(self, value, name):
         number = self.number(value, name, "a bool")
         if number not in (0.0, 1.0):
-            raise Refused("interface", f"its {name} is {number}, it should be a bool")
+            raise Refused("interface", f"its {name} is {number}, it must be a bool")
         return number == 1.0
 
     def number(self, value, name, expected):
@@ -311,26 +312,26 @@ class Player:
         if not isinstance(value, self.scalar):
             try:
                 array = self.np.asarray(value)
-                numeric = array.dtype.kind in NUMBERS
+                numeric = array.dtype.kind in NUMERIC_KINDS
             except Exception:
                 numeric = False
             if not numeric:
                 found = f"{' '.join(repr(value).split())[:100]} of type {type(value).__name__}"
-                raise Refused("interface", f"its {name} is {found}, it should be {expected}")
+                raise Refused("interface", f"its {name} is {found}, it must be {expected}")
             if array.size != 1:
-                raise Refused("interface", f"its {name} has shape {array.shape}, it should be {expected}")
+                raise Refused("interface", f"its {name} has shape {array.shape}, it must be {expected}")
             value = array.item()
         try:
             return float(value)
         except OverflowError:
-            raise Refused("interface", f"its {name} is larger than every float, it should be {expected}") from None
+            raise Refused("interface", f"its {name} is larger than every float, it must be {expected}") from None
 
     def parts(self, result, number, call):
         if not isinstance(result, tuple) or len(result) != number:
             found = f"{len(result)} values" if isinstance(result, tuple) else f"one {type(result).__name__}"
-            raise Refused("interface", f"its {call} gave {found}, it should give {number} (the older gym had fewer)")
+            raise Refused("interface", f"its {call} returned {found}, it must return {number} (old gym returned fewer)")
         if not isinstance(result[-1], dict):
-            raise Refused("interface", f"its {call} gave info of type {type(result[-1]).__name__}, it should be a dict")
+            raise Refused("interface", f"its {call} returned info of type {type(result[-1]).__name__}, not a dict")
         return result
 
     def answer(self, obs, reward, flags, words, info):
@@ -338,12 +339,12 @@ class Player:
         obs = self.np.asarray(obs)
         if obs.shape != self.obs_shape:
             found, expected = obs.shape, self.obs_shape
-            raise Refused("interface", f"its observation has shape {found}, its observation space {expected}")
-        if obs.dtype.kind not in NUMBERS:
-            raise Refused("interface", f"its observation is an array of type {obs.dtype}, it should be one of numbers")
+            raise Refused("interface", f"its observation has shape {found}, its observation space has {expected}")
+        if obs.dtype.kind not in NUMERIC_KINDS:
+            raise Refused("interface", f"its observation is an array of type {obs.dtype}, it must be numeric")
         names, values = [], []
         for name, value in info.items():
-            if isinstance(value, self.scalar) and len(names) < MOST_SCALARS:
+            if isinstance(value, self.scalar) and len(names) < MAX_SCALARS:
                 try:
                     values.append(float(value))
                 except OverflowError:

@@ -2,9 +2,9 @@
 //!
 //! A Python environment cannot be saved. Its saved state therefore holds what is needed to replay the episode: the last
 //! seed, numpy's generator before the last reset if that reset had no seed, and the actions since the reset. This is
-//! the *way* to the state. A restore replays the way, in the same process or in another one, and must reach the last
-//! observation bit for bit. A process that died or hung is replaced in the same manner in the middle of an episode. The
-//! way is as long as the episode, so it is long for a task without a time limit.
+//! the *history* of the state. A restore replays the history, in the same process or in another one, and must reach
+//! the last observation bit for bit. A process that died or hung is replaced in the same manner in the middle of an
+//! episode. The history is as long as the episode, so it is long for a task without a time limit.
 //!
 //! A run's seeds have 64 bits. numpy's older generators accept 32, and a simulator in C often accepts only signed
 //! numbers of 32 bits, so Python gets the lowest [`SEED_BITS`] bits of a seed. A saved state holds the seed that Python
@@ -15,15 +15,14 @@ use std::time::Duration;
 
 use foresee_core::{Array, State, StateError, state::Data};
 
-use super::error::BridgeError;
-use super::id::Package;
 use super::known;
 use super::process::{Launch, Process};
-use super::protocol::{Answer, Begin, Generator, Hello, MT19937, PCG64};
+use super::protocol::{Answer, Generator, Hello, MT19937_WORDS, PCG64_WORDS, ResetSource};
 use crate::config::EnvConfig;
+use crate::config::python_id::Package;
 use crate::environment::{Environment, Reset, Spec, Step, Work};
-use crate::error::EnvError;
-use crate::space::{BoxSpace, Few};
+use crate::error::{BridgeError, EnvError};
+use crate::space::{Abbreviated, BoxSpace};
 
 /// Name of the info scalar that holds the number of restarts so far. It is in an answer that needed a restart.
 pub const RESTARTS: &str = "restarts";
@@ -32,7 +31,7 @@ pub const RESTARTS: &str = "restarts";
 pub const SEED_BITS: u32 = 31;
 
 /// Shortest time limit of an answer. A socket would take a shorter one as no limit.
-const SHORTEST: Duration = Duration::from_millis(1);
+const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// An environment in a Python process.
 pub struct GymEnvironment {
@@ -40,30 +39,31 @@ pub struct GymEnvironment {
     launch: Launch,
     /// The process, or the error that ended it.
     process: Result<Process, BridgeError>,
-    way: Way,
-    /// Whether the process is in the state to which the way leads.
-    in_step: bool,
+    history: History,
+    /// Whether the process is in the state at the end of the history.
+    in_sync: bool,
     restarts: u32,
-    most_restarts: u32,
+    max_restarts: u32,
 }
 
-/// The way to a state: everything that a replay needs, and the observation that it must reach.
+/// The history of a state: everything that a replay needs, and the observation that it must reach.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Way {
+struct History {
     /// The last seed that Python got; `None` before the first reset.
     seed: Option<u64>,
     start: Start,
     /// Actions since the last reset, `[T, A]`.
     actions: Vec<f32>,
-    /// The observation to which the way leads, `[O]`.
+    /// The observation at the end of the history, `[O]`.
     obs: Vec<f64>,
 }
 
-/// The start of the episode, at the last reset.
+/// The source of the random numbers of the last reset.
 #[derive(Clone, Debug, Default, PartialEq)]
 enum Start {
     #[default]
     Seed,
+    /// The state of the generator before the reset, which had no seed.
     Generator(Generator),
     /// A generator that is neither numpy's PCG64 nor its `RandomState`. The episode cannot be replayed.
     Unknown,
@@ -76,10 +76,10 @@ impl GymEnvironment {
     /// If it cannot be started or made, or has spaces other than boxes.
     pub fn new(config: &EnvConfig) -> Result<Self, EnvError> {
         config.check_gym()?;
-        let timeout = Duration::from_secs_f64(config.gym.timeout).max(SHORTEST);
-        let (package, name) = Package::of(&config.id).unwrap_or((Package::Gymnasium, &config.id));
+        let timeout = Duration::from_secs_f64(config.gym.timeout).max(MIN_TIMEOUT);
+        let (package, name) = Package::from_id(&config.id).unwrap_or((Package::Gymnasium, &config.id));
         let (name, kwargs) = (name.to_owned(), config.gym.kwargs.clone());
-        let launch = Launch { id: config.id.clone(), package, name, python: python(config), kwargs, timeout };
+        let launch = Launch { id: config.id.clone(), package, name, python: interpreter(config), kwargs, timeout };
         let (process, hello) = Process::start(&launch)?;
 
         let known = || match package {
@@ -92,108 +92,109 @@ impl GymEnvironment {
         }
         let spec = Spec {
             id: config.id.clone(),
-            observation_space: narrowed(&hello.observations),
-            action_space: narrowed(&hello.actions),
+            observation_space: to_f32_box(&hello.observations),
+            action_space: to_f32_box(&hello.actions),
             max_episode_steps: hello.limit,
             action_repeat: 1,
             termination,
-            work: Work::Outside,
+            work: Work::ExternalProcess,
             versions: hello.versions,
         };
-        let most_restarts = config.gym.restarts;
-        let way = Way::default();
-        Ok(Self { spec, launch, process: Ok(process), way, in_step: true, restarts: 0, most_restarts })
+        let max_restarts = config.gym.restarts;
+        let history = History::default();
+        Ok(Self { spec, launch, process: Ok(process), history, in_sync: true, restarts: 0, max_restarts })
     }
 
     /// Makes a call for an answer. If the call needed a new process, the answer's info has the number of restarts.
     fn answer(
         &mut self,
-        anew: bool,
-        ask: impl Fn(&mut Process) -> Result<Answer, BridgeError>,
+        needs_history: bool,
+        call: impl Fn(&mut Process) -> Result<Answer, BridgeError>,
     ) -> Result<Answer, BridgeError> {
         let restarts = self.restarts;
-        let mut answer = self.call(anew, ask)?;
+        let mut answer = self.call(needs_history, call)?;
         if self.restarts > restarts {
             answer.info.insert(RESTARTS.into(), self.restarts.into());
         }
         Ok(answer)
     }
 
-    /// Makes a call, and repeats it in a new process if this one is lost during the call. `anew` is true for a call
-    /// that does not depend on the way so far.
-    fn call<T>(&mut self, anew: bool, call: impl Fn(&mut Process) -> Result<T, BridgeError>) -> Result<T, BridgeError> {
-        let outcome = self.call_once(anew, &call);
-        if outcome.as_ref().is_err_and(BridgeError::is_loss) && self.restarts < self.most_restarts {
-            return self.call_once(anew, &call);
+    /// Makes a call, and repeats it in a new process if this one is lost during the call. `needs_history` is false for
+    /// a reset with a seed, whose result does not depend on the history so far.
+    fn call<T>(
+        &mut self,
+        needs_history: bool,
+        call: impl Fn(&mut Process) -> Result<T, BridgeError>,
+    ) -> Result<T, BridgeError> {
+        let outcome = self.call_once(needs_history, &call);
+        if outcome.as_ref().is_err_and(BridgeError::is_loss) && self.restarts < self.max_restarts {
+            return self.call_once(needs_history, &call);
         }
         outcome
     }
 
     fn call_once<T>(
         &mut self,
-        anew: bool,
+        needs_history: bool,
         call: impl Fn(&mut Process) -> Result<T, BridgeError>,
     ) -> Result<T, BridgeError> {
-        let in_step = core::mem::replace(&mut self.in_step, false);
+        let in_sync = core::mem::replace(&mut self.in_sync, false);
         let lost = match &self.process {
             Ok(_) => None,
-            Err(lost) if self.restarts < self.most_restarts && lost.is_loss() => Some(lost.clone()),
+            Err(lost) if self.restarts < self.max_restarts && lost.is_loss() => Some(lost.clone()),
             Err(lost) => return Err(lost.clone()),
         };
         if lost.is_some() {
             self.restarts += 1;
-            self.process = self.started_again();
+            self.process = self.restarted();
         }
         let process = self.process.as_mut().map_err(|lost| lost.clone())?;
-        let arrived = if in_step || anew { Ok(()) } else { self.way.walk(process, &self.spec) };
-        let outcome = match arrived {
+        let replayed = if in_sync || !needs_history { Ok(()) } else { self.history.replay(process, &self.spec) };
+        let outcome = match replayed {
             Ok(()) => call(process),
-            Err(BridgeError::NotRepeatable { id, reason, .. }) => {
-                Err(BridgeError::NotRepeatable { id, reason, lost: lost.map(Box::new) })
+            Err(BridgeError::NotReproducible { id, reason, .. }) => {
+                Err(BridgeError::NotReproducible { id, reason, lost: lost.map(Box::new) })
             }
             Err(error) => Err(error),
         };
         match &outcome {
-            Ok(_) => self.in_step = true,
-            Err(error) if error.leaves_the_process() => {}
+            Ok(_) => self.in_sync = true,
+            Err(error) if error.process_survives() => {}
             Err(error) => self.process = Err(error.clone()),
         }
         outcome
     }
 
-    fn started_again(&self) -> Result<Process, BridgeError> {
+    /// Starts a new process, whose environment must have the same spec.
+    fn restarted(&self) -> Result<Process, BridgeError> {
         let (process, hello) = Process::start(&self.launch)?;
         let Hello { limit, observations, actions, .. } = &hello;
         if *limit == self.spec.max_episode_steps
-            && narrowed(observations) == self.spec.observation_space
-            && narrowed(actions) == self.spec.action_space
+            && to_f32_box(observations) == self.spec.observation_space
+            && to_f32_box(actions) == self.spec.action_space
         {
             return Ok(process);
         }
-        let reason = "its spaces or its time limit are others in a new process".into();
-        Err(BridgeError::NotRepeatable { id: self.spec.id.clone(), reason, lost: None })
+        let reason = "its spaces or its time limit differ in a new process".into();
+        Err(BridgeError::NotReproducible { id: self.spec.id.clone(), reason, lost: None })
     }
 
     /// Reads the arrays that [`Environment::save`] wrote.
-    fn read(&self, mut state: State) -> Result<Way, StateError> {
+    fn read(&self, mut state: State) -> Result<History, StateError> {
         let mismatch = |path: &str, found: String, expected: &str| {
             Err(StateError::Mismatch { path: path.into(), found, expected: expected.into() })
         };
         let seed = match state.u64s("seed")?.1[..] {
             [] => None,
             [seed] => Some(seed),
-            ref found => return mismatch("seed", Few(found).to_string(), "a seed, or none"),
+            ref found => return mismatch("seed", Abbreviated(found).to_string(), "a seed, or none"),
         };
         let start = match state.u64s("generator")?.1[..] {
             [] => Start::Seed,
             [_] => Start::Unknown,
-            ref words if [PCG64, MT19937].contains(&words.len()) => Start::Generator(words.to_vec()),
+            ref words if [PCG64_WORDS, MT19937_WORDS].contains(&words.len()) => Start::Generator(words.to_vec()),
             ref found => {
-                return mismatch(
-                    "generator",
-                    Few(found).to_string(),
-                    "six words, one, or none, or those of an older one",
-                );
+                return mismatch("generator", Abbreviated(found).to_string(), "6, 315, 1 or 0 words");
             }
         };
         let (shape, actions) = state.f32s("actions")?;
@@ -205,33 +206,33 @@ impl GymEnvironment {
             return mismatch("obs", format!("of length {}", obs.len()), "an observation of this environment");
         }
         state.finish()?;
-        Ok(Way { seed, start, actions, obs })
+        Ok(History { seed, start, actions, obs })
     }
 }
 
-impl Way {
-    /// Replays the way and checks that it leads to the same observation as before.
-    fn walk(&self, process: &mut Process, spec: &Spec) -> Result<(), BridgeError> {
-        let not_repeatable = |reason| BridgeError::NotRepeatable { id: spec.id.clone(), reason, lost: None };
+impl History {
+    /// Replays the history and checks that it ends at the same observation as before.
+    fn replay(&self, process: &mut Process, spec: &Spec) -> Result<(), BridgeError> {
+        let not_reproducible = |reason| BridgeError::NotReproducible { id: spec.id.clone(), reason, lost: None };
         let Some(seed) = self.seed else { return Ok(()) };
         // Also before a reset without a seed, because an environment may keep numbers that it drew with the seed.
-        let mut answer = process.reset(Begin::Seed(seed))?;
+        let mut answer = process.reset(ResetSource::Seed(seed))?;
         match &self.start {
             Start::Seed => {}
-            Start::Generator(words) => answer = process.reset(Begin::From(words.clone()))?,
+            Start::Generator(words) => answer = process.reset(ResetSource::Saved(words.clone()))?,
             Start::Unknown => {
-                return Err(not_repeatable("its `np_random` is neither numpy's PCG64 nor its `RandomState`".into()));
+                return Err(not_reproducible("its `np_random` is neither numpy's PCG64 nor its `RandomState`".into()));
             }
         }
         for action in self.actions.chunks_exact(spec.action_space.dim()) {
             answer = process.step(action)?;
         }
-        let differs = answer.obs.iter().zip(&self.obs).position(|(found, led)| found.to_bits() != led.to_bits());
+        let differs = answer.obs.iter().zip(&self.obs).position(|(found, before)| found.to_bits() != before.to_bits());
         differs.map_or(Ok(()), |index| {
             let steps = self.actions.len() / spec.action_space.dim();
-            let (found, led) = (answer.obs[index], self.obs[index]);
-            Err(not_repeatable(format!(
-                "the same {steps} actions after the same reset led to {found} in entry {index} of the observation, not to {led}"
+            let (found, before) = (answer.obs[index], self.obs[index]);
+            Err(not_reproducible(format!(
+                "after the same reset and the same {steps} actions, entry {index} of the observation is {found} instead of {before}"
             )))
         })
     }
@@ -244,30 +245,30 @@ impl Environment for GymEnvironment {
 
     fn reset(&mut self, seed: Option<u64>) -> Result<Reset, EnvError> {
         // Gymnasium seeds a new environment from the operating system; here a new environment has seed 0.
-        let seed = seed.map(of_python).or(if self.way.seed.is_none() { Some(0) } else { None });
-        let begin = seed.map_or(Begin::GoOn, Begin::Seed);
-        let answer = self.answer(seed.is_some(), |process| process.reset(begin.clone()))?;
+        let seed = seed.map(python_seed).or(if self.history.seed.is_none() { Some(0) } else { None });
+        let source = seed.map_or(ResetSource::Current, ResetSource::Seed);
+        let answer = self.answer(seed.is_none(), |process| process.reset(source.clone()))?;
         let start = match (seed, answer.generator) {
             (Some(_), _) => Start::Seed,
             (None, Some(words)) => Start::Generator(words),
             (None, None) => Start::Unknown,
         };
         let obs = answer.obs.iter().map(|&x| x as f32).collect();
-        self.way = Way { seed: seed.or(self.way.seed), start, actions: Vec::new(), obs: answer.obs };
+        self.history = History { seed: seed.or(self.history.seed), start, actions: Vec::new(), obs: answer.obs };
         Ok(Reset { obs, info: answer.info })
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
         self.spec.check_action(action)?;
-        if self.way.seed.is_none() {
+        if self.history.seed.is_none() {
             return Err(EnvError::NeedsReset { id: self.spec.id.clone() });
         }
         let action = self.spec.action_space.clamp(action);
-        let answer = self.answer(false, |process| process.step(&action))?;
+        let answer = self.answer(true, |process| process.step(&action))?;
         let Answer { obs, reward, terminated, truncated, info, .. } = answer;
         let step = Step { obs: obs.iter().map(|&x| x as f32).collect(), reward, terminated, truncated, info };
-        self.way.actions.extend(action);
-        self.way.obs = obs;
+        self.history.actions.extend(action);
+        self.history.obs = obs;
         Ok(step)
     }
 
@@ -275,7 +276,7 @@ impl Environment for GymEnvironment {
     /// reset had a seed, `[6]` for numpy's PCG64, `[315]` for a `RandomState`, `[1]` for any other generator; `actions`
     /// f32 `[T, A]` since the reset; `obs` f64 `[O]`, the last observation.
     fn save(&self) -> State {
-        let Way { seed, start, actions, obs } = &self.way;
+        let History { seed, start, actions, obs } = &self.history;
         let dim = self.spec.action_space.dim();
         let mut state = State::new();
         state.put("seed", seed.iter().copied().collect::<Vec<u64>>());
@@ -293,35 +294,35 @@ impl Environment for GymEnvironment {
     }
 
     fn restore(&mut self, state: State) -> Result<(), EnvError> {
-        let way = self.read(state).map_err(EnvError::bad_state(&self.spec.id))?;
-        let before = core::mem::replace(&mut self.way, way);
-        self.in_step = false;
-        let outcome = self.call(false, |_| Ok(()));
+        let history = self.read(state).map_err(EnvError::bad_state(&self.spec.id))?;
+        let before = core::mem::replace(&mut self.history, history);
+        self.in_sync = false;
+        let outcome = self.call(true, |_| Ok(()));
         if outcome.is_err() {
-            self.way = before;
-            self.in_step = false;
+            self.history = before;
+            self.in_sync = false;
         }
         Ok(outcome?)
     }
 }
 
 /// Returns the seed that Python gets.
-fn of_python(seed: u64) -> u64 {
+fn python_seed(seed: u64) -> u64 {
     seed & ((1 << SEED_BITS) - 1)
 }
 
 /// Returns the interpreter of the config, of the virtual environment, or of the search path.
-fn python(config: &EnvConfig) -> PathBuf {
-    let of_environment = || {
+fn interpreter(config: &EnvConfig) -> PathBuf {
+    let of_virtual_env = || {
         let folder = std::env::var_os("VIRTUAL_ENV").filter(|folder| !folder.is_empty())?;
         Some(PathBuf::from(folder).join("bin").join("python"))
     };
-    config.gym.python.clone().or_else(of_environment).unwrap_or_else(|| "python3".into())
+    config.gym.python.clone().or_else(of_virtual_env).unwrap_or_else(|| "python3".into())
 }
 
 /// Rounds a box to f32. Rounding keeps the order of numbers, so a point inside a box, when rounded, is inside the
 /// rounded box.
-fn narrowed([low, high]: &[Vec<f64>; 2]) -> BoxSpace {
+fn to_f32_box([low, high]: &[Vec<f64>; 2]) -> BoxSpace {
     let [low, high] = [low, high].map(|ends| ends.iter().map(|&x| x as f32).collect());
     BoxSpace::new(low, high)
 }

@@ -5,31 +5,28 @@
 //! * `process`: the child process, its time limit and its last output.
 //! * `protocol`: the messages on the socket between the two processes. Its other end is `child.py`, with `suite.py` for
 //!   dm_control.
-//! * [`kwargs`]: the keyword arguments with which the environment is made.
-//! * `id`: the form of the ids.
 //! * `known`: the termination rules of Gymnasium's own tasks and of the suite's tasks, for imagined states.
-//! * [`error`]: the errors.
+//!
+//! The form of the ids, the keyword arguments and the errors are in [`config`](crate::config) and
+//! [`error`](crate::error), which import nothing from here.
 //!
 //! Python stays outside this program: nothing links to it, a crash in Python is an error here, and the interpreter is
 //! that of the user's virtual environment.
 
 #[cfg(unix)]
 pub mod environment;
-pub mod error;
-pub(crate) mod id;
 #[cfg(unix)]
 mod known;
-pub mod kwargs;
 #[cfg(unix)]
 mod process;
 #[cfg(unix)]
 mod protocol;
 
+pub use crate::config::kwargs::{self, Kwargs};
+pub use crate::config::python_id::is_python;
+pub use crate::error::bridge::{self as error, BridgeError};
 #[cfg(unix)]
 pub use environment::GymEnvironment;
-pub use error::BridgeError;
-pub use id::is_python;
-pub use kwargs::Kwargs;
 
 use crate::config::EnvConfig;
 use crate::environment::Environment;

@@ -19,23 +19,23 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-use super::error::BridgeError;
-use super::id::{Package, of_shimmys};
-use super::kwargs::Kwargs;
-use super::protocol::{Answer, Begin, Failure, HEAD, Hello, LONGEST};
+use super::protocol::{Answer, Failure, HEADER_BYTES, Hello, MAX_BODY_BYTES, ResetSource};
 use super::protocol::{make_request, reset_request, step_request};
+use crate::config::kwargs::Kwargs;
+use crate::config::python_id::{Package, suite_id_of_shimmy};
+use crate::error::BridgeError;
 
 /// The Python code of the other end.
-const CODE: &str = concat!(include_str!("suite.py"), include_str!("child.py"));
+const CHILD_CODE: &str = concat!(include_str!("suite.py"), include_str!("child.py"));
 /// Minimum time limit for the answer to `make`, in which the interpreter starts and reads packages from a cold disk.
-const START: Duration = Duration::from_secs(60);
+const MIN_START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time for which the thread polls for an answer before it sleeps. Waking a thread can take longer than many steps do.
-const LOOKING: Duration = Duration::from_micros(200);
+const POLL_TIME: Duration = Duration::from_micros(200);
 /// Time that a process has for its end after its socket is closed: for `env.close()` and for Python's exit.
-const GRACE: Duration = Duration::from_secs(2);
+const EXIT_GRACE: Duration = Duration::from_secs(2);
 /// Number of bytes of output that are kept, and number of lines that are shown.
-const WORDS: usize = 8192;
-const LINES: usize = 10;
+const KEPT_OUTPUT_BYTES: usize = 8192;
+const SHOWN_OUTPUT_LINES: usize = 10;
 
 /// The parameters with which a process is started.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ pub(super) struct Process {
     /// The exit status, after the process was reaped.
     status: Option<ExitStatus>,
     channel: UnixStream,
-    words: Arc<LastWords>,
+    output: Arc<OutputTail>,
     /// Time limit of an answer.
     limit: Duration,
     /// Buffer for a frame. It grows to the longest frame.
@@ -71,40 +71,48 @@ pub(super) struct Process {
 impl Process {
     /// Starts a process and makes the environment.
     pub(super) fn start(launch: &Launch) -> Result<(Self, Hello), BridgeError> {
-        let started = spawned(launch).map_err(|error| BridgeError::unstarted(&launch.id, &launch.python, &error));
-        let (child, channel, words) = started?;
+        let started =
+            start_child(launch).map_err(|error| BridgeError::start_failed(&launch.id, &launch.python, &error));
+        let (child, channel, output) = started?;
         let buffer = vec![0; 1 << 16];
         let request = make_request(launch.package, &launch.name, &launch.kwargs);
         let (launch, names, limit) = (launch.clone(), Vec::new(), Duration::ZERO);
-        let mut process = Self { launch, child, status: None, channel, words, limit, buffer, names, obs_dim: 0 };
-        process.answer_within(process.launch.timeout.max(START))?;
-        let length = process.ask("make", &request)?;
-        let hello = Hello::read(&process.buffer[HEAD..length]);
+        let mut process = Self { launch, child, status: None, channel, output, limit, buffer, names, obs_dim: 0 };
+        process.set_answer_limit(process.launch.timeout.max(MIN_START_TIMEOUT))?;
+        let length = process.request("make", &request)?;
+        let hello = Hello::read(&process.buffer[HEADER_BYTES..length]);
         let hello = hello.map_err(|reason| process.unreadable("make", reason))?;
         process.obs_dim = hello.observations[0].len();
-        process.answer_within(process.launch.timeout)?;
+        process.set_answer_limit(process.launch.timeout)?;
         Ok((process, hello))
     }
 
-    fn answer_within(&mut self, limit: Duration) -> Result<(), BridgeError> {
+    fn set_answer_limit(&mut self, limit: Duration) -> Result<(), BridgeError> {
         self.limit = limit;
         self.channel.set_read_timeout(Some(limit)).map_err(|error| self.lost("make", &error))
     }
 
-    pub(super) fn reset(&mut self, begin: Begin) -> Result<Answer, BridgeError> {
-        self.play("reset", &reset_request(begin))
+    pub(super) fn reset(&mut self, source: ResetSource) -> Result<Answer, BridgeError> {
+        let call = match &source {
+            ResetSource::Seed(seed) => format!("reset(seed={seed})"),
+            ResetSource::Current | ResetSource::Saved(_) => "reset()".into(),
+        };
+        self.call(&call, &reset_request(source))
     }
 
     /// Takes one step under an action `[A]` inside the action space.
     pub(super) fn step(&mut self, action: &[f32]) -> Result<Answer, BridgeError> {
-        self.play("step", &step_request(action))
+        self.call("step", &step_request(action))
     }
 
-    fn play(&mut self, call: &'static str, request: &[u8]) -> Result<Answer, BridgeError> {
-        let length = self.ask(call, request)?;
-        let answer = Answer::read(&self.buffer[HEAD..length], self.obs_dim, &mut self.names);
+    fn call(&mut self, call: &str, request: &[u8]) -> Result<Answer, BridgeError> {
+        let length = self.request(call, request)?;
+        let answer = Answer::read(&self.buffer[HEADER_BYTES..length], self.obs_dim, &mut self.names);
         let answer = answer.map_err(|reason| self.unreadable(call, reason))?;
-        let not_finite = |what, value| BridgeError::NotFinite { id: self.launch.id.clone(), call, what, value };
+        let not_finite = |what, value| {
+            let (id, call) = (self.launch.id.clone(), call.to_owned());
+            BridgeError::NotFinite { id, call, what, value }
+        };
         // Checked as f32, because every user of the observation gets f32.
         if let Some(index) = answer.obs.iter().position(|&x| !(x as f32).is_finite()) {
             return Err(not_finite(format!("entry {index} of its observation"), answer.obs[index]));
@@ -116,23 +124,24 @@ impl Process {
     }
 
     /// Sends a request and reads the answer's frame into the buffer. Returns the frame's length.
-    fn ask(&mut self, call: &'static str, request: &[u8]) -> Result<usize, BridgeError> {
+    fn request(&mut self, call: &str, request: &[u8]) -> Result<usize, BridgeError> {
         let outcome = self.channel.write_all(request).and_then(|()| self.read_frame());
         let length = match outcome {
             Ok(Ok(length)) => length,
             Ok(Err(reason)) => return Err(self.unreadable(call, reason)),
             Err(error) => return Err(self.lost(call, &error)),
         };
-        if self.buffer[HEAD - 1] == 0 {
+        if self.buffer[HEADER_BYTES - 1] == 0 {
             return Ok(length);
         }
-        let failure = Failure::read(&self.buffer[HEAD..length]).map_err(|reason| self.unreadable(call, reason))?;
+        let failure =
+            Failure::read(&self.buffer[HEADER_BYTES..length]).map_err(|reason| self.unreadable(call, reason))?;
         Err(self.failed(call, failure))
     }
 
     /// Polls for the bytes of an answer for a short time. Returns the number of bytes read, which may be 0.
-    fn look(&mut self) -> io::Result<usize> {
-        let until = Instant::now() + LOOKING;
+    fn poll(&mut self) -> io::Result<usize> {
+        let until = Instant::now() + POLL_TIME;
         self.channel.set_nonblocking(true)?;
         let outcome = loop {
             match self.channel.read(&mut self.buffer) {
@@ -153,14 +162,14 @@ impl Process {
     /// Reads a frame within the time limit, however slowly its bytes arrive.
     fn read_frame(&mut self) -> io::Result<Result<usize, String>> {
         let deadline = Instant::now() + self.limit;
-        let mut filled = self.look()?;
+        let mut filled = self.poll()?;
         loop {
             if let Some(head) = self.buffer[..filled].first_chunk::<4>() {
                 let body = u32::from_le_bytes(*head) as usize;
-                if body > LONGEST {
+                if body > MAX_BODY_BYTES {
                     return Ok(Err(format!("a frame of {body} bytes")));
                 }
-                let length = HEAD + body;
+                let length = HEADER_BYTES + body;
                 if filled >= length {
                     let surplus = filled - length;
                     return Ok(if surplus == 0 { Ok(length) } else { Err(format!("{surplus} bytes after it")) });
@@ -182,15 +191,15 @@ impl Process {
     }
 
     /// Converts the failure that the child process reports to an error.
-    fn failed(&self, call: &'static str, failure: Failure) -> BridgeError {
+    fn failed(&self, call: &str, failure: Failure) -> BridgeError {
         let Failure { kind, text: reason, detail } = failure;
-        let (id, python) = (self.launch.id.clone(), self.launch.python.clone());
+        let (id, python, call) = (self.launch.id.clone(), self.launch.python.clone(), call.to_owned());
         match kind.as_str() {
             "gymnasium" => BridgeError::NoGymnasium { id, python, reason },
             "dm_control" => BridgeError::NoDmControl { id, python, reason },
             "make" => {
-                let instead =
-                    of_shimmys(&self.launch.name).map(|instead| format!(" (without Shimmy it is `{instead}`)"));
+                let instead = suite_id_of_shimmy(&self.launch.name)
+                    .map(|instead| format!(" (without Shimmy, its id is `{instead}`)"));
                 BridgeError::Make { id, reason: reason + &instead.unwrap_or_default() }
             }
             "task" => BridgeError::NoTask { id, reason, nearest: detail },
@@ -202,27 +211,28 @@ impl Process {
     }
 
     /// Returns the error of a call without an answer: the process died, or it hangs and is killed.
-    fn lost(&mut self, call: &'static str, error: &io::Error) -> BridgeError {
-        let id = self.launch.id.clone();
+    fn lost(&mut self, call: &str, error: &io::Error) -> BridgeError {
+        let (id, call) = (self.launch.id.clone(), call.to_owned());
         let late = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
         // The socket of a dead process may be held open by a program that it started.
         if late && !self.has_ended() {
             let _ = self.kill();
-            return BridgeError::Hung { id, call, seconds: self.limit.as_secs_f64(), words: self.words.told() };
+            return BridgeError::Hung { id, call, seconds: self.limit.as_secs_f64(), output: self.output.last_lines() };
         }
         let status = self.end().map_or_else(|error| error.to_string(), |status| status.to_string());
-        BridgeError::Died { id, call, status, words: self.words.told() }
+        BridgeError::Died { id, call, status, output: self.output.last_lines() }
     }
 
-    fn unreadable(&mut self, call: &'static str, reason: String) -> BridgeError {
+    fn unreadable(&mut self, call: &str, reason: String) -> BridgeError {
         let _ = self.end();
-        BridgeError::Protocol { id: self.launch.id.clone(), call, reason, words: self.words.told() }
+        let (id, call) = (self.launch.id.clone(), call.to_owned());
+        BridgeError::Protocol { id, call, reason, output: self.output.last_lines() }
     }
 
     /// Closes the socket, waits for a short time, kills the process, and reaps it.
     fn end(&mut self) -> io::Result<ExitStatus> {
         let _ = self.channel.shutdown(Shutdown::Write);
-        let deadline = Instant::now() + GRACE;
+        let deadline = Instant::now() + EXIT_GRACE;
         while !self.has_ended() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -259,15 +269,15 @@ impl Drop for Process {
     }
 }
 
-fn spawned(launch: &Launch) -> io::Result<(Child, UnixStream, Arc<LastWords>)> {
+fn start_child(launch: &Launch) -> io::Result<(Child, UnixStream, Arc<OutputTail>)> {
     let (channel, theirs) = UnixStream::pair()?;
     let (reader, writer) = io::pipe()?;
     let mut command = Command::new(&launch.python);
-    command.args(["-u", "-X", "faulthandler", "-c", CODE]);
+    command.args(["-u", "-X", "faulthandler", "-c", CHILD_CODE]);
     command.stdin(OwnedFd::from(theirs)).stdout(writer.try_clone()?).stderr(writer).process_group(0);
     // If the process is not started, the pipe's other end is closed and the listening thread ends.
-    let words = LastWords::of(reader)?;
-    Ok((spawn(command)?, channel, words))
+    let output = OutputTail::read_from(reader)?;
+    Ok((spawn(command)?, channel, output))
 }
 
 /// Starts a process from a thread that lives as long as this program.
@@ -275,63 +285,63 @@ fn spawned(launch: &Launch) -> io::Result<(Child, UnixStream, Arc<LastWords>)> {
 /// The reason: Linux ends a child "with its parent" when the *thread* that started it ends, and vectors of environments
 /// are created and stepped on temporary threads.
 fn spawn(command: Command) -> io::Result<Child> {
-    type Order = (Command, mpsc::Sender<io::Result<Child>>);
-    static ORDERS: OnceLock<mpsc::Sender<Order>> = OnceLock::new();
-    let orders = ORDERS.get_or_init(|| {
-        let (orders, inbox) = mpsc::channel::<Order>();
+    type SpawnRequest = (Command, mpsc::Sender<io::Result<Child>>);
+    static REQUESTS: OnceLock<mpsc::Sender<SpawnRequest>> = OnceLock::new();
+    let requests = REQUESTS.get_or_init(|| {
+        let (requests, inbox) = mpsc::channel::<SpawnRequest>();
         std::thread::spawn(move || {
             for (mut command, reply) in inbox {
                 let _ = reply.send(command.spawn());
             }
         });
-        orders
+        requests
     });
-    let gone = || io::Error::other("the thread that starts processes is gone");
+    let stopped = || io::Error::other("the thread that starts processes has stopped");
     let (reply, outcome) = mpsc::channel();
-    orders.send((command, reply)).map_err(|_| gone())?;
-    outcome.recv().map_err(|_| gone())?
+    requests.send((command, reply)).map_err(|_| stopped())?;
+    outcome.recv().map_err(|_| stopped())?
 }
 
 /// The end of the output of a process.
 #[derive(Default)]
-struct LastWords {
-    said: Mutex<Said>,
+struct OutputTail {
+    buffer: Mutex<OutputBuffer>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Said {
-    text: Vec<u8>,
-    over: bool,
+struct OutputBuffer {
+    bytes: Vec<u8>,
+    closed: bool,
 }
 
-impl LastWords {
+impl OutputTail {
     /// Reads the output on a separate thread until the process and all programs that it started have closed it.
-    fn of(mut pipe: io::PipeReader) -> io::Result<Arc<Self>> {
-        let words = Arc::new(Self::default());
-        let ours = Arc::clone(&words);
+    fn read_from(mut pipe: io::PipeReader) -> io::Result<Arc<Self>> {
+        let tail = Arc::new(Self::default());
+        let shared = Arc::clone(&tail);
         std::thread::Builder::new().spawn(move || {
             let mut chunk = [0; 1024];
             while let Ok(count @ 1..) = pipe.read(&mut chunk) {
-                let mut said = ours.said.lock().unwrap_or_else(PoisonError::into_inner);
-                said.text.extend(&chunk[..count]);
-                let surplus = said.text.len().saturating_sub(WORDS);
-                said.text.drain(..surplus);
+                let mut buffer = shared.buffer.lock().unwrap_or_else(PoisonError::into_inner);
+                buffer.bytes.extend(&chunk[..count]);
+                let surplus = buffer.bytes.len().saturating_sub(KEPT_OUTPUT_BYTES);
+                buffer.bytes.drain(..surplus);
             }
-            ours.said.lock().unwrap_or_else(PoisonError::into_inner).over = true;
-            ours.changed.notify_all();
+            shared.buffer.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+            shared.changed.notify_all();
         })?;
-        Ok(words)
+        Ok(tail)
     }
 
     /// Returns the last lines. For a process that has just ended, it first waits a short time for the rest of its
     /// output.
-    fn told(&self) -> String {
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.changed.wait_timeout_while(said, Duration::from_millis(500), |said| !said.over);
-        let (said, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let text = String::from_utf8_lossy(&said.text);
+    fn last_lines(&self) -> String {
+        let buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(buffer, Duration::from_millis(500), |buffer| !buffer.closed);
+        let (buffer, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let text = String::from_utf8_lossy(&buffer.bytes);
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        lines[lines.len().saturating_sub(LINES)..].join("\n")
+        lines[lines.len().saturating_sub(SHOWN_OUTPUT_LINES)..].join("\n")
     }
 }

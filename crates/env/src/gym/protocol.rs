@@ -8,43 +8,43 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::id::Package;
-use super::kwargs::Kwargs;
+use crate::config::kwargs::Kwargs;
+use crate::config::python_id::Package;
 use crate::environment::Info;
 
 /// The version of the protocol that `child.py` must report.
 const VERSION: u32 = 1;
 /// Number of bytes before the body.
-pub(super) const HEAD: usize = 5;
+pub(super) const HEADER_BYTES: usize = 5;
 /// Largest number of bytes in a body. No observation is larger, so a longer frame is an error.
-pub(super) const LONGEST: usize = 1 << 28;
+pub(super) const MAX_BODY_BYTES: usize = 1 << 28;
 
 const TERMINATED: u8 = 1;
 const TRUNCATED: u8 = 2;
 /// The flag of each known kind of generator in an answer, and its number of words.
-const GENERATORS: [(u8, usize); 2] = [(OF_PCG64, PCG64), (OF_MT19937, MT19937)];
-const OF_PCG64: u8 = 4;
-const OF_MT19937: u8 = 8;
+const GENERATORS: [(u8, usize); 2] = [(PCG64_FLAG, PCG64_WORDS), (MT19937_FLAG, MT19937_WORDS)];
+const PCG64_FLAG: u8 = 4;
+const MT19937_FLAG: u8 = 8;
 
 /// Number of words of a numpy PCG64: state and increment, high word first, whether half a word is left over, and that
 /// half word.
-pub(super) const PCG64: usize = 6;
+pub(super) const PCG64_WORDS: usize = 6;
 /// Number of words of a `RandomState`, numpy's older generator, which is an MT19937: its key of 624 half words, its
 /// position, whether a Gaussian number is left over, and that number.
-pub(super) const MT19937: usize = 315;
+pub(super) const MT19937_WORDS: usize = 315;
 
 /// The state of a generator. The number of words tells the kind.
 pub(super) type Generator = Vec<u64>;
 
-/// The generator with which an episode begins.
+/// The generator from which a reset draws.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Begin {
-    /// With the generator of this seed.
+pub(super) enum ResetSource {
+    /// A new generator with this seed.
     Seed(u64),
-    /// With the current generator.
-    GoOn,
-    /// With a saved generator.
-    From(Generator),
+    /// The current generator.
+    Current,
+    /// A saved generator.
+    Saved(Generator),
 }
 
 /// The environment's description of itself.
@@ -88,11 +88,11 @@ pub(super) fn make_request(from: Package, name: &str, kwargs: &Kwargs) -> Vec<u8
     frame(b'M', format!("{{\"from\":{from},\"name\":{name},\"kwargs\":{}}}", kwargs.to_json()).as_bytes())
 }
 
-pub(super) fn reset_request(begin: Begin) -> Vec<u8> {
-    let (kind, words) = match begin {
-        Begin::Seed(seed) => (b's', vec![seed]),
-        Begin::GoOn => (b'-', Vec::new()),
-        Begin::From(words) => (b'g', words),
+pub(super) fn reset_request(source: ResetSource) -> Vec<u8> {
+    let (kind, words) = match source {
+        ResetSource::Seed(seed) => (b's', vec![seed]),
+        ResetSource::Current => (b'-', Vec::new()),
+        ResetSource::Saved(words) => (b'g', words),
     };
     let body: Vec<u8> = [kind].into_iter().chain(words.into_iter().flat_map(u64::to_le_bytes)).collect();
     frame(b'R', &body)
@@ -105,7 +105,7 @@ pub(super) fn step_request(action: &[f32]) -> Vec<u8> {
 }
 
 fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(HEAD + body.len());
+    let mut frame = Vec::with_capacity(HEADER_BYTES + body.len());
     frame.extend((body.len() as u32).to_le_bytes());
     frame.push(kind);
     frame.extend(body);
@@ -124,9 +124,9 @@ impl Hello {
         }
         let mut body = Body(body);
         let length = body.u32()? as usize;
-        let text: Text = json_of(body.bytes(length)?)?;
+        let text: Text = parse_json(body.bytes(length)?)?;
         if text.protocol != VERSION {
-            return Err(format!("it speaks version {} of the protocol, not {VERSION}", text.protocol));
+            return Err(format!("it has version {} of the protocol, not {VERSION}", text.protocol));
         }
         let observations = [body.f64s(text.obs_dim)?, body.f64s(text.obs_dim)?];
         let actions = [body.f64s(text.action_dim)?, body.f64s(text.action_dim)?];
@@ -145,7 +145,7 @@ impl Answer {
         let scalars = u16::from_le_bytes(body.array()?);
         let length = body.u32()? as usize;
         if length > 0 {
-            *names = json_of(body.bytes(length)?)?;
+            *names = parse_json(body.bytes(length)?)?;
         }
         if names.len() != usize::from(scalars) {
             return Err(format!("{scalars} scalars with {} names", names.len()));
@@ -163,11 +163,11 @@ impl Answer {
 
 impl Failure {
     pub(super) fn read(body: &[u8]) -> Result<Self, Unreadable> {
-        json_of(body)
+        parse_json(body)
     }
 }
 
-fn json_of<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Unreadable> {
+fn parse_json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Unreadable> {
     serde_json::from_slice(text).map_err(|error| error.to_string())
 }
 
@@ -232,7 +232,7 @@ mod tests {
         assert_eq!((answer.reward, answer.terminated, answer.truncated), (0.1, true, false));
         assert_eq!((answer.obs, answer.generator), (vec![3.0, f64::MIN_POSITIVE], None));
 
-        let second = packed("", &[5.0, 6.0], TRUNCATED | OF_PCG64, &[1, 2, 3, 4, 5, 6], &[0.0]);
+        let second = packed("", &[5.0, 6.0], TRUNCATED | PCG64_FLAG, &[1, 2, 3, 4, 5, 6], &[0.0]);
         let answer = Answer::read(&second, 1, &mut names).unwrap();
         assert_eq!(answer.info, Info::from([("x".into(), 5.0), ("y".into(), 6.0)]));
         assert_eq!((answer.terminated, answer.truncated), (false, true));
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_body_of_another_length_is_no_answer() {
-        let whole = packed(r#"["x"]"#, &[1.0], OF_PCG64, &[0; 6], &[3.0]);
+        let whole = packed(r#"["x"]"#, &[1.0], PCG64_FLAG, &[0; 6], &[3.0]);
         for length in 0..whole.len() {
             assert!(Answer::read(&whole[..length], 1, &mut Vec::new()).is_err(), "{length}");
         }
@@ -262,7 +262,7 @@ mod tests {
         };
         let read = Hello::read(&hello(1, 1)).unwrap();
         assert_eq!((read.limit, read.observations), (Some(5), [vec![f64::NEG_INFINITY], vec![f64::INFINITY]]));
-        assert_eq!(Hello::read(&hello(2, 1)).unwrap_err(), "it speaks version 2 of the protocol, not 1");
+        assert_eq!(Hello::read(&hello(2, 1)).unwrap_err(), "it has version 2 of the protocol, not 1");
         assert_eq!(Hello::read(&hello(1, 2)).unwrap_err(), "it ends too early");
         assert_eq!(Hello::read(&hello(1, usize::MAX)).unwrap_err(), "it ends too early");
     }
@@ -270,8 +270,8 @@ mod tests {
     #[test]
     fn requests_are_frames() {
         assert_eq!(step_request(&[1.0]), [4, 0, 0, 0, b'S', 0, 0, 128, 63]);
-        assert_eq!(reset_request(Begin::GoOn), [1, 0, 0, 0, b'R', b'-']);
-        assert_eq!(reset_request(Begin::Seed(258)), [9, 0, 0, 0, b'R', b's', 2, 1, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(reset_request(Begin::From(vec![0; 6])).len(), HEAD + 1 + 48);
+        assert_eq!(reset_request(ResetSource::Current), [1, 0, 0, 0, b'R', b'-']);
+        assert_eq!(reset_request(ResetSource::Seed(258)), [9, 0, 0, 0, b'R', b's', 2, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(reset_request(ResetSource::Saved(vec![0; 6])).len(), HEADER_BYTES + 1 + 48);
     }
 }

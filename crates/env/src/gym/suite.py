@@ -15,7 +15,7 @@ import os
 from typing import NamedTuple
 
 
-class Ends(NamedTuple):
+class Bounds(NamedTuple):
     """The attributes of a Gymnasium Box that are used."""
 
     low: object
@@ -24,7 +24,7 @@ class Ends(NamedTuple):
     dtype: object
 
 
-def suite_of_dm_control():
+def import_suite():
     # Nothing is rendered here, and the search for a display takes a second where there is one.
     os.environ.setdefault("MUJOCO_GL", "disabled")
     try:
@@ -42,7 +42,7 @@ def version_of(package):
         return "unknown"
 
 
-def load_of_suite(suite, name, kwargs):
+def load_suite_task(suite, name, kwargs):
     """Loads the task DOMAIN-TASK with keyword arguments of `suite.load`."""
     tasks = {f"{domain}-{task}": (domain, task) for domain, task in suite.ALL_TASKS}
     if name not in tasks:
@@ -58,7 +58,7 @@ def load_of_suite(suite, name, kwargs):
         if not str(error).startswith("'Mj"):
             raise
         versions = [f"{package} {version_of(package)}" for package in ("dm_control", "mujoco")]
-        raise Refused("dm_control", f"{versions[0]} does not go with {versions[1]}: {error}") from None
+        raise Refused("dm_control", f"{versions[0]} is not compatible with {versions[1]}: {error}") from None
 
 
 class SuiteTask:
@@ -68,11 +68,11 @@ class SuiteTask:
         limit = env._step_limit
         self.limit = None if math.isinf(limit) else math.ceil(limit)
         actions = env.action_spec()
-        self.action_space = Ends(*self.ends([actions]), actions.shape, actions.dtype)
-        low, high = self.ends(env.observation_spec().values())
-        self.observation_space = Ends(low, high, low.shape, low.dtype)
+        self.action_space = Bounds(*self.bounds([actions]), actions.shape, actions.dtype)
+        low, high = self.bounds(env.observation_spec().values())
+        self.observation_space = Bounds(low, high, low.shape, low.dtype)
 
-    def ends(self, specs):
+    def bounds(self, specs):
         """Returns the low and the high ends of all entries, flat, f64."""
         np = self.np
 

@@ -8,7 +8,7 @@ use foresee_core::Termination;
 
 use super::model::Sizes;
 use super::simulation::Simulation;
-use super::task::{Outcome, Task, control_cost, info, jittered, rounded};
+use super::task::{MujocoTask, StepOutcome, control_cost, info, to_f32, with_uniform_noise};
 use crate::environment::Info;
 use crate::numpy_random::NumpyRng;
 
@@ -16,7 +16,7 @@ use crate::numpy_random::NumpyRng;
 #[derive(Debug)]
 pub struct HalfCheetah;
 
-impl Task for HalfCheetah {
+impl MujocoTask for HalfCheetah {
     const ID: &'static str = "HalfCheetah-v5";
     const MODEL: &'static str = "half_cheetah.xml";
     const SIZES: Sizes = Sizes { positions: 9, velocities: 9, controls: 6 };
@@ -29,19 +29,19 @@ impl Task for HalfCheetah {
     }
 
     fn begin(rng: &mut NumpyRng, qpos: &[f64], qvel: &[f64]) -> (Vec<f64>, Vec<f64>) {
-        let qpos = jittered(rng, qpos, 0.1);
+        let qpos = with_uniform_noise(rng, qpos, 0.1);
         (qpos, qvel.iter().map(|x| x + 0.1 * rng.standard_normal()).collect())
     }
 
     fn observe(simulation: &Simulation) -> Vec<f32> {
-        rounded(simulation.qpos()[1..].iter().chain(simulation.qvel()))
+        to_f32(simulation.qpos()[1..].iter().chain(simulation.qvel()))
     }
 
     fn reset_info(simulation: &Simulation) -> Info {
         info([("x_position", simulation.qpos()[0])])
     }
 
-    fn outcome(simulation: &Simulation, action: &[f32], dt: f64) -> Outcome {
+    fn outcome(simulation: &Simulation, action: &[f32], dt: f64) -> StepOutcome {
         let x_velocity = (simulation.qpos()[0] - simulation.qpos_before()[0]) / dt;
         let control = control_cost(0.1, action);
         let info = info([
@@ -50,6 +50,6 @@ impl Task for HalfCheetah {
             ("reward_forward", x_velocity),
             ("reward_ctrl", -control),
         ]);
-        Outcome { reward: x_velocity - control, terminated: false, info }
+        StepOutcome { reward: x_velocity - control, terminated: false, info }
     }
 }

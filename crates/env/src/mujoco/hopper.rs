@@ -9,7 +9,7 @@ use foresee_core::Termination;
 use super::model::Sizes;
 use super::rules;
 use super::simulation::Simulation;
-use super::task::{Outcome, Task};
+use super::task::{MujocoTask, StepOutcome};
 use super::upright::{self, between};
 use crate::environment::Info;
 use crate::numpy_random::NumpyRng;
@@ -18,7 +18,7 @@ use crate::numpy_random::NumpyRng;
 #[derive(Debug)]
 pub struct Hopper;
 
-impl Task for Hopper {
+impl MujocoTask for Hopper {
     const ID: &'static str = "Hopper-v5";
     const MODEL: &'static str = "hopper.xml";
     const SIZES: Sizes = Sizes { positions: 6, velocities: 6, controls: 3 };
@@ -42,7 +42,7 @@ impl Task for Hopper {
         upright::reset_info(simulation)
     }
 
-    fn outcome(simulation: &Simulation, action: &[f32], dt: f64) -> Outcome {
+    fn outcome(simulation: &Simulation, action: &[f32], dt: f64) -> StepOutcome {
         let (qpos, qvel) = (simulation.qpos(), simulation.qvel());
         let sane = qpos[2..].iter().chain(qvel).all(|&x| between(-100.0, x, 100.0));
         let healthy = sane && qpos[1] > 0.7 && between(-0.2, qpos[2], 0.2);

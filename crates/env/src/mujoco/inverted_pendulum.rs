@@ -8,7 +8,7 @@ use foresee_core::Termination;
 use super::model::Sizes;
 use super::rules;
 use super::simulation::Simulation;
-use super::task::{Outcome, Task, info, jittered, rounded};
+use super::task::{MujocoTask, StepOutcome, info, to_f32, with_uniform_noise};
 use crate::environment::Info;
 use crate::numpy_random::NumpyRng;
 
@@ -16,7 +16,7 @@ use crate::numpy_random::NumpyRng;
 #[derive(Debug)]
 pub struct InvertedPendulum;
 
-impl Task for InvertedPendulum {
+impl MujocoTask for InvertedPendulum {
     const ID: &'static str = "InvertedPendulum-v5";
     const MODEL: &'static str = "inverted_pendulum.xml";
     const SIZES: Sizes = Sizes { positions: 2, velocities: 2, controls: 1 };
@@ -29,21 +29,21 @@ impl Task for InvertedPendulum {
     }
 
     fn begin(rng: &mut NumpyRng, qpos: &[f64], qvel: &[f64]) -> (Vec<f64>, Vec<f64>) {
-        (jittered(rng, qpos, 0.01), jittered(rng, qvel, 0.01))
+        (with_uniform_noise(rng, qpos, 0.01), with_uniform_noise(rng, qvel, 0.01))
     }
 
     fn observe(simulation: &Simulation) -> Vec<f32> {
-        rounded(simulation.qpos().iter().chain(simulation.qvel()))
+        to_f32(simulation.qpos().iter().chain(simulation.qvel()))
     }
 
     fn reset_info(_: &Simulation) -> Info {
         Info::new()
     }
 
-    fn outcome(simulation: &Simulation, _: &[f32], _: f64) -> Outcome {
+    fn outcome(simulation: &Simulation, _: &[f32], _: f64) -> StepOutcome {
         let finite = simulation.qpos().iter().chain(simulation.qvel()).all(|x| x.is_finite());
         let terminated = !finite || simulation.qpos()[1].abs() > 0.2;
         let reward = if terminated { 0.0 } else { 1.0 };
-        Outcome { reward, terminated, info: info([("reward_survive", reward)]) }
+        StepOutcome { reward, terminated, info: info([("reward_survive", reward)]) }
     }
 }

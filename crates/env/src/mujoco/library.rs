@@ -3,28 +3,16 @@
 //!
 //! Models and data remain opaque pointers, and their contents pass through `mj_getState` and `mj_setState`. The code
 //! thus does not depend on the struct layout of any version. A library is loaded once per process and never unloaded.
-//!
-//! # MuJoCo's own errors
-//! For a bad model file, `mj_loadXML` returns an error. Deeper failures call `mju_error`, and "MuJoCo is written with
-//! the assumption that mju_error will not return" (API reference, `mju_user_error`). By default it writes
-//! MUJOCO_LOG.TXT, waits for a key and exits.
-//!
-//! A handler cannot return to Rust: unwinding from it would cross C frames that were not built for it, and `longjmp`
-//! would skip Rust's destructors. Both are undefined behaviour. The handler here therefore prints the message on stderr
-//! and ends the process with status 1, by `_exit`. `exit` would run the destructors of C++ globals, among them MuJoCo's
-//! own, while other threads are inside it. The cost of `_exit` is an unfinished line on stdout; files are closed as
-//! after a kill, and checkpoints are either complete or absent. Signatures, sizes and pointers are checked before every
-//! call, so the only remaining cause is a lack of memory.
-//!
-//! Warnings, as of a simulation that became unstable, are counted, and the last one is kept ([`warnings`]).
 
 use core::error::Error as _;
-use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ffi::{c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::error::MujocoError;
-use super::search;
+use super::{handlers, search};
+use crate::error::MujocoError;
+
+pub use handlers::warnings;
 
 /// `mjModel`
 #[repr(C)]
@@ -45,9 +33,9 @@ pub(super) struct MjData {
 }
 
 /// The oldest version that is known to work.
-const OLDEST: c_int = 310;
+const MIN_VERSION: c_int = 310;
 /// The first version whose state contains HISTORY, at a bit below WARMSTART and CTRL.
-const WITH_HISTORY: c_int = 3_005_000;
+const FIRST_WITH_HISTORY: c_int = 3_005_000;
 
 /// Bits of the state's elements, `mjtState`. They select the numbers that `mj_getState` and `mj_setState` copy, in the
 /// order of the bits.
@@ -62,7 +50,7 @@ pub(super) struct StateBits {
 
 impl StateBits {
     fn of(version: c_int) -> Self {
-        let shift = c_int::from(version >= WITH_HISTORY);
+        let shift = c_int::from(version >= FIRST_WITH_HISTORY);
         Self { time: 1 << 0, qpos: 1 << 1, qvel: 1 << 2, warmstart: 1 << (4 + shift), ctrl: 1 << (5 + shift) }
     }
 }
@@ -81,6 +69,8 @@ pub(super) struct Library {
     pub(super) path: PathBuf,
     /// `mj_version` as text: `3.17.0`.
     pub(super) version: String,
+    /// The address of its `mju_user_error`. Two paths to one file give the same address, two files never do.
+    image: usize,
     pub(super) bits: StateBits,
     pub(super) load_xml: unsafe extern "C" fn(*const c_char, *const c_void, *mut c_char, c_int) -> *mut MjModel,
     pub(super) from_text: Option<FromText>,
@@ -98,8 +88,11 @@ pub(super) struct Library {
         unsafe extern "C" fn(*mut MjData, *mut f64, *mut f64, *const f64, *const f64, c_int, u8),
 }
 
-/// The loaded libraries, each with the path that named it, or `None` for one that was searched for.
-static LOADED: Mutex<Vec<(Option<PathBuf>, &'static Library)>> = Mutex::new(Vec::new());
+/// A loaded library with the path that named it, or `None` for one that was searched for.
+type Loaded = (Option<PathBuf>, &'static Library);
+
+/// The loaded libraries. Libraries are loaded under this lock.
+static LOADED: Mutex<Vec<Loaded>> = Mutex::new(Vec::new());
 
 /// Returns the process's library for `env.mujoco.library`, and loads it if necessary.
 ///
@@ -112,29 +105,29 @@ pub(super) fn open(library: Option<&Path>) -> Result<&'static Library, MujocoErr
         return Ok(library);
     }
     let library = match &named {
-        Some(path) => load(path, named_by)?,
-        None => first_found()?,
+        Some(path) => load(path, named_by, &loaded)?,
+        None => first_found(&loaded)?,
     };
     let library: &'static Library = Box::leak(Box::new(library));
     loaded.push((named, library));
     Ok(library)
 }
 
-/// Describes MuJoCo on this machine: its version and its path.
+/// Returns the version of MuJoCo on this machine and the path of its library, as one line.
 ///
 /// # Errors
 /// If no library is found, or the named or first found one cannot be used.
-pub fn found() -> Result<String, MujocoError> {
+pub fn description() -> Result<String, MujocoError> {
     let library = open(None)?;
     Ok(format!("MuJoCo {}, {}", library.version, library.path.display()))
 }
 
 /// Loads the first usable file. A library that loads but is too old ends the search, because it is the one that the
 /// user installed.
-fn first_found() -> Result<Library, MujocoError> {
+fn first_found(loaded: &[Loaded]) -> Result<Library, MujocoError> {
     let mut searched = Vec::new();
     for candidate in search::libraries() {
-        match candidate.map(|path| load(&path, None)) {
+        match candidate.map(|path| load(&path, None, loaded)) {
             Ok(Err(MujocoError::Library { path, reason, .. })) => {
                 searched.push(format!("{}: {reason}", path.display()))
             }
@@ -145,21 +138,30 @@ fn first_found() -> Result<Library, MujocoError> {
     Err(MujocoError::NoLibrary { searched })
 }
 
+/// Loads a library and sets its handlers. `loaded` are all libraries that are in use.
 #[allow(unsafe_code, reason = "foreign functions are bound here")]
-fn load(path: &Path, named_by: Option<&'static str>) -> Result<Library, MujocoError> {
+fn load(path: &Path, named_by: Option<&'static str>, loaded: &[Loaded]) -> Result<Library, MujocoError> {
     let unusable =
         |error: libloading::Error| MujocoError::Library { path: path.into(), named_by, reason: reason(&error, path) };
-    // SAFETY: loading runs the library's initialisers. MuJoCo's initialisers only register its plugins.
+    // SAFETY: loading runs the initialisers of the file, which the user named or installed as MuJoCo. Those of MuJoCo
+    // only register its plugins.
     let library = unsafe { libloading::Library::new(path) }.map_err(unusable)?;
-    // SAFETY: the type is the one that `mujoco.h` declares.
+    // SAFETY: every `mujoco.h` declares `int mj_version(void)`. A file without this symbol is an error.
     let version = unsafe { library.get::<unsafe extern "C" fn() -> c_int>("mj_version") }.map_err(unusable)?;
-    // SAFETY: the function takes no argument and returns a constant.
+    // SAFETY: the function takes no argument and returns a constant. The library stays loaded during the call.
     let version = unsafe { version() };
     check_version(path, named_by, version)?;
-    // SAFETY: the names are those of `mujoco.h` from this version on.
-    let functions = unsafe { bind(&library, path, version) }.map_err(unusable)?;
-    // SAFETY: the names are those of `mujoco.h` from this version on.
-    unsafe { set_handlers(&library) }.map_err(unusable)?;
+    // SAFETY: `check_version` accepts the versions whose `mujoco.h` declares the globals with this type.
+    let globals = unsafe { handlers::globals(&library) }.map_err(unusable)?;
+    let image = globals[0].addr();
+    // SAFETY: `check_version` accepts the versions whose `mujoco.h` declares the functions with these types.
+    let functions = unsafe { bind(&library, path, version, image) }.map_err(unusable)?;
+    if !loaded.iter().any(|(_, other)| other.image == image) {
+        // SAFETY: both addresses are those of globals of `library`, which stays loaded. No thread is inside the
+        // library: its functions can be called only through a `Library`, none exists for this image, and no other
+        // thread can create one, because the caller holds the lock of `LOADED`.
+        unsafe { handlers::set(globals) };
+    }
     // The functions must stay loaded for the rest of the process.
     core::mem::forget(library);
     Ok(functions)
@@ -172,19 +174,28 @@ fn reason(error: &libloading::Error, path: &Path) -> String {
 }
 
 fn check_version(path: &Path, named_by: Option<&'static str>, version: c_int) -> Result<(), MujocoError> {
-    if version >= OLDEST {
+    if version >= MIN_VERSION {
         return Ok(());
     }
-    Err(MujocoError::TooOld { path: path.into(), named_by, version: in_words(version) })
+    Err(MujocoError::TooOld { path: path.into(), named_by, version: version_text(version) })
 }
 
+/// Looks up the functions.
+///
 /// # Safety
-/// The library must declare each name with the type of the field, as `mujoco.h` does.
+/// The library must declare each name with the type of the field, as `mujoco.h` does, and it must stay loaded for as
+/// long as the result is used.
 #[allow(unsafe_code, reason = "foreign functions are bound here")]
-unsafe fn bind(library: &libloading::Library, path: &Path, version: c_int) -> Result<Library, libloading::Error> {
+unsafe fn bind(
+    library: &libloading::Library,
+    path: &Path,
+    version: c_int,
+    image: usize,
+) -> Result<Library, libloading::Error> {
     macro_rules! function {
         ($name:literal) => {
-            // SAFETY: the caller guarantees the types.
+            // SAFETY: the caller guarantees that the symbol has the type of the field. `get` refuses a missing symbol,
+            // so the function pointer is not null.
             *unsafe { library.get($name) }?
         };
     }
@@ -197,7 +208,8 @@ unsafe fn bind(library: &libloading::Library, path: &Path, version: c_int) -> Re
     };
     Ok(Library {
         path: path.into(),
-        version: in_words(version),
+        version: version_text(version),
+        image,
         bits: StateBits::of(version),
         load_xml: function!("mj_loadXML"),
         from_text: from_text().ok(),
@@ -216,7 +228,7 @@ unsafe fn bind(library: &libloading::Library, path: &Path, version: c_int) -> Re
 }
 
 /// Converts a version number to text: 340 is 3.4.0; from 3.5.0 on, 3017000 is 3.17.0.
-fn in_words(version: c_int) -> String {
+fn version_text(version: c_int) -> String {
     let (major, minor, patch) = if version < 1_000_000 {
         (version / 100, version / 10 % 10, version % 10)
     } else {
@@ -225,60 +237,10 @@ fn in_words(version: c_int) -> String {
     format!("{major}.{minor}.{patch}")
 }
 
-type Handler = extern "C" fn(*const c_char);
-
-/// # Safety
-/// As for [`bind`]. In addition, no other thread may be inside the library.
-#[allow(unsafe_code, reason = "foreign globals are set here")]
-unsafe fn set_handlers(library: &libloading::Library) -> Result<(), libloading::Error> {
-    for (name, handler) in [("mju_user_error", end as Handler), ("mju_user_warning", keep_warning as Handler)] {
-        // SAFETY: `mujoco.h` declares `extern void (*name)(const char*)`, so the symbol is the address of a pointer.
-        let global = *unsafe { library.get::<*mut Option<Handler>>(name) }?;
-        // SAFETY: the address is that of a live global, which no other thread reads at this moment.
-        unsafe { *global = Some(handler) };
-    }
-    Ok(())
-}
-
-/// The number of MuJoCo's warnings, and the last warning.
-static WARNINGS: Mutex<(u64, String)> = Mutex::new((0, String::new()));
-
-/// Returns the number of MuJoCo's warnings in this process, and the last warning.
-#[must_use]
-pub fn warnings() -> (u64, String) {
-    WARNINGS.lock().unwrap_or_else(PoisonError::into_inner).clone()
-}
-
-extern "C" fn keep_warning(message: *const c_char) {
-    let mut warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
-    *warnings = (warnings.0 + 1, words(message));
-}
-
-/// The hint that follows MuJoCo's fatal error.
-const AFTER: &str = "hint: the run's last checkpoint stays; if memory was short, give a copy of the model more, `<size memory=\"1M\"/>`, and name its folder by `env.mujoco.assets`";
-
-#[allow(unsafe_code, reason = "the C library ends the process")]
-extern "C" fn end(message: *const c_char) {
-    use std::io::Write as _;
-    let warning = warnings().1;
-    let before = if warning.is_empty() { String::new() } else { format!(" (its last warning: {warning})") };
-    let _ = writeln!(std::io::stderr(), "MuJoCo cannot go on: {}{before}\n{AFTER}", words(message));
-    // SAFETY: `_exit` accepts any status, and no code runs after it.
-    unsafe { libc::_exit(1) }
-}
-
-#[allow(unsafe_code, reason = "a foreign string is read here")]
-pub(super) fn words(message: *const c_char) -> String {
-    if message.is_null() {
-        return String::new();
-    }
-    // SAFETY: MuJoCo passes a string that ends in zero and lives until the handler returns.
-    unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_support::mujoco_available;
 
     #[test]
     fn a_version_reads_as_in_its_release() {
@@ -291,7 +253,7 @@ mod tests {
             (3_017_000, "3.17.0"),
             (4_000_000, "4.0.0"),
         ] {
-            assert_eq!(in_words(raw), want);
+            assert_eq!(version_text(raw), want);
         }
     }
 
@@ -300,10 +262,8 @@ mod tests {
         let outcome = |version| check_version(Path::new("lib/libmujoco.so"), None, version);
         assert!([310, 340, 3_005_000, 4_000_000].into_iter().all(|version| outcome(version).is_ok()));
         let message = outcome(237).unwrap_err().to_string();
-        assert!(
-            message.starts_with("MuJoCo 2.3.7 of lib/libmujoco.so is too old\nhint: 3.1.0 or later; in a"),
-            "{message}"
-        );
+        let begins = "MuJoCo 2.3.7 of lib/libmujoco.so is too old\nhint: version 3.1.0 or later is needed; in a";
+        assert!(message.starts_with(begins), "{message}");
     }
 
     #[test]
@@ -312,5 +272,24 @@ mod tests {
         assert_eq!((bits(340), bits(3_005_000)), ((1 << 4, 1 << 5), (1 << 5, 1 << 6)));
         // 4.0 adds PLASTIC above all others.
         assert_eq!(bits(3_005_000), bits(4_000_000));
+    }
+
+    /// A thread may be inside the library when another one opens it by its second path. The handlers must not be set
+    /// again then.
+    #[cfg(unix)]
+    #[test]
+    fn two_paths_to_one_file_are_one_image() {
+        if !mujoco_available("two_paths_to_one_file_are_one_image") {
+            return;
+        }
+        let first = open(None).unwrap();
+        if !first.path.is_absolute() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("libmujoco.so");
+        std::os::unix::fs::symlink(&first.path, &path).unwrap();
+        let second = open(Some(&path)).unwrap();
+        assert_eq!((second.image, second.path.as_path()), (first.image, path.as_path()));
     }
 }

@@ -13,7 +13,7 @@ use foresee_core::Termination;
 
 use super::model::Sizes;
 use super::simulation::Simulation;
-use super::task::{Outcome, Task, control_cost, info, jittered, rounded};
+use super::task::{MujocoTask, StepOutcome, control_cost, info, to_f32, with_uniform_noise};
 use crate::environment::Info;
 use crate::numpy_random::NumpyRng;
 
@@ -21,7 +21,7 @@ use crate::numpy_random::NumpyRng;
 #[derive(Debug)]
 pub struct Reacher;
 
-impl Task for Reacher {
+impl MujocoTask for Reacher {
     const ID: &'static str = "Reacher-v5";
     const MODEL: &'static str = "reacher.xml";
     const SIZES: Sizes = Sizes { positions: 4, velocities: 4, controls: 2 };
@@ -37,7 +37,7 @@ impl Task for Reacher {
     }
 
     fn begin(rng: &mut NumpyRng, qpos: &[f64], qvel: &[f64]) -> (Vec<f64>, Vec<f64>) {
-        let mut qpos = jittered(rng, qpos, 0.1);
+        let mut qpos = with_uniform_noise(rng, qpos, 0.1);
         let target = loop {
             let [x, y] = [rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2)];
             if (x * x + y * y).sqrt() < 0.2 {
@@ -45,7 +45,7 @@ impl Task for Reacher {
             }
         };
         qpos[2..].copy_from_slice(&target);
-        let mut qvel = jittered(rng, qvel, 0.005);
+        let mut qvel = with_uniform_noise(rng, qvel, 0.005);
         qvel[2..].fill(0.0);
         (qpos, qvel)
     }
@@ -55,19 +55,19 @@ impl Task for Reacher {
         let [x, y, _] = tip_from_target(simulation);
         let [first, second] = [qpos[0], qpos[1]];
         let angles = [first.cos(), second.cos(), first.sin(), second.sin()];
-        rounded(angles.iter().chain(&qpos[2..]).chain(&qvel[..2]).chain(&[x, y]))
+        to_f32(angles.iter().chain(&qpos[2..]).chain(&qvel[..2]).chain(&[x, y]))
     }
 
     fn reset_info(_: &Simulation) -> Info {
         Info::new()
     }
 
-    fn outcome(simulation: &Simulation, action: &[f32], _: f64) -> Outcome {
+    fn outcome(simulation: &Simulation, action: &[f32], _: f64) -> StepOutcome {
         let [x, y, z] = tip_from_target(simulation);
         let distance = -(x * x + y * y + z * z).sqrt();
         let control = -control_cost(1.0, action);
         let info = info([("reward_dist", distance), ("reward_ctrl", control)]);
-        Outcome { reward: distance + control, terminated: false, info }
+        StepOutcome { reward: distance + control, terminated: false, info }
     }
 }
 

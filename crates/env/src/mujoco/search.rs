@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::error::MujocoError;
+use crate::error::MujocoError;
 
 /// The environment variable that names the library.
 pub(super) const VARIABLE: &str = "MUJOCO_LIB";
@@ -14,7 +14,7 @@ pub(super) const VARIABLE: &str = "MUJOCO_LIB";
 /// Returns the library that the user named, and what named it: `env.mujoco.library`, given here, or `MUJOCO_LIB`.
 pub(super) fn named(library: Option<&Path>) -> Option<(PathBuf, &'static str)> {
     let given = library.map(|path| (path.into(), "`env.mujoco.library`"));
-    given.or_else(|| Some((path_of(VARIABLE)?, VARIABLE)))
+    given.or_else(|| Some((path_from_env(VARIABLE)?, VARIABLE)))
 }
 
 /// A file to try or a bare name for the loader's path; or the message that a place has none.
@@ -24,14 +24,14 @@ pub(super) type Candidate = Result<PathBuf, String>;
 pub(super) fn libraries() -> impl Iterator<Item = Candidate> {
     let named = core::iter::once(Err(format!("`env.mujoco.library` and {VARIABLE}, which are not set")));
     // A process is started only if every other place has failed.
-    let python = core::iter::once_with(libraries_of_python).flatten();
+    let python = core::iter::once_with(libraries_from_python).flatten();
     named
-        .chain(libraries_of_virtual_env(virtual_env().as_deref()))
+        .chain(libraries_from_virtual_env(virtual_env().as_deref()))
         .chain([Ok(libloading::library_filename("mujoco").into())])
         .chain(python)
 }
 
-fn libraries_of_virtual_env(root: Option<&Path>) -> Vec<Candidate> {
+fn libraries_from_virtual_env(root: Option<&Path>) -> Vec<Candidate> {
     let Some(root) = root else { return vec![Err("VIRTUAL_ENV, which is not set".into())] };
     let found = site_packages(root).into_iter().flat_map(|site| libraries_in(&site.join("mujoco")));
     let found: Vec<_> = found.map(Ok).collect();
@@ -39,7 +39,7 @@ fn libraries_of_virtual_env(root: Option<&Path>) -> Vec<Candidate> {
     if found.is_empty() { vec![Err(nothing)] } else { found }
 }
 
-fn libraries_of_python() -> Vec<Candidate> {
+fn libraries_from_python() -> Vec<Candidate> {
     match folder_of_package("mujoco").map(|folder| libraries_in(&folder)) {
         Some(found) if !found.is_empty() => found.into_iter().map(Ok).collect(),
         _ => vec![Err("python3, which has no package mujoco".into())],
@@ -52,34 +52,34 @@ fn libraries_of_python() -> Vec<Candidate> {
 /// If no place has it, with the searched places.
 pub(super) fn model(name: &str, assets: Option<&Path>, library: &Path) -> Result<PathBuf, MujocoError> {
     let mut searched = Vec::new();
-    let mut is_there = |folder: PathBuf| {
+    let mut file_in = |folder: PathBuf| {
         let file = folder.join(name);
-        let there = file.is_file();
-        if !there {
+        let exists = file.is_file();
+        if !exists {
             searched.push(format!("{}, which has no {name}", folder.display()));
         }
-        there.then_some(file)
+        exists.then_some(file)
     };
     if let Some(folder) = assets {
-        return is_there(folder.into()).ok_or(MujocoError::NoModel { model: name.into(), searched });
+        return file_in(folder.into()).ok_or(MujocoError::NoModel { model: name.into(), searched });
     }
     let within = |site: &Path| site.join("gymnasium/envs/mujoco/assets");
     let beside = library.parent().and_then(Path::parent).filter(|site| !site.as_os_str().is_empty()).map(within);
     let sites = virtual_env().map(|root| site_packages(&root)).unwrap_or_default();
-    let found = beside.into_iter().chain(sites.iter().map(|site| within(site))).find_map(&mut is_there);
-    let found = found.or_else(|| is_there(folder_of_package("gymnasium")?.join("envs/mujoco/assets")));
+    let found = beside.into_iter().chain(sites.iter().map(|site| within(site))).find_map(&mut file_in);
+    let found = found.or_else(|| file_in(folder_of_package("gymnasium")?.join("envs/mujoco/assets")));
     found.ok_or_else(|| {
-        searched.push("python3, which has no package gymnasium with it".into());
+        searched.push("python3, whose package gymnasium is missing or has no such model".into());
         MujocoError::NoModel { model: name.into(), searched }
     })
 }
 
 fn virtual_env() -> Option<PathBuf> {
-    path_of("VIRTUAL_ENV")
+    path_from_env("VIRTUAL_ENV")
 }
 
 /// Returns the path in an environment variable; `None` if it is unset or empty.
-fn path_of(variable: &str) -> Option<PathBuf> {
+fn path_from_env(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
@@ -131,7 +131,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let package = root.path().join("lib/python3.11/site-packages/mujoco");
         std::fs::create_dir_all(&package).unwrap();
-        let candidates = || libraries_of_virtual_env(Some(root.path()));
+        let candidates = || libraries_from_virtual_env(Some(root.path()));
         assert_eq!(candidates(), [Err(format!("VIRTUAL_ENV {}, which has no package mujoco", root.path().display()))]);
         for name in ["_batch.cpython-311-x86_64-linux-gnu.so", "mujoco.h", "libmujoco_plugin.txt"] {
             std::fs::write(package.join(name), "").unwrap();
@@ -141,7 +141,7 @@ mod tests {
             std::fs::write(package.join(name), "").unwrap();
         }
         assert_eq!(candidates(), names.map(|name| Ok(package.join(name))));
-        assert_eq!(libraries_of_virtual_env(None), [Err("VIRTUAL_ENV, which is not set".to_owned())]);
+        assert_eq!(libraries_from_virtual_env(None), [Err("VIRTUAL_ENV, which is not set".to_owned())]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use foresee_core::Termination;
 
 use super::model::Sizes;
 use super::simulation::Simulation;
-use super::task::{Outcome, Task, control_cost, info, jittered, rounded};
+use super::task::{MujocoTask, StepOutcome, control_cost, info, to_f32, with_uniform_noise};
 use crate::environment::Info;
 use crate::numpy_random::NumpyRng;
 
@@ -15,7 +15,7 @@ use crate::numpy_random::NumpyRng;
 #[derive(Debug)]
 pub struct Swimmer;
 
-impl Task for Swimmer {
+impl MujocoTask for Swimmer {
     const ID: &'static str = "Swimmer-v5";
     const MODEL: &'static str = "swimmer.xml";
     const SIZES: Sizes = Sizes { positions: 5, velocities: 5, controls: 2 };
@@ -28,18 +28,18 @@ impl Task for Swimmer {
     }
 
     fn begin(rng: &mut NumpyRng, qpos: &[f64], qvel: &[f64]) -> (Vec<f64>, Vec<f64>) {
-        (jittered(rng, qpos, 0.1), jittered(rng, qvel, 0.1))
+        (with_uniform_noise(rng, qpos, 0.1), with_uniform_noise(rng, qvel, 0.1))
     }
 
     fn observe(simulation: &Simulation) -> Vec<f32> {
-        rounded(simulation.qpos()[2..].iter().chain(simulation.qvel()))
+        to_f32(simulation.qpos()[2..].iter().chain(simulation.qvel()))
     }
 
     fn reset_info(simulation: &Simulation) -> Info {
         info(position(simulation))
     }
 
-    fn outcome(simulation: &Simulation, action: &[f32], dt: f64) -> Outcome {
+    fn outcome(simulation: &Simulation, action: &[f32], dt: f64) -> StepOutcome {
         let (before, now) = (simulation.qpos_before(), simulation.qpos());
         let [x_velocity, y_velocity] = [0, 1].map(|axis| (now[axis] - before[axis]) / dt);
         let control = control_cost(1e-4, action);
@@ -50,7 +50,7 @@ impl Task for Swimmer {
             ("reward_ctrl", -control),
         ]);
         info.extend(position(simulation).map(|(name, value)| (name.to_owned(), value)));
-        Outcome { reward: x_velocity - control, terminated: false, info }
+        StepOutcome { reward: x_velocity - control, terminated: false, info }
     }
 }
 

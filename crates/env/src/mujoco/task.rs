@@ -1,6 +1,6 @@
 //! The parts that MuJoCo's tasks share: a simulation, numpy's generator for the resets, and observations and rewards
 //! that are functions of positions and velocities. A task gives its model and its equations as plain functions
-//! ([`Task`]), and [`Mujoco`] makes an environment of them.
+//! ([`MujocoTask`]), and [`MujocoEnvironment`] makes an environment of them.
 //!
 //! Rewards, terminations and resets are computed in the order and with the precision of Gymnasium 1.4.0: in f64 on the
 //! simulation's state, with the control cost in f32 as in numpy (`control_cost`). Two things differ:
@@ -13,18 +13,17 @@ use std::ffi::CStr;
 
 use foresee_core::{State, StateError, Termination};
 
-use super::error::MujocoError;
 use super::library;
-use super::model::{Islands, Model, Sizes};
+use super::model::{Islands, Model, Sizes, model_file};
 use super::simulation::{Simulation, Snapshot};
 use crate::config::MujocoConfig;
 use crate::environment::{Environment, Info, Reset, Spec, Step, Work};
-use crate::error::EnvError;
+use crate::error::{EnvError, MujocoError};
 use crate::numpy_random::NumpyRng;
 use crate::space::BoxSpace;
 
 /// The equations of a task.
-pub trait Task: Send {
+pub trait MujocoTask: Send {
     /// Id of the task.
     const ID: &'static str;
     /// File name of the task's model among Gymnasium's.
@@ -55,11 +54,11 @@ pub trait Task: Send {
     fn reset_info(simulation: &Simulation) -> Info;
 
     /// Returns the outcome of the step that was just taken under this action and lasted `dt` seconds.
-    fn outcome(simulation: &Simulation, action: &[f32], dt: f64) -> Outcome;
+    fn outcome(simulation: &Simulation, action: &[f32], dt: f64) -> StepOutcome;
 }
 
 /// The result of a step without the observation.
-pub struct Outcome {
+pub struct StepOutcome {
     /// The reward.
     pub reward: f64,
     /// Whether the task ended, decided on the state in f64.
@@ -69,27 +68,27 @@ pub struct Outcome {
 }
 
 /// A task of MuJoCo as an environment, without its time limit.
-pub struct Mujoco<T> {
+pub struct MujocoEnvironment<T> {
     spec: Spec,
     rng: NumpyRng,
     simulation: Simulation,
     /// Whether the environment was reset at least once.
-    begun: bool,
+    was_reset: bool,
     task: PhantomData<T>,
 }
 
-impl<T: Task> Mujoco<T> {
+impl<T: MujocoTask> MujocoEnvironment<T> {
     /// Creates an environment, which needs a reset before the first step.
     ///
     /// # Errors
     /// If the library or the model is not found or cannot be used.
     pub fn new(config: &MujocoConfig) -> Result<Self, MujocoError> {
         let library = library::open(config.library.as_deref())?;
-        let path = super::model_file(config, T::MODEL)?;
-        let islands = if T::ONE_TREE { Islands::Whole } else { Islands::AsInFile };
+        let path = model_file(config, T::MODEL)?;
+        let islands = if T::ONE_TREE { Islands::Disabled } else { Islands::AsInFile };
         let simulation = Simulation::new(Model::shared(library, &path, islands)?, &path)?;
-        if simulation.sizes() != T::SIZES || !T::BODIES.iter().all(|body| simulation.has(body)) {
-            let reason = format!("it is not that of `{}`, with {:?}", T::ID, T::SIZES);
+        if simulation.sizes() != T::SIZES || !T::BODIES.iter().all(|body| simulation.has_body(body)) {
+            let reason = format!("it is not the model of `{}`, which has {:?}", T::ID, T::SIZES);
             return Err(MujocoError::Model { path, reason });
         }
         let observations = BoxSpace::symmetric(&vec![f32::INFINITY; T::OBS_DIM]);
@@ -99,11 +98,11 @@ impl<T: Task> Mujoco<T> {
             versions: [("mujoco".to_owned(), library.version.clone())].into(),
             ..Spec::new(T::ID, observations, actions, T::termination())
         };
-        Ok(Self { spec, rng: NumpyRng::from_seed(0), simulation, begun: false, task: PhantomData })
+        Ok(Self { spec, rng: NumpyRng::from_seed(0), simulation, was_reset: false, task: PhantomData })
     }
 }
 
-impl<T: Task> Environment for Mujoco<T> {
+impl<T: MujocoTask> Environment for MujocoEnvironment<T> {
     fn spec(&self) -> &Spec {
         &self.spec
     }
@@ -115,20 +114,20 @@ impl<T: Task> Environment for Mujoco<T> {
         let (qpos, qvel) = self.simulation.initial();
         let (qpos, qvel) = T::begin(&mut self.rng, qpos, qvel);
         self.simulation.begin(&qpos, &qvel);
-        self.begun = true;
+        self.was_reset = true;
         Ok(Reset { obs: T::observe(&self.simulation), info: T::reset_info(&self.simulation) })
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
         self.spec.check_action(action)?;
-        if !self.begun {
+        if !self.was_reset {
             return Err(EnvError::NeedsReset { id: self.spec.id.clone() });
         }
         let action = self.spec.action_space.clamp(action);
         let controls: Vec<f64> = action.iter().map(|&x| f64::from(x)).collect();
         self.simulation.step(&controls, T::FRAME_SKIP);
         let dt = self.simulation.timestep() * f64::from(T::FRAME_SKIP);
-        let Outcome { reward, terminated, info } = T::outcome(&self.simulation, &action, dt);
+        let StepOutcome { reward, terminated, info } = T::outcome(&self.simulation, &action, dt);
         Ok(Step { obs: T::observe(&self.simulation), reward, terminated, truncated: false, info })
     }
 
@@ -136,7 +135,7 @@ impl<T: Task> Environment for Mujoco<T> {
     /// first reset. `rng.*` of [`NumpyRng::save`].
     fn save(&self) -> State {
         let mut state = State::new();
-        let snapshot = self.begun.then(|| self.simulation.snapshot());
+        let snapshot = self.was_reset.then(|| self.simulation.snapshot());
         let Snapshot { time, qpos, qvel, warmstart } = snapshot.unwrap_or_default();
         for (name, numbers) in [("time", time), ("qpos", qpos), ("qvel", qvel), ("warmstart", warmstart)] {
             state.put(name, numbers);
@@ -147,7 +146,7 @@ impl<T: Task> Environment for Mujoco<T> {
 
     fn restore(&mut self, state: State) -> Result<(), EnvError> {
         let (snapshot, rng) = read(state, T::SIZES).map_err(EnvError::bad_state(&self.spec.id))?;
-        self.begun = snapshot.is_some();
+        self.was_reset = snapshot.is_some();
         if let Some(snapshot) = &snapshot {
             self.simulation.restore(snapshot);
         }
@@ -156,11 +155,11 @@ impl<T: Task> Environment for Mujoco<T> {
     }
 }
 
-/// Reads the arrays that [`Mujoco::save`] wrote.
+/// Reads the arrays that [`MujocoEnvironment::save`] wrote.
 fn read(mut state: State, sizes: Sizes) -> Result<(Option<Snapshot>, NumpyRng), StateError> {
-    let begun = !state.clone().f64s("time")?.1.is_empty();
+    let was_reset = !state.clone().f64s("time")?.1.is_empty();
     let mut take = |path: &str, length: usize| {
-        let length = if begun { length } else { 0 };
+        let length = if was_reset { length } else { 0 };
         let found = state.f64s(path)?.1;
         if found.len() == length && found.iter().all(|x| x.is_finite()) {
             return Ok(found);
@@ -176,7 +175,7 @@ fn read(mut state: State, sizes: Sizes) -> Result<(Option<Snapshot>, NumpyRng), 
     };
     let rng = NumpyRng::restored(state.part("rng"))?;
     state.finish()?;
-    Ok((begun.then_some(snapshot), rng))
+    Ok((was_reset.then_some(snapshot), rng))
 }
 
 /// Computes `weight · Σ a²` of an action `[A]`, in f32 and from left to right, as numpy does for fewer than eight f32.
@@ -185,7 +184,7 @@ pub(super) fn control_cost(weight: f32, action: &[f32]) -> f64 {
 }
 
 /// Adds uniform noise from [-scale, scale] to each number.
-pub(super) fn jittered(rng: &mut NumpyRng, around: &[f64], scale: f64) -> Vec<f64> {
+pub(super) fn with_uniform_noise(rng: &mut NumpyRng, around: &[f64], scale: f64) -> Vec<f64> {
     around.iter().map(|x| x + rng.uniform(-scale, scale)).collect()
 }
 
@@ -195,6 +194,6 @@ pub(super) fn info<const N: usize>(entries: [(&str, f64); N]) -> Info {
 }
 
 /// Rounds the numbers to the f32 of an observation.
-pub(super) fn rounded<'a>(parts: impl IntoIterator<Item = &'a f64>) -> Vec<f32> {
+pub(super) fn to_f32<'a>(parts: impl IntoIterator<Item = &'a f64>) -> Vec<f32> {
     parts.into_iter().map(|&x| x as f32).collect()
 }

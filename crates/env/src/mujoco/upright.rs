@@ -4,12 +4,12 @@
 //! the mean over the step. Every position and velocity begins within 5e-3 of that of the model file.
 
 use super::simulation::Simulation;
-use super::task::{Outcome, control_cost, info, jittered};
+use super::task::{StepOutcome, control_cost, info, with_uniform_noise};
 use crate::environment::Info;
 use crate::numpy_random::NumpyRng;
 
 pub(super) fn begin(rng: &mut NumpyRng, qpos: &[f64], qvel: &[f64]) -> (Vec<f64>, Vec<f64>) {
-    (jittered(rng, qpos, 5e-3), jittered(rng, qvel, 5e-3))
+    (with_uniform_noise(rng, qpos, 5e-3), with_uniform_noise(rng, qvel, 5e-3))
 }
 
 pub(super) fn observe(simulation: &Simulation) -> Vec<f32> {
@@ -21,7 +21,7 @@ pub(super) fn reset_info(simulation: &Simulation) -> Info {
     info(position(simulation))
 }
 
-pub(super) fn outcome(simulation: &Simulation, healthy: bool, action: &[f32], dt: f64) -> Outcome {
+pub(super) fn outcome(simulation: &Simulation, healthy: bool, action: &[f32], dt: f64) -> StepOutcome {
     let x_velocity = (simulation.qpos()[0] - simulation.qpos_before()[0]) / dt;
     let survival = if healthy { 1.0 } else { 0.0 };
     let control = control_cost(1e-3, action);
@@ -34,7 +34,7 @@ pub(super) fn outcome(simulation: &Simulation, healthy: bool, action: &[f32], dt
         ("reward_ctrl", -control),
         ("reward_survive", survival),
     ]);
-    Outcome { reward: x_velocity + survival - control, terminated: !healthy, info }
+    StepOutcome { reward: x_velocity + survival - control, terminated: !healthy, info }
 }
 
 /// Returns the position along x and the height above that of the model file, in metres.

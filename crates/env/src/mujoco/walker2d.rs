@@ -8,7 +8,7 @@ use foresee_core::Termination;
 use super::model::Sizes;
 use super::rules;
 use super::simulation::Simulation;
-use super::task::{Outcome, Task};
+use super::task::{MujocoTask, StepOutcome};
 use super::upright::{self, between};
 use crate::environment::Info;
 use crate::numpy_random::NumpyRng;
@@ -17,7 +17,7 @@ use crate::numpy_random::NumpyRng;
 #[derive(Debug)]
 pub struct Walker2d;
 
-impl Task for Walker2d {
+impl MujocoTask for Walker2d {
     const ID: &'static str = "Walker2d-v5";
     const MODEL: &'static str = "walker2d_v5.xml";
     const SIZES: Sizes = Sizes { positions: 9, velocities: 9, controls: 6 };
@@ -41,7 +41,7 @@ impl Task for Walker2d {
         upright::reset_info(simulation)
     }
 
-    fn outcome(simulation: &Simulation, action: &[f32], dt: f64) -> Outcome {
+    fn outcome(simulation: &Simulation, action: &[f32], dt: f64) -> StepOutcome {
         let qpos = simulation.qpos();
         let healthy = between(0.8, qpos[1], 2.0) && between(-1.0, qpos[2], 1.0);
         upright::outcome(simulation, healthy, action, dt)

@@ -8,14 +8,14 @@
 //! action that is not finite, changes nothing. After any other error each environment of the call needs a reset,
 //! because some of them took their step and some did not.
 
-mod hands;
+mod executor;
 
 use foresee_core::{State, StateError, Stream};
 
 use crate::environment::{Environment, Reset, Spec, Step};
 use crate::error::EnvError;
 use crate::tasks::EnvFactory;
-use hands::Hands;
+use executor::Executor;
 
 /// The behaviour after the end of an episode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,26 +42,26 @@ pub struct VectorStep {
 
 /// The episode status of an environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stand {
+enum EpisodeStatus {
     /// It was never reset, or it failed.
-    Unready = 0,
+    NeedsReset = 0,
     /// Within an episode.
     Running = 1,
     /// At the end of an episode, before the next reset.
-    Over = 2,
+    Ended = 2,
 }
 
 /// An environment with its episode status.
 struct SubEnvironment {
     env: Box<dyn Environment>,
-    stand: Stand,
+    status: EpisodeStatus,
 }
 
 /// N environments of one task.
 pub struct VectorEnvironment {
     envs: Vec<SubEnvironment>,
     autoreset: Autoreset,
-    hands: Hands,
+    executor: Executor,
 }
 
 impl VectorEnvironment {
@@ -71,7 +71,7 @@ impl VectorEnvironment {
     /// As the factory.
     #[track_caller]
     pub fn new(factory: &EnvFactory, count: usize, autoreset: Autoreset) -> Result<Self, EnvError> {
-        Self::beside(factory()?, factory, count, autoreset)
+        Self::with_first(factory()?, factory, count, autoreset)
     }
 
     /// Creates a vector as [`VectorEnvironment::new`] does, where the first environment already exists.
@@ -79,24 +79,24 @@ impl VectorEnvironment {
     /// # Errors
     /// If the factory fails for one of the others.
     #[track_caller]
-    pub fn beside(
+    pub fn with_first(
         first: Box<dyn Environment>,
         factory: &EnvFactory,
         count: usize,
         autoreset: Autoreset,
     ) -> Result<Self, EnvError> {
         assert!(count > 0, "a vector of no environments");
-        let hands = Hands::of(first.spec().work, count)?;
-        let others = hands.each(&mut vec![(); count - 1], |_, ()| factory());
+        let executor = Executor::for_work(first.spec().work, count)?;
+        let others = executor.map(&mut vec![(); count - 1], |_, ()| factory());
         let (mut envs, mut failure) = (vec![first], None);
         for (i, other) in (1..).zip(others) {
             match other {
                 Ok(env) => envs.push(env),
-                Err(error) => failure = failure.or(Some(error.of_environment(i, count))),
+                Err(error) => failure = failure.or(Some(error.in_vector(i, count))),
             }
         }
         // Before any error is returned: dropping a vector closes all of its environments in parallel.
-        let vector = Self::with(hands, envs, autoreset);
+        let vector = Self::new_unchecked(executor, envs, autoreset);
         failure.map_or_else(|| vector.checked(), Err)
     }
 
@@ -105,15 +105,15 @@ impl VectorEnvironment {
     /// # Errors
     /// If their spaces differ, or the system has no threads left.
     #[track_caller]
-    pub fn of(envs: Vec<Box<dyn Environment>>, autoreset: Autoreset) -> Result<Self, EnvError> {
+    pub fn from_envs(envs: Vec<Box<dyn Environment>>, autoreset: Autoreset) -> Result<Self, EnvError> {
         assert!(!envs.is_empty(), "a vector of no environments");
-        let hands = Hands::of(envs[0].spec().work, envs.len())?;
-        Self::with(hands, envs, autoreset).checked()
+        let executor = Executor::for_work(envs[0].spec().work, envs.len())?;
+        Self::new_unchecked(executor, envs, autoreset).checked()
     }
 
-    fn with(hands: Hands, envs: Vec<Box<dyn Environment>>, autoreset: Autoreset) -> Self {
-        let envs = envs.into_iter().map(|env| SubEnvironment { env, stand: Stand::Unready }).collect();
-        Self { envs, autoreset, hands }
+    fn new_unchecked(executor: Executor, envs: Vec<Box<dyn Environment>>, autoreset: Autoreset) -> Self {
+        let envs = envs.into_iter().map(|env| SubEnvironment { env, status: EpisodeStatus::NeedsReset }).collect();
+        Self { envs, autoreset, executor }
     }
 
     /// Returns the vector if all environments have the same spaces.
@@ -123,9 +123,9 @@ impl VectorEnvironment {
         if let Some(i) = (1..self.count()).find(|&i| spaces(i) != spaces(0)) {
             let (id, [o, a], [first_o, first_a]) = (&spec(i).id, spaces(i), spaces(0));
             let error = EnvError::Config(format!(
-                "`{id}` has observations {o} and actions {a}, and environment 0 {first_o} and {first_a}\nhint: environments side by side have the same spaces"
+                "`{id}` has observations {o} and actions {a}, but environment 0 has observations {first_o} and actions {first_a}\nhint: all environments of a vector must have the same spaces"
             ));
-            return Err(error.of_environment(i, self.count()));
+            return Err(error.in_vector(i, self.count()));
         }
         Ok(self)
     }
@@ -142,11 +142,11 @@ impl VectorEnvironment {
         self.envs.len()
     }
 
-    /// Returns a seed for each environment. Environment `i` has lane `i` of the stream, so adding an environment does
-    /// not change the others' seeds.
+    /// Returns a seed for each environment. Environment `i` has substream `i` of the stream, so adding an environment
+    /// does not change the others' seeds.
     #[must_use]
     pub fn seeds(&self, stream: Stream) -> Vec<Option<u64>> {
-        (0..self.count() as u32).map(|lane| Some(stream.at(0, lane).bits64())).collect()
+        (0..self.count() as u32).map(|i| Some(stream.at(0, i).bits64())).collect()
     }
 
     /// Begins an episode in every environment. `seeds` `[N]` are as in [`Environment::reset`].
@@ -165,9 +165,9 @@ impl VectorEnvironment {
     pub fn reset_where(&mut self, mask: &[bool], seeds: &[Option<u64>]) -> Result<Vec<Option<Reset>>, EnvError> {
         let n = self.count();
         assert_eq!([mask.len(), seeds.len()], [n; 2], "a mask entry and a seed for each environment");
-        self.each_of(mask, |i, sub| {
+        self.map_where(mask, |i, sub| {
             let reset = sub.env.reset(seeds[i])?;
-            sub.stand = Stand::Running;
+            sub.status = EpisodeStatus::Running;
             Ok(reset)
         })
     }
@@ -192,29 +192,35 @@ impl VectorEnvironment {
         let action = |i: usize| &actions[i * dim..(i + 1) * dim];
         for (i, sub) in self.envs.iter().enumerate().filter(|&(i, _)| mask[i]) {
             let spec = sub.env.spec();
-            let possible = match (sub.stand, autoreset) {
-                (Stand::Running, _) => spec.check_action(action(i)),
-                (Stand::Over, Autoreset::NextStep) => Ok(()),
-                (Stand::Over | Stand::Unready, _) => Err(EnvError::NeedsReset { id: spec.id.clone() }),
+            let possible = match (sub.status, autoreset) {
+                (EpisodeStatus::Running, _) => spec.check_action(action(i)),
+                (EpisodeStatus::Ended, Autoreset::NextStep) => Ok(()),
+                (EpisodeStatus::Ended | EpisodeStatus::NeedsReset, _) => {
+                    Err(EnvError::NeedsReset { id: spec.id.clone() })
+                }
             };
-            possible.map_err(|error| error.of_environment(i, n))?;
+            possible.map_err(|error| error.in_vector(i, n))?;
         }
-        self.each_of(mask, |i, sub| sub.step(action(i), autoreset))
+        self.map_where(mask, |i, sub| sub.step(action(i), autoreset))
     }
 
     /// Runs `job` on the environments where `mask` is true. If one fails, all of these need a reset.
-    fn each_of<R: Send>(
+    fn map_where<R: Send>(
         &mut self,
         mask: &[bool],
         job: impl Fn(usize, &mut SubEnvironment) -> Result<R, EnvError> + Sync,
     ) -> Result<Vec<Option<R>>, EnvError> {
         let n = self.count();
-        let outcomes = self.hands.each(&mut self.envs, |i, sub| {
-            mask[i].then(|| job(i, sub).map_err(|error| error.of_environment(i, n))).transpose()
+        let outcomes = self.executor.map(&mut self.envs, |i, sub| {
+            mask[i].then(|| job(i, sub).map_err(|error| error.in_vector(i, n))).transpose()
         });
         let outcome: Result<_, _> = outcomes.into_iter().collect();
         if outcome.is_err() {
-            self.envs.iter_mut().zip(mask).filter(|(_, of)| **of).for_each(|(sub, _)| sub.stand = Stand::Unready);
+            self.envs
+                .iter_mut()
+                .zip(mask)
+                .filter(|(_, selected)| **selected)
+                .for_each(|(sub, _)| sub.status = EpisodeStatus::NeedsReset);
         }
         outcome
     }
@@ -224,7 +230,7 @@ impl VectorEnvironment {
     #[must_use]
     pub fn save(&self) -> State {
         let mut state = State::new();
-        state.put("stand", self.envs.iter().map(|sub| sub.stand as u8).collect::<Vec<_>>());
+        state.put("stand", self.envs.iter().map(|sub| sub.status as u8).collect::<Vec<_>>());
         for (i, sub) in self.envs.iter().enumerate() {
             state.nest(&i.to_string(), sub.env.save());
         }
@@ -233,26 +239,26 @@ impl VectorEnvironment {
 
     /// Restores a saved state of the same number of environments of the same task.
     ///
-    /// An environment that does not repeat itself cannot be restored and needs a reset. The result `[N]` holds the errors
-    /// of these environments.
+    /// An environment that is not reproducible cannot be restored and needs a reset. The result `[N]` holds the errors of
+    /// these environments.
     ///
     /// # Errors
     /// If the state does not fit, or an environment refuses its part. All environments then need a reset.
     pub fn restore(&mut self, mut state: State) -> Result<Vec<Option<EnvError>>, EnvError> {
         let (n, id) = (self.count(), self.spec().id.clone());
         let parts: Vec<State> = (0..n).map(|i| state.part(&i.to_string())).collect();
-        let stands = read_stands(state, n).map_err(EnvError::bad_state(&id))?;
+        let statuses = read_statuses(state, n).map_err(EnvError::bad_state(&id))?;
         let mut items: Vec<_> = self.envs.iter_mut().zip(parts).collect();
-        let outcomes = self.hands.each(&mut items, |i, (sub, part)| {
-            sub.stand = Stand::Unready;
+        let outcomes = self.executor.map(&mut items, |i, (sub, part)| {
+            sub.status = EpisodeStatus::NeedsReset;
             match sub.env.restore(std::mem::take(part)) {
-                Err(error) if error.is_not_repeatable() => Ok(Some(error.of_environment(i, n))),
-                outcome => outcome.map(|()| None).map_err(|error| error.of_environment(i, n)),
+                Err(error) if error.is_not_reproducible() => Ok(Some(error.in_vector(i, n))),
+                outcome => outcome.map(|()| None).map_err(|error| error.in_vector(i, n)),
             }
         });
         let lost: Vec<Option<EnvError>> = outcomes.into_iter().collect::<Result<_, _>>()?;
-        let there = self.envs.iter_mut().zip(stands).zip(&lost).filter(|(_, lost)| lost.is_none());
-        there.for_each(|((sub, stand), _)| sub.stand = stand);
+        let restored = self.envs.iter_mut().zip(statuses).zip(&lost).filter(|(_, lost)| lost.is_none());
+        restored.for_each(|((sub, status), _)| sub.status = status);
         Ok(lost)
     }
 }
@@ -261,15 +267,15 @@ impl VectorEnvironment {
 impl Drop for VectorEnvironment {
     fn drop(&mut self) {
         let mut envs: Vec<_> = self.envs.drain(..).map(Some).collect();
-        self.hands.each(&mut envs, |_, env| drop(env.take()));
+        self.executor.map(&mut envs, |_, env| drop(env.take()));
     }
 }
 
 impl SubEnvironment {
     fn step(&mut self, action: &[f32], autoreset: Autoreset) -> Result<VectorStep, EnvError> {
-        if self.stand == Stand::Over {
+        if self.status == EpisodeStatus::Ended {
             let Reset { obs, info } = self.env.reset(None)?;
-            self.stand = Stand::Running;
+            self.status = EpisodeStatus::Running;
             let step = Step { obs, reward: 0.0, terminated: false, truncated: false, info };
             return Ok(VectorStep { step, last: None });
         }
@@ -278,7 +284,7 @@ impl SubEnvironment {
             return Ok(VectorStep { step, last: None });
         }
         if autoreset != Autoreset::SameStep {
-            self.stand = Stand::Over;
+            self.status = EpisodeStatus::Ended;
             return Ok(VectorStep { step, last: None });
         }
         let Reset { obs, info } = self.env.reset(None)?;
@@ -287,15 +293,17 @@ impl SubEnvironment {
     }
 }
 
-fn read_stands(mut state: State, count: usize) -> Result<Vec<Stand>, StateError> {
+/// Reads the array `stand` that [`VectorEnvironment::save`] wrote.
+fn read_statuses(mut state: State, count: usize) -> Result<Vec<EpisodeStatus>, StateError> {
     let found = state.u8s("stand")?.1;
-    let stand = |word: &u8| [Stand::Unready, Stand::Running, Stand::Over].into_iter().find(|s| *s as u8 == *word);
-    let stands: Option<Vec<Stand>> = found.iter().map(stand).collect();
-    let stands = stands.filter(|stands| stands.len() == count).ok_or_else(|| StateError::Mismatch {
+    let all = [EpisodeStatus::NeedsReset, EpisodeStatus::Running, EpisodeStatus::Ended];
+    let statuses: Option<Vec<EpisodeStatus>> =
+        found.iter().map(|word| all.into_iter().find(|status| *status as u8 == *word)).collect();
+    let statuses = statuses.filter(|statuses| statuses.len() == count).ok_or_else(|| StateError::Mismatch {
         path: "stand".into(),
         found: format!("{found:?}"),
         expected: format!("{count} numbers from 0 to 2"),
     })?;
     state.finish()?;
-    Ok(stands)
+    Ok(statuses)
 }

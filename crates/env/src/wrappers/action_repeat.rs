@@ -27,10 +27,10 @@ impl ActionRepeat {
     #[must_use]
     pub fn new(inner: Box<dyn Environment>, repeat: u32) -> Self {
         assert!(repeat > 0, "an action for no frames");
-        let of_task = inner.spec();
-        let action_repeat = of_task.action_repeat * repeat;
-        let max_episode_steps = of_task.max_episode_steps.map(|frames| frames.div_ceil(repeat));
-        let spec = Spec { max_episode_steps, action_repeat, ..of_task.clone() };
+        let task_spec = inner.spec();
+        let action_repeat = task_spec.action_repeat * repeat;
+        let max_episode_steps = task_spec.max_episode_steps.map(|frames| frames.div_ceil(repeat));
+        let spec = Spec { max_episode_steps, action_repeat, ..task_spec.clone() };
         Self { inner, spec, repeat }
     }
 
@@ -58,12 +58,9 @@ impl ActionRepeat {
         if found == u64::from(self.repeat) {
             return Ok(());
         }
-        let hint =
-            "hint: the transitions of a run are all of as many frames: leave the key as it was, or begin another run";
-        Err(EnvError::Config(format!(
-            "`env.action_repeat` is {}, and the saved state is of one with {found}\n{hint}",
-            self.repeat
-        )))
+        let hint = "hint: a run keeps its action repeat: restore the former value, or start a new run";
+        let message = format!("`env.action_repeat` is {}, but the saved state has {found}", self.repeat);
+        Err(EnvError::Config(format!("{message}\n{hint}")))
     }
 }
 
@@ -230,7 +227,7 @@ mod tests {
         let mut env = of(2);
         let before = env.save();
         let error = env.restore(of(4).save()).unwrap_err().to_string();
-        assert!(error.starts_with("`env.action_repeat` is 2, and the saved state is of one with 4\nhint: "), "{error}");
+        assert!(error.starts_with("`env.action_repeat` is 2, but the saved state has 4\nhint: "), "{error}");
         env.restore(pendulum(200).save()).unwrap_err();
         assert_eq!(env.save(), before);
     }

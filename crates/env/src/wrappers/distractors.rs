@@ -18,7 +18,7 @@
 
 use foresee_core::{State, StateError, Stream};
 
-use super::resets::Resets;
+use super::resets::ResetCounter;
 use crate::environment::{Environment, Physics, Reset, Spec, Step};
 use crate::error::EnvError;
 use crate::space::BoxSpace;
@@ -45,7 +45,7 @@ struct Dynamics {
 
 impl Dynamics {
     /// Draws the dynamics of a run. They depend on the run's seed alone.
-    fn of_run(n: usize, seed: u64) -> Self {
+    fn for_run(n: usize, seed: u64) -> Self {
         let stream = Stream::new(seed, "env/distractors");
         let normals = |step, rows| stream.normals(step, rows, n).into_iter().map(f64::from);
         Self {
@@ -74,7 +74,7 @@ pub struct Distractors {
     inner: Box<dyn Environment>,
     spec: Spec,
     dynamics: Dynamics,
-    resets: Resets,
+    resets: ResetCounter,
     /// s, `[n]`
     s: Vec<f64>,
 }
@@ -90,17 +90,17 @@ impl Distractors {
         high.extend(vec![SWITCH as f32; n]);
         // The termination rule refers to entries by their index, and the task's entries come first.
         let spec = Spec { observation_space: BoxSpace::new(low, high), ..inner.spec().clone() };
-        Self { inner, spec, dynamics: Dynamics::of_run(n, seed), resets: Resets::default(), s: vec![0.0; n] }
+        Self { inner, spec, dynamics: Dynamics::for_run(n, seed), resets: ResetCounter::default(), s: vec![0.0; n] }
     }
 
-    fn observed(&self, mut obs: Vec<f32>) -> Vec<f32> {
+    fn extended(&self, mut obs: Vec<f32>) -> Vec<f32> {
         obs.extend(self.s.iter().map(|&s| s as f32));
         obs
     }
 
     /// Reads the arrays that [`Distractors::save`] wrote, without those of the inner environment.
-    fn read(&self, mut state: State) -> Result<(Resets, Vec<f64>), StateError> {
-        let resets = Resets::restored(&mut state)?;
+    fn read(&self, mut state: State) -> Result<(ResetCounter, Vec<f64>), StateError> {
+        let resets = ResetCounter::restored(&mut state)?;
         let s = state.f64s("distractors")?.1;
         if s.len() != self.s.len() || s.iter().any(|s| !s.is_finite()) {
             let expected = format!("{} finite numbers", self.s.len());
@@ -122,13 +122,13 @@ impl Environment for Distractors {
         let mut draws = self.resets.draws("env/distractors/reset");
         let drawn: Vec<f64> = self.s.iter().map(|_| RESET_DEVIATION * f64::from(draws.normal())).collect();
         self.s = self.dynamics.advance(&drawn);
-        Ok(Reset { obs: self.observed(obs), info })
+        Ok(Reset { obs: self.extended(obs), info })
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
         let step = self.inner.step(action)?;
         self.s = self.dynamics.advance(&self.s);
-        Ok(Step { obs: self.observed(step.obs), ..step })
+        Ok(Step { obs: self.extended(step.obs), ..step })
     }
 
     /// Arrays: `distractors` f64 `[n]`; `resets` u64 `[2]`, the last seed and the number of resets since then;
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn the_drawn_matrices_have_their_distributions() {
         let n = 200;
-        let Dynamics { linear, sine, switched } = Dynamics::of_run(n, 5);
+        let Dynamics { linear, sine, switched } = Dynamics::for_run(n, 5);
         assert_eq!([linear.len(), sine.len(), switched.len()], [n * n, n * n, n]);
         let count = (n * n) as f64;
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_run_has_one_set_of_matrices_and_another_run_another() {
-        assert_eq!(Dynamics::of_run(4, 3), Dynamics::of_run(4, 3));
-        assert_ne!(Dynamics::of_run(4, 3), Dynamics::of_run(4, 4));
+        assert_eq!(Dynamics::for_run(4, 3), Dynamics::for_run(4, 3));
+        assert_ne!(Dynamics::for_run(4, 3), Dynamics::for_run(4, 4));
     }
 }

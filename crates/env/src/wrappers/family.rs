@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use foresee_core::state::{Array, Data};
 use foresee_core::{Draws, State, StateError, Stream};
 
-use super::resets::Resets;
+use super::resets::ResetCounter;
 use crate::config::{FamilyConfig, Range};
 use crate::environment::{Environment, Physics, Reset, Spec, Step};
 use crate::error::EnvError;
@@ -34,8 +34,8 @@ struct Member {
 
 /// All mutable state of the wrapper.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Running {
-    resets: Resets,
+struct FamilyState {
+    resets: ResetCounter,
     /// Number of observations since the last reset with a seed.
     observations: u64,
     member: Member,
@@ -47,7 +47,7 @@ pub struct Family {
     inner: Box<dyn Environment>,
     spec: Spec,
     config: FamilyConfig,
-    running: Running,
+    current: FamilyState,
 }
 
 impl Family {
@@ -61,28 +61,28 @@ impl Family {
         if config.sensor_noise.ends()[1] > 0.0 {
             spec.observation_space = BoxSpace::symmetric(&vec![f32::INFINITY; spec.observation_space.dim()]);
         }
-        Ok(Self { inner, spec, config, running: Running::default() })
+        Ok(Self { inner, spec, config, current: FamilyState::default() })
     }
 
     /// Draws a member. Every parameter takes one word of the draws, also a fixed one, so that fixing one does not
     /// change the others.
-    fn draw(&self, draws: &mut Draws) -> Member {
+    fn draw_member(&self, draws: &mut Draws) -> Member {
         let FamilyConfig { mass, length, gravity, delay, sensor_noise } = self.config;
-        let mut within = |range: Range| {
+        let mut draw = |range: Range| {
             let [low, high] = range.ends();
             (low + (high - low) * f64::from(draws.uniform())).min(high)
         };
-        let physics = Physics { mass: within(mass), length: within(length), gravity: within(gravity) };
-        let sensor_noise = within(sensor_noise);
+        let physics = Physics { mass: draw(mass), length: draw(length), gravity: draw(gravity) };
+        let sensor_noise = draw(sensor_noise);
         let [low, high] = delay.ends().map(|steps| steps as usize);
         let actions = &self.spec.action_space;
-        let rest = actions.clamp(&vec![0.0; actions.dim()]);
-        Member { physics, sensor_noise, actions: vec![rest; low + draws.below(high - low + 1)].into() }
+        let neutral = actions.clamp(&vec![0.0; actions.dim()]);
+        Member { physics, sensor_noise, actions: vec![neutral; low + draws.below(high - low + 1)].into() }
     }
 
     /// Adds the noise of the next observation.
-    fn sense(&mut self, obs: &mut [f32]) {
-        let Running { resets, observations, member } = &mut self.running;
+    fn add_sensor_noise(&mut self, obs: &mut [f32]) {
+        let FamilyState { resets, observations, member } = &mut self.current;
         if member.sensor_noise > 0.0 {
             let mut draws = Stream::new(resets.seed, "env/sensor_noise").at(*observations, 0);
             obs.iter_mut().for_each(|x| *x += (member.sensor_noise * f64::from(draws.normal())) as f32);
@@ -90,49 +90,49 @@ impl Family {
         *observations += 1;
     }
 
-    /// Runs `act` under the physics of `running` and then stores `running` as the current state. If `act` fails,
-    /// nothing changes.
-    fn change<T>(
+    /// Makes `call` under the physics of `next` and then stores `next` as the current state. If the call fails, nothing
+    /// changes.
+    fn transition<T>(
         &mut self,
-        running: Running,
-        act: impl FnOnce(&mut dyn Environment) -> Result<T, EnvError>,
+        next: FamilyState,
+        call: impl FnOnce(&mut dyn Environment) -> Result<T, EnvError>,
     ) -> Result<T, EnvError> {
-        self.inner.set_physics(running.member.physics)?;
-        match act(self.inner.as_mut()) {
+        self.inner.set_physics(next.member.physics)?;
+        match call(self.inner.as_mut()) {
             Ok(outcome) => {
-                self.running = running;
+                self.current = next;
                 Ok(outcome)
             }
             Err(error) => {
-                self.inner.set_physics(self.running.member.physics)?;
+                self.inner.set_physics(self.current.member.physics)?;
                 Err(error)
             }
         }
     }
 
     /// Reads the arrays that [`Family::save`] wrote, without those of the inner environment.
-    fn read(&self, mut state: State) -> Result<Running, StateError> {
-        let unfit = |path: &str, found: String, expected: &str| {
+    fn read(&self, mut state: State) -> Result<FamilyState, StateError> {
+        let mismatch = |path: &str, found: String, expected: &str| {
             Err(StateError::Mismatch { path: path.into(), found, expected: expected.into() })
         };
-        let resets = Resets::restored(&mut state)?;
+        let resets = ResetCounter::restored(&mut state)?;
         let observations = state.u64("observations")?;
         let physics = match state.f64s("physics")?.1[..] {
             [mass, length, gravity] => Physics { mass, length, gravity },
-            ref found => return unfit("physics", format!("{found:?}"), "three factors"),
+            ref found => return mismatch("physics", format!("{found:?}"), "three factors"),
         };
         let sensor_noise = state.f64("sensor_noise")?;
         let width = self.spec.action_space.dim();
         let (shape, actions) = state.f32s("actions")?;
         if shape.len() != 2 || shape[1] != width {
-            return unfit("actions", format!("of shape {shape:?}"), &format!("rows of {width} numbers"));
+            return mismatch("actions", format!("of shape {shape:?}"), &format!("rows of {width} numbers"));
         }
         if !(sensor_noise.is_finite() && actions.iter().all(|x| x.is_finite())) {
-            return unfit("sensor_noise or actions", "not finite".into(), "finite numbers");
+            return mismatch("sensor_noise or actions", "not finite".into(), "finite numbers");
         }
         state.finish()?;
         let actions = actions.chunks_exact(width).map(<[f32]>::to_vec).collect();
-        Ok(Running { resets, observations, member: Member { physics, sensor_noise, actions } })
+        Ok(FamilyState { resets, observations, member: Member { physics, sensor_noise, actions } })
     }
 }
 
@@ -142,28 +142,28 @@ impl Environment for Family {
     }
 
     fn reset(&mut self, seed: Option<u64>) -> Result<Reset, EnvError> {
-        let resets = self.running.resets.next(seed);
-        let observations = if seed.is_some() { 0 } else { self.running.observations };
-        let member = self.draw(&mut resets.draws("env/family"));
-        let mut reset = self.change(Running { resets, observations, member }, |task| task.reset(seed))?;
-        self.sense(&mut reset.obs);
+        let resets = self.current.resets.next(seed);
+        let observations = if seed.is_some() { 0 } else { self.current.observations };
+        let member = self.draw_member(&mut resets.draws("env/family"));
+        let mut reset = self.transition(FamilyState { resets, observations, member }, |task| task.reset(seed))?;
+        self.add_sensor_noise(&mut reset.obs);
         Ok(reset)
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
         self.spec.check_action(action)?;
-        let under_way = &mut self.running.member.actions;
-        let mut step = self.inner.step(under_way.front().map_or(action, Vec::as_slice))?;
-        under_way.push_back(action.to_vec());
-        under_way.pop_front();
-        self.sense(&mut step.obs);
+        let pending = &mut self.current.member.actions;
+        let mut step = self.inner.step(pending.front().map_or(action, Vec::as_slice))?;
+        pending.push_back(action.to_vec());
+        pending.pop_front();
+        self.add_sensor_noise(&mut step.obs);
         Ok(step)
     }
 
     /// Arrays: `resets` u64 `[2]`, the last seed and the number of resets since then; `observations` u64; `physics` f64
     /// `[3]`, factors on mass, length and gravity; `sensor_noise` f64; `actions` f32 `[delay, A]`; `inner.*`.
     fn save(&self) -> State {
-        let Running { resets, observations, member: Member { physics, sensor_noise, actions } } = &self.running;
+        let FamilyState { resets, observations, member: Member { physics, sensor_noise, actions } } = &self.current;
         let mut state = State::new();
         resets.save(&mut state);
         state.put("observations", *observations);
@@ -177,8 +177,8 @@ impl Environment for Family {
 
     fn restore(&mut self, mut state: State) -> Result<(), EnvError> {
         let inner = state.part("inner");
-        let running = self.read(state).map_err(EnvError::bad_state(&self.spec.id))?;
-        self.change(running, |task| task.restore(inner))
+        let next = self.read(state).map_err(EnvError::bad_state(&self.spec.id))?;
+        self.transition(next, |task| task.restore(inner))
     }
 }
 
@@ -281,7 +281,7 @@ mod tests {
         let problem = Family::new(Counter::boxed(9.5), config).err().unwrap().to_string();
         assert_eq!(
             problem,
-            "`env.family.length`: `Counter-v0` cannot have 1.5 times its length\n\
+            "`env.family.length`: the length of `Counter-v0` cannot be multiplied by 1.5\n\
              hint: factors are positive, and this task has the parameters []"
         );
     }
@@ -294,7 +294,7 @@ mod tests {
         let member = |config: FamilyConfig| {
             let mut env = Family::new(Box::new(Pendulum::new()), config).unwrap();
             env.reset(Some(11)).unwrap();
-            env.running.member
+            env.current.member
         };
         let drawn = member(all);
         let fixed = member(FamilyConfig { mass: Range::Fixed(1.0), sensor_noise: Range::Fixed(0.0), ..all });

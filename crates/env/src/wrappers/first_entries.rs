@@ -20,26 +20,27 @@ impl FirstEntries {
     /// # Errors
     /// If `entries` is 0 or more than the observation has, or if the task's termination rule needs a later entry.
     pub fn new(inner: Box<dyn Environment>, entries: usize) -> Result<Self, EnvError> {
-        let all = inner.spec();
-        let refused =
-            |hint: String| EnvError::Config(format!("`env.first_entries` is {entries} for `{}`\nhint: {hint}", all.id));
-        let there = all.observation_space.dim();
-        if !(1..=there).contains(&entries) {
-            return Err(refused(format!("1 to {there}, the entries of its observation")));
+        let full = inner.spec();
+        let refused = |allowed: String| {
+            EnvError::Config(format!("`env.first_entries` is {entries} for `{}`\nhint: it must be {allowed}", full.id))
+        };
+        let dim = full.observation_space.dim();
+        if !(1..=dim).contains(&entries) {
+            return Err(refused(format!("1 to {dim}, the number of entries of its observation")));
         }
-        let bounds = all.termination.iter().flat_map(|rule| rule.bounds.iter().chain(&rule.goal));
+        let bounds = full.termination.iter().flat_map(|rule| rule.bounds.iter().chain(&rule.goal));
         if let Some(last) = bounds.map(|bound| bound.index).max()
             && last >= entries
         {
-            return Err(refused(format!("at least {}; when it terminates is told by entry {last}", last + 1)));
+            return Err(refused(format!("at least {}, because the termination rule reads entry {last}", last + 1)));
         }
-        let BoxSpace { low, high } = &all.observation_space;
+        let BoxSpace { low, high } = &full.observation_space;
         let observation_space = BoxSpace::new(low[..entries].to_vec(), high[..entries].to_vec());
-        let spec = Spec { observation_space, ..all.clone() };
+        let spec = Spec { observation_space, ..full.clone() };
         Ok(Self { inner, spec })
     }
 
-    fn first(&self, mut obs: Vec<f32>) -> Vec<f32> {
+    fn truncated(&self, mut obs: Vec<f32>) -> Vec<f32> {
         obs.truncate(self.spec.observation_space.dim());
         obs
     }
@@ -52,12 +53,12 @@ impl Environment for FirstEntries {
 
     fn reset(&mut self, seed: Option<u64>) -> Result<Reset, EnvError> {
         let reset = self.inner.reset(seed)?;
-        Ok(Reset { obs: self.first(reset.obs), ..reset })
+        Ok(Reset { obs: self.truncated(reset.obs), ..reset })
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
         let step = self.inner.step(action)?;
-        Ok(Step { obs: self.first(step.obs), ..step })
+        Ok(Step { obs: self.truncated(step.obs), ..step })
     }
 
     /// Arrays: only `inner.*`.
@@ -102,11 +103,14 @@ mod tests {
             assert_eq!(
                 message(Box::<Pendulum>::default(), entries),
                 format!(
-                    "`env.first_entries` is {entries} for `Pendulum-v1`\nhint: 1 to 3, the entries of its observation"
+                    "`env.first_entries` is {entries} for `Pendulum-v1`\nhint: it must be 1 to 3, the number of entries of its observation"
                 )
             );
         }
         let message = message(Box::<CartPoleContinuous>::default(), 2);
-        assert!(message.ends_with("\nhint: at least 3; when it terminates is told by entry 2"), "{message}");
+        assert!(
+            message.ends_with("\nhint: it must be at least 3, because the termination rule reads entry 2"),
+            "{message}"
+        );
     }
 }

@@ -8,14 +8,14 @@
 use foresee_core::{Draws, State, StateError, Stream};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Resets {
+pub(super) struct ResetCounter {
     /// The last seed that a reset was given.
     pub(super) seed: u64,
     /// Number of resets since the last seed, including the seeded one.
     count: u64,
 }
 
-impl Resets {
+impl ResetCounter {
     /// Returns the numbers after one more reset.
     pub(super) fn next(self, seed: Option<u64>) -> Self {
         let before = seed.map_or(self, |seed| Self { seed, count: 0 });
@@ -50,10 +50,10 @@ mod tests {
 
     #[test]
     fn a_seed_begins_anew_and_none_goes_on_from_seed_0() {
-        let fresh = Resets::default().next(None);
-        assert_eq!(fresh, Resets::default().next(Some(0)));
-        assert_eq!(fresh.next(None).next(Some(7)), Resets::default().next(Some(7)));
-        let word = |resets: Resets| resets.draws("test/resets").bits64();
+        let fresh = ResetCounter::default().next(None);
+        assert_eq!(fresh, ResetCounter::default().next(Some(0)));
+        assert_eq!(fresh.next(None).next(Some(7)), ResetCounter::default().next(Some(7)));
+        let word = |resets: ResetCounter| resets.draws("test/resets").bits64();
         let words = [fresh, fresh.next(None), fresh.next(Some(7)), fresh.next(Some(7)).next(None)].map(word);
         for (i, word) in words.iter().enumerate() {
             assert!(!words[..i].contains(word), "{words:?}");

@@ -49,14 +49,9 @@ fn a_process_that_crashes_is_told_with_the_signal_and_where_it_was() {
 
 #[test]
 fn a_process_that_hangs_is_told_and_killed() {
-    let first = "the Python process of `ID` gave no answer to step within 0.5 s\n  | waiting for the simulator\nhint: ";
+    let first = "the Python process of `ID` did not answer step within 0.5 s\n  | waiting for the simulator\nhint: ";
     fails("hang", first, &[], "raise `env.gym.timeout`");
-    fails(
-        "hang with the lock",
-        "the Python process of `ID` gave no answer to step within 0.5 s\nhint: ",
-        &[],
-        "timeout",
-    );
+    fails("hang with the lock", "the Python process of `ID` did not answer step within 0.5 s\nhint: ", &[], "timeout");
     // A program that the dead process started may keep its descriptors open.
     fails("forked", "the Python process of `ID` died in step with exit status: 4\nhint: ", &[], "alone");
 }
@@ -67,39 +62,50 @@ fn an_exception_is_told_with_the_tracebacks_end() {
         "exception",
         "`ID` failed in step: ValueError: the arm is out of reach\n  | ",
         &["faults.py\", line ", "raise ValueError(\"the arm is out of reach\")"],
-        "of the environment itself",
+        "the environment itself raised this exception in `step`",
     );
-    fails("make", "`ID` failed in make: ValueError: no such track\n  | ", &["faults.py"], "of the environment itself");
-    fails("quit", "`ID` failed in step: SystemExit: 7", &[], "of the environment itself");
+    fails(
+        "make",
+        "`ID` failed in make: ValueError: no such track\n  | ",
+        &["faults.py"],
+        "raised this exception in `make`",
+    );
+    fails("quit", "`ID` failed in step: SystemExit: 7", &[], "raised this exception in `step`");
+    if python_runs("an exception in a reset", FAULTY) {
+        let error = failure(&faulty(json!({ "fault": "exception", "at": 0 })));
+        let first = format!("`{FAULTY}` failed in reset(seed=0): ValueError: the arm is out of reach\n  | ");
+        says(&error, &first, &[], "raised this exception in `reset(seed=0)`");
+    }
 }
 
 #[test]
 fn what_is_not_gymnasiums_interface_is_told() {
-    let shape = "`ID` breaks Gymnasium's interface in step: its observation has shape (5,), its observation space (2,)";
+    let shape =
+        "`ID` breaks Gymnasium's interface in step: its observation has shape (5,), its observation space has (2,)";
     fails("shape", shape, &[], "check_env");
     // Within Gymnasium's time limit, the exception would be that of the limit.
     let config = faulty(json!({ "fault": "four values", "max_episode_steps": -1 }));
     if python_runs("four values", FAULTY) {
         let first =
-            format!("`{FAULTY}` breaks Gymnasium's interface in step: its step gave 4 values, it should give 5");
-        says(&failure(&config), &first, &["older gym"], "check_env");
+            format!("`{FAULTY}` breaks Gymnasium's interface in step: its step returned 4 values, it must return 5");
+        says(&failure(&config), &first, &["old gym"], "check_env");
     }
 }
 
 #[test]
 fn numbers_that_are_not_finite_are_told() {
-    fails("nan", "`ID` gave NaN as entry 1 of its observation in step", &[], "division by 0");
-    fails("infinite", "`ID` gave -inf as entry 0 of its observation in step", &[], "division by 0");
-    fails("nan reward", "`ID` gave NaN as its reward in step", &[], "division by 0");
+    fails("nan", "`ID` returned NaN as entry 1 of its observation in step", &[], "division by 0");
+    fails("infinite", "`ID` returned -inf as entry 0 of its observation in step", &[], "division by 0");
+    fails("nan reward", "`ID` returned NaN as its reward in step", &[], "division by 0");
 }
 
 #[test]
 fn other_spaces_than_boxes_are_refused() {
     let hint = "continuous actions";
-    fails("discrete actions", "`ID` cannot be used: its action space is Discrete(3), which is no Box", &[], hint);
-    fails("whole actions", "`ID` cannot be used: its actions are whole numbers, Box(0, 9, (2,), int64)", &[], hint);
+    fails("discrete actions", "`ID` cannot be used: its action space is Discrete(3), which is not a Box", &[], hint);
+    fails("whole actions", "`ID` cannot be used: its actions are integers, Box(0, 9, (2,), int64)", &[], hint);
     let dict = "`ID` cannot be used: its observation space is Dict('x': Box(";
-    fails("dict observations", dict, &["which is no Box"], "a wrapper that gives a Box");
+    fails("dict observations", dict, &["which is not a Box"], "wrap it so that its observation is a Box");
 }
 
 #[test]
@@ -212,8 +218,8 @@ fn a_rule_of_the_config_is_the_environments_and_must_fit_it() {
     };
     assert_eq!(built(&with_bound(1)).spec().termination, with_bound(1).termination);
     let message = with_bound(2).make(0).err().unwrap().to_string();
-    let hint = format!("hint: observations of `{FAULTY}` have 2 entries, the first is 0");
-    assert_eq!(message, format!("`env.termination` has a bound on entry 2\n{hint}"));
+    let hint = format!("hint: observations of `{FAULTY}` have 2 entries, counted from 0");
+    assert_eq!(message, format!("`env.termination` has a bound on obs[2]\n{hint}"));
 }
 
 /// Returns a config with this interpreter.
@@ -257,8 +263,8 @@ fn a_limit_on_open_files_is_told_as_one() {
         .output()
         .unwrap();
     let stderr = String::from_utf8_lossy(&child.stderr);
-    let first = "`gym:Pendulum-v1` needs a process of its own, and none can be started: Too many open files";
-    let hint = "hint: take fewer environments, `env.count`, or raise the limit of open files, `ulimit -n`";
+    let first = "`gym:Pendulum-v1` runs in a process of its own, which cannot be started: Too many open files";
+    let hint = "hint: lower `env.count`, or raise the limit on open files (`ulimit -n`)";
     for line in [first, hint] {
         assert_eq!(stderr.lines().filter(|found| found.starts_with(line)).count(), 3, "{stderr}");
     }
@@ -276,12 +282,12 @@ fn answers_in_another_protocol_are_told_with_what_was_printed() {
         let text = format!("echo hello from {name}\nprintf '{answer}' >&0\nsleep 0.3");
         let config = with_python(script(name, &text));
         let first =
-            format!("the Python process of `gym:Pendulum-v1` gave an answer to make that cannot be read: {reason}");
+            format!("the Python process of `gym:Pendulum-v1` sent an answer to make that cannot be read: {reason}");
         says(
             &config.make(0).err().unwrap(),
             &first,
             &[&format!("\n  | hello from {name}\n")],
-            "is `env.gym.python` a Python?",
+            "check that `env.gym.python` is a Python interpreter",
         );
     }
 }

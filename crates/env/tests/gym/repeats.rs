@@ -149,14 +149,11 @@ fn an_environment_that_does_not_repeat_itself_is_found_when_it_is_restored_or_st
     let message = error.unwrap().to_string();
     assert!(
         message.starts_with(&format!(
-            "`{FAULTY}` does not repeat itself: the same 2 actions after the same reset led to "
+            "`{FAULTY}` is not reproducible: after the same reset and the same 2 actions, entry 0 of the observation is "
         )),
         "{message}"
     );
-    assert!(
-        message.contains("in entry 0 of the observation, not to ") && message.contains("\nhint: its randomness"),
-        "{message}"
-    );
+    assert!(message.contains(" instead of ") && message.contains("\nhint: all of its random numbers"), "{message}");
     // The refused restore changed nothing.
     assert_eq!(other.reset(None).unwrap().obs, make(FAULTY).unwrap().reset(None).unwrap().obs);
 
@@ -187,7 +184,7 @@ fn a_state_that_does_not_fit_is_refused_and_changes_nothing() {
     type Array = foresee_core::Array;
     let bad: [(&str, Array, &str); 6] = [
         ("seed", vec![1_u64, 2].into(), "expected a seed, or none"),
-        ("generator", vec![1_u64, 2].into(), "expected six words, one, or none, or those"),
+        ("generator", vec![1_u64, 2].into(), "expected 6, 315, 1 or 0 words"),
         ("actions", vec![0.0_f32; 4].into(), "of shape [4], expected actions of this environment"),
         ("actions", Array::new(vec![1, 2], foresee_core::state::Data::F32(vec![f32::NAN, 0.0])), "expected actions"),
         ("obs", vec![0.0_f64].into(), "of length 1, expected an observation"),
@@ -208,7 +205,7 @@ fn a_state_that_does_not_fit_is_refused_and_changes_nothing() {
     obs[1] += 1e-12;
     state.put("inner.obs", obs);
     let error = env.restore(state).unwrap_err();
-    assert!(matches!(error, EnvError::Bridge(BridgeError::NotRepeatable { .. })), "{error}");
+    assert!(matches!(error, EnvError::Bridge(BridgeError::NotReproducible { .. })), "{error}");
     assert_eq!(env.save(), saved);
     let future = play(env.as_mut(), 50, 40);
     env.restore(saved).unwrap();
@@ -224,9 +221,6 @@ fn what_was_lost_is_told_with_an_environment_that_cannot_be_started_again() {
     kwargs["at"] = 3.into();
     kwargs["noise"] = true.into();
     let message = failure(&faulty(kwargs)).to_string();
-    assert!(
-        message.contains("does not repeat itself") && message.contains("it was started again because"),
-        "{message}"
-    );
+    assert!(message.contains("is not reproducible") && message.contains("it was restarted because"), "{message}");
     assert!(message.contains("exit status: 3") && message.contains("  | the motor burns"), "{message}");
 }

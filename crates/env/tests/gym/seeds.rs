@@ -98,6 +98,6 @@ fn a_state_with_a_whole_seed_in_it_leads_where_it_led() {
         state.take(&path).unwrap();
         state.put(&path, vec![seed % (1 << 31)]);
         let error = old.restore(state).unwrap_err();
-        assert!(matches!(error, EnvError::Bridge(BridgeError::NotRepeatable { .. })), "{error}");
+        assert!(matches!(error, EnvError::Bridge(BridgeError::NotReproducible { .. })), "{error}");
     }
 }

@@ -175,7 +175,7 @@ fn a_mujoco_that_dm_control_does_not_know_is_answered_with_the_versions() {
     config.gym.python = Some(python.clone());
     let message = config.make(0).err().unwrap().to_string();
     let begins = format!(
-        "`dmc:reacher-easy` needs dm_control, which `{}` cannot use: dm_control 1.0.50 does not go with mujoco 4.0.0: ",
+        "`dmc:reacher-easy` needs dm_control, which `{}` cannot use: dm_control 1.0.50 is not compatible with mujoco 4.0.0: ",
         python.display()
     );
     assert!(message.starts_with(&begins), "{message}");
@@ -228,12 +228,12 @@ fn what_the_suite_does_not_have_is_answered_with_what_it_has() {
     let error = make("dmc:cartpole-swing_up").err().unwrap().to_string();
     assert!(
         error.starts_with(
-            "`dmc:cartpole-swing_up` cannot be made: dm_control's suite has no task `cartpole-swing_up`\nhint: the nearest are `dmc:cartpole-swingup`, "
+            "`dmc:cartpole-swing_up` cannot be made: dm_control's suite has no task `cartpole-swing_up`\nhint: the nearest ids are `dmc:cartpole-swingup`, "
         ),
         "{error}"
     );
     let named = make("gym:dm_control/walker-run-v0").err().unwrap().to_string();
-    assert!(named.contains(" (without Shimmy it is `dmc:walker-run`)\nhint: "), "{named}");
+    assert!(named.contains(" (without Shimmy, its id is `dmc:walker-run`)\nhint: "), "{named}");
     // The only domain whose tasks terminate; they have no time limit.
     let lqr = make("dmc:lqr-lqr_2_1").unwrap();
     assert_eq!((&lqr.spec().termination, lqr.spec().max_episode_steps), (&None, None));

@@ -13,7 +13,7 @@ use std::io::Write as _;
 use foresee_core::Stream;
 use foresee_env::mujoco::library::warnings;
 use foresee_env::mujoco::model_file;
-use foresee_env::mujoco::of_test::mujoco_of_test;
+use foresee_env::test_support::mujoco_available;
 use foresee_env::{EnvConfig, Environment, MujocoConfig, check_environment, make, make_unscaled};
 use resets::RESETS;
 
@@ -38,7 +38,7 @@ fn assert_bits(what: &str, got: &[f64], want: &[f64]) {
 
 #[test]
 fn seeded_resets_and_the_resets_after_them_are_gymnasiums() {
-    if !mujoco_of_test("seeded_resets_and_the_resets_after_them_are_gymnasiums") {
+    if !mujoco_available("seeded_resets_and_the_resets_after_them_are_gymnasiums") {
         return;
     }
     for (id, seed, want) in RESETS {
@@ -70,7 +70,7 @@ fn future(env: &mut dyn Environment, seed: u64, steps: u64) -> Vec<u64> {
 
 #[test]
 fn an_episode_restored_in_the_middle_goes_on_bit_for_bit_and_needs_the_warm_start_for_it() {
-    if !mujoco_of_test("an_episode_restored_in_the_middle_goes_on_bit_for_bit_and_needs_the_warm_start_for_it") {
+    if !mujoco_available("an_episode_restored_in_the_middle_goes_on_bit_for_bit_and_needs_the_warm_start_for_it") {
         return;
     }
     for id in ["Walker2d-v5", "HalfCheetah-v5"] {
@@ -97,7 +97,7 @@ fn an_episode_restored_in_the_middle_goes_on_bit_for_bit_and_needs_the_warm_star
 
 #[test]
 fn threads_that_share_a_model_give_the_bits_of_one() {
-    if !mujoco_of_test("threads_that_share_a_model_give_the_bits_of_one") {
+    if !mujoco_available("threads_that_share_a_model_give_the_bits_of_one") {
         return;
     }
     let run = |seed| {
@@ -113,7 +113,7 @@ fn threads_that_share_a_model_give_the_bits_of_one() {
 
 #[test]
 fn reachers_tip_is_where_its_joint_angles_put_it() {
-    if !mujoco_of_test("reachers_tip_is_where_its_joint_angles_put_it") {
+    if !mujoco_available("reachers_tip_is_where_its_joint_angles_put_it") {
         return;
     }
     let mut env = make("Reacher-v5").unwrap();
@@ -140,7 +140,7 @@ fn reachers_tip_is_where_its_joint_angles_put_it() {
 
 #[test]
 fn what_mujoco_warns_of_is_kept_and_no_log_is_written() {
-    if !mujoco_of_test("what_mujoco_warns_of_is_kept_and_no_log_is_written") {
+    if !mujoco_available("what_mujoco_warns_of_is_kept_and_no_log_is_written") {
         return;
     }
     let mut env = make("Hopper-v5").unwrap();
@@ -168,7 +168,7 @@ fn an_error_deep_inside_mujoco_is_its_last_words_and_ends_the_process() {
         env.reset(Some(0)).unwrap();
         return;
     }
-    if !mujoco_of_test(TEST) {
+    if !mujoco_available(TEST) {
         return;
     }
     // A hopper model with too little memory for its own constraints.
@@ -185,7 +185,7 @@ fn an_error_deep_inside_mujoco_is_its_last_words_and_ends_the_process() {
         .output()
         .unwrap();
     let stderr = String::from_utf8_lossy(&child.stderr);
-    assert!(stderr.contains("MuJoCo cannot go on: ") && stderr.contains("memory"), "{stderr}");
+    assert!(stderr.contains("MuJoCo failed: ") && stderr.contains("memory"), "{stderr}");
     assert!(stderr.contains("\nhint: ") && stderr.contains("<size memory=\"1M\"/>"), "{stderr}");
     assert_eq!(child.status.code(), Some(1), "{}: {stderr}", child.status);
     assert!(!folder.path().join("MUJOCO_LOG.TXT").exists());
@@ -202,17 +202,17 @@ fn what_cannot_be_had_is_named_with_a_hint() {
     assert!(nowhere.starts_with("MuJoCo's library /nowhere/libmujoco.so cannot be used: "), "{nowhere}");
     assert!(nowhere.ends_with(install), "{nowhere}");
 
-    if mujoco_of_test("what_cannot_be_had_is_named_with_a_hint, of the models") {
+    if mujoco_available("what_cannot_be_had_is_named_with_a_hint, of the models") {
         let mujoco = MujocoConfig { assets: Some("/nowhere".into()), ..MujocoConfig::default() };
         let error = EnvConfig { mujoco, ..EnvConfig::new("Hopper-v5") }.make(0).err().unwrap().to_string();
         let want = "Gymnasium's MuJoCo model hopper.xml was not found\n  searched: /nowhere, which has no hopper.xml\n";
-        assert_eq!(error, format!("{want}{install}, or name its folder by `env.mujoco.assets`"));
+        assert_eq!(error, format!("{want}{install}, or set `env.mujoco.assets` to its folder"));
     }
 }
 
 #[test]
 fn a_folder_with_the_tasks_own_model_is_enough() {
-    if !mujoco_of_test("a_folder_with_the_tasks_own_model_is_enough") {
+    if !mujoco_available("a_folder_with_the_tasks_own_model_is_enough") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -255,14 +255,14 @@ fn why_a_library_cannot_be_used_is_told_in_the_loaders_words_and_with_who_named_
         for (message, name) in [(stderr.as_ref(), "MUJOCO_LIB"), (&of_config, "`env.mujoco.library`")] {
             let what = format!("MuJoCo's library {path} cannot be used: ");
             let first = message.lines().find(|line| line.starts_with(&what)).unwrap_or_else(|| panic!("{message}"));
-            assert!(first.ends_with(&format!("{reason} (it is named by {name})")), "{message}");
+            assert!(first.ends_with(&format!("{reason} (set by {name})")), "{message}");
         }
     }
 }
 
 #[test]
 fn every_task_keeps_the_promises_of_an_environment() {
-    if mujoco_of_test("every_task_keeps_the_promises_of_an_environment") {
+    if mujoco_available("every_task_keeps_the_promises_of_an_environment") {
         for id in IDS {
             check_environment(|| make(id)).unwrap();
             check_environment(|| make_unscaled(id)).unwrap();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use flate2::read::GzDecoder;
 use foresee_env::make_unscaled;
-use foresee_env::mujoco::of_test::{VERSION, mujoco_of_test};
+use foresee_env::test_support::{MUJOCO_VERSION, mujoco_available};
 use serde_json::Value;
 
 use super::{IDS, assert_bits, physics};
@@ -31,7 +31,7 @@ fn numbers(value: &Value) -> Vec<f64> {
 /// Replays a file from its seed. Every reset after the first continues the generator, as in the recording.
 fn replay(id: &str) {
     let (header, lines) = trace(id);
-    assert_eq!((header["env_id"].as_str(), header["mujoco"].as_str()), (Some(id), Some(VERSION)));
+    assert_eq!((header["env_id"].as_str(), header["mujoco"].as_str()), (Some(id), Some(MUJOCO_VERSION)));
     let mut env = make_unscaled(id).unwrap();
     assert_eq!(env.spec().observation_space.dim() as u64, header["obs_shape"][0].as_u64().unwrap());
     assert_eq!(env.spec().max_episode_steps.map(u64::from), header["max_episode_steps"].as_u64());
@@ -76,7 +76,7 @@ fn replay(id: &str) {
 
 #[test]
 fn recorded_episodes_of_gymnasium_are_replayed_to_the_last_bit() {
-    if mujoco_of_test("recorded_episodes_of_gymnasium_are_replayed_to_the_last_bit") {
+    if mujoco_available("recorded_episodes_of_gymnasium_are_replayed_to_the_last_bit") {
         for id in IDS {
             replay(id);
         }

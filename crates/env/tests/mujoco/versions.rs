@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use foresee_core::Stream;
-use foresee_env::mujoco::of_test::mujoco_of_test;
+use foresee_env::test_support::mujoco_available;
 use foresee_env::{EnvConfig, Environment, Step, check_environment};
 
 use crate::IDS;
@@ -85,7 +85,7 @@ fn under_mujoco_4_native_tasks_are_gymnasiums_and_keep_what_an_environment_promi
 #[test]
 fn two_versions_live_in_one_process_each_with_its_own_numbers() {
     let test = "two_versions_live_in_one_process";
-    let Some(folder) = folder(test).filter(|_| mujoco_of_test(test)) else { return };
+    let Some(folder) = folder(test).filter(|_| mujoco_available(test)) else { return };
     let mut other = EnvConfig::new("Hopper-v5");
     other.mujoco.library = Some(library(&folder));
     let [mut old, mut new] = [EnvConfig::new("Hopper-v5"), other].map(|config| config.make(0).unwrap());

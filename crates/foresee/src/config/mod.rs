@@ -4,7 +4,8 @@
 //! The type of a config is a tree of structs that refuse unknown keys, such as [`Config`]. The loading does not depend
 //! on its fields. An override is `dotted.key=value`. It is applied to the file's tree before the tree is typed, so file
 //! and overrides go through the same checks. [`Config::open`] checks the remaining conditions: the keys of the losses,
-//! models and agents that a config selects by name, and conditions on several keys.
+//! models and agents that a config selects by name, and conditions on several keys. Keys of older versions
+//! ([`RENAMED_KEYS`]) get their new names before the overrides are applied.
 //!
 //! ```
 //! use foresee::config::{self, Config};
@@ -21,26 +22,37 @@
 //! # Ok::<(), foresee::config::ConfigError>(())
 //! ```
 //!
-//! An error in a file:
+//! An error names the file or the override that set the key. A key that other programs have, or that is in another
+//! section, is answered with the key of this one:
 //!
 //! ```text
 //! configs/a.toml: unknown key `rollout.horizn`
-//! hint: did you mean `horizon`? valid keys here: `starts_per_step`, `horizon`, `real_ratio`, `retain`
+//! hint: did you mean `horizon`? valid keys here: `starts_per_step`, `horizon`, `real_ratio`, `retain_epochs`
+//!
+//! override `rollout.total_timesteps=5000`: unknown key `rollout.total_timesteps`
+//! hint: did you mean `training.env_steps`? valid keys here: `starts_per_step`, `horizon`, `real_ratio`, `retain_epochs`
 //! ```
 
-mod old_words;
+mod habits;
+mod keys;
 mod overrides;
+mod renamed;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use foresee_core::explain::{Explained, date_in, describe, explain, lookup, nearest};
+use foresee_core::kinds::field_names;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 pub use foresee_dyna::config::*;
 pub use foresee_dyna::setup::*;
+
+pub use self::keys::suggestions;
+pub use self::renamed::{RENAMED_KEYS, RenamedKey};
 
 use self::overrides::Override;
 
@@ -80,7 +92,7 @@ pub fn from_text<T: DeserializeOwned>(text: &str, overrides: &[&str]) -> Result<
     Source::text(text, overrides)?.typed()
 }
 
-/// The source of a config before it is typed: a tree of keys with the file or override that wrote each of them.
+/// The source of a config before it is typed: a tree of keys, and the file and overrides that set them.
 ///
 /// [`load`] and [`from_text`] read a config in one step. A program with a user keeps the source, for its notes and for
 /// the names of files and overrides in error messages.
@@ -88,10 +100,11 @@ pub fn from_text<T: DeserializeOwned>(text: &str, overrides: &[&str]) -> Result<
 /// ```
 /// use foresee::config::{Config, Source};
 ///
-/// let source = Source::text("algo = 'sac'\nenv.id = 'Pendulum-v1'", &["agent.kind=dacs"])?;
-/// assert!(source.notes()[0].starts_with("config: `algo = \"sac\"` is now `algo = \"model_free\"`"));
+/// let source = Source::text("env.id = 'Pendulum-v1'\nrollout.retain = 2", &["agent.kind=dacs"])?;
+/// assert_eq!(source.notes(), ["config: `rollout.retain` is now `rollout.retain_epochs`"]);
 ///
 /// let config: Config = source.typed()?;
+/// assert_eq!(config.rollout.retain_epochs, 2);
 /// let error = config.open().map_err(|problem| source.blame(&problem)).err().unwrap();
 /// assert!(error.to_string().starts_with("override `agent.kind=dacs`: `agent.kind` cannot be `dacs`"));
 /// # Ok::<(), foresee::config::ConfigError>(())
@@ -100,10 +113,10 @@ pub fn from_text<T: DeserializeOwned>(text: &str, overrides: &[&str]) -> Result<
 pub struct Source {
     /// The file's path, or the name of a source that is not a file.
     name: String,
-    /// The tree of keys before the overrides.
+    /// The tree of keys before the overrides, under their new names.
     base: Value,
     overrides: Vec<Override>,
-    /// The tree after the overrides, with the words of older versions replaced.
+    /// The tree after the overrides.
     merged: Value,
     notes: Vec<String>,
 }
@@ -112,7 +125,8 @@ impl Source {
     /// Reads a TOML file and overrides. Later overrides win.
     ///
     /// # Errors
-    /// If the file cannot be read or is not TOML, or an override is malformed.
+    /// If the file cannot be read or is not TOML, an override is malformed, or one of them sets a key under its old and
+    /// its new name.
     pub fn file(path: impl AsRef<Path>, overrides: &[&str]) -> Result<Self, ConfigError> {
         let (path, name) = (path.as_ref(), path.as_ref().display().to_string());
         let base = parse(&name, &read(path)?)?;
@@ -122,7 +136,7 @@ impl Source {
     /// Reads a TOML text and overrides. Messages call the text `config`.
     ///
     /// # Errors
-    /// If the text is not TOML, or an override is malformed.
+    /// If the text is not TOML, an override is malformed, or one of them sets a key under its old and its new name.
     pub fn text(text: &str, overrides: &[&str]) -> Result<Self, ConfigError> {
         Self::tree("config", parse("config", text)?, overrides)
     }
@@ -131,24 +145,30 @@ impl Source {
     /// Messages call the tree `name`.
     ///
     /// # Errors
-    /// If an override is malformed.
-    pub fn tree(name: &str, base: Table, overrides: &[&str]) -> Result<Self, ConfigError> {
-        let overrides = overrides.iter().map(|text| Override::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    /// If an override is malformed, or the tree or an override sets a key under its old and its new name.
+    pub fn tree(name: &str, mut base: Table, overrides: &[&str]) -> Result<Self, ConfigError> {
+        let mut overrides = overrides.iter().map(|text| Override::parse(text)).collect::<Result<Vec<_>, _>>()?;
+        let in_tree = renamed::rename_in(&[], &mut base).map_err(|both| both.at(name))?;
+        let mut replaced = vec![(name.to_owned(), in_tree)];
+        for change in &mut overrides {
+            let messages = change.rename()?;
+            replaced.push((change.origin(), messages));
+        }
         let mut merged = base.clone();
         for change in &overrides {
             change.apply(&mut merged)?;
         }
         let (base, merged) = (Value::Table(base), Value::Table(merged));
-        let mut source = Self { name: name.into(), base, overrides, merged, notes: Vec::new() };
-        source.notes = old_words::replace(&mut source.merged)
-            .into_iter()
-            .map(|(keys, note)| format!("{}: {note}", source.writer(&keys)))
-            .collect();
+        let mut source = Self { name: name.to_owned(), base, overrides, merged, notes: notes_of(replaced) };
+        for (keys, message) in renamed::rename_values(&mut source.merged) {
+            let origin = source.origin(&keys);
+            source.notes.push(format!("{origin}: {message}"));
+        }
         Ok(source)
     }
 
-    /// Returns one line for each word of an older version that was replaced: the file or override that wrote it, and
-    /// the word that is valid now.
+    /// Returns one line for each file or override with old names of keys or values: who used them, and the names that
+    /// are valid now.
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
@@ -164,29 +184,93 @@ impl Source {
             let found = lookup(&self.merged, &keys).map(describe).unwrap_or_default();
             let what = format!("`{}` is {found}, which no key takes", keys.join("."));
             let hint = Some("write it as a string, in quotes".into());
-            return Err(ConfigError { origin: self.writer(&keys), what, hint });
+            return Err(ConfigError { origin: self.origin(&keys), what, hint });
         }
         serde_path_to_error::deserialize(self.merged.clone()).map_err(|error| {
             let Explained { keys, what, hint } = explain(&error, &self.merged);
-            ConfigError { origin: self.writer(&keys), what, hint }
+            let hint = hint_about(&keys, &what, hint, field_names::<T>());
+            ConfigError { origin: self.origin(&keys), what, hint }
         })
     }
 
-    /// Converts a problem of the config to an error under the name of the file or override that wrote the key.
+    /// Converts a problem of the config to an error under the name of the override that set a key in its message, or
+    /// else of the file.
     #[must_use]
     pub fn blame(&self, problem: &Problem) -> ConfigError {
-        let text = problem.to_string();
-        let (what, hint) = text.split_once("\nhint: ").map_or((&*text, None), |(what, hint)| (what, Some(hint.into())));
-        ConfigError { origin: self.writer(&problem.keys), what: what.into(), hint }
+        self.blame_keys(&problem.keys, &problem.to_string())
     }
 
-    /// Returns the writer of the value at these keys: the last override that touches them, or else the file.
-    fn writer(&self, keys: &[String]) -> String {
-        let in_file = keys.is_empty() || lookup(&self.base, keys).is_some();
-        let touches =
-            |change: &&Override| keys.starts_with(&change.keys) || (!in_file && change.keys.starts_with(keys));
-        self.overrides.iter().rev().find(touches).map_or_else(|| self.name.clone(), Override::origin)
+    /// Converts an error about the value of a key, such as a device that does not exist, to an error under the name of
+    /// the override or file that set the key.
+    #[must_use]
+    pub fn blame_key(&self, key: &str, error: &dyn fmt::Display) -> ConfigError {
+        let keys: Vec<String> = key.split('.').map(str::to_owned).collect();
+        self.blame_keys(&keys, &error.to_string())
     }
+
+    fn blame_keys(&self, keys: &[String], message: &str) -> ConfigError {
+        let (what, hint) = message.split_once("\nhint: ").map_or((message, None), |(what, hint)| (what, Some(hint)));
+        let origin = self.override_of(keys).or_else(|| self.override_in(what, hint, keys));
+        let origin = origin.unwrap_or_else(|| self.name.clone());
+        let hint = hint_about(keys, what, hint.map(str::to_owned), field_names::<Config>());
+        ConfigError { origin, what: what.into(), hint }
+    }
+
+    /// Returns the name of the override that set a key in a message, or else in its hint. The key `about` itself has the
+    /// file's value or its default, which another one does not go with.
+    fn override_in(&self, what: &str, hint: Option<&str>, about: &[String]) -> Option<String> {
+        if is_unknown_key(what) {
+            // The keys in its hint are the ones that it could be.
+            return None;
+        }
+        let keys = [what, hint.unwrap_or_default()].map(|text| mentioned_keys(text, about)).concat();
+        let change = keys.iter().find_map(|keys| self.overrides.iter().rev().find(|change| change.sets(keys)));
+        change.map(Override::origin)
+    }
+
+    /// Returns the name of the override that set the value at these keys, or else the name of the file.
+    fn origin(&self, keys: &[String]) -> String {
+        self.override_of(keys).unwrap_or_else(|| self.name.clone())
+    }
+
+    /// Returns the name of the last override that set the value at these keys. If the file has no such key, an override
+    /// of a part of it counts too.
+    fn override_of(&self, keys: &[String]) -> Option<String> {
+        let in_file = keys.is_empty() || lookup(&self.base, keys).is_some();
+        let touches = |change: &&Override| change.sets(keys) || (!in_file && change.keys.starts_with(keys));
+        self.overrides.iter().rev().find(touches).map(Override::origin)
+    }
+}
+
+/// Returns a note for each origin of old names. A renamed key is in one note only.
+fn notes_of(replaced: Vec<(String, Vec<String>)>) -> Vec<String> {
+    let mut known = BTreeSet::new();
+    let note = |(origin, messages): (String, Vec<String>)| {
+        let new: Vec<String> = messages.into_iter().filter(|message| known.insert(message.clone())).collect();
+        (!new.is_empty()).then(|| format!("{origin}: {}", new.join(", ")))
+    };
+    replaced.into_iter().filter_map(note).collect()
+}
+
+/// Returns the hint of an error. If it is about an unknown key, the hint names the keys that it may mean. `top` are the
+/// names at the top of the config.
+fn hint_about(keys: &[String], what: &str, hint: Option<String>, top: &[&str]) -> Option<String> {
+    if is_unknown_key(what) { keys::hint(keys, hint, top) } else { hint }
+}
+
+/// Whether a message is about a key that does not exist.
+fn is_unknown_key(what: &str) -> bool {
+    what.starts_with("unknown key `")
+}
+
+/// Returns the keys in backticks in a message. A name without a section is in the section of the key that the message is
+/// about.
+fn mentioned_keys(message: &str, about: &[String]) -> Vec<Vec<String>> {
+    let section = about.split_last().map_or(&[][..], |(_, section)| section);
+    let is_key = |word: &&str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || "_.".contains(c));
+    let whole = |word: &str| word.split('.').map(str::to_owned).collect::<Vec<_>>();
+    let words = message.split('`').skip(1).step_by(2).filter(is_key);
+    words.flat_map(|word| [whole(word), [section, &whole(word)[..]].concat()]).collect()
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {

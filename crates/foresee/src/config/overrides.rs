@@ -3,7 +3,7 @@
 use foresee_core::explain::describe;
 use toml::{Table, Value};
 
-use super::ConfigError;
+use super::{ConfigError, renamed};
 
 /// One override.
 #[derive(Debug)]
@@ -33,6 +33,21 @@ impl Override {
         }
         let value = value.parse().unwrap_or_else(|_| Value::String(value.to_owned()));
         Ok(Self { text: text.to_owned(), keys, value })
+    }
+
+    /// Replaces old names of keys by new ones. Returns a message for each replacement.
+    pub(super) fn rename(&mut self) -> Result<Vec<String>, ConfigError> {
+        let mut notes = Vec::from_iter(renamed::rename_dotted(&mut self.keys));
+        if let Value::Table(table) = &mut self.value {
+            let below = renamed::rename_in(&self.keys, table);
+            notes.extend(below.map_err(|both| both.at(&self.origin()))?);
+        }
+        Ok(notes)
+    }
+
+    /// Whether the override sets the value at this path, or a table that contains it.
+    pub(super) fn sets(&self, keys: &[String]) -> bool {
+        keys.starts_with(&self.keys)
     }
 
     /// Returns the name of the override in error messages.

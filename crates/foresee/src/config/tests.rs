@@ -102,40 +102,201 @@ fn a_config_has_the_files_values_and_else_defaults() {
 }
 
 /// Returns the notes about a config, and its typed form.
-fn told(text: &str, overrides: &[&str]) -> (Vec<String>, super::Config) {
+fn read_with_notes(text: &str, overrides: &[&str]) -> (Vec<String>, super::Config) {
     let source = Source::text(text, overrides).unwrap();
     (source.notes().to_vec(), source.typed().unwrap())
 }
 
 #[test]
-fn a_word_of_an_older_version_is_understood_and_told_under_the_name_of_who_wrote_it() {
-    let told_of = |writer: &str| {
+fn a_value_of_an_older_version_is_understood_with_a_note_under_the_name_of_who_wrote_it() {
+    let note_of = |writer: &str| {
         vec![format!(
             "{writer}: `algo = \"sac\"` is now `algo = \"model_free\"`; `agent.kind` says which agent learns, and is `sac` unless it is set"
         )]
     };
     let (old, new) = ("algo = 'sac'\nenv.id = 'Pendulum-v1'", "algo = 'model_free'\nenv.id = 'Pendulum-v1'");
-    assert_eq!(told(new, &[]).0, [""; 0]);
-    assert_eq!(told(old, &["algo=mbpo"]).0, [""; 0]);
-    assert_eq!(told(old, &[]), (told_of("config"), told(new, &[]).1));
-    assert_eq!(told(new, &["algo=mbpo", "algo=sac"]), (told_of("override `algo=sac`"), told(new, &[]).1));
+    assert_eq!(read_with_notes(new, &[]).0, [""; 0]);
+    assert_eq!(read_with_notes(old, &["algo=mbpo"]).0, [""; 0]);
+    assert_eq!(read_with_notes(old, &[]), (note_of("config"), read_with_notes(new, &[]).1));
+    let overridden = read_with_notes(new, &["algo=mbpo", "algo=sac"]);
+    assert_eq!(overridden, (note_of("override `algo=sac`"), read_with_notes(new, &[]).1));
+}
+
+const OLD_KEYS: &str = "env.id = 'Pendulum-v1'\nagent = { actor_every = 2, target_every = 3 }\nrollout.retain = 4";
+
+#[test]
+fn a_key_of_an_older_version_is_understood_in_the_file_and_in_overrides() {
+    let agent = "agent = { policy_delay = 2, target_update_interval = 3 }";
+    let new = format!("env.id = 'Pendulum-v1'\n{agent}\nrollout.retain_epochs = 4");
+    let (notes, want) = read_with_notes(&new, &[]);
+    assert_eq!(notes, [""; 0]);
+    assert_eq!(want.rollout.retain_epochs, 4);
+
+    let renamed = [
+        "`agent.actor_every` is now `agent.policy_delay`",
+        "`agent.target_every` is now `agent.target_update_interval`",
+        "`rollout.retain` is now `rollout.retain_epochs`",
+    ];
+    assert_eq!(read_with_notes(OLD_KEYS, &[]), (vec![format!("config: {}", renamed.join(", "))], want.clone()));
+
+    // Old and new names replace each other's values, in either direction.
+    let bare = "env.id = 'Pendulum-v1'";
+    for overrides in [
+        &["agent.actor_every=2", "agent.target_every=3", "rollout.retain=4"][..],
+        &["agent={actor_every=2, target_every=3}", "rollout={retain=4}"],
+        &["agent={policy_delay=9}", "agent.target_every=3", "agent.actor_every=2", "rollout.retain_epochs=4"],
+    ] {
+        assert_eq!(read_with_notes(bare, overrides).1, want, "{overrides:?}");
+    }
+    let (_, config) = read_with_notes(OLD_KEYS, &["agent.policy_delay=5", "rollout.retain_epochs=6"]);
+    assert_eq!((config.agent.keys["policy_delay"].as_integer(), config.rollout.retain_epochs), (Some(5), 6));
+    let (notes, config) = read_with_notes(&new, &["agent.actor_every=5", "rollout.retain=6"]);
+    assert_eq!((config.agent.keys["policy_delay"].as_integer(), config.rollout.retain_epochs), (Some(5), 6));
+    let note_of = |text: &str, renamed: &str| format!("override `{text}`: {renamed}");
+    assert_eq!(notes, [note_of("agent.actor_every=5", renamed[0]), note_of("rollout.retain=6", renamed[2])]);
+
+    // A renamed key is in one note only.
+    assert_eq!(read_with_notes(OLD_KEYS, &["rollout.retain=6", "rollout.retain=7"]).0.len(), 1);
 }
 
 #[test]
-fn an_impossible_config_is_told_under_the_name_of_who_wrote_it() {
-    let problem = |overrides: &[&str]| {
-        let source = Source::text("env.id = 'Pendulum-v1'\nagent.kind = 'sac'", overrides).unwrap();
-        let problem = source.typed::<super::Config>().unwrap().open().err().unwrap();
-        source.blame(&problem).to_string()
+fn a_key_under_both_of_its_names_is_refused() {
+    let message = |origin: &str| {
+        format!(
+            "{origin}: `rollout.retain` and `rollout.retain_epochs` are both set\n\
+             hint: `rollout.retain` is the old name of `rollout.retain_epochs`: keep `rollout.retain_epochs` alone"
+        )
     };
+    let both = "rollout = {retain = 1, retain_epochs = 2}";
+    let error = |text: &str, overrides: &[&str]| Source::text(text, overrides).unwrap_err().to_string();
+    assert_eq!(error(both, &[]), message("config"));
+    assert_eq!(error(both, &["rollout.retain=3"]), message("config"));
+    let text = "rollout={retain=1, retain_epochs=2}";
+    assert_eq!(error("env.id = 'Pendulum-v1'", &[text]), message(&format!("override `{text}`")));
+}
+
+/// Returns the error of a config whose keys can be read and do not fit together.
+#[track_caller]
+fn impossible(text: &str, overrides: &[&str]) -> ConfigError {
+    let source = Source::text(text, overrides).unwrap();
+    let problem = source.typed::<super::Config>().unwrap().open().err().expect("an impossible config");
+    source.blame(&problem)
+}
+
+#[test]
+fn an_impossible_config_is_refused_under_the_name_of_who_wrote_the_key() {
+    let text = "env.id = 'Pendulum-v1'\nagent.kind = 'sac'\nmodel.ensemble = { members = 3, elites = 2 }";
+    let error = impossible(text, &["agent.kind=sacc"]).to_string();
     let hint = "did you mean `sac`? valid values here: ";
-    assert!(
-        problem(&["agent.kind=sacc"])
-            .starts_with(&format!("override `agent.kind=sacc`: `agent.kind` cannot be `sacc`\nhint: {hint}"))
+    let start = format!("override `agent.kind=sacc`: `agent.kind` cannot be `sacc`\nhint: {hint}");
+    assert!(error.starts_with(&start), "{error}");
+    for (overrides, origin) in [
+        (&["env.id=Ant-v5x"][..], "override `env.id=Ant-v5x`"),
+        (&["training.eval_episodes=0"], "override `training.eval_episodes=0`"),
+        (&["training.eval_episodes=0", "training.eval_every=5"], "override `training.eval_episodes=0`"),
+        (&["training={eval_episodes=0}", "seed=3"], "override `training={eval_episodes=0}`"),
+        (&["model.ensemble.elites=4"], "override `model.ensemble.elites=4`"),
+        // The message begins with the key of the file, which the override made impossible.
+        (&["model.ensemble.members=1", "seed=3"], "override `model.ensemble.members=1`"),
+        (&["env.count=7", "training.log_every=5"], "override `env.count=7`"),
+    ] {
+        let error = impossible(text, overrides);
+        assert_eq!(error.origin, origin, "{error}");
+    }
+    for (text, overrides) in [
+        ("env.id = 'Ant-v5x'", &["seed=3"][..]),
+        ("env.id = 'Pendulum-v1'\ntraining.eval_episodes = 0", &["training.eval_every=5"]),
+        ("env.id = 'Pendulum-v1'\nmodel.ensemble = { members = 3, elites = 4 }", &["agent.batch=8"]),
+        // A valid key in the hint about an unknown one is not at fault.
+        ("env.id = 'Pendulum-v1'\nagent.discout = 0.9", &["agent.batch=8", "agent.discount=0.9"]),
+    ] {
+        let error = impossible(text, overrides);
+        assert_eq!(error.origin, "config", "{error}");
+    }
+}
+
+#[test]
+fn the_value_of_a_key_can_be_blamed_on_who_wrote_it() {
+    let source = Source::text("env.id = 'Pendulum-v1'\ndevice = 'wgpu'", &["seed=3"]).unwrap();
+    assert_eq!(source.blame_key("device", &"no adapter").to_string(), "config: no adapter");
+    let source = Source::text("env.id = 'Pendulum-v1'", &["device=wgpu"]).unwrap();
+    let error = source.blame_key("device", &"no adapter\nhint: use another");
+    assert_eq!(error.to_string(), "override `device=wgpu`: no adapter\nhint: use another");
+}
+
+/// Checks that an unknown key is answered with another key, before the list of valid ones.
+#[track_caller]
+fn answers(unknown: &str, hint: &str) {
+    let text = format!("{unknown}=1");
+    let source = Source::text("env.id = 'Pendulum-v1'", &[&text]).unwrap();
+    let error = match source.typed::<super::Config>() {
+        Err(error) => error,
+        Ok(config) => source.blame(&config.open().err().expect("an unknown key")),
+    };
+    assert_eq!(
+        (error.origin.as_str(), error.what.as_str()),
+        (&*format!("override `{text}`"), &*format!("unknown key `{unknown}`"))
     );
-    let text = "training.eval_episodes=0";
-    let blamed = format!("override `{text}`: `training.eval_episodes` is 0\nhint: give a positive number");
-    assert!(problem(&[text]).starts_with(&blamed));
+    let found = error.hint.expect("a hint");
+    assert!(found.starts_with(&format!("{hint}valid keys here: `")), "{unknown}: {found}");
+}
+
+#[test]
+fn a_key_of_another_program_is_answered_with_ours() {
+    for (unknown, hint) in [
+        ("agent.gamma", "did you mean `discount`? "),
+        ("agent.batch_size", "did you mean `batch`? "),
+        ("model.fit.batch_size", "did you mean `batch`? "),
+        ("agent.learning_rate", "did you mean `critic_lr`, `actor_lr` or `temperature_lr`? "),
+        ("model.lr", "did you mean `model.fit.lr`? "),
+        ("agent.alpha", "did you mean `initial_temperature`? "),
+        ("agent.ent_coef", "did you mean `initial_temperature`? "),
+        ("agent.polyak", "did you mean `tau`? it is 1 − polyak; "),
+        ("agent.policy_freq", "did you mean `policy_delay`? "),
+        ("agent.net_arch", "did you mean `hidden`? "),
+        ("model.ensemble.hidden_sizes", "did you mean `hidden`? "),
+        ("training.total_timesteps", "did you mean `env_steps`? "),
+        ("training.learning_starts", "did you mean `explore_steps`? "),
+        ("training.gradient_steps", "did you mean `updates_per_step`? "),
+        ("training.utd", "did you mean `updates_per_step`? "),
+        ("env.num_envs", "did you mean `count`? "),
+        ("model.num_ensemble", "did you mean `model.ensemble.members`? "),
+        (
+            "agent.buffer_size",
+            "did you mean `rollout.retain_epochs` or `double_horizon.pool`? they bound the imagined data, and all real transitions are kept; ",
+        ),
+    ] {
+        answers(unknown, hint);
+    }
+    let error = from_text::<super::Config>("env.id = 'Pendulum-v1'\n[train]\nenv_steps = 5", &[]).unwrap_err();
+    assert!(
+        error.to_string().starts_with("config: unknown key `train`\nhint: did you mean `training`? valid keys"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_key_in_the_wrong_section_is_answered_with_its_section() {
+    for (unknown, hint) in [
+        ("agent.env_steps", "did you mean `training.env_steps`? "),
+        ("env_steps", "did you mean `training.env_steps`? "),
+        ("training.batch", "did you mean `agent.batch` or `model.fit.batch`? "),
+        ("rollout.tau", "did you mean `agent.tau`? "),
+        ("training.seed", "did you mean `seed`? "),
+        ("model.members", "did you mean `model.ensemble.members`? "),
+    ] {
+        answers(unknown, hint);
+    }
+    // `check-env` reads `[env]` alone.
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct EnvOnly {
+        #[serde(rename = "env")]
+        _env: EnvConfig,
+    }
+    let hint = |text: &str| from_text::<EnvOnly>("env.id = 'Pendulum-v1'", &[text]).unwrap_err().hint.unwrap();
+    assert_eq!(hint("count=2"), "did you mean `env.count`? valid keys here: `env`");
+    assert_eq!(hint("env_steps=2"), "valid keys here: `env`");
 }
 
 #[test]

@@ -6,14 +6,14 @@ use crate::tensors;
 use burn::tensor::Device;
 
 #[derive(Clone)]
-struct One(Slot);
+struct One(TensorSlot);
 
 impl Parameters for One {
-    fn slot(&self) -> &Slot {
+    fn slot(&self) -> &TensorSlot {
         &self.0
     }
 
-    fn slot_mut(&mut self) -> &mut Slot {
+    fn slot_mut(&mut self) -> &mut TensorSlot {
         &mut self.0
     }
 
@@ -23,7 +23,7 @@ impl Parameters for One {
 }
 
 fn one(value: f32) -> One {
-    One(Slot::new(tensors::from_vec(vec![value], [1, 1, 1], &Device::flex())))
+    One(TensorSlot::new(tensors::from_vec(vec![value], [1, 1, 1], &Device::flex())))
 }
 
 /// The published recursion in f64.
@@ -66,7 +66,7 @@ fn it_follows_the_published_recursion_in_both_forms_of_decay() {
 #[test]
 fn a_member_whose_moments_hold_a_nan_recovers_after_a_reset_and_alone() {
     let pair = |a: f32, b: f32| tensors::from_vec(vec![a, b], [2, 1, 1], &Device::flex());
-    let mut theta = One(Slot::new(pair(1.0, 1.0)));
+    let mut theta = One(TensorSlot::new(pair(1.0, 1.0)));
     let mut adam = Adam::new(AdamConfig::new(0.1), &theta);
     adam.step(&mut theta, pair(f32::NAN, 1.0));
     theta.0.put(pair(1.0, 1.0));

@@ -28,16 +28,16 @@ impl AdamRule {
     pub(super) fn apply<S: Simd>(&self, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) -> bool {
         let n = g.len();
         let (w, m, v) = (&mut w[..n], &mut m[..n], &mut v[..n]);
-        let mut bad = 0;
+        let mut non_finite = 0;
         for i in 0..n {
-            bad |= u32::from(g[i].to_bits() & 0x7f80_0000 == 0x7f80_0000);
+            non_finite |= u32::from(g[i].to_bits() & 0x7f80_0000 == 0x7f80_0000);
             let g = S::mul_add(self.coupled, w[i], g[i]);
             m[i] = flush(S::mul_add(self.beta_1, m[i], (1.0 - self.beta_1) * g));
             v[i] = flush(S::mul_add(self.beta_2, v[i], (1.0 - self.beta_2) * (g * g)));
             let root = (v[i] * self.correction_2).sqrt() + self.eps;
             w[i] -= S::mul_add(self.shrink, w[i], self.step * m[i] / root);
         }
-        bad != 0
+        non_finite != 0
     }
 }
 
@@ -72,18 +72,19 @@ impl Task for Chunk<'_> {
 /// finite.
 pub fn adam(rule: AdamRule, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) -> bool {
     let n = w.len();
-    assert!(g.len() == n && m.len() == n && v.len() == n, "one gradient and two moments a weight");
+    assert!(g.len() == n && m.len() == n && v.len() == n, "one gradient and two moments per weight");
     let [w, m, v] = [w, m, v].map(Shared::new);
-    let bad = std::sync::atomic::AtomicBool::new(false);
+    let non_finite = std::sync::atomic::AtomicBool::new(false);
     team::for_each(n.div_ceil(CHUNK), |i| {
         let (start, length) = (i * CHUNK, CHUNK.min(n - i * CHUNK));
-        // Safety: chunks do not overlap.
+        // SAFETY: start + length is at most n, the length of all three arrays, and every chunk comes once. The arrays
+        // are borrowed mutably until `for_each` returns.
         let [w, m, v] = [w, m, v].map(|all| unsafe { std::slice::from_raw_parts_mut(all.at(start), length) });
         if simd::dispatch(Chunk { rule, w, g: &g[start..start + length], m, v }) {
-            bad.store(true, std::sync::atomic::Ordering::Relaxed);
+            non_finite.store(true, std::sync::atomic::Ordering::Relaxed);
         }
     });
-    !bad.into_inner()
+    !non_finite.into_inner()
 }
 
 /// target ← target + tau (online − target), for a row of numbers.
@@ -112,7 +113,8 @@ pub fn polyak(target: &mut [f32], online: &[f32], tau: f32) {
     let target = Shared::new(target);
     team::for_each(n.div_ceil(CHUNK), |i| {
         let (start, length) = (i * CHUNK, CHUNK.min(n - i * CHUNK));
-        // Safety: chunks do not overlap.
+        // SAFETY: start + length is at most n, the length of the target, and every chunk comes once. The target is
+        // borrowed mutably until `for_each` returns.
         let target = unsafe { std::slice::from_raw_parts_mut(target.at(start), length) };
         simd::dispatch(Average(target, &online[start..start + length], tau));
     });

@@ -18,16 +18,20 @@ pub(super) struct Left {
     pub(super) column: usize,
 }
 
-/// Number of columns of one block of a weight gradient.
-pub(super) const ROWS_OF_BLOCK: usize = PANEL_ROWS;
+/// Number of columns of a block of a weight gradient.
+pub(super) const BLOCK_COLUMNS: usize = PANEL_ROWS;
 
 /// Number of rows of the largest tile of any level.
 pub(super) const MOST_ROWS: usize = 12;
 
 /// The result of a tile: `[rows][PANEL_ROWS]`, of which the first rows and columns are in use.
-pub(super) type Tile = [[f32; PANEL_ROWS]; MOST_ROWS];
+pub(super) type RegisterTile = [[f32; PANEL_ROWS]; MOST_ROWS];
 
 /// acc += left · right over `k`, where row `k` of the right factor is at `right + k·right_row`.
+///
+/// # Safety
+/// Level `S` is available and enabled. Numbers (0..M, 0..k) of the left factor and the first 2·`WIDTH` numbers of the
+/// right factor's first `k` rows can be read.
 #[inline(always)]
 unsafe fn accumulate<S: Simd, const M: usize>(
     acc: &mut [[S::V; 2]; M],
@@ -36,6 +40,7 @@ unsafe fn accumulate<S: Simd, const M: usize>(
     right: *const f32,
     right_row: usize,
 ) {
+    // SAFETY: i is below k and m below M, and the caller guarantees these numbers and the level.
     unsafe {
         for i in 0..k {
             let b = right.add(i * right_row);
@@ -50,10 +55,16 @@ unsafe fn accumulate<S: Simd, const M: usize>(
     }
 }
 
+/// Stores two vectors per row into the tile, from column `column` on.
+///
+/// # Safety
+/// Level `S` is available and enabled, and `column` is at most `PANEL_ROWS` − 2·`WIDTH`.
 #[inline(always)]
-unsafe fn spill<S: Simd, const M: usize>(acc: &[[S::V; 2]; M], tile: &mut Tile, column: usize) {
+unsafe fn spill<S: Simd, const M: usize>(acc: &[[S::V; 2]; M], tile: &mut RegisterTile, column: usize) {
     for m in 0..M {
         let row = tile[m].as_mut_ptr();
+        // SAFETY: the caller guarantees the level, and that two vectors from `column` on are within the row's
+        // `PANEL_ROWS` numbers.
         unsafe {
             S::store(row.add(column), acc[m][0]);
             S::store(row.add(column + S::WIDTH), acc[m][1]);
@@ -62,10 +73,15 @@ unsafe fn spill<S: Simd, const M: usize>(acc: &[[S::V; 2]; M], tile: &mut Tile, 
 }
 
 /// `M` rows of left · right for one panel `[k][PANEL_ROWS]`.
+///
+/// # Safety
+/// Level `S` is available and enabled. Numbers (0..M, 0..k) of the left factor and the panel can be read.
 #[inline(always)]
-unsafe fn panel_rows<S: Simd, const M: usize>(k: usize, left: Left, right: *const f32, tile: &mut Tile) {
+unsafe fn panel_rows<S: Simd, const M: usize>(k: usize, left: Left, right: *const f32, tile: &mut RegisterTile) {
     let mut column = 0;
     while column < PANEL_ROWS {
+        // SAFETY: 2·`WIDTH` divides `PANEL_ROWS` at every level, so that two vectors from `column` on are within a row.
+        // The caller guarantees the level and both factors.
         unsafe {
             let mut acc = [[S::zero(); 2]; M];
             accumulate::<S, M>(&mut acc, k, left, right.add(column), PANEL_ROWS);
@@ -75,8 +91,12 @@ unsafe fn panel_rows<S: Simd, const M: usize>(k: usize, left: Left, right: *cons
     }
 }
 
-/// `M` rows of a sum over panels and lanes, for the first `columns` columns of one block `[lanes of all panels][width]`
-/// of the right factor.
+/// `M` rows of a sum over panels and their rows, for the first `columns` columns of one block
+/// `[rows of all panels][BLOCK_COLUMNS]` of the right factor.
+///
+/// # Safety
+/// Level `S` is available and enabled. `columns` is at most `BLOCK_COLUMNS`. Features `row..row + M` of every panel can
+/// be read, and so can `BLOCK_COLUMNS` numbers of every row of the right factor, which has `PANEL_ROWS` rows per panel.
 #[inline(always)]
 unsafe fn block_rows<S: Simd, const M: usize>(
     panels: &[*const f32],
@@ -84,12 +104,14 @@ unsafe fn block_rows<S: Simd, const M: usize>(
     right: *const f32,
     right_row: usize,
     columns: usize,
-    tile: &mut Tile,
+    tile: &mut RegisterTile,
 ) {
     let mut column = 0;
     while column < columns {
         if columns - column <= S::WIDTH {
-            // One vector is enough.
+            // One vector is enough. SAFETY: `WIDTH` divides `BLOCK_COLUMNS`, so that the vector at `column` is within a
+            // row of the right factor and of the tile. i and m are indices of a panel's row and of a feature that the
+            // caller guarantees.
             unsafe {
                 let mut acc = [S::zero(); M];
                 for (p, panel) in panels.iter().enumerate() {
@@ -108,6 +130,8 @@ unsafe fn block_rows<S: Simd, const M: usize>(
             }
             return;
         }
+        // SAFETY: 2·`WIDTH` divides `BLOCK_COLUMNS`, so that two vectors from `column` on are within a row of the right
+        // factor and of the tile. The caller guarantees the level, the panels and the rows.
         unsafe {
             let mut acc = [[S::zero(); 2]; M];
             for (p, panel) in panels.iter().enumerate() {
@@ -145,16 +169,27 @@ macro_rules! by_rows {
 /// tile ← rows `0..rows` of left · right, for one panel `[k][PANEL_ROWS]`.
 ///
 /// # Safety
-/// `rows` is 1 to `S::ROWS`; both factors can be read.
+/// Level `S` is available and enabled. `rows` is 1 to `S::ROWS`. Numbers (0..rows, 0..k) of the left factor and the
+/// panel can be read.
 #[inline(always)]
-pub(super) unsafe fn panel_tile<S: Simd>(rows: usize, k: usize, left: Left, right: *const f32, tile: &mut Tile) {
+pub(super) unsafe fn panel_tile<S: Simd>(
+    rows: usize,
+    k: usize,
+    left: Left,
+    right: *const f32,
+    tile: &mut RegisterTile,
+) {
+    // SAFETY: the caller guarantees what `panel_rows` demands, with M = `rows`.
     unsafe { by_rows!(S, rows, panel_rows(k, left, right, tile)) }
 }
 
-/// tile ← Σ over panels `[·][PANEL_ROWS]` and their lanes of (features `row..row + rows`) ⊗ (a block of the right factor).
+/// tile ← Σ over panels `[·][PANEL_ROWS]` and their rows of (features `row..row + rows`) ⊗ (a block of the right
+/// factor).
 ///
 /// # Safety
-/// `rows` is 1 to `S::ROWS`; panels and `PANEL_ROWS` columns of the right factor can be read.
+/// Level `S` is available and enabled. `rows` is 1 to `S::ROWS`, and `columns` at most `BLOCK_COLUMNS`. Features
+/// `row..row + rows` of every panel can be read, and so can `BLOCK_COLUMNS` numbers of every row of the right factor,
+/// which has `PANEL_ROWS` rows per panel.
 #[inline(always)]
 pub(super) unsafe fn block_tile<S: Simd>(
     rows: usize,
@@ -163,31 +198,34 @@ pub(super) unsafe fn block_tile<S: Simd>(
     right: *const f32,
     right_row: usize,
     columns: usize,
-    tile: &mut Tile,
+    tile: &mut RegisterTile,
 ) {
+    // SAFETY: the caller guarantees what `block_rows` demands, with M = `rows`.
     unsafe { by_rows!(S, rows, block_rows(panels, row, right, right_row, columns, tile)) }
 }
 
 /// Up to this number of columns, a weight gradient is computed column by column: a block would be mostly padding.
 pub(super) const NARROW: usize = 8;
 
-/// Σ over panels and lanes of one feature times one gradient row, in a fixed order.
+/// Σ over panels and their rows of one input feature times the gradient at one output, in a fixed order.
 ///
 /// # Safety
-/// Both rows of every panel can be read.
+/// Feature `row` of every panel of `panels`, and feature `column` of every panel of `gradients`, can be read.
 #[inline(always)]
 pub(super) unsafe fn dot<S: Simd>(panels: &[*const f32], row: usize, gradients: &[*const f32], column: usize) -> f32 {
     let mut sums = [0.0_f32; PANEL_ROWS];
     for (panel, gradient) in panels.iter().zip(gradients) {
+        // SAFETY: the caller guarantees these features, so that the offsets are within the panels.
         let (a, b) = unsafe { (panel.add(row * PANEL_ROWS), gradient.add(column * PANEL_ROWS)) };
         for (j, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: j is below `PANEL_ROWS`, the length of a feature.
             *sum = unsafe { S::mul_add(*a.add(j), *b.add(j), *sum) };
         }
     }
     fold(&mut sums)
 }
 
-/// The sum of a panel row, by halves.
+/// The sum of a feature over the rows of a panel, by halves.
 #[inline(always)]
 pub(super) fn fold(sums: &mut [f32; PANEL_ROWS]) -> f32 {
     let mut half = PANEL_ROWS / 2;

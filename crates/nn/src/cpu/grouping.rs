@@ -1,4 +1,4 @@
-//! Processes rows by group: sorts them into tiles of one group each, and writes each row's result to its own place.
+//! Processes rows by group: sorts them into tiles of one group each, and writes each row's result to its own slot.
 //!
 //! In an imagined step, every row goes through its own ensemble member. The rows are therefore sorted by member, a
 //! panel is filled with rows of one member, and its results are written to rows at arbitrary positions.
@@ -12,42 +12,44 @@ use super::team::{self, Shared};
 pub struct Grouping {
     /// Every row once: the rows of group 0 in their order, then those of group 1, and so on.
     order: Vec<u32>,
-    tiles: Vec<Tile>,
+    tiles: Vec<GroupTile>,
     /// The position of the next row of each group.
     next: Vec<usize>,
 }
 
 #[derive(Clone, Debug)]
-struct Tile {
+struct GroupTile {
     group: usize,
     range: Range<usize>,
 }
 
-/// One field of all rows: a ring of places, in which row 0 is at place `start`.
+/// One field of all rows, in a ring of slots: row 0 is in slot `start`.
 #[derive(Debug)]
 pub struct Column<'a> {
-    /// The numbers, `[places, width]`.
+    /// The numbers, `[slots, width]`.
     pub numbers: &'a mut [f32],
     /// Length of a row.
     pub width: usize,
-    /// The place of row 0.
+    /// The slot of row 0.
     pub start: usize,
 }
 
 /// A column that threads share.
 #[derive(Clone, Copy, Debug)]
-struct Places {
+struct SharedColumn {
     numbers: Shared<f32>,
     width: usize,
+    /// The slot of row 0, below `count`.
     start: usize,
+    /// Number of slots.
     count: usize,
 }
 
-/// The rows of one tile, and their places in `N` columns.
+/// The rows of one tile, and their slots in `N` columns.
 #[derive(Debug)]
 pub struct Scattered<'a, const N: usize> {
     rows: &'a [u32],
-    columns: [Places; N],
+    columns: [SharedColumn; N],
 }
 
 impl<const N: usize> Scattered<'_, N> {
@@ -60,10 +62,13 @@ impl<const N: usize> Scattered<'_, N> {
     /// The numbers of the tile's row `k` in a column.
     #[track_caller]
     pub fn row(&mut self, column: usize, k: usize) -> &mut [f32] {
-        let Places { numbers, width, start, count } = self.columns[column];
-        let place = (start + self.rows[k] as usize) % count;
-        // Safety: the place is within the column, no other row has it, and no other tile has this row.
-        unsafe { std::slice::from_raw_parts_mut(numbers.at(place * width), width) }
+        let SharedColumn { numbers, width, start, count } = self.columns[column];
+        let slot = (start + self.rows[k] as usize) % count;
+        // SAFETY: `start` is below `count` and there are no more rows than slots (`for_each`), so that every row has a
+        // slot of its own, within the column. Every row is in one tile (`sort`), and a tile is processed once. The
+        // result borrows the tile mutably, so that it is the only reference to the tile's slots. The columns stay
+        // borrowed during `for_each`, which no `Scattered` outlives.
+        unsafe { std::slice::from_raw_parts_mut(numbers.at(slot * width), width) }
     }
 }
 
@@ -83,30 +88,38 @@ impl Grouping {
             while start < end {
                 let range = start..end.min(start + tile);
                 start = range.end;
-                tiles.push(Tile { group, range });
+                tiles.push(GroupTile { group, range });
             }
         }
         order.clear();
         order.resize(group_of.len(), 0);
         for (row, &group) in group_of.iter().enumerate() {
-            let place = &mut next[group as usize];
-            order[*place] = row as u32;
-            *place += 1;
+            let position = &mut next[group as usize];
+            order[*position] = row as u32;
+            *position += 1;
         }
     }
 
-    /// Calls `f` with the group and the rows of every tile, on all threads. In each column, row `r` is at place
-    /// `(start + r) mod places`.
+    /// Calls `f` with the group and the rows of every tile, on all threads. In each column, row `r` is in slot
+    /// `(start + r) mod slots`.
+    ///
+    /// # Panics
+    /// If a column has fewer slots than there are rows, or a part of a slot.
     #[track_caller]
     pub fn for_each<const N: usize>(&self, columns: [Column<'_>; N], f: impl Fn(usize, &mut Scattered<'_, N>) + Sync) {
         let rows = self.order.len();
         let columns = columns.map(|Column { numbers, width, start }| {
             let count = numbers.len().checked_div(width).unwrap_or(rows.max(1));
-            assert!(count * width == numbers.len() && rows <= count, "{rows} rows in {count} places of {width}");
-            Places { numbers: Shared::new(numbers), width, start, count }
+            assert!(
+                count * width == numbers.len() && rows <= count,
+                "{} numbers for {rows} rows of {width}: expected whole rows, one slot per row",
+                numbers.len()
+            );
+            // Without this, `start + r` could wrap around, and two rows could get one slot.
+            SharedColumn { numbers: Shared::new(numbers), width, start: start.checked_rem(count).unwrap_or(0), count }
         });
         team::for_each(self.tiles.len(), |i| {
-            let Tile { group, range } = &self.tiles[i];
+            let GroupTile { group, range } = &self.tiles[i];
             f(*group, &mut Scattered { rows: &self.order[range.clone()], columns });
         });
     }
@@ -117,10 +130,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_comes_once_with_its_group_and_lands_in_its_place() {
+    fn every_row_comes_once_with_its_group_and_lands_in_its_slot() {
         let mut grouping = Grouping::default();
         for (rows, groups, tile, start, capacity) in
-            [(0, 3, 4, 0, 1), (1, 1, 4, 2, 3), (50, 4, 7, 30, 64), (9, 9, 1, 5, 9)]
+            [(0, 3, 4, 0, 1), (1, 1, 4, 2, 3), (50, 4, 7, 30, 64), (9, 9, 1, 5, 9), (3, 2, 1, usize::MAX, 3)]
         {
             let group_of: Vec<u32> = (0..rows).map(|row: u32| row * 7919 % 31 % groups).collect();
             grouping.sort(&group_of, groups as usize, tile);
@@ -141,8 +154,8 @@ mod tests {
                 }
             });
             for row in 0..rows as usize {
-                let place = (start + row) % capacity;
-                assert_eq!(numbers[2 * place..][..2], [row as f32, group_of[row] as f32]);
+                let slot = (start % capacity + row) % capacity;
+                assert_eq!(numbers[2 * slot..][..2], [row as f32, group_of[row] as f32]);
                 assert_eq!(calls[row], 1.0);
             }
             assert_eq!(calls.iter().sum::<f32>(), rows as f32, "nothing else is written");

@@ -6,6 +6,12 @@
 
 use super::PANEL_ROWS;
 
+/// Added to the variance in layer normalisation.
+pub(crate) const NORM_EPS: f32 = 1e-5;
+
+/// The smallest norm by which features are divided.
+pub(crate) const MIN_NORM: f32 = 1e-12;
+
 /// The function between the layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Activation {
@@ -67,26 +73,31 @@ pub struct Part {
 /// The offsets of one layer's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layer {
+    /// Number of inputs, `I`.
     pub(crate) inputs: usize,
+    /// Number of outputs, `O`.
     pub(crate) outputs: usize,
-    /// Offset of the weight in a member's row of parameters; `bias`, `scale` and `shift` are offsets there too.
+    /// Offset in a member's row of parameters: the weight `[I, O]`.
     pub(crate) weight: usize,
+    /// Offset in a member's row of parameters: the bias `[O]`.
     pub(crate) bias: usize,
-    /// Scale and shift of layer normalisation.
+    /// Offset in a member's row of parameters, with layer normalisation: its scale `[O]`.
     pub(crate) scale: usize,
+    /// Offset in a member's row of parameters, with layer normalisation: its shift `[O]`.
     pub(crate) shift: usize,
     /// Offset in a panel of a tape: the layer's result (its activation, or the network's output), `[O, PANEL_ROWS]`.
     pub(crate) output: usize,
     /// Offset in a panel of a tape: the derivative of the activation after the forward pass; the loss's gradient at the
     /// layer's sum after the backward pass, `[O, PANEL_ROWS]`.
     pub(crate) gradient: usize,
-    /// Offset in a panel of a tape, with layer normalisation: the normalised sums `[O, PANEL_ROWS]`. `inverse_std` is then
-    /// the offset of their inverse deviations `[PANEL_ROWS]`, and `before_scale` that of the loss's gradient at scale · z +
-    /// shift, `[O, PANEL_ROWS]`. With normalised outputs, the three are the normalised outputs, their inverse deviations,
-    /// and the loss's gradient at the normalised outputs.
+    /// Offset in a panel of a tape: the normalised sums, with layer normalisation, or the normalised outputs;
+    /// `[O, PANEL_ROWS]`.
     pub(crate) normalized: usize,
+    /// Offset in a panel of a tape: the inverse standard deviations of what is normalised, `[PANEL_ROWS]`.
     pub(crate) inverse_std: usize,
-    pub(crate) before_scale: usize,
+    /// Offset in a panel of a tape: the loss's gradient at scale · z + shift, with layer normalisation, or at the
+    /// normalised outputs; `[O, PANEL_ROWS]`.
+    pub(crate) norm_gradient: usize,
 }
 
 /// A shape with its offsets.
@@ -100,9 +111,11 @@ pub struct Layout {
     parameters: usize,
     /// Offset in a panel of a tape: the loss's gradient at the input.
     pub(crate) input_gradient: usize,
-    /// Offsets in a panel of a tape: the normalised features, their inverse norms, and the loss's gradient at them.
+    /// Offset in a panel of a tape: the features divided by their norm.
     pub(crate) features: usize,
+    /// Offset in a panel of a tape: the inverse norms of the features, `[PANEL_ROWS]`.
     pub(crate) inverse_norm: usize,
+    /// Offset in a panel of a tape: the loss's gradient at the normalised features.
     pub(crate) features_gradient: usize,
     /// Length of a panel on a tape, in numbers.
     pub(crate) panel: usize,
@@ -114,7 +127,7 @@ impl Layout {
     /// Computes the offsets of a shape.
     ///
     /// # Panics
-    /// If the shape has normalisations that exclude each other.
+    /// If the shape has normalisations that exclude each other, or more numbers than memory has addresses.
     #[must_use]
     pub fn new(shape: Shape) -> Self {
         let widths: Vec<usize> =
@@ -124,12 +137,15 @@ impl Layout {
             shape.hidden_norms.is_empty() || !(shape.layer_norm || shape.normalized_features),
             "one normalisation at most: {shape:?}"
         );
+        // Unchecked code relies on these sizes, so that none of them may wrap around.
+        let product = |a: usize, b: usize| a.checked_mul(b).expect("the sizes of a network fit into memory");
         let mut parameters = 0;
         // The network's input comes first in a panel of a tape.
-        let mut panel = shape.inputs * PANEL_ROWS;
+        let mut panel = product(shape.inputs, PANEL_ROWS);
         let take = |size: usize, total: &mut usize| {
             let at = *total;
-            *total += size.next_multiple_of(16);
+            let end = size.checked_next_multiple_of(16).and_then(|size| at.checked_add(size));
+            *total = end.expect("the sizes of a network fit into memory");
             at
         };
         let layers = widths
@@ -138,25 +154,28 @@ impl Layout {
             .map(|(l, pair)| {
                 let [inputs, outputs] = [pair[0], pair[1]];
                 let normed = shape.layer_norm && l < last;
-                let kept = normed || shape.hidden_norm(l).is_some();
-                let one = |is: bool, size: usize| if is { size } else { 0 };
+                let stores_norm = normed || shape.hidden_norm(l).is_some();
+                let size_if = |is_stored: bool, size: usize| if is_stored { size } else { 0 };
+                let panel_size = product(outputs, PANEL_ROWS);
                 Layer {
                     inputs,
                     outputs,
-                    weight: take(inputs * outputs, &mut parameters),
+                    weight: take(product(inputs, outputs), &mut parameters),
                     bias: take(outputs, &mut parameters),
-                    scale: take(one(normed, outputs), &mut parameters),
-                    shift: take(one(normed, outputs), &mut parameters),
-                    output: take(outputs * PANEL_ROWS, &mut panel),
-                    gradient: take(outputs * PANEL_ROWS, &mut panel),
-                    normalized: take(one(kept, outputs * PANEL_ROWS), &mut panel),
-                    inverse_std: take(one(kept, PANEL_ROWS), &mut panel),
-                    before_scale: take(one(kept, outputs * PANEL_ROWS), &mut panel),
+                    scale: take(size_if(normed, outputs), &mut parameters),
+                    shift: take(size_if(normed, outputs), &mut parameters),
+                    output: take(panel_size, &mut panel),
+                    gradient: take(panel_size, &mut panel),
+                    normalized: take(size_if(stores_norm, panel_size), &mut panel),
+                    inverse_std: take(size_if(stores_norm, PANEL_ROWS), &mut panel),
+                    norm_gradient: take(size_if(stores_norm, panel_size), &mut panel),
                 }
             })
             .collect::<Vec<Layer>>();
         let mut by_cost: Vec<usize> = (0..layers.len()).collect();
         by_cost.sort_by_key(|&l| std::cmp::Reverse(layers[l].inputs * layers[l].outputs));
+        // The arrays `[E, P]` of all members.
+        product(shape.members, parameters);
         let normalized = if shape.normalized_features { widths[last] * PANEL_ROWS } else { 0 };
         let input_gradient = take(shape.inputs * PANEL_ROWS, &mut panel);
         let features = take(normalized, &mut panel);
@@ -189,6 +208,13 @@ impl Layout {
         self.parameters
     }
 
+    /// One member's row `[P]` of the parameters `[E, P]`, or of another array of that shape.
+    #[track_caller]
+    #[must_use]
+    pub fn member<'a, T>(&self, parameters: &'a [T], member: usize) -> &'a [T] {
+        &parameters[member * self.parameters..][..self.parameters]
+    }
+
     /// The named parts of a member's row, in order.
     #[must_use]
     pub fn parts(&self) -> Vec<Part> {
@@ -213,6 +239,7 @@ impl Layout {
         self.layers.len()
     }
 
+    /// Whether the sums of layer `layer` have layer normalisation.
     pub(crate) fn has_norm(&self, layer: usize) -> bool {
         self.shape.layer_norm && layer + 1 < self.layers.len()
     }

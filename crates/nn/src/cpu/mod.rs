@@ -20,7 +20,7 @@
 //! Why it does not use a library's packed matrix product: `docs/decisions/0010-the-compute-core.md`.
 
 #![allow(unsafe_code)]
-#![allow(clippy::needless_range_loop, reason = "loops over lanes and features of several arrays at once")]
+#![allow(clippy::needless_range_loop, reason = "loops over rows and features of several arrays at once")]
 
 pub mod adam;
 mod gemm;
@@ -44,6 +44,7 @@ pub const PANEL_ROWS: usize = 32;
 pub use adam::{AdamRule, adam, polyak};
 pub use grouping::{Column, Grouping, Scattered};
 pub use layout::{Activation, Layout, Part, Shape};
+pub(crate) use layout::{MIN_NORM, NORM_EPS};
 pub use tape::{Scratch, Tape, infer};
 pub use train::{Piece, train};
 pub use update::{Tapes, Weights, gradients, step};

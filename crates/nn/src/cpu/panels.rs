@@ -1,10 +1,13 @@
 //! Conversion between rows and panels.
 //!
-//! A panel holds [`PANEL_ROWS`] rows with features outermost: `[features][PANEL_ROWS]`. The vectors of a kernel then run over
-//! rows, so that none of their lanes is unused, whether a network has 6, 24 or 200 outputs. Lanes beyond the last row
-//! are 0.
+//! A panel holds [`PANEL_ROWS`] rows with features outermost: `[features][PANEL_ROWS]`. The vectors of a kernel then
+//! run over rows, so that all of their lanes are used, whether a network has 6, 24 or 200 outputs. Unused rows of a
+//! panel are 0.
 
 use super::PANEL_ROWS;
+
+/// One number for each row of a panel: a feature of the panel, or a quantity of its rows.
+pub type PerRow = [f32; PANEL_ROWS];
 
 /// Number of panels that `rows` rows fill.
 #[must_use]
@@ -19,9 +22,9 @@ pub fn pack(rows: &[f32], width: usize, panel: &mut [f32]) {
     if rows.len() < panel.len() {
         panel.fill(0.0);
     }
-    for (lane, row) in rows.chunks_exact(width.max(1)).enumerate() {
+    for (panel_row, row) in rows.chunks_exact(width.max(1)).enumerate() {
         for (column, &x) in panel.chunks_exact_mut(PANEL_ROWS).zip(row) {
-            column[lane] = x;
+            column[panel_row] = x;
         }
     }
 }
@@ -33,10 +36,10 @@ pub fn gather(all: &[f32], width: usize, rows: &[u32], panel: &mut [f32]) {
     if rows.len() < PANEL_ROWS {
         panel.fill(0.0);
     }
-    for (lane, &row) in rows.iter().enumerate() {
+    for (panel_row, &row) in rows.iter().enumerate() {
         let row = &all[row as usize * width..][..width];
         for (column, &x) in panel.chunks_exact_mut(PANEL_ROWS).zip(row) {
-            column[lane] = x;
+            column[panel_row] = x;
         }
     }
 }
@@ -44,17 +47,17 @@ pub fn gather(all: &[f32], width: usize, rows: &[u32], panel: &mut [f32]) {
 /// Reads rows `[·, width]` from one panel.
 #[inline]
 pub fn unpack(panel: &[f32], width: usize, rows: &mut [f32]) {
-    for (lane, row) in rows.chunks_exact_mut(width.max(1)).enumerate() {
+    for (panel_row, row) in rows.chunks_exact_mut(width.max(1)).enumerate() {
         for (x, column) in row.iter_mut().zip(panel.chunks_exact(PANEL_ROWS)) {
-            *x = column[lane];
+            *x = column[panel_row];
         }
     }
 }
 
-/// Reads one lane of a panel, `[width]`.
+/// Reads row `panel_row` of a panel, `[width]`.
 #[inline]
-pub fn unpack_lane(panel: &[f32], lane: usize, row: &mut [f32]) {
-    row.iter_mut().zip(panel.chunks_exact(PANEL_ROWS)).for_each(|(x, column)| *x = column[lane]);
+pub fn unpack_row(panel: &[f32], panel_row: usize, row: &mut [f32]) {
+    row.iter_mut().zip(panel.chunks_exact(PANEL_ROWS)).for_each(|(x, column)| *x = column[panel_row]);
 }
 
 #[cfg(test)]

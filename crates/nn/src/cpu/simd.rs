@@ -15,7 +15,7 @@ pub enum Level {
     Portable,
     /// x86-64 with AVX2 and FMA.
     Avx2,
-    /// x86-64 with AVX-512 F, VL, DQ and BW.
+    /// x86-64 with AVX-512 F, VL, DQ and BW, and BMI 1 and 2.
     Avx512,
 }
 
@@ -52,7 +52,9 @@ pub fn detected() -> Level {
         let avx512 = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512bw");
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2");
         if avx2 && avx512 {
             return Level::Avx512;
         }
@@ -84,7 +86,7 @@ pub fn level() -> Level {
 /// If the machine lacks the level.
 pub fn force(level: Option<Level>) {
     let level = level.unwrap_or_else(detected);
-    assert!(level.available(), "this machine has no {}", level.name());
+    assert!(level.available(), "this machine does not support the level `{}`", level.name());
     LEVEL.store(level as u8, Ordering::Relaxed);
 }
 
@@ -104,21 +106,27 @@ pub trait Simd: Copy + 'static {
     /// A vector of zeros.
     ///
     /// # Safety
-    /// The level is available and enabled in the caller. This also holds for the functions below.
+    /// The machine has the level.
     unsafe fn zero() -> Self::V;
+    /// The `WIDTH` numbers at `p`.
+    ///
     /// # Safety
-    /// `WIDTH` numbers can be read.
+    /// The machine has the level, and `WIDTH` numbers can be read at `p`.
     unsafe fn load(p: *const f32) -> Self::V;
+    /// Writes the `WIDTH` numbers of `v` to `p`.
+    ///
     /// # Safety
-    /// `WIDTH` numbers can be written.
+    /// The machine has the level, and `WIDTH` numbers can be written at `p`.
     unsafe fn store(p: *mut f32, v: Self::V);
+    /// A vector whose numbers all equal the one at `p`.
+    ///
     /// # Safety
-    /// One number can be read.
+    /// The machine has the level, and one number can be read at `p`.
     unsafe fn splat(p: *const f32) -> Self::V;
     /// a·b + c.
     ///
     /// # Safety
-    /// The level is available.
+    /// The machine has the level.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// Loads the numbers at `p` into the cache, if they can be read.
     #[inline(always)]
@@ -126,7 +134,8 @@ pub trait Simd: Copy + 'static {
     /// Transposes 16×16 numbers: `to[j * to_stride + i] = from[i * from_stride + j]`.
     ///
     /// # Safety
-    /// Both squares can be accessed and do not overlap.
+    /// The machine has the level. For i and j below 16, `from[i * from_stride + j]` can be read and
+    /// `to[j * to_stride + i]` can be written. The two squares do not overlap.
     unsafe fn transpose16(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
 }
 
@@ -151,16 +160,19 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn load(p: *const f32) -> [f32; 4] {
+        // SAFETY: the caller guarantees four readable numbers; their address need not be aligned.
         unsafe { p.cast::<[f32; 4]>().read_unaligned() }
     }
 
     #[inline(always)]
     unsafe fn store(p: *mut f32, v: [f32; 4]) {
+        // SAFETY: the caller guarantees four writable numbers; their address need not be aligned.
         unsafe { p.cast::<[f32; 4]>().write_unaligned(v) }
     }
 
     #[inline(always)]
     unsafe fn splat(p: *const f32) -> [f32; 4] {
+        // SAFETY: the caller guarantees one readable number.
         unsafe { [*p; 4] }
     }
 
@@ -173,6 +185,7 @@ impl Simd for Portable {
     unsafe fn transpose16(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
         for i in 0..16 {
             for j in 0..16 {
+                // SAFETY: i and j are below 16, where the caller guarantees access to both squares.
                 unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) };
             }
         }
@@ -198,7 +211,7 @@ mod x86 {
 
         #[inline(always)]
         fn prefetch(p: *const f32) {
-            // Safety: a prefetch of any address is allowed.
+            // SAFETY: a prefetch of any address is allowed, and every x86-64 machine has the instruction (SSE).
             unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
         }
 
@@ -209,26 +222,33 @@ mod x86 {
 
         #[inline(always)]
         unsafe fn zero() -> __m256 {
+            // SAFETY: the caller guarantees AVX2 and FMA.
             unsafe { _mm256_setzero_ps() }
         }
 
         #[inline(always)]
         unsafe fn load(p: *const f32) -> __m256 {
+            // SAFETY: the caller guarantees AVX2 and FMA and `WIDTH` readable numbers; their address need not be
+            // aligned.
             unsafe { _mm256_loadu_ps(p) }
         }
 
         #[inline(always)]
         unsafe fn store(p: *mut f32, v: __m256) {
+            // SAFETY: the caller guarantees AVX2 and FMA and `WIDTH` writable numbers; their address need not be
+            // aligned.
             unsafe { _mm256_storeu_ps(p, v) }
         }
 
         #[inline(always)]
         unsafe fn splat(p: *const f32) -> __m256 {
+            // SAFETY: the caller guarantees AVX2 and FMA and one readable number.
             unsafe { _mm256_set1_ps(*p) }
         }
 
         #[inline(always)]
         unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
+            // SAFETY: the caller guarantees AVX2 and FMA.
             unsafe { _mm256_fmadd_ps(a, b, c) }
         }
 
@@ -236,6 +256,8 @@ mod x86 {
         unsafe fn transpose16(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
             for i in [0, 8] {
                 for j in [0, 8] {
+                    // SAFETY: the four 8×8 squares are parts of the 16×16 squares that the caller guarantees, with
+                    // AVX2.
                     unsafe {
                         transpose8(from.add(i * from_stride + j), from_stride, to.add(j * to_stride + i), to_stride)
                     };
@@ -244,8 +266,15 @@ mod x86 {
         }
     }
 
+    /// Transposes 8×8 numbers: `to[j * to_stride + i] = from[i * from_stride + j]`.
+    ///
+    /// # Safety
+    /// The machine has AVX2. For i and j below 8, `from[i * from_stride + j]` can be read and `to[j * to_stride + i]`
+    /// can be written.
     #[inline(always)]
     unsafe fn transpose8(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: loads and stores are of eight numbers in rows below 8 of each square, which the caller guarantees.
+        // All loads come before the first store. The other instructions work on registers.
         unsafe {
             let mut r = [_mm256_setzero_ps(); 8];
             let mut t = r;
@@ -281,7 +310,7 @@ mod x86 {
 
         #[inline(always)]
         fn prefetch(p: *const f32) {
-            // Safety: a prefetch of any address is allowed.
+            // SAFETY: a prefetch of any address is allowed, and every x86-64 machine has the instruction (SSE).
             unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
         }
 
@@ -292,31 +321,38 @@ mod x86 {
 
         #[inline(always)]
         unsafe fn zero() -> __m512 {
+            // SAFETY: the caller guarantees AVX-512.
             unsafe { _mm512_setzero_ps() }
         }
 
         #[inline(always)]
         unsafe fn load(p: *const f32) -> __m512 {
+            // SAFETY: the caller guarantees AVX-512 and `WIDTH` readable numbers; their address need not be aligned.
             unsafe { _mm512_loadu_ps(p) }
         }
 
         #[inline(always)]
         unsafe fn store(p: *mut f32, v: __m512) {
+            // SAFETY: the caller guarantees AVX-512 and `WIDTH` writable numbers; their address need not be aligned.
             unsafe { _mm512_storeu_ps(p, v) }
         }
 
         #[inline(always)]
         unsafe fn splat(p: *const f32) -> __m512 {
+            // SAFETY: the caller guarantees AVX-512 and one readable number.
             unsafe { _mm512_set1_ps(*p) }
         }
 
         #[inline(always)]
         unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+            // SAFETY: the caller guarantees AVX-512.
             unsafe { _mm512_fmadd_ps(a, b, c) }
         }
 
         #[inline(always)]
         unsafe fn transpose16(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+            // SAFETY: loads and stores are of 16 numbers in rows below 16 of each square, which the caller guarantees
+            // with AVX-512. All loads come before the first store. The other instructions work on registers.
             unsafe {
                 let mut r = [_mm512_setzero_ps(); 16];
                 let mut t = r;
@@ -363,21 +399,30 @@ pub trait Task {
 #[inline]
 pub fn dispatch<T: Task>(task: T) -> T::Output {
     match level() {
-        // Safety: `level` returns only levels that the machine has.
         #[cfg(target_arch = "x86_64")]
+        // SAFETY: `level` returns only levels that the machine has (`detected`, `force`).
         Level::Avx512 => unsafe { avx512(task) },
         #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
         Level::Avx2 => unsafe { avx2(task) },
         _ => task.run::<Portable>(),
     }
 }
 
+/// Runs the task, compiled for AVX-512.
+///
+/// # Safety
+/// The machine has the features that are enabled here.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma,bmi1,bmi2")]
 fn avx512<T: Task>(task: T) -> T::Output {
     task.run::<Avx512>()
 }
 
+/// Runs the task, compiled for AVX2 and FMA.
+///
+/// # Safety
+/// The machine has the features that are enabled here.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn avx2<T: Task>(task: T) -> T::Output {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::PANEL_ROWS;
-use super::gemm::{self, Left, MOST_ROWS, Tile};
-use super::layer::{Element, Panels, copy, layer_forward, times};
+use super::gemm::{self, Left, MOST_ROWS, RegisterTile};
+use super::layer::{Epilogue, Panels, copy, layer_forward, times};
 use super::layout::Layout;
 use super::norms::{hidden_norm_backward, hidden_norm_forward, norm, norm_backward, unit_backward, unit_forward};
 use super::panels;
@@ -36,8 +36,10 @@ impl Tape {
 
     /// Resizes the tape to `rows` rows. Memory that was allocated is kept.
     pub fn resize(&mut self, rows: usize) {
+        // The passes rely on this size without checks, so that it may not wrap around.
+        let size = panels::count(rows).checked_mul(self.layout.panel).and_then(|size| size.checked_add(SLACK));
+        self.data.resize(size.expect("the rows of a tape fit into memory"), 0.0);
         self.rows = rows;
-        self.data.resize(panels::count(rows) * self.layout.panel + SLACK, 0.0);
     }
 
     /// Number of rows.
@@ -68,12 +70,14 @@ impl Tape {
         &mut self.data[panel * self.layout.panel + offset..][..width * PANEL_ROWS]
     }
 
-    /// Address of a part of a panel.
+    /// Address of a part of a panel. The pointer is valid up to the end of the tape, which is at least 16 features
+    /// after the end of the panel.
     pub(super) fn pointer(&self, panel: usize, offset: usize) -> *const f32 {
-        self.part(panel, offset, 0).as_ptr()
+        assert!(panel < self.panels(), "panel {panel} of {}", self.panels());
+        self.data[panel * self.layout.panel + offset..].as_ptr()
     }
 
-    /// The network's input for a panel, `[I][PANEL_ROWS]`, for writing. Lanes beyond the last row must be finite.
+    /// The network's input for a panel, `[I][PANEL_ROWS]`, for writing. Unused rows of the panel must be finite.
     pub fn input_mut(&mut self, panel: usize) -> &mut [f32] {
         self.part_mut(panel, 0, self.layout.shape().inputs)
     }
@@ -95,8 +99,8 @@ impl Tape {
         self.part(panel, last.output, last.outputs)
     }
 
-    /// The output of a panel, and the loss's gradient there for writing, `[O][PANEL_ROWS]` each. The gradient in lanes
-    /// beyond the last row is ignored.
+    /// The output of a panel, and the loss's gradient there for writing, `[O][PANEL_ROWS]` each. The gradient in unused
+    /// rows of the panel is ignored.
     pub fn output_gradient_mut(&mut self, panel: usize) -> (&[f32], &mut [f32]) {
         let last = self.layout.layers[self.layout.depth() - 1];
         let start = panel * self.layout.panel;
@@ -155,23 +159,26 @@ impl Task for Forward<'_> {
         let count = panels::count(*rows);
         let parameters = self.parameters.as_ptr();
         let at = |offset: usize| Panels { p: base.wrapping_add(offset), stride: layout.panel, count };
-        // Safety: all offsets of a layout lie within its panels, and its parameters within a member's row.
+        // SAFETY: `data` has `count` panels of the layout (`resize`), and `forward` has checked the length of the
+        // member's row, so that every offset of the layout is within its memory. Different offsets of a layout are
+        // parts that do not overlap: a layer reads its input, and writes its output, slope, normalised numbers and
+        // inverse deviations. `data` is borrowed mutably, and all of it is initialised.
         unsafe {
             for (l, layer) in layout.layers.iter().enumerate() {
-                let to_norm = layout.has_norm(l);
-                let element = Element {
+                let norm_follows = layout.has_norm(l);
+                let epilogue = Epilogue {
                     bias: parameters.add(layer.bias),
-                    to_norm,
+                    norm_follows,
                     last: l + 1 == layout.depth(),
                     activation: layout.shape().activation,
-                    keep: true,
+                    store_slope: true,
                 };
-                let output = at(if to_norm { layer.normalized } else { layer.output });
-                layer_forward::<S>(layer, parameters, element, at(layout.input_of(l)), output, at(layer.gradient));
+                let output = at(if norm_follows { layer.normalized } else { layer.output });
+                layer_forward::<S>(layer, parameters, epilogue, at(layout.input_of(l)), output, at(layer.gradient));
                 for panel in 0..count {
-                    if to_norm {
+                    if norm_follows {
                         let parts = [layer.normalized, layer.inverse_std, layer.output, layer.gradient];
-                        norm::<S>(element.activation, layer, parameters, parts.map(|part| at(part).at(panel, 0)));
+                        norm::<S>(epilogue.activation, layer, parameters, parts.map(|part| at(part).at(panel, 0)));
                     }
                     if let Some(eps) = layout.shape().hidden_norm(l) {
                         let [x, inverse, z] =
@@ -205,8 +212,9 @@ impl Task for Backward<'_> {
         let count = panels::count(*rows);
         let parameters = self.parameters.as_ptr();
         let at = |offset: usize, panel: usize| base.wrapping_add(panel * layout.panel + offset);
-        let mut tile: Tile = [[0.0; PANEL_ROWS]; MOST_ROWS];
-        // Safety: as in the forward pass.
+        let mut tile: RegisterTile = [[0.0; PANEL_ROWS]; MOST_ROWS];
+        // SAFETY: as in the forward pass. The gradient below a layer is written over the slope, feature by feature,
+        // which `times` and `unit_backward` allow.
         unsafe {
             for l in (usize::from(!self.to_input)..layout.depth()).rev() {
                 let layer = &layout.layers[l];
@@ -226,10 +234,10 @@ impl Task for Backward<'_> {
                             None => copy(&tile, height, at(layout.input_gradient + start, panel)),
                             Some(_) if unit => copy(&tile, height, at(layout.features_gradient + start, panel)),
                             Some((below, _)) if hidden_norm => {
-                                copy(&tile, height, at(below.before_scale + start, panel));
+                                copy(&tile, height, at(below.norm_gradient + start, panel));
                             }
                             Some((below, normed)) => {
-                                let to = if *normed { below.before_scale } else { below.gradient };
+                                let to = if *normed { below.norm_gradient } else { below.gradient };
                                 times(&tile, height, at(below.gradient + start, panel), at(to + start, panel));
                             }
                         }
@@ -240,12 +248,12 @@ impl Task for Backward<'_> {
                 for panel in 0..count {
                     if hidden_norm {
                         let [z, inverse, g, slope] =
-                            [below.normalized, below.inverse_std, below.before_scale, below.gradient]
+                            [below.normalized, below.inverse_std, below.norm_gradient, below.gradient]
                                 .map(|part| at(part, panel));
                         hidden_norm_backward::<S>(below.outputs, z, inverse, g, slope);
                     }
                     if unit {
-                        let to = if normed { below.before_scale } else { below.gradient };
+                        let to = if normed { below.norm_gradient } else { below.gradient };
                         let [g, z, inverse, slope, to] =
                             [layout.features_gradient, layout.features, layout.inverse_norm, below.gradient, to]
                                 .map(|part| at(part, panel));
@@ -253,7 +261,7 @@ impl Task for Backward<'_> {
                     }
                     if normed {
                         let [z, inverse, g, to] =
-                            [below.normalized, below.inverse_std, below.before_scale, below.gradient]
+                            [below.normalized, below.inverse_std, below.norm_gradient, below.gradient]
                                 .map(|part| at(part, panel));
                         norm_backward::<S>(&below, parameters, z, inverse, g, to);
                     }
@@ -267,8 +275,8 @@ impl Task for Backward<'_> {
 #[derive(Clone, Debug, Default)]
 pub struct Scratch(Vec<f32>);
 
-/// Runs the forward pass of one member over panels `[count][I][PANEL_ROWS]` into `[count][O][PANEL_ROWS]`. It stores nothing for
-/// a backward pass.
+/// Runs the forward pass of one member over panels `[count][I][PANEL_ROWS]` into `[count][O][PANEL_ROWS]`. It stores
+/// nothing for a backward pass.
 pub fn infer(layout: &Layout, parameters: &[f32], input: &[f32], output: &mut [f32], scratch: &mut Scratch) {
     let (inputs, outputs) = (layout.shape().inputs * PANEL_ROWS, layout.shape().outputs * PANEL_ROWS);
     assert_eq!(parameters.len(), layout.parameters(), "a member's parameters");
@@ -301,25 +309,27 @@ impl Task for Infer<'_> {
         let inverse = base.wrapping_add(2 * size);
         // Nothing is written through this pointer.
         let mut from = Panels { p: input.as_ptr().cast_mut(), stride: layout.shape().inputs * PANEL_ROWS, count };
-        // Safety: each half of the scratch buffer holds the widest layer.
+        // SAFETY: `infer` has checked the lengths of the member's row, the input and the output. Each half of the
+        // scratch buffer holds `count` panels of the widest layer, and one feature follows for the inverse norms or
+        // deviations. Layers alternate between the halves, so that none writes what it reads.
         unsafe {
             for (l, layer) in layout.layers.iter().enumerate() {
                 let last = l + 1 == layout.depth();
-                let element = Element {
+                let epilogue = Epilogue {
                     bias: parameters.add(layer.bias),
-                    to_norm: layout.has_norm(l),
+                    norm_follows: layout.has_norm(l),
                     last,
                     activation: layout.shape().activation,
-                    keep: false,
+                    store_slope: false,
                 };
                 let stride = layer.outputs * PANEL_ROWS;
                 let p = if last { output.as_mut_ptr() } else { base.add((l % 2) * size) };
                 let to = Panels { p, stride, count };
-                layer_forward::<S>(layer, parameters, element, from, to, to);
+                layer_forward::<S>(layer, parameters, epilogue, from, to, to);
                 for panel in 0..count {
                     let z = to.at(panel, 0);
-                    if element.to_norm {
-                        norm::<S>(element.activation, layer, parameters, [z, inverse, z, std::ptr::null_mut()]);
+                    if epilogue.norm_follows {
+                        norm::<S>(epilogue.activation, layer, parameters, [z, inverse, z, std::ptr::null_mut()]);
                     }
                     if let Some(eps) = layout.shape().hidden_norm(l) {
                         hidden_norm_forward::<S>(layer.outputs, eps, z, inverse, z);

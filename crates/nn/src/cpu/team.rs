@@ -8,7 +8,7 @@
 //! they sleep. They exist for the life of the process. The size of the caller's rayon pool limits how many take part.
 //! Only one caller can use the helpers at a time; other callers do their work alone.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -31,18 +31,30 @@ impl<T> Clone for Shared<T> {
 
 impl<T> Copy for Shared<T> {}
 
-// Safety: every use below and in the sibling modules gives each item to one thread, and waits for all of them.
+// SAFETY: a `Shared` is an address; every access through it is unsafe code of its users. They access an item from one
+// thread at a time, so that it moves between threads at most, as `T: Send` allows. Those that read an item from several
+// threads (`train`) know that it is `Sync`.
 unsafe impl<T: Send> Send for Shared<T> {}
+// SAFETY: as above; a reference to the address gives no more than the address.
 unsafe impl<T: Send> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
+    /// The address of a slice. It is valid as long as the borrow would be.
     pub(super) fn new(slice: &mut [T]) -> Self {
         Self(slice.as_mut_ptr())
     }
 
+    /// The address of item `i`, for a hint to the processor. It need not be that of an item.
+    pub(super) fn address(self, i: usize) -> *const T {
+        self.0.wrapping_add(i)
+    }
+
+    /// The pointer to item `i`.
+    ///
     /// # Safety
-    /// `i` is within the slice that the pointer was made from.
+    /// `i` is at most the length of the slice that the pointer was made from, and that slice is still borrowed.
     pub(super) unsafe fn at(self, i: usize) -> *mut T {
+        // SAFETY: the caller guarantees that the sum stays within the slice or one past its end.
         unsafe { self.0.add(i) }
     }
 }
@@ -60,8 +72,8 @@ struct Job {
     captures: *const (),
 }
 
-/// State shared by helpers and callers.
-struct Board {
+/// The current job, shared by helpers and callers.
+struct JobSlot {
     /// Number of helpers that work on the job; [`CLOSED`] is set while none may begin.
     state: AtomicUsize,
     /// Helpers with a number below this may work on the job.
@@ -70,14 +82,17 @@ struct Board {
     panicked: AtomicBool,
 }
 
-/// The bit of [`Board::state`] that says that no helper may begin.
+/// The bit of [`JobSlot::state`] that says that no helper may begin.
 const CLOSED: usize = 1 << (usize::BITS - 1);
 
-// Safety: the job is written while the board is closed and no helper is working. Only a helper that has begun reads it.
-unsafe impl Send for Board {}
-unsafe impl Sync for Board {}
+// SAFETY: of the fields, only `job` is neither `Send` nor `Sync`, because of its pointer to the captures. The captures
+// are `Sync` (`share` demands it), so that any thread may use the pointer.
+unsafe impl Send for JobSlot {}
+// SAFETY: `job` is written by the caller that holds the lock on the helpers, while the slot is closed and no helper
+// works. Only a helper that has begun reads it, after the exchange on `state` that follows the write.
+unsafe impl Sync for JobSlot {}
 
-impl Board {
+impl JobSlot {
     /// Lets helper `number` take part in the job, if there is one. Returns whether it did.
     fn join(&self, number: usize) -> bool {
         let state = self.state.load(Ordering::SeqCst);
@@ -92,7 +107,9 @@ impl Board {
             self.state.fetch_sub(1, Ordering::SeqCst);
             return false;
         }
-        // Safety: the caller waits for all helpers that have begun.
+        // SAFETY: this helper is counted in `state`, so that the caller neither returns nor writes another job before
+        // the subtraction below (`JobGuard`). The job and its captures are therefore alive, and `run` belongs to the
+        // captures.
         let done = catch_unwind(AssertUnwindSafe(|| unsafe {
             let Job { run, captures } = *self.job.get();
             run(captures, number + 1);
@@ -111,7 +128,7 @@ struct Helper {
 }
 
 struct Team {
-    board: Arc<Board>,
+    slot: Arc<JobSlot>,
     /// Locked by the caller that owns the current job.
     helpers: Mutex<Vec<Helper>>,
 }
@@ -119,7 +136,7 @@ struct Team {
 fn team() -> &'static Team {
     static TEAM: OnceLock<Team> = OnceLock::new();
     TEAM.get_or_init(|| Team {
-        board: Arc::new(Board {
+        slot: Arc::new(JobSlot {
             state: AtomicUsize::new(CLOSED),
             limit: AtomicUsize::new(0),
             job: UnsafeCell::new(Job { run: |_, _| (), captures: std::ptr::null() }),
@@ -129,13 +146,14 @@ fn team() -> &'static Team {
     })
 }
 
-fn hire(board: &Arc<Board>, number: usize) -> Option<Helper> {
-    let (board, asleep) = (Arc::clone(board), Arc::new(AtomicBool::new(false)));
-    let own = Arc::clone(&asleep);
+/// Starts the thread of helper `number`; `None` if the system refuses one.
+fn spawn_helper(slot: &Arc<JobSlot>, number: usize) -> Option<Helper> {
+    let (slot, asleep) = (Arc::clone(slot), Arc::new(AtomicBool::new(false)));
+    let sleeps = Arc::clone(&asleep);
     let help = move || {
         let mut idle_since = Instant::now();
         loop {
-            if board.join(number) {
+            if slot.join(number) {
                 idle_since = Instant::now();
                 continue;
             }
@@ -143,12 +161,12 @@ fn hire(board: &Arc<Board>, number: usize) -> Option<Helper> {
             if idle_since.elapsed() < PATIENCE {
                 continue;
             }
-            own.store(true, Ordering::SeqCst);
+            sleeps.store(true, Ordering::SeqCst);
             // Either this thread sees the job, or the caller sees that this thread is asleep.
-            if board.state.load(Ordering::SeqCst) & CLOSED != 0 {
+            if slot.state.load(Ordering::SeqCst) & CLOSED != 0 {
                 std::thread::park();
             }
-            own.store(false, Ordering::SeqCst);
+            sleeps.store(false, Ordering::SeqCst);
             idle_since = Instant::now();
         }
     };
@@ -158,9 +176,9 @@ fn hire(board: &Arc<Board>, number: usize) -> Option<Helper> {
 
 /// Ends a job when dropped, even during a panic: no further helper can begin, and the drop waits for those that have
 /// begun.
-struct End<'a>(&'a Board);
+struct JobGuard<'a>(&'a JobSlot);
 
-impl Drop for End<'_> {
+impl Drop for JobGuard<'_> {
     fn drop(&mut self) {
         self.0.state.fetch_or(CLOSED, Ordering::SeqCst);
         let mut spins = 0_u32;
@@ -221,35 +239,42 @@ pub(super) fn on_all(threads: usize, f: impl Fn(usize) + Sync) {
         Err(TryLockError::Poisoned(helpers)) => helpers.into_inner(),
         Err(TryLockError::WouldBlock) => return f(0),
     };
-    share(&team().board, &mut helpers, others, &f);
+    share(&team().slot, &mut helpers, others, &f);
 }
 
-fn share<F: Fn(usize) + Sync>(board: &Arc<Board>, helpers: &mut Vec<Helper>, others: usize, work: &F) {
+/// Runs `work` on the caller's thread, as number 0, and on up to `others` helpers. `helpers` are those of the slot's
+/// team, locked by the caller.
+fn share<F: Fn(usize) + Sync>(slot: &Arc<JobSlot>, helpers: &mut Vec<Helper>, others: usize, work: &F) {
+    /// Calls the function with the captures at `captures`.
+    ///
+    /// # Safety
+    /// `captures` points to an `F` that is alive during the call.
     unsafe fn run<F: Fn(usize)>(captures: *const (), number: usize) {
-        // Safety: the captures outlive the job.
+        // SAFETY: the caller guarantees an `F` at this address; calling it needs no more than a shared reference.
         unsafe { (*captures.cast::<F>())(number) }
     }
     while helpers.len() < others {
-        let Some(helper) = hire(board, helpers.len()) else { break };
+        let Some(helper) = spawn_helper(slot, helpers.len()) else { break };
         helpers.push(helper);
     }
-    board.limit.store(others, Ordering::Relaxed);
-    // Safety: the board is closed and no helper is working.
-    unsafe { *board.job.get() = Job { run: run::<F>, captures: std::ptr::from_ref(work).cast() } };
-    let end = End(board);
-    board.state.store(0, Ordering::SeqCst);
+    slot.limit.store(others, Ordering::Relaxed);
+    // SAFETY: the lock on `helpers` makes this thread the only caller. The slot is closed and no helper works, because
+    // the last job's `JobGuard` waited for that state, so that nothing reads the job. `work` outlives the guard below.
+    unsafe { *slot.job.get() = Job { run: run::<F>, captures: std::ptr::from_ref(work).cast() } };
+    let guard = JobGuard(slot);
+    slot.state.store(0, Ordering::SeqCst);
     for helper in helpers.iter().take(others) {
         if helper.asleep.load(Ordering::SeqCst) {
             helper.thread.unpark();
         }
     }
-    let own = catch_unwind(AssertUnwindSafe(|| work(0)));
-    drop(end);
-    let theirs = board.panicked.swap(false, Ordering::Relaxed);
-    if let Err(panic) = own {
+    let result = catch_unwind(AssertUnwindSafe(|| work(0)));
+    drop(guard);
+    let helper_panicked = slot.panicked.swap(false, Ordering::Relaxed);
+    if let Err(panic) = result {
         resume_unwind(panic);
     }
-    assert!(!theirs, "a thread of the team panicked");
+    assert!(!helper_panicked, "a helper thread panicked");
 }
 
 /// Waits until a counter that working threads increment reaches `count`.
@@ -266,29 +291,53 @@ pub(super) fn wait(counter: &AtomicUsize, count: usize) {
 
 /// Calls `f` with every item and its index, once.
 pub fn for_each_mut<A: Send>(items: &mut [A], f: impl Fn(usize, &mut A) + Sync) {
-    for_each_with(items, &mut [], |_| 0..0, |i, item, _: &mut [()]| f(i, item));
+    let (count, items) = (items.len(), Shared::new(items));
+    for_each(count, |i| {
+        // SAFETY: `for_each` passes every index below `count` once, so that no other reference to item `i` exists, and
+        // it returns after the last call, while `items` is borrowed.
+        f(i, unsafe { &mut *items.at(i) });
+    });
+}
+
+thread_local! {
+    /// The parts of a call of [`for_each_with`]. The memory is reused from call to call.
+    static PARTS: Cell<Vec<Range<usize>>> = const { Cell::new(Vec::new()) };
 }
 
 /// Calls `f` with every item, its index and its part of `all`, once. Parts are in the order of the items and must not
-/// overlap.
+/// overlap. `part` is evaluated once per item, on the calling thread.
+///
+/// # Panics
+/// If a part overlaps the one before it, or exceeds `all`.
 #[track_caller]
 pub fn for_each_with<A: Send, T: Send>(
     items: &mut [A],
     all: &mut [T],
-    part: impl Fn(usize) -> Range<usize> + Sync,
+    part: impl Fn(usize) -> Range<usize>,
     f: impl Fn(usize, &mut A, &mut [T]) + Sync,
 ) {
+    let mut parts = PARTS.take();
+    parts.clear();
+    let mut last_end = 0;
     for i in 0..items.len() {
         let Range { start, end } = part(i);
-        let before = if i == 0 { 0 } else { part(i - 1).end };
-        assert!(before <= start && start <= end && end <= all.len(), "part {i}, {start}..{end}, overlaps another");
+        assert!(
+            last_end <= start && start <= end && end <= all.len(),
+            "part {i} is {start}..{end}: it overlaps the parts before it, which end at {last_end}, or exceeds {} items",
+            all.len()
+        );
+        last_end = end;
+        parts.push(start..end);
     }
     let (count, items, all) = (items.len(), Shared::new(items), Shared::new(all));
     for_each(count, |i| {
-        let Range { start, end } = part(i);
-        // Safety: every index comes once, and parts do not overlap.
+        let Range { start, end } = parts[i];
+        // SAFETY: `for_each` passes every index below `count` once, so that no other reference to item `i` or to part
+        // `i` exists. The stored parts were checked above: they are within `all` and do not overlap. `for_each` returns
+        // after the last call, while both slices are borrowed.
         unsafe { f(i, &mut *items.at(i), std::slice::from_raw_parts_mut(all.at(start), end - start)) }
     });
+    PARTS.set(parts);
 }
 
 #[cfg(test)]
@@ -357,5 +406,45 @@ mod tests {
     #[should_panic(expected = "overlaps")]
     fn parts_that_overlap_are_refused() {
         for_each_with(&mut [(); 2], &mut [0; 4], |i| i..i + 2, |_, (), _| ());
+    }
+
+    #[test]
+    #[should_panic(expected = "exceeds")]
+    fn a_part_beyond_the_end_is_refused() {
+        for_each_with(&mut [(); 2], &mut [0; 3], |i| 2 * i..2 * i + 2, |_, (), _| ());
+    }
+
+    #[test]
+    fn a_partition_that_changes_from_call_to_call_is_evaluated_once() {
+        in_a_pool(2, || {
+            let calls = AtomicUsize::new(0);
+            // The first evaluations are a partition; any later one would be the whole slice.
+            let part = |i: usize| if calls.fetch_add(1, Ordering::Relaxed) < 8 { 3 * i..3 * i + 3 } else { 0..24 };
+            let (mut items, mut all) = ([0; 8], [0; 24]);
+            for_each_with(&mut items, &mut all, part, |i, length, part| {
+                *length = part.len();
+                part.iter_mut().for_each(|x| *x += i + 1);
+            });
+            assert_eq!(calls.into_inner(), 8);
+            assert_eq!(items, [3; 8]);
+            let want: [usize; 24] = std::array::from_fn(|j| j / 3 + 1);
+            assert_eq!(all, want);
+        });
+    }
+
+    #[test]
+    fn parts_inside_parts_are_those_of_their_own_call() {
+        in_a_pool(2, || {
+            let mut all = [0; 12];
+            for_each_with(
+                &mut [(); 3],
+                &mut all,
+                |i| 4 * i..4 * i + 4,
+                |i, (), part| {
+                    for_each_with(&mut [(); 2], part, |j| 2 * j..2 * j + 2, |j, (), x| x.fill(10 * i + j));
+                },
+            );
+            assert_eq!(all, [0, 0, 1, 1, 10, 10, 11, 11, 20, 20, 21, 21]);
+        });
     }
 }

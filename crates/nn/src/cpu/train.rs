@@ -11,7 +11,7 @@ use super::adam::AdamRule;
 use super::layout::Layout;
 use super::tape::Tape;
 use super::team::{self, Shared};
-use super::update::{self, Step, Tapes, Weights};
+use super::update::{self, AdamStep, Tapes, Weights};
 
 /// One panel of one member: its tape, and any other data that its work needs.
 pub trait Piece: Send + Sync {
@@ -50,23 +50,28 @@ impl Drop for Finished<'_> {
 
 /// The assignment of members to threads.
 #[derive(Clone, Copy)]
-struct Plan {
+struct Assignment {
     threads: usize,
     /// Number of members that each thread owns.
-    own: usize,
-    /// Number of remaining members, which all threads share.
-    shared: usize,
+    per_thread: usize,
+    /// Number of remaining members, which all threads process together.
+    remaining: usize,
 }
 
-impl Plan {
+impl Assignment {
     fn new(members: usize) -> Self {
         let threads = team::threads();
-        Self { threads, own: members / threads, shared: members % threads }
+        Self { threads, per_thread: members / threads, remaining: members % threads }
     }
 
-    /// Number of sets of pieces: one for each thread that has members, and one for each shared member.
-    fn sets(&self) -> usize {
-        if self.own > 0 { self.threads + self.shared } else { self.shared }
+    /// Number of sets of pieces that belong to a thread: one for each, or none if no thread owns a member.
+    fn thread_sets(&self) -> usize {
+        if self.per_thread > 0 { self.threads } else { 0 }
+    }
+
+    /// Number of sets of pieces: those of the threads, then one for each remaining member.
+    fn piece_sets(&self) -> usize {
+        self.thread_sets() + self.remaining
     }
 }
 
@@ -87,56 +92,61 @@ pub fn train<P: Piece, R: Send>(
 ) -> bool {
     let (members, width) = (layout.shape().members, layout.parameters());
     let panels = results.len() / members;
-    assert_eq!(results.len(), members * panels, "one result a panel");
-    let plan = Plan::new(members);
-    while pieces.len() < plan.sets() * panels {
+    assert_eq!(results.len(), members * panels, "one result per member and panel");
+    let assignment = Assignment::new(members);
+    while pieces.len() < assignment.piece_sets() * panels {
         pieces.push(new());
     }
-    let sink = Step::new(layout, rule, weights);
+    let sink = AdamStep::new(layout, rule, weights);
     let (pieces, results) = (Shared::new(pieces), Shared::new(results));
-    let one = |member: usize, panel: usize, set: usize| {
-        // Safety: a piece and a result have one user at a time, and no thread writes the weights of a member whose
-        // passes are not over.
+    let run_panel = |member: usize, panel: usize, set: usize| {
+        // SAFETY: the set and the member are below the numbers that the slices were made for. A pair of member and
+        // panel comes once, so that its result has one user. A set has one user at a time: a thread's own set is used
+        // by that thread, and each panel of a remaining member's set once. The member's weights are only read until all
+        // of its passes are over (`update_layer`).
         unsafe {
             let (piece, result) = (&mut *pieces.at(set * panels + panel), &mut *results.at(member * panels + panel));
             work(member, panel, piece, result, std::slice::from_raw_parts(sink.weights.at(member * width), width));
         }
     };
-    let layer = |member: usize, set: usize, task: usize, cuts: usize| {
-        // Safety: the passes of this member are over.
+    let update_layer = |member: usize, set: usize, task: usize, cuts: usize| {
+        // SAFETY: all passes of this member are over, so that its pieces are only read from now on, and `P` is `Sync`.
         let pieces = unsafe { std::slice::from_raw_parts(pieces.at(set * panels), panels) };
-        let cut = [task % cuts, cuts];
-        update::one_layer(layout, &Member { member, pieces }, &sink, member, layout.by_cost[task / cuts], cut);
+        let (tapes, layer, cut) = (Member { member, pieces }, layout.by_cost[task / cuts], [task % cuts, cuts]);
+        // SAFETY: the sink was made with this layout, and its arrays are borrowed until `train` returns. Every triple
+        // of member, layer and cut comes once, and no reference to the member's weights from its passes is left.
+        unsafe { update::one_layer(layout, &tapes, &sink, member, layer, cut) };
     };
 
     // First, each thread takes its own members. A thread that finishes early takes some of the others'.
-    let Plan { threads, own, shared } = plan;
+    let Assignment { threads, per_thread, remaining } = assignment;
     let taken = AtomicUsize::new(0);
-    let first_of = |thread: usize| thread * own;
+    let first_of = |thread: usize| thread * per_thread;
     let claims = Claims::new(threads);
-    // Then come the shared members: all panels of all of them, and a member's layers as soon as its panels are done.
-    let cuts = if threads == 1 { 1 } else { (4 * threads).div_ceil((shared * layout.depth()).max(1)).min(8) };
+    // Then come the remaining members: all panels of all of them, and a member's layers as soon as its panels are done.
+    let cuts = if threads == 1 { 1 } else { (4 * threads).div_ceil((remaining * layout.depth()).max(1)).min(8) };
     let updates = layout.depth() * cuts;
-    let passed = Claims::new(shared);
+    let passed = Claims::new(remaining);
+    let (first_remaining, first_set) = (threads * per_thread, assignment.thread_sets());
     team::on_all(threads, |thread| {
         for other in (thread..threads).chain(0..thread) {
-            while let Some(place) = claims.claim(other, own) {
-                let member = first_of(other) + place;
-                (0..panels).for_each(|panel| one(member, panel, thread));
-                (0..layout.depth()).for_each(|task| layer(member, thread, task, 1));
+            while let Some(index) = claims.claim(other, per_thread) {
+                let member = first_of(other) + index;
+                (0..panels).for_each(|panel| run_panel(member, panel, thread));
+                (0..layout.depth()).for_each(|task| update_layer(member, thread, task, 1));
             }
         }
-        let sets = if own > 0 { threads } else { 0 };
         loop {
             let i = taken.fetch_add(1, Ordering::Relaxed);
-            if i < shared * panels {
-                let _finished = Finished(passed.counter(i / panels));
-                one(threads * own + i / panels, i % panels, sets + i / panels);
-            } else if i < shared * (panels + updates) {
-                let i = i - shared * panels;
-                let place = i % shared;
-                team::wait(passed.counter(place), panels);
-                layer(threads * own + place, sets + place, i / shared, cuts);
+            if i < remaining * panels {
+                let index = i / panels;
+                let _finished = Finished(passed.counter(index));
+                run_panel(first_remaining + index, i % panels, first_set + index);
+            } else if i < remaining * (panels + updates) {
+                let i = i - remaining * panels;
+                let index = i % remaining;
+                team::wait(passed.counter(index), panels);
+                update_layer(first_remaining + index, first_set + index, i / remaining, cuts);
             } else {
                 break;
             }
@@ -162,9 +172,9 @@ impl Claims {
         if self.many.is_empty() { &self.few[i] } else { &self.many[i] }
     }
 
-    /// Claims the next of `count` places of counter `i`, if one is left.
+    /// Claims the next index below `count` from counter `i`, if one is left.
     fn claim(&self, i: usize, count: usize) -> Option<usize> {
-        let place = self.counter(i).fetch_add(1, Ordering::Relaxed);
-        (place < count).then_some(place)
+        let index = self.counter(i).fetch_add(1, Ordering::Relaxed);
+        (index < count).then_some(index)
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::PANEL_ROWS;
 use super::adam::{self, AdamRule};
-use super::gemm::{self, MOST_ROWS, NARROW, ROWS_OF_BLOCK, Tile};
+use super::gemm::{self, BLOCK_COLUMNS, MOST_ROWS, NARROW, RegisterTile};
 use super::layout::Layout;
 use super::simd::{self, Simd, Task};
 use super::tape::Tape;
@@ -18,11 +18,15 @@ use super::team::{self, Shared};
 /// A receiver of gradients, which stores them or makes an optimiser step.
 pub(super) trait Sink: Sync {
     /// Announces gradients of `n` numbers, which begin at `at` in a member's row.
-    fn expect<S: Simd>(&self, _member: usize, _at: usize, _n: usize) {}
+    fn announce<S: Simd>(&self, _member: usize, _at: usize, _n: usize) {}
     /// Receives the gradients of the numbers that begin at `at` in a member's row.
-    fn take<S: Simd>(&self, member: usize, at: usize, gradient: &[f32]);
+    ///
+    /// # Safety
+    /// These numbers are in the row of one of the members, and nothing else accesses them during the call.
+    unsafe fn take<S: Simd>(&self, member: usize, at: usize, gradient: &[f32]);
 }
 
+/// Stores gradients in an array `[E, P]`.
 struct Store {
     gradients: Shared<f32>,
     parameters: usize,
@@ -30,8 +34,9 @@ struct Store {
 
 impl Sink for Store {
     #[inline(always)]
-    fn take<S: Simd>(&self, member: usize, at: usize, gradient: &[f32]) {
-        // Safety: every number of every member comes once, and is within its row.
+    unsafe fn take<S: Simd>(&self, member: usize, at: usize, gradient: &[f32]) {
+        // SAFETY: the array has a row of `parameters` numbers for every member (`gradients`). The caller guarantees
+        // that the range is within a row and that nothing else accesses it; `gradient` is memory of its own.
         unsafe {
             let to = self.gradients.at(member * self.parameters + at);
             std::ptr::copy_nonoverlapping(gradient.as_ptr(), to, gradient.len());
@@ -39,39 +44,39 @@ impl Sink for Store {
     }
 }
 
-/// An Adam step on weights that several tasks share.
-pub(super) struct Step {
+/// Makes an Adam step on weights that several tasks share.
+pub(super) struct AdamStep {
     rule: AdamRule,
     parameters: usize,
     pub(super) weights: Shared<f32>,
     moment_1: Shared<f32>,
     moment_2: Shared<f32>,
     target: Option<(Shared<f32>, f32)>,
-    bad: AtomicBool,
+    non_finite: AtomicBool,
 }
 
-impl Sink for Step {
+impl Sink for AdamStep {
     #[inline(always)]
-    fn expect<S: Simd>(&self, member: usize, at: usize, n: usize) {
+    fn announce<S: Simd>(&self, member: usize, at: usize, n: usize) {
         let start = member * self.parameters + at;
         for all in [self.moment_1, self.moment_2, self.weights] {
             for i in (0..n).step_by(16) {
-                // Safety: within a member's row.
-                S::prefetch(unsafe { all.at(start + i) });
+                S::prefetch(all.address(start + i));
             }
-            S::prefetch(unsafe { all.at(start + n - 1) });
+            S::prefetch(all.address(start + n - 1));
         }
     }
 
     #[inline(always)]
-    fn take<S: Simd>(&self, member: usize, at: usize, gradient: &[f32]) {
+    unsafe fn take<S: Simd>(&self, member: usize, at: usize, gradient: &[f32]) {
         let (start, n) = (member * self.parameters + at, gradient.len());
-        // Safety: every number of every member comes once, and is within its row.
+        // SAFETY: all arrays have a row of `parameters` numbers for every member (`AdamStep::new`) and are apart from
+        // each other. The caller guarantees that the range is within a row and that nothing else accesses it.
         unsafe {
             let slice = |all: Shared<f32>| std::slice::from_raw_parts_mut(all.at(start), n);
             let weights = slice(self.weights);
             if self.rule.apply::<S>(weights, gradient, slice(self.moment_1), slice(self.moment_2)) {
-                self.bad.store(true, Ordering::Relaxed);
+                self.non_finite.store(true, Ordering::Relaxed);
             }
             if let Some((target, tau)) = self.target {
                 adam::average::<S>(slice(target), weights, tau);
@@ -104,18 +109,19 @@ pub trait Tapes: Sync {
 
 /// Computes the gradients of the members' weights into `[E, P]`. The rows of members without tapes are left unchanged.
 pub fn gradients<T: Tapes + ?Sized>(layout: &Layout, tapes: &T, gradients: &mut [f32]) {
-    assert_eq!(gradients.len(), layout.shape().members * layout.parameters(), "one number a parameter");
+    assert_eq!(gradients.len(), layout.shape().members * layout.parameters(), "one number per parameter");
     run(layout, tapes, &Store { gradients: Shared::new(gradients), parameters: layout.parameters() });
 }
 
 /// Makes one Adam step of the members' weights. Returns whether all gradients were finite.
 pub fn step<T: Tapes + ?Sized>(layout: &Layout, tapes: &T, rule: AdamRule, weights: Weights<'_>) -> bool {
-    let sink = Step::new(layout, rule, weights);
+    let sink = AdamStep::new(layout, rule, weights);
     run(layout, tapes, &sink);
     sink.finite()
 }
 
-impl Step {
+impl AdamStep {
+    /// A step on these arrays, whose borrow has to outlive the returned value.
     pub(super) fn new(layout: &Layout, rule: AdamRule, weights: Weights<'_>) -> Self {
         let Weights { parameters, moment_1, moment_2, target } = weights;
         let n = layout.shape().members * layout.parameters();
@@ -128,12 +134,13 @@ impl Step {
             moment_1: Shared::new(moment_1),
             moment_2: Shared::new(moment_2),
             target: target.map(|(target, tau)| (Shared::new(target), tau)),
-            bad: AtomicBool::new(false),
+            non_finite: AtomicBool::new(false),
         }
     }
 
+    /// Whether all gradients so far were finite.
     pub(super) fn finite(self) -> bool {
-        !self.bad.into_inner()
+        !self.non_finite.into_inner()
     }
 }
 
@@ -151,12 +158,18 @@ fn run<T: Tapes + ?Sized>(layout: &Layout, tapes: &T, sink: &impl Sink) {
     };
     team::for_each(members.len() * cuts * depth, |i| {
         let (member, cut, rank) = (members.start + i / depth / cuts, i / depth % cuts, i % depth);
-        one_layer(layout, tapes, sink, member, layout.by_cost[rank], [cut, cuts]);
+        // SAFETY: every i is another triple of member, layer and cut, and the members are those of the layout, whose
+        // arrays the sink was made with. They stay borrowed until `for_each` returns, after the last call.
+        unsafe { one_layer(layout, tapes, sink, member, layout.by_cost[rank], [cut, cuts]) };
     });
 }
 
-/// Processes one layer of one member, or a part of it.
-pub(super) fn one_layer<T: Tapes + ?Sized>(
+/// Processes one layer of one member, or a part of it: `cut` is the index of the part, and the number of parts.
+///
+/// # Safety
+/// The sink was made with arrays of this layout, which are still borrowed, and `member` is one of its members. Nothing
+/// else accesses the member's numbers of this layer during the call, except calls with other parts of the same cut.
+pub(super) unsafe fn one_layer<T: Tapes + ?Sized>(
     layout: &Layout,
     tapes: &T,
     sink: &impl Sink,
@@ -164,30 +177,31 @@ pub(super) fn one_layer<T: Tapes + ?Sized>(
     layer: usize,
     cut: [usize; 2],
 ) {
-    LISTS.with_borrow_mut(|lists| {
-        simd::dispatch(OneLayer { layout, tapes, sink, lists, member, layer, cut });
+    BUFFERS.with_borrow_mut(|buffers| {
+        simd::dispatch(OneLayer { layout, tapes, sink, buffers, member, layer, cut });
     });
 }
 
 /// The addresses of a member's panels, and its transposed gradients. The memory is reused from task to task.
 #[derive(Default)]
-struct Lists {
+struct PanelPointers {
     inputs: Vec<*const f32>,
     gradients: Vec<*const f32>,
     normalized: Vec<*const f32>,
-    before_scale: Vec<*const f32>,
-    turned: Vec<f32>,
+    norm_gradients: Vec<*const f32>,
+    transposed: Vec<f32>,
 }
 
 thread_local! {
-    static LISTS: RefCell<Lists> = RefCell::default();
+    static BUFFERS: RefCell<PanelPointers> = RefCell::default();
 }
 
+/// The arguments of [`one_layer`], which alone makes such a value: its guarantees hold while the task runs.
 struct OneLayer<'a, T: ?Sized, K> {
     layout: &'a Layout,
     tapes: &'a T,
     sink: &'a K,
-    lists: &'a mut Lists,
+    buffers: &'a mut PanelPointers,
     member: usize,
     layer: usize,
     /// Index of the part of the weight's rows, and the number of parts.
@@ -199,11 +213,11 @@ impl<T: Tapes + ?Sized, K: Sink> Task for OneLayer<'_, T, K> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let Self { layout, tapes, sink, lists, member, layer: l, cut: [cut, cuts] } = self;
+        let Self { layout, tapes, sink, buffers, member, layer: l, cut: [cut, cuts] } = self;
         let layer = layout.layers[l];
         let normed = layout.has_norm(l);
-        let Lists { inputs, gradients, normalized, before_scale, turned } = lists;
-        for list in [&mut *inputs, gradients, normalized, before_scale] {
+        let PanelPointers { inputs, gradients, normalized, norm_gradients, transposed } = buffers;
+        for list in [&mut *inputs, gradients, normalized, norm_gradients] {
             list.clear();
         }
         for part in 0..tapes.parts() {
@@ -214,50 +228,65 @@ impl<T: Tapes + ?Sized, K: Sink> Task for OneLayer<'_, T, K> {
                 gradients.push(tape.pointer(panel, layer.gradient));
                 if normed {
                     normalized.push(tape.pointer(panel, layer.normalized));
-                    before_scale.push(tape.pointer(panel, layer.before_scale));
+                    norm_gradients.push(tape.pointer(panel, layer.norm_gradient));
                 }
             }
         }
         let (first, end) = (layer.inputs * cut / cuts, layer.inputs * (cut + 1) / cuts);
-        // Safety: the pointers are to whole panels of tapes that outlive this call, with padding after the last.
+        // SAFETY: the pointers are to parts of panels of this layout, of tapes that are borrowed during this call and
+        // have padding after the last panel. The ranges of weights, bias, scale and shift are disjoint parts of the
+        // member's row, which `one_layer`'s caller leaves to this task; other cuts process other rows of the weight.
         unsafe {
             if layer.outputs <= NARROW {
                 narrow::<S, K>(sink, member, layer.weight, layer.outputs, [first, end], inputs, gradients);
             } else {
-                let width = layer.outputs.next_multiple_of(ROWS_OF_BLOCK);
-                turned.resize(gradients.len() * PANEL_ROWS * width, 0.0);
-                turn::<S>(gradients, layer.outputs, turned);
-                wide::<S, K>(sink, member, layer.weight, layer.outputs, [first, end], inputs, turned);
+                let width = layer.outputs.next_multiple_of(BLOCK_COLUMNS);
+                transposed.resize(gradients.len() * PANEL_ROWS * width, 0.0);
+                transpose::<S>(gradients, layer.outputs, transposed);
+                wide::<S, K>(sink, member, layer.weight, layer.outputs, [first, end], inputs, transposed);
             }
             if cut == 0 {
                 column_sums::<S, K>(sink, member, layer.bias, layer.outputs, gradients);
                 if normed {
-                    column_dots::<S, K>(sink, member, layer.scale, layer.outputs, normalized, before_scale);
-                    column_sums::<S, K>(sink, member, layer.shift, layer.outputs, before_scale);
+                    column_dots::<S, K>(sink, member, layer.scale, layer.outputs, normalized, norm_gradients);
+                    column_sums::<S, K>(sink, member, layer.shift, layer.outputs, norm_gradients);
                 }
             }
         }
     }
 }
 
-/// Transposes `[O][PANEL_ROWS]` of every panel into `[width / PANEL_ROWS][lanes of all panels][PANEL_ROWS]`, so that each block of
-/// columns is contiguous.
+/// Transposes `[O][PANEL_ROWS]` of every panel into `[blocks][rows of all panels][BLOCK_COLUMNS]`, so that each block
+/// of columns is contiguous.
+///
+/// # Safety
+/// Level `S` is available and enabled. At every pointer, `outputs` features can be read, rounded up to a multiple of
+/// 16. `transposed` has room for `outputs` columns, rounded up to whole blocks.
 #[inline(always)]
-unsafe fn turn<S: Simd>(panels: &[*const f32], outputs: usize, turned: &mut [f32]) {
+unsafe fn transpose<S: Simd>(panels: &[*const f32], outputs: usize, transposed: &mut [f32]) {
     for (p, panel) in panels.iter().enumerate() {
         for column in (0..outputs).step_by(16) {
-            for lane in (0..PANEL_ROWS).step_by(16) {
+            for panel_row in (0..PANEL_ROWS).step_by(16) {
+                // SAFETY: the square that is read covers features column..column + 16 and 16 rows of the panel; the one
+                // that is written covers as many columns of one block. The caller guarantees both, in memory of their
+                // own.
                 unsafe {
-                    let block = column / ROWS_OF_BLOCK * panels.len() * PANEL_ROWS;
-                    let row = (block + p * PANEL_ROWS + lane) * ROWS_OF_BLOCK;
-                    let to = turned.as_mut_ptr().add(row + column % ROWS_OF_BLOCK);
-                    S::transpose16(panel.add(column * PANEL_ROWS + lane), PANEL_ROWS, to, ROWS_OF_BLOCK);
+                    let block = column / BLOCK_COLUMNS * panels.len() * PANEL_ROWS;
+                    let row = (block + p * PANEL_ROWS + panel_row) * BLOCK_COLUMNS;
+                    let to = transposed.as_mut_ptr().add(row + column % BLOCK_COLUMNS);
+                    S::transpose16(panel.add(column * PANEL_ROWS + panel_row), PANEL_ROWS, to, BLOCK_COLUMNS);
                 }
             }
         }
     }
 }
 
+/// The gradients of the weight's rows `first..end`, tile by tile.
+///
+/// # Safety
+/// Level `S` is available and enabled. Features `first..end` of every panel of `inputs` can be read, and `transposed`
+/// is the result of [`transpose`] for as many panels and `outputs` columns. Numbers `weight + first * outputs` to
+/// `weight + end * outputs` of the member's row fulfil the conditions of [`Sink::take`].
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 unsafe fn wide<S: Simd, K: Sink>(
@@ -267,39 +296,50 @@ unsafe fn wide<S: Simd, K: Sink>(
     outputs: usize,
     [first, end]: [usize; 2],
     inputs: &[*const f32],
-    turned: &[f32],
+    transposed: &[f32],
 ) {
-    let mut tile: Tile = [[0.0; PANEL_ROWS]; MOST_ROWS];
-    for column in (0..outputs).step_by(ROWS_OF_BLOCK) {
-        let used = ROWS_OF_BLOCK.min(outputs - column);
-        let block = turned[column * inputs.len() * PANEL_ROWS..].as_ptr();
+    let mut tile: RegisterTile = [[0.0; PANEL_ROWS]; MOST_ROWS];
+    for column in (0..outputs).step_by(BLOCK_COLUMNS) {
+        let used = BLOCK_COLUMNS.min(outputs - column);
+        let block = transposed[column * inputs.len() * PANEL_ROWS..].as_ptr();
         let mut row = first;
         while row < end {
             let rows = S::ROWS.min(end - row);
             for r in 0..rows {
-                sink.expect::<S>(member, weight + (row + r) * outputs + column, used);
+                sink.announce::<S>(member, weight + (row + r) * outputs + column, used);
             }
+            // SAFETY: row..row + rows is within first..end, and `block` is a block of `transposed` with `PANEL_ROWS`
+            // rows of `BLOCK_COLUMNS` numbers per panel; `used` is at most `BLOCK_COLUMNS`.
             unsafe {
-                gemm::block_tile::<S>(rows, inputs, row, block, ROWS_OF_BLOCK, used, &mut tile);
+                gemm::block_tile::<S>(rows, inputs, row, block, BLOCK_COLUMNS, used, &mut tile);
             }
             for (r, gradient) in tile.iter().enumerate().take(rows) {
                 let at = weight + (row + r) * outputs + column;
-                if used == ROWS_OF_BLOCK {
+                if used == BLOCK_COLUMNS {
                     // The common case, with a length that the compiler knows, as it does for the chunks of eight.
-                    sink.take::<S>(member, at, gradient);
+                    // SAFETY: the range is part of row `row + r` of the weight, which the caller guarantees.
+                    unsafe { sink.take::<S>(member, at, gradient) };
                     continue;
                 }
                 let (eights, rest) = gradient[..used].as_chunks::<8>();
                 for (i, eight) in eights.iter().enumerate() {
-                    sink.take::<S>(member, at + 8 * i, eight);
+                    // SAFETY: as above.
+                    unsafe { sink.take::<S>(member, at + 8 * i, eight) };
                 }
-                sink.take::<S>(member, at + 8 * eights.len(), rest);
+                // SAFETY: as above.
+                unsafe { sink.take::<S>(member, at + 8 * eights.len(), rest) };
             }
             row += rows;
         }
     }
 }
 
+/// The gradients of the weight's rows `first..end`, for at most [`NARROW`] outputs.
+///
+/// # Safety
+/// Level `S` is available and enabled, and `outputs` is at most `NARROW`. Features `first..end` of every panel of
+/// `inputs`, and `outputs` features of as many panels of `gradients`, can be read. Numbers `weight + first * outputs`
+/// to `weight + end * outputs` of the member's row fulfil the conditions of [`Sink::take`].
 #[inline(always)]
 unsafe fn narrow<S: Simd, K: Sink>(
     sink: &K,
@@ -310,17 +350,26 @@ unsafe fn narrow<S: Simd, K: Sink>(
     inputs: &[*const f32],
     gradients: &[*const f32],
 ) {
-    let mut some = [0.0; NARROW];
+    let mut weight_row = [0.0; NARROW];
     for row in first..end {
-        for (o, gradient) in some.iter_mut().enumerate().take(outputs) {
+        for (o, gradient) in weight_row.iter_mut().enumerate().take(outputs) {
+            // SAFETY: `row` is in first..end and o below `outputs`, for which the caller guarantees the panels.
             *gradient = unsafe { gemm::dot::<S>(inputs, row, gradients, o) };
         }
-        sink.take::<S>(member, weight + row * outputs, &some[..outputs]);
+        // SAFETY: the range is row `row` of the weight, which the caller guarantees.
+        unsafe { sink.take::<S>(member, weight + row * outputs, &weight_row[..outputs]) };
     }
 }
 
+/// The sums of each of `outputs` features over all rows of all panels: the gradients of a bias or shift.
+///
+/// # Safety
+/// `outputs` initialised features can be read at every pointer, and nothing writes them during the call. Numbers
+/// `at..at + outputs` of the member's row fulfil the conditions of [`Sink::take`].
 #[inline(always)]
 unsafe fn column_sums<S: Simd, K: Sink>(sink: &K, member: usize, at: usize, outputs: usize, panels: &[*const f32]) {
+    // SAFETY: `columns` asks for o below `outputs`, for which the caller guarantees the panels. An array of `f32` is
+    // aligned as an `f32` is. The caller guarantees the sink's range.
     unsafe {
         columns::<S, K>(sink, member, at, outputs, |o, sums| {
             for panel in panels {
@@ -333,6 +382,11 @@ unsafe fn column_sums<S: Simd, K: Sink>(sink: &K, member: usize, at: usize, outp
     }
 }
 
+/// The sums of `a · b` of each of `outputs` features over all rows of all panels: the gradients of a scale.
+///
+/// # Safety
+/// `outputs` initialised features can be read at every pointer of `a` and `b`, and nothing writes them during the call.
+/// Numbers `at..at + outputs` of the member's row fulfil the conditions of [`Sink::take`].
 #[inline(always)]
 unsafe fn column_dots<S: Simd, K: Sink>(
     sink: &K,
@@ -342,6 +396,7 @@ unsafe fn column_dots<S: Simd, K: Sink>(
     a: &[*const f32],
     b: &[*const f32],
 ) {
+    // SAFETY: as in `column_sums`, for both lists of panels.
     unsafe {
         columns::<S, K>(sink, member, at, outputs, |o, sums| {
             for (a, b) in a.iter().zip(b) {
@@ -357,8 +412,11 @@ unsafe fn column_dots<S: Simd, K: Sink>(
     }
 }
 
-/// Computes one number per column from the sums of its lanes. The sink receives several columns at a time, so that it
-/// can use vectors.
+/// Computes one number per column from `sum(column, sums)`, which adds a panel's rows each into its own sum. The sink
+/// receives several columns at a time, so that it can use vectors.
+///
+/// # Safety
+/// Numbers `at..at + outputs` of the member's row fulfil the conditions of [`Sink::take`].
 #[inline(always)]
 unsafe fn columns<S: Simd, K: Sink>(
     sink: &K,
@@ -367,14 +425,15 @@ unsafe fn columns<S: Simd, K: Sink>(
     outputs: usize,
     sum: impl Fn(usize, &mut [f32; PANEL_ROWS]),
 ) {
-    let mut some = [0.0; PANEL_ROWS];
+    let mut gradients = [0.0; PANEL_ROWS];
     for first in (0..outputs).step_by(PANEL_ROWS) {
         let used = PANEL_ROWS.min(outputs - first);
-        for (o, gradient) in some.iter_mut().enumerate().take(used) {
+        for (o, gradient) in gradients.iter_mut().enumerate().take(used) {
             let mut sums = [0.0; PANEL_ROWS];
             sum(first + o, &mut sums);
             *gradient = gemm::fold(&mut sums);
         }
-        sink.take::<S>(member, at + first, &some[..used]);
+        // SAFETY: the range is part of at..at + outputs, which the caller guarantees.
+        unsafe { sink.take::<S>(member, at + first, &gradients[..used]) };
     }
 }

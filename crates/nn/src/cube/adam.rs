@@ -4,7 +4,7 @@ use burn::tensor::{DType, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::{Ahead, buffer, elementwise, empty, tensor};
+use super::{StepTable, buffer, elementwise, empty, tensor};
 use crate::cpu::AdamRule;
 
 /// Applies [`AdamRule`] to one number per thread. A `new_` buffer may be the old one. `now`, `[2]`, holds the step size
@@ -81,13 +81,15 @@ impl Replaced {
 /// two steps may differ only in the corrections.
 pub(crate) fn adam_step(
     (time, rule): (u64, impl Fn(u64) -> AdamRule),
-    ahead: &mut Ahead,
+    corrections: &mut StepTable,
     old: [Tensor<3>; 3],
     gradient: Tensor<3>,
 ) -> [Tensor<3>; 3] {
     let [w, m, v] = old.map(Replaced::new);
     let g = buffer(gradient);
-    let now = ahead.at(&g, time, DType::F32, |time| {
+    let sizes = [&w.old, &m.old, &v.old].map(|buffer| buffer.meta.num_elements());
+    assert_eq!(sizes, [g.meta.num_elements(); 3], "one gradient and two moments per weight");
+    let now = corrections.at(&g, time, DType::F32, |time| {
         let AdamRule { step, correction_2, .. } = rule(time);
         [step.to_bits(), correction_2.to_bits()]
     });
@@ -95,7 +97,9 @@ pub(crate) fn adam_step(
     let client = g.client.clone();
     let (cubes, threads) = elementwise(g.meta.num_elements());
     let [new_w, new_m, new_v] = [(&w, 0), (&m, 1), (&v, 2)].map(|(replaced, position)| replaced.written(position));
-    // Safety: a thread beyond the last number does nothing, and the buffers have the same size.
+    // SAFETY: a thread beyond the last gradient does nothing. All buffers have the size of the gradient, which is
+    // checked above, and `now` has two numbers. A new buffer that is the old one is written by the thread that has read
+    // its number.
     unsafe {
         adam::launch_unchecked(
             &client,
@@ -122,10 +126,13 @@ pub(crate) fn adam_step(
 /// Polyak averaging; returns the new target.
 pub(crate) fn polyak_step(target: Tensor<3>, online: Tensor<3>, tau: f32) -> Tensor<3> {
     let (target, online) = (Replaced::new(target), buffer(online));
+    let sizes = [&target.old, &online].map(|buffer| buffer.meta.num_elements());
+    assert_eq!(sizes[0], sizes[1], "two networks of one shape");
     let client = online.client.clone();
     let (cubes, threads) = elementwise(online.meta.num_elements());
     let written = target.written(0);
-    // Safety: as in `adam_step`.
+    // SAFETY: a thread beyond the last number does nothing, and the buffers have the same size, which is checked above.
+    // A new target that is the old one is written by the thread that has read its number.
     unsafe {
         polyak::launch_unchecked(
             &client,

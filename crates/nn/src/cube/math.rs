@@ -10,7 +10,7 @@ use cubecl::prelude::*;
 
 /// Returns `value`, or NaN if `x` is NaN: comparisons and bit operations would lose the NaN.
 #[cube]
-fn through(x: f32, value: f32) -> f32 {
+fn keep_nan(x: f32, value: f32) -> f32 {
     select(x.is_nan(), x, value)
 }
 
@@ -41,7 +41,7 @@ pub fn ln(a: f32) -> f32 {
 pub fn softplus(x: f32) -> f32 {
     let positive = select(x > 0.0f32, x, 0.0f32);
     let far = select(x > 0.0f32, -x, x);
-    through(x, positive + ln(1.0f32 + exp(far)))
+    keep_nan(x, positive + ln(1.0f32 + exp(far)))
 }
 
 /// 1 / (1 + e⁻ˣ). Absolute error below 5e-7.
@@ -63,7 +63,7 @@ pub fn tanh(x: f32) -> f32 {
     let size = x.abs();
     let far = 1.0f32 - 2.0f32 / (exp(2.0f32 * size) + 1.0f32);
     let signed = select(x < 0.0f32, -far, far);
-    through(x, select(size < 0.625f32, near, signed))
+    keep_nan(x, select(size < 0.625f32, near, signed))
 }
 
 #[cfg(test)]

@@ -22,28 +22,42 @@ use crate::parameters::Parameters;
 /// Maximum number of cubes along one axis that every device supports.
 const MOST_CUBES: usize = 65_535;
 
-/// The form of a launch over the rows of all members.
+/// A launch over the rows of all members.
 #[derive(Clone, Debug)]
-struct Plan {
+struct RowLaunch {
     net: NetShape,
     tile: Tile,
     members: usize,
     /// Number of rows of a member, `B`.
     rows: usize,
-    /// Number of inputs: one per member, or 1 if all members share one.
-    given: usize,
+    /// Number of members of the input: `E`, or 1 if all members share it.
+    input_members: usize,
 }
 
-impl Plan {
-    fn new(x: &CubeTensor, layout: &Layout) -> Self {
+impl RowLaunch {
+    /// The launch for an input `[E or 1, B, I]`. The kernels run without checks, so that the sizes of their buffers are
+    /// checked here.
+    ///
+    /// # Panics
+    /// If the input or the parameters are not of the layout's sizes, or no tile of the network fits.
+    #[track_caller]
+    fn new(x: &CubeTensor, parameters: &CubeTensor, layout: &Layout) -> Self {
         let (net, members) = (NetShape::from(layout), layout.shape().members);
-        let [given, rows] = [x.meta.shape()[0], x.meta.shape()[1]];
-        let tile = tile_of(x, &net).expect("a network that fits").spread(members, rows);
-        Self { net, tile, members, rows, given }
+        let [input_members, rows] = [x.meta.shape()[0], x.meta.shape()[1]];
+        assert!(
+            (input_members == 1 || input_members == members)
+                && x.meta.num_elements() == input_members * rows * net.inputs(),
+            "input {:?}, expected [{members} or 1, B, {}]",
+            x.meta.shape(),
+            net.inputs()
+        );
+        assert_eq!(parameters.meta.num_elements(), members * net.parameters, "parameters of {members} members");
+        let tile = tile_of(x, &net).expect("a network that fits the device").spread(members, rows);
+        Self { net, tile, members, rows, input_members }
     }
 
-    fn shown(&self) -> bool {
-        self.given == 1
+    fn shares_input(&self) -> bool {
+        self.input_members == 1
     }
 
     /// Numbers of tiles of a member along x and z. Some of the last tiles may be empty.
@@ -71,24 +85,26 @@ fn tile_of(buffer: &CubeTensor, net: &NetShape) -> Option<Tile> {
 impl MlpOps for CubeBackend {
     fn mlp(x: FloatTensor<Self>, parameters: FloatTensor<Self>, layout: Arc<Layout>) -> FloatTensor<Self> {
         let (x, parameters) = (rows(x), rows(parameters));
-        let plan = Plan::new(&x, &layout);
-        let y = empty(&x, &[plan.members, plan.rows, plan.net.outputs()]);
-        if plan.rows > 0 {
+        let launch = RowLaunch::new(&x, &parameters, &layout);
+        let y = empty(&x, &[launch.members, launch.rows, launch.net.outputs()]);
+        if launch.rows > 0 {
             let client = x.client.clone();
-            // Safety: rows beyond the last are neither read nor written, and all offsets are within a member's row.
+            // SAFETY: `RowLaunch::new` has checked the sizes of `x` and `parameters`, and `y` has those of the output.
+            // The kernel neither reads nor writes rows beyond B; its cubes' members are those of the launch; all
+            // offsets of the layout are within a member's row, and those in shared memory within the tile's size.
             unsafe {
                 infer_rows::launch_unchecked(
                     &client,
-                    plan.cubes(),
-                    plan.threads(),
-                    plan.tile.lanes(),
+                    launch.cubes(),
+                    launch.threads(),
+                    launch.tile.lanes(),
                     x.into_buffer_arg(),
                     parameters.into_buffer_arg(),
                     y.clone().into_buffer_arg(),
-                    plan.rows as u32,
-                    plan.shown(),
-                    plan.net,
-                    plan.tile,
+                    launch.rows as u32,
+                    launch.shares_input(),
+                    launch.net,
+                    launch.tile,
                 );
             }
         }
@@ -99,7 +115,7 @@ impl MlpOps for CubeBackend {
 /// The data that the backward pass needs: the tape, and the weights at the time of the forward pass.
 #[derive(Clone, Debug)]
 pub struct Saved {
-    plan: Plan,
+    launch: RowLaunch,
     tape: CubeTensor,
     parameters: CubeTensor,
 }
@@ -107,39 +123,39 @@ pub struct Saved {
 impl MlpGradients for CubeBackend {
     type Saved = Saved;
 
-    fn saved(
+    fn forward(
         x: FloatTensor<Self>,
         parameters: FloatTensor<Self>,
         layout: Arc<Layout>,
     ) -> (FloatTensor<Self>, Self::Saved) {
         let (x, parameters) = (rows(x), rows(parameters));
-        let plan = Plan::new(&x, &layout);
-        let shape = TapeShape::new(&plan.net);
-        let y = empty(&x, &[plan.members, plan.rows, plan.net.outputs()]);
-        let tiles = if plan.rows > 0 { plan.tiles().iter().product() } else { 0 };
-        let tape = empty(&x, &[plan.members, tiles, shape.size, plan.tile.rows]);
-        if plan.rows > 0 {
+        let launch = RowLaunch::new(&x, &parameters, &layout);
+        let shape = TapeShape::new(&launch.net);
+        let y = empty(&x, &[launch.members, launch.rows, launch.net.outputs()]);
+        let tiles = if launch.rows > 0 { launch.tiles().iter().product() } else { 0 };
+        let tape = empty(&x, &[launch.members, tiles, shape.size, launch.tile.rows]);
+        if launch.rows > 0 {
             let client = x.client.clone();
-            // Safety: as in `mlp` above, and the tape has a part for every cube.
+            // SAFETY: as in `mlp` above. The tape has a part of `shape.size` features of a tile's rows for every cube.
             unsafe {
                 forward_rows::launch_unchecked(
                     &client,
-                    plan.cubes(),
-                    plan.threads(),
-                    plan.tile.lanes(),
+                    launch.cubes(),
+                    launch.threads(),
+                    launch.tile.lanes(),
                     x.into_buffer_arg(),
                     parameters.clone().into_buffer_arg(),
                     y.clone().into_buffer_arg(),
                     tape.clone().into_buffer_arg(),
-                    plan.rows as u32,
-                    plan.shown(),
-                    plan.net.clone(),
+                    launch.rows as u32,
+                    launch.shares_input(),
+                    launch.net.clone(),
                     shape,
-                    plan.tile,
+                    launch.tile,
                 );
             }
         }
-        (y, Saved { plan, tape, parameters })
+        (y, Saved { launch, tape, parameters })
     }
 
     fn backward(
@@ -147,33 +163,41 @@ impl MlpGradients for CubeBackend {
         gradient: FloatTensor<Self>,
         [to_input, to_parameters]: [bool; 2],
     ) -> [Option<FloatTensor<Self>>; 2] {
-        let Saved { plan, tape, parameters } = saved;
-        let (members, count, width) = (plan.members, plan.rows, plan.net.parameters);
-        let all = [members, count, plan.net.inputs()];
+        let Saved { launch, tape, parameters } = saved;
+        let (members, count, width) = (launch.members, launch.rows, launch.net.parameters);
+        let all = [members, count, launch.net.inputs()];
         if count == 0 {
-            let dx = empty(&tape, &[plan.given, count, plan.net.inputs()]);
+            let dx = empty(&tape, &[launch.input_members, count, launch.net.inputs()]);
             return [to_input.then_some(dx), to_parameters.then(|| zeros(&tape, &[members, 1, width]))];
         }
         let (client, gradient) = (tape.client.clone(), rows(gradient));
-        let (shape, turns) = (TapeShape::new(&plan.net), Jobs::turns(&plan.net));
+        assert_eq!(
+            gradient.meta.num_elements(),
+            members * count * launch.net.outputs(),
+            "gradient {:?} at an output of {members} members and {count} rows",
+            gradient.meta.shape()
+        );
+        let (shape, transposes) = (TapeShape::new(&launch.net), Jobs::transposes(&launch.net));
         let transposed = empty(&tape, &[members, width]);
         let dx = empty(&tape, if to_input { &all } else { &[0] });
-        // Safety: as in `mlp` above; blocks beyond a weight are neither read nor written.
+        // SAFETY: the parameters and the tape are those of the forward pass, whose sizes were checked; the gradient's
+        // size is checked above. `transposed` has a row like that of the parameters for every member, and `dx` has the
+        // input's size if it is written. The kernels neither read nor write numbers beyond a weight and rows beyond B.
         unsafe {
             weights::transpose::launch_unchecked(
                 &client,
-                CubeCount::Static(turns.count() as u32, members as u32, 1),
-                CubeDim::new_1d(weights::TURNING_THREADS as u32),
+                CubeCount::Static(transposes.count() as u32, members as u32, 1),
+                CubeDim::new_1d(weights::TRANSPOSE_THREADS as u32),
                 parameters.clone().into_buffer_arg(),
                 transposed.clone().into_buffer_arg(),
-                plan.net.clone(),
-                turns,
+                launch.net.clone(),
+                transposes,
             );
             backward_rows::launch_unchecked(
                 &client,
-                plan.cubes(),
-                plan.threads(),
-                plan.tile.lanes(),
+                launch.cubes(),
+                launch.threads(),
+                launch.tile.lanes(),
                 gradient.into_buffer_arg(),
                 parameters.into_buffer_arg(),
                 transposed.into_buffer_arg(),
@@ -181,32 +205,33 @@ impl MlpGradients for CubeBackend {
                 dx.clone().into_buffer_arg(),
                 count as u32,
                 to_input,
-                plan.net.clone(),
+                launch.net.clone(),
                 shape.clone(),
-                plan.tile,
+                launch.tile,
             );
         }
         let of_parameters = to_parameters.then(|| {
-            let (sum, jobs) = (empty(&tape, &[members, 1, width]), Jobs::gradients(&plan.net));
-            // Safety: the tape has this number of tiles, and the numbers of every job are within a member's row.
+            let (sum, jobs) = (empty(&tape, &[members, 1, width]), Jobs::gradients(&launch.net));
+            // SAFETY: the tape has this number of tiles per member, with `shape.size` features each. The jobs cover the
+            // parts of a member's row and the numbers between them, and `sum` has a row for every member.
             unsafe {
                 weights::gradients::launch_unchecked(
                     &client,
                     CubeCount::Static(jobs.count() as u32, members as u32, 1),
                     CubeDim::new_1d(weights::THREADS as u32),
-                    plan.tile.lanes(),
+                    launch.tile.lanes(),
                     tape.clone().into_buffer_arg(),
                     sum.clone().into_buffer_arg(),
-                    plan.tiles().iter().product::<usize>() as u32,
-                    plan.net.clone(),
+                    launch.tiles().iter().product::<usize>() as u32,
+                    launch.net.clone(),
                     shape,
                     jobs,
-                    plan.tile.vectors(),
+                    launch.tile.vectors(),
                 );
             }
             sum
         });
-        [to_input.then(|| if plan.given == members { dx } else { sum_of_members(dx, &all) }), of_parameters]
+        [to_input.then(|| if launch.input_members == members { dx } else { sum_of_members(dx, &all) }), of_parameters]
     }
 }
 
@@ -215,7 +240,8 @@ fn sum_of_members(dx: CubeTensor, &[members, count, inputs]: &[usize; 3]) -> Cub
     let sum = empty(&dx, &[1, count, inputs]);
     let client = dx.client.clone();
     let (cubes, threads) = elementwise(count * inputs);
-    // Safety: a thread beyond the last number does nothing.
+    // SAFETY: a thread beyond the B · I numbers of `sum` does nothing. The others read one number of each member of
+    // `dx`, which has the size `all` of the backward pass.
     unsafe {
         add_members::launch_unchecked(
             &client,
@@ -238,7 +264,7 @@ pub fn infer(net: &Mlp, x: CubeTensor) -> CubeTensor {
 /// The forward pass; returns the output and the data that the backward pass needs.
 #[must_use]
 pub fn forward(net: &Mlp, x: CubeTensor) -> (CubeTensor, Saved) {
-    CubeBackend::saved(x, buffer(net.slot().get().clone()), net.layout().clone())
+    <CubeBackend as MlpGradients>::forward(x, buffer(net.slot().get().clone()), net.layout().clone())
 }
 
 /// Computes the loss's gradients at the input `[E or 1, B, I]` and at the parameters `[E, 1, P]`, for those that are
@@ -249,7 +275,7 @@ pub fn backward(saved: Saved, gradient: CubeTensor, wanted: [bool; 2]) -> [Optio
 }
 
 /// Number of rows per member whose tape fits into the largest buffer of the parameters' device; at least one tile.
-pub(crate) fn rows_of_one_pass(parameters: &CubeTensor, layout: &Layout) -> usize {
+pub(crate) fn max_rows_per_pass(parameters: &CubeTensor, layout: &Layout) -> usize {
     let numbers = TapeShape::new(&NetShape::from(layout)).size * layout.shape().members * size_of::<f32>();
     let most = parameters.client.properties().memory.max_page_size as usize / numbers.max(1);
     // The last tile of every member may contain only one row.
@@ -258,6 +284,6 @@ pub(crate) fn rows_of_one_pass(parameters: &CubeTensor, layout: &Layout) -> usiz
 }
 
 /// Whether the kernels support networks of this layout on this device.
-pub(crate) fn takes(buffer: &CubeTensor, layout: &Layout) -> bool {
+pub(crate) fn supports(buffer: &CubeTensor, layout: &Layout) -> bool {
     layout.shape().hidden_norms.is_empty() && tile_of(buffer, &NetShape::from(layout)).is_some()
 }

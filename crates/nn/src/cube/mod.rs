@@ -13,7 +13,7 @@
 //! * `weights`: gradients of weights.
 //! * `passes`, `mlp`: the primitive's kernels, and their launches.
 //! * `adam`: the optimiser's rule, and the averaging of target weights.
-//! * [`ahead`]: numbers that change at every step, uploaded for many steps together.
+//! * [`step_table`]: numbers that change at every step, uploaded for many steps together.
 //!
 //! A kernel reads the same parameters `[E, 1, P]` as the CPU code ([`Layout`](crate::cpu::Layout)). No kernel needs
 //! subgroups, tensor cores or float atomics, and every sum has a fixed order.
@@ -21,7 +21,6 @@
 #![allow(unsafe_code, reason = "kernels are launched without bound checks, each launch with its argument")]
 
 mod adam;
-pub mod ahead;
 pub mod math;
 mod mlp;
 pub mod net_shape;
@@ -29,6 +28,7 @@ mod passes;
 mod product;
 pub mod random;
 pub mod rows;
+pub mod step_table;
 mod tape;
 pub mod tensor;
 pub mod tile;
@@ -38,13 +38,13 @@ use burn::tensor::DType;
 use cubecl::prelude::{CubeCount, CubeDim};
 
 pub(crate) use adam::{adam_step, polyak_step};
-pub(crate) use mlp::{rows_of_one_pass, takes};
+pub(crate) use mlp::{max_rows_per_pass, supports};
 use tensor::rows;
 
-pub use ahead::{Ahead, send};
 pub use burn_cubecl::tensor::CubeTensor;
 pub use mlp::{Saved, backward, forward, infer};
 pub use net_shape::{LayerShape, NetShape};
+pub use step_table::{StepTable, upload};
 pub use tensor::{buffer, is_cube, is_plain, tensor};
 pub use tile::Tile;
 

@@ -14,7 +14,7 @@ pub(super) fn infer_rows<N: Size>(
     parameters: &[f32],
     y: &mut [f32],
     count: u32,
-    #[comptime] shown: bool,
+    #[comptime] shares_input: bool,
     #[comptime] net: NetShape,
     #[comptime] tile: Tile,
 ) {
@@ -23,7 +23,7 @@ pub(super) fn infer_rows<N: Size>(
     let member = CUBE_POS_Y as usize;
     let first = own_tile() * comptime!(tile.rows);
     let mut start = 0usize;
-    if comptime!(!shown) {
+    if comptime!(!shares_input) {
         start = member * count * comptime!(net.inputs());
     }
     rows::load::<N>(x, start, first, count, &mut shared, comptime!(tile.input()), comptime!(net.inputs()), tile);
@@ -41,7 +41,7 @@ pub(super) fn forward_rows<N: Size>(
     y: &mut [f32],
     tape: &mut [Vector<f32, N>],
     count: u32,
-    #[comptime] shown: bool,
+    #[comptime] shares_input: bool,
     #[comptime] net: NetShape,
     #[comptime] shape: TapeShape,
     #[comptime] tile: Tile,
@@ -51,7 +51,7 @@ pub(super) fn forward_rows<N: Size>(
     let member = CUBE_POS_Y as usize;
     let first = own_tile() * comptime!(tile.rows);
     let mut start = 0usize;
-    if comptime!(!shown) {
+    if comptime!(!shares_input) {
         start = member * count * comptime!(net.inputs());
     }
     rows::load::<N>(x, start, first, count, &mut shared, comptime!(tile.input()), comptime!(net.inputs()), tile);

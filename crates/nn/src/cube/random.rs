@@ -1,7 +1,7 @@
 //! The named streams of `foresee_core` on the device: the same bits from the same counters, drawn where they are used.
 //!
-//! A word is addressed by the stream's key, the 64-bit step, the lane and its number at that counter, as in
-//! `Stream::at(step, lane)`; word `w` is in block `w / 4`. Words and indices equal those of the host bit for bit.
+//! A word is addressed by the stream's key, the 64-bit step, the substream and its number at that counter, as in
+//! `Stream::at(step, substream)`; word `w` is in block `w / 4`. Words and indices equal those of the host bit for bit.
 //! Normals use the same polynomial and agree to a few units in the last place: a shader may contract a product and a
 //! sum, and its division and square root may be off by some units.
 
@@ -73,9 +73,9 @@ fn four_rounds(x: &mut Array<u32>, #[comptime] rotations: [[u32; 2]; 4]) {
     }
 }
 
-/// Word `word` of lane `lane` at the counter, by Threefry-4x32 with 20 rounds.
+/// Word `word` of substream `substream` at the counter, by Threefry-4x32 with 20 rounds.
 #[cube]
-pub fn bits(counter: &Counter, lane: u32, word: u32) -> u32 {
+pub fn bits(counter: &Counter, substream: u32, word: u32) -> u32 {
     let mut keys = Array::<u32>::new(5usize);
     keys[0] = counter.key_0;
     keys[1] = counter.key_1;
@@ -85,7 +85,7 @@ pub fn bits(counter: &Counter, lane: u32, word: u32) -> u32 {
     let mut x = Array::<u32>::new(4usize);
     x[0] = counter.step_low + keys[0];
     x[1] = counter.step_high + keys[1];
-    x[2] = lane + keys[2];
+    x[2] = substream + keys[2];
     x[3] = word / 4u32 + keys[3];
     #[unroll]
     for group in 0..5usize {
@@ -104,16 +104,16 @@ pub fn bits(counter: &Counter, lane: u32, word: u32) -> u32 {
     select(within < 2u32, select(within == 0u32, x[0], x[1]), select(within == 2u32, x[2], x[3]))
 }
 
-/// The index below `n` that is made from word 0 of a lane.
+/// The index below `n` that is made from word 0 of a substream.
 #[cube]
-pub fn below(counter: &Counter, lane: u32, n: u32) -> u32 {
-    bits(counter, lane, 0u32).mul_hi(n)
+pub fn below(counter: &Counter, substream: u32, n: u32) -> u32 {
+    bits(counter, substream, 0u32).mul_hi(n)
 }
 
-/// The standard normal that is made from word `word` of a lane.
+/// The standard normal that is made from word `word` of a substream.
 #[cube]
-pub fn normal(counter: &Counter, lane: u32, word: u32) -> f32 {
-    standard_normal(bits(counter, lane, word))
+pub fn normal(counter: &Counter, substream: u32, word: u32) -> f32 {
+    standard_normal(bits(counter, substream, word))
 }
 
 /// A standard normal from one 32-bit word, as in `foresee_core::normal::standard_normal`.
@@ -156,23 +156,23 @@ mod tests {
     use crate::{device, tensors};
     use foresee_core::normal::standard_normal as on_host;
 
-    /// Writes the words (as two halves) and the normals, or indices below `n`, of lanes `first..` of a counter.
+    /// Writes the words (as two halves) and the normals, or indices below `n`, of substreams `first..` of a counter.
     #[cube(launch)]
     fn draw(out: &mut [f32], counter: Counter, first: u32, words: u32, n: u32) {
-        let (lane, word) = (first + ABSOLUTE_POS as u32 / words, ABSOLUTE_POS as u32 % words);
+        let (substream, word) = (first + ABSOLUTE_POS as u32 / words, ABSOLUTE_POS as u32 % words);
         if 3 * ABSOLUTE_POS + 2 < out.len() {
-            let all = bits(&counter, lane, word);
+            let all = bits(&counter, substream, word);
             // Two halves, because a float's payload bits may not be preserved.
             out[3 * ABSOLUTE_POS] = f32::cast_from(all >> 16u32);
             out[3 * ABSOLUTE_POS + 1] = f32::cast_from(all & 0xffffu32);
-            out[3 * ABSOLUTE_POS + 2] = normal(&counter, lane, word);
+            out[3 * ABSOLUTE_POS + 2] = normal(&counter, substream, word);
             if word == 0u32 && n > 0u32 {
-                out[3 * ABSOLUTE_POS + 2] = f32::cast_from(below(&counter, lane, n));
+                out[3 * ABSOLUTE_POS + 2] = f32::cast_from(below(&counter, substream, n));
             }
         }
     }
 
-    /// The draws of the kernel, `[lanes, words]` of (bits, third number).
+    /// The draws of the kernel, `[substreams, words]` of (bits, third number).
     fn drawn(device: &burn::tensor::Device, stream: &Stream, step: u64, first: u32, n: u32) -> Vec<(u32, f32)> {
         const SUBSTREAMS: usize = 64;
         const WORDS: usize = 9;
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn words_and_indices_are_those_of_the_host_and_normals_are_close() {
         let Some(device) = device::wgpu_of_test("words_and_indices_are_those_of_the_host") else { return };
-        let mut apart = 0.0_f32;
+        let mut error = 0.0_f32;
         for (seed, name, step, first, n) in [
             (0, "rollout/action", 0, 0, 0),
             (7, "rollout/noise", (5 << 16) | 3, 1000, 1),
@@ -204,18 +204,22 @@ mod tests {
         ] {
             let stream = Stream::new(seed, name);
             for (i, (got, third)) in drawn(&device, &stream, step, first, n).into_iter().enumerate() {
-                let (lane, word) = (first + (i / 9) as u32, i % 9);
-                let mut draws = stream.at(step, lane);
+                let (substream, word) = (first + (i / 9) as u32, i % 9);
+                let mut draws = stream.at(step, substream);
                 let want = (0..=word).map(|_| draws.bits()).last().expect("a word");
-                assert_eq!(got, want, "{name}, step {step}, lane {lane}, word {word}");
+                assert_eq!(got, want, "{name}, step {step}, substream {substream}, word {word}");
                 if word == 0 && n > 0 {
-                    assert_eq!(third as usize, stream.at(step, lane).below(n as usize), "below {n}, lane {lane}");
+                    assert_eq!(
+                        third as usize,
+                        stream.at(step, substream).below(n as usize),
+                        "below {n}, substream {substream}"
+                    );
                 } else {
                     let want = on_host(want);
-                    apart = apart.max((third - want).abs() / want.abs().max(f32::MIN_POSITIVE));
+                    error = error.max((third - want).abs() / want.abs().max(f32::MIN_POSITIVE));
                 }
             }
         }
-        assert!(apart <= NORMAL, "normals are {apart:e} apart");
+        assert!(error <= NORMAL, "normals have a relative error of {error:e}");
     }
 }

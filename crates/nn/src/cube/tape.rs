@@ -19,11 +19,12 @@ pub(crate) struct TapeLayer {
     pub(crate) input: usize,
     /// Offset of the activation's derivative, and after the backward pass of the loss's gradient at the sums, `[O]`.
     pub(crate) gradient: usize,
-    /// Offset of the normalised sums `[O]`, with layer normalisation. `inverse_std` is then the offset of their inverse
-    /// deviation, and `before_scale` that of the loss's gradient at scale · z + shift, `[O]`.
+    /// Offset of the normalised sums, with layer normalisation, `[O]`.
     pub(crate) normalized: usize,
+    /// Offset of the inverse standard deviation of the sums, with layer normalisation.
     pub(crate) inverse_std: usize,
-    pub(crate) before_scale: usize,
+    /// Offset of the loss's gradient at scale · z + shift, with layer normalisation, `[O]`.
+    pub(crate) norm_gradient: usize,
 }
 
 /// The offsets of all numbers in a tile's part of a tape.
@@ -51,7 +52,7 @@ impl TapeShape {
                 gradient: take(layer.outputs),
                 normalized: take(normed),
                 inverse_std: take(usize::from(layer.norm)),
-                before_scale: take(normed),
+                norm_gradient: take(normed),
             }
         });
         let layers = layers.collect();
@@ -62,7 +63,7 @@ impl TapeShape {
 
 /// Copies features from shared memory to the tape.
 #[cube]
-fn keep<N: Size>(
+fn store<N: Size>(
     shared: &mut Shared<[Vector<f32, N>]>,
     tape: &mut [Vector<f32, N>],
     to: usize,
@@ -79,7 +80,7 @@ fn keep<N: Size>(
 
 /// Writes one number per row to the tape. The first thread of each vector writes that vector.
 #[cube]
-fn keep_rows<N: Size>(values: Vector<f32, N>, tape: &mut [Vector<f32, N>], to: usize, #[comptime] tile: Tile) {
+fn store_rows<N: Size>(values: Vector<f32, N>, tape: &mut [Vector<f32, N>], to: usize, #[comptime] tile: Tile) {
     if own_feature(tile) == 0 {
         tape[to + own_vector(tile)] = values;
     }
@@ -98,17 +99,24 @@ pub(crate) fn forward<N: Size>(
     #[comptime] tile: Tile,
 ) {
     let vectors = comptime!(tile.vectors());
-    keep::<N>(shared, tape, part, comptime!(tile.input()), comptime!(net.inputs()), tile);
+    store::<N>(shared, tape, part, comptime!(tile.input()), comptime!(net.inputs()), tile);
     #[unroll]
     for l in 0..comptime!(net.depth()) {
         let layer = comptime!(net.layers[l]);
-        let kept = comptime!(shape.layers[l]);
+        let tape_layer = comptime!(shape.layers[l]);
         let to = comptime!(tile.side(l + 1));
         linear::<N>(parameters, member, shared, comptime!(tile.side(l)), to, comptime!(Product::of(&layer)), tile);
         if comptime!(layer.norm) {
             let inverse = tile::normalize::<N>(shared, to, comptime!(layer.outputs), tile);
-            keep_rows::<N>(inverse, tape, part + comptime!(kept.inverse_std * vectors), tile);
-            keep::<N>(shared, tape, part + comptime!(kept.normalized * vectors), to, comptime!(layer.outputs), tile);
+            store_rows::<N>(inverse, tape, part + comptime!(tape_layer.inverse_std * vectors), tile);
+            store::<N>(
+                shared,
+                tape,
+                part + comptime!(tape_layer.normalized * vectors),
+                to,
+                comptime!(layer.outputs),
+                tile,
+            );
         }
         if comptime!(l + 1 < net.depth()) {
             activate::<N>(
@@ -116,7 +124,7 @@ pub(crate) fn forward<N: Size>(
                 member,
                 shared,
                 tape,
-                part + comptime!(kept.gradient * vectors),
+                part + comptime!(tape_layer.gradient * vectors),
                 to,
                 layer,
                 comptime!(net.activation),
@@ -124,9 +132,9 @@ pub(crate) fn forward<N: Size>(
             );
             if comptime!(net.is_unit(l)) {
                 let inverse = tile::unit::<N>(shared, to, comptime!(layer.outputs), tile);
-                keep_rows::<N>(inverse, tape, part + comptime!(shape.inverse_norm * vectors), tile);
+                store_rows::<N>(inverse, tape, part + comptime!(shape.inverse_norm * vectors), tile);
             }
-            keep::<N>(
+            store::<N>(
                 shared,
                 tape,
                 part + comptime!(shape.layers[l + 1].input * vectors),
@@ -205,7 +213,7 @@ pub(crate) fn backward<N: Size>(
     #[comptime] tile: Tile,
 ) {
     let vectors = comptime!(tile.vectors());
-    keep::<N>(
+    store::<N>(
         shared,
         tape,
         part + comptime!(shape.layers[net.depth() - 1].gradient * vectors),
@@ -225,7 +233,7 @@ pub(crate) fn backward<N: Size>(
         }
         if comptime!(l > 0) {
             let below = comptime!(net.layers[l.saturating_sub(1)]);
-            let kept = comptime!(shape.layers[l.saturating_sub(1)]);
+            let tape_layer = comptime!(shape.layers[l.saturating_sub(1)]);
             if comptime!(net.is_unit(l.saturating_sub(1))) {
                 unit_backward::<N>(
                     shared,
@@ -237,9 +245,9 @@ pub(crate) fn backward<N: Size>(
                     tile,
                 );
             }
-            activation_backward::<N>(shared, tape, part, to, below, kept, tile);
+            activation_backward::<N>(shared, tape, part, to, below, tape_layer, tile);
             if comptime!(below.norm) {
-                norm_backward::<N>(parameters, member, shared, tape, part, to, below, kept, tile);
+                norm_backward::<N>(parameters, member, shared, tape, part, to, below, tape_layer, tile);
             }
         }
     }
@@ -284,14 +292,14 @@ fn activation_backward<N: Size>(
     part: usize,
     #[comptime] at: usize,
     #[comptime] layer: LayerShape,
-    #[comptime] kept: TapeLayer,
+    #[comptime] tape_layer: TapeLayer,
     #[comptime] tile: Tile,
 ) {
     let vectors = comptime!(tile.vectors());
-    let to = comptime!(if layer.norm { kept.before_scale } else { kept.gradient });
+    let to = comptime!(if layer.norm { tape_layer.norm_gradient } else { tape_layer.gradient });
     let mut i = UNIT_POS as usize;
     while i < comptime!(layer.outputs * vectors) {
-        let g = shared[at + i] * tape[part + i + comptime!(kept.gradient * vectors)];
+        let g = shared[at + i] * tape[part + i + comptime!(tape_layer.gradient * vectors)];
         shared[at + i] = g;
         tape[part + i + comptime!(to * vectors)] = g;
         i += comptime!(tile.threads);
@@ -310,33 +318,33 @@ fn norm_backward<N: Size>(
     part: usize,
     #[comptime] at: usize,
     #[comptime] layer: LayerShape,
-    #[comptime] kept: TapeLayer,
+    #[comptime] tape_layer: TapeLayer,
     #[comptime] tile: Tile,
 ) {
     let vectors = comptime!(tile.vectors());
     let features = comptime!(layer.outputs);
     let vector = own_vector(tile);
-    let z = part + comptime!(kept.normalized * vectors);
-    let mut plain = Vector::<f32, N>::new(0.0f32);
-    let mut along = Vector::<f32, N>::new(0.0f32);
+    let z = part + comptime!(tape_layer.normalized * vectors);
+    let mut gradient_sum = Vector::<f32, N>::new(0.0f32);
+    let mut projection = Vector::<f32, N>::new(0.0f32);
     let mut f = own_feature(tile);
     while f < features {
         let i = f * vectors + vector;
         let g = shared[at + i] * Vector::new(parameters[member + f + comptime!(layer.scale)]);
-        plain += g;
-        along += g * tape[z + i];
+        gradient_sum += g;
+        projection += g * tape[z + i];
         f += comptime!(tile.slices());
     }
-    let mean = total::<N>(plain, shared, tile) / Vector::new(comptime!(features as f32));
-    let along = total::<N>(along, shared, tile) / Vector::new(comptime!(features as f32));
-    let inverse = tape[part + vector + comptime!(kept.inverse_std * vectors)];
+    let mean = total::<N>(gradient_sum, shared, tile) / Vector::new(comptime!(features as f32));
+    let projection = total::<N>(projection, shared, tile) / Vector::new(comptime!(features as f32));
+    let inverse = tape[part + vector + comptime!(tape_layer.inverse_std * vectors)];
     let mut f = own_feature(tile);
     while f < features {
         let i = f * vectors + vector;
         let g = shared[at + i] * Vector::new(parameters[member + f + comptime!(layer.scale)]);
-        let g = (g - mean - tape[z + i] * along) * inverse;
+        let g = (g - mean - tape[z + i] * projection) * inverse;
         shared[at + i] = g;
-        tape[part + i + comptime!(kept.gradient * vectors)] = g;
+        tape[part + i + comptime!(tape_layer.gradient * vectors)] = g;
         f += comptime!(tile.threads / vectors);
     }
     sync_cube();

@@ -25,7 +25,7 @@ pub fn buffer<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
             kind: DispatchTensorKind::Cube(BackendTensor::Float(tensor)),
             autodiff: DispatchAutodiffContext::Disabled,
         } => rows(tensor),
-        _ => panic!("an untracked float tensor on a GPU"),
+        _ => panic!("expected an untracked float tensor on a GPU"),
     }
 }
 
@@ -49,7 +49,7 @@ pub fn tensor<const D: usize>(buffer: CubeTensor) -> Tensor<D> {
 #[must_use]
 pub fn client(device: &Device) -> Client {
     let DispatchDevice::Cube(device) = device.clone().inner().as_dispatch().clone() else {
-        panic!("{device:?} runs no kernels");
+        panic!("kernels cannot run on {device:?}");
     };
     device.client()
 }
@@ -59,7 +59,7 @@ pub fn client(device: &Device) -> Client {
 #[must_use]
 pub fn empty(shape: &[usize], device: &Device) -> CubeTensor {
     let DispatchDevice::Cube(device) = device.clone().inner().as_dispatch().clone() else {
-        panic!("{device:?} runs no kernels");
+        panic!("kernels cannot run on {device:?}");
     };
     let (client, shape) = (device.client(), Shape::from(shape.to_vec()));
     let handle = client.empty(shape.num_elements() * size_of::<f32>());

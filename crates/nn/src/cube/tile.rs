@@ -11,7 +11,7 @@ use cubecl::prelude::*;
 use super::math;
 use super::net_shape::{LayerShape, NetShape};
 use super::product::{Product, linear};
-use crate::cpu::Activation;
+use crate::cpu::{Activation, MIN_NORM, NORM_EPS};
 
 /// Number of threads of a cube, if the device allows that many.
 const THREADS: usize = 256;
@@ -21,11 +21,6 @@ const MOST_ROWS: usize = 32;
 const MOST_LANES: usize = 4;
 /// Number of parts into which a sum over features is cut.
 const SLICES: usize = 16;
-
-/// Added to the variance in layer normalisation.
-pub(crate) const NORM_EPS: f32 = 1e-5;
-/// The smallest norm by which features are divided.
-pub(crate) const LEAST_NORM: f32 = 1e-12;
 
 /// The form of a tile, known when a kernel is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -329,7 +324,7 @@ pub(crate) fn unit<N: Size>(
     #[unroll]
     for lane in 0..N::value() {
         let x = norm.extract(lane);
-        norm.insert(lane, select(x < LEAST_NORM, LEAST_NORM, x));
+        norm.insert(lane, select(x < MIN_NORM, MIN_NORM, x));
     }
     let mut f = own_feature(tile);
     while f < features {

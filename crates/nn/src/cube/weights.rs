@@ -18,10 +18,10 @@ const SIDE: usize = BLOCK / EACH;
 pub(crate) const THREADS: usize = SIDE * SIDE;
 /// Minimum number of vectors of rows that are staged together.
 const STAGED: usize = 4;
-/// Height and width of a block that is transposed.
-const TURNED: usize = 16;
+/// Height and width of a block of a transpose.
+const TRANSPOSE_BLOCK: usize = 16;
 /// Number of threads of a cube that transposes.
-pub(crate) const TURNING_THREADS: usize = TURNED * TURNED;
+pub(crate) const TRANSPOSE_THREADS: usize = TRANSPOSE_BLOCK * TRANSPOSE_BLOCK;
 
 /// The jobs of the cubes: blocks of every layer's weight, then columns of every layer's vectors.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,8 +41,9 @@ impl Jobs {
     }
 
     /// The jobs of transposing.
-    pub(crate) fn turns(net: &NetShape) -> Self {
-        let blocks = starts(0, net, |layer| layer.inputs.div_ceil(TURNED) * layer.outputs.div_ceil(TURNED));
+    pub(crate) fn transposes(net: &NetShape) -> Self {
+        let blocks =
+            starts(0, net, |layer| layer.inputs.div_ceil(TRANSPOSE_BLOCK) * layer.outputs.div_ceil(TRANSPOSE_BLOCK));
         Self { columns: vec![blocks[net.depth()]; net.depth() + 1], blocks }
     }
 
@@ -84,93 +85,19 @@ pub(crate) fn gradients<N: Size>(
     let tape_start = CUBE_POS_Y as usize * tiles * size;
     let row = CUBE_POS_Y as usize * comptime!(net.parameters);
     if job < comptime!(jobs.all_blocks()) {
-        // Constants of the layer to which this block belongs.
-        let mut inputs = 0usize;
-        let mut outputs = 1usize;
-        let mut block = 0usize;
-        let mut input = 0usize;
-        let mut at_sums = 0usize;
-        let mut weight = 0usize;
-        #[unroll]
-        for l in 0..comptime!(net.depth()) {
-            if job >= comptime!(jobs.blocks[l]) {
-                inputs = comptime!(net.layers[l].inputs).runtime();
-                outputs = comptime!(net.layers[l].outputs).runtime();
-                block = job - comptime!(jobs.blocks[l]);
-                input = comptime!(shape.layers[l].input * vectors).runtime();
-                at_sums = comptime!(shape.layers[l].gradient * vectors).runtime();
-                weight = comptime!(net.layers[l].weight).runtime();
-            }
-        }
-        let wide = (outputs + comptime!(BLOCK - 1)) / BLOCK;
-        let first_input = (block / wide) * BLOCK;
-        let first_output = (block % wide) * BLOCK;
-        let staged = comptime!(vectors.max(STAGED));
-        // One extra vector per feature spreads the features over the memory banks.
-        let stride = comptime!(staged + 1);
-        let mut x = Shared::<[Vector<f32, N>]>::new_slice(comptime!(BLOCK * (staged + 1)));
-        let mut g = Shared::<[Vector<f32, N>]>::new_slice(comptime!(BLOCK * (staged + 1)));
-        let mut sums = Array::<Vector<f32, N>>::new(comptime!(EACH * EACH));
-        #[unroll]
-        for i in 0..comptime!(EACH * EACH) {
-            sums[i] = Vector::new(0.0f32);
-        }
-        let row_of = UNIT_POS as usize / SIDE;
-        let column_of = UNIT_POS as usize % SIDE;
-        let at_once = comptime!(staged / vectors);
-        let mut tile = 0usize;
-        while tile < tiles {
-            let mut i = UNIT_POS as usize;
-            while i < comptime!(BLOCK * staged) {
-                let vector = i % vectors;
-                let feature = (i / vectors) % BLOCK;
-                let ahead = i / comptime!(BLOCK * vectors);
-                let from = tape_start + (tile + ahead) * size + vector;
-                let to = feature * stride + ahead * vectors + vector;
-                let mut x_value = Vector::<f32, N>::new(0.0f32);
-                let mut g_value = Vector::<f32, N>::new(0.0f32);
-                if tile + ahead < tiles {
-                    if first_input + feature < inputs {
-                        x_value = tape[from + input + (first_input + feature) * vectors];
-                    }
-                    if first_output + feature < outputs {
-                        g_value = tape[from + at_sums + (first_output + feature) * vectors];
-                    }
-                }
-                x[to] = x_value;
-                g[to] = g_value;
-                i += THREADS;
-            }
-            sync_cube();
-            for v in 0..staged {
-                let mut gs = Array::<Vector<f32, N>>::new(EACH);
-                #[unroll]
-                for b in 0..EACH {
-                    gs[b] = g[(column_of + comptime!(b * SIDE)) * stride + v];
-                }
-                #[unroll]
-                for a in 0..EACH {
-                    let value = x[(row_of + comptime!(a * SIDE)) * stride + v];
-                    #[unroll]
-                    for b in 0..EACH {
-                        sums[comptime!(a * EACH + b)] += value * gs[b];
-                    }
-                }
-            }
-            sync_cube();
-            tile += at_once;
-        }
-        #[unroll]
-        for a in 0..EACH {
-            let i = first_input + row_of + comptime!(a * SIDE);
-            #[unroll]
-            for b in 0..EACH {
-                let o = first_output + column_of + comptime!(b * SIDE);
-                if i < inputs && o < outputs {
-                    gradient[row + weight + i * outputs + o] = over_rows::<N>(sums[comptime!(a * EACH + b)]);
-                }
-            }
-        }
+        weight_block::<N>(
+            tape,
+            gradient,
+            tape_start,
+            tiles,
+            row,
+            job,
+            comptime!(net.clone()),
+            comptime!(shape.clone()),
+            comptime!(jobs.clone()),
+            size,
+            vectors,
+        );
     } else {
         #[unroll]
         for l in 0..comptime!(net.depth()) {
@@ -188,6 +115,110 @@ pub(crate) fn gradients<N: Size>(
                     size,
                     vectors,
                 );
+            }
+        }
+    }
+}
+
+/// Computes one block of the gradient of the weight that job `job` belongs to.
+#[cube]
+fn weight_block<N: Size>(
+    tape: &[Vector<f32, N>],
+    gradient: &mut [f32],
+    tape_start: usize,
+    tiles: usize,
+    row: usize,
+    job: usize,
+    #[comptime] net: NetShape,
+    #[comptime] shape: TapeShape,
+    #[comptime] jobs: Jobs,
+    #[comptime] size: usize,
+    #[comptime] vectors: usize,
+) {
+    // Constants of the layer to which this block belongs.
+    let mut inputs = 0usize;
+    let mut outputs = 1usize;
+    let mut block = 0usize;
+    let mut input = 0usize;
+    let mut sums_gradient = 0usize;
+    let mut weight = 0usize;
+    #[unroll]
+    for l in 0..comptime!(net.depth()) {
+        if job >= comptime!(jobs.blocks[l]) {
+            inputs = comptime!(net.layers[l].inputs).runtime();
+            outputs = comptime!(net.layers[l].outputs).runtime();
+            block = job - comptime!(jobs.blocks[l]);
+            input = comptime!(shape.layers[l].input * vectors).runtime();
+            sums_gradient = comptime!(shape.layers[l].gradient * vectors).runtime();
+            weight = comptime!(net.layers[l].weight).runtime();
+        }
+    }
+    let wide = (outputs + comptime!(BLOCK - 1)) / BLOCK;
+    let first_input = (block / wide) * BLOCK;
+    let first_output = (block % wide) * BLOCK;
+    let staged = comptime!(vectors.max(STAGED));
+    // One extra vector per feature spreads the features over the memory banks.
+    let stride = comptime!(staged + 1);
+    let mut x = Shared::<[Vector<f32, N>]>::new_slice(comptime!(BLOCK * (staged + 1)));
+    let mut g = Shared::<[Vector<f32, N>]>::new_slice(comptime!(BLOCK * (staged + 1)));
+    let mut sums = Array::<Vector<f32, N>>::new(comptime!(EACH * EACH));
+    #[unroll]
+    for i in 0..comptime!(EACH * EACH) {
+        sums[i] = Vector::new(0.0f32);
+    }
+    let row_of = UNIT_POS as usize / SIDE;
+    let column_of = UNIT_POS as usize % SIDE;
+    let at_once = comptime!(staged / vectors);
+    let mut tile = 0usize;
+    while tile < tiles {
+        let mut i = UNIT_POS as usize;
+        while i < comptime!(BLOCK * staged) {
+            let vector = i % vectors;
+            let feature = (i / vectors) % BLOCK;
+            let next = i / comptime!(BLOCK * vectors);
+            let from = tape_start + (tile + next) * size + vector;
+            let to = feature * stride + next * vectors + vector;
+            let mut x_value = Vector::<f32, N>::new(0.0f32);
+            let mut g_value = Vector::<f32, N>::new(0.0f32);
+            if tile + next < tiles {
+                if first_input + feature < inputs {
+                    x_value = tape[from + input + (first_input + feature) * vectors];
+                }
+                if first_output + feature < outputs {
+                    g_value = tape[from + sums_gradient + (first_output + feature) * vectors];
+                }
+            }
+            x[to] = x_value;
+            g[to] = g_value;
+            i += THREADS;
+        }
+        sync_cube();
+        for v in 0..staged {
+            let mut gs = Array::<Vector<f32, N>>::new(EACH);
+            #[unroll]
+            for b in 0..EACH {
+                gs[b] = g[(column_of + comptime!(b * SIDE)) * stride + v];
+            }
+            #[unroll]
+            for a in 0..EACH {
+                let value = x[(row_of + comptime!(a * SIDE)) * stride + v];
+                #[unroll]
+                for b in 0..EACH {
+                    sums[comptime!(a * EACH + b)] += value * gs[b];
+                }
+            }
+        }
+        sync_cube();
+        tile += at_once;
+    }
+    #[unroll]
+    for a in 0..EACH {
+        let i = first_input + row_of + comptime!(a * SIDE);
+        #[unroll]
+        for b in 0..EACH {
+            let o = first_output + column_of + comptime!(b * SIDE);
+            if i < inputs && o < outputs {
+                gradient[row + weight + i * outputs + o] = over_rows::<N>(sums[comptime!(a * EACH + b)]);
             }
         }
     }
@@ -214,7 +245,7 @@ fn columns<N: Size>(
     row: usize,
     first: usize,
     #[comptime] layer: LayerShape,
-    #[comptime] kept: TapeLayer,
+    #[comptime] tape_layer: TapeLayer,
     #[comptime] size: usize,
     #[comptime] vectors: usize,
 ) {
@@ -226,11 +257,11 @@ fn columns<N: Size>(
         for tile in 0..tiles {
             let from = tape_start + tile * size + o * vectors;
             for v in 0..vectors {
-                bias += tape[from + v + comptime!(kept.gradient * vectors)];
+                bias += tape[from + v + comptime!(tape_layer.gradient * vectors)];
                 if comptime!(layer.norm) {
-                    let g = tape[from + v + comptime!(kept.before_scale * vectors)];
+                    let g = tape[from + v + comptime!(tape_layer.norm_gradient * vectors)];
                     shift += g;
-                    scale += g * tape[from + v + comptime!(kept.normalized * vectors)];
+                    scale += g * tape[from + v + comptime!(tape_layer.normalized * vectors)];
                 }
             }
         }
@@ -277,20 +308,20 @@ pub(crate) fn transpose(parameters: &[f32], transposed: &mut [f32], #[comptime] 
             weight = comptime!(net.layers[l].weight).runtime();
         }
     }
-    let wide = (outputs + comptime!(TURNED - 1)) / TURNED;
-    let first_input = (block / wide) * TURNED;
-    let first_output = (block % wide) * TURNED;
+    let wide = (outputs + comptime!(TRANSPOSE_BLOCK - 1)) / TRANSPOSE_BLOCK;
+    let first_input = (block / wide) * TRANSPOSE_BLOCK;
+    let first_output = (block % wide) * TRANSPOSE_BLOCK;
     let start = CUBE_POS_Y as usize * comptime!(net.parameters) + weight;
-    let mut turned = Shared::<[f32]>::new_slice(comptime!(TURNED * (TURNED + 1)));
-    let slow = UNIT_POS as usize / TURNED;
-    let fast = UNIT_POS as usize % TURNED;
+    let mut block_values = Shared::<[f32]>::new_slice(comptime!(TRANSPOSE_BLOCK * (TRANSPOSE_BLOCK + 1)));
+    let slow = UNIT_POS as usize / TRANSPOSE_BLOCK;
+    let fast = UNIT_POS as usize % TRANSPOSE_BLOCK;
     if first_input + slow < inputs && first_output + fast < outputs {
-        turned[fast * comptime!(TURNED + 1) + slow] =
+        block_values[fast * comptime!(TRANSPOSE_BLOCK + 1) + slow] =
             parameters[start + (first_input + slow) * outputs + first_output + fast];
     }
     sync_cube();
     if first_output + slow < outputs && first_input + fast < inputs {
         transposed[start + (first_output + slow) * inputs + first_input + fast] =
-            turned[slow * comptime!(TURNED + 1) + fast];
+            block_values[slow * comptime!(TRANSPOSE_BLOCK + 1) + fast];
     }
 }

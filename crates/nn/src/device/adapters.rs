@@ -12,7 +12,7 @@ use cubecl::wgpu::wgpu::{
 
 use super::{Adapter, DeviceChoice, DeviceError};
 
-const INSTALL: &str = "on Debian and Ubuntu the package `mesa-vulkan-drivers`, for AMD and Intel and for the processor in software; NVIDIA's driver brings its own";
+const INSTALL: &str = "on Debian and Ubuntu `mesa-vulkan-drivers`, for AMD and Intel GPUs and for the software adapter; NVIDIA's driver includes its own";
 
 /// Number of storage buffers of the kernel that has the most: the step of a rollout, including its sizes.
 const BINDINGS: u32 = 16;
@@ -26,12 +26,12 @@ impl From<&AdapterInfo> for Adapter {
         let opengl = info.backend == Backend::Gl;
         let api = if opengl { "OpenGL".to_owned() } else { format!("{:?}", info.backend) };
         let driver = [&*info.driver, &*info.driver_info].join(" ");
-        let through = match driver.trim() {
+        let api = match driver.trim() {
             "" => api,
             driver => format!("{api}, driver {driver}"),
         };
         let software = info.device_type == DeviceType::Cpu;
-        Self { name: info.name.clone(), kind: kind(info.device_type), through, software, opengl }
+        Self { name: info.name.clone(), kind: kind(info.device_type), api, software, opengl }
     }
 }
 
@@ -55,12 +55,12 @@ fn kind(kind: DeviceType) -> &'static str {
 
 /// A device that is set up.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub(super) struct OpenedDevice {
     adapter: Adapter,
     setup: WgpuSetup,
 }
 
-impl Opened {
+impl OpenedDevice {
     pub(super) fn new(setup: WgpuSetup) -> Self {
         Self { adapter: Adapter::from(&setup.adapter.get_info()), setup }
     }
@@ -74,8 +74,8 @@ impl Opened {
     /// # Errors
     /// If one of its limits is too low.
     pub(super) fn usable(&self, device: DeviceChoice) -> Result<(), DeviceError> {
-        match lack(&self.setup.device.limits()) {
-            Some(lack) => Err(DeviceError::TooSmall { device, adapter: self.adapter.to_string(), lack }),
+        match low_limit(&self.setup.device.limits()) {
+            Some(limit) => Err(DeviceError::TooSmall { device, adapter: self.adapter.to_string(), limit }),
             None => Ok(()),
         }
     }
@@ -87,15 +87,15 @@ impl Opened {
 }
 
 /// Describes the first limit that is too low for the kernels.
-fn lack(limits: &Limits) -> Option<String> {
+fn low_limit(limits: &Limits) -> Option<String> {
     let bounds = [
-        ("storage buffers a kernel", limits.max_storage_buffers_per_shader_stage, BINDINGS),
-        ("threads a workgroup", limits.max_compute_invocations_per_workgroup, THREADS),
-        ("threads along a workgroup's first side", limits.max_compute_workgroup_size_x, THREADS),
-        ("bytes of memory a workgroup", limits.max_compute_workgroup_storage_size, SHARED),
+        ("storage buffers per kernel", limits.max_storage_buffers_per_shader_stage, BINDINGS),
+        ("threads per workgroup", limits.max_compute_invocations_per_workgroup, THREADS),
+        ("threads along a workgroup's first axis", limits.max_compute_workgroup_size_x, THREADS),
+        ("bytes of shared memory per workgroup", limits.max_compute_workgroup_storage_size, SHARED),
     ];
-    let lacking = bounds.into_iter().find(|&(_, has, needs)| has < needs);
-    lacking.map(|(what, has, needs)| format!("it has {has} {what}, and they need {needs}"))
+    let too_low = bounds.into_iter().find(|&(_, has, needs)| has < needs);
+    too_low.map(|(what, has, needs)| format!("it has {has} {what}, and the kernels need {needs}"))
 }
 
 /// The adapters of the graphics API that the runtime chooses.
@@ -148,7 +148,7 @@ impl Adapters {
     ///
     /// # Errors
     /// If there is none; the error lists the existing adapters and gives advice.
-    pub(super) fn behind(&self, device: DeviceChoice) -> Result<&Adapter, DeviceError> {
+    pub(super) fn adapter_of(&self, device: DeviceChoice) -> Result<&Adapter, DeviceError> {
         let found = match device {
             DeviceChoice::WgpuIndex(n) => self.of_kind(DISCRETE).get(n).copied(),
             DeviceChoice::WgpuCpu => self.of_kind(SOFTWARE).first().copied(),
@@ -156,9 +156,10 @@ impl Adapters {
         };
         match found {
             Some(adapter) if adapter.opengl && matches!(device, DeviceChoice::WgpuIndex(_)) => {
-                let reason = format!("only OpenGL drives {}, and no Vulkan driver was found", short(adapter));
+                let reason =
+                    format!("{} is available through OpenGL only, because no Vulkan driver was found", short(adapter));
                 let hint =
-                    "install the GPU's Vulkan driver, or use `device=wgpu`, which takes OpenGL with a warning".into();
+                    "install the GPU's Vulkan driver, or use `device=wgpu`, which uses OpenGL with a warning".into();
                 Err(DeviceError::NotFound { device, reason, hint })
             }
             Some(adapter) => Ok(adapter),
@@ -175,7 +176,7 @@ impl Adapters {
     /// If it is not.
     #[cfg(any(test, feature = "vulkan"))]
     pub(super) fn hardware(&self, device: DeviceChoice) -> Result<(), DeviceError> {
-        match self.behind(device)? {
+        match self.adapter_of(device)? {
             adapter if adapter.software => Err(DeviceError::NotFound {
                 device,
                 reason: format!("it needs a GPU, and wgpu finds only {}", short(adapter)),
@@ -197,7 +198,7 @@ impl Adapters {
             ),
             DeviceChoice::WgpuIndex(_) if discrete.is_empty() => (
                 format!("wgpu finds no discrete GPU, only {others}"),
-                "use `device=wgpu` for what there is, or `device=cpu`".into(),
+                "use `device=wgpu` for one of these, or `device=cpu`".into(),
             ),
             DeviceChoice::WgpuIndex(_) => {
                 let (count, last) = (discrete.len(), discrete.len() - 1);
@@ -209,7 +210,7 @@ impl Adapters {
                 format!("wgpu finds no software adapter, only {others}"),
                 format!("use `device=wgpu`, or install a software driver ({INSTALL})"),
             ),
-            _ => (format!("wgpu gives none of {others}"), "use `device=cpu`".into()),
+            _ => (format!("wgpu can use none of {others}"), "use `device=cpu`".into()),
         }
     }
 }
@@ -222,7 +223,7 @@ mod tests {
         let adapter = |(n, &of): (usize, &DeviceType)| Adapter {
             name: format!("card {n}"),
             kind: kind(of),
-            through: "Vulkan".into(),
+            api: "Vulkan".into(),
             software: of == DeviceType::Cpu,
             opengl: false,
         };
@@ -232,7 +233,7 @@ mod tests {
 
     #[track_caller]
     fn message(adapters: &Adapters, device: &str) -> String {
-        adapters.behind(device.parse().unwrap()).unwrap_err().to_string()
+        adapters.adapter_of(device.parse().unwrap()).unwrap_err().to_string()
     }
 
     #[test]
@@ -240,8 +241,8 @@ mod tests {
         use DeviceType::{Cpu, DiscreteGpu, IntegratedGpu};
         let machine = adapters(&[IntegratedGpu, DiscreteGpu, Cpu, DiscreteGpu]);
         for (device, card) in [("wgpu", 0), ("wgpu:0", 1), ("wgpu:1", 3), ("wgpu:cpu", 2)] {
-            let behind = machine.behind(device.parse().unwrap()).unwrap();
-            assert_eq!(behind.name, format!("card {card}"), "{device}");
+            let adapter = machine.adapter_of(device.parse().unwrap()).unwrap();
+            assert_eq!(adapter.name, format!("card {card}"), "{device}");
         }
     }
 
@@ -278,11 +279,12 @@ mod tests {
         found.default = found.all.first().cloned();
         let message = message(&found, "wgpu:0");
         assert!(
-            message.contains("only OpenGL drives `card 0` (discrete GPU)") && message.contains("\nhint: "),
+            message.contains("`card 0` (discrete GPU) is available through OpenGL only")
+                && message.contains("\nhint: "),
             "{message}"
         );
         let device = DeviceChoice::Wgpu;
-        let adapter = found.behind(device).expect("the default");
+        let adapter = found.adapter_of(device).expect("the default");
         assert!(adapter.warning(device).expect("a warning").contains("falls back to OpenGL"));
     }
 
@@ -298,12 +300,13 @@ mod tests {
     #[test]
     fn the_first_bound_that_is_too_low_is_named() {
         let enough = Limits { max_storage_buffers_per_shader_stage: BINDINGS, ..Limits::default() };
-        assert_eq!(lack(&enough), None);
+        assert_eq!(low_limit(&enough), None);
         // The limits that WebGPU guarantees on every device.
-        let said = lack(&Limits::default()).expect("too few buffers");
-        assert_eq!(said, "it has 8 storage buffers a kernel, and they need 16");
-        let said = lack(&Limits { max_compute_invocations_per_workgroup: 128, ..enough }).expect("too few threads");
-        assert_eq!(said, "it has 128 threads a workgroup, and they need 256");
+        let message = low_limit(&Limits::default()).expect("too few buffers");
+        assert_eq!(message, "it has 8 storage buffers per kernel, and the kernels need 16");
+        let limits = Limits { max_compute_invocations_per_workgroup: 128, ..enough };
+        let message = low_limit(&limits).expect("too few threads");
+        assert_eq!(message, "it has 128 threads per workgroup, and the kernels need 256");
     }
 
     #[test]

@@ -23,15 +23,17 @@ pub struct DeviceFailure {
 }
 
 impl DeviceFailure {
-    fn new(said: &dyn fmt::Display) -> Self {
-        Self { reason: one_line(&said.to_string()) }
+    fn new(message: &dyn fmt::Display) -> Self {
+        Self { reason: one_line(&message.to_string()) }
     }
 
     /// Whether memory ran out.
     #[must_use]
     pub fn is_out_of_memory(&self) -> bool {
-        let said = self.reason.to_lowercase();
-        ["out of memory", "outofmemory", "not enough memory", "can't allocate"].iter().any(|word| said.contains(word))
+        let message = self.reason.to_lowercase();
+        ["out of memory", "outofmemory", "not enough memory", "can't allocate"]
+            .iter()
+            .any(|word| message.contains(word))
     }
 }
 
@@ -88,16 +90,16 @@ fn failure_of(device: &Device) -> Option<DeviceFailure> {
     let one = panic::catch_unwind(AssertUnwindSafe(|| Tensor::<1>::ones([1], device).try_into_vec_as::<f32>()));
     match one {
         Ok(Ok(one)) if one == [1.0] => None,
-        Ok(Ok(other)) => Some(DeviceFailure::new(&format!("1 was read back as {other:?}"))),
+        Ok(Ok(other)) => Some(DeviceFailure::new(&format!("the device returns {other:?} for the number 1"))),
         Ok(Err(error)) => Some(DeviceFailure::new(&error)),
-        Err(payload) => failure_in(&*payload).or(Some(DeviceFailure::new(&"it does not answer"))),
+        Err(payload) => failure_in(&*payload).or(Some(DeviceFailure::new(&"the device does not respond"))),
     }
 }
 
 /// Shortens a driver's message to one line, without nested causes on separate lines and without backtraces.
-fn one_line(said: &str) -> String {
+fn one_line(message: &str) -> String {
     const END: [&str; 3] = ["Backtrace:", "No backtrace available", "Asked at:"];
-    let lines = said.lines().map(str::trim).take_while(|line| !END.contains(line));
+    let lines = message.lines().map(str::trim).take_while(|line| !END.contains(line));
     let lines =
         lines.filter(|line| !line.is_empty() && *line != "Caused by:").map(|line| line.trim_end_matches([':', '.']));
     lines.collect::<Vec<_>>().join(": ")
@@ -179,8 +181,8 @@ mod tests {
 
     #[test]
     fn a_drivers_message_becomes_one_line() {
-        let said = "The device is poisoned\nCaused by:\n  Destroyed: \nBacktrace:\nNo backtrace available";
-        assert_eq!(one_line(said), "The device is poisoned: Destroyed");
+        let message = "The device is poisoned\nCaused by:\n  Destroyed: \nBacktrace:\nNo backtrace available";
+        assert_eq!(one_line(message), "The device is poisoned: Destroyed");
         assert_eq!(one_line("wgpu error: Out of Memory"), "wgpu error: Out of Memory");
     }
 

@@ -12,7 +12,7 @@ use super::{DeviceError, adapters};
 /// The graphics devices that are set up. The lock also ensures that only one thread at a time sets up a device or
 /// searches for adapters.
 #[cfg(feature = "wgpu")]
-pub(super) static OPENED: Mutex<Vec<(DeviceChoice, adapters::Opened)>> = Mutex::new(Vec::new());
+pub(super) static OPENED: Mutex<Vec<(DeviceChoice, adapters::OpenedDevice)>> = Mutex::new(Vec::new());
 
 #[cfg(feature = "wgpu")]
 pub(super) fn open_wgpu(device: DeviceChoice) -> Result<Device, DeviceError> {
@@ -41,12 +41,12 @@ fn open_adapter(
     }
     if matches!(device, DeviceChoice::WgpuIndex(_)) {
         // A GPU that the config names by number is never replaced by another adapter.
-        adapters::Adapters::find().behind(device)?;
+        adapters::Adapters::find().adapter_of(device)?;
     }
     // If the setup were left to the first tensor, it would panic on a machine without an adapter.
     match Device::wgpu_options().device_kind(kind).graphics_api(api).init_with_setup() {
         Ok((_, setup)) => {
-            let known = adapters::Opened::new(setup);
+            let known = adapters::OpenedDevice::new(setup);
             let usable = known.usable(device);
             all.push((device, known));
             usable.map(|()| opened)
@@ -54,7 +54,7 @@ fn open_adapter(
         // A tensor has already set up the device.
         Err(WgpuInitError::Registration { .. }) => Ok(opened),
         Err(error) => {
-            adapters::Adapters::find().behind(device)?;
+            adapters::Adapters::find().adapter_of(device)?;
             let hint = "update its driver, or use `device=cpu`".into();
             Err(DeviceError::NotFound { device, reason: error.to_string(), hint })
         }
@@ -100,7 +100,7 @@ pub fn end_process(code: u8) -> ! {
             unsafe extern "C" {
                 fn _exit(code: std::ffi::c_int) -> !;
             }
-            // SAFETY: `_exit` takes a number and does not return.
+            // SAFETY: the declaration is that of the C library, and `_exit` only takes a number and does not return.
             unsafe { _exit(code.into()) }
         }
     }

@@ -24,7 +24,7 @@ fn input(members: usize, rows: usize) -> Vec<f32> {
 fn by_hand(net: &Mlp, member: usize, x: &[f32]) -> Vec<f64> {
     let mut x: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
     let all = tensors::to_vec(net.slot().get().clone());
-    let row = &all[member * net.layout.parameters()..];
+    let row = net.layout.member(&all, member);
     for (i, layer) in net.layout.layers.iter().enumerate() {
         let last = i + 1 == net.layout.depth();
         let (inputs, outputs) = (layer.inputs, layer.outputs);

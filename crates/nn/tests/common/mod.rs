@@ -199,8 +199,8 @@ pub(crate) fn largest(values: &[f64]) -> f64 {
 pub(crate) fn distance(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len());
     let differences: Vec<f64> = a.iter().zip(b).map(|(&a, &b)| f64::from(a) - f64::from(b)).collect();
-    let (apart, scale) = (largest(&differences), largest(&wide(b)));
-    if apart == 0.0 { 0.0 } else { apart / scale }
+    let (error, scale) = (largest(&differences), largest(&wide(b)));
+    if error == 0.0 { 0.0 } else { error / scale }
 }
 
 /// The largest share of a tolerance that was used, and its place.
@@ -243,7 +243,7 @@ pub(crate) struct Case {
     pub rows: usize,
     /// `[E, B, I]`, or `[1, B, I]` if all members share it.
     pub x: Vec<f32>,
-    pub given: usize,
+    pub input_members: usize,
     /// `[E, B, O]`
     pub c: Vec<f32>,
 }
@@ -262,8 +262,8 @@ impl Case {
         let draws = &mut stream.at(case as u64, 0);
         let shape = shape(case, draws);
         let rows = one_of(draws, &ROWS);
-        let given = if draws.below(3) == 0 { 1 } else { shape.members };
-        let mut case = Self::of(&shape, rows, given, draws.bits64(), device);
+        let input_members = if draws.below(3) == 0 { 1 } else { shape.members };
+        let mut case = Self::of(&shape, rows, input_members, draws.bits64(), device);
         if draws.below(5) == 0 {
             // Large inputs, far out on every activation.
             case.x.iter_mut().for_each(|x| *x *= 30.0);
@@ -271,11 +271,11 @@ impl Case {
         case
     }
 
-    pub(crate) fn of(shape: &Shape, rows: usize, given: usize, seed: u64, device: &Device) -> Self {
+    pub(crate) fn of(shape: &Shape, rows: usize, input_members: usize, seed: u64, device: &Device) -> Self {
         let net = network(shape, &Stream::new(seed, "test/weights"), device);
-        let x = Stream::new(seed, "test/input").normals(0, given * rows, shape.inputs);
+        let x = Stream::new(seed, "test/input").normals(0, input_members * rows, shape.inputs);
         let c = Stream::new(seed, "test/functional").normals(0, shape.members * rows, shape.outputs);
-        Self { net, rows, x, given, c }
+        Self { net, rows, x, input_members, c }
     }
 
     pub(crate) fn shape(&self) -> &Shape {
@@ -283,7 +283,7 @@ impl Case {
     }
 
     pub(crate) fn describe(&self) -> String {
-        format!("{:?}, {} rows, {} inputs given", self.shape(), self.rows, self.given)
+        format!("{:?}, {} rows, {} input members", self.shape(), self.rows, self.input_members)
     }
 
     pub(crate) fn device(&self) -> Device {
@@ -291,7 +291,7 @@ impl Case {
     }
 
     pub(crate) fn input(&self) -> Tensor<3> {
-        tensors::from_vec(self.x.clone(), [self.given, self.rows, self.shape().inputs], &self.device())
+        tensors::from_vec(self.x.clone(), [self.input_members, self.rows, self.shape().inputs], &self.device())
     }
 
     pub(crate) fn functional(&self) -> Tensor<3> {
@@ -301,7 +301,7 @@ impl Case {
     /// One member's rows of the input.
     pub(crate) fn rows_of(&self, member: usize) -> &[f32] {
         let size = self.rows * self.shape().inputs;
-        &self.x[if self.given == 1 { 0 } else { member * size }..][..size]
+        &self.x[if self.input_members == 1 { 0 } else { member * size }..][..size]
     }
 
     /// Computes output and gradients by autodiff, in the fused form or in tensor operations.
@@ -321,7 +321,7 @@ impl Case {
         let layout = self.net.layout();
         let mut pieces = Pieces { members: members.clone(), tapes: Vec::new(), parts: cuts.len() + 1 };
         for member in members {
-            let weights = &all[member * layout.parameters()..][..layout.parameters()];
+            let weights = layout.member(&all, member);
             let mut start = 0;
             for end in cuts.iter().copied().chain([self.rows]) {
                 pieces.tapes.push(self.tape(layout, weights, member, start..end, to_input));
@@ -341,8 +341,8 @@ impl Case {
         for (panel, c) in c.chunks(PANEL_ROWS * outputs).enumerate() {
             let (_, gradient) = tape.output_gradient_mut(panel);
             panels::pack(c, outputs, gradient);
-            for lanes in gradient.chunks_mut(PANEL_ROWS) {
-                lanes[c.len() / outputs..].fill(f32::NAN);
+            for feature in gradient.chunks_mut(PANEL_ROWS) {
+                feature[c.len() / outputs..].fill(f32::NAN);
             }
         }
         if to_input {

@@ -28,7 +28,7 @@ use foresee_nn::ValueView;
 
 use crate::prediction::{Bounds, Prediction};
 pub use panel::{ChannelLoss, PanelLoss};
-pub use terms::{CallRows, DeviceTransitions, RowTerms};
+pub use terms::{CallRows, DeviceTransitions, RowTerms, VALUE_ROWS_PER_PASS};
 
 /// Weight of the width of the log-variance bounds in the training loss (PETS). It pulls the bounds together.
 pub(crate) const BOUNDS_WEIGHT: f64 = 0.01;
@@ -156,10 +156,10 @@ pub struct LossInput<'a> {
     pub target: Tensor<3>,
     /// The rows' terms, `[N, E, B, K]` or `[N, 1, B, K]`, if the loss has any.
     pub terms: Option<Tensor<4>>,
-    /// Offset of the predicted states, `[E, B, O]` or `[1, B, O]`: a predicted state is `base` plus the predicted mean.
-    /// It holds the observations, or zeros if the model predicts next observations. Only for a loss that needs
-    /// [predicted states](Needs::PredictedStates).
-    pub base: Option<Tensor<3>>,
+    /// Offset of the predicted states, `[E, B, O]` or `[1, B, O]`: a predicted state is `state_offset` plus the
+    /// predicted mean. It holds the observations, or zeros if the model predicts next observations. Only for a loss
+    /// that needs [predicted states](Needs::PredictedStates).
+    pub state_offset: Option<Tensor<3>>,
     /// The agent's values.
     pub view: &'a dyn ValueView,
 }
@@ -188,8 +188,8 @@ impl LossInput<'_> {
     #[track_caller]
     #[must_use]
     pub fn predicted_values(&self) -> Tensor<3> {
-        let base = self.base.clone().expect("a loss that needs predicted states");
-        itervaml::predicted_values(self.view, base, self.prediction.mean.clone())
+        let state_offset = self.state_offset.clone().expect("a loss that needs predicted states");
+        itervaml::predicted_values(self.view, state_offset, self.prediction.mean.clone())
     }
 }
 
@@ -214,7 +214,7 @@ pub struct Extras {
 pub fn training_per_row(loss: &dyn ModelLoss, input: &LossInput<'_>, extras: &Extras) -> Tensor<2> {
     let Prediction { mean, logvar } = &input.prediction;
     assert!(logvar.is_some() || !loss.fits_variance(), "a loss that fits a variance needs a Gaussian head");
-    let own = of_mean(loss, input, extras);
+    let own = loss_of_mean(loss, input, extras);
     weighted(
         match logvar {
             // The mean is detached, so the likelihood's gradient reaches the mean only through the hidden layers that
@@ -232,10 +232,10 @@ pub fn training_per_row(loss: &dyn ModelLoss, input: &LossInput<'_>, extras: &Ex
 /// fits a variance.
 #[must_use]
 pub fn score_per_row(loss: &dyn ModelLoss, input: &LossInput<'_>, extras: &Extras) -> Tensor<2> {
-    weighted(of_mean(loss.scoring(), input, extras), extras)
+    weighted(loss_of_mean(loss.scoring(), input, extras), extras)
 }
 
-fn of_mean(loss: &dyn ModelLoss, input: &LossInput<'_>, extras: &Extras) -> Tensor<2> {
+fn loss_of_mean(loss: &dyn ModelLoss, input: &LossInput<'_>, extras: &Extras) -> Tensor<2> {
     let own = match &extras.units {
         Some([std, mean]) if loss.is_value_aware() => {
             let in_units = |x: &Tensor<3>| x.clone() * std.clone() + mean.clone();
@@ -244,7 +244,7 @@ fn of_mean(loss: &dyn ModelLoss, input: &LossInput<'_>, extras: &Extras) -> Tens
                 prediction: Prediction { mean: in_units(mean), logvar: logvar.clone() },
                 target: in_units(&input.target),
                 terms: input.terms.clone(),
-                base: input.base.clone(),
+                state_offset: input.state_offset.clone(),
                 view: input.view,
             })
         }

@@ -1,19 +1,20 @@
 //! The panel form of losses: the value of a loss and its gradient with respect to the network's output, for one panel
 //! of rows at a time, in host memory.
 //!
-//! A panel is `[channels][PANEL_ROWS]` ([`foresee_nn::cpu::panels`]); a lane is the place of one row. A loss implements the
-//! loss of one channel of one panel ([`ChannelLoss`]). The parts that are common to all losses are here: the loop over
-//! channels, the squared error while the critic is young, the likelihood of a Gaussian head and the row weights. They
-//! are compiled once for every loss and every SIMD level.
+//! A panel is `[channels][PANEL_ROWS]`, with a column for each row of the batch ([`foresee_nn::cpu::panels`]). A loss
+//! implements the loss of one channel of one panel ([`ChannelLoss`]). The parts that are common to all losses are here:
+//! the loop over channels, the squared error while the critic is young, the likelihood of a Gaussian head and the row
+//! weights. They are compiled once for every loss and every SIMD level.
 
 use foresee_nn::cpu::PANEL_ROWS;
 use foresee_nn::cpu::math;
+use foresee_nn::cpu::panels::PerRow;
 use foresee_nn::cpu::simd::{self, Simd, Task};
 
 use super::{ModelLoss, RowTerms};
 
 /// One number for each row of a panel.
-pub type Row = [f32; PANEL_ROWS];
+pub type Row = PerRow;
 
 /// The data of one panel. A shape `[C]` below stands for an array `[C][PANEL_ROWS]`.
 #[derive(Clone, Copy, Debug)]
@@ -136,11 +137,11 @@ impl<L: ChannelLoss> PanelLoss for L {
     }
 
     fn gradient(&self, panel: &Panel<'_>, add_mse: bool, scale: f32, gradient: &mut [f32], bounds: &mut [f32]) -> f32 {
-        simd::dispatch(Gradient { loss: self, panel, add_mse, scale, gradient, bounds })
+        simd::dispatch(LossGradient { loss: self, panel, add_mse, scale, gradient, bounds })
     }
 
     fn value(&self, panel: &Panel<'_>, add_mse: bool) -> f32 {
-        simd::dispatch(Value { loss: self, panel, add_mse })
+        simd::dispatch(LossValue { loss: self, panel, add_mse })
     }
 }
 
@@ -175,12 +176,12 @@ pub fn add_square<S: Simd>(err: &Row, loss: &mut Row, slope: &mut Row) {
     }
 }
 
-/// Returns the sum over the first `rows` lanes.
+/// Returns the sum over the first `rows` rows.
 #[inline(always)]
-fn total(lanes: &Row, rows: usize) -> f32 {
+fn total(values: &Row, rows: usize) -> f32 {
     let mut folded = [0.0; PANEL_ROWS];
     for j in 0..PANEL_ROWS {
-        folded[j] = if j < rows { lanes[j] } else { 0.0 };
+        folded[j] = if j < rows { values[j] } else { 0.0 };
     }
     let mut half = PANEL_ROWS / 2;
     while half > 0 {
@@ -195,7 +196,7 @@ fn total(lanes: &Row, rows: usize) -> f32 {
 /// Adds the loss of the mean to `loss`. Calls `at(channel, slope)` with its unscaled derivative with respect to the
 /// mean, for every channel.
 #[inline(always)]
-fn of_mean<S: Simd>(
+fn loss_of_mean<S: Simd>(
     this: &impl ChannelLoss,
     panel: &Panel<'_>,
     add_mse: bool,
@@ -231,34 +232,34 @@ fn row_weights(panel: &Panel<'_>) -> Row {
     panel.row_weights.map_or([1.0; PANEL_ROWS], |weights| *row(weights, 0))
 }
 
-/// Returns the sum over the first `rows` lanes, each times its weight.
+/// Returns the sum over the first `rows` rows, each times its weight.
 #[inline(always)]
-fn weighted_total(lanes: &Row, weights: &Row, rows: usize) -> f32 {
+fn weighted_total(values: &Row, weights: &Row, rows: usize) -> f32 {
     let mut products = [0.0; PANEL_ROWS];
     for j in 0..PANEL_ROWS {
-        products[j] = weights[j] * lanes[j];
+        products[j] = weights[j] * values[j];
     }
     total(&products, rows)
 }
 
-struct Value<'a, 'b, L> {
+struct LossValue<'a, 'b, L> {
     loss: &'a L,
     panel: &'a Panel<'b>,
     add_mse: bool,
 }
 
-impl<L: ChannelLoss> Task for Value<'_, '_, L> {
+impl<L: ChannelLoss> Task for LossValue<'_, '_, L> {
     type Output = f32;
 
     #[inline(always)]
     fn run<S: Simd>(self) -> f32 {
         let mut loss = [0.0; PANEL_ROWS];
-        of_mean::<S>(self.loss, self.panel, self.add_mse, &mut loss, |_, _| ());
+        loss_of_mean::<S>(self.loss, self.panel, self.add_mse, &mut loss, |_, _| ());
         weighted_total(&loss, &row_weights(self.panel), self.panel.rows)
     }
 }
 
-struct Gradient<'a, 'b, L> {
+struct LossGradient<'a, 'b, L> {
     loss: &'a L,
     panel: &'a Panel<'b>,
     add_mse: bool,
@@ -267,7 +268,7 @@ struct Gradient<'a, 'b, L> {
     bounds: &'a mut [f32],
 }
 
-impl<L: ChannelLoss> Task for Gradient<'_, '_, L> {
+impl<L: ChannelLoss> Task for LossGradient<'_, '_, L> {
     type Output = f32;
 
     #[inline(always)]
@@ -275,7 +276,7 @@ impl<L: ChannelLoss> Task for Gradient<'_, '_, L> {
         let Self { loss: this, panel, add_mse, scale, gradient, bounds } = self;
         let weights = row_weights(panel);
         let mut loss = [0.0; PANEL_ROWS];
-        of_mean::<S>(this, panel, add_mse, &mut loss, |c, slope| {
+        loss_of_mean::<S>(this, panel, add_mse, &mut loss, |c, slope| {
             let gradient = row_mut(gradient, c);
             for j in 0..PANEL_ROWS {
                 gradient[j] = scale * weights[j] * slope[j];
@@ -312,8 +313,8 @@ fn likelihood<S: Simd>(
     for c in 0..channels {
         let (min, max) = (low[c], high[c]);
         let (mean, target, raw) = (row(panel.output, c), row(panel.target, c), row(panel.output, channels + c));
-        let (mut of_mean, mut of_raw) = ([0.0; PANEL_ROWS], [0.0; PANEL_ROWS]);
-        let (mut of_low, mut of_high) = ([0.0; PANEL_ROWS], [0.0; PANEL_ROWS]);
+        let (mut grad_mean, mut grad_raw) = ([0.0; PANEL_ROWS], [0.0; PANEL_ROWS]);
+        let (mut grad_low, mut grad_high) = ([0.0; PANEL_ROWS], [0.0; PANEL_ROWS]);
         for j in 0..PANEL_ROWS {
             let (from_max, s_max) = softplus_and_slope::<S>(max - raw[j]);
             let u = max - from_max;
@@ -323,24 +324,24 @@ fn likelihood<S: Simd>(
             let err = mean[j] - target[j];
             let square = err * err * inverse;
             loss[j] = S::mul_add(share, square + lv, loss[j]);
-            of_mean[j] = 2.0 * share * err * inverse;
-            let by_lv = share * (1.0 - square);
-            of_raw[j] = by_lv * s_min * s_max;
-            of_low[j] = by_lv * (1.0 - s_min);
-            of_high[j] = by_lv * s_min * (1.0 - s_max);
+            grad_mean[j] = 2.0 * share * err * inverse;
+            let grad_logvar = share * (1.0 - square);
+            grad_raw[j] = grad_logvar * s_min * s_max;
+            grad_low[j] = grad_logvar * (1.0 - s_min);
+            grad_high[j] = grad_logvar * s_min * (1.0 - s_max);
         }
         if fits_mean {
             let gradient = row_mut(gradient, c);
             for j in 0..PANEL_ROWS {
-                gradient[j] = S::mul_add(scale * weights[j], of_mean[j], gradient[j]);
+                gradient[j] = S::mul_add(scale * weights[j], grad_mean[j], gradient[j]);
             }
         }
         let gradient = row_mut(gradient, channels + c);
         for j in 0..PANEL_ROWS {
-            gradient[j] = scale * weights[j] * of_raw[j];
+            gradient[j] = scale * weights[j] * grad_raw[j];
         }
-        bounds[c] += scale * weighted_total(&of_low, weights, panel.rows);
-        bounds[channels + c] += scale * weighted_total(&of_high, weights, panel.rows);
+        bounds[c] += scale * weighted_total(&grad_low, weights, panel.rows);
+        bounds[channels + c] += scale * weighted_total(&grad_high, weights, panel.rows);
     }
 }
 

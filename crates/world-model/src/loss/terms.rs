@@ -11,7 +11,7 @@ use foresee_nn::{ValueView, tensors};
 use crate::gather::{gather_heads, numbers};
 
 /// Number of rows whose values are computed together. It bounds the memory of one pass.
-const ROWS_AT_ONCE: usize = 8192;
+pub const VALUE_ROWS_PER_PASS: usize = 8192;
 
 /// Numbers for every row, `[N, rows, K]`: `N` heads with `K` columns each. Their meaning depends on the loss. They are
 /// stored in host memory, or on a device until they are first read on the host.
@@ -154,7 +154,7 @@ impl<'a> CallRows<'a> {
 
     /// Adds a copy of the rows that is on the device.
     #[must_use]
-    pub(crate) fn mirrored(self, on_device: Option<DeviceTransitions<'a>>) -> Self {
+    pub(crate) fn with_device_copy(self, on_device: Option<DeviceTransitions<'a>>) -> Self {
         Self { on_device, ..self }
     }
 
@@ -197,7 +197,7 @@ impl<'a> CallRows<'a> {
     /// other than the host the result stays there.
     fn collect(&self, heads: usize, width: usize, of: impl Fn(Tensor<2>) -> Tensor<3>) -> RowTerms {
         let rows = self.batch.rows;
-        let parts = (0..rows).step_by(ROWS_AT_ONCE).map(|start| start..(start + ROWS_AT_ONCE).min(rows));
+        let parts = (0..rows).step_by(VALUE_ROWS_PER_PASS).map(|start| start..(start + VALUE_ROWS_PER_PASS).min(rows));
         if !is_host(self.device) {
             return RowTerms::in_parts(parts.map(|rows| of(self.next_obs(rows))).collect());
         }

@@ -2,15 +2,15 @@
 //! weights.
 //!
 //! A gradient step moves all parameters of the network. This code then sets the weights of the log-variance back to
-//! zero and multiplies the move of its biases by [`FASTER`]. (With the network's step size of 1e-3 a log-variance would
-//! need thousands of steps to settle, and a training call has hundreds.)
+//! zero and multiplies the move of its biases by [`LOGVAR_STEP_FACTOR`]. (With the network's step size of 1e-3 a
+//! log-variance would need thousands of steps to settle, and a training call has hundreds.)
 
 use burn::tensor::Tensor;
 use foresee_nn::host::is_host;
 use foresee_nn::{Mlp, Parameters};
 
 /// Factor on the steps of a log-variance, relative to those of a weight.
-const FASTER: f32 = 10.0;
+const LOGVAR_STEP_FACTOR: f32 = 10.0;
 
 /// The positions of the log-variance's parameters among the parameters of a member.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub(super) struct LearnedNoise {
 
 /// The biases of the log-variance before a step.
 #[allow(clippy::large_enum_variant, reason = "one a step, on the stack")]
-pub(super) enum Before {
+pub(super) enum LogvarBiases {
     /// `[E, C]`, in host memory.
     Host(Vec<f32>),
     /// `[E, 1, C]`
@@ -50,43 +50,46 @@ impl LearnedNoise {
     }
 
     /// Returns the biases of the log-variance before a step.
-    pub(super) fn before(&self, net: &mut Mlp) -> Before {
-        let of_bias = self.bias + self.channels;
+    pub(super) fn before(&self, net: &mut Mlp) -> LogvarBiases {
+        let logvar_bias = self.bias + self.channels;
         if is_host(&net.slot().get().device()) {
-            return Before::Host(net.slot_mut().lend(|all| {
-                all.chunks_exact(self.row).flat_map(|row| &row[of_bias..of_bias + self.channels]).copied().collect()
+            return LogvarBiases::Host(net.slot_mut().lend(|all| {
+                all.chunks_exact(self.row)
+                    .flat_map(|row| &row[logvar_bias..logvar_bias + self.channels])
+                    .copied()
+                    .collect()
             }));
         }
-        Before::Device(net.slot().get().clone().narrow(2, of_bias, self.channels))
+        LogvarBiases::Device(net.slot().get().clone().narrow(2, logvar_bias, self.channels))
     }
 
     /// Corrects the step that was taken since `before`: enlarges the moves of the log-variances and sets their weights
     /// to 0.
-    pub(super) fn after(&self, net: &mut Mlp, before: Before) {
+    pub(super) fn after(&self, net: &mut Mlp, before: LogvarBiases) {
         let Self { weight, bias, inputs, channels, row } = *self;
-        let of_bias = bias + channels;
+        let logvar_bias = bias + channels;
         match before {
-            Before::Host(before) => net.slot_mut().lend(|all| {
+            LogvarBiases::Host(before) => net.slot_mut().lend(|all| {
                 for (row, before) in all.chunks_exact_mut(row).zip(before.chunks_exact(channels)) {
-                    for (bias, before) in row[of_bias..of_bias + channels].iter_mut().zip(before) {
-                        *bias = before + FASTER * (*bias - before);
+                    for (bias, before) in row[logvar_bias..logvar_bias + channels].iter_mut().zip(before) {
+                        *bias = before + LOGVAR_STEP_FACTOR * (*bias - before);
                     }
                     for weights in row[weight..weight + 2 * inputs * channels].chunks_exact_mut(2 * channels) {
                         weights[channels..].fill(0.0);
                     }
                 }
             }),
-            Before::Device(before) => {
+            LogvarBiases::Device(before) => {
                 let all = net.slot_mut().take();
                 let members = all.dims()[0];
-                let moved = all.clone().narrow(2, of_bias, channels);
-                let further = before.clone() + (moved - before).mul_scalar(FASTER);
+                let moved = all.clone().narrow(2, logvar_bias, channels);
+                let further = before.clone() + (moved - before).mul_scalar(LOGVAR_STEP_FACTOR);
                 let weights = all.clone().narrow(2, weight, 2 * inputs * channels);
                 let weights = weights.reshape([members, inputs, 2 * channels]);
                 let zeros = Tensor::zeros([members, inputs, channels], &weights.device());
                 let weights = weights.slice_assign([0..members, 0..inputs, channels..2 * channels], zeros);
                 let weights = weights.reshape([members, 1, 2 * inputs * channels]);
-                let all = all.slice_assign([0..members, 0..1, of_bias..of_bias + channels], further);
+                let all = all.slice_assign([0..members, 0..1, logvar_bias..logvar_bias + channels], further);
                 let of_weight = weight..weight + 2 * inputs * channels;
                 net.slot_mut().put(all.slice_assign([0..members, 0..1, of_weight], weights));
             }

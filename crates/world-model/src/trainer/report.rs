@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use foresee_nn::tensors;
 use thiserror::Error;
 
-use super::{ROWS_AT_ONCE, Trainer};
+use super::{HOLDOUT_ROWS_PER_PASS, Trainer};
 use crate::fit_data::FitData;
 
 /// The training loss of one gradient step, summed over members. It is read back from a device only by
@@ -49,7 +49,7 @@ pub struct ChannelError {
     pub variance: f64,
     /// Mean square of the change of the observation entry: the error of a forecast without any change. For the reward:
     /// its mean square.
-    pub square: f64,
+    pub no_change_mse: f64,
 }
 
 impl ChannelError {
@@ -60,11 +60,11 @@ impl ChannelError {
         (self.variance > 0.0).then(|| 1.0 - self.mse / self.variance)
     }
 
-    /// Returns mse / square: 0 for a perfect prediction, 1 for one that is no better than the forecast without any
-    /// change. `None` for a channel that never changes.
+    /// Returns mse / no_change_mse: 0 for a perfect prediction, 1 for one that is no better than the forecast without
+    /// any change. `None` for a channel that never changes.
     #[must_use]
-    pub fn against_no_change(&self) -> Option<f64> {
-        (self.square > 0.0).then(|| self.mse / self.square)
+    pub fn relative_to_no_change(&self) -> Option<f64> {
+        (self.no_change_mse > 0.0).then(|| self.mse / self.no_change_mse)
     }
 }
 
@@ -113,11 +113,11 @@ impl Trainer {
     pub(super) fn row_scores(&self, data: &FitData) -> Vec<f64> {
         let holdout = data.split.holdout.len();
         let part = |start: usize| {
-            let (inputs, target) = data.of_holdout(start..holdout.min(start + ROWS_AT_ONCE), &self.device);
+            let (inputs, target) = data.holdout_batch(start..holdout.min(start + HOLDOUT_ROWS_PER_PASS), &self.device);
             let prediction = self.ensemble.predict(inputs);
             mixture_scores(prediction.mean, prediction.logvar.expect("a head with a variance"), target)
         };
-        (0..holdout).step_by(ROWS_AT_ONCE).flat_map(part).collect()
+        (0..holdout).step_by(HOLDOUT_ROWS_PER_PASS).flat_map(part).collect()
     }
 
     /// Computes the errors of all channels on a fit's holdout, `[O + 1]`, mean over elites.
@@ -126,9 +126,9 @@ impl Trainer {
         let channels = self.ensemble.obs_dim() + 1;
         // Sums of squared errors, of targets, and of squared targets.
         let mut sums = vec![[0.0_f64; 3]; channels];
-        for start in (0..holdout.len()).step_by(ROWS_AT_ONCE) {
-            let part = start..holdout.len().min(start + ROWS_AT_ONCE);
-            let (inputs, target) = data.of_holdout(part, &self.device);
+        for start in (0..holdout.len()).step_by(HOLDOUT_ROWS_PER_PASS) {
+            let part = start..holdout.len().min(start + HOLDOUT_ROWS_PER_PASS);
+            let (inputs, target) = data.holdout_batch(part, &self.device);
             for row in tensors::to_vec(target.clone()).chunks_exact(channels) {
                 for (sums, &target) in sums.iter_mut().zip(row) {
                     sums[1] += f64::from(target);
@@ -147,7 +147,7 @@ impl Trainer {
             ChannelError {
                 mse: error / (rows * elites.len() as f64),
                 variance: above_rounding(square - mean * mean, square),
-                square: data.of_no_change[channel],
+                no_change_mse: data.no_change_mse[channel],
             }
         };
         sums.into_iter().enumerate().map(of_channel).collect()

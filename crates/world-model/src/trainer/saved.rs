@@ -11,17 +11,17 @@ use crate::normalizer::Normalizer;
 
 impl Trainer {
     /// Returns the ensemble, its optimisers, the normaliser of the targets and, during a training call, the model that
-    /// imagines as named arrays.
+    /// imagines rollouts as named arrays.
     #[must_use]
     pub fn save(&self) -> State {
         let mut state = State::new();
         state.nest("ensemble", self.ensemble.save());
-        if let Some(of_targets) = &self.of_targets {
-            state.nest("targets", of_targets.save());
+        if let Some(target_normalizer) = &self.target_normalizer {
+            state.nest("targets", target_normalizer.save());
         }
-        if let Some(imagining) = self.imagining.as_ref().filter(|_| self.under_way.is_some()) {
-            // During a training call `ensemble` changes, so `imagining` cannot be computed from it again.
-            state.nest("imagining", imagining.save());
+        if let Some(rollout_model) = self.rollout_model.as_ref().filter(|_| self.current_fit.is_some()) {
+            // During a training call `ensemble` changes, so `rollout_model` cannot be computed from it again.
+            state.nest("imagining", rollout_model.save());
         }
         state.nest("net_adam", self.net_adam.save(&self.ensemble.net));
         if let (Some(adam), Some(bounds)) = (&self.bounds_adam, &self.ensemble.bounds) {
@@ -40,12 +40,12 @@ impl Trainer {
         if let (Some(adam), Some(bounds)) = (&mut self.bounds_adam, &self.ensemble.bounds) {
             adam.load(bounds, state.part("bounds_adam"))?;
         }
-        let of_targets = state.part("targets");
-        self.of_targets = if of_targets.is_empty() { None } else { Some(Normalizer::restore(of_targets)?) };
-        self.imagining = self.in_own_units();
-        let imagining = state.part("imagining");
-        if let Some(own) = self.imagining.as_mut().filter(|_| !imagining.is_empty()) {
-            own.load(imagining)?;
+        let targets = state.part("targets");
+        self.target_normalizer = if targets.is_empty() { None } else { Some(Normalizer::restore(targets)?) };
+        self.rollout_model = self.in_task_units();
+        let saved = state.part("imagining");
+        if let Some(rollout_model) = self.rollout_model.as_mut().filter(|_| !saved.is_empty()) {
+            rollout_model.load(saved)?;
         }
         state.finish()
     }
@@ -64,24 +64,24 @@ impl Trainer {
         let fit = &self.config.fit;
         let mut stopping = EarlyStopping::new(fit.snapshot, fit.patience, fit.threshold, vec![]);
         stopping.load(state.part("stopping"))?;
-        let mut kept_state = state.part("kept");
-        let kept = if kept_state.is_empty() {
+        let mut saved_weights = state.part("kept");
+        let best_weights = if saved_weights.is_empty() {
             None
         } else {
-            let mut kept = (self.ensemble.net.clone(), self.ensemble.bounds.clone());
-            kept.0.load(kept_state.part("net"))?;
-            if let Some(bounds) = &mut kept.1 {
-                bounds.load(kept_state.part("bounds"))?;
+            let mut best_weights = (self.ensemble.net.clone(), self.ensemble.bounds.clone());
+            best_weights.0.load(saved_weights.part("net"))?;
+            if let Some(bounds) = &mut best_weights.1 {
+                bounds.load(saved_weights.part("bounds"))?;
             }
-            Some(kept)
+            Some(best_weights)
         };
-        let paired_state = state.part("paired");
+        let saved_test = state.part("paired");
         let mut paired = (fit.stopping == Stopping::Paired).then(|| PairedTest::new(fit.patience, vec![]));
         if let Some(paired) = &mut paired {
-            paired.load(paired_state)?;
+            paired.load(saved_test)?;
         }
-        let (of_call, of_targets) = (self.call(view, call, learning_step), self.of_targets.as_ref());
-        let data = FitData::new(&of_call, rows.into(), &self.ensemble.normalizer, of_targets);
+        let (fit_call, target_normalizer) = (self.fit_call(view, call, learning_step), self.target_normalizer.as_ref());
+        let data = FitData::new(&fit_call, rows.into(), &self.ensemble.normalizer, target_normalizer);
         let epoch = state.u64("epoch")? as u32;
         let fit = Fit {
             call,
@@ -89,7 +89,7 @@ impl Trainer {
             order: data.split.order(epoch),
             data,
             stopping,
-            kept,
+            best_weights,
             paired,
             epoch,
             batch: state.u64("batch")? as usize,
@@ -121,7 +121,7 @@ impl Fit {
         if let Some(paired) = &self.paired {
             state.nest("paired", paired.save());
         }
-        if let Some((net, bounds)) = &self.kept {
+        if let Some((net, bounds)) = &self.best_weights {
             state.nest("kept.net", net.save());
             if let Some(bounds) = bounds {
                 state.nest("kept.bounds", bounds.save());

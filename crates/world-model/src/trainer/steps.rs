@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use foresee_nn::cpu::panels::{self, gather};
 use foresee_nn::cpu::{self, Layout, PANEL_ROWS, Piece, Scratch, Tape, team};
-use foresee_nn::host::Numbers;
+use foresee_nn::host::HostTensor;
 use foresee_nn::{Adam, Parameters, ValueView};
 
 use crate::ensemble::Ensemble;
@@ -25,14 +25,14 @@ pub(super) struct HostSteps {
     channels: usize,
     pieces: Vec<PanelWork>,
     sums: Vec<PanelSums>,
-    /// `bounds` are the current bounds of the log-variance, `of_bounds` their gradient.
+    /// `bounds` are the current bounds of the log-variance, `grad_bounds` their gradient.
     bounds: Vec<f32>,
-    of_bounds: Vec<f32>,
+    grad_bounds: Vec<f32>,
 }
 
 /// The comparison of predictions with targets.
 #[derive(Clone, Copy)]
-pub(super) struct Compared<'a> {
+pub(super) struct PanelObjective<'a> {
     /// The loss in its panel form.
     pub(super) loss: &'a dyn PanelLoss,
     /// Whether the mean squared error is added.
@@ -60,7 +60,7 @@ impl Piece for PanelWork {
 struct PanelSums {
     loss: f32,
     /// Gradient of the loss with respect to the bounds of the log-variance.
-    of_bounds: Vec<f32>,
+    grad_bounds: Vec<f32>,
 }
 
 /// The data of a panel's rows with which a loss compares the network's output.
@@ -95,7 +95,7 @@ impl PanelData {
         for (n, terms) in terms.chunks_exact_mut((width * PANEL_ROWS).max(1)).enumerate() {
             gather(data.terms.head(n), width, rows, terms);
         }
-        if let Some(all) = &data.base {
+        if let Some(all) = &data.state_offset {
             states.resize(obs * PANEL_ROWS, 0.0);
             values.resize(heads * PANEL_ROWS, 0.0);
             gradients.resize(heads * obs * PANEL_ROWS, 0.0);
@@ -105,10 +105,10 @@ impl PanelData {
 
     /// Computes the predicted states from an output, if the loss needs them, and their values. With `gradients` it also
     /// computes the gradients of the values.
-    fn look_ahead(&mut self, output: &[f32], data: &HostRows, view: &dyn ValueView, gradients: bool) {
+    fn predict_values(&mut self, output: &[f32], data: &HostRows, view: &dyn ValueView, gradients: bool) {
         if !self.states.is_empty() {
-            if let Some(of_targets) = &data.of_targets {
-                let [mean, std] = of_targets.moments();
+            if let Some(target_normalizer) = &data.target_normalizer {
+                let [mean, std] = target_normalizer.moments();
                 let columns = self.states.chunks_exact_mut(PANEL_ROWS).zip(output.chunks_exact(PANEL_ROWS));
                 for ((states, output), (mean, std)) in columns.zip(mean.iter().zip(std)) {
                     states.iter_mut().zip(output).for_each(|(state, x)| *state += x * std + mean);
@@ -146,21 +146,21 @@ impl HostSteps {
     pub(super) fn new(ensemble: &Ensemble) -> Self {
         let channels = ensemble.obs_dim() + 1;
         let layout = ensemble.net.layout().clone();
-        Self { layout, channels, pieces: Vec::new(), sums: Vec::new(), bounds: Vec::new(), of_bounds: Vec::new() }
+        Self { layout, channels, pieces: Vec::new(), sums: Vec::new(), bounds: Vec::new(), grad_bounds: Vec::new() }
     }
 
     /// Takes one Adam step on replay rows `[E, B]` and returns the loss before it. Gradients are not checked for being
     /// finite: a member with non-finite weights has a non-finite score.
     pub(super) fn step(
         &mut self,
-        Compared { loss, add_mse, units }: Compared<'_>,
+        PanelObjective { loss, add_mse, units }: PanelObjective<'_>,
         data: &HostRows,
         rows: &[u32],
         view: &dyn ValueView,
         ensemble: &mut Ensemble,
         (net_adam, bounds_adam): (&mut Adam, Option<&mut Adam>),
     ) -> f64 {
-        let Self { layout, channels, pieces, sums, bounds, of_bounds } = self;
+        let Self { layout, channels, pieces, sums, bounds, grad_bounds } = self;
         let (members, channels) = (layout.shape().members, *channels);
         let (batch, heads) = (rows.len() / members, view.heads());
         let count = panels::count(batch);
@@ -170,8 +170,8 @@ impl HostSteps {
         if let Some(own) = &mut ensemble.bounds {
             own.slot_mut().lend(|own| bounds.extend_from_slice(own));
         }
-        of_bounds.clear();
-        of_bounds.resize(bounds.len(), 0.0);
+        grad_bounds.clear();
+        grad_bounds.resize(bounds.len(), 0.0);
         let split = (!bounds.is_empty()).then(|| bounds.split_at(channels)).map(|(low, high)| [low, high]);
 
         let new = || PanelWork { tape: Tape::new(layout, PANEL_ROWS), data: PanelData::default() };
@@ -182,12 +182,12 @@ impl HostSteps {
             gather(&data.inputs, layout.shape().inputs, rows, tape.input_mut(0));
             own.fetch(data, channels, heads, rows);
             tape.forward(parameters);
-            sums.of_bounds.clear();
-            sums.of_bounds.resize(split.map_or(0, |_| 2 * channels), 0.0);
+            sums.grad_bounds.clear();
+            sums.grad_bounds.resize(split.map_or(0, |_| 2 * channels), 0.0);
             let (output, gradient) = tape.output_gradient_mut(0);
-            own.look_ahead(output, data, view, true);
+            own.predict_values(output, data, view, true);
             let panel = own.panel(output, split, units, [channels, heads, rows.len()]);
-            sums.loss = loss.gradient(&panel, add_mse, 1.0 / batch as f32, gradient, &mut sums.of_bounds);
+            sums.loss = loss.gradient(&panel, add_mse, 1.0 / batch as f32, gradient, &mut sums.grad_bounds);
             tape.backward(parameters);
         };
         let mut step = net_adam.fused(&mut ensemble.net);
@@ -197,16 +197,16 @@ impl HostSteps {
         let mut sum = 0.0;
         for panel in &*sums {
             sum += f64::from(panel.loss);
-            of_bounds.iter_mut().zip(&panel.of_bounds).for_each(|(sum, part)| *sum += part);
+            grad_bounds.iter_mut().zip(&panel.grad_bounds).for_each(|(sum, part)| *sum += part);
         }
         let mut value = sum / batch as f64;
         if let (Some(own), Some(bounds_adam)) = (&mut ensemble.bounds, bounds_adam) {
-            let (low, high) = of_bounds.split_at_mut(channels);
+            let (low, high) = grad_bounds.split_at_mut(channels);
             low.iter_mut().for_each(|g| *g -= BOUNDS_WEIGHT as f32);
             high.iter_mut().for_each(|g| *g += BOUNDS_WEIGHT as f32);
             let width = |bounds: &[f32]| bounds.iter().map(|&b| f64::from(b)).sum::<f64>();
             value += BOUNDS_WEIGHT * (width(&bounds[channels..]) - width(&bounds[..channels]));
-            bounds_adam.step_host(own, of_bounds);
+            bounds_adam.step_host(own, grad_bounds);
         }
         value
     }
@@ -214,7 +214,7 @@ impl HostSteps {
 
 /// The buffers of one thread's holdout scores.
 #[derive(Default)]
-struct Buffers {
+struct ScoreBuffers {
     input: Vec<f32>,
     output: Vec<f32>,
     scratch: Scratch,
@@ -222,13 +222,13 @@ struct Buffers {
 }
 
 thread_local! {
-    static BUFFERS: RefCell<Buffers> = RefCell::default();
+    static BUFFERS: RefCell<ScoreBuffers> = RefCell::default();
 }
 
 /// Computes every member's sum over replay rows of the loss of the mean, `[E]`.
 pub(super) fn scores(
     ensemble: &Ensemble,
-    Compared { loss, add_mse, units }: Compared<'_>,
+    PanelObjective { loss, add_mse, units }: PanelObjective<'_>,
     data: &HostRows,
     rows: &[u32],
     view: &dyn ValueView,
@@ -237,20 +237,20 @@ pub(super) fn scores(
     let (net, channels) = (&ensemble.net, ensemble.obs_dim() + 1);
     let (layout, members) = (net.layout(), net.members());
     let shape = layout.shape();
-    let parameters = Numbers::of(net.slot().get().clone());
+    let parameters = HostTensor::of(net.slot().get().clone());
     let count = panels::count(rows.len());
     let mut sums = vec![0.0_f32; members * count];
     team::for_each_mut(&mut sums, |i, sum| {
         let (member, panel) = (i / count, i % count);
         let rows = &rows[panel * PANEL_ROWS..rows.len().min((panel + 1) * PANEL_ROWS)];
-        BUFFERS.with_borrow_mut(|Buffers { input, output, scratch, data: own }| {
+        BUFFERS.with_borrow_mut(|ScoreBuffers { input, output, scratch, data: own }| {
             input.resize(shape.inputs * PANEL_ROWS, 0.0);
             output.resize(shape.outputs * PANEL_ROWS, 0.0);
             gather(&data.inputs, shape.inputs, rows, input);
             own.fetch(data, channels, heads, rows);
-            let parameters = &parameters.get()[member * layout.parameters()..][..layout.parameters()];
+            let parameters = layout.member(parameters.get(), member);
             cpu::infer(layout, parameters, input, output, scratch);
-            own.look_ahead(output, data, view, false);
+            own.predict_values(output, data, view, false);
             let panel = own.panel(output, None, units, [channels, heads, rows.len()]);
             *sum = loss.value(&panel, add_mse);
         });

@@ -75,7 +75,7 @@ fn trainer(config: &ModelConfig, tensors: bool) -> Trainer {
     let loss = built(&config.loss);
     let loss = if tensors { Arc::new(TensorsOnly(loss)) } else { loss };
     let trainer = Trainer::new(config, loss, [4, 2], 5, &Device::flex());
-    assert_eq!(matches!(trainer.form, Form::Tensors), tensors, "{:?} has a panel form", config.loss.kind);
+    assert_eq!(matches!(trainer.form, StepForm::Tensors), tensors, "{:?} has a panel form", config.loss.kind);
     trainer
 }
 
@@ -230,7 +230,7 @@ fn one_learned_noise_a_channel_is_the_errors_own_and_does_not_depend_on_the_inpu
         if let Store::Tensors(data) = &mut fit.data.store {
             data.hold_out(&fit.data.split.holdout.clone());
         }
-        let (inputs, targets) = fit.data.of_holdout(0..fit.data.split.holdout.len(), &trainer.device);
+        let (inputs, targets) = fit.data.holdout_batch(0..fit.data.split.holdout.len(), &trainer.device);
         let prediction = trainer.ensemble.predict(inputs);
         let logvar = prediction.logvar.expect("a variance");
         let [members, rows, channels] = logvar.dims();

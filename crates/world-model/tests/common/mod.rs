@@ -106,8 +106,8 @@ pub(crate) fn assert_close(what: &str, got: &[f32], want: &Value) {
     let want = numbers(want);
     assert_eq!(got.len(), want.len(), "{what}: numbers");
     for (i, (&got, &want)) in got.iter().zip(&want).enumerate() {
-        let apart = (f64::from(got) - want).abs();
-        assert!(apart <= RELATIVE * want.abs() + ABSOLUTE, "{what}[{i}]: {got}, expected {want}");
+        let difference = (f64::from(got) - want).abs();
+        assert!(difference <= RELATIVE * want.abs() + ABSOLUTE, "{what}[{i}]: {got}, expected {want}");
     }
 }
 

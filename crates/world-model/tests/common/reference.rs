@@ -150,7 +150,7 @@ fn reference_reduction(
 
 /// The information about the agent that a loss uses on the file's batch.
 #[derive(Clone)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct AgentInfo<'a> {
     /// Row terms, `[N, E, B, K]`.
     pub terms: Option<Tensor<4>>,
     /// The view for values of predicted states.
@@ -163,15 +163,15 @@ pub(crate) fn loss_and_gradients(
     file: &Value,
     ensemble: &Ensemble,
     loss: &dyn ModelLoss,
-    asked: Asked<'_>,
+    info: AgentInfo<'_>,
     add_mse: bool,
 ) -> (Tensor<1>, Tensor<3>, Option<Tensor<3>>) {
     let (net, bounds) = (ensemble.net.tracked(), ensemble.bounds.as_ref().map(Parameters::tracked));
     let channels = ensemble.obs_dim() + 1;
     let prediction = predict(&net, bounds.as_ref(), tensor(&file["normalizer"]["normalized_model_in"]), channels);
-    let Asked { terms, view } = asked;
+    let AgentInfo { terms, view } = info;
     let obs = Some(tensor(&file["inputs"]["obs"]));
-    let input = LossInput { prediction, target: tensor(&file["target"]), terms, base: obs, view };
+    let input = LossInput { prediction, target: tensor(&file["target"]), terms, state_offset: obs, view };
     let per_row = loss::training_per_row(loss, &input, &Extras { add_mse, ..Extras::default() });
     let loss = reference_reduction(loss, per_row, bounds.as_ref(), channels);
     drop(input);

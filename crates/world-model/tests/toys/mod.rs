@@ -53,10 +53,10 @@ impl ValueView for Quadratic {
         values.fill(0.0);
         for (i, (curvature, slope)) in self.curvature.iter().zip(&self.slope).enumerate() {
             let (head, d) = (i / self.obs_dim, i % self.obs_dim);
-            for (lane, s) in states[d * PANEL_ROWS..][..PANEL_ROWS].iter().enumerate() {
-                values[head * PANEL_ROWS + lane] += 0.5 * curvature * s * s + slope * s;
+            for (j, s) in states[d * PANEL_ROWS..][..PANEL_ROWS].iter().enumerate() {
+                values[head * PANEL_ROWS + j] += 0.5 * curvature * s * s + slope * s;
                 if let Some(gradients) = &mut gradients {
-                    gradients[i * PANEL_ROWS + lane] = curvature * s + slope;
+                    gradients[i * PANEL_ROWS + j] = curvature * s + slope;
                 }
             }
         }

@@ -9,7 +9,7 @@ use foresee_nn::{Activation, Dynamics, ImaginedStep, Init, Mlp, Parameters, Shap
 use serde_json::Value;
 
 use crate::dhmbpo::by_tensors::{SoftReturn, lowest_of};
-use crate::dhmbpo::{Dhmbpo, DhmbpoConfig, Draws, ValueBounds};
+use crate::dhmbpo::{Dhmbpo, DhmbpoConfig, DhmbpoDraws, ValueBounds};
 use crate::observations::{RunningMoments, Scale};
 use crate::published::{entries, floats, numbers};
 
@@ -112,8 +112,8 @@ impl Dynamics for Model<'_> {
         });
         let out = Tensor::cat(rows.collect(), 0) * self.row("target_std") + self.row("target_mean");
         let next_obs = obs + out.clone().narrow(1, 1, 3);
-        let goes_on = next_obs.clone().inner().narrow(1, 0, 1).lower_equal_elem(self.threshold);
-        let not_terminated: Tensor<1> = goes_on.float().squeeze_dim(1);
+        let alive = next_obs.clone().inner().narrow(1, 0, 1).lower_equal_elem(self.threshold);
+        let not_terminated: Tensor<1> = alive.float().squeeze_dim(1);
         ImaginedStep { next_obs, reward: out.narrow(1, 0, 1).squeeze_dim(1), not_terminated }
     }
 }
@@ -190,12 +190,12 @@ fn starts(nets: &Value, entry: &Value) -> Tensor<2> {
     tensors::from_vec(raw, [8, 3], &Device::flex())
 }
 
-fn draws(entry: &Value) -> Draws {
+fn draws(entry: &Value) -> DhmbpoDraws {
     let words = match entry.get("member_of_row") {
         Some(members) => numbers(members).iter().map(|&member| (member as u32) << 30).collect(),
         None => vec![0; 40],
     };
-    Draws {
+    DhmbpoDraws {
         action: by_row(&entry["eps_action"], 2),
         model: entry.get("eps_model").map(|eps| by_row(eps, 4)).unwrap_or_default(),
         words,

@@ -1,22 +1,22 @@
 //! Kernels of SAC's losses and of the policy's distribution, with one thread per number or per row. The derivatives are
-//! those of [`policy::lanes`](crate::policy::lanes).
+//! those of [`policy::panel`](crate::policy::panel).
 
 use cubecl::prelude::*;
 use foresee_nn::cube::math;
 
 use crate::policy::device::{before_tanh, log_std};
-use crate::policy::lanes::{HALF, LN_ROOT_2_PI, LOW};
+use crate::policy::panel::{LN_ROOT_2_PI, LOG_STD_HALF_RANGE, LOG_STD_LOW};
 
 /// Number of threads of the cube that computes means.
 pub(super) const THREADS: usize = 256;
 
 /// Returns log π of one row's action.
 #[cube]
-fn log_prob_of(heads: &[f32], noise: &[f32], row: usize, #[comptime] actions: usize) -> f32 {
+fn log_prob_of(policy_output: &[f32], noise: &[f32], row: usize, #[comptime] actions: usize) -> f32 {
     let mut sum = 0.0f32;
     for d in 0..actions {
-        let u = before_tanh(heads, noise, row, d, actions);
-        let raw = heads[row * comptime!(2 * actions) + actions + d];
+        let u = before_tanh(policy_output, noise, row, d, actions);
+        let raw = policy_output[row * comptime!(2 * actions) + actions + d];
         let z = noise[row * actions + d];
         let gaussian = -0.5f32 * z * z - log_std(raw) - LN_ROOT_2_PI;
         let squash = u + math::softplus(-2.0f32 * u) - comptime!(std::f32::consts::LN_2);
@@ -30,10 +30,10 @@ fn log_prob_of(heads: &[f32], noise: &[f32], row: usize, #[comptime] actions: us
 #[cube]
 fn draw(
     i: usize,
-    heads: &[f32],
+    policy_output: &[f32],
     noise: &[f32],
     obs: &[f32],
-    joined: &mut [f32],
+    critic_input: &mut [f32],
     log_prob: &mut [f32],
     #[comptime] dims: [usize; 2],
 ) {
@@ -41,55 +41,55 @@ fn draw(
     let row = i / width;
     let column = i % width;
     if column < comptime!(dims[0]) {
-        joined[i] = obs[row * comptime!(dims[0]) + column];
+        critic_input[i] = obs[row * comptime!(dims[0]) + column];
     } else {
-        let u = before_tanh(heads, noise, row, column - comptime!(dims[0]), comptime!(dims[1]));
-        joined[i] = math::tanh(u);
+        let u = before_tanh(policy_output, noise, row, column - comptime!(dims[0]), comptime!(dims[1]));
+        critic_input[i] = math::tanh(u);
     }
     if column == 0 {
-        log_prob[row] = log_prob_of(heads, noise, row, comptime!(dims[1]));
+        log_prob[row] = log_prob_of(policy_output, noise, row, comptime!(dims[1]));
     }
 }
 
 /// Computes (s, ã) and log π(ã|s) for sampled actions ã.
 #[cube(launch_unchecked)]
-pub(super) fn own_actions(
-    heads: &[f32],
+pub(super) fn current_actions(
+    policy_output: &[f32],
     noise: &[f32],
     obs: &[f32],
-    joined: &mut [f32],
+    critic_input: &mut [f32],
     log_prob: &mut [f32],
     #[comptime] dims: [usize; 2],
 ) {
     let i = ABSOLUTE_POS;
-    if i < joined.len() {
-        draw(i, heads, noise, obs, joined, log_prob, dims);
+    if i < critic_input.len() {
+        draw(i, policy_output, noise, obs, critic_input, log_prob, dims);
     }
 }
 
 /// Computes (s', a') and log π(a'|s') for sampled actions a', and joins the batch's (s, a).
 #[cube(launch_unchecked)]
 pub(super) fn next_actions(
-    heads: &[f32],
+    policy_output: &[f32],
     noise: &[f32],
     next_obs: &[f32],
     obs: &[f32],
     action: &[f32],
-    joined_next: &mut [f32],
+    next_critic_input: &mut [f32],
     log_prob: &mut [f32],
-    joined: &mut [f32],
+    critic_input: &mut [f32],
     #[comptime] dims: [usize; 2],
 ) {
     let i = ABSOLUTE_POS;
-    if i < joined.len() {
-        draw(i, heads, noise, next_obs, joined_next, log_prob, dims);
+    if i < critic_input.len() {
+        draw(i, policy_output, noise, next_obs, next_critic_input, log_prob, dims);
         let width = comptime!(dims[0] + dims[1]);
         let row = i / width;
         let column = i % width;
         if column < comptime!(dims[0]) {
-            joined[i] = obs[row * comptime!(dims[0]) + column];
+            critic_input[i] = obs[row * comptime!(dims[0]) + column];
         } else {
-            joined[i] = action[row * comptime!(dims[1]) + column - comptime!(dims[0])];
+            critic_input[i] = action[row * comptime!(dims[1]) + column - comptime!(dims[0])];
         }
     }
 }
@@ -109,7 +109,7 @@ fn lowest(q: &[f32], row: usize, rows: usize, #[comptime] critics: usize) -> f32
 /// Computes y = r + γ not_terminated (min_n Q̄_n − α log π), Σ_n (Q_n − y)², and the gradient of the critics' loss with
 /// respect to Q, `[N, B]`.
 #[cube(launch_unchecked)]
-pub(super) fn fit_target(
+pub(super) fn critic_loss(
     target_q: &[f32],
     q: &[f32],
     reward: &[f32],
@@ -131,9 +131,9 @@ pub(super) fn fit_target(
         let mut sum = 0.0f32;
         #[unroll]
         for n in 0..critics {
-            let apart = q[n * rows + row] - target;
-            sum += apart * apart;
-            gradient[n * rows + row] = scale * apart;
+            let error = q[n * rows + row] - target;
+            sum += error * error;
+            gradient[n * rows + row] = scale * error;
         }
         y[row] = target;
         squares[row] = sum;
@@ -175,11 +175,11 @@ pub(super) fn actor_loss(
 
 /// Computes ∂L/∂(mu, raw), `[B, 2A]`, from ∂L/∂(s, ã), `[B, O + A]`, with one thread per action entry.
 #[cube(launch_unchecked)]
-pub(super) fn by_heads(
-    heads: &[f32],
+pub(super) fn grad_policy_output(
+    policy_output: &[f32],
     noise: &[f32],
-    joined: &[f32],
-    by_joined: &[f32],
+    critic_input: &[f32],
+    grad_critic_input: &[f32],
     log_temperature: &[f32],
     gradient: &mut [f32],
     #[comptime] dims: [usize; 2],
@@ -191,15 +191,15 @@ pub(super) fn by_heads(
         let d = i % actions;
         let rows = noise.len() / actions;
         let at = row * comptime!(dims[0] + dims[1]) + comptime!(dims[0]) + d;
-        let by_log_prob = log_temperature[0].exp() / f32::cast_from(rows);
-        let a = joined[at];
-        let raw = heads[row * comptime!(2 * actions) + actions + d];
+        let grad_log_prob = log_temperature[0].exp() / f32::cast_from(rows);
+        let a = critic_input[at];
+        let raw = policy_output[row * comptime!(2 * actions) + actions + d];
         let t = math::tanh(raw);
-        let spread = (HALF * (t + 1.0f32) + LOW).exp() * noise[i];
-        let by_mu = by_joined[at] * (1.0f32 - a * a) + 2.0f32 * by_log_prob * a;
-        gradient[row * comptime!(2 * actions) + d] = by_mu;
+        let scaled_noise = (LOG_STD_HALF_RANGE * (t + 1.0f32) + LOG_STD_LOW).exp() * noise[i];
+        let grad_mu = grad_critic_input[at] * (1.0f32 - a * a) + 2.0f32 * grad_log_prob * a;
+        gradient[row * comptime!(2 * actions) + d] = grad_mu;
         gradient[row * comptime!(2 * actions) + actions + d] =
-            (by_mu * spread - by_log_prob) * (HALF * (1.0f32 - t * t));
+            (grad_mu * scaled_noise - grad_log_prob) * (LOG_STD_HALF_RANGE * (1.0f32 - t * t));
     }
 }
 
@@ -249,7 +249,7 @@ pub(super) fn all_means(
     log_prob: &[f32],
     log_temperature: &[f32],
     means: &mut [f32],
-    by_log_temperature: &mut [f32],
+    grad_log_temperature: &mut [f32],
     target_entropy: f32,
 ) {
     let mut parts = Shared::<[f32]>::new_slice(THREADS);
@@ -262,6 +262,6 @@ pub(super) fn all_means(
         means[1] = target;
         means[2] = actor_loss;
         means[3] = entropy;
-        by_log_temperature[0] = log_temperature[0].exp() * (entropy - target_entropy);
+        grad_log_temperature[0] = log_temperature[0].exp() * (entropy - target_entropy);
     }
 }

@@ -159,19 +159,19 @@ fn a_critic_is_the_same_however_many_there_are() {
 #[test]
 fn an_agent_of_many_critics_goes_on_as_it_was_saved() {
     let config = &configs()[3];
-    let mut kept = agent(config);
+    let mut original = agent(config);
     let step = |sac: &mut Sac, i| {
         let (batch, _) = batch(DIMS, ROWS, i);
         let noise = StreamNoise { seed: 1, update: sac.updates() };
         sac.update(Update { batch: BatchRef::Host(&batch), noise: &noise, dynamics: None, critic_only: false });
         sac.report()
     };
-    (0..3).for_each(|i| drop(step(&mut kept, i)));
+    (0..3).for_each(|i| drop(step(&mut original, i)));
     let mut restored = Sac::new(config, DIMS, 9, &Device::flex());
-    restored.load(kept.save()).expect("a state of the same shapes");
+    restored.load(original.save()).expect("a state of the same shapes");
     assert!(restored.report().is_empty());
     for i in 3..6 {
-        assert_eq!(step(&mut kept, i), step(&mut restored, i));
+        assert_eq!(step(&mut original, i), step(&mut restored, i));
     }
-    assert!(kept.save() == restored.save());
+    assert!(original.save() == restored.save());
 }

@@ -124,8 +124,8 @@ pub(super) fn agent(config: &SacConfig, dims: [usize; 2], nets: &Value) -> Sac {
 pub(super) fn assert_close(what: &str, got: &[f32], want: &[f64]) {
     assert_eq!(got.len(), want.len(), "{what}: numbers");
     for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
-        let apart = (f64::from(got) - want).abs();
-        assert!(apart <= RELATIVE * want.abs() + ABSOLUTE, "{what}[{i}]: {got}, expected {want}");
+        let difference = (f64::from(got) - want).abs();
+        assert!(difference <= RELATIVE * want.abs() + ABSOLUTE, "{what}[{i}]: {got}, expected {want}");
     }
 }
 

@@ -15,7 +15,7 @@ use super::random::{self, Recorded};
 use crate::agent::Agent;
 use crate::batch::TensorBatch;
 use crate::critic::Reduction;
-use crate::sac::{Form, Sac, SacConfig};
+use crate::sac::{Sac, SacConfig, UpdateForm};
 
 /// The two blocks of `sac.json` and of the values in `losses.json`, and whether their features are normalised.
 const BLOCKS: [(&str, bool); 2] = [("plain", false), ("normalized_features", true)];
@@ -35,8 +35,8 @@ fn config(meta: &Value, normalized_features: bool) -> SacConfig {
         initial_temperature: number(&meta["init_temperature"]),
         learn_temperature: true,
         target_entropy: Some(number(&meta["target_entropy"])),
-        actor_every: count(&meta["actor_update_frequency"]) as u64,
-        target_every: count(&meta["critic_target_update_frequency"]) as u64,
+        policy_delay: count(&meta["actor_update_frequency"]) as u64,
+        target_update_interval: count(&meta["critic_target_update_frequency"]) as u64,
         normalized_features,
         ..SacConfig::default()
     }
@@ -54,7 +54,7 @@ fn step(file: &Value, step: usize) -> (TensorBatch, Tensor<2>, Tensor<2>) {
 }
 
 /// The forms that run in host memory.
-const FORMS: [Form; 2] = [Form::Tensors, Form::Host];
+const FORMS: [UpdateForm; 2] = [UpdateForm::Tensors, UpdateForm::Host];
 
 /// Returns the noise of update number `i` of the file.
 fn recorded(file: &Value, i: usize) -> Recorded {
@@ -64,7 +64,7 @@ fn recorded(file: &Value, i: usize) -> Recorded {
 
 /// Makes update number `i` of the file. Returns the critics' loss and, if the actor was updated, its loss and the
 /// entropy.
-fn update(sac: &mut Sac, form: Form, file: &Value, i: usize) -> (f64, Option<[f64; 2]>) {
+fn update(sac: &mut Sac, form: UpdateForm, file: &Value, i: usize) -> (f64, Option<[f64; 2]>) {
     sac.form = form;
     match random::update(sac, &batch(&file["batches"][i]), &recorded(file, i))[..] {
         [critic, _] => (critic, None),

@@ -10,7 +10,7 @@ use crate::agent::{Agent, Update};
 use crate::batch::{BatchRef, TensorBatch};
 use crate::critic::Reduction;
 use crate::policy::Spread;
-use crate::sac::{Form, SacConfig};
+use crate::sac::{SacConfig, UpdateForm};
 
 /// Largest difference of a weight or moment, relative to the largest number of its array. The measured maximum is 6e-6,
 /// in weights whose gradient is near Adam's ε. The tolerance also covers a backend with other matrix products.
@@ -24,11 +24,11 @@ fn second_backend() -> Option<Device> {
 /// Asserts that six updates in host memory agree with six updates in tensors.
 fn assert_forms_agree(case: &Case) {
     let mut host = agent(case, &Device::flex());
-    assert_eq!(host.form, Form::Host, "{case:?}");
+    assert_eq!(host.form, UpdateForm::Host, "{case:?}");
     for i in 0..6 {
         // Both start every update with equal weights and moments, so that only this update's rounding shows.
         let mut other = agent(case, &Device::flex());
-        other.form = Form::Tensors;
+        other.form = UpdateForm::Tensors;
         other.load(host.save()).expect("a state of the same shapes");
         let (batch, noise) = batch(case.dims, case.rows, i);
         let [want, got] = [&mut other, &mut host].map(|sac| update(sac, &batch, &noise));
@@ -60,13 +60,13 @@ fn the_forms_agree_on_any_number_of_critics_on_normalised_layers_and_on_every_de
 fn what_the_fused_forms_do_not_know_goes_through_tensors() {
     let [min, mean] = [Reduction::Min, Reduction::Mean];
     for (critics, target_subset, target_reduction, actor_reduction, want) in [
-        (2, None, min, min, Form::Host),
-        (10, None, min, min, Form::Host),
+        (2, None, min, min, UpdateForm::Host),
+        (10, None, min, min, UpdateForm::Host),
         // A subset of all critics counts as no subset.
-        (10, Some(10), min, min, Form::Host),
-        (10, Some(2), min, min, Form::Tensors),
-        (2, None, mean, min, Form::Tensors),
-        (2, None, min, mean, Form::Tensors),
+        (10, Some(10), min, min, UpdateForm::Host),
+        (10, Some(2), min, min, UpdateForm::Tensors),
+        (2, None, mean, min, UpdateForm::Tensors),
+        (2, None, min, mean, UpdateForm::Tensors),
     ] {
         let config = SacConfig { critics, target_subset, target_reduction, actor_reduction, ..SacConfig::default() };
         let config = SacConfig { hidden: vec![8], ..config };
@@ -80,7 +80,7 @@ fn a_batch_is_the_same_wherever_it_lives() {
     let case = &cases()[3];
     let (rows, noise) = batch(case.dims, case.rows, 0);
     let sent = TensorBatch::new(&rows, case.dims, &Device::flex());
-    for form in [Form::Host, Form::Tensors] {
+    for form in [UpdateForm::Host, UpdateForm::Tensors] {
         let [host, device] = [BatchRef::Host(&rows), BatchRef::Device(&sent)].map(|batch| {
             let mut sac = agent(case, &Device::flex());
             sac.form = form;
@@ -118,15 +118,15 @@ fn an_update_has_the_same_bits_on_any_number_of_threads() {
 #[test]
 fn batches_may_change_their_size() {
     let case = &cases()[5];
-    let mut kept = agent(case, &Device::flex());
+    let mut original = agent(case, &Device::flex());
     for (i, rows) in [256, 1, 0, 77, 256, 33, 32].into_iter().enumerate() {
         // This agent's buffers are new.
         let mut fresh = agent(case, &Device::flex());
-        fresh.load(kept.save()).expect("a state of the same shapes");
+        fresh.load(original.save()).expect("a state of the same shapes");
         let (batch, noise) = batch(case.dims, rows, i as u64);
-        let both = [&mut kept, &mut fresh].map(|sac| update(sac, &batch, &noise));
+        let both = [&mut original, &mut fresh].map(|sac| update(sac, &batch, &noise));
         assert_eq!(both[0], both[1], "{rows} rows");
-        assert!(kept.save() == fresh.save(), "{rows} rows");
+        assert!(original.save() == fresh.save(), "{rows} rows");
     }
 }
 

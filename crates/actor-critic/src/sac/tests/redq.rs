@@ -123,7 +123,7 @@ fn an_update_with_random_subsets_of_critics_is_that_of_redq() {
     let action =
         sac.policy().sample(on_device.next_obs.clone(), noise.normals("agent/noise_next", [6, 2], &Device::flex()));
     let action = tensors::to_vec(action.action);
-    let apart = |row: &[f32]| -> f64 {
+    let correction = |row: &[f32]| -> f64 {
         let slope = row.iter().map(|&a| 1.0 - f64::from(a).powi(2));
         slope.map(|slope| (slope + 1e-6).ln() - slope.ln()).sum()
     };
@@ -132,11 +132,11 @@ fn an_update_with_random_subsets_of_critics_is_that_of_redq() {
         .iter()
         .zip(action.chunks(2))
         .zip(&batch.not_terminated)
-        .map(|((y, action), goes_on)| y - (weight * f64::from(*goes_on) * apart(action)) as f32)
+        .map(|((y, action), not_terminated)| y - (weight * f64::from(*not_terminated) * correction(action)) as f32)
         .collect();
     assert_close("y", &tensors::to_vec(sac.critic_target(&on_device, &noise)), &want, 1e-5);
 
-    let was = sac.save();
+    let before_step = sac.save();
     sac.update(Update { batch: BatchRef::Host(&batch), noise: &noise, dynamics: None, critic_only: false });
     let report = sac.report();
     let reported = |name: &str| report.iter().find(|(metric, _)| *metric == name).expect("a number").1 as f32;
@@ -145,7 +145,7 @@ fn an_update_with_random_subsets_of_critics_is_that_of_redq() {
     assert_close("actor loss", &[reported("train/actor_loss")], &[number(&outputs["loss_pi"]) as f32], 0.05);
 
     let now = sac.save();
-    assert_stepped("critic.", &now, &was, [&layers(&outputs["q_after"]), &layers(&before["q"])], DIMS[0]);
+    assert_stepped("critic.", &now, &before_step, [&layers(&outputs["q_after"]), &layers(&before["q"])], DIMS[0]);
     // The targets' weights of actions are left out: they follow the critics, whose steps are equal in size although the
     // file's weights have another unit.
     let target = nets(&outputs["q_target_after"]);
@@ -169,5 +169,5 @@ fn an_update_with_random_subsets_of_critics_is_that_of_redq() {
     }
     let log = |state: &State| part(state, "temperature.log_temperature")[0];
     let want = number(&outputs["log_alpha_after"]) as f32;
-    assert_close("log temperature", &[log(&now) - log(&was)], &[want], 1e-2);
+    assert_close("log temperature", &[log(&now) - log(&before_step)], &[want], 1e-2);
 }

@@ -79,7 +79,7 @@ pub(super) fn copy_rows(from: Fields, mut to: Fields, count: u32, start: u32, ca
 }
 
 /// Fills the rows `first`, `first + 1`, … of a batch, and their noise, `[B, A]`. Row `first + i` is a copy of the
-/// ring's row that word 0 of lane `i` chooses. All streams are read at `step`, `[low, high]`.
+/// ring's row that word 0 of substream `i` chooses. All streams are read at `step`, `[low, high]`.
 #[cube(launch)]
 pub(super) fn draw_rows(
     from: Fields,
@@ -100,10 +100,10 @@ pub(super) fn draw_rows(
     if ABSOLUTE_POS >= count as usize * width {
         terminate!();
     }
-    let (lane, column) = (ABSOLUTE_POS / width, ABSOLUTE_POS % width);
-    let row = first as usize + lane;
+    let (index, column) = (ABSOLUTE_POS / width, ABSOLUTE_POS % width);
+    let row = first as usize + index;
     if column < record {
-        let value = from.get(below(&at_step(&rows, step), lane as u32, stored) as usize, column);
+        let value = from.get(below(&at_step(&rows, step), index as u32, stored) as usize, column);
         to.set(row, column, value);
     } else if column < comptime!(record + a) {
         let word = column - record;

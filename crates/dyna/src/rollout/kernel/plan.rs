@@ -1,9 +1,9 @@
-//! Kernels that choose the rows of a step and their places, and that count the results of a call.
+//! Kernels that choose the rows of a step and their slots, and that count the results of a call.
 //!
 //! The live rows of a step are sorted by the elite that each of them drew. This is a counting sort that keeps the order
-//! of the lanes, whatever the timing of the device's threads. `draw` counts the rows of every elite in blocks of 256
-//! lanes; `place` adds the counts of earlier blocks. The rows of an elite begin at a multiple of the tile's height, so
-//! that no tile contains two elites. The rank of a row among all live rows determines its place in the imagined ring.
+//! of the rows, whatever the timing of the device's threads. `draw` counts the rows of every elite in blocks of 256;
+//! `scatter` adds the counts of earlier blocks. The rows of an elite begin at a multiple of the tile's height, so that
+//! no tile contains two elites. The rank of a row among all live rows determines its position in the imagined ring.
 //!
 //! `plan` contains, for every step h, the number of transitions before it (`[H + 1]`), and after that the number of
 //! rows of every elite at the current step.
@@ -11,10 +11,10 @@
 use cubecl::prelude::*;
 use foresee_nn::cube::random::{Counter, below};
 
-/// Number of lanes that one cube counts, which is its number of threads.
+/// Number of rows that one cube counts, which is its number of threads.
 pub(super) const BLOCK: usize = 256;
 
-/// Gathers the starts of a call: row `r` starts at the real row that lane `r` of `counter` chooses.
+/// Gathers the starts of a call: row `r` starts at the real row that substream `r` of `counter` chooses.
 #[cube(launch)]
 pub(super) fn start(
     real: &[f32],
@@ -24,40 +24,47 @@ pub(super) fn start(
     plan: &mut [u32],
     counter: Counter,
     real_rows: u32,
-    lanes: u32,
+    row_count: u32,
     #[comptime] obs_dim: usize,
 ) {
-    let lane = ABSOLUTE_POS;
-    if lane < lanes as usize {
-        let row = below(&counter, lane as u32, real_rows) as usize;
+    let row_id = ABSOLUTE_POS;
+    if row_id < row_count as usize {
+        let row = below(&counter, row_id as u32, real_rows) as usize;
         for i in 0..obs_dim {
-            obs[lane * obs_dim + i] = real[row * obs_dim + i];
+            obs[row_id * obs_dim + i] = real[row * obs_dim + i];
         }
-        ended[lane] = 0u32;
-        reward[lane] = 0.0f32;
-        if lane == 0 {
+        ended[row_id] = 0u32;
+        reward[row_id] = 0.0f32;
+        if row_id == 0 {
             plan[0] = 0u32;
         }
     }
 }
 
-/// Draws the elite of every live lane, `choice` `[B]`, and counts them, `counts` `[blocks, elites]`. A row that
+/// Draws the elite of every live row, `choice` `[B]`, and counts them, `counts` `[blocks, elites]`. A row that
 /// terminated gets the number of elites as its choice.
 #[cube(launch)]
-pub(super) fn draw(ended: &[u32], choice: &mut [u32], counts: &mut [u32], counter: Counter, lanes: u32, elites: u32) {
+pub(super) fn draw(
+    ended: &[u32],
+    choice: &mut [u32],
+    counts: &mut [u32],
+    counter: Counter,
+    row_count: u32,
+    elites: u32,
+) {
     let mut chosen = Shared::<[u32]>::new_slice(BLOCK);
     let unit = UNIT_POS as usize;
-    let lane = CUBE_POS * BLOCK + unit;
+    let row_id = CUBE_POS * BLOCK + unit;
     let mut elite = elites;
-    if lane < lanes as usize {
-        if ended[lane] == 0u32 {
-            elite = below(&counter, lane as u32, elites);
+    if row_id < row_count as usize {
+        if ended[row_id] == 0u32 {
+            elite = below(&counter, row_id as u32, elites);
         }
-        choice[lane] = elite;
+        choice[row_id] = elite;
     }
     chosen[unit] = elite;
     sync_cube();
-    if unit < elites as usize && CUBE_POS * BLOCK < lanes as usize {
+    if unit < elites as usize && CUBE_POS * BLOCK < row_count as usize {
         let mut count = 0u32;
         for other in 0..BLOCK {
             if chosen[other] == unit as u32 {
@@ -68,16 +75,16 @@ pub(super) fn draw(ended: &[u32], choice: &mut [u32], counts: &mut [u32], counte
     }
 }
 
-/// Sorts the live rows: writes the lane and the rank of each to a slot of its elite, `order` `[slots, 2]`.
+/// Sorts the live rows: writes the id and the rank of each to a slot of its elite, `order` `[slots, 2]`.
 #[cube(launch)]
-pub(super) fn place(
+pub(super) fn scatter(
     choice: &[u32],
     counts: &[u32],
     order: &mut [u32],
     plan: &mut [u32],
     step: u32,
     horizon: u32,
-    lanes: u32,
+    row_count: u32,
     elites: u32,
     #[comptime] tile: u32,
 ) {
@@ -87,22 +94,22 @@ pub(super) fn place(
     let mut total = Shared::<[u32]>::new_slice(BLOCK);
     let unit = UNIT_POS as usize;
     let block = CUBE_POS;
-    let lane = block * BLOCK + unit;
-    let kinds = elites as usize;
-    let blocks = (lanes as usize + comptime!(BLOCK - 1)) / BLOCK;
+    let row_id = block * BLOCK + unit;
+    let elite_count = elites as usize;
+    let blocks = (row_count as usize + comptime!(BLOCK - 1)) / BLOCK;
     let mut elite = elites;
-    if lane < lanes as usize {
-        elite = choice[lane];
+    if row_id < row_count as usize {
+        elite = choice[row_id];
     }
     chosen[unit] = elite;
 
-    let parts = BLOCK / kinds;
+    let parts = BLOCK / elite_count;
     let mut sum_before = 0u32;
     let mut sum = 0u32;
-    if unit < parts * kinds {
-        let mut b = unit / kinds;
+    if unit < parts * elite_count {
+        let mut b = unit / elite_count;
         while b < blocks {
-            let count = counts[b * kinds + unit % kinds];
+            let count = counts[b * elite_count + unit % elite_count];
             sum += count;
             if b < block {
                 sum_before += count;
@@ -115,10 +122,10 @@ pub(super) fn place(
     sync_cube();
     sum_before = 0u32;
     sum = 0u32;
-    if unit < kinds {
+    if unit < elite_count {
         for part in 0..parts {
-            sum_before += before[part * kinds + unit];
-            sum += total[part * kinds + unit];
+            sum_before += before[part * elite_count + unit];
+            sum += total[part * elite_count + unit];
         }
     }
     sync_cube();
@@ -129,10 +136,10 @@ pub(super) fn place(
     if elite < elites {
         let mut rank = 0u32;
         let mut slot = before[elite as usize];
-        for kind in 0..kinds {
-            rank += before[kind];
-            if kind < elite as usize {
-                slot += (total[kind] + comptime!(tile - 1)) / tile * tile;
+        for e in 0..elite_count {
+            rank += before[e];
+            if e < elite as usize {
+                slot += (total[e] + comptime!(tile - 1)) / tile * tile;
             }
         }
         for other in 0..unit {
@@ -143,35 +150,35 @@ pub(super) fn place(
                 slot += 1u32;
             }
         }
-        order[2 * slot as usize] = lane as u32;
+        order[2 * slot as usize] = row_id as u32;
         order[2 * slot as usize + 1] = rank;
     }
-    if lane == 0 {
+    if row_id == 0 {
         let mut live = 0u32;
-        for kind in 0..kinds {
-            plan[horizon as usize + 1 + kind] = total[kind];
-            live += total[kind];
+        for e in 0..elite_count {
+            plan[horizon as usize + 1 + e] = total[e];
+            live += total[e];
         }
         plan[step as usize + 1] = plan[step as usize] + live;
     }
 }
 
-/// Counts the results of a call, `out` `[1 + 2 blocks]`: the number of transitions and, for every block of lanes, the
+/// Counts the results of a call, `out` `[1 + 2 blocks]`: the number of transitions and, for every block of rows, the
 /// sum of the rewards (as bits) and the number of rows that terminated.
 #[cube(launch)]
-pub(super) fn tally(ended: &[u32], reward: &[f32], plan: &[u32], out: &mut [u32], horizon: u32, lanes: u32) {
+pub(super) fn reduce(ended: &[u32], reward: &[f32], plan: &[u32], out: &mut [u32], horizon: u32, row_count: u32) {
     let mut rewards = Shared::<[f32]>::new_slice(BLOCK);
     let mut ends = Shared::<[u32]>::new_slice(BLOCK);
     let unit = UNIT_POS as usize;
-    let lane = CUBE_POS * BLOCK + unit;
+    let row_id = CUBE_POS * BLOCK + unit;
     rewards[unit] = 0.0f32;
     ends[unit] = 0u32;
-    if lane < lanes as usize {
-        rewards[unit] = reward[lane];
-        ends[unit] = ended[lane];
+    if row_id < row_count as usize {
+        rewards[unit] = reward[row_id];
+        ends[unit] = ended[row_id];
     }
     sync_cube();
-    if unit == 0 && lane < lanes as usize {
+    if unit == 0 && row_id < row_count as usize {
         let mut sum = 0.0f32;
         let mut count = 0u32;
         for other in 0..BLOCK {
@@ -180,7 +187,7 @@ pub(super) fn tally(ended: &[u32], reward: &[f32], plan: &[u32], out: &mut [u32]
         }
         out[2 * CUBE_POS + 1] = u32::reinterpret(sum);
         out[2 * CUBE_POS + 2] = count;
-        if lane == 0 {
+        if row_id == 0 {
             out[0] = plan[horizon as usize];
         }
     }

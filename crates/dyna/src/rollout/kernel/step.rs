@@ -4,23 +4,21 @@
 //! The tile's activations stay in shared memory ([`foresee_nn::cube::tile`]) through both networks. A thread works on
 //! vectors of rows, one feature at a time.
 //!
-//! `facts` contains the constants of the step: the normaliser's mean and standard deviation (`[O + A]` each); the
+//! `constants` contains the constants of the step: the normaliser's mean and standard deviation (`[O + A]` each); the
 //! members that are elites; and four numbers for each bound of the termination rule: low, high, 1 if the ends are
 //! inside, and the index of the entry.
 
 use cubecl::prelude::*;
-use foresee_actor_critic::policy::LOG_STD;
+use foresee_actor_critic::policy::panel::{LOG_STD_HALF_RANGE, LOG_STD_LOW};
 use foresee_nn::cube::random::{Counter, normal};
 use foresee_nn::cube::{NetShape, Tile, math, tile};
 
-/// Lower end of log σ; [`LOG_STD_HALF`] is half its range.
-const LOG_STD_LOW: f32 = LOG_STD[0] as f32;
-const LOG_STD_HALF: f32 = (0.5 * (LOG_STD[1] - LOG_STD[0])) as f32;
-
 /// The compile-time constants of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Form {
+pub(super) struct StepSpec {
+    /// Shape of the actor; that of the model if actions are given.
     pub actor: NetShape,
+    /// Shape of an ensemble member.
     pub model: NetShape,
     /// Number of entries of an observation, `O`.
     pub obs: usize,
@@ -30,18 +28,19 @@ pub(super) struct Form {
     pub gaussian: bool,
     /// Whether actions are given; otherwise the actor's are sampled.
     pub given: bool,
+    /// Shared memory and threads of a tile of rows.
     pub tile: Tile,
 }
 
-impl Form {
-    /// Index of the first elite in `facts`.
+impl StepSpec {
+    /// Index of the first elite in `constants`.
     pub(super) fn elites_at(&self) -> usize {
         2 * (self.obs + self.action)
     }
 
     /// Offsets in shared memory of the actor's output and of the side that is free after it. Both are the offset of the
     /// input if actions are given.
-    fn heads(&self) -> [usize; 2] {
+    fn actor_output(&self) -> [usize; 2] {
         if self.given {
             return [self.tile.input(); 2];
         }
@@ -54,17 +53,22 @@ impl Form {
     }
 }
 
-/// Run-time constants of the current step.
+/// The arguments of the current step.
 #[derive(CubeType, CubeLaunch)]
-pub(super) struct Now {
+pub(super) struct StepArgs {
+    /// Address of the action's noise.
     pub action: Counter,
+    /// Address of the prediction's noise.
     pub noise: Counter,
+    /// Number of the step within the call, from 0.
     pub step: u32,
+    /// Largest number of steps of the call, `H`.
     pub horizon: u32,
     /// Row of the ring for the call's first transition.
     pub position: u32,
     /// Number of rows of the ring.
     pub capacity: u32,
+    /// Number of elites.
     pub elites: u32,
     /// Number of bounds outside of which an episode terminates.
     pub bounds: u32,
@@ -76,9 +80,10 @@ pub(super) struct Now {
 
 /// The rows of one tile, which drew one elite.
 #[derive(CubeType)]
-struct Rows {
+struct TileRows {
     /// First slot of the rows in the order.
     slot: usize,
+    /// Number of rows.
     count: usize,
     /// The ensemble member of the elite.
     member: usize,
@@ -86,13 +91,13 @@ struct Rows {
 
 /// Returns the rows of this cube's tile; none if there are fewer tiles than cubes.
 #[cube]
-fn rows_of_tile(plan: &[u32], facts: &[f32], now: &Now, #[comptime] form: Form) -> Rows {
-    let height = comptime!(form.tile.rows);
+fn tile_rows(plan: &[u32], constants: &[f32], args: &StepArgs, #[comptime] spec: StepSpec) -> TileRows {
+    let height = comptime!(spec.tile.rows);
     let mut first = 0usize;
     let mut count = 0usize;
     let mut elite = 0usize;
-    for e in 0..now.elites as usize {
-        let rows = plan[now.horizon as usize + 1 + e] as usize;
+    for e in 0..args.elites as usize {
+        let rows = plan[args.horizon as usize + 1 + e] as usize;
         let tiles = (rows + comptime!(height - 1)) / height;
         if CUBE_POS >= first && CUBE_POS < first + tiles {
             elite = e;
@@ -103,25 +108,26 @@ fn rows_of_tile(plan: &[u32], facts: &[f32], now: &Now, #[comptime] form: Form) 
     if count > height {
         count = height.runtime();
     }
-    let member = u32::cast_from(facts[comptime!(form.elites_at()) + elite]) as usize;
-    Rows { slot: CUBE_POS * height, count, member }
+    let member = u32::cast_from(constants[comptime!(spec.elites_at()) + elite]) as usize;
+    TileRows { slot: CUBE_POS * height, count, member }
 }
 
 /// Returns the row of the ring for the transition with this rank.
 #[cube]
-pub(super) fn place(rank: u32, plan: &[u32], now: &Now) -> usize {
-    ((now.position + plan[now.step as usize] + rank) % now.capacity) as usize
+pub(super) fn ring_row(rank: u32, plan: &[u32], args: &StepArgs) -> usize {
+    ((args.position + plan[args.step as usize] + rank) % args.capacity) as usize
 }
 
+/// Computes one step of every tile. `actor` contains the actor's parameters `[P]`, or the given actions `[B, A]` by row
+/// id.
 #[allow(unused_assignments, reason = "a kernel's branches have no value")]
-/// Computes one step of every tile. `actor` contains the actor's parameters `[P]`, or the given actions `[B, A]` by
-/// lane.
+#[allow(clippy::too_many_lines, reason = "one kernel: its parts share the tile's memory, and waits stand between them")]
 #[cube(launch_unchecked)]
 pub(super) fn step<N: Size>(
     actor: &[f32],
     model: &[f32],
     logvar_bounds: &[f32],
-    facts: &[f32],
+    constants: &[f32],
     order: &[u32],
     plan: &[u32],
     obs: &mut [f32],
@@ -133,21 +139,21 @@ pub(super) fn step<N: Size>(
     ring_next_obs: &mut [f32],
     ring_not_terminated: &mut [f32],
     members: &mut [f32],
-    now: Now,
-    #[comptime] form: Form,
+    args: StepArgs,
+    #[comptime] spec: StepSpec,
 ) {
-    let mut shared = Shared::<[Vector<f32, N>]>::new_slice(comptime!(form.tile.size()));
-    let (o, a) = comptime!((form.obs, form.action));
-    let vectors = comptime!(form.tile.vectors());
-    let input = comptime!(form.tile.input());
-    let threads = comptime!(form.tile.threads);
-    let rows = rows_of_tile(plan, facts, &now, comptime!(form.clone()));
+    let mut shared = Shared::<[Vector<f32, N>]>::new_slice(comptime!(spec.tile.size()));
+    let (o, a) = comptime!((spec.obs, spec.action));
+    let vectors = comptime!(spec.tile.vectors());
+    let input = comptime!(spec.tile.input());
+    let threads = comptime!(spec.tile.threads);
+    let rows = tile_rows(plan, constants, &args, comptime!(spec.clone()));
     if rows.count == 0 {
         terminate!();
     }
 
     // States, and the actor's output at them.
-    if comptime!(!form.given) {
+    if comptime!(!spec.given) {
         let mut i = UNIT_POS as usize;
         while i < comptime!(o * vectors) {
             let (f, v) = (i % o, i / o);
@@ -163,19 +169,19 @@ pub(super) fn step<N: Size>(
             i += threads;
         }
         sync_cube();
-        tile::forward::<N>(actor, 0usize, &mut shared, comptime!(form.actor.clone()), comptime!(form.tile));
+        tile::forward::<N>(actor, 0usize, &mut shared, comptime!(spec.actor.clone()), comptime!(spec.tile));
     }
 
     // Actions, and their normalised values for the member.
-    let (heads, free) = comptime!((form.heads()[0], form.heads()[1]));
+    let (actor_output, free) = comptime!((spec.actor_output()[0], spec.actor_output()[1]));
     let mut i = UNIT_POS as usize;
     while i < comptime!(a * vectors) {
         let (f, v) = (i % a, i / a);
         let mut mu = Vector::<f32, N>::new(0.0f32);
         let mut raw = Vector::<f32, N>::new(0.0f32);
-        if comptime!(!form.given) {
-            mu = shared[heads + f * vectors + v];
-            raw = shared[heads + (a + f) * vectors + v];
+        if comptime!(!spec.given) {
+            mu = shared[actor_output + f * vectors + v];
+            raw = shared[actor_output + (a + f) * vectors + v];
         }
         let mut x = Vector::<f32, N>::new(0.0f32);
         #[unroll]
@@ -184,15 +190,15 @@ pub(super) fn step<N: Size>(
             if row < rows.count {
                 let slot = 2 * (rows.slot + row);
                 let mut action = 0.0f32;
-                if comptime!(form.given) {
+                if comptime!(spec.given) {
                     action = actor[order[slot] as usize * a + f];
                 } else {
-                    let std = math::exp(LOG_STD_LOW + LOG_STD_HALF * (math::tanh(raw.extract(l)) + 1.0f32));
-                    let u = mu.extract(l) + std * normal(&now.action, order[slot], f as u32);
+                    let std = math::exp(LOG_STD_LOW + LOG_STD_HALF_RANGE * (math::tanh(raw.extract(l)) + 1.0f32));
+                    let u = mu.extract(l) + std * normal(&args.action, order[slot], f as u32);
                     action = math::tanh(u);
                 }
-                ring_action[place(order[slot + 1], plan, &now) * a + f] = action;
-                x.insert(l, (action - facts[o + f]) / facts[comptime!(2 * o + a) + f]);
+                ring_action[ring_row(order[slot + 1], plan, &args) * a + f] = action;
+                x.insert(l, (action - constants[o + f]) / constants[comptime!(2 * o + a) + f]);
             }
         }
         shared[free + (o + f) * vectors + v] = x;
@@ -208,7 +214,7 @@ pub(super) fn step<N: Size>(
             let row = v * N::value() + l;
             if row < rows.count {
                 let entry = obs[order[2 * (rows.slot + row)] as usize * o + f];
-                x.insert(l, (entry - facts[f]) / facts[comptime!(o + a) + f]);
+                x.insert(l, (entry - constants[f]) / constants[comptime!(o + a) + f]);
             }
         }
         shared[input + f * vectors + v] = x;
@@ -224,40 +230,40 @@ pub(super) fn step<N: Size>(
     sync_cube();
 
     // Prediction, next state, reward.
-    let member = rows.member * comptime!(form.model.parameters);
-    tile::forward::<N>(model, member, &mut shared, comptime!(form.model.clone()), comptime!(form.tile));
-    let (said, free) = comptime!((form.prediction()[0], form.prediction()[1]));
+    let member = rows.member * comptime!(spec.model.parameters);
+    tile::forward::<N>(model, member, &mut shared, comptime!(spec.model.clone()), comptime!(spec.tile));
+    let (prediction, free) = comptime!((spec.prediction()[0], spec.prediction()[1]));
     let channels = comptime!(o + 1);
     let mut i = UNIT_POS as usize;
     while i < comptime!(channels * vectors) {
         let (c, v) = (i % channels, i / channels);
-        let mean = shared[said + c * vectors + v];
+        let mean = shared[prediction + c * vectors + v];
         let mut next = Vector::<f32, N>::new(0.0f32);
         let mut raw = Vector::<f32, N>::new(0.0f32);
-        if comptime!(form.gaussian) {
-            raw = shared[said + (channels + c) * vectors + v];
+        if comptime!(spec.gaussian) {
+            raw = shared[prediction + (channels + c) * vectors + v];
         }
         #[unroll]
         for l in 0..N::value() {
             let row = v * N::value() + l;
             if row < rows.count {
                 let slot = 2 * (rows.slot + row);
-                let lane = order[slot] as usize;
-                let to = place(order[slot + 1], plan, &now);
+                let row_id = order[slot] as usize;
+                let to = ring_row(order[slot + 1], plan, &args);
                 let mut delta = mean.extract(l);
-                if comptime!(form.gaussian) {
+                if comptime!(spec.gaussian) {
                     let logvar = soft_clamp(raw.extract(l), logvar_bounds[c], logvar_bounds[channels + c]);
-                    delta += math::exp(0.5f32 * logvar) * normal(&now.noise, lane as u32, c as u32);
+                    delta += math::exp(0.5f32 * logvar) * normal(&args.noise, row_id as u32, c as u32);
                 }
                 if c < o {
-                    let entry = obs[lane * o + c];
+                    let entry = obs[row_id * o + c];
                     ring_obs[to * o + c] = entry;
                     ring_next_obs[to * o + c] = entry + delta;
-                    obs[lane * o + c] = entry + delta;
+                    obs[row_id * o + c] = entry + delta;
                     next.insert(l, entry + delta);
                 } else {
                     ring_reward[to] = delta;
-                    reward[lane] += delta;
+                    reward[row_id] += delta;
                 }
             }
         }
@@ -276,18 +282,18 @@ pub(super) fn step<N: Size>(
             let row = v * N::value() + l;
             if row < rows.count {
                 let mut broken = false;
-                if now.finite != 0u32 {
+                if args.finite != 0u32 {
                     for f in 0..o {
                         let x = shared[free + f * vectors + v].extract(l);
                         broken = broken || x.is_nan() || x.is_inf();
                     }
                 }
-                let mut reached = now.goal > 0u32;
-                for b in 0..now.bounds + now.goal {
-                    let at = comptime!(form.elites_at()) + (now.elites + 4u32 * b) as usize;
-                    let x = shared[free + u32::cast_from(facts[at + 3]) as usize * vectors + v].extract(l);
-                    let holds = inside(x, facts[at], facts[at + 1], facts[at + 2] != 0.0f32);
-                    if b < now.bounds {
+                let mut reached = args.goal > 0u32;
+                for b in 0..args.bounds + args.goal {
+                    let at = comptime!(spec.elites_at()) + (args.elites + 4u32 * b) as usize;
+                    let x = shared[free + u32::cast_from(constants[at + 3]) as usize * vectors + v].extract(l);
+                    let holds = inside(x, constants[at], constants[at + 1], constants[at + 2] != 0.0f32);
+                    if b < args.bounds {
                         broken = broken || !holds;
                     } else {
                         reached = reached && holds;
@@ -296,8 +302,8 @@ pub(super) fn step<N: Size>(
                 let ends = broken || reached;
                 let slot = 2 * (rows.slot + row);
                 let rank = order[slot + 1];
-                ring_not_terminated[place(rank, plan, &now)] = select(ends, 0.0f32, 1.0f32);
-                members[(plan[now.step as usize] + rank) as usize] = f32::cast_from(rows.member as u32);
+                ring_not_terminated[ring_row(rank, plan, &args)] = select(ends, 0.0f32, 1.0f32);
+                members[(plan[args.step as usize] + rank) as usize] = f32::cast_from(rows.member as u32);
                 if ends {
                     ended[order[slot] as usize] = 1u32;
                 }

@@ -98,7 +98,7 @@ fn read(mut saved: State) -> Result<([f64; 2], u64, u64), StateError> {
     let wrong = |found: Vec<f64>| StateError::Mismatch {
         path: "state".into(),
         found: format!("{found:?}"),
-        expected: "a height and a climb".into(),
+        expected: "a height and a climb rate".into(),
     };
     let state = <[f64; 2]>::try_from(saved.f64s("state")?.1).map_err(wrong)?;
     let (seed, resets) = (saved.u64("seed")?, saved.u64("resets")?);

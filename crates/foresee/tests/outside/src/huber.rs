@@ -32,8 +32,12 @@ impl Huber {
     /// # Errors
     /// A message with a hint.
     pub fn checked(self) -> Result<Self, String> {
-        if !(self.delta > 0.0 && self.channel_weights.iter().all(|w| *w >= 0.0)) {
-            return Err("`model.loss` has a `delta` or a weight below zero\nhint: they are sizes".into());
+        if self.delta.is_nan() || self.delta <= 0.0 {
+            return Err(format!("`model.loss.delta` is {}; it must be positive\nhint: the default is 1", self.delta));
+        }
+        if !self.channel_weights.iter().all(|w| *w >= 0.0) {
+            let weights = &self.channel_weights;
+            return Err(format!("`model.loss.channel_weights` is {weights:?}; weights must be at least 0"));
         }
         Ok(self)
     }

@@ -16,12 +16,14 @@ use huber::{FusedHuber, Huber};
 #[must_use]
 pub fn parts() -> Parts {
     let mut parts = Parts::default();
-    parts.losses.add(Kind::new("huber_by_channel", "Huber's loss with a weight a channel", |huber: Huber| {
+    parts.losses.add(Kind::new("huber_by_channel", "Huber's loss with a weight per channel", |huber: Huber| {
         huber.checked().map(|huber| Arc::new(huber) as Arc<dyn ModelLoss>)
     }));
-    parts.losses.add(Kind::new("fused_huber_by_channel", "the same, with a panel form", |huber: Huber| {
-        huber.checked().map(|huber| Arc::new(FusedHuber(huber)) as Arc<dyn ModelLoss>)
-    }));
+    parts.losses.add(Kind::new(
+        "fused_huber_by_channel",
+        "Huber's loss with a weight per channel, in panel form",
+        |huber: Huber| huber.checked().map(|huber| Arc::new(FusedHuber(huber)) as Arc<dyn ModelLoss>),
+    ));
     parts.tasks.add(hover::ID, Some(hover::LIMIT), || Ok(Box::new(Hover::new())));
     parts
 }

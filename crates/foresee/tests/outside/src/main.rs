@@ -27,10 +27,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         Err(checkpoint::CheckpointError::NoCheckpoint(_)) => (Run::begin(setup)?, Vec::new()),
         Err(error) => return Err(error.into()),
     };
-    let mut fresh = Vec::new();
+    let mut records = Vec::new();
     while !run.is_done() {
-        run.advance(&mut fresh)?;
-        for record in fresh.drain(..) {
+        run.advance(&mut records)?;
+        for record in records.drain(..) {
             let values: Vec<Value> = record.values.iter().map(|(name, value)| json!([name, value])).collect();
             reported.push(json!([record.env_step, values]));
         }

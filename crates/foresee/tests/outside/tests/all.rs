@@ -40,7 +40,7 @@ fn in_tensors(loss: &dyn ModelLoss, mean: &[f32], target: &[f32]) -> [Vec<f32>; 
         prediction: Prediction { mean: mean.clone(), logvar: None },
         target: from_vec(target.to_vec(), [1, B, C], &device),
         terms: None,
-        base: None,
+        state_offset: None,
         view: &NoValues,
     };
     let per_row = loss.per_row(&input);
@@ -169,9 +169,9 @@ fn an_evaluation_is_of_the_own_environment() {
     assert_eq!(run.spec().id, hover::ID);
     assert!(lengths[0].len() == 3 && lengths[0].iter().all(|&length| length <= f64::from(hover::LIMIT)));
     let before = hover::STEPS.load(Ordering::Relaxed);
-    let outcome = run.evaluate(4).unwrap();
+    let evaluation = run.evaluate(4).unwrap();
     let steps = hover::STEPS.load(Ordering::Relaxed) - before;
-    assert_eq!((outcome.mean_length() * 4.0).round() as u64, steps);
+    assert_eq!((evaluation.mean_length() * 4.0).round() as u64, steps);
 }
 
 /// Starts the program in a folder.
@@ -236,5 +236,5 @@ fn a_run_on_a_gpu_learns_the_environment_and_goes_on_byte_for_byte() {
 fn a_key_of_the_loss_that_makes_no_sense_is_refused() {
     let config: Config = config::from_text(CONFIG, &["model.loss.delta=-1"]).unwrap();
     let error = config.open_with(&parts()).err().unwrap();
-    assert!(error.to_string().contains("`delta`"), "{error}");
+    assert!(error.to_string().starts_with("`model.loss.delta` is -1; it must be positive\nhint: "), "{error}");
 }

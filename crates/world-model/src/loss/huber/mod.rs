@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use foresee_core::Kind;
+use foresee_core::limits::refusal;
 use serde::{Deserialize, Serialize};
 
 use super::{LossInput, ModelLoss, PanelLoss, kind_of, mean_over_channels};
@@ -33,10 +34,11 @@ impl Default for Huber {
 }
 
 pub(super) fn kind() -> Kind<Arc<dyn ModelLoss>> {
-    kind_of::<Huber>("huber", "squared error, linear beyond a bound: right everywhere but for outliers", |huber| {
+    kind_of::<Huber>("huber", "squared error, linear for errors larger than delta", |huber| {
         let possible = huber.delta >= f64::from(f32::MIN_POSITIVE) && huber.delta <= f64::from(f32::MAX);
-        (!possible)
-            .then(|| format!("`model.loss.delta` is {}\nhint: a positive number of single precision", huber.delta))
+        (!possible).then(|| {
+            refusal("model.loss.delta", huber.delta, "a positive number of single precision", Huber::default().delta)
+        })
     })
 }
 

@@ -26,7 +26,7 @@ use super::{CallRows, LossInput, ModelLoss, Needs, PanelLoss, RowTerms, errors, 
 pub struct IterVaml {}
 
 pub(super) fn kind() -> Kind<Arc<dyn ModelLoss>> {
-    let line = "error of the value at the predicted state: right about what follows (Farahmand 2018)";
+    let line = "squared error of the value at the predicted next state (Farahmand 2018)";
     kind_of::<IterVaml>("itervaml", line, |_| None)
 }
 

@@ -17,10 +17,10 @@ impl ChannelLoss for IterVaml {
         for n in 0..panel.heads {
             let (predicted, value, g) = (panel.predicted_value(n), panel.term(n), panel.predicted_slope(n, c));
             for j in 0..PANEL_ROWS {
-                let apart = predicted[j] - value[j];
-                slope[j] = S::mul_add(2.0 * per_head * apart, g[j], slope[j]);
+                let error = predicted[j] - value[j];
+                slope[j] = S::mul_add(2.0 * per_head * error, g[j], slope[j]);
                 if c == 0 {
-                    loss[j] = S::mul_add(per_head * apart, apart, loss[j]);
+                    loss[j] = S::mul_add(per_head * error, error, loss[j]);
                 }
             }
         }

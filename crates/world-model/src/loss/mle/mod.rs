@@ -21,7 +21,7 @@ use super::{LossInput, ModelLoss, PanelLoss, kind_of, mean_over_channels};
 pub struct Mle {}
 
 pub(super) fn kind() -> Kind<Arc<dyn ModelLoss>> {
-    kind_of::<Mle>("mle", "Gaussian likelihood: right everywhere (PETS, MBPO)", |_| None)
+    kind_of::<Mle>("mle", "Gaussian likelihood of mean and variance (PETS, MBPO)", |_| None)
 }
 
 impl ModelLoss for Mle {

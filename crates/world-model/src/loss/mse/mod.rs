@@ -16,7 +16,7 @@ use super::{LossInput, ModelLoss, PanelLoss, kind_of, mean_over_channels};
 pub struct Mse {}
 
 pub(super) fn kind() -> Kind<Arc<dyn ModelLoss>> {
-    kind_of::<Mse>("mse", "squared error: right everywhere, without a variance", |_| None)
+    kind_of::<Mse>("mse", "squared error", |_| None)
 }
 
 impl ModelLoss for Mse {

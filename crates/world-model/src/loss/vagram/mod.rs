@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use foresee_core::Kind;
+use foresee_core::limits::refusal;
 use foresee_nn::ValueView;
 use serde::{Deserialize, Serialize};
 
@@ -60,13 +61,11 @@ impl Default for Vagram {
 }
 
 pub(super) fn kind() -> Kind<Arc<dyn ModelLoss>> {
-    let line = "value-gradient weighted: right where the value function is steep (Voelcker et al. 2022)";
+    let line = "squared error weighted by the gradient of the value function (Voelcker et al. 2022)";
     kind_of::<Vagram>("vagram", line, |&Vagram { clip_quantile, .. }| {
-        (!(clip_quantile > 0.0 && clip_quantile <= 1.0)).then(|| {
-            format!(
-                "`model.loss.clip_quantile` is {clip_quantile}\nhint: a quantile above 0 and up to 1; 1.0 clips nothing"
-            )
-        })
+        let allowed = "above 0 and at most 1, where 1 clips nothing";
+        (!(clip_quantile > 0.0 && clip_quantile <= 1.0))
+            .then(|| refusal("model.loss.clip_quantile", clip_quantile, allowed, Vagram::default().clip_quantile))
     })
 }
 

@@ -33,7 +33,7 @@ fn a_value_aware_loss_is_the_same_number_in_whatever_unit_the_model_predicts() {
         let fit = normalized.begin(&rows, &Sines, 0, 10);
         let got = normalized.holdout_scores(&fit.data, &Sines);
         let mut plain = trainer(&config(&loss, Head::Deterministic, 33), false);
-        plain.ensemble = normalized.ensemble.in_units_of(normalized.of_targets.as_ref().unwrap());
+        plain.ensemble = normalized.ensemble.in_units_of(normalized.target_normalizer.as_ref().unwrap());
         let fit = plain.begin(&rows, &Sines, 0, 10);
         let want = plain.holdout_scores(&fit.data, &Sines);
         for (got, want) in got.iter().zip(&want) {
@@ -81,8 +81,8 @@ fn what_imagines_is_the_fitted_model_in_the_tasks_own_units() {
         trainer.config.fit.max_steps = 30;
         let mut fit = trainer.begin(&rows, &Sines, 0, 0);
         while trainer.advance(&mut fit, &Sines).expect("a sound fit").is_none() {}
-        let (of_targets, ensemble) = (trainer.of_targets.clone().unwrap(), &trainer.ensemble);
-        let [mean, std] = of_targets.moments();
+        let (target_normalizer, ensemble) = (trainer.target_normalizer.clone().unwrap(), &trainer.ensemble);
+        let [mean, std] = target_normalizer.moments();
         // One row computed by hand: the prediction of one elite, scaled.
         let device = Device::flex();
         let (obs, action) = (rows.obs[..4].to_vec(), rows.action[..2].to_vec());
@@ -94,7 +94,7 @@ fn what_imagines_is_the_fitted_model_in_the_tasks_own_units() {
         let own_mean = of_elite(prediction.mean);
         let spread: Vec<f32> = prediction.logvar.map_or(vec![0.0; 5], |lv| of_elite(lv.mul_scalar(0.5).exp()));
         let noise = [0.5, -1.0, 0.0, 2.0, -0.3];
-        let step = trainer.imagining().step(
+        let step = trainer.rollout_model().step(
             tensors::from_vec(obs.clone(), [1, 4], &device),
             tensors::from_vec(action, [1, 2], &device),
             &StepDraws { words: vec![0], noise: tensors::from_vec(noise.to_vec(), [1, 5], &device) },
@@ -107,9 +107,9 @@ fn what_imagines_is_the_fitted_model_in_the_tasks_own_units() {
         }
         // A trainer that was saved and loaded imagines the same.
         let mut again = trainer.clone();
-        again.imagining = None;
+        again.rollout_model = None;
         again.load(trainer.save()).expect("its own state");
-        assert_eq!(again.imagining().save(), trainer.imagining().save());
+        assert_eq!(again.rollout_model().save(), trainer.rollout_model().save());
     }
 }
 
@@ -129,7 +129,7 @@ fn channels_are_told_beside_a_constant_and_beside_no_change_in_any_unit() {
         let got = trainer.channel_errors(&fit.data);
         let holdout: Vec<usize> = fit.data.split.holdout.iter().map(|&row| row as usize).collect();
         for c in 0..5 {
-            let std = trainer.of_targets.as_ref().map_or(1.0, |targets| f64::from(targets.moments()[1][c]));
+            let std = trainer.target_normalizer.as_ref().map_or(1.0, |targets| f64::from(targets.moments()[1][c]));
             let next = |row: usize| f64::from(rows.next_obs[row * 4 + c]);
             let change = |row: usize| match c {
                 4 => f64::from(rows.reward[row]),
@@ -141,25 +141,25 @@ fn channels_are_told_beside_a_constant_and_beside_no_change_in_any_unit() {
             };
             let centre = mean(&target) * std * std;
             let variance = mean(&|row| (target(row) - centre).powi(2));
-            let square = mean(&|row| change(row).powi(2));
+            let no_change_mse = mean(&|row| change(row).powi(2));
             let what = format!("{normalize_targets} {predict:?} {c}");
             let near =
                 |got: f64, want: f64| assert!((got - want).abs() <= 1e-4 * want, "{what}: {got}, expected {want}");
             near(got[c].variance, variance);
-            near(got[c].square, square);
+            near(got[c].no_change_mse, no_change_mse);
             // Mean over elites of each elite's error.
             let of_elite = |elite: usize| {
                 let part = 0..holdout.len();
-                let (inputs, targets) = fit.data.of_holdout(part, &trainer.device);
+                let (inputs, targets) = fit.data.holdout_batch(part, &trainer.device);
                 let mean = trainer.ensemble.predict(inputs).mean.narrow(0, elite, 1).narrow(2, c, 1);
                 f64::from(tensors::to_f32((mean - targets.narrow(2, c, 1)).square().mean()))
             };
             let elites = &trainer.ensemble.elites;
             near(got[c].mse, elites.iter().map(|&elite| of_elite(elite)).sum::<f64>() / elites.len() as f64);
             assert_eq!(got[c].explained_variance(), Some(1.0 - got[c].mse / got[c].variance));
-            assert_eq!(got[c].against_no_change(), Some(got[c].mse / got[c].square));
+            assert_eq!(got[c].relative_to_no_change(), Some(got[c].mse / got[c].no_change_mse));
         }
     }
-    let still = ChannelError { mse: 1.0, variance: 0.0, square: 0.0 };
-    assert_eq!((still.explained_variance(), still.against_no_change()), (None, None));
+    let still = ChannelError { mse: 1.0, variance: 0.0, no_change_mse: 0.0 };
+    assert_eq!((still.explained_variance(), still.relative_to_no_change()), (None, None));
 }

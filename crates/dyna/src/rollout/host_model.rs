@@ -3,14 +3,14 @@
 use foresee_actor_critic::policy::Spread;
 use foresee_core::{Stream, Termination};
 use foresee_nn::cpu::Layout;
-use foresee_nn::host::Numbers;
+use foresee_nn::host::HostTensor;
 use foresee_nn::{Mlp, Parameters};
 use foresee_world_model::Ensemble;
 use foresee_world_model::config::Predicted;
 use foresee_world_model::normalizer::Normalizer;
 use foresee_world_model::uncertainty::Measure;
 
-use super::Imagination;
+use super::FusedContext;
 
 /// `E` networks of one shape in host memory.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct Networks<'a> {
     /// Positions of the weights.
     pub layout: &'a Layout,
     /// Weights, `[E, P]`.
-    weights: Numbers,
+    weights: HostTensor,
 }
 
 impl<'a> Networks<'a> {
@@ -28,19 +28,19 @@ impl<'a> Networks<'a> {
 
     /// Networks with a layout and the weights of `net`.
     fn with(layout: &'a Layout, net: &Mlp) -> Self {
-        Self { layout, weights: Numbers::read(net.slot().get().clone()) }
+        Self { layout, weights: HostTensor::read(net.slot().get().clone()) }
     }
 
     /// One member's parameters, `[P]`.
     #[must_use]
     pub fn member(&self, member: usize) -> &[f32] {
-        &self.weights.get()[member * self.layout.parameters()..][..self.layout.parameters()]
+        self.layout.member(self.weights.get(), member)
     }
 }
 
-/// The inputs of an imagined step.
+/// Actor, model and termination rule in host memory: the inputs of an imagined step.
 #[derive(Debug)]
-pub struct World<'a> {
+pub struct HostModel<'a> {
     /// The actor, one network from observations `[O]` to (mu, raw), `[2A]`; `None` if all actions are given.
     pub actor: Option<Networks<'a>>,
     /// Form of the actor's standard deviation.
@@ -53,7 +53,7 @@ pub struct World<'a> {
     /// Normaliser of the model's inputs.
     pub normalizer: &'a Normalizer,
     /// Bounds of the log-variance, low then high, `[2 (O + 1)]`; `None` if the head is deterministic.
-    logvar_bounds: Option<Numbers>,
+    logvar_bounds: Option<HostTensor>,
     /// Indices of the members that predict.
     pub elites: &'a [usize],
     /// The task's termination rule.
@@ -86,19 +86,19 @@ impl Streams {
     }
 }
 
-impl<'a> World<'a> {
+impl<'a> HostModel<'a> {
     /// Returns the inputs of a rollout. Weights in host memory are borrowed; weights on another device are read once.
     #[must_use]
-    pub fn new(imagination: &Imagination<'a>) -> Self {
-        let Imagination { ensemble, policy, termination, seed, measures, .. } = *imagination;
+    pub fn new(context: &FusedContext<'a>) -> Self {
+        let FusedContext { ensemble, policy, termination, seed, measures, .. } = *context;
         let actor = Networks::with(policy.net().layout(), &policy.folded_net());
         let spread = policy.spread();
-        Self { actor: Some(actor), spread, measures, ..Self::of_model(ensemble, termination, seed) }
+        Self { actor: Some(actor), spread, measures, ..Self::without_actor(ensemble, termination, seed) }
     }
 
     /// Returns the inputs of steps under given actions: a model without an actor.
     #[must_use]
-    pub fn of_model(ensemble: &'a Ensemble, termination: &'a Termination, seed: u64) -> Self {
+    pub fn without_actor(ensemble: &'a Ensemble, termination: &'a Termination, seed: u64) -> Self {
         let obs_dim = ensemble.obs_dim();
         Self {
             actor: None,
@@ -106,7 +106,7 @@ impl<'a> World<'a> {
             model: Networks::of(&ensemble.net),
             predicted: ensemble.predicted(),
             normalizer: &ensemble.normalizer,
-            logvar_bounds: ensemble.bounds.as_ref().map(|bounds| Numbers::read(bounds.slot().get().clone())),
+            logvar_bounds: ensemble.bounds.as_ref().map(|bounds| HostTensor::read(bounds.slot().get().clone())),
             elites: &ensemble.elites,
             termination,
             measures: &[],

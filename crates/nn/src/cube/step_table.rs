@@ -14,14 +14,14 @@ const STEPS: u64 = 256;
 
 /// The numbers of several steps on a device: `N` 32-bit words per step.
 #[derive(Clone, Debug, Default)]
-pub struct Ahead {
+pub struct StepTable {
     /// The first step of the table.
     first: u64,
     /// One part per step, at distances at which the device can bind them.
     table: Option<CubeTensor>,
 }
 
-impl Ahead {
+impl StepTable {
     /// Returns the words of a step, `[N]`, on the device of `like`. `words` returns the words of any step; its result
     /// must depend on the step only.
     pub fn at<const N: usize>(
@@ -33,8 +33,8 @@ impl Ahead {
     ) -> CubeTensor {
         let bytes = N * size_of::<u32>();
         let part = bytes.next_multiple_of((like.client.properties().memory.alignment as usize).max(size_of::<u32>()));
-        let known = self.first..self.first.saturating_add(STEPS);
-        let table = match self.table.take().filter(|_| known.contains(&step)) {
+        let uploaded = self.first..self.first.saturating_add(STEPS);
+        let table = match self.table.take().filter(|_| uploaded.contains(&step)) {
             Some(table) => table,
             None => {
                 self.first = step;
@@ -51,19 +51,28 @@ impl Ahead {
             }
         };
         let (before, all) = ((step - self.first) as usize * part, STEPS as usize * part);
+        assert_eq!(table.meta.num_elements() * size_of::<u32>(), all, "a table has one number of words per step");
         let handle = table.handle.clone().offset_start(before as u64).offset_end((all - before - bytes) as u64);
-        let own = CubeTensor::new_contiguous(table.client.clone(), table.device.clone(), vec![N].into(), handle, dtype);
+        let words =
+            CubeTensor::new_contiguous(table.client.clone(), table.device.clone(), vec![N].into(), handle, dtype);
         self.table = Some(table);
-        own
+        words
     }
 }
 
 /// Uploads host numbers as buffers of these shapes, all in one upload.
+///
+/// # Panics
+/// If numbers do not fill their shape.
+#[track_caller]
 #[must_use]
-pub fn send<const N: usize>(parts: [(&[f32], &[usize]); N], device: &Device) -> [CubeTensor; N] {
+pub fn upload<const N: usize>(parts: [(&[f32], &[usize]); N], device: &Device) -> [CubeTensor; N] {
     let one = empty(&[1], device);
     let alignment = (one.client.properties().memory.alignment as usize).max(size_of::<f32>());
     let mut all = Vec::new();
+    for (numbers, shape) in parts {
+        assert_eq!(numbers.len(), shape.iter().product::<usize>(), "numbers of shape {shape:?}");
+    }
     let ranges = parts.map(|(numbers, _)| {
         all.resize(all.len().next_multiple_of(alignment), 0);
         let start = all.len();
@@ -74,9 +83,9 @@ pub fn send<const N: usize>(parts: [(&[f32], &[usize]); N], device: &Device) -> 
     let handle = client.create_from_slice(&all);
     let mut shapes = parts.into_iter().map(|(_, shape)| shape);
     ranges.map(|range| {
-        let own = handle.clone().offset_start(range.start as u64).offset_end((size - range.end) as u64);
-        let shape = shapes.next().expect("a shape a part").to_vec();
-        CubeTensor::new_contiguous(client.clone(), one.device.clone(), shape.into(), own, DType::F32)
+        let part = handle.clone().offset_start(range.start as u64).offset_end((size - range.end) as u64);
+        let shape = shapes.next().expect("one shape per part").to_vec();
+        CubeTensor::new_contiguous(client.clone(), one.device.clone(), shape.into(), part, DType::F32)
     })
 }
 
@@ -90,18 +99,18 @@ mod tests {
     fn every_step_has_its_own_words_whatever_the_order() {
         let Some(gpu) = device::wgpu_of_test("every_step_has_its_own_words_whatever_the_order") else { return };
         let like = empty(&[1], &gpu);
-        let mut ahead = Ahead::default();
+        let mut table = StepTable::default();
         for step in [0, 1, 255, 256, 300, 299, 1 << 40, u64::MAX] {
             let words = |step: u64| [(step as f32).to_bits(), 2.5_f32.to_bits()];
-            let found = tensors::to_vec(tensor::<1>(ahead.at(&like, step, DType::F32, words)));
-            assert_eq!(found, [step as f32, 2.5], "step {step}");
+            let got = tensors::to_vec(tensor::<1>(table.at(&like, step, DType::F32, words)));
+            assert_eq!(got, [step as f32, 2.5], "step {step}");
         }
     }
 
     #[test]
-    fn parts_that_are_sent_together_stay_apart() {
-        let Some(gpu) = device::wgpu_of_test("parts_that_are_sent_together_stay_apart") else { return };
-        let [a, b] = send([(&[1.0, 2.0, 3.0], &[1, 3]), (&[4.0], &[1])], &gpu);
+    fn parts_that_are_uploaded_together_stay_apart() {
+        let Some(gpu) = device::wgpu_of_test("parts_that_are_uploaded_together_stay_apart") else { return };
+        let [a, b] = upload([(&[1.0, 2.0, 3.0], &[1, 3]), (&[4.0], &[1])], &gpu);
         assert_eq!(tensors::to_vec(tensor::<2>(a)), [1.0, 2.0, 3.0]);
         assert_eq!(tensors::to_vec(tensor::<1>(b)), [4.0]);
     }

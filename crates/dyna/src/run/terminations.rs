@@ -11,17 +11,17 @@ use super::RunError;
 const SHOWN: usize = 16;
 
 /// Whether real terminations are compared with the rule. The rule of a shipped light task is the task's own code.
-pub(super) fn watched(spec: &Spec, shipped: bool) -> bool {
+pub(super) fn is_checked(spec: &Spec, shipped: bool) -> bool {
     (spec.work != Work::Light || !shipped) && spec.termination.is_some()
 }
 
-/// Whether the termination of a real transition to `next_obs` `[O]` differs from the rule, if the rule is `watched`.
+/// Whether the termination of a real transition to `next_obs` `[O]` differs from the rule, if the rule is `checked`.
 ///
 /// # Errors
 /// If the transition terminated and there is no rule: imagined episodes would never terminate.
 pub(super) fn mismatch(
     spec: &Spec,
-    watched: bool,
+    checked: bool,
     next_obs: &[f32],
     terminated: bool,
     env_step: u64,
@@ -33,7 +33,7 @@ pub(super) fn mismatch(
         }
         return Err(RunError::NoTerminationRule { env_step, id: spec.id.clone(), obs: shown });
     }
-    Ok(watched && terminated != spec.terminates(next_obs))
+    Ok(checked && terminated != spec.terminates(next_obs))
 }
 
 #[cfg(test)]
@@ -54,13 +54,13 @@ mod tests {
 
     #[test]
     fn an_end_without_a_rule_ends_the_run_with_an_example_of_one_that_can_be_read() {
-        let unknown = spec(Work::Outside, None);
+        let unknown = spec(Work::ExternalProcess, None);
         assert!(!mismatch(&unknown, true, &[0.5], false, 7).unwrap());
         let error = mismatch(&unknown, true, &[0.5, -2.0], true, 7).unwrap_err().to_string();
         let (what, hint) = error.split_once("\nhint: ").unwrap();
         assert_eq!(
             what,
-            "at environment step 7: `gym:Test-v0` terminated at [0.5, -2], and nothing says when imagined states do"
+            "at environment step 7: `gym:Test-v0` terminated at [0.5, -2], but there is no termination rule for imagined states"
         );
         let example = hint.split('`').find(|part| part.contains("bounds =")).expect("an example");
         let toml: toml::Table = example.parse().expect("TOML");
@@ -74,16 +74,16 @@ mod tests {
 
     #[test]
     fn a_rule_from_outside_is_held_against_what_really_ended() {
-        for work in [Work::Heavy, Work::Outside] {
+        for work in [Work::Heavy, Work::ExternalProcess] {
             for (x, terminated, want) in
                 [(0.8, false, false), (0.6, true, false), (0.8, true, true), (0.6, false, true)]
             {
                 let spec = spec(work, Some(upright()));
-                assert_eq!(mismatch(&spec, watched(&spec, true), &[x], terminated, 1).unwrap(), want, "{x}");
+                assert_eq!(mismatch(&spec, is_checked(&spec, true), &[x], terminated, 1).unwrap(), want, "{x}");
             }
         }
         let light = spec(Work::Light, Some(upright()));
-        assert!(!mismatch(&light, watched(&light, true), &[0.8], true, 1).unwrap());
-        assert!(mismatch(&light, watched(&light, false), &[0.8], true, 1).unwrap(), "of another crate");
+        assert!(!mismatch(&light, is_checked(&light, true), &[0.8], true, 1).unwrap());
+        assert!(mismatch(&light, is_checked(&light, false), &[0.8], true, 1).unwrap(), "of another crate");
     }
 }

@@ -11,10 +11,10 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 /// The pip command for the packages with which the tests run.
-const SET_UP: &str = "pip install \"gymnasium[mujoco]==1.4.0\" mujoco==3.17.0";
+const INSTALL_GYMNASIUM: &str = "pip install \"gymnasium[mujoco]==1.4.0\" mujoco==3.17.0";
 
 /// The command for dm_control, which may be installed in a separate virtual environment.
-const SUITE_SET_UP: &str = "`pip install dm_control==1.0.50 mujoco==3.17.0`; if it is in another virtual environment, name that one's interpreter by `env.gym.python`";
+const INSTALL_DM_CONTROL: &str = "`pip install dm_control==1.0.50 mujoco==3.17.0`; for a separate virtual environment, set `env.gym.python` to its interpreter";
 
 /// An error of an environment in Python.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -33,17 +33,20 @@ pub enum BridgeError {
         reason: String,
     },
     /// The system has no resources for another process.
-    #[error("`{id}` needs a process of its own, and none can be started: {reason}\nhint: take fewer environments, `env.count`, or raise the limit of {}", .scarce.limit())]
+    #[error(
+        "`{id}` runs in a process of its own, which cannot be started: {reason}\nhint: lower `env.count`, or raise the limit on {}",
+        .resource.limit()
+    )]
     NoProcess {
         /// The environment.
         id: String,
         /// The exhausted resource.
-        scarce: Scarce,
+        resource: ExhaustedResource,
         /// The operating system's message.
         reason: String,
     },
     /// Python has no Gymnasium.
-    #[error("`{id}` needs Gymnasium, which `{}` cannot import: {reason}\nhint: {SET_UP}", .python.display())]
+    #[error("`{id}` needs Gymnasium, which `{}` cannot import: {reason}\nhint: {INSTALL_GYMNASIUM}", .python.display())]
     NoGymnasium {
         /// The environment.
         id: String,
@@ -53,7 +56,7 @@ pub enum BridgeError {
         reason: String,
     },
     /// Python has no dm_control, or one that does not fit its MuJoCo.
-    #[error("`{id}` needs dm_control, which `{}` cannot use: {reason}\nhint: {SUITE_SET_UP}", .python.display())]
+    #[error("`{id}` needs dm_control, which `{}` cannot use: {reason}\nhint: {INSTALL_DM_CONTROL}", .python.display())]
     NoDmControl {
         /// The environment.
         id: String,
@@ -64,7 +67,7 @@ pub enum BridgeError {
     },
     /// The suite has no such task.
     #[error(
-        "`{id}` cannot be made: {reason}\nhint: the nearest are {nearest}; `python -c \"from dm_control import suite; print(suite.ALL_TASKS)\"` lists them all"
+        "`{id}` cannot be made: {reason}\nhint: the nearest ids are {nearest}; `python -c \"from dm_control import suite; print(suite.ALL_TASKS)\"` lists them all"
     )]
     NoTask {
         /// The environment.
@@ -108,12 +111,15 @@ pub enum BridgeError {
         reason: String,
     },
     /// The environment's own exception.
-    #[error("`{id}` failed in {call}: {error}{}\nhint: it is an exception of the environment itself", quoted(.traceback))]
+    #[error(
+        "`{id}` failed in {call}: {error}{}\nhint: the environment itself raised this exception in `{call}`; the traceback shows where",
+        quoted(.traceback)
+    )]
     Raised {
         /// The environment.
         id: String,
-        /// `make`, `reset` or `step`.
-        call: &'static str,
+        /// `make`, `step`, `reset()`, or `reset(seed=…)` with the seed.
+        call: String,
         /// Type and message of the exception.
         error: String,
         /// The end of the traceback.
@@ -121,75 +127,81 @@ pub enum BridgeError {
     },
     /// The answer does not follow Gymnasium's interface, for example by its shape or its number of values.
     #[error(
-        "`{id}` breaks Gymnasium's interface in {call}: {reason}\nhint: `gymnasium.utils.env_checker.check_env` says more"
+        "`{id}` breaks Gymnasium's interface in {call}: {reason}\nhint: run `gymnasium.utils.env_checker.check_env` on it for details"
     )]
     Interface {
         /// The environment.
         id: String,
-        /// `make`, `reset` or `step`.
-        call: &'static str,
+        /// `make`, `step`, `reset()`, or `reset(seed=…)` with the seed.
+        call: String,
         /// The answer, and the expected one.
         reason: String,
     },
     /// A NaN or an infinity where a number belongs.
     #[error(
-        "`{id}` gave {value} as {what} in {call}\nhint: look for an overflow or a division by 0 in the environment"
+        "`{id}` returned {value} as {what} in {call}\nhint: look for an overflow or a division by 0 in the environment"
     )]
     NotFinite {
         /// The environment.
         id: String,
-        /// `reset` or `step`.
-        call: &'static str,
+        /// `step`, `reset()`, or `reset(seed=…)` with the seed.
+        call: String,
         /// The reward, or which entry of the observation.
         what: String,
         /// The value.
         value: f64,
     },
     /// The process ended.
-    #[error("the Python process of `{id}` died in {call} with {status}{}\nhint: try the environment alone in Python", quoted(.words))]
+    #[error(
+        "the Python process of `{id}` died in {call} with {status}{}\nhint: run the environment alone in Python to find the cause",
+        quoted(.output)
+    )]
     Died {
         /// The environment.
         id: String,
-        /// `make`, `reset` or `step`.
-        call: &'static str,
+        /// `make`, `step`, `reset()`, or `reset(seed=…)` with the seed.
+        call: String,
         /// Its exit status, or the signal.
         status: String,
         /// The last lines that it printed.
-        words: String,
+        output: String,
     },
     /// The process did not answer in time and was killed.
     #[error(
-        "the Python process of `{id}` gave no answer to {call} within {seconds} s{}\nhint: if it needs longer than that, raise `env.gym.timeout`",
-        quoted(.words)
+        "the Python process of `{id}` did not answer {call} within {seconds} s{}\nhint: if it needs more time, raise `env.gym.timeout`",
+        quoted(.output)
     )]
     Hung {
         /// The environment.
         id: String,
-        /// `make`, `reset` or `step`.
-        call: &'static str,
+        /// `make`, `step`, `reset()`, or `reset(seed=…)` with the seed.
+        call: String,
         /// The time limit, in seconds.
         seconds: f64,
         /// The last lines that it printed.
-        words: String,
+        output: String,
     },
     /// The process does not use the protocol.
-    #[error("the Python process of `{id}` gave an answer to {call} that cannot be read: {reason}{}\nhint: is `env.gym.python` a Python?", quoted(.words))]
+    #[error(
+        "the Python process of `{id}` sent an answer to {call} that cannot be read: {reason}{}\nhint: check that `env.gym.python` is a Python interpreter",
+        quoted(.output)
+    )]
     Protocol {
         /// The environment.
         id: String,
-        /// `make`, `reset` or `step`.
-        call: &'static str,
+        /// `make`, `step`, `reset()`, or `reset(seed=…)` with the seed.
+        call: String,
         /// The mistake in the answer.
         reason: String,
         /// The last lines that it printed.
-        words: String,
+        output: String,
     },
-    /// The environment does not repeat itself, so its saved states cannot be restored.
+    /// The environment is not reproducible, so its saved states cannot be restored.
     #[error(
-        "`{id}` does not repeat itself: {reason}\nhint: its randomness must come from `self.np_random` alone; a resumed run begins a new episode there, and after a crash it cannot go on without a resume{}",
-        .lost.as_ref().map_or(String::new(), |lost| format!("\nit was started again because {lost}"))
+        "`{id}` is not reproducible: {reason}\nhint: all of its random numbers must come from `self.np_random`; without that, a resumed run begins a new episode, and a run whose Python process is lost has to be resumed{}",
+        .lost.as_ref().map_or(String::new(), |lost| format!("\nit was restarted because {lost}"))
     )]
-    NotRepeatable {
+    NotReproducible {
         /// The environment.
         id: String,
         /// The difference.
@@ -199,25 +211,25 @@ pub enum BridgeError {
     },
 }
 
-/// A resource that processes exhaust.
+/// A resource that ran out when a process was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scarce {
+pub enum ExhaustedResource {
     /// Open files of this process, or of the system.
     Files,
     /// Processes and threads of the user, or memory.
     Processes,
 }
 
-impl Scarce {
+impl ExhaustedResource {
     fn limit(self) -> &'static str {
         match self {
-            Self::Files => "open files, `ulimit -n`",
-            Self::Processes => "processes, `ulimit -u`, and of memory",
+            Self::Files => "open files (`ulimit -n`)",
+            Self::Processes => "processes (`ulimit -u`) or on memory",
         }
     }
 
     #[cfg(unix)]
-    fn of(error: &io::Error) -> Option<Self> {
+    fn from_io(error: &io::Error) -> Option<Self> {
         let errno = Errno::from_io_error(error)?;
         match errno {
             Errno::MFILE | Errno::NFILE => Some(Self::Files),
@@ -230,10 +242,10 @@ impl Scarce {
 impl BridgeError {
     /// Returns the error for a process that could not be started.
     #[cfg(unix)]
-    pub(super) fn unstarted(id: &str, python: &Path, error: &io::Error) -> Self {
+    pub(crate) fn start_failed(id: &str, python: &Path, error: &io::Error) -> Self {
         let (id, reason) = (id.to_owned(), error.to_string());
-        match Scarce::of(error) {
-            Some(scarce) => Self::NoProcess { id, scarce, reason },
+        match ExhaustedResource::from_io(error) {
+            Some(resource) => Self::NoProcess { id, resource, reason },
             None => Self::Interpreter { id, python: python.into(), reason },
         }
     }
@@ -246,7 +258,7 @@ impl BridgeError {
 
     /// Whether the process can still answer after this error.
     #[cfg(unix)]
-    pub(super) fn leaves_the_process(&self) -> bool {
+    pub(crate) fn process_survives(&self) -> bool {
         !self.is_loss() && !matches!(self, Self::Protocol { .. })
     }
 }
@@ -264,27 +276,27 @@ mod tests {
     fn a_message_says_what_happened_then_the_last_words_then_what_to_do() {
         let died = BridgeError::Died {
             id: "gym:Ant-v5".into(),
-            call: "step",
+            call: "step".into(),
             status: "exit status: 3".into(),
-            words: "one\ntwo".into(),
+            output: "one\ntwo".into(),
         };
         assert_eq!(
             died.to_string(),
-            "the Python process of `gym:Ant-v5` died in step with exit status: 3\n  | one\n  | two\nhint: try the environment alone in Python"
+            "the Python process of `gym:Ant-v5` died in step with exit status: 3\n  | one\n  | two\nhint: run the environment alone in Python to find the cause"
         );
-        assert!(died.is_loss() && !died.leaves_the_process());
+        assert!(died.is_loss() && !died.process_survives());
     }
 
     #[test]
     fn what_hinders_a_start_has_the_hint_that_fits() {
         for (errno, hint) in [
-            (Errno::MFILE, "take fewer environments, `env.count`, or raise the limit of open files, `ulimit -n`"),
-            (Errno::NFILE, "take fewer environments, `env.count`, or raise the limit of open files, `ulimit -n`"),
-            (Errno::AGAIN, "take fewer environments, `env.count`, or raise the limit of processes, `ulimit -u`, and"),
+            (Errno::MFILE, "lower `env.count`, or raise the limit on open files (`ulimit -n`)"),
+            (Errno::NFILE, "lower `env.count`, or raise the limit on open files (`ulimit -n`)"),
+            (Errno::AGAIN, "lower `env.count`, or raise the limit on processes (`ulimit -u`) or on memory"),
             (Errno::NOENT, "activate a virtual environment, or set `env.gym.python`"),
             (Errno::ACCESS, "activate a virtual environment, or set `env.gym.python`"),
         ] {
-            let message = BridgeError::unstarted("gym:Ant-v5", Path::new("python3"), &errno.into()).to_string();
+            let message = BridgeError::start_failed("gym:Ant-v5", Path::new("python3"), &errno.into()).to_string();
             let found = message.lines().find_map(|line| line.strip_prefix("hint: ")).expect("a hint");
             assert!(found.starts_with(hint), "{message}");
         }

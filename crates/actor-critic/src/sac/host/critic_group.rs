@@ -1,4 +1,4 @@
-//! A cell: one critic on the rows of one group.
+//! One critic on the rows of one group.
 
 use std::ops::Range;
 
@@ -6,24 +6,27 @@ use foresee_nn::Mlp;
 use foresee_nn::cpu::panels::{self, pack};
 use foresee_nn::cpu::{self, PANEL_ROWS, Scratch, Tape};
 
-use super::Pass;
-use super::group::Group;
-use crate::panels::{Net, of_panel};
-use crate::policy::lanes::{row, row_mut};
-use crate::sac::lanes::{Choice, Target, residual, total};
+use super::SacInputs;
+use super::policy_group::PolicyGroup;
+use crate::panels::{Net, panel_at};
+use crate::policy::panel::{row, row_mut};
+use crate::sac::panel::{ActorLossGradient, CriticTarget, squared_error, total};
 
 /// One critic on the rows of one group, with its tape.
 #[derive(Clone, Debug)]
-pub(super) struct Cell {
+pub(super) struct CriticGroup {
+    /// Index of the critic.
     pub(super) critic: usize,
+    /// Index of the group.
     pub(super) group: usize,
+    /// The critic's passes on the group's rows.
     pub(super) tape: Tape,
     /// Sums over the rows of each panel: (Q − y)², and y.
     pub(super) sums: Vec<[f64; 2]>,
-    pub(super) scratch: Scratch,
+    scratch: Scratch,
 }
 
-impl Cell {
+impl CriticGroup {
     pub(super) fn new(critic: &Mlp) -> Self {
         let tape = Tape::new(critic.layout(), 0);
         Self { critic: 0, group: 0, tape, sums: vec![], scratch: Scratch::default() }
@@ -37,14 +40,21 @@ impl Cell {
         }
     }
 
-    /// Computes the target critic's values at next observations and their actions, `[C, PANEL_ROWS]`.
-    pub(super) fn next_values(&mut self, target: Net<'_>, group: &Group, q: &mut [f32]) {
-        cpu::infer(target.layout, target.member(self.critic), &group.pairs, q, &mut self.scratch);
+    /// Computes the target critic's values at next observations and the actions there, `[C, PANEL_ROWS]`.
+    pub(super) fn target_values(&mut self, target: Net<'_>, group: &PolicyGroup, q: &mut [f32]) {
+        cpu::infer(target.layout, target.member(self.critic), &group.next_critic_inputs, q, &mut self.scratch);
     }
 
     /// Computes the critic's loss and its gradient on the tape, from the target critics' values.
-    pub(super) fn fit_target(&mut self, pass: &Pass<'_>, group: &Group, q: &[f32], stride: usize, critic: &[f32]) {
-        let Pass { batch, dims: [obs, actions], alpha, discount, .. } = *pass;
+    pub(super) fn critic_loss(
+        &mut self,
+        inputs: &SacInputs<'_>,
+        group: &PolicyGroup,
+        q: &[f32],
+        stride: usize,
+        critic: &[f32],
+    ) {
+        let SacInputs { batch, dims: [obs, actions], alpha, discount, .. } = *inputs;
         for panel in 0..self.sums.len() {
             let Range { start, end } = group.rows(panel);
             let (state, action) = self.tape.input_mut(panel).split_at_mut(obs * PANEL_ROWS);
@@ -54,27 +64,33 @@ impl Cell {
         self.tape.forward(critic);
         for panel in 0..self.sums.len() {
             let rows = group.rows(panel);
-            let mut both = [[0.0; PANEL_ROWS]; 2];
-            for (lanes, all) in both.iter_mut().zip([&batch.reward, &batch.not_terminated]) {
-                lanes[..rows.len()].copy_from_slice(&all[rows.clone()]);
-            }
-            let [reward, not_terminated] = &both;
+            let [reward, not_terminated] = &[&batch.reward, &batch.not_terminated].map(|all| {
+                let mut padded = [0.0; PANEL_ROWS];
+                padded[..rows.len()].copy_from_slice(&all[rows.clone()]);
+                padded
+            });
             let (log_prob, mut y) = (row(&group.next_log_prob, panel), [0.0; PANEL_ROWS]);
             let q = &q[rows.start..];
-            Target { q, stride, reward, not_terminated, discount, alpha, log_prob, y: &mut y }.fill();
+            CriticTarget { q, stride, reward, not_terminated, discount, alpha, log_prob, y: &mut y }.fill();
             let (q, gradient) = self.tape.output_gradient_mut(panel);
             let mut squares = [0.0; PANEL_ROWS];
-            residual(q, &y, pass.share(), gradient, &mut squares);
+            squared_error(q, &y, inputs.share(), gradient, &mut squares);
             self.sums[panel] = [total(&squares, rows.len()), total(&y, rows.len())];
         }
         self.tape.backward(critic);
     }
 
     /// Computes the critic's values at the actor's actions. The tape already holds the observations.
-    pub(super) fn at_actions(&mut self, pass: &Pass<'_>, group: &Group, q: &mut [f32], critic: &[f32]) {
-        let [obs, actions] = pass.dims;
+    pub(super) fn values_at_actions(
+        &mut self,
+        inputs: &SacInputs<'_>,
+        group: &PolicyGroup,
+        q: &mut [f32],
+        critic: &[f32],
+    ) {
+        let [obs, actions] = inputs.dims;
         for panel in 0..self.sums.len() {
-            self.tape.input_mut(panel)[obs * PANEL_ROWS..].copy_from_slice(of_panel(&group.actions, panel, actions));
+            self.tape.input_mut(panel)[obs * PANEL_ROWS..].copy_from_slice(panel_at(&group.actions, panel, actions));
         }
         self.tape.forward(critic);
         for panel in 0..self.sums.len() {
@@ -83,11 +99,18 @@ impl Cell {
     }
 
     /// Computes the gradient of the actor's loss with respect to this critic's inputs, on the tape.
-    pub(super) fn by_actions(&mut self, pass: &Pass<'_>, group: &Group, q: &[f32], stride: usize, critic: &[f32]) {
+    pub(super) fn input_gradients(
+        &mut self,
+        inputs: &SacInputs<'_>,
+        group: &PolicyGroup,
+        q: &[f32],
+        stride: usize,
+        critic: &[f32],
+    ) {
         for panel in 0..self.sums.len() {
             let q = &q[group.rows(panel).start..];
             let gradient = row_mut(self.tape.output_gradient_mut(panel).1, 0);
-            Choice { q, stride, critic: self.critic, scale: pass.share(), gradient }.fill();
+            ActorLossGradient { q, stride, critic: self.critic, scale: inputs.share(), gradient }.fill();
         }
         self.tape.backward_to_input(critic);
     }

@@ -8,13 +8,13 @@ use thiserror::Error;
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum MujocoError {
     /// No library was found.
-    #[error("MuJoCo's library was not found{}\nhint: {INSTALL}, or name it by `env.mujoco.library`", list(.searched))]
+    #[error("MuJoCo's library was not found{}\nhint: {INSTALL}, or set `env.mujoco.library`", list(.searched))]
     NoLibrary {
         /// The places that were searched, in that order.
         searched: Vec<String>,
     },
     /// The library cannot be loaded, or is not MuJoCo.
-    #[error("MuJoCo's library {} cannot be used: {reason}{}\nhint: {INSTALL}", .path.display(), by(*.named_by))]
+    #[error("MuJoCo's library {} cannot be used: {reason}{}\nhint: {INSTALL}", .path.display(), set_by(*.named_by))]
     Library {
         /// The file, or its name on the loader's path.
         path: PathBuf,
@@ -24,7 +24,7 @@ pub enum MujocoError {
         reason: String,
     },
     /// The library is from before the state functions took their present form.
-    #[error("MuJoCo {version} of {} is too old{}\nhint: 3.1.0 or later; {INSTALL}", .path.display(), by(*.named_by))]
+    #[error("MuJoCo {version} of {} is too old{}\nhint: version 3.1.0 or later is needed; {INSTALL}", .path.display(), set_by(*.named_by))]
     TooOld {
         /// The file, or its name on the loader's path.
         path: PathBuf,
@@ -34,7 +34,7 @@ pub enum MujocoError {
         version: String,
     },
     /// Gymnasium's model of the task was not found.
-    #[error("Gymnasium's MuJoCo model {model} was not found{}\nhint: {INSTALL}, or name its folder by `env.mujoco.assets`", list(.searched))]
+    #[error("Gymnasium's MuJoCo model {model} was not found{}\nhint: {INSTALL}, or set `env.mujoco.assets` to its folder", list(.searched))]
     NoModel {
         /// The file.
         model: String,
@@ -54,8 +54,8 @@ pub enum MujocoError {
 /// The command that installs the library and the models.
 const INSTALL: &str = r#"in a virtual environment, `pip install "gymnasium[mujoco]==1.4.0" mujoco==3.17.0`"#;
 
-fn by(name: Option<&'static str>) -> String {
-    name.map_or(String::new(), |name| format!(" (it is named by {name})"))
+fn set_by(name: Option<&'static str>) -> String {
+    name.map_or(String::new(), |name| format!(" (set by {name})"))
 }
 
 fn list(places: &[String]) -> String {

@@ -1,19 +1,20 @@
 //! The losses of SAC ([`super`]) on panels ([`foresee_nn::cpu::panels`]), with their derivatives.
 
 use foresee_nn::cpu::PANEL_ROWS;
+use foresee_nn::cpu::panels::PerRow;
 use foresee_nn::cpu::simd::{self, Simd, Task};
 
-use crate::policy::lanes::{Row, row, row_mut};
+use crate::policy::panel::{row, row_mut};
 
-/// Sums the first `rows` lanes in order, in f64.
-pub(super) fn total(lanes: &[f32], rows: usize) -> f64 {
-    lanes[..rows].iter().map(|&x| f64::from(x)).sum()
+/// Sums the first `rows` numbers of a panel's row in order, in f64.
+pub(super) fn total(values: &[f32], rows: usize) -> f64 {
+    values[..rows].iter().map(|&x| f64::from(x)).sum()
 }
 
 /// Returns the minimum of `N` rows that are `stride` apart, and its index. Of equal values the first is taken. A NaN
 /// counts as the lowest value.
 #[inline(always)]
-fn lowest(q: &[f32], stride: usize) -> (Row, [u32; PANEL_ROWS]) {
+fn lowest(q: &[f32], stride: usize) -> (PerRow, [u32; PANEL_ROWS]) {
     let (mut least, mut which) = (*row(q, 0), [0; PANEL_ROWS]);
     for (n, q) in q.chunks(stride).enumerate().skip(1) {
         let q = row(q, 0);
@@ -26,8 +27,8 @@ fn lowest(q: &[f32], stride: usize) -> (Row, [u32; PANEL_ROWS]) {
     (least, which)
 }
 
-/// Inputs and output of the target y = r + γ not_terminated (min_n Q̄_n − α log π) of one panel.
-pub(super) struct Target<'a> {
+/// Inputs and result of the target y = r + γ not_terminated (min_n Q̄_n − α log π) of one panel.
+pub(super) struct CriticTarget<'a> {
     /// Q̄, `N` rows.
     pub(super) q: &'a [f32],
     /// Distance between the rows of successive critics in `q`.
@@ -36,18 +37,18 @@ pub(super) struct Target<'a> {
     pub(super) not_terminated: &'a [f32],
     pub(super) discount: f32,
     pub(super) alpha: f32,
-    pub(super) log_prob: &'a Row,
-    /// Output: y.
-    pub(super) y: &'a mut Row,
+    pub(super) log_prob: &'a PerRow,
+    /// Result: y.
+    pub(super) y: &'a mut PerRow,
 }
 
-impl Target<'_> {
+impl CriticTarget<'_> {
     pub(super) fn fill(self) {
         simd::dispatch(self);
     }
 }
 
-impl Task for Target<'_> {
+impl Task for CriticTarget<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -63,41 +64,41 @@ impl Task for Target<'_> {
 }
 
 /// Writes (q − y)² to `squares`, and its derivative with respect to q times `scale` to `gradient`.
-pub(super) fn residual(q: &[f32], y: &Row, scale: f32, gradient: &mut [f32], squares: &mut Row) {
-    simd::dispatch(Residual { q, y, scale, gradient, squares });
+pub(super) fn squared_error(q: &[f32], y: &PerRow, scale: f32, gradient: &mut [f32], squares: &mut PerRow) {
+    simd::dispatch(SquaredError { q, y, scale, gradient, squares });
 }
 
-struct Residual<'a> {
+struct SquaredError<'a> {
     q: &'a [f32],
-    y: &'a Row,
+    y: &'a PerRow,
     scale: f32,
     gradient: &'a mut [f32],
-    squares: &'a mut Row,
+    squares: &'a mut PerRow,
 }
 
-impl Task for Residual<'_> {
+impl Task for SquaredError<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self) {
         let (q, gradient) = (row(self.q, 0), row_mut(self.gradient, 0));
         for j in 0..PANEL_ROWS {
-            let apart = q[j] - self.y[j];
-            self.squares[j] = apart * apart;
-            gradient[j] = 2.0 * self.scale * apart;
+            let error = q[j] - self.y[j];
+            self.squares[j] = error * error;
+            gradient[j] = 2.0 * self.scale * error;
         }
     }
 }
 
-/// Inputs and output of the actor's loss α log π − min_n Q_n of one panel.
+/// Inputs and result of the actor's loss α log π − min_n Q_n of one panel.
 pub(super) struct ActorLoss<'a> {
     /// Q, `N` rows.
     pub(super) q: &'a [f32],
     /// Distance between the rows of successive critics in `q`.
     pub(super) stride: usize,
-    pub(super) log_prob: &'a Row,
+    pub(super) log_prob: &'a PerRow,
     pub(super) alpha: f32,
-    pub(super) loss: &'a mut Row,
+    pub(super) loss: &'a mut PerRow,
 }
 
 impl ActorLoss<'_> {
@@ -119,24 +120,24 @@ impl Task for ActorLoss<'_> {
     }
 }
 
-/// Inputs and output of the derivative of [`ActorLoss`] with respect to one critic's value, times `scale`.
-pub(super) struct Choice<'a> {
+/// Inputs and result of the derivative of [`ActorLoss`] with respect to one critic's value, times `scale`.
+pub(super) struct ActorLossGradient<'a> {
     /// Q, `N` rows.
     pub(super) q: &'a [f32],
     /// Distance between the rows of successive critics in `q`.
     pub(super) stride: usize,
     pub(super) critic: usize,
     pub(super) scale: f32,
-    pub(super) gradient: &'a mut Row,
+    pub(super) gradient: &'a mut PerRow,
 }
 
-impl Choice<'_> {
+impl ActorLossGradient<'_> {
     pub(super) fn fill(self) {
         simd::dispatch(self);
     }
 }
 
-impl Task for Choice<'_> {
+impl Task for ActorLossGradient<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -14,7 +14,7 @@ use crate::error::EnvError;
 /// Arguments that the bridge itself gives to `gymnasium.make`.
 const RESERVED: [&str; 2] = ["id", "disable_env_checker"];
 /// The only key of the map in which `toml` passes a date or a time.
-const DATE: &str = "$__toml_private_datetime";
+const TOML_DATETIME_KEY: &str = "$__toml_private_datetime";
 
 /// The keys of `[env.gym.kwargs]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -45,16 +45,16 @@ impl Kwargs {
     /// Checks that no argument is one that the bridge gives.
     pub(crate) fn check(&self) -> Result<(), EnvError> {
         RESERVED.iter().find(|name| self.0.contains_key(**name)).map_or(Ok(()), |name| {
-            let hint = "hint: leave it out; the environment is named by `env.id`, and Gymnasium's checker is off";
+            let hint = "hint: remove it; `env.id` names the environment, and Gymnasium's checker is off";
             Err(EnvError::Config(format!(
-                "`env.gym.kwargs.{name}` is no argument of the environment but of `gymnasium.make`\n{hint}"
+                "`env.gym.kwargs.{name}` is an argument of `gymnasium.make` that foresee sets itself\n{hint}"
             )))
         })
     }
 
     /// Returns the arguments in the form that Python's `json.loads` reads.
     #[cfg(unix)]
-    pub(super) fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         table_to_json(&self.0)
     }
 }
@@ -166,7 +166,7 @@ impl<'de> Visitor<'de> for AnyArgument {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Argument, A::Error> {
         let mut table = Table::new();
         while let Some(key) = access.next_key::<String>()? {
-            if key == DATE {
+            if key == TOML_DATETIME_KEY {
                 return Err(Error::invalid_type(Unexpected::Other("a date or time"), &self));
             }
             table.insert(key, access.next_value()?);
@@ -245,7 +245,7 @@ mod tests {
         for name in RESERVED {
             let problem = read(&format!("id = \"gym:Hopper-v5\"\n[gym.kwargs]\n{name} = true")).unwrap().problem();
             let first =
-                format!("`env.gym.kwargs.{name}` is no argument of the environment but of `gymnasium.make`\nhint: ");
+                format!("`env.gym.kwargs.{name}` is an argument of `gymnasium.make` that foresee sets itself\nhint: ");
             assert!(problem.as_ref().is_some_and(|problem| problem.starts_with(&first)), "{problem:?}");
         }
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::error::EnvError;
 
 /// Prefix of the ids of Gymnasium's environments.
-const PREFIX: &str = "gym:";
+const GYMNASIUM_PREFIX: &str = "gym:";
 /// Prefix of the ids of tasks of dm_control's suite.
 const SUITE_PREFIX: &str = "dmc:";
 
@@ -24,14 +24,14 @@ pub(crate) enum Package {
 
 impl Package {
     /// Returns the package and the environment's name there; `None` for an environment that is not in Python.
-    pub(crate) fn of(id: &str) -> Option<(Self, &str)> {
-        let gymnasium = id.strip_prefix(PREFIX).map(|name| (Self::Gymnasium, name));
+    pub(crate) fn from_id(id: &str) -> Option<(Self, &str)> {
+        let gymnasium = id.strip_prefix(GYMNASIUM_PREFIX).map(|name| (Self::Gymnasium, name));
         gymnasium.or_else(|| Some((Self::DmControl, id.strip_prefix(SUITE_PREFIX)?)))
     }
 
     /// Returns the name of the package.
     #[cfg(unix)]
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Gymnasium => "gymnasium",
             Self::DmControl => "dm_control",
@@ -42,12 +42,12 @@ impl Package {
 /// Whether an id is that of an environment in Python.
 #[must_use]
 pub fn is_python(id: &str) -> bool {
-    Package::of(id).is_some()
+    Package::from_id(id).is_some()
 }
 
 /// Checks that an id has one of the forms.
 pub(crate) fn check(id: &str) -> Result<(), EnvError> {
-    match Package::of(id) {
+    match Package::from_id(id) {
         Some((Package::DmControl, name)) => check_suite(id, name),
         Some((Package::Gymnasium, name)) => check_gymnasium(id, name),
         None => check_gymnasium(id, id),
@@ -62,7 +62,7 @@ fn check_suite(id: &str, name: &str) -> Result<(), EnvError> {
     let name = name.trim_start_matches("dm_control/").trim_end_matches("-v0");
     let likely = if name.contains('-') { name.into() } else { name.replacen(['_', '/', ' ', ':'], "-", 1) };
     let instead = if is_task(&likely) { &likely } else { "cartpole-swingup" };
-    let hint = format!("hint: a domain, a dash and a task of dm_control's suite, such as `{SUITE_PREFIX}{instead}`");
+    let hint = format!("hint: name a domain and a task of dm_control's suite, such as `{SUITE_PREFIX}{instead}`");
     Err(EnvError::Config(format!("`env.id` is `{id}`, which is not `dmc:DOMAIN-TASK`\n{hint}")))
 }
 
@@ -73,7 +73,7 @@ fn is_task(name: &str) -> bool {
 
 /// Returns the suite's id for the task that Gymnasium with Shimmy calls `dm_control/DOMAIN-TASK-v0`.
 #[cfg(unix)]
-pub(super) fn of_shimmys(name: &str) -> Option<String> {
+pub(crate) fn suite_id_of_shimmy(name: &str) -> Option<String> {
     let (_, task) = name.split_once("dm_control/")?;
     let task = task.strip_suffix("-v0")?;
     is_task(task).then(|| format!("{SUITE_PREFIX}{task}"))
@@ -90,7 +90,7 @@ fn check_gymnasium(id: &str, name: &str) -> Result<(), EnvError> {
     if well_formed {
         return Ok(());
     }
-    let forms = "hint: such as `gym:Hopper-v5` or `gym:my_module:MyEnv-v0`: in an ID are letters, digits, `_`, `-`, `.`, and one `/` after a namespace; a MODULE is a dotted Python name";
+    let forms = "hint: examples are `gym:Hopper-v5` and `gym:my_module:MyEnv-v0`; an ID consists of letters, digits, `_`, `-`, `.`, and one `/` after a namespace, a MODULE is a dotted Python name";
     let hint = module_of_file(&parts).map_or(forms.into(), |module| {
         let name = parts.get(1).unwrap_or(&"ID");
         format!(
@@ -162,7 +162,8 @@ mod tests {
             "gym:../..:It-v0",
         ] {
             let problem = EnvConfig::new(id).problem().expect(id);
-            let first = format!("`env.id` is `{id}`, which is neither `gym:ID` nor `gym:MODULE:ID`\nhint: such as ");
+            let first =
+                format!("`env.id` is `{id}`, which is neither `gym:ID` nor `gym:MODULE:ID`\nhint: examples are ");
             assert!(problem.starts_with(&first), "{problem}");
         }
     }
@@ -184,7 +185,7 @@ mod tests {
             ("dmc:a-b-c", "dmc:cartpole-swingup"),
         ] {
             let problem = EnvConfig::new(id).problem().expect(id);
-            let hint = format!("hint: a domain, a dash and a task of dm_control's suite, such as `{instead}`");
+            let hint = format!("hint: name a domain and a task of dm_control's suite, such as `{instead}`");
             assert_eq!(problem, format!("`env.id` is `{id}`, which is not `dmc:DOMAIN-TASK`\n{hint}"));
         }
     }
@@ -193,10 +194,10 @@ mod tests {
     #[test]
     fn shimmys_names_of_tasks_lead_to_the_suites() {
         for name in ["dm_control/walker-run-v0", "shimmy:dm_control/walker-run-v0"] {
-            assert_eq!(of_shimmys(name).as_deref(), Some("dmc:walker-run"));
+            assert_eq!(suite_id_of_shimmy(name).as_deref(), Some("dmc:walker-run"));
         }
         for name in ["Hopper-v5", "dm_control/compat_env-v0", "dm_control/walker-run"] {
-            assert_eq!(of_shimmys(name), None, "{name}");
+            assert_eq!(suite_id_of_shimmy(name), None, "{name}");
         }
     }
 

@@ -1,0 +1,180 @@
+//! The keys of a config by section, and the keys that an unknown key most likely means.
+
+use foresee_core::kinds::field_names;
+use foresee_core::{Kind, Termination};
+use foresee_env::{EnvConfig, FamilyConfig, GymConfig, MujocoConfig};
+use foresee_world_model::ModelConfig;
+use foresee_world_model::config::{EnsembleConfig, FitConfig};
+
+use super::{Config, DoubleHorizonConfig, Parts, RolloutConfig, TrainingConfig, habits};
+
+/// The keys of `[agent]` that every agent has.
+const SHARED_BY_AGENTS: [&str; 2] = ["kind", "batch"];
+/// The keys of `[model.loss]` that every loss has.
+const SHARED_BY_LOSSES: [&str; 4] = ["kind", "heads", "through_policy", "add_mse_until"];
+
+/// Returns the paths of the sections, each with its keys and subsections. The top has an empty path. The sections of
+/// shipped agents and losses have the keys of all of them.
+fn sections() -> Vec<(&'static str, Vec<&'static str>)> {
+    let Parts { agents, losses, .. } = Parts::default();
+    let mut agent = SHARED_BY_AGENTS.to_vec();
+    agent.extend(agents.iter().flat_map(Kind::keys));
+    let mut loss = SHARED_BY_LOSSES.to_vec();
+    loss.extend(losses.iter().flat_map(Kind::keys));
+    for keys in [&mut agent, &mut loss] {
+        keys.sort_unstable();
+        keys.dedup();
+    }
+    vec![
+        ("", field_names::<Config>().to_vec()),
+        ("env", field_names::<EnvConfig>().to_vec()),
+        ("env.termination", field_names::<Termination>().to_vec()),
+        ("env.family", field_names::<FamilyConfig>().to_vec()),
+        ("env.mujoco", field_names::<MujocoConfig>().to_vec()),
+        ("env.gym", field_names::<GymConfig>().to_vec()),
+        ("training", field_names::<TrainingConfig>().to_vec()),
+        ("agent", agent),
+        ("model", field_names::<ModelConfig>().to_vec()),
+        ("model.ensemble", field_names::<EnsembleConfig>().to_vec()),
+        ("model.loss", loss),
+        ("model.fit", field_names::<FitConfig>().to_vec()),
+        ("rollout", field_names::<RolloutConfig>().to_vec()),
+        ("double_horizon", field_names::<DoubleHorizonConfig>().to_vec()),
+    ]
+}
+
+/// Returns the dotted paths of all keys, subsections included.
+pub(super) fn all() -> Vec<String> {
+    let path = |section: &str, key: &str| if section.is_empty() { key.into() } else { format!("{section}.{key}") };
+    sections().iter().flat_map(|(section, keys)| keys.iter().map(|key| path(section, key))).collect()
+}
+
+/// Splits a dotted path into its section and its last name.
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('.').unwrap_or(("", path))
+}
+
+/// Returns the keys that an unknown key may mean, and a remark on them. They are known under its name in other programs,
+/// or have its name in other sections. `top` are the names at the top of the config that is read, empty if they are not
+/// known.
+fn meant(unknown: &str, top: &[&str]) -> (Vec<String>, &'static str) {
+    let (section, word) = split(unknown);
+    let word = word.to_lowercase().replace('-', "_");
+    let (mut keys, remark) = match habits::of(&word) {
+        Some(habit) => (habit.keys.iter().map(|&key| key.to_owned()).collect(), habit.remark),
+        None => (all().into_iter().filter(|key| split(key).1 == word).collect::<Vec<_>>(), ""),
+    };
+    keys.retain(|key| {
+        let known = top.is_empty() || top.contains(&key.split('.').next().unwrap_or_default());
+        known && key != unknown && !unknown.starts_with(&format!("{key}."))
+    });
+    (nearest_to(section, keys), remark)
+}
+
+/// Returns those of the keys that are in the section, or else those below it, or else those with the same first name, or
+/// else all.
+fn nearest_to(section: &str, keys: Vec<String>) -> Vec<String> {
+    let first = |path: &str| path.split('.').next().map(str::to_owned);
+    let near: [&dyn Fn(&str) -> bool; 3] =
+        [&|key| split(key).0 == section, &|key| key.starts_with(&format!("{section}.")), &|key| {
+            first(key) == first(section)
+        }];
+    let mut found = near.iter().map(|is_near| keys.iter().filter(|key| is_near(key)).cloned().collect::<Vec<_>>());
+    let nearest = found.find(|found| !found.is_empty());
+    nearest.unwrap_or(keys)
+}
+
+/// Returns the hint about an unknown key: the keys that it may mean, followed by the list of valid keys in `hint`. If
+/// nothing is known about it, returns `hint`.
+pub(super) fn hint(unknown: &[String], hint: Option<String>, top: &[&str]) -> Option<String> {
+    let unknown = unknown.join(".");
+    let (keys, remark) = meant(&unknown, top);
+    let names: Vec<String> = keys
+        .iter()
+        .map(|key| match split(key) {
+            (section, name) if section == split(&unknown).0 => format!("`{name}`"),
+            _ => format!("`{key}`"),
+        })
+        .collect();
+    let (last, others) = match names.split_last() {
+        Some((last, others)) => (last, others.join(", ")),
+        None => return hint,
+    };
+    let or = if others.is_empty() { "" } else { " or " };
+    let valid = hint.as_deref().and_then(|hint| hint.find("valid keys here: ").map(|at| &hint[at..]));
+    Some(format!("did you mean {others}{or}{last}? {remark}{}", valid.unwrap_or_default()).trim_end().to_owned())
+}
+
+/// Returns the keys that a word most likely means: the key itself, keys of that name in any section, or the keys that
+/// other programs call so. Empty if there are none.
+///
+/// ```
+/// use foresee::config::suggestions;
+///
+/// assert_eq!(suggestions("seed"), ["seed"]);
+/// assert_eq!(suggestions("env-steps"), ["training.env_steps"]);
+/// assert_eq!(suggestions("gamma"), ["agent.discount"]);
+/// ```
+#[must_use]
+pub fn suggestions(word: &str) -> Vec<String> {
+    let word = word.replace('-', "_");
+    if all().contains(&word) { vec![word] } else { meant(&word, &[]).0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Serde's own list of the keys of a section, from the message about an unknown key in it.
+    fn valid_in(section: &str) -> Vec<String> {
+        let unknown = if section.is_empty() { "no_key=1".to_owned() } else { format!("{section}.no_key=1") };
+        let source = super::super::Source::text("env.id = 'Pendulum-v1'", &[&unknown]).unwrap();
+        let error = match source.typed::<Config>() {
+            Err(error) => error,
+            Ok(config) => source.blame(&config.open().err().expect("an unknown key")),
+        };
+        let hint = error.hint.expect("the valid keys");
+        let (_, list) = hint.split_once("valid keys here: ").unwrap_or_else(|| panic!("{section}: {hint}"));
+        list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_sections_have_the_keys_that_loading_accepts() {
+        for (section, keys) in sections() {
+            let valid = valid_in(section);
+            assert!(valid.iter().all(|key| keys.contains(&key.as_str())), "[{section}]: {keys:?} and {valid:?}");
+            // `[agent]` and `[model.loss]` also have the keys of the kinds that were not chosen.
+            let of_kinds = ["agent", "model.loss"].contains(&section);
+            assert!(of_kinds || valid.len() == keys.len(), "[{section}]: {keys:?} and {valid:?}");
+        }
+    }
+
+    #[test]
+    fn every_subsection_is_a_section() {
+        for (path, _) in sections().into_iter().filter(|(path, _)| !path.is_empty()) {
+            assert!(all().iter().any(|key| key == path), "[{path}]");
+        }
+    }
+
+    #[test]
+    fn the_keys_nearest_to_the_section_are_suggested() {
+        for (unknown, keys) in [
+            ("agent.env_steps", &["training.env_steps"][..]),
+            ("model.members", &["model.ensemble.members"]),
+            ("model.fit.members", &["model.ensemble.members"]),
+            ("training.horizon", &["agent.horizon", "rollout.horizon", "double_horizon.horizon"]),
+            ("agent.seed", &["seed"]),
+            ("agent.lr", &["agent.critic_lr", "agent.actor_lr", "agent.temperature_lr"]),
+            ("model.lr", &["model.fit.lr"]),
+            ("training.env-steps", &["training.env_steps"]),
+            ("agent.policy.hidden", &["agent.hidden"]),
+            ("no_key", &[]),
+            // A config that is read without all sections may not have this one.
+            ("training", &[]),
+        ] {
+            assert_eq!(meant(unknown, &[]).0, keys, "{unknown}");
+        }
+        assert_eq!(meant("count", &["env"]).0, ["env.count"]);
+        assert_eq!(meant("env_steps", &["env"]).0, [""; 0]);
+    }
+}
