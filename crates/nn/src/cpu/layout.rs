@@ -104,6 +104,7 @@ pub(crate) struct Layer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     shape: Shape,
+    /// The layers, first to last.
     pub(crate) layers: Vec<Layer>,
     /// The layers in order of cost: the one with the most weights is first.
     pub(crate) by_cost: Vec<usize>,
