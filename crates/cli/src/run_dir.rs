@@ -184,10 +184,13 @@ fn refuse_if_used(path: &Path) -> Result<(), Failure> {
         read => read.map_err(|error| cannot_use(path, &error))?,
     };
     let is_run = path.join("config.toml").is_file();
+    let in_use = File::open(path.join(LOCK)).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
     for entry in entries {
         if entry.map_err(|error| cannot_use(path, &error))?.file_name() != LOCK {
             let path = path.display();
-            return Err(Failure::Input(if is_run {
+            return Err(Failure::Input(if in_use {
+                format!("the run folder `{path}` is in use: another process trains in it\nhint: give another --run-dir")
+            } else if is_run {
                 format!(
                     "`{path}` already holds a run\nhint: continue it by `foresee resume {path}`, or give another --run-dir"
                 )
