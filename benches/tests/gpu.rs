@@ -34,17 +34,17 @@ mod world_model_on_wgpu;
 
 /// The module that the tests inside `foresee_nn` call `crate::cube`.
 mod cube {
-    pub use foresee_nn::cube::{CubeTensor, tensor};
+    pub(crate) use foresee_nn::cube::{CubeTensor, tensor};
 }
 
 use foresee_nn::{device, tensors};
 
-#[allow(dead_code, reason = "for its tests alone")]
+#[allow(dead_code, unreachable_pub, reason = "a module of `foresee_nn`, for its tests alone")]
 #[path = "../../crates/nn/src/cube/math.rs"]
 mod math;
-#[allow(dead_code, reason = "for its tests alone")]
+#[allow(dead_code, unreachable_pub, reason = "a module of `foresee_nn`, for its tests alone")]
 #[path = "../../crates/nn/src/cube/random.rs"]
 mod random;
-#[allow(dead_code, reason = "for its tests alone")]
+#[allow(dead_code, unreachable_pub, reason = "a module of `foresee_nn`, for its tests alone")]
 #[path = "../../crates/nn/src/cube/step_table.rs"]
 mod step_table;
