@@ -3,7 +3,7 @@
 //!
 //! The real continuation of a state is the rest of its episode. A state is used if its episode continues for the whole
 //! horizon or terminates; rewards after a termination are 0. The confidence interval of the difference of discounted
-//! returns is over means of episodes, because the states of one episode are similar.
+//! returns treats each episode's mean as one sample, because the states of one episode are correlated.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -45,9 +45,9 @@ impl<T> fmt::Debug for Kind<T> {
 }
 
 impl<T> Kind<T> {
-    /// Creates the kind that a config calls `name`. `description` is its line in a list for users. `build` makes the
-    /// thing from the keys `K`. If the keys are impossible, `build` returns the message, optionally followed by
-    /// `"\nhint: "` and a hint.
+    /// Creates a choice for a config: the value `name` of a key `kind` selects it. `description` is its line in a list
+    /// for users. `build` makes the part from the keys `K`. If the keys are impossible, `build` returns the message,
+    /// optionally followed by `"\nhint: "` and a hint.
     ///
     /// `K` is a struct that serde reads with `#[serde(default, deny_unknown_fields)]`, without flattened fields; `K {}`
     /// has no keys. A kind must not use the name of a key that the section itself has.

@@ -329,9 +329,9 @@ impl EnvConfig {
         self.check_count().and_then(|()| self.scaled(tasks, seed)).map_err(user_message)
     }
 
-    /// Creates the first environment of a program's own factory. For such a factory `[env]` gives only the id and the
-    /// count. The id must be that in the environment's spec, so that the run cannot be mistaken for one of another
-    /// task.
+    /// Creates the first environment of a program's own factory. Of `[env]`, only `env.id` and `env.count` are read for
+    /// such a factory. The id must be that in the environment's spec, so that the run cannot be mistaken for one of
+    /// another task.
     ///
     /// # Errors
     /// The message about the impossible value or about the environment's mistake, with its hint.

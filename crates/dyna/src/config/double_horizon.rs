@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 /// Limit on the states of the pool, which kernels number by 32 bits.
 const MAX_POOL: u64 = 1 << 32;
 
-/// The section `[double_horizon]`: the blocks of `algo = "dhmbpo"`. Between two blocks agent and model do not change.
+/// The section `[double_horizon]` of `algo = "dhmbpo"`: the lengths of the alternating blocks of acting and training,
+/// the ordinary rollouts, and the pool of states that they fill. Agent and model do not change while the agent acts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DoubleHorizonConfig {

@@ -1,8 +1,8 @@
 //! The form of the ids of environments in Python: `gym:ID` or `gym:MODULE:ID` for Gymnasium, `dmc:DOMAIN-TASK` for the
 //! tasks of dm_control's suite.
 //!
-//! Ids are checked here because `gymnasium.make` splits an id of another form, or imports a part of it, and its
-//! exceptions then look like those of an environment.
+//! Malformed ids are refused here. `gymnasium.make` would split them or import a part of them as a module, and its
+//! exception would look like one from the environment's own code.
 
 use std::path::Path;
 

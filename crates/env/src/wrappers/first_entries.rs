@@ -1,6 +1,6 @@
-//! The first entries of the observation. They give MBPO's truncated observations of Ant (27, without the contact
-//! forces) and of Humanoid (45), whose full observations MBPO's model could not learn (Janner et al. 2019, and
-//! `AntTruncatedObs` in its code).
+//! A wrapper that keeps the first entries of the observation. It gives MBPO's truncated observations of Ant (27,
+//! without the contact forces) and of Humanoid (45), whose full observations MBPO's model could not learn (Janner et
+//! al. 2019, and `AntTruncatedObs` in its code).
 
 use foresee_core::State;
 

@@ -113,7 +113,7 @@ pub fn from_text<T: DeserializeOwned>(text: &str, overrides: &[&str]) -> Result<
 pub struct Source {
     /// The file's path, or the name of a source that is not a file.
     name: String,
-    /// The tree of keys before the overrides, under their new names.
+    /// The file's keys before the overrides; renamed keys have their current names.
     base: Value,
     overrides: Vec<Override>,
     /// The tree after the overrides.
