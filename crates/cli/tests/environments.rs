@@ -218,7 +218,7 @@ fn a_run_that_cannot_be_brought_back_bit_for_bit_is_evaluated_and_goes_on_with_a
     let stderr = text(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     assert!(stderr.starts_with("warning: `gym:endless:Endless-v0` is not reproducible: "), "{stderr}");
-    assert!(stderr.contains("\na new episode begins; "), "{stderr}");
+    assert!(stderr.contains("\nthe environment begins a new episode, "), "{stderr}");
     assert!(place.succeeds(&["eval", "run"]).contains("mean length   1.0 steps"));
     let message = place.refuses(&["resume", "run", "env.id=gym:Pendulum-v1", "training.env_steps=60"]);
     assert!(

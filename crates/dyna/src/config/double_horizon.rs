@@ -93,7 +93,7 @@ impl DoubleHorizonConfig {
         }
         let most = 100 * self.rollouts as u128 * self.horizon as u128;
         if u128::from(self.refill) > most {
-            let allowed = format!("at most {most}, a hundred times `rollouts` times `horizon`");
+            let allowed = format!("at most {most} = 100 × `rollouts` × `horizon`");
             return refused("refill", self.refill.into(), &allowed, default.refill);
         }
         if self.pool < self.rollouts {
