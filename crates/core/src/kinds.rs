@@ -66,8 +66,11 @@ impl<T> Kind<T> {
                 serde_path_to_error::deserialize(tree.clone()).map_err(|error| explain_in(section, &error, &tree))?;
             let complete = Table::try_from(&keys).map_err(|error| Explained {
                 keys: section.iter().map(|&key| key.to_owned()).collect(),
-                what: format!("the keys of `{name}` in `{}` cannot be written as TOML: {error}", section.join(".")),
-                hint: Some("use defaults that TOML has: numbers, strings, booleans, lists of them".into()),
+                what: format!(
+                    "the default keys of `{name}` in `{}` cannot be written as TOML: {error}",
+                    section.join(".")
+                ),
+                hint: Some("use numbers, strings, booleans or lists of them as defaults".into()),
             })?;
             let thing = build(keys).map_err(|message| {
                 let (what, hint) = message.split_once("\nhint: ").unwrap_or((&message, ""));
@@ -264,11 +267,11 @@ mod tests {
                 "color = 1",
                 "unknown key `a.shape.color`\nhint: did you mean `colour`? valid keys here: `kind`, `colour`, `radius`, `label`",
             ),
-            ("round", "radius = \"x\"", "`a.shape.radius` is string \"x\", expected a number"),
+            ("round", "radius = \"x\"", "`a.shape.radius` is the string \"x\", expected a number"),
             (
                 "square",
                 "sides = [1, 300]",
-                "`a.shape.sides[1]` is integer `300`, expected a whole number from 0 to 255",
+                "`a.shape.sides[1]` is the integer `300`, expected a whole number from 0 to 255",
             ),
             ("round", "radius = -1.0", "it is flat\nhint: blow"),
         ] {
