@@ -119,7 +119,7 @@ fn an_end_without_a_rule_is_an_error_and_the_run_goes_on_once_it_is_given() {
 #[test]
 fn what_is_not_there_is_answered_with_what_was_searched_and_how_to_get_it() {
     let mut place = Place::new();
-    let pip = "in a virtual environment, `pip install \"gymnasium[mujoco]==1.4.0\" mujoco==3.17.0`";
+    let pip = "run `pip install \"gymnasium[mujoco]==1.4.0\" mujoco==3.17.0` in an activated virtual environment";
     let message = place.refuses(&["train", "tiny.toml", HOPPER, "env.mujoco.library=nowhere.so"]);
     assert!(message.contains("MuJoCo's library nowhere.so cannot be used: "), "{message}");
     assert!(message.contains(pip), "{message}");
@@ -161,7 +161,7 @@ fn check_env_finds_what_an_environment_in_python_breaks() {
     assert_eq!(output.status.code(), Some(1), "{stdout}{stderr}");
     assert!(stderr.starts_with("error: `gym:drift:Drift-v0` breaks "), "{stderr}");
     for line in [
-        "ok       the spec is consistent",
+        "ok       the spaces, the termination rule and the time limit are valid",
         "BROKEN   a seed determines the episode",
         "BROKEN   a restored environment continues",
         "warning: every reward was 0",
