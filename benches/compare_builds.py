@@ -17,7 +17,8 @@ their new names, so that records of older builds can still be compared.
 `resume` trains with one program to the middle of a run, goes on with the other, and compares the end with the
 uninterrupted run of the first; `--signal` interrupts it in the middle of a fit instead of ending it early.
 
-`speed` times two builds of `foresee-benches`, in alternating order, and prints the median of the rounds' ratios before/after with quartiles: above 1 the later build is faster.
+`speed` times two builds of `foresee-benches`, in alternating order, and prints the median of the rounds' ratios
+before/after with quartiles: above 1 the later build is faster.
 
 Options of the first three:
     --only NAME ...        only these runs; `--list` prints their names
@@ -32,7 +33,8 @@ Exit code 1 if there is a difference that is not allowed, or if a speed ratio is
 texts are shown, but do not count.
 
 Needs Python 3.11 or later and no packages. MuJoCo and Gymnasium runs need a virtual environment with
-`.ci/requirements.txt`: that of VIRTUAL_ENV, or the one that `.ci/run` creates; the runs on wgpu need a Vulkan driver on the processor and a program built with the feature `full`.
+`.ci/requirements.txt`: that of VIRTUAL_ENV, or the one that `.ci/run` creates; the runs on wgpu need a Vulkan driver on
+the processor and a program built with the feature `full`.
 """
 
 from __future__ import annotations
@@ -678,11 +680,13 @@ def arguments() -> argparse.Namespace:
     verb.add_argument("--foresee", type=executable, required=True, metavar="BIN")
     verb.add_argument("--out", type=Path, required=True, metavar="FILE.json")
     verb.add_argument("--label", default="", help="text that is stored with the record, such as the commit")
-    verb = verbs.add_parser("compare", parents=[training, comparing], help="compare two records, or train with two programs and compare")
+    what = "compare two records, or train with two programs and compare"
+    verb = verbs.add_parser("compare", parents=[training, comparing], help=what)
     verb.add_argument("records", type=Path, nargs="*", metavar="FILE.json")
     verb.add_argument("--before", type=executable, metavar="BIN")
     verb.add_argument("--after", type=executable, metavar="BIN")
-    verb = verbs.add_parser("resume", parents=[training, comparing], help="begin runs with one program, resume them with another, and compare")
+    what = "begin runs with one program, resume them with another, and compare"
+    verb = verbs.add_parser("resume", parents=[training, comparing], help=what)
     verb.add_argument("--before", type=executable, required=True, metavar="BIN")
     verb.add_argument("--after", type=executable, required=True, metavar="BIN")
     verb.add_argument("--whole", type=Path, metavar="FILE.json", help="a record of the uninterrupted runs")

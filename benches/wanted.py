@@ -5,10 +5,10 @@
     python3 benches/wanted.py table [--into docs/results/sample_efficiency.md]
 
 The list is `benches/wanted.toml`; `benches/learning/entries.py` has its form. A run takes one thread and the lowest
-priority. Unfinished runs come before new ones of the same priority. With --jobs, several run side by side; without --hours
-each job is one run. When the hours are over, or at SIGINT, SIGTERM or SIGHUP, the programs save and end, and a later
-call resumes the runs; a second signal ends them at once, and they keep their newest checkpoints. Runners of one work
-folder never take the same run, and the run of a dead runner is continued.
+priority. Unfinished runs come before new ones of the same priority. With --jobs, several run side by side; without
+--hours each job is one run. When the hours are over, or at SIGINT, SIGTERM or SIGHUP, the programs save and end, and a
+later call resumes the runs; a second signal ends them at once, and they keep their newest checkpoints. Runners of one
+work folder never take the same run, and the run of a dead runner is continued.
 
 A finished run is a file `docs/results/runs/<group>/<method>/seed-<n>.csv` that can be committed: the returns of all
 evaluations with their steps and seconds, and config, machine and commit. Its folder under `results/wanted` stays until

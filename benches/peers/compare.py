@@ -6,9 +6,9 @@
 
 Every variant of the peers is warmed up once; those more than half again as slow as their program's best are left out
 after that. A round times every program once, in rotating order; the variants of a program follow each other. A
-variant's time is the median over rounds of the rounds' medians, and a program's variant is the one with the least of these. A ratio is
-taken within a round, and the median over rounds is reported with the least and the greatest. Rollouts that keep every
-row's member are measured too, the fastest of each program, and shown beside the table.
+variant's time is the median over rounds of the rounds' medians, and a program's variant is the one with the least of
+these. A ratio is taken within a round, and the median over rounds is reported with the least and the greatest. Rollouts
+that keep every row's member are measured too, the fastest of each program, and shown beside the table.
 """
 
 import argparse

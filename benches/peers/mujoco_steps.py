@@ -7,8 +7,8 @@
 Actions are drawn beforehand, uniformly from the action space. Both sides begin with the same seeded reset and reset at
 every end; resets are in the time, building the environment is not. A round times both, the first one in turn. A ratio
 is Gymnasium's time over ours within a round: above 1 we are faster. Rounds are many and short, because a shared machine
-is slow for seconds at a time, and such a phase should affect both sides of a round. Both programs must have begun as many
-episodes, and their rewards must have one sum, or the comparison ends.
+is slow for seconds at a time, and such a phase should affect both sides of a round. Both programs must have begun as
+many episodes, and their rewards must have one sum, or the comparison ends.
 """
 
 import argparse
