@@ -361,7 +361,7 @@ class Refusals(Bench):
         (self.root / "fake.toml").write_text("# A comment is no change.\nlr = 0.1\n[training]\nenv_steps = 10\n")
         self.assertIn("resumes at step", self.cut("fake/a/seed-0"))
         (self.root / "fake.toml").write_text("lr = 0.2\n[training]\nenv_steps = 1000\n")
-        self.assertIn("began with other settings than the list's now\nhint: remove that folder", self.call(code=2))
+        self.assertIn("has other settings than its entry in the list\nhint: remove the folder", self.call(code=2))
 
     def test_a_file_of_other_overrides_is_not_taken_for_the_run(self) -> None:
         self.wants('method = "a"\nconfig = "CONFIG"\nseeds = [0]\nset = ["lr=0.5", "training.env_steps=200"]')
@@ -574,7 +574,7 @@ class Tables(Bench):
 
     def test_a_document_without_markers_is_left_alone(self) -> None:
         self.document.write_text("No markers.\n")
-        self.assertIn("hint: put both in", self.call("table", "--into", str(self.document), code=2))
+        self.assertIn("hint: add them where the tables belong", self.call("table", "--into", str(self.document), code=2))
         self.assertEqual(self.document.read_text(), "No markers.\n")
 
 
