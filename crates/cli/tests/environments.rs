@@ -106,7 +106,10 @@ fn an_end_without_a_rule_is_an_error_and_the_run_goes_on_once_it_is_given() {
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     let (_, error) = stderr.split_once("error: ").expect("an error");
     assert!(error.contains("`gym:InvertedDoublePendulum-v5` terminated at ["), "{error}");
-    assert!(error.contains("\nhint: resume the run with a rule such as `env.termination = "), "{error}");
+    assert!(
+        error.contains("\nhint: resume the run with the rule as an override, such as `env.termination={"),
+        "{error}"
+    );
     place.succeeds(&["resume", "run", "env.termination={}"]);
     let metrics = place.read("run/metrics.jsonl");
     let last = metrics.lines().rfind(|line| line.contains("env/termination_mismatch")).expect("a share");

@@ -187,9 +187,9 @@ fn a_missing_manifest_is_skipped() {
 #[test]
 fn a_garbage_manifest_is_skipped() {
     for (garbage, expected) in [
-        (&b""[..], "manifest.json is not a manifest"),
-        (&b"{}\n"[..], "manifest.json is not a manifest"),
-        (&[0xff, 0, 7][..], "manifest.json is not a manifest"),
+        (&b""[..], "manifest.json does not have the form of a checkpoint's manifest"),
+        (&b"{}\n"[..], "manifest.json does not have the form of a checkpoint's manifest"),
+        (&[0xff, 0, 7][..], "manifest.json does not have the form of a checkpoint's manifest"),
     ] {
         let root = root();
         fs::write(two_checkpoints(root.path()).join(manifest::FILE), garbage).unwrap();
