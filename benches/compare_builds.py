@@ -10,30 +10,31 @@
 SHA-256, and every array of the newest checkpoint with its type, shape and SHA-256; with them, what the program prints
 (`TEXTS`), and the machine. Numbers are those of one kind of processor and, for the runs on wgpu, of one driver.
 
-`compare` prints a line a run: `equal`, or the first line that differs and the arrays that are missing, new or of other
+`compare` prints a line a run: `equal`, or the first line that differs and the arrays that are missing, new or have other
 bytes. In its second form it trains with both programs. Metrics that were renamed (`RENAMED_METRICS`) are compared by
-their new names, so that records of older builds stay of use.
+their new names, so that records of older builds can still be compared.
 
 `resume` trains with one program to the middle of a run, goes on with the other, and compares the end with the
 uninterrupted run of the first; `--signal` interrupts it in the middle of a fit instead of ending it early.
 
-`speed` times both programs of `benches/` in turn, the first one alternating from round to round, and prints the median
-of the rounds' ratios before/after with quartiles: above 1 the later build is faster.
+`speed` times two builds of `foresee-benches`, in alternating order, and prints the median of the rounds' ratios
+before/after with quartiles: above 1 the later build is faster.
 
 Options of the first three:
-    --only NAME ...        of the runs, those alone; `--list` prints their names
-    --keep DIR             the run folders go here and stay
+    --only NAME ...        only these runs; `--list` prints their names
+    --keep DIR             keep the run folders in DIR
     --repository DIR       where `configs/` is; this script's own repository if it is not given
 and of the comparisons:
     --rename OLD=NEW       an array is called NEW now; one `*` on both sides stands for any text
     --new PATTERN          arrays that may be new, with `*` and `?`
     --allow-refusal        `resume` may refuse a checkpoint of another format, with exit code 2
 
-Exit code 1 if anything differs that is not allowed, or a ratio of speeds is under the floor. Printed texts may differ by
-design: their differences are shown and do not count.
+Exit code 1 if there is a difference that is not allowed, or if a speed ratio is below `--floor`. Differences of printed
+texts are shown, but do not count.
 
-Python 3.11, standard library alone. Runs of MuJoCo and Gymnasium need the folder of `.ci/requirements.txt` in `VIRTUAL_ENV`, or where
-`.ci/run` makes it; the runs on wgpu need a Vulkan driver on the processor and a program built with the feature `full`.
+Needs Python 3.11 or later and no packages. MuJoCo and Gymnasium runs need a virtual environment with
+`.ci/requirements.txt`: that of VIRTUAL_ENV, or the one that `.ci/run` creates; the runs on wgpu need a Vulkan driver on
+the processor and a program built with the feature `full`.
 """
 
 from __future__ import annotations
@@ -403,7 +404,8 @@ def from_json(path: Path) -> Recorded:
     """Reads a record that `record` wrote."""
     everything = json.loads(path.read_text())
     if everything.get("format") != FORMAT:
-        raise SystemExit(f"error: `{path}` has format {everything.get('format')}, and this script reads {FORMAT}")
+        found = everything.get("format")
+        raise SystemExit(f"error: `{path}` has format {found}, but this script reads format {FORMAT}\nhint: record it again")
     return everything
 
 
@@ -482,10 +484,10 @@ def differences(before: Recorded, after: Recorded, allowed: Allowed) -> Differen
     if renamed_metrics:
         found.fine.append(f"renamed metrics: {some(renamed_metrics)}")
     if before["checkpoint"].split("-")[1] != after["checkpoint"].split("-")[1]:
-        found.bad.append(f"the newest checkpoint is {before['checkpoint']} and {after['checkpoint']}")
+        found.bad.append(f"the newest checkpoints are {before['checkpoint']} (before) and {after['checkpoint']} (after)")
     there = {allowed.now(name): (name, array) for name, array in before["arrays"].items()}
     if len(there) != len(before["arrays"]):
-        found.bad.append("renames give two arrays one name")
+        found.bad.append("--rename gives two arrays the same name")
     missing = [name for now, (name, _) in there.items() if now not in after["arrays"]]
     new = [name for name in after["arrays"] if name not in there]
     kinds, other = [], []
@@ -536,7 +538,7 @@ def compare(before: Recorded, after: Recorded, names: list[str], allowed: Allowe
     """
     for key, value in before["machine"].items():
         if value != after["machine"].get(key):
-            print(f"note: `{key}` of the machine was `{value}` and is `{after['machine'].get(key)}`")
+            print(f"note: the machines differ: `{key}` is `{value}` before and `{after['machine'].get(key)}` after")
     equal = True
     for name in names:
         runs = [side["runs"].get(name) for side in (before, after)]
@@ -572,7 +574,8 @@ def resume(
         note(f"{name}, cut …")
         if by_signal:
             if not interrupt_in_a_fit(before, short, run):
-                equal &= report(name, Difference(bad=["the run ended before it was interrupted in a fit: try again"]))
+                why = "the run ended before a signal reached it during a fit; run the command again"
+                equal &= report(name, Difference(bad=[why]))
                 continue
             overrides = []
         else:
@@ -647,7 +650,7 @@ def renaming(text: str) -> tuple[str, str]:
     """Parses `OLD=NEW`."""
     old, sign, new = text.partition("=")
     if not (old and sign and new) or old.count("*") != new.count("*") or old.count("*") > 1:
-        raise argparse.ArgumentTypeError(f"`{text}` is not OLD=NEW, with at most one `*` on both sides")
+        raise argparse.ArgumentTypeError(f"`{text}` is not OLD=NEW; a `*` must be on both sides, at most once on each")
     return old, new
 
 
@@ -655,7 +658,7 @@ def executable(text: str) -> Path:
     """Parses the path of an existing program."""
     path = Path(text).resolve()
     if not os.access(path, os.X_OK) or path.is_dir():
-        raise argparse.ArgumentTypeError(f"there is no program `{text}`")
+        raise argparse.ArgumentTypeError(f"`{text}` is not an executable file")
     return path
 
 
@@ -673,36 +676,38 @@ def arguments() -> argparse.Namespace:
     comparing.add_argument("--rename", type=renaming, action="append", metavar="OLD=NEW", default=[])
     comparing.add_argument("--new", action="append", metavar="PATTERN", default=[])
 
-    verb = verbs.add_parser("record", parents=[training], help="train the runs and write down what they give")
+    verb = verbs.add_parser("record", parents=[training], help="train the runs and record their results")
     verb.add_argument("--foresee", type=executable, required=True, metavar="BIN")
     verb.add_argument("--out", type=Path, required=True, metavar="FILE.json")
-    verb.add_argument("--label", default="", help="what was recorded, such as the commit")
-    verb = verbs.add_parser("compare", parents=[training, comparing], help="two records, or two programs")
+    verb.add_argument("--label", default="", help="text that is stored with the record, such as the commit")
+    what = "compare two records, or train with two programs and compare"
+    verb = verbs.add_parser("compare", parents=[training, comparing], help=what)
     verb.add_argument("records", type=Path, nargs="*", metavar="FILE.json")
     verb.add_argument("--before", type=executable, metavar="BIN")
     verb.add_argument("--after", type=executable, metavar="BIN")
-    verb = verbs.add_parser("resume", parents=[training, comparing], help="one program begins and another goes on")
+    what = "begin runs with one program, resume them with another, and compare"
+    verb = verbs.add_parser("resume", parents=[training, comparing], help=what)
     verb.add_argument("--before", type=executable, required=True, metavar="BIN")
     verb.add_argument("--after", type=executable, required=True, metavar="BIN")
     verb.add_argument("--whole", type=Path, metavar="FILE.json", help="a record of the uninterrupted runs")
     verb.add_argument("--signal", action="store_true", help="interrupt the runs instead of ending them early")
     verb.add_argument("--allow-refusal", action="store_true")
-    verb = verbs.add_parser("speed", help="two builds of `foresee-benches` in turn")
+    verb = verbs.add_parser("speed", help="time two builds of `foresee-benches` in alternating order")
     verb.add_argument("--before", type=executable, required=True, metavar="BENCH")
     verb.add_argument("--after", type=executable, required=True, metavar="BENCH")
     verb.add_argument("--rounds", type=int, default=20)
-    verb.add_argument("--seconds", type=float, default=0.5, help="of a workload in a round")
-    verb.add_argument("--threads", type=int, default=0, help="one a core by default")
-    verb.add_argument("--device", default="cpu", help="where networks live; both builds need the device")
+    verb.add_argument("--seconds", type=float, default=0.5, help="seconds per workload and round")
+    verb.add_argument("--threads", type=int, default=0, help="number of threads; 0: one per core")
+    verb.add_argument("--device", default="cpu", help="device of the networks; both builds must support it")
     verb.add_argument("--floor", type=float, default=0.97)
     verb.add_argument("--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
-    verb.add_argument("--out", type=Path, metavar="FILE.json", help="the times of all rounds")
+    verb.add_argument("--out", type=Path, metavar="FILE.json", help="write the times of all rounds to this file")
 
     given = parser.parse_args()
     if not given.list and given.verb is None:
-        parser.error("nothing to do: record, compare, resume or speed")
+        parser.error("give a command: record, compare, resume or speed")
     if given.verb == "compare" and not (len(given.records) == 2) ^ bool(given.before and given.after):
-        parser.error("`compare` takes two records, or --before and --after")
+        parser.error("`compare` needs either two record files, or both --before and --after")
     return given
 
 

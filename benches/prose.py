@@ -323,8 +323,8 @@ def table(columns: dict[str, tuple[Counts, Counts]]) -> str:
 def main(words: list[str]) -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--at", action="append", metavar="COMMIT", help="count there, not in the working tree")
-    parser.add_argument("--list", action="store_true", help="also print the places of findings")
+    parser.add_argument("--at", action="append", metavar="COMMIT", help="count in COMMIT instead of the working tree")
+    parser.add_argument("--list", action="store_true", help="also print file and line of every finding")
     given = parser.parse_args(words)
     columns = {commit or "working tree": counted(files(commit)) for commit in given.at or [None]}
     print(table(columns), end="")

@@ -223,9 +223,9 @@ class Runs(Bench):
             process.send_signal(kind)
             output, _ = process.communicate(timeout=60)
             self.assertEqual(process.returncode, 130, output)
-            self.assertRegex(output, r"seed-3: is cut; it goes on from step \d+ of 1000")
+            self.assertRegex(output, r"seed-3: interrupted; a later call resumes it at step \d+ of 1000")
             self.assertEqual(self.kinds(), {"fake/a/seed-3": "cut"})
-        self.assertRegex(self.call(), r"goes on at step [1-9]\d+ of 1000")
+        self.assertRegex(self.call(), r"resumes at step [1-9]\d+ of 1000")
         outcome = self.outcome("fake/a/seed-3")
         self.assertEqual([(p.step, p.seconds) for p in outcome.points], [(200 * n, 3.0 * n) for n in range(1, 6)])
         self.assertEqual((outcome.about["segments"], outcome.seconds), ("3", 15.0))
@@ -237,8 +237,8 @@ class Runs(Bench):
         # A program that is stopped before it handles signals has saved nothing. On a busy machine that phase is longer.
         for hours in ("0.0005", "0.002", "0.008"):
             output = self.call("--hours", hours, "--jobs", "2")
-            self.assertIn("the time is over: waiting for 2 to save and end", output)
-            if output.count("is cut") == 2:
+            self.assertIn("the hours given by --hours are over: waiting for 2 runs to save and end", output)
+            if output.count("interrupted; ") == 2:
                 break
         self.assertEqual(set(self.kinds().values()), {"cut"})
 
@@ -286,7 +286,7 @@ class Runs(Bench):
         file = self.results / "fake/a/seed-0.csv"
         before = file.read_bytes()
         file.unlink()
-        self.assertNotIn("goes on", self.call())
+        self.assertNotIn("resumes at", self.call())
         self.assertEqual(file.read_bytes(), before)
 
     def test_a_longer_run_goes_on_from_the_shorter_one(self) -> None:
@@ -294,7 +294,7 @@ class Runs(Bench):
         self.call()
         self.wants('method = "a"\nconfig = "CONFIG"\nseeds = [0]\nset = ["training.env_steps=600"]')
         self.assertEqual(self.kinds(), {"fake/a/seed-0": "cut"})
-        self.assertIn("goes on at step 400 of 600", self.call())
+        self.assertIn("resumes at step 400 of 600", self.call())
         self.assertEqual(self.outcome("fake/a/seed-0").points[-1].step, 600)
         self.assertEqual(results.steps_in_force(self.work / "fake/a/seed-0" / "run"), 600)
 
@@ -322,7 +322,7 @@ class Runs(Bench):
         os.kill(Work(self.work / "fake/a/seed-0").read("lock")["program"]["pid"], signal.SIGKILL)
         output, _ = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 0, output)
-        self.assertIn("was killed by signal 9; it goes on from step 0", output)
+        self.assertIn("was killed by signal 9; a later call resumes it at step 0", output)
 
     def test_a_second_signal_ends_a_program_at_once(self) -> None:
         self.wants('method = "a"\nconfig = "CONFIG"\nseeds = [0]\nset = ["pace=2.5", "training.env_steps=9000"]')
@@ -332,8 +332,8 @@ class Runs(Bench):
         time.sleep(0.6)
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=60)
-        self.assertIn("asked again: the programs end at once", output)
-        self.assertIn("is cut; it goes on from step 0 of 9000", output)
+        self.assertIn("second signal: the programs end immediately", output)
+        self.assertIn("interrupted; a later call resumes it at step 0 of 9000", output)
 
 
 class Refusals(Bench):
@@ -352,33 +352,33 @@ class Refusals(Bench):
 
     def test_a_refusal_of_the_program_is_shown_and_leaves_no_run(self) -> None:
         self.wants('method = "a"\nconfig = "CONFIG"\nseeds = [0]\nset = ["unknown.key=1"]')
-        self.assertIn("fake/a/seed-0: the program refused it\n    error: unknown key unknown.key", self.call(code=2))
+        self.assertIn("fake/a/seed-0: `foresee` refused the config or its overrides\n    error: unknown key unknown.key", self.call(code=2))
         self.assertEqual(self.kinds(), {"fake/a/seed-0": "missing"})
 
     def test_a_cut_run_of_a_changed_config_is_not_gone_on_with(self) -> None:
         self.wants('method = "a"\nconfig = "CONFIG"\nseeds = [0]\nset = ["pace=0.05", "training.env_steps=100000"]')
         self.cut("fake/a/seed-0")
         (self.root / "fake.toml").write_text("# A comment is no change.\nlr = 0.1\n[training]\nenv_steps = 10\n")
-        self.assertIn("goes on at step", self.cut("fake/a/seed-0"))
+        self.assertIn("resumes at step", self.cut("fake/a/seed-0"))
         (self.root / "fake.toml").write_text("lr = 0.2\n[training]\nenv_steps = 1000\n")
-        self.assertIn("began with other settings than the list's now\nhint: remove that folder", self.call(code=2))
+        self.assertIn("has other settings than its entry in the list\nhint: remove the folder", self.call(code=2))
 
     def test_a_file_of_other_overrides_is_not_taken_for_the_run(self) -> None:
         self.wants('method = "a"\nconfig = "CONFIG"\nseeds = [0]\nset = ["lr=0.5", "training.env_steps=200"]')
         self.call()
         self.wants('method = "a"\nconfig = "CONFIG"\nseeds = [0]\nset = ["lr=0.6", "training.env_steps=200"]')
-        self.assertIn("is of another config or of other overrides\nhint: ", self.call(code=2))
+        self.assertIn("is the result of another config or other overrides\nhint: ", self.call(code=2))
 
     def test_lists_with_mistakes_have_one_message_each(self) -> None:
         good = 'method = "a"\nconfig = "c.toml"\nseeds = [0]'
         for runs, said in [
             (['method = "a"\nconfig = "c.toml"'], "has no `seeds`"),
             ([good + "\ncolour = 1"], "has an unknown key `colour`"),
-            ([good.replace('"a"', '"a/b"')], "`a/b` of a run of the group `fake` is no name of a folder"),
-            ([good.replace("[0]", "[-1]")], "`seeds` of `fake/a` has -1"),
-            ([good.replace("[0]", "[0, 0]")], "the seed 0 of `fake/a` stands there twice"),
-            ([good + '\nset = ["seed=3"]'], "`set` of `fake/a` has `seed=3`"),
-            ([good + '\nset = ["word"]'], "`set` of `fake/a` has 'word'"),
+            ([good.replace('"a"', '"a/b"')], "the name `a/b` of a run of the group `fake` cannot be a folder name"),
+            ([good.replace("[0]", "[-1]")], "`seeds` of `fake/a` contains -1"),
+            ([good.replace("[0]", "[0, 0]")], "`fake/a` lists the seed 0 twice"),
+            ([good + '\nset = ["seed=3"]'], "`set` of `fake/a` contains `seed=3`"),
+            ([good + '\nset = ["word"]'], "`set` of `fake/a` contains 'word'"),
             ([good + "\npriority = true"], "`priority` of a run of the group `fake` is True"),
             ([good, good.replace("[0]", "[1]") + '\nset = ["x=1"]'], "two entries of `fake/a` differ"),
             (["method = "], "cannot read the list"),
@@ -394,9 +394,9 @@ class Refusals(Bench):
         self.wants('method = "a"\nconfig = "CONFIG"\nseeds = [0]')
         self.assertIn("no run has `hoper` in its name\nhint: ", self.call("--only", "hoper", code=2))
         for words, said in [
-            (["--foresee", "nowhere"], "`nowhere` is no program\nhint: "),
-            (["--wanted", "nowhere.toml"], "there is no list `nowhere.toml`\nhint: "),
-            (["table", "--into", str(self.root / "no.md")], "hint: name a document by --into"),
+            (["--foresee", "nowhere"], "`nowhere` is not an executable file\nhint: "),
+            (["--wanted", "nowhere.toml"], "the list `nowhere.toml` does not exist\nhint: "),
+            (["table", "--into", str(self.root / "no.md")], "hint: name a document with --into"),
         ]:
             command = [sys.executable, str(HERE / "wanted.py"), *self.words(), *words]
             done = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -531,7 +531,7 @@ class Tables(Bench):
         text = self.made()
         self.assertTrue(text.startswith("Before.\n") and text.endswith("\nAfter.\n") and "old" not in text)
         for row in (
-            "| method | seeds | 200 | 400 | seconds a run (of CPU) |",
+            "| method | seeds | 200 | 400 | seconds per run (CPU seconds) |",
             # The values are 20 and 22: the standard deviation is √2, so half the width is 12.7062.
             "| `a` | 2 of 3; missing: 7 | 21 ± 13 | 41 ± 13 | 6 (?) |",
             "| `b` | 0 of 1; missing: 0 |  |  |  |",
@@ -574,7 +574,7 @@ class Tables(Bench):
 
     def test_a_document_without_markers_is_left_alone(self) -> None:
         self.document.write_text("No markers.\n")
-        self.assertIn("hint: put both in", self.call("table", "--into", str(self.document), code=2))
+        self.assertIn("hint: add them where the tables belong", self.call("table", "--into", str(self.document), code=2))
         self.assertEqual(self.document.read_text(), "No markers.\n")
 
 

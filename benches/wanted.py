@@ -5,17 +5,17 @@
     python3 benches/wanted.py table [--into docs/results/sample_efficiency.md]
 
 The list is `benches/wanted.toml`; `benches/learning/entries.py` has its form. A run takes one thread and the lowest
-priority. Cut runs come before new ones of the same priority. With --jobs, several run side by side; without --hours
-each job is one run. When the hours are over, or at SIGINT, SIGTERM or SIGHUP, the programs save and end, and a later
-call goes on where they were; a second signal ends them at once, as of their newest checkpoints. Runners of one work
-folder never take the same run, and what a dead one left is taken up.
+priority. Unfinished runs come before new ones of the same priority. With --jobs, several run side by side; without
+--hours each job is one run. When the hours are over, or at SIGINT, SIGTERM or SIGHUP, the programs save and end, and a
+later call resumes the runs; a second signal ends them at once, and they keep their newest checkpoints. Runners of one
+work folder never take the same run, and the run of a dead runner is continued.
 
-A finished run is a file `docs/results/runs/<group>/<method>/seed-<n>.csv`, fit to be committed: returns of all
-evaluations by steps and by seconds, and what they were made with. Its folder under `results/wanted` stays until it is
-removed. A run whose file ends before the steps that the list wants is made longer.
+A finished run is a file `docs/results/runs/<group>/<method>/seed-<n>.csv` that can be committed: the returns of all
+evaluations with their steps and seconds, and config, machine and commit. Its folder under `results/wanted` stays until
+it is removed. A finished run with fewer steps than the list asks for is extended.
 
-Exit codes: 0; 1 where a run failed; 2 where nothing could be run as the list has it, or for other bad input; 130 after
-a signal. Python 3.11 or later and a Unix, standard library alone.
+Exit codes: 0 for success, 1 if a run failed, 2 for bad input (also if no run of the list can be started), 130 after a
+signal. Needs Python 3.11 or later on a Unix, and no packages.
 """
 
 import argparse
@@ -34,17 +34,23 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def positive(text: str) -> float:
     """Parses a number above 0."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"`{text}` is not above 0")
+        raise argparse.ArgumentTypeError(f"`{text}` is not a positive, finite number")
     return value
 
 
 def whole(text: str) -> int:
     """Parses a whole number above 0."""
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"`{text}` is not above 0")
+        raise argparse.ArgumentTypeError(f"`{text}` is not a positive whole number")
     return value
 
 
@@ -52,18 +58,25 @@ def parse(words: list[str]) -> argparse.Namespace:
     """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("verb", nargs="?", choices=("run", "table"), default="run")
-    parser.add_argument("--list", action="store_true", help="print how every run stands, and run nothing")
+    parser.add_argument("--list", action="store_true", help="print the state of every run and exit")
     parser.add_argument(
-        "--only", action="append", metavar="PATTERN", help="runs whose name has it: `hopper`, `*/seed-0`"
+        "--only",
+        action="append",
+        metavar="PATTERN",
+        help="only runs whose name matches PATTERN, such as `hopper` or `*/seed-0`",
     )
-    parser.add_argument("--hours", type=positive, help="run after run for so long")
-    parser.add_argument("--jobs", type=whole, default=1, help="runs side by side")
-    parser.add_argument("--retry", action="store_true", help="take up failed runs too")
-    parser.add_argument("--foresee", metavar="PATH", help="the program; a release build's by default")
-    parser.add_argument("--wanted", type=Path, default=REPOSITORY / "benches" / "wanted.toml", help="the list")
-    parser.add_argument("--work", type=Path, default=REPOSITORY / "results" / "wanted", help="folder of cut runs")
+    parser.add_argument("--hours", type=positive, help="start runs for this many hours (default: one run per job)")
+    parser.add_argument("--jobs", type=whole, default=1, help="number of runs at a time, one thread each")
+    parser.add_argument("--retry", action="store_true", help="also resume failed runs")
+    parser.add_argument("--foresee", metavar="PATH", help="the program `foresee`; default: target/release/foresee")
     parser.add_argument(
-        "--results", type=Path, default=REPOSITORY / "docs" / "results" / "runs", help="of result files"
+        "--wanted", type=Path, default=REPOSITORY / "benches" / "wanted.toml", help="TOML file with the wanted runs"
+    )
+    parser.add_argument(
+        "--work", type=Path, default=REPOSITORY / "results" / "wanted", help="folder for unfinished runs"
+    )
+    parser.add_argument(
+        "--results", type=Path, default=REPOSITORY / "docs" / "results" / "runs", help="folder for the result files"
     )
     parser.add_argument("--into", type=Path, default=REPOSITORY / "docs" / "results" / "sample_efficiency.md")
     return parser.parse_args(words)

@@ -212,20 +212,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--limit", type=float, default=150.0, help="seconds in all")
+    parser.add_argument("--limit", type=float, default=150.0, help="time limit in seconds for all tests together")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
-    parser.add_argument("--test", action="append", default=[], help="a word of the tests' names; all without it")
+    parser.add_argument(
+        "--test", action="append", default=[], help="run only tests whose name contains this; may be repeated"
+    )
     parser.add_argument("--rehearsal", action="store_true")
     options = parser.parse_args()
     began = time.monotonic()
     try:
         tests = names(options.program)
     except (OSError, subprocess.SubprocessError) as error:
-        print(f"the tests cannot be listed: {error}\nhint: `benches/gpu/build` makes the program", file=sys.stderr)
+        print(f"the tests cannot be listed: {error}\nhint: build the program with `benches/gpu/build`", file=sys.stderr)
         return 2
     tests = [name for name in tests if not options.test or any(word in name for word in options.test)]
     if not tests:
-        print(f"no test has a name with {options.test}\nhint: `{options.program} --list`", file=sys.stderr)
+        words = " or ".join(options.test)
+        print(f"no test name contains {words}\nhint: `{options.program} --list` lists the tests", file=sys.stderr)
         return 2
     # Reserves some seconds to write the results.
     results = all_of(options.program, tests, began + options.limit - 3.0, lambda line: print(line, flush=True), max(1, options.jobs))

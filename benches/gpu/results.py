@@ -70,12 +70,12 @@ def mark(path: Path, words: list[str]) -> int:
 def pendulum(folder: Path) -> int:
     """Prints returns, and seconds per real step."""
     results = folder / "results.csv"
-    print(results.read_text() if results.exists() else "no evaluation was reached", end="")
+    print(results.read_text() if results.exists() else "the run ended before its first evaluation", end="")
     clock = lines(folder / "timing.jsonl")
     for before, after in zip(clock, clock[1:]):
         steps, seconds = (after[key] - before[key] for key in ("env_step", "wall_s"))
         if steps > 0:
-            print(f"steps {before['env_step']} to {after['env_step']}: {1e3 * seconds / steps:.2f} ms a real step")
+            print(f"steps {before['env_step']} to {after['env_step']}: {1e3 * seconds / steps:.2f} ms per real step")
     if clock:
         print(json.dumps(clock[-1]))
     return 0
@@ -141,9 +141,9 @@ def check(folder: Path) -> int:
         if path.stat().st_size >= BYTES:
             data = path.read_bytes()
             path.write_bytes(data[: BYTES // 2 - 1024] + b"\n(cut)\n" + data[-BYTES // 4 :])
-            print(f"{path.name} had {len(data)} bytes and lost its middle")
+            print(f"{path.name} had {len(data)} bytes; its middle was removed")
     if len(files) > FILES:
-        print(f"{len(files)} files are in {folder}, and {FILES} come back")
+        print(f"{folder} has {len(files)} files, but only {FILES} can be returned\nhint: remove files that are no results")
         return 1
     return 0
 

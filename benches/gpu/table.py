@@ -59,7 +59,7 @@ def lines(path: Path) -> list[Entry]:
     try:
         return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
     except ValueError as error:
-        raise Refused(f"`{path}` is not one JSON object a line: {error}\nhint: take the files as they came back") from error
+        raise Refused(f"`{path}` is not one JSON object per line: {error}\nhint: use the files unchanged, as `benches/gpu/run` wrote them") from error
 
 
 def read(folder: Path) -> Results:
@@ -70,7 +70,7 @@ def read(folder: Path) -> Results:
     try:
         head = json.loads(about.read_text())
     except ValueError as error:
-        raise Refused(f"`{about}` is no JSON: {error}\nhint: take the files as they came back") from error
+        raise Refused(f"`{about}` is not valid JSON: {error}\nhint: use the files unchanged, as `benches/gpu/run` wrote them") from error
     return Results(head, lines(folder / "compute.jsonl"), lines(folder / "peers.jsonl"))
 
 
@@ -214,7 +214,7 @@ def markdown(results: Results, rehearsal: bool) -> str:
     """
     why = rehearsed(results)
     if why and not rehearsal:
-        raise Refused(f"these are not a GPU's numbers: {why}\nhint: run the kit on a GPU, or say --rehearsal for a look at the form")
+        raise Refused(f"these are not a GPU's numbers: {why}\nhint: run the kit on a GPU, or give --rehearsal to see the form of the table")
     parts = [f"**A rehearsal, and not a GPU's numbers: {why or '--rehearsal was said'}.**"] if rehearsal else []
     parts += [heading(results), main_table(results)]
     parts += [
@@ -228,7 +228,7 @@ def markdown(results: Results, rehearsal: bool) -> str:
 def put(document: str, text: str) -> str:
     """Returns the document with the text between its markers."""
     if document.count(BEGIN) != 1 or document.count(END) != 1 or document.index(BEGIN) > document.index(END):
-        raise Refused(f"the document has not one `{BEGIN}` and then one `{END}`\nhint: put them around the table's place")
+        raise Refused(f"the document needs exactly one `{BEGIN}` and after it one `{END}`\nhint: put them around the table's place")
     before, after = document.split(BEGIN)[0], document.split(END)[1]
     return f"{before}{BEGIN}\n{text}\n{END}{after}"
 
@@ -240,7 +240,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--into", type=Path, default=here / "docs" / "results" / "compute.md")
     parser.add_argument("--print", action="store_true", help="print the table and write nothing")
-    parser.add_argument("--rehearsal", action="store_true", help="take what is not a GPU's, and say so")
+    parser.add_argument("--rehearsal", action="store_true", help="accept results that are not from a GPU, and mark the table as a rehearsal")
     options = parser.parse_args()
     try:
         text = markdown(read(options.folder), options.rehearsal)

@@ -145,7 +145,7 @@ def read(path: Path) -> WantedList:
         with path.open("rb") as file:
             content = tomllib.load(file)
     except FileNotFoundError:
-        raise Refused(f"there is no list `{path}`\nhint: name one by --wanted") from None
+        raise Refused(f"the list `{path}` does not exist\nhint: give its path with --wanted") from None
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Refused(f"cannot read the list `{path}`: {error}\nhint: benches/wanted.toml shows its form") from None
     reader = Reader(path)
@@ -156,6 +156,10 @@ def read(path: Path) -> WantedList:
         if names.count(name) > 1:
             raise reader.refused(f"two groups have the name `{name}`", "give one of them another name")
     return WantedList(path, groups, sorted(reader.runs, key=lambda run: run.rank))
+
+
+# The types of values, in messages.
+KINDS: dict[type, str] = {str: "a string", list: "a list", int: "a whole number"}
 
 
 class Reader:
@@ -175,14 +179,14 @@ class Reader:
     ) -> dict[str, Any]:
         """Returns the tables, if they have only these keys, with values of these types."""
         if not isinstance(table, dict):
-            raise self.refused(f"{where} is no table", "benches/wanted.toml shows the list's form")
+            raise self.refused(f"{where} is not a table", "benches/wanted.toml shows the list's form")
         known = needed | (optional or {})
         for key, value in table.items():
             if key not in known:
                 raise self.refused(f"{where} has an unknown key `{key}`", f"it can have {', '.join(known)}")
             kind = known[key]
             if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-                raise self.refused(f"`{key}` of {where} is {value!r}", f"give a value of type {kind.__name__}")
+                raise self.refused(f"`{key}` of {where} is {value!r}", f"give {KINDS[kind]}")
         for key in needed:
             if key not in table:
                 raise self.refused(f"{where} has no `{key}`", "benches/wanted.toml shows the list's form")
@@ -191,14 +195,16 @@ class Reader:
     def folder(self, name: str, where: str) -> str:
         """Returns a name that can be a folder's name."""
         if not NAME.fullmatch(name):
-            raise self.refused(f"`{name}` of {where} is no name of a folder", "letters, digits, dots and hyphens")
+            raise self.refused(
+                f"the name `{name}` of {where} cannot be a folder name", "use letters, digits, dots and hyphens"
+            )
         return name
 
     def whole(self, values: list[Any], where: str) -> list[int]:
         """Returns whole numbers that are not negative."""
         for value in values:
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                raise self.refused(f"{where} has {value!r}", "give whole numbers from 0 on")
+                raise self.refused(f"{where} contains {value!r}", "give whole numbers from 0 on")
         return values
 
     def group(self, table: Any) -> Group:
@@ -225,18 +231,24 @@ class Reader:
         seeds, overrides = self.whole(table["seeds"], f"`seeds` of {where}"), tuple(table.get("set", []))
         for text in overrides:
             if not isinstance(text, str) or "=" not in text or ";" in text or "\n" in text:
-                raise self.refused(f"`set` of {where} has {text!r}", "give texts KEY=VALUE without a semicolon")
+                raise self.refused(
+                    f"`set` of {where} contains {text!r}",
+                    'give strings of the form "KEY=VALUE", without semicolons',
+                )
             if key_of(text) in ("seed", "threads"):
-                raise self.refused(f"`set` of {where} has `{text}`", "leave it out: seeds have a list, threads are 1")
+                raise self.refused(
+                    f"`set` of {where} contains `{text}`",
+                    "remove it: seeds are set by `seeds`, and every run has one thread",
+                )
         row = next((row for row in group.rows if row.method == method), None)
         if row is None:
             row = Row(method, table["config"], overrides, [])
             group.rows.append(row)
         elif (row.config, row.overrides) != (table["config"], overrides):
-            raise self.refused(f"two entries of {where} differ in `config` or `set`", "give them two methods")
+            raise self.refused(f"two entries of {where} differ in `config` or `set`", "give each its own `method`")
         for place, seed in enumerate(seeds):
             if seed in row.seeds:
-                raise self.refused(f"the seed {seed} of {where} stands there twice", "leave one of them out")
+                raise self.refused(f"{where} lists the seed {seed} twice", "remove one of them")
             row.seeds.append(seed)
             rank = (table.get("priority", PRIORITY), place, self.entries)
             self.runs.append(Wanted(group.name, method, row.config, overrides, seed, rank))
@@ -255,7 +267,9 @@ class Reader:
             points[point[0]] = (point[1], point[2] if len(point) == 3 else None)
         interpolated = frozenset(self.whole(table.get("interpolated", []), where))
         if not interpolated <= set(points):
-            raise self.refused(f"`interpolated` of {where} names a step without a point", "leave it out")
+            raise self.refused(
+                f"`interpolated` of {where} contains a step that is not in `points`", "remove the step"
+            )
         return Anchor(table["name"], table["source"], table["seeds"], points, interpolated)
 
 

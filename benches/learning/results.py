@@ -112,7 +112,7 @@ def parse(seed: int, content: str, where: str) -> Outcome:
         shlex.split(about.get("with", ""))
         return Outcome(seed, config.removeprefix("config "), float(seconds.removesuffix(" s")), points, about)
     except (ValueError, KeyError) as error:
-        raise Refused(f"`{where}` is no result of a run: {error}\nhint: remove the file to run it again") from None
+        raise Refused(f"`{where}` is not a result file: {error}\nhint: remove the file to run it again") from None
 
 
 def read(path: Path, seed: int) -> Outcome | None:

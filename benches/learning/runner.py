@@ -53,9 +53,15 @@ def find_program(given: str | None, repository: Path) -> Path:
         if path.is_file() and os.access(path, os.X_OK):
             return path.resolve()
     if given:
-        raise Refused(f"`{given}` is no program\nhint: `cargo build --release -p foresee-cli`, or another --foresee")
-    places = ", ".join(f"`{path}`" for path in built)
-    raise Refused(f"there is no program {places}\nhint: `cargo build --release -p foresee-cli`, or give --foresee")
+        raise Refused(
+            f"`{given}` is not an executable file\n"
+            "hint: build the program with `cargo build --release -p foresee-cli`, or name it with --foresee"
+        )
+    places = " or ".join(f"`{path}`" for path in built)
+    raise Refused(
+        f"found no program `foresee` at {places}\n"
+        "hint: build it with `cargo build --release -p foresee-cli`, or name it with --foresee"
+    )
 
 
 # What a run was made with.
@@ -229,15 +235,15 @@ class Runner:
         """Continues a run from its newest checkpoint, or stores its results if it is complete."""
         if work.read("asked.json") != own:
             raise Refused(
-                f"{wanted.name}: the cut run in `{work.folder}` began with other settings than the list's now\n"
-                "hint: remove that folder to begin anew, or put the config or the list back"
+                f"{wanted.name}: the unfinished run in `{work.folder}` has other settings than its entry in the list\n"
+                "hint: remove the folder to start again, or restore the config or the entry"
             )
         _, at = work.checkpoint() or (None, 0)
         if at >= steps and work.manifest().get("status") == "finished":
             self.keep(wanted, work, steps)
             work.give_back()
             return None
-        say(f"{wanted.name}: goes on at step {at} of {steps}")
+        say(f"{wanted.name}: resumes at step {at} of {steps}")
         longer = [] if results.steps_in_force(work.run) == steps else [f"training.env_steps={steps}"]
         return self.spawn(wanted, work, steps, ["resume", str(work.run), *longer])
 
@@ -298,11 +304,11 @@ class Runner:
         if code == 0:
             self.keep(job.wanted, work, job.steps)
         elif code == BAD_INPUT:
-            self.refuse(f"{name}: the program refused it\n{self.tail(job)}")
+            self.refuse(f"{name}: `foresee` refused the config or its overrides\n{self.tail(job)}")
         elif code == INTERRUPTED or code < 0:
-            how = "is cut" if code == INTERRUPTED else f"was killed by signal {-code}"
+            how = "interrupted" if code == INTERRUPTED else f"was killed by signal {-code}"
             self.cut += 1
-            say(f"{name}: {how}; it goes on from step {newest[1] if newest else 0} of {job.steps}")
+            say(f"{name}: {how}; a later call resumes it at step {newest[1] if newest else 0} of {job.steps}")
         else:
             self.fail(name, work, f"the program ended with {code}\n{self.tail(job)}")
 
@@ -311,7 +317,7 @@ class Runner:
         try:
             outcome = outcome_of(wanted, work, steps)
         except (OSError, ValueError, KeyError) as error:
-            self.fail(wanted.name, work, f"its run folder holds no result: {error}")
+            self.fail(wanted.name, work, f"its run folder has no complete result: {error}")
             return
         file, last = self.places.result(wanted), outcome.points[-1]
         try:
@@ -325,7 +331,7 @@ class Runner:
         """Marks a run as one that is not resumed automatically."""
         self.failed += 1
         work.write("failed", {"message": message.splitlines()[0]})
-        say(f"{name}: failed: {message}\nhint: `{work.folder / 'log'}` has its output; --retry takes it up again")
+        say(f"{name}: failed: {message}\nhint: see its output in `{work.folder / 'log'}`; run with --retry to resume it")
 
     def tail(self, job: Job) -> str:
         """Returns the last lines that the program printed since its start."""
@@ -343,7 +349,8 @@ class Runner:
         """Starts no more runs, and asks the programs to save and end."""
         self.over = True
         if self.jobs:
-            say(f"{why}: waiting for {len(self.jobs)} to save and end")
+            runs = "1 run" if len(self.jobs) == 1 else f"{len(self.jobs)} runs"
+            say(f"{why}: waiting for {runs} to save and end")
         for job in self.jobs:
             job.signal(signal.SIGTERM)
 
@@ -352,15 +359,15 @@ class Runner:
         while self.signals > self.passed_on:
             self.passed_on += 1
             if self.passed_on > 1:
-                say("asked again: the programs end at once, as of their newest checkpoints")
+                say("second signal: the programs end immediately and keep their newest checkpoints")
                 for job in self.jobs:
                     job.signal(signal.SIGTERM)
             elif self.over:
-                say("asked to stop: the programs are saving already")
+                say("signal received: the programs are already saving")
             else:
-                self.stop("asked to stop")
+                self.stop("signal received")
         if self.end is not None and not self.over and time.monotonic() >= self.end:
-            self.stop("the time is over")
+            self.stop("the hours given by --hours are over")
         self.jobs = [job for job in self.jobs if not self.reap(job)]
         for job in self.jobs:
             if time.monotonic() - job.told >= PROGRESS:
@@ -405,5 +412,5 @@ class Runner:
         if self.refused and not (self.done or self.cut):
             return 2
         if not (self.started or self.done):
-            say("nothing to run: every run is done, runs elsewhere, or failed; --list shows which")
+            say("nothing to run: every run is finished, running elsewhere, or failed; --list prints the states")
         return 0

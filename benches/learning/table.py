@@ -119,7 +119,7 @@ def group_text(group: Group, measured: list[Measured], drawing: str | None) -> s
     """Returns a group's table, with its sources and its drawing."""
     evaluated = sorted({point.step for each in measured for run in each.runs for point in run.points})
     steps = group.at or evaluated
-    head = ["method", "seeds", *(thousands(step) for step in steps), "seconds a run (of CPU)"]
+    head = ["method", "seeds", *(thousands(step) for step in steps), "seconds per run (CPU seconds)"]
     rows = [line(head), line(["---", "---", *("---:" for _ in steps), "---:"])]
     for each in measured:
         returns = [cell(each.runs, step) for step in steps]
@@ -140,7 +140,10 @@ def group_text(group: Group, measured: list[Measured], drawing: str | None) -> s
 def replaced(document: str, content: str, where: Path) -> str:
     """Returns the document with new text between its markers."""
     if document.count(BEGIN) != 1 or document.count(END) != 1 or document.index(END) < document.index(BEGIN):
-        raise Refused(f"`{where}` has no `{BEGIN}` with one `{END}` after it\nhint: put both in, each on its own line")
+        raise Refused(
+            f"`{where}` needs exactly one line `{BEGIN}` and after it exactly one line `{END}`\n"
+            "hint: add them where the tables belong"
+        )
     before, rest = document.split(BEGIN)
     return f"{before}{BEGIN}\n\n{content}\n\n{END}{rest.split(END)[1]}"
 
@@ -151,7 +154,7 @@ def make(wanted: WantedList, folder: Path, into: Path) -> int:
         document = into.read_text()
     except OSError as error:
         raise Refused(
-            f"cannot read `{into}`: {error}\nhint: name a document by --into, with two markers in it"
+            f"cannot read `{into}`: {error}\nhint: name a document with --into, with two markers in it"
         ) from None
     texts = []
     drawings = {}
@@ -171,6 +174,8 @@ def make(wanted: WantedList, folder: Path, into: Path) -> int:
         temporary.write_text(text)
         os.replace(temporary, into)
     except OSError as error:
-        raise Refused(f"cannot write beside `{into}`: {error}\nhint: name another document by --into") from None
+        raise Refused(
+            f"cannot write `{into}` or the drawings next to it: {error}\nhint: name another document with --into"
+        ) from None
     print(f"{into}: {len(texts)} tables, {len(drawings)} drawings", file=sys.stderr)
     return 0

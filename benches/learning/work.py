@@ -264,7 +264,7 @@ def state(wanted: Wanted, places: Places) -> State:
         steps = env_steps(wanted, source_of(wanted, places.repository)) if outcome is None or outcome.points else 0
         if outcome is not None and not outcome.fits(wanted.config, wanted.overrides):
             hint = "remove the file to run it again, or give the method another name"
-            raise Refused(f"{wanted.name}: `{file}` is of another config or of other overrides\nhint: {hint}")
+            raise Refused(f"{wanted.name}: `{file}` is the result of another config or other overrides\nhint: {hint}")
     except Refused as refused:
         return State("refused", note=str(refused))
     last = outcome.points[-1].step if outcome and outcome.points else 0

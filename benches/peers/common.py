@@ -233,7 +233,7 @@ def arguments(description: str | None) -> argparse.Namespace:
     )
     parser.add_argument("workloads", nargs="*", help=f"workloads to time; default: all but {', '.join(IF_NAMED)}")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=2.0, help="seconds a variant")
+    parser.add_argument("--seconds", type=float, default=2.0, help="seconds per variant")
     parser.add_argument("--serve", action="store_true", help="answer JSON requests on standard input")
     return parser.parse_args()
 
@@ -244,7 +244,7 @@ def pin(threads: int) -> None:
         return
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < threads:
-        sys.exit(f"{threads} threads asked for, but only {len(cores)} cores may be used\nhint: --threads {len(cores)}")
+        sys.exit(f"--threads is {threads}, but this process may use only {len(cores)} cores\nhint: --threads {len(cores)}")
     os.sched_setaffinity(0, cores[:threads])
 
 

@@ -5,10 +5,10 @@
         [--end-to-end [--runs 1]] [--out results.json]
 
 Every variant of the peers is warmed up once; those more than half again as slow as their program's best are left out
-after that. A round times ours and the rest, one program after another, the order rotated by round. A variant's time is
-the median over rounds of the rounds' medians, and a program's variant is the one with the least of these. A ratio is
-taken within a round, and the median over rounds is reported with the least and the greatest. Rollouts that keep every
-row's member are measured too, the fastest of each program, and shown beside the table.
+after that. A round times every program once, in rotating order; the variants of a program follow each other. A
+variant's time is the median over rounds of the rounds' medians, and a program's variant is the one with the least of
+these. A ratio is taken within a round, and the median over rounds is reported with the least and the greatest. Rollouts
+that keep every row's member are measured too, the fastest of each program, and shown beside the table.
 """
 
 import argparse
@@ -62,7 +62,7 @@ class Peer:
         self.process.stdin.write(json.dumps(request) + "\n")
         line = self.process.stdout.readline()
         if not line:
-            sys.exit(f"the {self.program} worker ended at {request}\nhint: run {self.program}_peer.py by itself")
+            sys.exit(f"the {self.program} worker ended while it handled the request {json.dumps(request)}\nhint: run {self.program}_peer.py by itself")
         return json.loads(line)
 
     def time(self, workload: str, variant: str, seconds: float) -> Measurement:
@@ -246,13 +246,13 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bench", required=True, help="our bench, built in release")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="seconds a variant and round")
+    parser.add_argument("--seconds", type=float, default=2.0, help="seconds per variant and round")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pause", type=float, default=0.3, help="seconds before a measurement, for pools to go idle")
     parser.add_argument("--workloads", type=lambda text: text.split(","), default=list(BY_DEFAULT))
     parser.add_argument("--end-to-end", action="store_true", help="whole runs on Pendulum too")
     parser.add_argument("--runs", type=int, default=1, help="whole runs of each program")
-    parser.add_argument("--steps", type=int, help="real steps of PyTorch's whole runs, if not the workload's own")
+    parser.add_argument("--steps", type=int, help="real steps of PyTorch's whole runs; default: as in the workload")
     parser.add_argument("--out", type=Path, help="all measurements, as JSON")
     args = parser.parse_args()
     unknown = [name for name in args.workloads if name and name not in WORKLOADS]

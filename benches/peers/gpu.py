@@ -10,8 +10,8 @@ through all variants, the most promising first and those that `warm` did not rea
 are at most half again as slow as their program's best in the same workload and precision. Of a variant with two lines
 the later one counts.
 
-FILE gets a line for each result as it comes. A variant that fails is a line with `error` and ends nothing else; so is
-a program that cannot be imported. Exit code 2: there is no GPU, or the arguments make no sense.
+FILE gets a line for each result as it comes. A variant that fails gives a line with `error`, and the others go on; a
+program that cannot be imported gives such a line too. Exit code 2: there is no GPU, or the arguments make no sense.
 """
 
 import argparse
@@ -111,7 +111,7 @@ class Peer:
         with self.lock:
             self._end()
             if self.closed:
-                raise Ended("it was stopped")
+                raise Ended("the worker was stopped")
             self._start()
 
     def _start(self) -> None:
@@ -199,7 +199,7 @@ class Passes:
         """Measures a job and writes the record. Returns the answer, or `None` after a failure, which is written too."""
         fatal, way = False, job[1].split(",")[0]
         if self.ends[way] >= ENDS:
-            self.leave_out([job], f"`{way}` ended the process {ENDS} times")
+            self.leave_out([job], f"its process ended {ENDS} times in variants that start with `{way}`")
             return None
         try:
             answer = self.peer.ask({"job": job, "seconds": seconds}, min(self.limit, self.left()))
@@ -215,7 +215,7 @@ class Passes:
         """Starts a new process for the remaining jobs; raises `Ended` after too many restarts."""
         self.restarts += 1
         if self.restarts > RESTARTS:
-            raise Ended(f"started again {RESTARTS} times, and not once more")
+            raise Ended(f"gave up after {RESTARTS} restarts")
         if self.left() > 0:
             self.peer.restart()
 
@@ -494,7 +494,7 @@ def names(known: Iterable[str]) -> Callable[[str], list[str]]:
         found = [name for name in text.split(",") if name]
         for name in found:
             if name not in allowed:
-                raise argparse.ArgumentTypeError(f"`{name}` is none of {', '.join(allowed)}")
+                raise argparse.ArgumentTypeError(f"`{name}` is unknown; choose from {', '.join(allowed)}")
         return found
 
     return read
@@ -509,7 +509,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb, what in {"warm": "compile into the caches", "measure": "measure and write records"}.items():
         command = verbs.add_parser(verb, help=what)
-        command.add_argument("--cache", type=Path, required=True, help="a folder for what was compiled")
+        command.add_argument("--cache", type=Path, required=True, help="folder for compiled programs")
         command.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
         command.add_argument("--small", action="store_true", help="sizes for a rehearsal; the times mean nothing")
         command.add_argument("--threads", type=int, help="cores a worker may use; default: all")
@@ -520,14 +520,14 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
         if verb == "warm":
             command.add_argument("--jobs", type=int, default=4, help="processes at a time")
         else:
-            command.add_argument("--seconds", type=float, default=2.0, help="seconds a variant in the second pass")
-            command.add_argument("--limit", type=float, default=60.0, help="seconds a variant at most, to compile too")
-            command.add_argument("--out", type=Path, required=True, help="a file that gets a JSON object a line")
-            command.add_argument("--commit", help="what the records name as commit; default: git's")
+            command.add_argument("--seconds", type=float, default=2.0, help="seconds per variant in the second pass")
+            command.add_argument("--limit", type=float, default=60.0, help="limit in seconds per variant, compilation included")
+            command.add_argument("--out", type=Path, required=True, help="file for the records, one JSON object per line")
+            command.add_argument("--commit", help="commit written to the records; default: that of git")
     args = parser.parse_args(words)
     for name in ("budget", "seconds", "limit", "jobs", "threads"):
         if getattr(args, name, None) is not None and getattr(args, name) <= 0:
-            parser.error(f"--{name} is {getattr(args, name)}, but has to be above 0")
+            parser.error(f"--{name} is {getattr(args, name)}; it must be positive")
     args.cache = args.cache.resolve()
     return args
 

@@ -268,7 +268,7 @@ def offers(sizes: Sizes) -> list[tuple[int, Job, Callable[[], Checked]]]:
 def probe() -> None:
     """Raises an error if the device no longer computes anything."""
     if float((jnp.ones(8) + 1).sum()) != 16:
-        raise RuntimeError("the device adds wrongly")
+        raise RuntimeError("the device returned a wrong sum")
 
 
 def version_of(package: str) -> str | None:

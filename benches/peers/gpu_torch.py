@@ -336,7 +336,7 @@ def rollout(env: Env, workload: str, way: Way, form: str) -> Checked:
         before = kept[-1]["next_obs"].clone()
         notes = follows(sums, runner)
         if bool((kept[-1]["next_obs"] == before).all()):
-            raise Wrong("two rollouts ended at the same states: nothing was drawn anew")
+            raise Wrong("two rollouts ended at the same states, so they used the same random draws")
         return notes
 
     runner.check = check
@@ -415,11 +415,11 @@ def offers(env: Env) -> list[tuple[int, Job, Callable[[], Checked]]]:
 def probe(env: Env) -> None:
     """Raises an error if the device no longer computes anything, or if a capture was left open."""
     if env.gpu and torch.cuda.is_current_stream_capturing():
-        raise RuntimeError("a capture was left open")
+        raise RuntimeError("a CUDA graph capture was not closed")
     # The draw fails if a failed capture has not released the generator.
     torch.rand(1, device=env.device).item()
     if (torch.ones(8, device=env.device) + 1).sum().item() != 16:
-        raise RuntimeError("the device adds wrongly")
+        raise RuntimeError("the device returned a wrong sum")
 
 
 def release(env: Env) -> None:

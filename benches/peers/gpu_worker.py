@@ -107,7 +107,7 @@ def updates(runner: Runner, count: Callable[[], int], log_temperature: Callable[
         raise Wrong(f"a call made {made} updates instead of {runner.steps}: its time means nothing")
     # Adam moves it by about its learning rate per update, at most.
     if not 0 < moved <= 2 * common.AGENT_LR * made:
-        raise Wrong(f"{made} updates moved the temperature's logarithm by {moved}: they do not do their work")
+        raise Wrong(f"{made} updates changed log α by {moved}, which is not plausible, so they are not complete updates")
     return {}
 
 
@@ -120,7 +120,7 @@ def follows(sums: Callable[[], list[tuple[float, float]]], runner: Runner) -> di
     runner.call()
     for step, (start, end) in enumerate(sums()):
         if not (math.isfinite(start) and abs(start - end) <= 1e-3 * max(1.0, abs(end))):
-            raise Wrong(f"step {step} starts from rows with sum {start}, but those before it have sum {end}")
+            raise Wrong(f"step {step} does not start at the states where the step before ended: sums {start} and {end}")
     return {}
 
 

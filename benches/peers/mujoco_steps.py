@@ -7,8 +7,8 @@
 Actions are drawn beforehand, uniformly from the action space. Both sides begin with the same seeded reset and reset at
 every end; resets are in the time, building the environment is not. A round times both, the first one in turn. A ratio
 is Gymnasium's time over ours within a round: above 1 we are faster. Rounds are many and short, because a shared machine
-slows for seconds at a time, which must not meet one side of a round alone. Both programs must have begun as many
-episodes, and their rewards must have one sum, or the comparison ends.
+is slow for seconds at a time, and such a phase should affect both sides of a round. Both programs must have begun as
+many episodes, and their rewards must have one sum, or the comparison ends.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def measured(program: str, name: str, steps: int, rounds: int, folder: Path) -> 
         pair = dict(turn() for turn in (turns if number % 2 == 0 else reversed(turns)))
         same = math.isclose(pair["ours"]["reward"], pair["gymnasium"]["reward"], rel_tol=1e-12)
         if not same or pair["ours"]["episodes"] != pair["gymnasium"]["episodes"]:
-            sys.exit(f"{name}: the two do not do the same: {pair}")
+            sys.exit(f"{name}: our task and Gymnasium's differ in episodes or in the sum of rewards: {pair}")
         pairs.append(pair)
     env.close()
     process.stdin.close()

@@ -3,7 +3,7 @@
 //!
 //! The real continuation of a state is the rest of its episode. A state is used if its episode continues for the whole
 //! horizon or terminates; rewards after a termination are 0. The confidence interval of the difference of discounted
-//! returns is over means of episodes, because the states of one episode are similar.
+//! returns treats each episode's mean as one sample, because the states of one episode are correlated.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -52,16 +52,26 @@ pub(crate) fn table(run: &Path, episodes: usize, starts: usize, horizon: usize) 
         "`--episodes` must be at least 2, and `--starts` and `--horizon` at least 1"
     );
     let path = run.join("config.toml");
-    ensure!(path.is_file(), "`{}` is not a run folder: it has no config.toml", run.display());
+    ensure!(
+        path.is_file(),
+        "`{}` is not a run folder: it has no config.toml\nhint: give a folder such as runs/ENV/NAME/SEED-TIME",
+        run.display()
+    );
     let config: Config = foresee::config::load(&path, &[])?;
     let loaded = checkpoint::load(&run.join("checkpoints"))?;
     let run = Run::restore(&config, loaded.state)?;
-    ensure!(run.model().is_some(), "the run has no model: its `algo` is model_free");
+    ensure!(
+        run.model().is_some(),
+        "this run has no model: its `algo` is `model_free`\nhint: give a run of `mbpo` or `dhmbpo`"
+    );
     let device = config.device.open()?;
 
     let played = play(&run, &config, episodes, &device)?;
     let all: Vec<Start> = played.iter().enumerate().flat_map(|(episode, of)| of.starts(episode, horizon)).collect();
-    ensure!(!all.is_empty(), "no episode terminates or has {horizon} steps\nhint: lower --horizon");
+    ensure!(
+        !all.is_empty(),
+        "no real episode terminates or lasts {horizon} steps, so no state can be compared\nhint: lower --horizon"
+    );
     let every = all.len().div_ceil(starts);
     let starts: Vec<Start> = all.into_iter().step_by(every).collect();
 
@@ -91,7 +101,8 @@ pub(crate) fn table(run: &Path, episodes: usize, starts: usize, horizon: usize) 
         })
         .collect();
     let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len() as f64;
-    let (difference, width) = interval(&differences).context("states of two episodes")?;
+    let (difference, width) = interval(&differences)
+        .context("fewer than two episodes have states to compare\nhint: raise --episodes or lower --horizon")?;
     writeln!(out, "\nDiscounted returns of {horizon} steps, discount {discount}, mean over states:\n")?;
     writeln!(out, "* real {:.2}, imagined {:.2}", mean(&of_real), mean(&of_model))?;
     let width = width.map_or_else(String::new, |width| format!(" ± {width:.2}"));

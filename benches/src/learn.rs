@@ -38,7 +38,7 @@ impl FromStr for Method {
         let losses = Parts::default().losses;
         let loss = losses.iter().find(|loss| loss.name() == word);
         loss.map(|loss| Self::Loss(loss.name().into()))
-            .ok_or_else(|| "expected `sac` or a loss of `foresee list losses`".into())
+            .ok_or_else(|| format!("`{word}` is not a method; expected `sac` or a loss of `foresee list losses`"))
     }
 }
 
@@ -102,7 +102,9 @@ pub(crate) fn run(
                 })
             })
             .collect();
-        workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| anyhow!("a run panicked"))?)
+        workers.into_iter().try_for_each(|worker| {
+            worker.join().map_err(|_| anyhow!("a training run ended with a panic; its message is above"))?
+        })
     })?;
     learners.iter().map(|learner| learner.collect(results)).collect()
 }
@@ -134,7 +136,7 @@ impl Learner {
         let own = self.fingerprint()?;
         ensure!(
             curve.config == own,
-            "`{}` is a result of config {}, but this config is {own}\nhint: give another --results, or remove the file",
+            "`{}` holds results of another config (hash {}, this one {own})\nhint: give another --results, or remove the file",
             file.display(),
             curve.config
         );

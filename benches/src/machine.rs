@@ -60,7 +60,7 @@ pub(crate) fn adapter_of(choice: DeviceChoice) -> Option<(String, Value)> {
 pub(crate) fn adapter(choice: DeviceChoice) -> anyhow::Result<()> {
     let device = choice.open()?;
     let (_, mut json) = adapter_of(choice)
-        .with_context(|| format!("`{choice}` is not a graphics adapter\nhint: use `--device wgpu`"))?;
+        .with_context(|| format!("device `{choice}` has no graphics adapter\nhint: use `--device wgpu`"))?;
     // Printed before the first kernel, which may fail.
     println!("{json}");
     json["limits"] = json!(limits(&device));

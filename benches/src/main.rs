@@ -63,7 +63,7 @@ enum Command {
         /// Number of threads; by default one per core
         #[arg(long, default_value_t = 0)]
         threads: usize,
-        /// Peak in GFLOP/s that shares refer to, unless this run's sgemm is faster
+        /// Peak in GFLOP/s by which the shares are computed; a faster `sgemm` of this run replaces it
         #[arg(long)]
         peak: Option<f64>,
         /// Instruction set, instead of the best that this machine has
@@ -115,7 +115,7 @@ enum Command {
         /// Config files
         #[arg(required = true)]
         configs: Vec<PathBuf>,
-        /// Methods to train each config with: `sac`, or a loss; by default the config is unchanged
+        /// Methods, separated by commas: `sac`, or a loss of `foresee list losses`; default: the config as it is
         #[arg(long, value_delimiter = ',')]
         methods: Vec<Method>,
         /// Seeds
@@ -130,7 +130,7 @@ enum Command {
         /// Folder of the runs' results
         #[arg(long, default_value = "results")]
         results: PathBuf,
-        /// Steps in the table; by default all
+        /// Real steps that are columns of the table; default: all
         #[arg(long, value_delimiter = ',')]
         at: Vec<u64>,
         /// SVG file for the curves
@@ -165,10 +165,22 @@ fn main() {
     device::end_process(match run(Cli::parse().command) {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("Error: {error:?}");
+            eprintln!("error: {}", message(&error));
             1
         }
     })
+}
+
+/// Returns the message of an error, followed by those causes that it does not contain.
+fn message(error: &anyhow::Error) -> String {
+    let mut message = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
 }
 
 /// Runs a subcommand.
@@ -176,7 +188,11 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Compute { json, workloads, device, seconds, threads, peak, simd } => {
             if let Some(Instructions(level)) = simd {
-                ensure!(level.available(), "this machine does not support the instruction set {}", level.name());
+                ensure!(
+                    level.available(),
+                    "this machine does not support the instruction set {}\nhint: leave `--simd` out",
+                    level.name()
+                );
                 simd::force(Some(level));
             }
             let workloads = if workloads.is_empty() { Workload::PARTS.to_vec() } else { workloads };

@@ -133,10 +133,13 @@ pub(crate) fn table(groups: &[Group], at: &[u64]) -> String {
 /// Draws an SVG: for each group its mean with the 95 % interval as an area, and every run as a thin line.
 pub(crate) fn plot(groups: &[Group], file: &Path) -> anyhow::Result<()> {
     let points = || groups.iter().flat_map(|group| &group.curves).flat_map(|curve| &curve.points);
-    let last = points().map(|point| point.0).max().context("there is no result to draw")?;
+    let last = points()
+        .map(|point| point.0)
+        .max()
+        .context("no evaluation of these runs is stored, so there is no curve to draw")?;
     let (low, high) = points().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), p| (low.min(p.1), high.max(p.1)));
     let margin = 0.05 * (high - low).max(1.0);
-    let failed = |error: &dyn std::fmt::Display| anyhow!("drawing {}: {error}", file.display());
+    let failed = |error: &dyn std::fmt::Display| anyhow!("cannot draw `{}`: {error}", file.display());
     let root = SVGBackend::new(file, (800, 500)).into_drawing_area();
     root.fill(&WHITE).map_err(|error| failed(&error))?;
     let mut chart = ChartBuilder::on(&root)

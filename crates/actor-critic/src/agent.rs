@@ -74,7 +74,8 @@ pub trait Agent: Send {
         &[]
     }
 
-    /// Number of real training transitions in the agent's running statistics; `None` for an agent that keeps none.
+    /// Number of real training transitions in the agent's running statistics; `None` for an agent without running
+    /// statistics.
     fn observed(&self) -> Option<u64> {
         None
     }

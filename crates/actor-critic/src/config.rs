@@ -66,7 +66,7 @@ impl AgentConfig {
 pub(crate) fn layer_widths(hidden: &[usize], default: &[usize]) -> Option<String> {
     let allowed = !hidden.is_empty() && hidden.iter().all(|width| (1..=MAX_WIDTH).contains(width));
     (!allowed).then(|| {
-        let allowed = format!("a list of one or more widths of 1 to {MAX_WIDTH}");
+        let allowed = format!("a list of at least one layer width, each from 1 to {MAX_WIDTH}");
         refusal("agent.hidden", format!("{hidden:?}"), allowed, format!("{default:?}"))
     })
 }
@@ -111,7 +111,7 @@ pub(crate) fn within(key: &str, value: usize, range: RangeInclusive<usize>, defa
 pub(crate) fn target_entropy(value: Option<f64>) -> Option<String> {
     value.filter(|entropy| !entropy.is_finite()).map(|entropy| {
         format!(
-            "`agent.target_entropy` is {entropy}; it must be finite\nhint: leave it out for minus the number of action entries"
+            "`agent.target_entropy` is {entropy}; it must be finite\nhint: leave it out to use −A, where A is the number of action entries"
         )
     })
 }
@@ -150,7 +150,10 @@ mod tests {
             ("batch = 16777217", "`agent.batch` is 16777217; it must be 1 to 16777216\nhint: "),
             ("kind = \"sak\"", "`agent.kind` cannot be `sak`\nhint: did you mean `sac`?"),
             ("hiden = [3]", "unknown key `agent.hiden`\nhint: did you mean `hidden`?"),
-            ("hidden = []", "`agent.hidden` is []; it must be a list of one or more widths of 1 to 65536\nhint: "),
+            (
+                "hidden = []",
+                "`agent.hidden` is []; it must be a list of at least one layer width, each from 1 to 65536\nhint: ",
+            ),
             ("policy_delay = 0", "`agent.policy_delay` is 0; it must be positive\nhint: the default is 1"),
             (
                 "target_update_interval = 0",

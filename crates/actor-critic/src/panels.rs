@@ -3,7 +3,7 @@
 
 use foresee_nn::cpu::{Layout, PANEL_ROWS};
 
-/// A network's layout and the weights `[E, P]` of its members.
+/// A network's layout, and the weights `[E, P]` of its `E` members with `P` parameters each.
 #[derive(Clone, Copy)]
 pub(crate) struct Net<'a> {
     /// The layout of one member's weights.

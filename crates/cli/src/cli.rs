@@ -17,17 +17,17 @@ Examples:
   foresee resume DIR training.env_steps=5000
   foresee eval DIR --episodes 100
 
-A config file has a value for each key that differs from its default. An argument KEY=VALUE
-overrides it; VALUE is TOML, and a bare word is a string. Quote values with brackets or spaces:
+A config file needs only the keys that differ from their defaults. An argument KEY=VALUE overrides
+it; VALUE is TOML, and a bare word is a string. Quote values with brackets or spaces:
 \"rollout.horizon=[1, 5, 0, 10000]\".
 
 The folder DIR of a run may be moved and renamed.
 
 Exit codes:
   0    success
-  1    a run failed, an environment breaks a rule, or a file cannot be written
-  2    the input is refused, and nothing is written
-  130  a signal ended the run, and it is saved; after a second signal, up to its newest checkpoint
+  1    a run failed, or an environment breaks a rule
+  2    the input is refused: arguments, config, environment, run folder or checkpoint
+  130  a signal ended the run, which is saved (after a second signal: up to the newest checkpoint only)
 
 Environment variables:
   VIRTUAL_ENV  the virtual environment whose Python, Gymnasium, dm_control and MuJoCo are used
@@ -49,8 +49,9 @@ Examples:
   foresee resume runs/mine
   foresee resume runs/mine training.env_steps=5000    extend the run
 
-A run keeps its task, its agent and its algorithm. Changed keys are written to config.resume-1.toml,
-config.resume-2.toml and so on, and later resumes keep them. The folder may have been moved.";
+A run keeps its seed, task, number of environments, action repeat, algorithm and networks. Changed
+keys are written to config.resume-1.toml, config.resume-2.toml and so on, and later resumes keep them.
+The folder may have been moved.";
 
 /// The end of the help of `eval`.
 const NOTES_ON_EVAL: &str = "\
@@ -76,8 +77,8 @@ Examples:
   foresee check-env gym:shimmy:dm_control/cartpole-swingup-v0
   foresee check-env dmc:walker-run env.gym.python=dmc/bin/python
 
-Environments in Python use the interpreter `env.gym.python`, or else that of VIRTUAL_ENV. MUJOCO_LIB
-is MuJoCo's library file. The exit code is 1 if a rule is broken.";
+Environments in Python run under `env.gym.python`, else under the Python of VIRTUAL_ENV, else under
+`python3`. Native MuJoCo tasks load the library file that MUJOCO_LIB names. The exit code is 1 if a rule is broken.";
 
 /// Deep model-based reinforcement learning for continuous control.
 #[derive(Debug, Parser)]
@@ -119,7 +120,7 @@ pub(crate) enum Verb {
         #[arg(value_name = "KEY=VALUE")]
         overrides: Vec<String>,
     },
-    /// Play the newest policy, without noise, from the same start states as training's evaluations
+    /// Evaluate the newest checkpoint's policy without exploration, from the start states of the run's evaluations
     #[command(after_help = NOTES_ON_EVAL)]
     Eval {
         /// The run's folder
@@ -129,7 +130,7 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         episodes: Option<u32>,
     },
-    /// Validate a config and print it with its defaults, without options that are off
+    /// Validate a config, and print it with all defaults except options that are switched off
     #[command(after_help = NOTES_ON_CHECK)]
     Check {
         /// A config file, such as configs/pendulum-vagram.toml
@@ -168,7 +169,7 @@ pub(crate) enum Listed {
     Models,
     /// Agents: agent.kind
     Agents,
-    /// Algorithms, the sources of an agent's transitions: algo
+    /// Training algorithms: algo
     Algos,
     /// Devices, and the hardware behind each on this machine: device
     Devices,
@@ -230,7 +231,7 @@ fn override_tip(option: &str, arguments: &[String]) -> Option<String> {
     let value = value.unwrap_or("VALUE");
     let overrides: Vec<String> = keys.iter().map(|key| format!("{key}={value}")).collect();
     Some(if overrides.is_empty() {
-        "a key of the config is set by KEY=VALUE, without dashes".into()
+        "set keys of the config by KEY=VALUE, without dashes; `foresee check CONFIG` prints the keys".into()
     } else {
         format!("write {}", overrides.join(" or "))
     })
@@ -271,8 +272,14 @@ mod tests {
             (&["check", "a.toml", "--gamma", "--seed"], "write agent.discount=VALUE"),
             (&["train", "a.toml", "--batch", "64"], "write agent.batch=64 or model.fit.batch=64"),
             (&["check-env", "Pendulum-v1", "--num-envs", "2"], "write env.count=2"),
-            (&["check-env", "Pendulum-v1", "--seed", "2"], "a key of the config is set by KEY=VALUE, without dashes"),
-            (&["train", "a.toml", "--fast"], "a key of the config is set by KEY=VALUE, without dashes"),
+            (
+                &["check-env", "Pendulum-v1", "--seed", "2"],
+                "set keys of the config by KEY=VALUE, without dashes; `foresee check CONFIG` prints the keys",
+            ),
+            (
+                &["train", "a.toml", "--fast"],
+                "set keys of the config by KEY=VALUE, without dashes; `foresee check CONFIG` prints the keys",
+            ),
         ] {
             let message = message(arguments);
             assert!(message.contains(&format!("tip: {tip}\n")), "{arguments:?}: {message}");

@@ -88,10 +88,15 @@ impl Driver {
 
     /// Adds to a failure in the middle of a run the step of the newest checkpoint and the command that resumes the run.
     fn with_resume_command(&self, failure: Failure) -> Failure {
-        let Failure::Run(message) = failure else { return failure };
+        let (message, overrides) = match failure {
+            Failure::Input(_) => return failure,
+            Failure::Run(message) => (message, ""),
+            Failure::NoTerminationRule(message) => (message, " \"env.termination={…}\""),
+        };
+        let stopped = if message.starts_with("at environment step ") { "training stopped " } else { "" };
         let (dir, step) = (self.dir.path().display(), self.saved_step);
         Failure::Run(format!(
-            "{message}\nthe run is saved up to environment step {step}\nto continue: foresee resume {dir}"
+            "{stopped}{message}\nthe run is saved up to environment step {step}\nto continue: foresee resume {dir}{overrides}"
         ))
     }
 

@@ -15,6 +15,8 @@ pub(crate) enum Failure {
     Input(String),
     /// The input was accepted, and the run failed later.
     Run(String),
+    /// The run failed because the task terminated and has no termination rule. It continues only with a rule.
+    NoTerminationRule(String),
 }
 
 impl Failure {
@@ -22,7 +24,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Input(_) => 2,
-            Self::Run(_) => 1,
+            Self::Run(_) | Self::NoTerminationRule(_) => 1,
         }
     }
 }
@@ -30,7 +32,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Input(message) | Self::Run(message) => f.write_str(message),
+            Self::Input(message) | Self::Run(message) | Self::NoTerminationRule(message) => f.write_str(message),
         }
     }
 }
@@ -47,11 +49,10 @@ impl From<RunError> for Failure {
             RunError::Config(_) | RunError::Device(_) | RunError::State(_) | RunError::OtherPart { .. } => {
                 Self::Input(error.to_string())
             }
-            RunError::DeviceFailed { .. }
-            | RunError::Env { .. }
-            | RunError::NoTerminationRule { .. }
-            | RunError::Model { .. }
-            | RunError::Agent { .. } => Self::Run(error.to_string()),
+            RunError::NoTerminationRule { .. } => Self::NoTerminationRule(error.to_string()),
+            RunError::DeviceFailed { .. } | RunError::Env { .. } | RunError::Model { .. } | RunError::Agent { .. } => {
+                Self::Run(error.to_string())
+            }
         }
     }
 }

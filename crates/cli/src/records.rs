@@ -41,7 +41,7 @@ const FRAMES: (&str, &str) = ("frames", metrics::FRAMES);
 #[derive(Debug, Error)]
 pub(crate) enum RecordsError {
     /// The disk or the operating system reported an error.
-    #[error("{doing} `{}`: {source}", path.display())]
+    #[error("cannot {doing} `{}`: {source}\nhint: check the free disk space and the permissions", path.display())]
     Io {
         /// The operation that failed.
         doing: &'static str,
@@ -51,7 +51,7 @@ pub(crate) enum RecordsError {
         source: io::Error,
     },
     /// A file does not match the checkpoint.
-    #[error("cannot resume: `{}` {why}\nhint: put back the file that belongs to the checkpoint, or start a new run", path.display())]
+    #[error("cannot resume: `{}` {why}\nhint: restore this file from a copy of the run folder, or start a new run", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -88,12 +88,12 @@ impl Records {
     /// # Errors
     /// If the folder already contains records, or the disk reports an error.
     pub(crate) fn create(directory: &Path, action_repeat: u32) -> Result<Self, RecordsError> {
-        fs::create_dir_all(directory).map_err(at("creating", directory))?;
+        fs::create_dir_all(directory).map_err(at("create", directory))?;
         let mut records = Self {
             metrics: Lines::create(directory.join("metrics.jsonl"))?,
             timing: Lines::create(directory.join("timing.jsonl"))?,
             results: Lines::create(directory.join("results.csv"))?,
-            events: EventFile::create(directory, now()).map_err(at("creating an event file in", directory))?,
+            events: EventFile::create(directory, now()).map_err(at("create an event file in", directory))?,
             action_repeat,
         };
         let columns = columns(action_repeat).map(|(column, _)| column).collect::<Vec<_>>().join(",");
@@ -118,8 +118,8 @@ impl Records {
         for lines in [&mut metrics, &mut timing, &mut results] {
             lines.cut()?;
         }
-        let mut events = EventFile::create(directory, now()).map_err(at("creating an event file in", directory))?;
-        events.restarted(step).map_err(at("writing", events.path()))?;
+        let mut events = EventFile::create(directory, now()).map_err(at("create an event file in", directory))?;
+        events.restarted(step).map_err(at("write", events.path()))?;
         Ok(Self { metrics, timing, results, events, action_repeat })
     }
 
@@ -158,7 +158,7 @@ impl Records {
     /// # Errors
     /// If the disk reports an error.
     pub(crate) fn write_text(&mut self, tag: &str, text: &str) -> Result<(), RecordsError> {
-        self.events.text(tag, text).map_err(at("writing", self.events.path()))
+        self.events.text(tag, text).map_err(at("write", self.events.path()))
     }
 
     /// Returns the lengths of the files, for a checkpoint.
@@ -174,13 +174,13 @@ impl Records {
     /// If the disk reports an error.
     pub(crate) fn sync(&mut self) -> Result<(), RecordsError> {
         for lines in [&self.metrics, &self.timing, &self.results] {
-            lines.file.sync_all().map_err(at("syncing", &lines.path))?;
+            lines.file.sync_all().map_err(at("sync", &lines.path))?;
         }
-        self.events.sync().map_err(at("syncing", self.events.path()))
+        self.events.sync().map_err(at("sync", self.events.path()))
     }
 
     fn show(&mut self, env_step: u64, values: &[(&str, f64)]) -> Result<(), RecordsError> {
-        self.events.scalars(env_step, now(), values).map_err(at("writing", self.events.path()))
+        self.events.scalars(env_step, now(), values).map_err(at("write", self.events.path()))
     }
 }
 
@@ -195,7 +195,7 @@ struct Lines {
 
 impl Lines {
     fn create(path: PathBuf) -> Result<Self, RecordsError> {
-        let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(at("creating", &path))?;
+        let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(at("create", &path))?;
         Ok(Self { file, path, length: 0 })
     }
 
@@ -204,17 +204,17 @@ impl Lines {
         let foreign = |why: String| RecordsError::Foreign { path: path.clone(), why };
         let mut file = match OpenOptions::new().read(true).write(true).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(foreign("is missing".into())),
-            opened => opened.map_err(at("opening", &path))?,
+            opened => opened.map_err(at("open", &path))?,
         };
-        let there = file.metadata().map_err(at("reading", &path))?.len();
+        let there = file.metadata().map_err(at("read", &path))?.len();
         if there < length {
             return Err(foreign(format!("has {there} bytes, fewer than the {length} it had at the checkpoint")));
         }
         if let Some(last) = length.checked_sub(1) {
             let mut byte = [0];
-            file.seek(SeekFrom::Start(last)).and_then(|_| file.read_exact(&mut byte)).map_err(at("reading", &path))?;
+            file.seek(SeekFrom::Start(last)).and_then(|_| file.read_exact(&mut byte)).map_err(at("read", &path))?;
             if byte != *b"\n" {
-                return Err(foreign(format!("has no line that ends at byte {length}, as it did at the checkpoint")));
+                return Err(foreign(format!("differs from the checkpoint: no line ends at byte {length}")));
             }
         }
         Ok(Self { file, path, length })
@@ -222,12 +222,12 @@ impl Lines {
 
     fn cut(&mut self) -> Result<(), RecordsError> {
         let result = self.file.set_len(self.length).and_then(|()| self.file.seek(SeekFrom::Start(self.length)));
-        result.map(|_| ()).map_err(at("cutting", &self.path))
+        result.map(|_| ()).map_err(at("truncate", &self.path))
     }
 
     /// Writes a line in one call.
     fn append(&mut self, line: &str) -> Result<(), RecordsError> {
-        self.file.write_all(line.as_bytes()).map_err(at("writing", &self.path))?;
+        self.file.write_all(line.as_bytes()).map_err(at("write", &self.path))?;
         self.length += line.len() as u64;
         Ok(())
     }

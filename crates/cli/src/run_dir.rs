@@ -27,6 +27,8 @@ use crate::configs;
 use crate::failure::Failure;
 
 const LOCK: &str = "run.lock";
+/// The hint if a file in the folder of a run cannot be written.
+const CHECK_FOLDER: &str = "check the permissions of the folder and the free disk space";
 /// First line of the config files written since `model.loss.add_mse_until` counts from the end of exploration.
 const FORMAT: &str = "# foresee config, format 2";
 
@@ -90,7 +92,7 @@ impl RunDir {
     /// config, because a refused config would block every later resume.
     pub(crate) fn write_changed_config(&self, config: &Config) -> Result<(), Failure> {
         let next = self.path.join(format!("config.resume-{}.toml", newest_config(&self.path)?.1 + 1));
-        fs::write(&next, config_text(config)).map_err(|error| cannot_write(&self.path, &error))
+        fs::write(&next, config_text(config)).map_err(|error| cannot_write_because(&self.path, &error, CHECK_FOLDER))
     }
 
     /// Returns the path of the folder.
@@ -128,9 +130,10 @@ impl RunDir {
         }
         let text = format!("{manifest:#}\n");
         let (temporary, path) = (self.path.join("manifest.json.tmp"), self.path.join("manifest.json"));
-        fs::write(&temporary, text)
-            .and_then(|()| fs::rename(&temporary, &path))
-            .map_err(|error| Failure::Run(format!("writing `{}`: {error}", path.display())))
+        fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, &path)).map_err(|error| {
+            let path = path.display();
+            Failure::Run(format!("cannot write `{path}`: {error}\nhint: {CHECK_FOLDER}"))
+        })
     }
 }
 
@@ -144,7 +147,7 @@ fn refuse_other_frames(before: &str, config: &Config) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Input(format!(
-        "`env.action_repeat` is {now}, but the run began with {before}\nhint: all transitions of a run have the same number of frames: leave the key out, or start a new run"
+        "`env.action_repeat` is {now}, but the run began with {before}\nhint: leave the key out, or start a new run: a run keeps its number of frames per step"
     )))
 }
 
@@ -168,7 +171,7 @@ fn newest_config(path: &Path) -> Result<(PathBuf, u32), Failure> {
     let first = path.join("config.toml");
     if !first.is_file() {
         return Err(Failure::Input(format!(
-            "`{}` is not a run folder: it has no config.toml\nhint: give the folder that `foresee train` printed at its end",
+            "`{}` is not a run folder: it has no config.toml\nhint: give a folder with a config.toml, such as runs/ENV/NAME/SEED-TIME",
             path.display()
         )));
     }
@@ -192,7 +195,7 @@ fn refuse_if_used(path: &Path) -> Result<(), Failure> {
                 format!("the run folder `{path}` is in use: another process trains in it\nhint: give another --run-dir")
             } else if is_run {
                 format!(
-                    "`{path}` already holds a run\nhint: continue it by `foresee resume {path}`, or give another --run-dir"
+                    "`{path}` already holds a run\nhint: continue it with `foresee resume {path}`, or give another --run-dir"
                 )
             } else {
                 format!("`{path}` is not empty, and holds no run\nhint: give another --run-dir")
@@ -229,22 +232,26 @@ fn folder_of(id: &str) -> String {
 }
 
 fn lock(path: &Path) -> Result<File, Failure> {
-    let file = File::create(path.join(LOCK)).map_err(|error| cannot_write(path, &error))?;
+    let failed = |error: &io::Error| cannot_write_because(path, error, CHECK_FOLDER);
+    let file = File::create(path.join(LOCK)).map_err(|error| failed(&error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Failure::Input(format!(
             "the run folder `{}` is in use: another process trains in it\nhint: wait for it to end, or stop it",
             path.display()
         ))),
-        Err(TryLockError::Error(error)) => Err(cannot_write(path, &error)),
+        Err(TryLockError::Error(error)) => Err(failed(&error)),
     }
 }
 
+/// The failure to write to the folder of a new run.
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    Failure::Input(format!(
-        "cannot write to the run folder `{}`: {error}\nhint: give another --run-dir",
-        path.display()
-    ))
+    cannot_write_because(path, error, "give another --run-dir")
+}
+
+/// The failure to write to the folder of a run, with a hint.
+fn cannot_write_because(path: &Path, error: &io::Error, hint: &str) -> Failure {
+    Failure::Input(format!("cannot write to the run folder `{}`: {error}\nhint: {hint}", path.display()))
 }
 
 fn config_text(config: &Config) -> String {

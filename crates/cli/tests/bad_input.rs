@@ -4,7 +4,7 @@ mod common;
 
 use common::{Place, TINY};
 
-const TOML_HINT: &str = "hint: this is not valid TOML; https://toml.io shows what is";
+const TOML_HINT: &str = "hint: correct the TOML syntax in this line; https://toml.io describes it";
 
 /// Checks that `check`, and `train` with and without a folder, refuse the input with this message and leave no files.
 #[track_caller]
@@ -39,17 +39,17 @@ fn a_missing_file_is_refused_with_the_nearest_one() {
 fn an_empty_file_is_refused() {
     let place = Place::new();
     place.write("empty.toml", "\n");
-    let message = "empty.toml: is empty\nhint: start from a copy of one of the configs in `configs/`";
+    let message = "empty.toml: the file is empty\nhint: start from a copy of one of the configs in `configs/`";
     refused(&place, "empty.toml", &[], message);
     refused(&place, "empty.toml", &["env.id=Pendulum-v1"], message);
 }
 
 #[test]
 fn a_path_that_is_no_file_is_refused() {
-    let message = ".: is a directory, expected a config file\nhint: give a file in it, such as `tiny.toml`";
+    let message = ".: this is a folder, not a config file\nhint: give a file in it, such as `tiny.toml`";
     refused(&Place::new(), ".", &[], message);
-    let message = "tiny.toml/a.toml: cannot be read: Not a directory (os error 20)\n\
-                   hint: give the path of a TOML file that can be read";
+    let message = "tiny.toml/a.toml: the file cannot be read: Not a directory (os error 20)\n\
+                   hint: check the path and the permissions of the file";
     refused(&Place::new(), "tiny.toml/a.toml", &[], message);
 }
 
@@ -62,21 +62,21 @@ fn a_syntax_error_is_refused_with_its_line() {
 #[test]
 fn a_wrong_type_is_refused_with_what_is_expected() {
     let whole = "expected a whole number, 0 or more";
-    refused_line("seed = 7", "seed = -7", &format!("`seed` is integer `-7`, {whole}"));
-    refused_line("env_steps = 120", "env_steps = 1.5", &format!("`training.env_steps` is number `1.5`, {whole}"));
-    refused_line("batch = 16", "batch = \"big\"", &format!("`agent.batch` is string \"big\", {whole}"));
+    refused_line("seed = 7", "seed = -7", &format!("`seed` is the integer `-7`, {whole}"));
+    refused_line("env_steps = 120", "env_steps = 1.5", &format!("`training.env_steps` is the number `1.5`, {whole}"));
+    refused_line("batch = 16", "batch = \"big\"", &format!("`agent.batch` is the string \"big\", {whole}"));
     let schedule = "expected a number, or four numbers [from, to, start, end]";
-    refused_line("[1, 3, 40, 100]", "\"long\"", &format!("`rollout.horizon` is string \"long\", {schedule}"));
+    refused_line("[1, 3, 40, 100]", "\"long\"", &format!("`rollout.horizon` is the string \"long\", {schedule}"));
     refused_line("[1, 3, 40, 100]", "[1, 3]", &format!("`rollout.horizon` is an array, {schedule}"));
     let parameter = "expected a number, or two numbers [low, high]";
     let text = "env.family.mass=heavy";
-    refused_override(text, &format!("override `{text}`: `env.family.mass` is string \"heavy\", {parameter}"));
+    refused_override(text, &format!("override `{text}`: `env.family.mass` is the string \"heavy\", {parameter}"));
     let text = "env.family.delay=1.5";
     let steps = "expected a whole number, or two whole numbers [low, high]";
-    refused_override(text, &format!("override `{text}`: `env.family.delay` is number `1.5`, {steps}"));
+    refused_override(text, &format!("override `{text}`: `env.family.delay` is the number `1.5`, {steps}"));
     refused_override(
         "agent.hidden=16",
-        "override `agent.hidden=16`: `agent.hidden` is integer `16`, expected an array",
+        "override `agent.hidden=16`: `agent.hidden` is the integer `16`, expected an array",
     );
 }
 
@@ -119,7 +119,11 @@ fn an_unknown_choice_is_refused_with_the_nearest_one() {
 
 #[test]
 fn a_malformed_override_is_refused() {
-    for (text, what) in [("seed", "has no `=`"), ("seed=", "has no value"), ("agent..batch=3", "has an empty key")] {
+    for (text, what) in [
+        ("seed", "there is no `=`"),
+        ("seed=", "there is no value after `=`"),
+        ("agent..batch=3", "a part of the key is empty"),
+    ] {
         let hint = "hint: write `key=value`, such as `model.loss.kind=vagram`";
         refused_override(text, &format!("override `{text}`: {what}\n{hint}"));
     }
@@ -131,21 +135,21 @@ fn an_impossible_pair_is_refused() {
         (
             "model.ensemble.elites=4",
             "`model.ensemble.elites` is 4; it must be 1 to 3, the value of `model.ensemble.members`\n\
-             hint: elites are chosen among the members",
+             hint: lower it, or raise `model.ensemble.members`",
         ),
         (
             "model={loss={kind='mle'}, head='deterministic'}",
-            "`model.loss.kind` is mle, but `model.head` is deterministic\n\
-             hint: a likelihood needs a variance: set `model.head = \"gaussian\"` or leave it out",
+            "`model.loss.kind` is `mle`, but `model.head` is `deterministic`\n\
+             hint: set `model.head = \"gaussian\"` or `\"homoscedastic\"`, or leave the key out, because a likelihood needs a variance",
         ),
         (
             "model.fit.min_steps=31",
             "`model.fit.min_steps` is 31, but `model.fit.max_steps` is 30\n\
-             hint: raise max_steps or lower min_steps",
+             hint: raise `model.fit.max_steps` or lower `model.fit.min_steps`",
         ),
         (
             "rollout.horizon=[1, 3, 100, 40]",
-            "`rollout.horizon` starts to change at step 100 and ends at step 40; both must be finite, and the end not before the start\nhint: the four numbers are [from, to, start, end]",
+            "`rollout.horizon` changes from step 100 to step 40; both must be finite, and the second not below the first\nhint: the four numbers are [from, to, start, end]",
         ),
     ] {
         refused_override(text, &format!("override `{text}`: {message}"));
@@ -213,11 +217,11 @@ fn an_impossible_value_is_refused() {
         ),
         (
             "agent.hidden=[]",
-            "`agent.hidden` is []; it must be a list of one or more widths of 1 to 65536\nhint: the default is [256, 256]",
+            "`agent.hidden` is []; it must be a list of at least one layer width, each from 1 to 65536\nhint: the default is [256, 256]",
         ),
         (
             "agent.hidden=[1000000000]",
-            "`agent.hidden` is [1000000000]; it must be a list of one or more widths of 1 to 65536\nhint: the default is [256, 256]",
+            "`agent.hidden` is [1000000000]; it must be a list of at least one layer width, each from 1 to 65536\nhint: the default is [256, 256]",
         ),
         (
             "agent.batch=100000000000",
@@ -225,7 +229,7 @@ fn an_impossible_value_is_refused() {
         ),
         (
             "model.ensemble.hidden=[0]",
-            "`model.ensemble.hidden` is [0]; it must be a list of widths of 1 to 65536\nhint: the default is [200, 200, 200, 200]",
+            "`model.ensemble.hidden` is [0]; it must be a list of layer widths, each from 1 to 65536\nhint: the default is [200, 200, 200, 200]",
         ),
         (
             "training.eval_episodes=100000000000",

@@ -106,7 +106,10 @@ fn an_end_without_a_rule_is_an_error_and_the_run_goes_on_once_it_is_given() {
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     let (_, error) = stderr.split_once("error: ").expect("an error");
     assert!(error.contains("`gym:InvertedDoublePendulum-v5` terminated at ["), "{error}");
-    assert!(error.contains("\nhint: resume the run with a rule such as `env.termination = "), "{error}");
+    assert!(
+        error.contains("\nhint: resume the run with the rule as an override, such as `env.termination={"),
+        "{error}"
+    );
     place.succeeds(&["resume", "run", "env.termination={}"]);
     let metrics = place.read("run/metrics.jsonl");
     let last = metrics.lines().rfind(|line| line.contains("env/termination_mismatch")).expect("a share");
@@ -119,7 +122,7 @@ fn an_end_without_a_rule_is_an_error_and_the_run_goes_on_once_it_is_given() {
 #[test]
 fn what_is_not_there_is_answered_with_what_was_searched_and_how_to_get_it() {
     let mut place = Place::new();
-    let pip = "in a virtual environment, `pip install \"gymnasium[mujoco]==1.4.0\" mujoco==3.17.0`";
+    let pip = "run `pip install \"gymnasium[mujoco]==1.4.0\" mujoco==3.17.0` in an activated virtual environment";
     let message = place.refuses(&["train", "tiny.toml", HOPPER, "env.mujoco.library=nowhere.so"]);
     assert!(message.contains("MuJoCo's library nowhere.so cannot be used: "), "{message}");
     assert!(message.contains(pip), "{message}");
@@ -161,7 +164,7 @@ fn check_env_finds_what_an_environment_in_python_breaks() {
     assert_eq!(output.status.code(), Some(1), "{stdout}{stderr}");
     assert!(stderr.starts_with("error: `gym:drift:Drift-v0` breaks "), "{stderr}");
     for line in [
-        "ok       the spec is consistent",
+        "ok       the spaces, the termination rule and the time limit are valid",
         "BROKEN   a seed determines the episode",
         "BROKEN   a restored environment continues",
         "warning: every reward was 0",
@@ -218,7 +221,7 @@ fn a_run_that_cannot_be_brought_back_bit_for_bit_is_evaluated_and_goes_on_with_a
     let stderr = text(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     assert!(stderr.starts_with("warning: `gym:endless:Endless-v0` is not reproducible: "), "{stderr}");
-    assert!(stderr.contains("\na new episode begins; "), "{stderr}");
+    assert!(stderr.contains("\nthe environment begins a new episode, "), "{stderr}");
     assert!(place.succeeds(&["eval", "run"]).contains("mean length   1.0 steps"));
     let message = place.refuses(&["resume", "run", "env.id=gym:Pendulum-v1", "training.env_steps=60"]);
     assert!(

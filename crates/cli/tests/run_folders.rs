@@ -30,7 +30,7 @@ fn a_folder_that_is_not_empty_is_not_trained_in() {
     place.train("trained", &["training.env_steps=20"]);
     assert_eq!(
         place.refuses(&["train", "tiny.toml", "--run-dir", "trained"]),
-        "`trained` already holds a run\nhint: continue it by `foresee resume trained`, or give another --run-dir"
+        "`trained` already holds a run\nhint: continue it with `foresee resume trained`, or give another --run-dir"
     );
     place.write("file", "mine");
     for path in ["file", "file/run"] {
@@ -56,7 +56,7 @@ fn a_folder_that_is_no_run_is_neither_resumed_nor_evaluated() {
             place.refuses(&[verb, run]),
             format!(
                 "`{run}` is not a run folder: it has no config.toml\n\
-                 hint: give the folder that `foresee train` printed at its end"
+                 hint: give a folder with a config.toml, such as runs/ENV/NAME/SEED-TIME"
             )
         );
     }
@@ -80,7 +80,7 @@ fn an_evaluation_of_absurdly_many_episodes_is_refused() {
     place.train("run", &["training.env_steps=20"]);
     assert_eq!(
         place.refuses(&["eval", "run", "--episodes", "4000000000"]),
-        "`--episodes` is 4000000000; it must be at most 100000\nhint: all episodes are played side by side"
+        "`--episodes` is 4000000000; it must be at most 100000\nhint: a few hundred episodes are enough for a mean return"
     );
 }
 
@@ -109,7 +109,7 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before() {
     let warning = common::text(&output.stderr);
     assert!(output.status.success(), "{warning}");
     assert!(warning.contains("warning: skipped the checkpoint `run/checkpoints/step-000000000040`"), "{warning}");
-    assert!(warning.contains("does not match its hash"), "{warning}");
+    assert!(warning.contains("is damaged: its hash differs from the manifest's"), "{warning}");
     assert!(common::outcome(&place.path("run")) == whole);
 }
 
@@ -122,7 +122,7 @@ fn an_evaluation_of_an_older_checkpoint_warns_of_the_damaged_one() {
     let warning = common::text(&output.stderr);
     assert!(output.status.success(), "{warning}");
     assert!(warning.starts_with("warning: skipped the checkpoint `run/checkpoints/step-000000000040`"), "{warning}");
-    assert!(common::text(&output.stdout).contains(", 20 steps of training\n"));
+    assert!(common::text(&output.stdout).contains("checkpoint    at 20 real steps\n"));
 }
 
 #[test]
@@ -135,9 +135,9 @@ fn a_run_whose_checkpoints_are_all_damaged_is_neither_resumed_nor_evaluated() {
     for arguments in [&["resume", "run"][..], &["resume", "run", "training.env_steps=60"], &["eval", "run"]] {
         assert_eq!(
             place.refuses(arguments),
-            "no checkpoint in `run/checkpoints` can be used:\n\
-             \x20 `run/checkpoints/step-000000000040`: state.safetensors does not match its hash\n\
-             \x20 `run/checkpoints/step-000000000020`: state.safetensors does not match its hash\n\
+            "every checkpoint in `run/checkpoints` is damaged:\n\
+             \x20 `run/checkpoints/step-000000000040`: state.safetensors is damaged: its hash differs from the manifest's\n\
+             \x20 `run/checkpoints/step-000000000020`: state.safetensors is damaged: its hash differs from the manifest's\n\
              hint: restore the folder from a copy, or start a new run"
         );
     }
@@ -150,9 +150,9 @@ fn an_override_that_the_run_cannot_take_is_refused_and_the_run_can_still_go_on()
     for (text, part) in [
         (
             "agent.hidden=[8]",
-            "`agent.hidden` is [8], but the run has [16, 16]\nhint: a run keeps its `agent.hidden`; start a new run for another",
+            "`agent.hidden` is [8], but the run has [16, 16]\nhint: leave `agent.hidden` out, or start a new run",
         ),
-        ("algo=model_free", "`algo` is model_free, but the run began with mbpo\nhint: "),
+        ("algo=model_free", "`algo` is `model_free`, but the run began with `mbpo`\nhint: "),
         ("agent.batsh=8", "hint: did you mean `batch`?"),
         (
             "model.ensemble.elites=9",

@@ -142,7 +142,7 @@ fn eval_gives_the_final_evaluation_again_and_changes_nothing() {
         assert_eq!(
             stdout,
             format!(
-                "environment   Pendulum-v1, 120 steps of training\n\
+                "environment   Pendulum-v1\ncheckpoint    at 120 real steps\n\
                  mean return   {:.2}\nstd           {:.2} (2 episodes)\nmean length   {:.1} steps\n",
                 last[1], last[2], last[3]
             )
@@ -164,7 +164,7 @@ fn resuming_a_finished_run_says_so_and_changes_nothing() {
         assert_eq!(
             text(&output.stdout),
             "the run is complete: 40 environment steps\n\
-             hint: extend it by `foresee resume run training.env_steps=N`\n"
+             hint: to extend it, run `foresee resume run training.env_steps=N` with N above 40\n"
         );
         assert!(place.contents("") == before, "{overrides:?}");
     }
@@ -208,7 +208,10 @@ fn a_run_that_diverges_fails_with_one_message() {
         let way_back =
             [&format!("the run is saved up to environment step {step}")[..], "to continue: foresee resume run"];
         assert_eq!(errors[2..], way_back);
-        assert!(errors[0].starts_with("error: at environment step 4") && errors[0].contains(what), "{message}");
+        assert!(
+            errors[0].starts_with("error: training stopped at environment step 4") && errors[0].contains(what),
+            "{message}"
+        );
         assert!(errors[1].starts_with("hint: ") && !message.contains("panicked"), "{message}");
         let failed = manifest(&place);
         assert_eq!(failed["status"], "failed");
@@ -284,7 +287,7 @@ fn what_cannot_be_written_is_a_failure_and_a_reader_that_has_gone_is_none() {
     let full = list(File::options().write(true).open("/dev/full").expect("a device").into());
     let stderr = text(&full.stderr);
     assert_eq!(full.status.code(), Some(1), "{stderr}");
-    assert!(stderr.starts_with("error: writing to standard output: No space left on device"), "{stderr}");
+    assert!(stderr.starts_with("error: cannot write to standard output: No space left on device"), "{stderr}");
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     let gone = list(writer.into());

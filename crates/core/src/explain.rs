@@ -72,6 +72,10 @@ fn explain_path(section: &str, error: &serde_path_to_error::Error<toml::de::Erro
         let hint = format!("add `{name} = …` {place}, or give the override `{missing}=…`");
         return Explained { keys, what: format!("`{missing}` is missing"), hint: Some(hint) };
     }
+    if let Some((found, expected)) = lengths(message) {
+        let entries = if found == 1 { "entry" } else { "entries" };
+        return Explained { keys, what: format!("`{path}` has {found} {entries}, expected {expected}"), hint: None };
+    }
     let what = match mismatch(message, value) {
         Some((found, expected)) => format!("`{path}` is {found}, expected {expected}"),
         None if path.is_empty() => message.to_owned(),
@@ -105,15 +109,15 @@ pub fn date_in(tree: &Value) -> Option<Vec<String>> {
     }
 }
 
-/// Describes a value for a message, for example ``integer `3` ``.
+/// Describes a value for a message, for example ``the integer `3` ``.
 #[must_use]
 pub fn describe(value: &Value) -> String {
     match value {
-        Value::String(text) => format!("string {text:?}"),
-        Value::Integer(number) => format!("integer `{number}`"),
-        Value::Float(number) => format!("number `{number}`"),
-        Value::Boolean(flag) => format!("boolean `{flag}`"),
-        Value::Datetime(time) => format!("date `{time}`"),
+        Value::String(text) => format!("the string {text:?}"),
+        Value::Integer(number) => format!("the integer `{number}`"),
+        Value::Float(number) => format!("the number `{number}`"),
+        Value::Boolean(flag) => format!("the boolean `{flag}`"),
+        Value::Datetime(time) => format!("the date `{time}`"),
         Value::Array(_) => "an array".into(),
         Value::Table(_) => "a table".into(),
     }
@@ -152,11 +156,19 @@ fn choice(name: &str, expected: &str, noun: &str) -> Option<String> {
 /// A hint that lists the valid names, after a question that suggests the one nearest to `name`.
 pub(crate) fn among(name: &str, valid: &[&str], noun: &str) -> Option<String> {
     if valid.is_empty() {
-        return Some(format!("no {noun} are valid here"));
+        return Some(format!("this section has no {noun}"));
     }
     let list = valid.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let near = nearest(name, valid.iter().copied()).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
     Some(format!("{near}valid {noun} here: {list}"))
+}
+
+/// The found and the expected number of entries, from a message about an array that is too short.
+fn lengths(message: &str) -> Option<(usize, usize)> {
+    let (found, expected) = message.strip_prefix("invalid length ")?.split_once(", expected ")?;
+    let expected =
+        expected.strip_prefix("a tuple of size ").or_else(|| expected.strip_prefix("an array of length "))?;
+    Some((found.parse().ok()?, expected.parse().ok()?))
 }
 
 /// Descriptions of the found and of the expected value, from a message about a value of the wrong type or size.
@@ -174,7 +186,12 @@ fn mismatch(message: &str, value: Option<&Value>) -> Option<(String, String)> {
     let found = match found {
         "map" => "a table".into(),
         "sequence" => "an array".into(),
-        other => other.replacen("floating point", "number", 1),
+        other => {
+            let found = other.replacen("floating point", "number", 1);
+            let is_value =
+                ["integer `", "number `", "boolean `", "string \""].into_iter().any(|start| found.starts_with(start));
+            if is_value { format!("the {found}") } else { found }
+        }
     };
     let expected = match expected {
         "f32" | "f64" => "a number".into(),
@@ -209,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_not_known_passes_with_its_path() {
+    fn an_array_that_is_too_short_is_told_by_its_number_of_entries() {
         #[derive(Debug, serde::Deserialize)]
         struct Pair {
             #[serde(rename = "pair")]
@@ -218,7 +235,24 @@ mod tests {
         let tree: Value = Value::Table("pair = [1]".parse().unwrap());
         let error = serde_path_to_error::deserialize::<_, Pair>(tree.clone()).unwrap_err();
         let explained = explain(&error, &tree);
-        assert_eq!(explained.what, "`pair`: invalid length 1, expected a tuple of size 2");
+        assert_eq!(explained.what, "`pair` has 1 entry, expected 2");
         assert_eq!(explained.keys, ["pair"]);
+    }
+
+    #[test]
+    fn a_message_that_is_not_known_passes_with_its_path() {
+        fn refused<'de, D: serde::Deserializer<'de>>(_: D) -> Result<f64, D::Error> {
+            Err(serde::de::Error::custom("no such number"))
+        }
+        #[derive(Debug, serde::Deserialize)]
+        struct Odd {
+            #[serde(rename = "odd", deserialize_with = "refused")]
+            _odd: f64,
+        }
+        let tree: Value = Value::Table("odd = 1".parse().unwrap());
+        let error = serde_path_to_error::deserialize::<_, Odd>(tree.clone()).unwrap_err();
+        let explained = explain(&error, &tree);
+        assert_eq!(explained.what, "`odd`: no such number");
+        assert_eq!(explained.keys, ["odd"]);
     }
 }

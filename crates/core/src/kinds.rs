@@ -45,9 +45,9 @@ impl<T> fmt::Debug for Kind<T> {
 }
 
 impl<T> Kind<T> {
-    /// Creates the kind that a config calls `name`. `description` is its line in a list for users. `build` makes the
-    /// thing from the keys `K`. If the keys are impossible, `build` returns the message, optionally followed by
-    /// `"\nhint: "` and a hint.
+    /// Creates a choice for a config: the value `name` of a key `kind` selects it. `description` is its line in a list
+    /// for users. `build` makes the part from the keys `K`. If the keys are impossible, `build` returns the message,
+    /// optionally followed by `"\nhint: "` and a hint.
     ///
     /// `K` is a struct that serde reads with `#[serde(default, deny_unknown_fields)]`, without flattened fields; `K {}`
     /// has no keys. A kind must not use the name of a key that the section itself has.
@@ -66,8 +66,11 @@ impl<T> Kind<T> {
                 serde_path_to_error::deserialize(tree.clone()).map_err(|error| explain_in(section, &error, &tree))?;
             let complete = Table::try_from(&keys).map_err(|error| Explained {
                 keys: section.iter().map(|&key| key.to_owned()).collect(),
-                what: format!("the keys of `{name}` in `{}` cannot be written as TOML: {error}", section.join(".")),
-                hint: Some("use defaults that TOML has: numbers, strings, booleans, lists of them".into()),
+                what: format!(
+                    "the default keys of `{name}` in `{}` cannot be written as TOML: {error}",
+                    section.join(".")
+                ),
+                hint: Some("use numbers, strings, booleans or lists of them as defaults".into()),
             })?;
             let thing = build(keys).map_err(|message| {
                 let (what, hint) = message.split_once("\nhint: ").unwrap_or((&message, ""));
@@ -264,11 +267,11 @@ mod tests {
                 "color = 1",
                 "unknown key `a.shape.color`\nhint: did you mean `colour`? valid keys here: `kind`, `colour`, `radius`, `label`",
             ),
-            ("round", "radius = \"x\"", "`a.shape.radius` is string \"x\", expected a number"),
+            ("round", "radius = \"x\"", "`a.shape.radius` is the string \"x\", expected a number"),
             (
                 "square",
                 "sides = [1, 300]",
-                "`a.shape.sides[1]` is integer `300`, expected a whole number from 0 to 255",
+                "`a.shape.sides[1]` is the integer `300`, expected a whole number from 0 to 255",
             ),
             ("round", "radius = -1.0", "it is flat\nhint: blow"),
         ] {

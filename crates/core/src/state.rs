@@ -12,7 +12,7 @@ use thiserror::Error;
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum StateError {
     /// An array is missing.
-    #[error("the saved state has no `{0}`")]
+    #[error("the saved state has no array `{0}`")]
     Missing(String),
     /// An array has another type or shape than expected.
     #[error("`{path}` in the saved state is {found}, expected {expected}")]

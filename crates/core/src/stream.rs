@@ -173,7 +173,8 @@ pub fn below(bits: u32, n: usize) -> usize {
     ((u64::from(bits) * n as u64) >> 32) as usize
 }
 
-/// The words of one counter, in order. It implements `rand_core::TryRng`, so `rand_distr` works on it.
+/// The words of one counter, in order. It implements `rand_core::TryRng`, so the distributions of `rand_distr` can draw
+/// from it.
 #[derive(Clone, Debug)]
 pub struct Draws {
     key: [u32; 4],

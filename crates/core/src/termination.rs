@@ -122,10 +122,10 @@ impl fmt::Display for Termination {
         let parts = [
             list(&self.bounds, "leaves", " or "),
             list(&self.goal, "is in", " and "),
-            self.finite.then(|| "when an entry is not finite".into()),
+            self.finite.then(|| "when any entry is NaN or infinite".into()),
         ];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
-        f.write_str(&if parts.is_empty() { "never".into() } else { parts.join("; ") })
+        f.write_str(&if parts.is_empty() { "never".into() } else { parts.join(", or ") })
     }
 }
 
@@ -197,7 +197,7 @@ mod tests {
             goal: vec![hop(2, 0.0, 1.0, true)],
             ..Termination::outside(vec![hop(0, 0.7, f32::INFINITY, false), hop(1, -0.2, 0.2, false)])
         };
-        let line = "when obs[0] leaves (0.7, inf) or obs[1] leaves (-0.2, 0.2); when obs[2] is in [0, 1]; when an entry is not finite";
+        let line = "when obs[0] leaves (0.7, inf) or obs[1] leaves (-0.2, 0.2), or when obs[2] is in [0, 1], or when any entry is NaN or infinite";
         assert_eq!((rule.to_string(), Termination::never().to_string()), (line.into(), "never".into()));
     }
 

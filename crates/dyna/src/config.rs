@@ -48,10 +48,10 @@ impl Algo {
     /// Every algorithm with a line of description, in the order of `foresee list algos`.
     pub const ALL: [(Self, &'static str); 3] = [
         (Self::Mbpo, "a learned model imagines short rollouts; the agent learns from real and imagined transitions"),
-        (Self::ModelFree, "the same agent without a model: the baseline"),
+        (Self::ModelFree, "the agent learns from real transitions only: the baseline without a model"),
         (
             Self::Dhmbpo,
-            "long imagined rollouts provide states; short rollouts with gradients from them train the agent `dhmbpo`",
+            "long imagined rollouts collect states; short differentiable rollouts from these states train the agent `dhmbpo`",
         ),
     ];
 }

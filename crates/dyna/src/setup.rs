@@ -92,9 +92,14 @@ impl Config {
         let (t, r, every) = (&self.training, &self.rollout, self.model.fit.every);
         let numbers = largest as usize / size_of::<f32>();
         let refused = |key: &str, value: u64, most: usize, rows: &str, array: usize, hint: &str| {
-            let allowed = if most > 0 { format!("it must be at most {most}") } else { "no value fits".into() };
+            let (allowed, lower) = if most > 0 {
+                (format!("it must be at most {most}"), format!("lower it{hint}, or "))
+            } else {
+                let others = hint.strip_prefix(", ").map(|others| format!("lower {others}, or "));
+                ("no value fits".into(), others.unwrap_or_default())
+            };
             Some(format!(
-                "`{key}` is {value}; {allowed} with `device={}`: {rows} need an array of {}, and the device allows {}\nhint: lower it{hint}, or use `device=cpu`",
+                "`{key}` is {value}; {allowed} with `device={}`: {rows} need an array of {}, and the device allows {}\nhint: {lower}use `device=cpu`",
                 self.device,
                 megabytes(array),
                 megabytes(numbers),
@@ -118,7 +123,7 @@ impl Config {
             let (pool, max_pool) = (self.double_horizon.pool, numbers / width);
             if pool > max_pool {
                 let array = pool.saturating_mul(width);
-                return refused("double_horizon.pool", pool as u64, max_pool, "the states", array, "");
+                return refused("double_horizon.pool", pool as u64, max_pool, "the pool's states", array, "");
             }
             return None;
         }
@@ -203,10 +208,10 @@ impl Config {
         let kind = self.agent.kind();
         match self.algo {
             Algo::ModelFree if agent.needs_model() => Some(format!(
-                "`agent.kind` is {kind}, which needs a model, but `algo` is model_free\nhint: set `algo = \"dhmbpo\"`, or choose another agent"
+                "`agent.kind` is `{kind}`, which needs a model, but `algo` is `model_free`\nhint: set `algo = \"dhmbpo\"`, or choose another agent"
             )),
             Algo::Dhmbpo if !agent.needs_model() => Some(format!(
-                "`agent.kind` is {kind}, which cannot learn through a model, but `algo` is dhmbpo\nhint: set `agent.kind = \"dhmbpo\"`, or choose another algorithm"
+                "`agent.kind` is `{kind}`, which cannot learn through a model, but `algo` is `dhmbpo`\nhint: leave `agent.kind` out, or set `algo = \"mbpo\"`"
             )),
             _ => None,
         }

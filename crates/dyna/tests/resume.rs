@@ -104,7 +104,7 @@ fn a_state_of_another_configuration_is_refused_with_a_hint() {
             let error = Run::restore(config, state.clone()).err().unwrap_or_else(|| panic!("{what}, in {phase}"));
             let fits = match *what {
                 "another algorithm" => {
-                    error.to_string().starts_with("`algo` is model_free, but the run began with mbpo")
+                    error.to_string().starts_with("`algo` is `model_free`, but the run began with `mbpo`")
                 }
                 agent if agent.contains("agent") => matches!(error, RunError::OtherPart { section: "agent", .. }),
                 _ => matches!(error, RunError::OtherPart { section: "model", .. }),
@@ -112,9 +112,7 @@ fn a_state_of_another_configuration_is_refused_with_a_hint() {
             assert!(fits, "{what}, in {phase}: {error:?}");
             assert!(error.to_string().contains("\nhint: "), "{error}");
             let key = match *what {
-                "the agent's width" => {
-                    "`agent.hidden` is [9], but the run has [8]\nhint: a run keeps its `agent.hidden`"
-                }
+                "the agent's width" => "`agent.hidden` is [9], but the run has [8]\nhint: leave `agent.hidden` out",
                 "more members" => "`model.ensemble.members` is 4, but the run has 3\nhint: ",
                 "another head" => "`model.loss.kind` is mle, but the run has vagram\nhint: ",
                 _ => "`",
@@ -142,7 +140,10 @@ fn a_half_done_fit_is_not_continued_under_another_model_section() {
         change(&mut config);
         let state = state_in(&vagram, "fit model", 198);
         let error = Run::restore(&config, state.clone()).err().expect("a refusal").to_string();
-        assert!(error.starts_with("this checkpoint was saved during a model fit; `model.*` cannot change"), "{error}");
+        assert!(
+            error.starts_with("this checkpoint was saved during a fit of the model, so `[model]` cannot change"),
+            "{error}"
+        );
         // The way that the hint shows.
         let mut shorter = vagram.clone();
         shorter.training.env_steps = numbers(&state, "counters.env_step")[0] as u64;

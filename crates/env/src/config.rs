@@ -174,8 +174,10 @@ impl EnvConfig {
     pub(crate) fn check_gym(&self) -> Result<(), EnvError> {
         let Self { id, termination, gym, .. } = self;
         if !python_id::is_python(id) {
-            let given = [("termination", termination.is_some()), ("gym", *gym != GymConfig::default())];
-            return self.refuse(&given, &format!("it applies to environments in Python, such as `gym:{id}`"));
+            let hint = "remove the key: native tasks have their own termination rule";
+            self.refuse(&[("termination", termination.is_some())], hint)?;
+            let hint = format!("remove the key: only environments in Python, such as `gym:{id}`, read it");
+            return self.refuse(&[("gym", *gym != GymConfig::default())], &hint);
         }
         python_id::check(id)?;
         let (found, default) = (gym.timeout, GymConfig::default().timeout);
@@ -225,7 +227,7 @@ impl EnvConfig {
 
     fn refuse(&self, given: &[(&str, bool)], hint: &str) -> Result<(), EnvError> {
         given.iter().find(|(_, given)| *given).map_or(Ok(()), |(key, _)| {
-            Err(EnvError::Config(format!("`env.{key}` is set for `{}`\nhint: {hint}", self.id)))
+            Err(EnvError::Config(format!("`env.{key}` does not apply to `{}`\nhint: {hint}", self.id)))
         })
     }
 
@@ -242,7 +244,7 @@ impl EnvConfig {
         for bound in rule.bounds.iter().chain(&rule.goal) {
             if bound.index >= dim {
                 let (id, index) = (&self.id, bound.index);
-                let hint = format!("hint: observations of `{id}` have {dim} entries, counted from 0");
+                let hint = format!("hint: `index` must be below {dim}, the number of observation entries of `{id}`");
                 return Err(EnvError::Config(format!("`env.termination` has a bound on obs[{index}]\n{hint}")));
             }
         }
@@ -324,15 +326,20 @@ mod tests {
         }
         let problem = EnvConfig { distractors: 257, ..EnvConfig::new("Pendulum-v1") }.problem().unwrap();
         assert_eq!(problem, "`env.distractors` is 257; it must be at most 256\nhint: the default is 0");
-        for (key, config) in [
-            ("termination", EnvConfig { termination: Some(Termination::never()), ..EnvConfig::new("Pendulum-v1") }),
+        for (key, hint, config) in [
+            (
+                "termination",
+                "native tasks have their own termination rule",
+                EnvConfig { termination: Some(Termination::never()), ..EnvConfig::new("Pendulum-v1") },
+            ),
             (
                 "gym",
+                "only environments in Python, such as `gym:Pendulum-v1`, read it",
                 EnvConfig { gym: GymConfig { restarts: 0, ..GymConfig::default() }, ..EnvConfig::new("Pendulum-v1") },
             ),
         ] {
-            let hint = "hint: it applies to environments in Python, such as `gym:Pendulum-v1`";
-            assert_eq!(config.problem().unwrap(), format!("`env.{key}` is set for `Pendulum-v1`\n{hint}"));
+            let want = format!("`env.{key}` does not apply to `Pendulum-v1`\nhint: remove the key: {hint}");
+            assert_eq!(config.problem().unwrap(), want);
         }
         for timeout in [0.0, f64::NAN, 1e6] {
             let gym = GymConfig { timeout, ..GymConfig::default() };

@@ -232,14 +232,14 @@ impl Spec {
                 && space.low.iter().zip(&space.high).all(|(low, high)| low <= high);
             if !valid {
                 let hint = "a space needs at least one entry, and low <= high in every entry";
-                return Some([format!("its {name} space is {space}"), hint.into()]);
+                return Some([format!("its {name} space, {space}, is not valid"), hint.into()]);
             }
         }
         let dim = self.observation_space.dim();
         let mut bounds = self.termination.iter().flat_map(|rule| rule.bounds.iter().chain(&rule.goal));
         if let Some(bound) = bounds.find(|bound| bound.index >= dim) {
             let problem = format!("its termination rule has the bound `{bound}`, but observations have {dim} entries");
-            return Some([problem, "entries are counted from 0".into()]);
+            return Some([problem, format!("`index` must be below {dim}")]);
         }
         if let Some(problem) = self.termination.as_ref().and_then(Termination::problem) {
             let hint = "`low` must be below `high`; `Termination::never()` is the rule that never ends an episode";
@@ -318,7 +318,10 @@ mod tests {
     fn an_action_outside_the_space_is_allowed_and_one_of_another_length_or_with_a_nan_is_not() {
         assert_eq!(spec().check_action(&[5.0, -5.0]), Ok(()));
         let message = |action: &[f32]| spec().check_action(action).unwrap_err().to_string();
-        assert_eq!(message(&[0.0]), "`Test-v0` was given an action of length 1\nhint: its actions have 2 entries");
+        assert_eq!(
+            message(&[0.0]),
+            "`Test-v0` was given an action of length 1, expected 2\nhint: an action has one number per entry of the action space"
+        );
         assert!(message(&[0.0, f32::NAN]).contains("entry 1 is NaN"));
         assert!(message(&[f32::NEG_INFINITY, 0.0]).contains("entry 0 is -inf"));
     }

@@ -19,7 +19,7 @@ pub use mujoco::MujocoError;
 pub enum EnvError {
     /// No environment has this id.
     #[error(
-        "unknown environment `{id}`\nhint: the nearest known ids are `{}`; an environment of Gymnasium has the id `gym:ID`",
+        "unknown environment `{id}`\nhint: the nearest known ids are `{}`; `foresee list envs` shows all; an environment of Gymnasium has the id `gym:ID`",
         .nearest.join("`, `")
     )]
     UnknownId {
@@ -29,7 +29,9 @@ pub enum EnvError {
         nearest: Vec<String>,
     },
     /// An action with the wrong number of entries.
-    #[error("`{id}` was given an action of length {found}\nhint: its actions have {expected} entries")]
+    #[error(
+        "`{id}` was given an action of length {found}, expected {expected}\nhint: an action has one number per entry of the action space"
+    )]
     ActionLength {
         /// The environment.
         id: String,
@@ -40,7 +42,7 @@ pub enum EnvError {
     },
     /// An action with a NaN or an infinity.
     #[error(
-        "`{id}` was given an action whose entry {index} is {value}\nhint: look for the NaN upstream, in the policy"
+        "`{id}` was given an action whose entry {index} is {value}\nhint: correct the policy or the controller that chose this action"
     )]
     NonFiniteAction {
         /// The environment.
@@ -59,7 +61,7 @@ pub enum EnvError {
         id: String,
     },
     /// An error of one of several environments that are stepped together.
-    #[error("environment {index} of {count}: {error}")]
+    #[error("environment {index} of {count}, counted from 0: {error}")]
     OneOf {
         /// The index of the environment, from 0.
         index: usize,
@@ -70,7 +72,7 @@ pub enum EnvError {
     },
     /// An action space that cannot be mapped to [-1, 1].
     #[error(
-        "entry {index} of the action space of `{id}` is [{low}, {high}]\nhint: rescaling to [-1, 1] needs finite bounds"
+        "entry {index} of the action space of `{id}` is unbounded: [{low}, {high}]\nhint: give the action space finite bounds"
     )]
     UnboundedActions {
         /// The environment.
@@ -84,7 +86,8 @@ pub enum EnvError {
     },
     /// A physical parameter that the task does not have, or a factor that is not possible.
     #[error(
-        "the {parameter} of `{id}` cannot be multiplied by {factor}\nhint: factors are positive, and this task has the parameters [{known}]"
+        "the {parameter} of `{id}` cannot be multiplied by {factor}\nhint: {}",
+        physics_hint(.parameter, .known)
     )]
     Physics {
         /// The environment.
@@ -146,6 +149,17 @@ impl EnvError {
     }
 }
 
+/// Returns what the factor on a parameter can be, for a task with the parameters `known`.
+fn physics_hint(parameter: &str, known: &str) -> String {
+    if known.is_empty() {
+        "the factor must be 1, because this task has no parameter that can be changed".into()
+    } else if known.split(", ").any(|name| name == parameter) {
+        "the factor must be positive and finite".into()
+    } else {
+        format!("the factor must be 1, because this task can change only {known}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +167,10 @@ mod tests {
     #[test]
     fn a_bad_state_names_the_environment_and_the_array() {
         let error = EnvError::bad_state("Test-v0")(StateError::Missing("physics".into()));
-        assert!(error.to_string().starts_with("`Test-v0` cannot restore this state: the saved state has no `physics`"));
+        assert!(
+            error
+                .to_string()
+                .starts_with("`Test-v0` cannot restore this state: the saved state has no array `physics`")
+        );
     }
 }

@@ -103,7 +103,8 @@ impl NumpyRng {
             ref words => Err(StateError::Mismatch {
                 path: name.into(),
                 found: format!("{words:?}"),
-                expected: if odd { "two words, the second odd" } else { "two words" }.into(),
+                expected: if odd { "the odd increment of a PCG64 generator" } else { "the state of a PCG64 generator" }
+                    .into(),
             }),
         };
         let rng = Self { state: wide("state", false)?, increment: wide("increment", true)? };
@@ -250,6 +251,9 @@ mod tests {
         state.take("increment").unwrap();
         state.put("increment", vec![1_u64, 2]);
         let error = NumpyRng::restored(state).unwrap_err();
-        assert_eq!(error.to_string(), "`increment` in the saved state is [1, 2], expected two words, the second odd");
+        assert_eq!(
+            error.to_string(),
+            "`increment` in the saved state is [1, 2], expected the odd increment of a PCG64 generator"
+        );
     }
 }

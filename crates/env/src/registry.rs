@@ -35,7 +35,8 @@ enum Build {
 }
 
 /// A hint for keys of `[env.mujoco]` that are given for another environment.
-pub(crate) const MUJOCO_KEYS_HINT: &str = "it applies to the MuJoCo tasks of `foresee list envs`, such as `Hopper-v5`; environments in Python bring their own MuJoCo";
+pub(crate) const MUJOCO_KEYS_HINT: &str =
+    "remove the key: only the MuJoCo tasks of `foresee list envs`, such as `Hopper-v5`, read it";
 
 const REGISTRY: &[EnvInfo] = &[
     EnvInfo {

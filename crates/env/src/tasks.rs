@@ -192,8 +192,8 @@ impl AddedTask {
         check_spec(spec, *max_episode_steps)?;
         let Some(rule) = &config.termination else { return Ok(task) };
         if spec.termination.is_some() {
-            let hint = "hint: its spec already has a termination rule: remove the key";
-            return Err(EnvError::Config(format!("`env.termination` is set for `{id}`\n{hint}")));
+            let problem = format!("`env.termination` is set, but the spec of `{id}` already has a termination rule");
+            return Err(EnvError::Config(format!("{problem}\nhint: remove the key")));
         }
         config.check_termination(rule, spec.observation_space.dim())?;
         Ok(Box::new(WithRule::new(task, rule.clone())))
@@ -212,7 +212,8 @@ fn check_spec(spec: &Spec, max_episode_steps: Option<u32>) -> Result<(), EnvErro
     }
     match (spec.max_episode_steps, max_episode_steps) {
         (Some(own), Some(given)) if own != given => {
-            let problem = format!("its spec has a time limit of {own} steps, but the limit given for it is {given}");
+            let problem =
+                format!("its spec has a time limit of {own} steps, but the argument `max_episode_steps` is {given}");
             Err(unusable(&spec.id, &problem, "pass `None` for a task that truncates its own episodes"))
         }
         _ => Ok(()),
@@ -329,9 +330,9 @@ impl EnvConfig {
         self.check_count().and_then(|()| self.scaled(tasks, seed)).map_err(user_message)
     }
 
-    /// Creates the first environment of a program's own factory. For such a factory `[env]` gives only the id and the
-    /// count. The id must be that in the environment's spec, so that the run cannot be mistaken for one of another
-    /// task.
+    /// Creates the first environment of a program's own factory. Of `[env]`, only `env.id` and `env.count` are read for
+    /// such a factory. The id must be that in the environment's spec, so that the run cannot be mistaken for one of
+    /// another task.
     ///
     /// # Errors
     /// The message about the impossible value or about the environment's mistake, with its hint.

@@ -54,13 +54,13 @@ rejects! {
     a_time_limit_of_no_steps_is_found: Spec, "0 steps", {
         fn spec(spec: &mut Spec) { spec.max_episode_steps = Some(0); }
     }
-    an_observation_outside_its_space_is_found: Observations, "step 3 returned 1.5 in entry 0, outside [-1.0, 1.0]", {
+    an_observation_outside_its_space_is_found: Observations, "step 3 returned an observation with 1.5 in entry 0, outside [-1.0, 1.0]", {
         fn alter(steps: u32, step: &mut Step) { if steps == 3 { step.obs[0] = 1.5; } }
     }
     a_nan_observation_is_found: Observations, "NaN in entry 2", {
         fn alter(steps: u32, step: &mut Step) { if steps == 3 { step.obs[2] = f32::NAN; } }
     }
-    an_observation_that_is_too_long_is_found_at_the_reset: Observations, "step 0 returned 4 numbers, but the space has 3", {
+    an_observation_that_is_too_long_is_found_at_the_reset: Observations, "the reset returned an observation with 4 numbers, but the space has 3", {
         fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
             let mut reset = env.reset(seed)?;
             reset.obs.push(0.0);
@@ -70,10 +70,10 @@ rejects! {
     an_infinite_reward_is_found: Rewards, "step 50 returned a reward of -inf", {
         fn alter(steps: u32, step: &mut Step) { if steps == 50 { step.reward = f64::NEG_INFINITY; } }
     }
-    a_termination_against_the_rule_is_found: Termination, "step 9 returned terminated = true at ", {
+    a_termination_against_the_rule_is_found: Termination, "step 9 returned terminated = true, but the termination rule gives false for the observation ", {
         fn alter(steps: u32, step: &mut Step) { step.terminated = steps == 9; }
     }
-    a_termination_that_the_rule_demands_and_nobody_reports_is_found: Termination, "returned terminated = false at ", {
+    a_termination_that_the_rule_demands_and_nobody_reports_is_found: Termination, "returned terminated = false, but the termination rule gives true for the observation ", {
         fn spec(spec: &mut Spec) { spec.termination = Some(cosine_above(0, 0.9)); }
     }
     a_truncation_one_step_early_is_found: TimeLimit, "step 199 returned truncated = true, and the time limit is 200 steps", {
@@ -102,7 +102,7 @@ rejects! {
     an_end_that_is_not_restored_is_found: Order, "after restoring the end", {
         fn restore(env: &mut dyn Environment, state: State) -> Result<(), EnvError> { forgetting("needs_reset", env, state) }
     }
-    a_reset_that_ignores_its_seed_is_found: Seeding, "all seeds give the same reset", {
+    a_reset_that_ignores_its_seed_is_found: Seeding, "resets with different seeds begin alike", {
         fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
             env.reset(seed.map(|_| 0))
         }
@@ -130,17 +130,17 @@ rejects! {
             env.reset(seed.filter(|seed| *seed < 1 << 53))
         }
     }
-    a_reset_without_a_seed_that_repeats_itself_is_found: Seeding, "repeats the one before", {
+    a_reset_without_a_seed_that_repeats_itself_is_found: Seeding, "repeats the previous start", {
         fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
             env.reset(Some(seed.unwrap_or(0)))
         }
     }
-    an_action_that_is_padded_is_found: Actions, "0 entries returned", {
+    an_action_that_is_padded_is_found: Actions, "an action with 0 entries must be refused", {
         fn step(&mut self, env: &mut dyn Environment, action: &[f32]) -> Result<Step, EnvError> {
             if action.is_empty() { env.step(&[0.0]) } else { env.step(action) }
         }
     }
-    an_action_that_is_cut_is_found: Actions, "2 entries returned", {
+    an_action_that_is_cut_is_found: Actions, "an action with 2 entries must be refused", {
         fn step(&mut self, env: &mut dyn Environment, action: &[f32]) -> Result<Step, EnvError> {
             env.step(&action[..action.len().min(1)])
         }
@@ -167,10 +167,10 @@ rejects! {
     a_generator_that_is_not_restored_is_found: SaveRestore, "not the one that was saved", {
         fn restore(env: &mut dyn Environment, state: State) -> Result<(), EnvError> { forgetting("rng.state", env, state) }
     }
-    a_state_that_is_not_saved_at_all_is_found: SaveRestore, "differs after a restore", {
+    a_state_that_is_not_saved_at_all_is_found: SaveRestore, "continues with other numbers", {
         fn alter(steps: u32, step: &mut Step) { step.reward -= f64::from(steps); }
     }
-    a_lenient_restore_is_found: SaveRestore, "restoring an empty state returned Ok", {
+    a_lenient_restore_is_found: SaveRestore, "restoring an empty state must be refused", {
         fn restore(env: &mut dyn Environment, state: State) -> Result<(), EnvError> {
             if state.is_empty() { Ok(()) } else { env.restore(state) }
         }
@@ -331,12 +331,18 @@ fn messages_about_thousands_of_entries_are_short() {
     for (check, detail) in [
         (Check::Spec, "3.0, … 5000 in all]"),
         (Check::Observations, "2.0 in entry 5, outside [-1.0, 1.0]; … 5000 of 5000 entries are outside"),
-        (Check::Termination, "step 1 returned terminated = true at [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, … 5000 in all]"),
+        (
+            Check::Termination,
+            "returned terminated = true, but the termination rule gives false for the observation [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, … 5000 in all]",
+        ),
         (
             Check::Order,
-            "a step before the first reset returned the observation [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, … 5000 in all]",
+            "a step before the first reset must be refused with `EnvError::NeedsReset`, but returned the observation [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, … 5000 in all]",
         ),
-        (Check::Actions, "3.4028235e38, … 7 in all] does not act as [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, … 7 in all]"),
+        (
+            Check::Actions,
+            "3.4028235e38, … 7 in all] is outside the space and does not act as the nearest action inside, [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, … 7 in all]",
+        ),
     ] {
         let failure = check_environment(|| Ok(Wide::boxed(check))).unwrap_err();
         assert_eq!(failure.check, check);

@@ -24,8 +24,8 @@ fn keys_of_mujoco_are_refused_where_it_is_not_used() {
     for (key, mujoco) in [("library", library), ("assets", assets)] {
         for id in ["Pendulum-v1", "gym:Hopper-v5"] {
             let problem = EnvConfig { mujoco: mujoco.clone(), ..EnvConfig::new(id) }.problem().unwrap();
-            let hint = "hint: it applies to the MuJoCo tasks of `foresee list envs`, such as `Hopper-v5`; ";
-            assert!(problem.starts_with(&format!("`env.mujoco.{key}` is set for `{id}`\n{hint}")), "{problem}");
+            let hint = "hint: remove the key: only the MuJoCo tasks of `foresee list envs`, such as `Hopper-v5`, ";
+            assert!(problem.starts_with(&format!("`env.mujoco.{key}` does not apply to `{id}`\n{hint}")), "{problem}");
         }
     }
 }

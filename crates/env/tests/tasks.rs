@@ -209,14 +209,14 @@ fn an_added_task_that_cannot_be_meant_is_refused_with_a_hint() {
         (
             Some(20),
             Spec { max_episode_steps: Some(30), ..spec() },
-            "its spec has a time limit of 30 steps, but the limit given for it is 20",
+            "its spec has a time limit of 30 steps, but the argument `max_episode_steps` is 20",
             "pass `None` for a task that truncates",
         ),
         (
             None,
             Spec { termination: bound(2, 0.0, 1.0), ..spec() },
             "its termination rule has the bound `obs[2] in (0, 1)`, but observations have 2 entries",
-            "entries are counted from 0",
+            "`index` must be below 2",
         ),
         (
             None,
@@ -227,11 +227,21 @@ fn an_added_task_that_cannot_be_meant_is_refused_with_a_hint() {
         (
             None,
             Spec { action_space: actions(1.0, -1.0), ..spec() },
-            "its action space is from [1.0] to [-1.0]",
+            "its action space, from [1.0] to [-1.0], is not valid",
             "a space needs at least one",
         ),
-        (None, Spec { action_space: none(), ..spec() }, "its action space is from [] to []", "a space needs at least"),
-        (None, Spec { observation_space: none(), ..spec() }, "its observation space is from [] to []", "a space needs"),
+        (
+            None,
+            Spec { action_space: none(), ..spec() },
+            "its action space, from [] to [], is not valid",
+            "a space needs at least",
+        ),
+        (
+            None,
+            Spec { observation_space: none(), ..spec() },
+            "its observation space, from [] to [], is not valid",
+            "a space needs",
+        ),
     ] {
         let message = EnvConfig::new("Drift-v0").problem_with(&with("Drift-v0", limit, spec)).expect(problem);
         let want = format!("`env.id`: `Drift-v0` cannot be used: {problem}\nhint: {hint}");
@@ -240,7 +250,7 @@ fn an_added_task_that_cannot_be_meant_is_refused_with_a_hint() {
     let unbounded = Spec { action_space: actions(0.0, f32::INFINITY), ..spec() };
     let message = EnvConfig::new("Drift-v0").problem_with(&with("Drift-v0", None, unbounded)).unwrap();
     assert!(
-        message.starts_with("`env.id`: entry 0 of the action space of `Drift-v0` is [0, inf]\nhint: "),
+        message.starts_with("`env.id`: entry 0 of the action space of `Drift-v0` is unbounded: [0, inf]\nhint: "),
         "{message}"
     );
     let message = EnvConfig::new("gym:Drift-v0").problem_with(&with("gym:Drift-v0", None, spec())).unwrap();
@@ -260,7 +270,7 @@ fn keys_that_an_added_task_does_not_read_are_refused() {
         [("mujoco.library", EnvConfig { mujoco, ..plain.clone() }), ("gym", EnvConfig { gym, ..plain.clone() })]
     {
         let hint = "hint: this program supplies the task itself: remove the key";
-        assert_eq!(config.problem_with(&tasks).unwrap(), format!("`env.{key}` is set for `Drift-v0`\n{hint}"));
+        assert_eq!(config.problem_with(&tasks).unwrap(), format!("`env.{key}` does not apply to `Drift-v0`\n{hint}"));
     }
     let heavier = FamilyConfig { mass: Range::Fixed(2.0), ..FamilyConfig::default() };
     let problem = EnvConfig { family: heavier, ..plain }.problem_with(&tasks).unwrap();
@@ -291,11 +301,11 @@ fn a_task_without_a_rule_takes_that_of_the_config_and_one_with_a_rule_does_not()
     assert_eq!(EnvConfig::new("Fall-v0").factory(&tasks, 0)().unwrap().spec().termination, None);
 
     let problem = given.problem_with(&with("Fall-v0", None, spec(Some(rule.clone())))).unwrap();
-    let hint = "hint: its spec already has a termination rule: remove the key";
-    assert_eq!(problem, format!("`env.termination` is set for `Fall-v0`\n{hint}"));
+    let what = "`env.termination` is set, but the spec of `Fall-v0` already has a termination rule";
+    assert_eq!(problem, format!("{what}\nhint: remove the key"));
     let far = Termination::outside(vec![Bound { index: 2, ..rule.bounds[0] }]);
     let problem = EnvConfig { termination: Some(far), ..given }.problem_with(&tasks).unwrap();
-    let hint = "hint: observations of `Fall-v0` have 2 entries, counted from 0";
+    let hint = "hint: `index` must be below 2, the number of observation entries of `Fall-v0`";
     assert_eq!(problem, format!("`env.termination` has a bound on obs[2]\n{hint}"));
 }
 
@@ -313,12 +323,12 @@ fn a_factory_of_ones_own_is_opened_where_the_config_goes_with_it() {
         (
             EnvConfig { distractors: 1, ..plain.clone() },
             &factory,
-            "`env.distractors` is set for `Drift-v0`\nhint: this program creates",
+            "`env.distractors` does not apply to `Drift-v0`\nhint: this program creates",
         ),
         (
             EnvConfig { first_entries: Some(1), ..plain.clone() },
             &factory,
-            "`env.first_entries` is set for `Drift-v0`\nhint: ",
+            "`env.first_entries` does not apply to `Drift-v0`\nhint: ",
         ),
         (
             other("Pendulum-v1"),

@@ -116,7 +116,11 @@ fn a_saved_vector_goes_on_where_it_was_in_every_mode() {
             assert_eq!(other.save(), saved);
             if mode == Autoreset::Disabled && steps == 200 {
                 let refused = other.step(&[0.0; 3]).unwrap_err();
-                assert!(refused.to_string().starts_with("environment 0 of 3: `Pendulum-v1` was stepped outside an"));
+                assert!(
+                    refused
+                        .to_string()
+                        .starts_with("environment 0 of 3, counted from 0: `Pendulum-v1` was stepped outside an")
+                );
                 for envs in [&mut envs, &mut other] {
                     envs.reset(&[None; 3]).unwrap();
                 }
@@ -135,14 +139,20 @@ fn a_state_of_other_environments_is_refused_and_all_need_a_reset_then() {
     for (mut other, message) in [
         (make("Pendulum-v1", 2), "`stand` in the saved state is [1, 1], expected 3 numbers from 0 to 2"),
         (make("Pendulum-v1", 4), "expected 3 numbers from 0 to 2"),
-        (make("CartPoleContinuous-v0", 3), "environment 0 of 3: `Pendulum-v1` cannot restore this state: "),
+        (
+            make("CartPoleContinuous-v0", 3),
+            "environment 0 of 3, counted from 0: `Pendulum-v1` cannot restore this state: ",
+        ),
     ] {
         other.reset(&vec![None; other.count()]).unwrap();
         let error = envs.restore(other.save()).unwrap_err().to_string();
         assert!(error.contains(message) && error.contains("\nhint: "), "{error}");
     }
     let error = envs.step(&[0.0; 3]).unwrap_err().to_string();
-    assert!(error.starts_with("environment 0 of 3: `Pendulum-v1` was stepped outside an episode"), "{error}");
+    assert!(
+        error.starts_with("environment 0 of 3, counted from 0: `Pendulum-v1` was stepped outside an episode"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -152,7 +162,11 @@ fn an_action_that_is_not_finite_is_refused_with_the_environments_number_and_nobo
         envs.reset(&[None; 4]).unwrap();
         let before = envs.save();
         let error = envs.step(&[0.0, 0.0, f32::NAN, f32::NAN]).unwrap_err().to_string();
-        assert!(error.starts_with("environment 2 of 4: `Pendulum-v1` was given an action whose entry 0 is NaN"));
+        assert!(
+            error.starts_with(
+                "environment 2 of 4, counted from 0: `Pendulum-v1` was given an action whose entry 0 is NaN"
+            )
+        );
         assert_eq!(envs.save(), before, "{work:?}");
         envs.step(&[0.0; 4]).unwrap();
     }
@@ -171,9 +185,15 @@ fn the_first_that_fails_is_named_and_all_that_were_stepped_need_a_reset() {
         for _ in 0..2 {
             envs.step_where(&mask, &[0.0; 4]).unwrap();
         }
-        assert_eq!(envs.step_where(&mask, &[0.0; 4]).unwrap_err().to_string(), "environment 2 of 4: it died");
+        assert_eq!(
+            envs.step_where(&mask, &[0.0; 4]).unwrap_err().to_string(),
+            "environment 2 of 4, counted from 0: it died"
+        );
         let error = envs.step(&[0.0; 4]).unwrap_err().to_string();
-        assert!(error.starts_with("environment 1 of 4: `Pendulum-v1` was stepped outside an episode"), "{error}");
+        assert!(
+            error.starts_with("environment 1 of 4, counted from 0: `Pendulum-v1` was stepped outside an episode"),
+            "{error}"
+        );
         envs.step_where(&[true, false, false, false], &[0.0; 4]).unwrap();
         envs.reset_where(&mask, &[None; 4]).unwrap();
         envs.step(&[0.0; 4]).unwrap();
@@ -246,7 +266,7 @@ fn one_that_cannot_be_made_is_named() {
     let cannot: EnvFactory = Arc::new(|| Err(EnvError::Config("no more".into())));
     for work in [Work::Light, Work::Heavy, Work::ExternalProcess] {
         let vector = VectorEnvironment::with_first(Pretender::boxed(work, 0), &cannot, 3, Autoreset::NextStep);
-        assert_eq!(vector.err().unwrap().to_string(), "environment 1 of 3: no more");
+        assert_eq!(vector.err().unwrap().to_string(), "environment 1 of 3, counted from 0: no more");
     }
 }
 
@@ -261,12 +281,15 @@ fn what_the_mask_leaves_out_stands_still() {
     assert_eq!(steps.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, false]);
     assert_eq!(envs.save().part("2"), before);
     let error = envs.step(&[0.0; 3]).unwrap_err().to_string();
-    assert!(error.starts_with("environment 1 of 3: "), "{error}");
+    assert!(error.starts_with("environment 1 of 3, counted from 0: "), "{error}");
 }
 
 #[test]
 fn environments_with_other_spaces_do_not_go_side_by_side() {
     let envs = ["Pendulum-v1", "Pendulum-v1", "CartPoleContinuous-v0"].map(|id| make(id).unwrap());
     let error = VectorEnvironment::from_envs(envs.into(), Autoreset::NextStep).err().unwrap().to_string();
-    assert!(error.starts_with("environment 2 of 3: `CartPoleContinuous-v0` has observations from "), "{error}");
+    assert!(
+        error.starts_with("environment 2 of 3, counted from 0: `CartPoleContinuous-v0` has observations from "),
+        "{error}"
+    );
 }

@@ -3,8 +3,8 @@
 //! one, SVG(1); Heess et al. 2015).
 //!
 //! The critic minimises mean (Q(s, a) − r − γ c Q̄(s', μ(s')))². The actor minimises −mean(r̂ + γ ĉ Q(ŝ', μ(ŝ'))) with
-//! (r̂, ŝ', ĉ) from the model's step from s under μ(s). c and ĉ are 1 if the episode continues and 0 if it ends.
-//! Without a model the actor minimises −mean Q(s, μ(s)).
+//! (r̂, ŝ', ĉ) from the model's step from s under μ(s). c is 0 if s' is terminal and 1 otherwise, and ĉ is
+//! the same for ŝ'; a time limit does not count. Without a model the actor minimises −mean Q(s, μ(s)).
 //!
 //! ```text
 //! cargo run --release -p foresee --example own_agent
@@ -60,7 +60,7 @@ struct Deterministic {
 }
 
 impl Deterministic {
-    /// Returns the actor with weights that gradients are computed for.
+    /// Returns a copy of the actor whose weights are tracked by autodiff.
     fn tracked(&self) -> Self {
         Self { net: self.net.tracked(), ..*self }
     }

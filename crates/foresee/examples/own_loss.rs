@@ -29,7 +29,7 @@ impl Default for RewardFirst {
 }
 
 impl ModelLoss for RewardFirst {
-    /// The specification, `[E, B]`. A loss needs nothing else, and trains on every device.
+    /// The specification, `[E, B]`. It is the only required method, and works on every device.
     fn per_row(&self, input: &LossInput<'_>) -> Tensor<2> {
         let (err, reward) = input.errors();
         let entries = err.dims()[2] as f64 + self.weight;

@@ -49,7 +49,7 @@ impl Adapter {
         match self {
             _ if device == DeviceChoice::WgpuCpu => None,
             Self { software: true, .. } => Some(format!(
-                "`device={device}` found no GPU and uses a software adapter, which is much slower than `device=cpu`: {self}\nhint: `foresee list devices` lists the devices of this machine; if it has a GPU, install the GPU's Vulkan driver"
+                "`device={device}` found no GPU and uses a software adapter, which is much slower than `device=cpu`: {self}\nhint: use `device=cpu`, or install the Vulkan driver of your GPU; `foresee list devices` lists the devices that are found"
             )),
             Self { opengl: true, .. } => Some(format!(
                 "`device={device}` falls back to OpenGL, because no Vulkan driver was found: {self}\nhint: install the GPU's Vulkan driver"
@@ -113,7 +113,9 @@ pub enum DeviceError {
         limit: String,
     },
     /// No build supports the device.
-    #[error("device `{0}` is not supported\nhint: use `device=wgpu` for an NVIDIA GPU, or `device=cpu`")]
+    #[error(
+        "device `{0}` is not supported by any build yet\nhint: use `device=wgpu` for an NVIDIA GPU, or `device=cpu`"
+    )]
     NotSupported(DeviceChoice),
     /// The machine does not have the device.
     #[error("device `{device}` was not found on this machine: {reason}\nhint: {hint}")]
@@ -196,7 +198,11 @@ impl DeviceChoice {
 pub fn list() -> Vec<(String, Result<String, DeviceError>)> {
     let mut words = vec![
         (DeviceChoice::Cpu, Ok(processor())),
-        (DeviceChoice::NdArray, open_ndarray(DeviceChoice::NdArray).map(|_| "the processor, for cross-checks".into())),
+        (
+            DeviceChoice::NdArray,
+            open_ndarray(DeviceChoice::NdArray)
+                .map(|_| "the processor, through Burn's ndarray backend, to cross-check results".into()),
+        ),
     ];
     words.extend(list_wgpu());
     let vulkan = DeviceChoice::Vulkan;

@@ -25,8 +25,8 @@ impl HostTensor {
         Self::lend(tensor).unwrap_or_else(|_| panic!("expected an untracked float tensor in host memory"))
     }
 
-    /// Takes the numbers of an untracked tensor on any backend: without a copy if it lives in host memory, else as a
-    /// copy.
+    /// Takes the values of an untracked tensor on any backend. They are copied only if the tensor is on another device
+    /// or not contiguous.
     #[must_use]
     pub fn read<const D: usize>(tensor: Tensor<D>) -> Self {
         Self::lend(tensor).unwrap_or_else(|tensor| Self(FlexTensor::from_data(tensor.into_data())))

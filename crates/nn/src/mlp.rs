@@ -231,10 +231,10 @@ impl Mlp {
 
 /// Computes x / max(‖x‖₂, 1e-12) along the last axis.
 ///
-/// The norm is a constant to autodiff. With z = x / ‖x‖ and ‖z‖ = 1, the expression z (3 − ‖z‖²) / 2 has the value z
-/// and the gradient g − z (g·z), which is exactly zero where a row has one active unit. Differentiating the quotient
-/// instead would leave rounding noise there, and Adam's first steps turn anything above its epsilon of 1e-8 into a full
-/// step. The gradient of a row of zeros is finite.
+/// The norm is detached, and the factor (3 − ‖z‖²) / 2 restores its part of the gradient. With z = x / ‖x‖ and ‖z‖ = 1,
+/// the expression z (3 − ‖z‖²) / 2 has the value z and the gradient g − z (g·z), which is exactly zero where a row has
+/// one active unit. Differentiating the quotient instead would leave rounding noise there, and Adam's first steps turn
+/// anything above its epsilon of 1e-8 into a full step. The gradient of a row of zeros is finite.
 fn unit_rows(x: Tensor<3>) -> Tensor<3> {
     let norm = x.clone().detach().square().sum_dim(2).sqrt().clamp_min(MIN_NORM);
     let z = x / norm;

@@ -71,12 +71,12 @@ impl ModelConfig {
         let has_variance = self.head(loss).has_variance();
         if loss.fits_variance() && !has_variance {
             return Some(format!(
-                "`model.loss.kind` is {}, but `model.head` is deterministic\nhint: a likelihood needs a variance: set `model.head = \"gaussian\"` or leave it out",
+                "`model.loss.kind` is `{}`, but `model.head` is `deterministic`\nhint: set `model.head = \"gaussian\"` or `\"homoscedastic\"`, or leave the key out, because a likelihood needs a variance",
                 self.loss.kind
             ));
         }
         (self.fit.stopping == Stopping::Paired && !(has_variance && self.ensemble.members > 1)).then(|| {
-            "`model.fit.stopping` is paired, which scores the variance of an ensemble's prediction\nhint: set `model.head = \"homoscedastic\"` or `\"gaussian\"` and two or more `model.ensemble.members`, or leave `stopping` out"
+            "`model.fit.stopping` is `paired`, which needs a head with a variance and at least two members\nhint: set `model.head = \"homoscedastic\"` or `\"gaussian\"` and two or more `model.ensemble.members`, or leave `stopping` out"
                 .into()
         })
     }
@@ -168,12 +168,13 @@ impl EnsembleConfig {
             return Some(refusal("model.ensemble.members", members, allowed, default.members));
         }
         if !(1..=members).contains(&elites) {
+            let hint = if elites == 0 { "raise it" } else { "lower it, or raise `model.ensemble.members`" };
             return Some(format!(
-                "`model.ensemble.elites` is {elites}; it must be 1 to {members}, the value of `model.ensemble.members`\nhint: elites are chosen among the members"
+                "`model.ensemble.elites` is {elites}; it must be 1 to {members}, the value of `model.ensemble.members`\nhint: {hint}"
             ));
         }
         (!hidden.iter().all(|width| (1..=MAX_WIDTH).contains(width))).then(|| {
-            let allowed = format!("a list of widths of 1 to {MAX_WIDTH}");
+            let allowed = format!("a list of layer widths, each from 1 to {MAX_WIDTH}");
             refusal("model.ensemble.hidden", format!("{hidden:?}"), allowed, format!("{:?}", default.hidden))
         })
     }
@@ -333,7 +334,7 @@ impl FitConfig {
         }
         if self.min_steps > self.max_steps {
             return Some(format!(
-                "`model.fit.min_steps` is {}, but `model.fit.max_steps` is {}\nhint: raise max_steps or lower min_steps",
+                "`model.fit.min_steps` is {}, but `model.fit.max_steps` is {}\nhint: raise `model.fit.max_steps` or lower `model.fit.min_steps`",
                 self.min_steps, self.max_steps
             ));
         }
@@ -394,7 +395,7 @@ mod tests {
             ),
             (
                 "ensemble.hidden = [8, 0]",
-                "`model.ensemble.hidden` is [8, 0]; it must be a list of widths of 1 to 65536\nhint: the default is [200, ",
+                "`model.ensemble.hidden` is [8, 0]; it must be a list of layer widths, each from 1 to 65536\nhint: the default is [200, ",
             ),
             ("fit.every = 0", "`model.fit.every` is 0; it must be positive\nhint: the default is 250"),
             ("fit.max_steps = 0", "`model.fit.max_steps` is 0; it must be positive\nhint: the default is 10000"),
@@ -409,7 +410,7 @@ mod tests {
             ("fit.lr = inf", "`model.fit.lr` is inf; it must be finite\nhint: "),
             ("fit.decay = -0.5", "`model.fit.decay` is -0.5; it must be at least 0\nhint: the default is 0.00005"),
             ("fit.threshold = nan", "`model.fit.threshold` is NaN; it must be at least 0\nhint: "),
-            ("fit.stopping = 'paired'", "`model.fit.stopping` is paired, which scores the variance of an ensemble's"),
+            ("fit.stopping = 'paired'", "`model.fit.stopping` is `paired`, which needs a head with a variance"),
         ] {
             let got = read(text).problem(&Mse {}).unwrap_or_else(|| panic!("{text} is accepted"));
             assert!(got.starts_with(want) && got.contains("\nhint: "), "{text}: {got}");

@@ -129,19 +129,19 @@ const RESETS_PATIENCE: f64 = 0.5;
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairedTest {
     patience: u32,
-    /// The best score of each row, `[N]`.
+    /// The score of every holdout row under the kept weights, `[rows]`.
     best: Vec<f64>,
     waited: u32,
 }
 
 impl PairedTest {
-    /// Starts from the rows' scores before the first gradient step, `[N]`.
+    /// Starts from the rows' scores before the first gradient step, `[rows]`.
     #[must_use]
     pub fn new(patience: u32, before: Vec<f64>) -> Self {
         Self { patience, best: before, waited: 0 }
     }
 
-    /// Compares a round of scores `[N]` with the best ones. Returns whether the weights are to be kept, and whether
+    /// Compares a round of scores `[rows]` with the best ones. Returns whether the weights are to be kept, and whether
     /// patience is exhausted. A NaN never counts as an improvement.
     #[track_caller]
     pub fn update(&mut self, scores: &[f64]) -> (bool, bool) {

@@ -62,14 +62,14 @@ impl Measure {
     pub fn problem(self, head: Head, members: usize) -> Option<String> {
         if self.is_kl() && head == Head::Deterministic {
             return Some(format!(
-                "uncertainty `{}` needs a variance, but the model's head is deterministic\nhint: set `model.head = \"gaussian\"`, or choose a disagreement such as `{}`",
+                "the uncertainty measure `{}` needs a variance, but the model's head is deterministic\nhint: set `model.head = \"gaussian\"`, or choose a disagreement such as `{}`",
                 self.name(),
                 Self::MaxPairwiseDifference.name()
             ));
         }
         (self.is_kl() && members < 2).then(|| {
             format!(
-                "uncertainty `{}` needs two members, the model has {members}\nhint: raise `model.ensemble.members`",
+                "the uncertainty measure `{}` needs at least two members, but the model has {members}\nhint: raise `model.ensemble.members`",
                 self.name()
             )
         })

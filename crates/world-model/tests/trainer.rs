@@ -154,7 +154,7 @@ fn a_fit_that_stops_by_a_paired_test_learns_and_ends_by_itself() {
     assert!(report.holdout_mse < 0.01, "of normalised targets, 1 is a constant's: {report:?}");
     config.head = Some(Head::Deterministic);
     let problem = config.problem(&foresee_world_model::loss::mse::Mse {}).expect("no variance");
-    assert!(problem.starts_with("`model.fit.stopping` is paired, which scores the variance"), "{problem}");
+    assert!(problem.starts_with("`model.fit.stopping` is `paired`, which needs a head with a variance"), "{problem}");
 }
 
 #[test]

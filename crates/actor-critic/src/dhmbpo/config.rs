@@ -91,7 +91,7 @@ impl DhmbpoConfig {
         let [low, high] = self.bound_quantiles;
         layer_widths(&self.hidden, &default.hidden)
             .or_else(|| {
-                let allowed = "at least 0 and below 1, because the bounds of the values divide by 1 − discount";
+                let allowed = "at least 0 and below 1, because the bounds of the values are divided by 1 − discount";
                 (!(0.0..1.0).contains(&self.discount))
                     .then(|| refusal("agent.discount", self.discount, allowed, default.discount))
             })

@@ -22,7 +22,7 @@
 //! constants. Temperature: mean(α (−l_0 − H̄)).
 //!
 //! An update may train the critics alone. An update has two forms:
-//! * `by_tensors.rs`, with autodiff, is the specification. It supports every device and every model.
+//! * `by_tensors.rs`, with autodiff, is the specification, for every device and every model.
 //! * `host.rs` has its derivatives written by hand, on panels in host memory. It needs a model that has such a form
 //!   too. `dyna/tests/double_horizon.rs`, which has a model, compares both forms.
 //!

@@ -228,7 +228,7 @@ mod tests {
         }
     }
 
-    /// Computes c tanh u + w log π of one action entry in f64.
+    /// Computes c a + w log π(a) of one action entry a = tanh(mu + σ noise), in f64.
     fn loss(spread: Spread, [mu, raw]: [f64; 2], noise: f64, [c, w]: [f64; 2]) -> f64 {
         let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
         let log_std = match spread {

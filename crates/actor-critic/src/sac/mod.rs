@@ -67,12 +67,14 @@ const TARGET_SUBSET: &str = "agent/target_subset";
 /// Returns SAC as an agent that a config can choose.
 #[must_use]
 pub fn kind() -> Kind<Arc<dyn AgentFactory>> {
-    Kind::new("sac", "soft actor-critic: a squashed Gaussian policy and a return with entropy", |config: SacConfig| {
-        match config.problem() {
+    Kind::new(
+        "sac",
+        "soft actor-critic: a squashed Gaussian policy and entropy-regularised returns",
+        |config: SacConfig| match config.problem() {
             Some(problem) => Err(problem),
             None => Ok(Arc::new(config) as Arc<dyn AgentFactory>),
-        }
-    })
+        },
+    )
 }
 
 impl AgentFactory for SacConfig {

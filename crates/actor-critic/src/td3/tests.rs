@@ -213,7 +213,10 @@ fn a_batch_without_rows_moves_nothing_and_values_have_four_heads() {
 fn what_cannot_be_says_so_with_a_hint() {
     assert_eq!(Td3Config::default().problem(), None);
     for (config, want) in [
-        (Td3Config { hidden: vec![0], ..config() }, "`agent.hidden` is [0]; it must be a list of one or more widths"),
+        (
+            Td3Config { hidden: vec![0], ..config() },
+            "`agent.hidden` is [0]; it must be a list of at least one layer width",
+        ),
         (
             Td3Config { tau: 2.0, ..config() },
             "`agent.tau` is 2; it must be above 0 and at most 1\nhint: the default is",

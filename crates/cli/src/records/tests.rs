@@ -153,14 +153,14 @@ fn files_that_do_not_fit_the_checkpoint_are_refused_and_left_alone() {
         refusal(Positions { metrics: 0, results: positions.results + 1, ..positions }),
         format!(
             "cannot resume: `{}` has {} bytes, fewer than the {} it had at the checkpoint\n\
-             hint: put back the file that belongs to the checkpoint, or start a new run",
+             hint: restore this file from a copy of the run folder, or start a new run",
             results.display(),
             positions.results,
             positions.results + 1,
         )
     );
     let inside = refusal(Positions { metrics: 0, results: positions.results - 1, ..positions });
-    assert!(inside.contains("has no line that ends at byte"), "{inside}");
+    assert!(inside.contains("differs from the checkpoint: no line ends at byte"), "{inside}");
     assert_eq!(contents(directory.path()), before);
     fs::remove_file(&results).unwrap();
     assert!(refusal(positions).starts_with(&format!("cannot resume: `{}` is missing", results.display())));
@@ -171,6 +171,6 @@ fn a_folder_with_records_is_not_written_over() {
     let directory = tempfile::tempdir().unwrap();
     advance(&mut Records::create(directory.path(), 1).unwrap(), 200..201);
     let before = contents(directory.path());
-    assert!(Records::create(directory.path(), 1).unwrap_err().to_string().starts_with("creating `"));
+    assert!(Records::create(directory.path(), 1).unwrap_err().to_string().starts_with("cannot create `"));
     assert_eq!(contents(directory.path()), before);
 }

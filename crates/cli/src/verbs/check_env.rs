@@ -42,8 +42,8 @@ pub(super) fn check_env(id: &str, overrides: &[&str]) -> Result<u8, Failure> {
             CheckOutcome::Failed(detail) => {
                 format!("BROKEN   {check}\n         {}", detail.replace('\n', "\n         "))
             }
-            CheckOutcome::Inconclusive => format!("unclear  {check}"),
-            CheckOutcome::Skipped => format!("skipped  {check}"),
+            CheckOutcome::Inconclusive => format!("untested {check} (a broken rule ended the test)"),
+            CheckOutcome::Skipped => format!("skipped  {check} (the environment has no termination rule)"),
         })?;
     }
     if let Some(measurements) = &report.measurements {
@@ -78,7 +78,7 @@ fn print_spec(spec: &Spec) -> Result<(), Failure> {
         row("frames/step", &spec.action_repeat)?;
     }
     let rule = spec.termination.as_ref().map(ToString::to_string);
-    row("terminates", &rule.unwrap_or_else(|| "rule unknown (`algo=mbpo` needs `env.termination`)".into()))?;
+    row("terminates", &rule.unwrap_or_else(|| "rule unknown (training with a model needs `env.termination`)".into()))?;
     spec.versions.iter().try_for_each(|(name, version)| row(name, version))
 }
 

@@ -16,7 +16,7 @@ pub(super) fn eval(path: &Path, episodes: Option<u32>) -> Result<u8, Failure> {
     let episodes = episodes.map_or(config.training.eval_episodes, |n| n as usize);
     if episodes > MAX_EPISODES {
         return Err(Failure::Input(format!(
-            "`--episodes` is {episodes}; it must be at most {MAX_EPISODES}\nhint: all episodes are played side by side"
+            "`--episodes` is {episodes}; it must be at most {MAX_EPISODES}\nhint: a few hundred episodes are enough for a mean return"
         )));
     }
     set_threads(&config);
@@ -27,7 +27,8 @@ pub(super) fn eval(path: &Path, episodes: Option<u32>) -> Result<u8, Failure> {
     let setup = configs::open(&source, config)?;
     let (evaluation, env_step) = Run::evaluate_snapshot(setup, loaded.state, episodes)?;
     warn_of_adapter(device);
-    print_line(format!("environment   {id}, {env_step} steps of training"))?;
+    print_line(format!("environment   {id}"))?;
+    print_line(format!("checkpoint    at {env_step} real steps"))?;
     print_line(format!("mean return   {:.2}", evaluation.mean()))?;
     print_line(format!("std           {:.2} ({})", evaluation.std(), counted(episodes, "episode")))?;
     print_line(format!("mean length   {:.1} steps", evaluation.mean_length()))?;

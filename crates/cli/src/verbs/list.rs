@@ -18,7 +18,7 @@ pub(super) fn list(what: Listed) -> Result<u8, Failure> {
                 print_choice(env.id, env.description)?;
             }
             print_choice("gym:ID", "any environment of Gymnasium in Python with box spaces, such as gym:Ant-v5")?;
-            print_choice("gym:MODULE:ID", "one that is registered when the Python module MODULE is imported")?;
+            print_choice("gym:MODULE:ID", "an environment that the Python module MODULE registers")?;
             print_choice("dmc:DOMAIN-TASK", "a task of the dm_control suite, such as dmc:cartpole-swingup")?;
             print_line(match library::description() {
                 Ok(library) => format!("\nMuJoCo's tasks are simulated by {library}"),

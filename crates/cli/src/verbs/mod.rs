@@ -66,7 +66,7 @@ fn check(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
 fn print_line(line: impl std::fmt::Display) -> Result<(), Failure> {
     match writeln!(std::io::stdout().lock(), "{line}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::Run(format!("writing to standard output: {error}")))
+            Err(Failure::Run(format!("cannot write to standard output: {error}")))
         }
         _ => Ok(()),
     }

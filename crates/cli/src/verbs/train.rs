@@ -20,7 +20,7 @@ pub(super) fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -
     let run = Run::begin(setup)?;
     if run.spec().max_episode_steps.is_none() {
         eprintln!(
-            "warning: `{}` has no time limit; evaluations stop an episode after {MAX_EPISODE_STEPS} steps\nhint: if its episodes do not terminate, set a limit: env.gym.kwargs.max_episode_steps=1000",
+            "warning: `{}` has no time limit; evaluations stop an episode after {MAX_EPISODE_STEPS} steps\nhint: set a time limit, for example `env.gym.kwargs.max_episode_steps=1000`",
             config.env.id
         );
     }
@@ -40,7 +40,9 @@ pub(super) fn resume(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
     warn_of_skipped(&loaded);
     let extra: CheckpointExtra = serde_json::from_value(loaded.extra).map_err(|error| {
         let path = loaded.path.display();
-        Failure::Input(format!("the manifest of the checkpoint `{path}` cannot be read: {error}"))
+        Failure::Input(format!(
+            "the checkpoint `{path}` lacks the positions of the record files: {error}\nhint: another program or version wrote it; start a new run"
+        ))
     })?;
     let run = Run::resume(setup, loaded.state).map_err(|error| match run_dir::read_config(path) {
         Ok((_, before)) => error.with_changes(&before, &config),
@@ -49,20 +51,22 @@ pub(super) fn resume(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
     warn_of_adapter(config.device);
     if run.is_done() {
         print_line(format!(
-            "the run is complete: {} environment steps\nhint: extend it by `foresee resume {} training.env_steps=N`",
-            run.env_step(),
-            path.display()
+            "the run is complete: {step} environment steps\nhint: to extend it, run `foresee resume {} training.env_steps=N` with N above {step}",
+            path.display(),
+            step = run.env_step()
         ))?;
         return Ok(DONE);
     }
     for error in run.lost() {
-        eprintln!("warning: {error}\na new episode begins; from here the run differs from an uninterrupted one");
+        eprintln!(
+            "warning: {error}\nthe environment begins a new episode, so the resumed run differs from an uninterrupted one"
+        );
     }
     let before = run_dir::env_versions(path);
     for (name, version) in &run.spec().versions {
         if let Some(before) = before.get(name).filter(|before| *before != version) {
             eprintln!(
-                "warning: the run began with {name} {before} and continues with {version}; from here it may differ from an uninterrupted run"
+                "warning: the run began with {name} {before} and continues with {version}; from here it may differ from an uninterrupted run\nhint: to continue bit for bit, install {name} {before}"
             );
         }
     }
@@ -99,7 +103,7 @@ fn finish(mut driver: Driver) -> Result<u8, Failure> {
         driver.run.imagined_steps()
     ))?;
     print_line(format!("run               {dir}"))?;
-    print_line(format!("look at it        tensorboard --logdir {dir}"))?;
-    print_line(format!("evaluate it       foresee eval {dir}"))?;
+    print_line(format!("curves            tensorboard --logdir {dir}"))?;
+    print_line(format!("evaluate          foresee eval {dir}"))?;
     Ok(DONE)
 }

@@ -16,7 +16,7 @@ pub(super) fn create_dir(path: &Path) -> Result<(), CheckpointError> {
     if path.is_dir() {
         return Ok(());
     }
-    fs::create_dir_all(path).map_err(at("creating", path))?;
+    fs::create_dir_all(path).map_err(at("create", path))?;
     sync_parent(path)
 }
 
@@ -27,27 +27,27 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
         file.write_all(bytes)?;
         file.sync_all()
     };
-    write().map_err(at("writing", path))
+    write().map_err(at("write", path))
 }
 
 /// Reads a file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
-    fs::read(path).map_err(at("reading", path))
+    fs::read(path).map_err(at("read", path))
 }
 
 /// Renames a file or directory within its parent. The new name is durable only after the parent is synced.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), CheckpointError> {
-    fs::rename(from, to).map_err(at("renaming", from))
+    fs::rename(from, to).map_err(at("rename", from))
 }
 
 /// Removes a directory and its contents, if it exists.
 pub(super) fn remove_dir(path: &Path) -> Result<(), CheckpointError> {
-    absent_is_fine(fs::remove_dir_all(path)).map_err(at("removing", path))
+    absent_is_fine(fs::remove_dir_all(path)).map_err(at("remove", path))
 }
 
 /// Removes a file, if it exists.
 pub(super) fn remove_file(path: &Path) -> Result<(), CheckpointError> {
-    absent_is_fine(fs::remove_file(path)).map_err(at("removing", path))
+    absent_is_fine(fs::remove_file(path)).map_err(at("remove", path))
 }
 
 fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
@@ -72,18 +72,18 @@ pub(super) fn names(directory: &Path) -> Result<Vec<String>, CheckpointError> {
         names.sort();
         Ok(names)
     };
-    read().map_err(at("listing", directory))
+    read().map_err(at("list", directory))
 }
 
 /// Returns the absolute path, which has a parent.
 pub(super) fn canonical(path: &Path) -> Result<PathBuf, CheckpointError> {
-    path.canonicalize().map_err(at("opening", path))
+    path.canonicalize().map_err(at("open", path))
 }
 
 /// Makes the names in a directory durable. Does nothing on systems other than Unix, which cannot do it.
 pub(super) fn sync_dir(path: &Path) -> Result<(), CheckpointError> {
     if cfg!(unix) {
-        return File::open(path).and_then(|directory| directory.sync_all()).map_err(at("syncing", path));
+        return File::open(path).and_then(|directory| directory.sync_all()).map_err(at("sync", path));
     }
     Ok(())
 }

@@ -68,7 +68,7 @@ impl FileEntry {
             return Err(format!("has {} bytes, expected {}", bytes.len(), self.bytes));
         }
         if *blake3::hash(bytes).to_hex() != *self.blake3 {
-            return Err("does not match its hash".into());
+            return Err("is damaged: its hash differs from the manifest's".into());
         }
         Ok(())
     }
@@ -113,15 +113,15 @@ impl Manifest {
         let (hash, body) = core::str::from_utf8(bytes)
             .ok()
             .and_then(|text| text.strip_prefix(START)?.strip_suffix(END)?.split_once(MIDDLE))
-            .ok_or("is not a manifest")?;
+            .ok_or("does not have the form of a checkpoint's manifest")?;
         if *blake3::hash(body.as_bytes()).to_hex() != *hash {
-            return Err("does not match its hash".into());
+            return Err("is damaged: its contents do not have the hash that it stores".into());
         }
         let value: Value = serde_json::from_str(body).map_err(|e| format!("is not valid: {e}"))?;
         match value.get("format").and_then(Value::as_u64) {
             Some(format) if format == u64::from(FORMAT) => {}
-            Some(format) => return Err(format!("has format {format}, and this version reads {FORMAT}")),
-            None => return Err("has no format".into()),
+            Some(format) => return Err(format!("has format {format}, but this version reads format {FORMAT}")),
+            None => return Err("has no key `format`".into()),
         }
         serde_json::from_value(value).map_err(|e| format!("is not valid: {e}"))
     }

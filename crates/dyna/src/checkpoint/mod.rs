@@ -44,7 +44,7 @@ const BIG: usize = 4 << 20;
 #[derive(Debug, Error)]
 pub enum CheckpointError {
     /// The disk or the operating system returned an error.
-    #[error("{doing} `{}`: {source}", path.display())]
+    #[error("cannot {doing} `{}`: {source}\nhint: check the free disk space and the permissions", path.display())]
     Io {
         /// The attempted operation.
         doing: &'static str,
@@ -54,13 +54,13 @@ pub enum CheckpointError {
         source: std::io::Error,
     },
     /// The state cannot be encoded.
-    #[error("the state cannot be saved: {0}")]
+    #[error("the checkpoint cannot be encoded: {0}")]
     Unstorable(String),
     /// The folder contains no checkpoint.
-    #[error("there is no checkpoint in `{}`\nhint: start a new run", .0.display())]
+    #[error("there is no checkpoint in `{}`\nhint: copy the run's folder `checkpoints` here, or start a new run", .0.display())]
     NoCheckpoint(PathBuf),
     /// A checkpoint does not verify.
-    #[error("the checkpoint `{}` cannot be used: {why}\nhint: load an older one", path.display())]
+    #[error("the checkpoint `{}` cannot be used: {why}\nhint: `checkpoint::load` on the folder above loads the newest checkpoint that is intact", path.display())]
     Damaged {
         /// Directory of the checkpoint.
         path: PathBuf,
@@ -68,13 +68,18 @@ pub enum CheckpointError {
         why: String,
     },
     /// There are checkpoints, but none verifies.
-    #[error("no checkpoint in `{}` can be used:{}\nhint: restore the folder from a copy, or start a new run", root.display(), list(skipped))]
+    #[error("every checkpoint in `{}` is damaged:{}\nhint: restore the folder from a copy, or start a new run", root.display(), list(skipped))]
     AllDamaged {
         /// Folder of the checkpoints.
         root: PathBuf,
         /// Directory and damage of each checkpoint, newest first.
         skipped: Vec<(PathBuf, String)>,
     },
+}
+
+/// Returns the message of an error without its hint, as a part of another message.
+fn without_hint(error: &CheckpointError) -> String {
+    error.to_string().split("\nhint: ").next().unwrap_or_default().to_owned()
 }
 
 fn list(skipped: &[(PathBuf, String)]) -> String {
@@ -183,7 +188,7 @@ pub fn load(root: &Path) -> Result<Loaded, CheckpointError> {
         match read(root, &root.join(name.to_string())) {
             Ok(loaded) => return Ok(Loaded { skipped, ..loaded }),
             Err(CheckpointError::Damaged { path, why }) => skipped.push((path, why)),
-            Err(error) => skipped.push((root.join(name.to_string()), error.to_string())),
+            Err(error) => skipped.push((root.join(name.to_string()), without_hint(&error))),
         }
     }
     if skipped.is_empty() {
@@ -205,7 +210,7 @@ fn read(root: &Path, path: &Path) -> Result<Loaded, CheckpointError> {
     let damaged = |why: String| CheckpointError::Damaged { path: path.to_owned(), why };
     let manifest = Manifest::read(path)?;
     let entry = manifest.files.get(STATE_FILE).ok_or_else(|| damaged(format!("the manifest lists no {STATE_FILE}")))?;
-    let bytes = disk::read(&path.join(STATE_FILE)).map_err(|e| damaged(e.to_string()))?;
+    let bytes = disk::read(&path.join(STATE_FILE)).map_err(|e| damaged(without_hint(&e)))?;
     entry.check(&bytes).map_err(|why| damaged(format!("{STATE_FILE} {why}")))?;
     let mut state = encoding::from_safetensors(&bytes).map_err(|why| damaged(format!("{STATE_FILE}: {why}")))?;
     for (name, array) in &manifest.arrays {

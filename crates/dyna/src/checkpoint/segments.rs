@@ -49,12 +49,14 @@ pub(super) fn read(root: &Path, hashes: &[String]) -> Result<Vec<u8>, String> {
         let path = root.join(DIRECTORY).join(hash);
         let start = all.len();
         match File::open(&path).and_then(|mut file| file.read_to_end(&mut all)) {
-            Err(e) if e.kind() == ErrorKind::NotFound => return Err(format!("segment {hash} is missing")),
-            Err(e) => return Err(disk::at("reading", &path)(e).to_string()),
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                return Err(format!("the file `{DIRECTORY}/{hash}` is missing"));
+            }
+            Err(e) => return Err(format!("cannot read `{}`: {e}", path.display())),
             Ok(_) => {}
         }
         if *blake3::hash(&all[start..]).to_hex() != **hash {
-            return Err(format!("segment {hash} does not match its hash"));
+            return Err(format!("the file `{DIRECTORY}/{hash}` is damaged: its hash differs from its name"));
         }
     }
     Ok(all)

@@ -120,7 +120,10 @@ fn an_empty_folder_and_no_folder_have_no_checkpoint() {
     let root = root();
     for path in [root.path().to_owned(), root.path().join("nowhere")] {
         let error = load(&path).unwrap_err();
-        let text = format!("there is no checkpoint in `{}`\nhint: start a new run", path.display());
+        let text = format!(
+            "there is no checkpoint in `{}`\nhint: copy the run's folder `checkpoints` here, or start a new run",
+            path.display()
+        );
         assert_eq!(error.to_string(), text);
     }
 }
@@ -138,7 +141,7 @@ fn a_truncated_file_is_skipped() {
 fn a_flipped_byte_is_skipped() {
     let root = root();
     flip(&two_checkpoints(root.path()).join(STATE_FILE));
-    assert_eq!(falls_back(root.path()), "state.safetensors does not match its hash");
+    assert_eq!(falls_back(root.path()), "state.safetensors is damaged: its hash differs from the manifest's");
 }
 
 #[test]
@@ -146,7 +149,7 @@ fn a_missing_file_is_skipped() {
     let root = root();
     fs::remove_file(two_checkpoints(root.path()).join(STATE_FILE)).unwrap();
     let why = falls_back(root.path());
-    assert!(why.starts_with("reading `") && why.contains("state.safetensors"), "{why}");
+    assert!(why.starts_with("cannot read `") && why.contains("state.safetensors"), "{why}");
 }
 
 #[test]
@@ -156,7 +159,7 @@ fn a_missing_segment_is_skipped() {
     let segment = newest_segment(root.path());
     fs::remove_file(&segment).unwrap();
     let name = segment.file_name().unwrap().to_str().unwrap();
-    assert_eq!(falls_back(root.path()), format!("`replay.obs`: segment {name} is missing"));
+    assert_eq!(falls_back(root.path()), format!("`replay.obs`: the file `segments/{name}` is missing"));
 }
 
 #[test]
@@ -166,7 +169,10 @@ fn a_damaged_segment_is_skipped_and_the_next_save_mends_it() {
     let segment = newest_segment(root.path());
     flip(&segment);
     let name = segment.file_name().unwrap().to_str().unwrap();
-    assert_eq!(falls_back(root.path()), format!("`replay.obs`: segment {name} does not match its hash"));
+    assert_eq!(
+        falls_back(root.path()),
+        format!("`replay.obs`: the file `segments/{name}` is damaged: its hash differs from its name")
+    );
     save(root.path(), 2, &state(2), &Value::Null, 2).unwrap();
     assert_eq!(load(root.path()).unwrap().state, state(2));
 }
@@ -181,9 +187,9 @@ fn a_missing_manifest_is_skipped() {
 #[test]
 fn a_garbage_manifest_is_skipped() {
     for (garbage, expected) in [
-        (&b""[..], "manifest.json is not a manifest"),
-        (&b"{}\n"[..], "manifest.json is not a manifest"),
-        (&[0xff, 0, 7][..], "manifest.json is not a manifest"),
+        (&b""[..], "manifest.json does not have the form of a checkpoint's manifest"),
+        (&b"{}\n"[..], "manifest.json does not have the form of a checkpoint's manifest"),
+        (&[0xff, 0, 7][..], "manifest.json does not have the form of a checkpoint's manifest"),
     ] {
         let root = root();
         fs::write(two_checkpoints(root.path()).join(manifest::FILE), garbage).unwrap();
@@ -191,7 +197,7 @@ fn a_garbage_manifest_is_skipped() {
     }
     let root = root();
     flip(&two_checkpoints(root.path()).join(manifest::FILE));
-    assert_eq!(falls_back(root.path()), "manifest.json does not match its hash");
+    assert_eq!(falls_back(root.path()), "manifest.json is damaged: its contents do not have the hash that it stores");
 }
 
 #[test]
@@ -213,14 +219,14 @@ fn damage_everywhere_is_an_error_that_lists_it() {
     fs::remove_file(first.join(manifest::FILE)).unwrap();
     flip(&second.join(STATE_FILE));
     let text = format!(
-        "no checkpoint in `{}` can be used:\n  `{}`: state.safetensors does not match its hash\n  `{}`: it has no \
+        "every checkpoint in `{}` is damaged:\n  `{}`: state.safetensors is damaged: its hash differs from the manifest's\n  `{}`: it has no \
          manifest.json\nhint: restore the folder from a copy, or start a new run",
         root.path().display(),
         second.display(),
         first.display(),
     );
     assert_eq!(load(root.path()).unwrap_err().to_string(), text);
-    assert!(load_dir(&first).unwrap_err().to_string().ends_with("it has no manifest.json\nhint: load an older one"));
+    assert!(load_dir(&first).unwrap_err().to_string().ends_with("it has no manifest.json\nhint: `checkpoint::load` on the folder above loads the newest checkpoint that is intact"));
 }
 
 #[test]
@@ -257,7 +263,7 @@ fn a_failed_save_leaves_the_previous_checkpoint_in_place() {
     save(root.path(), 1, &small, &Value::Null, 1).unwrap();
     fs::write(root.path().join(segments::DIRECTORY), "in the way").unwrap();
     let error = save(root.path(), 2, &state(2), &Value::Null, 1).unwrap_err();
-    assert!(error.to_string().starts_with("creating `"), "{error}");
+    assert!(error.to_string().starts_with("cannot create `"), "{error}");
     assert_eq!(entries(root.path()), ["segments", "step-000000000001"]);
     assert_eq!(load(root.path()).unwrap().state, small);
 }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 /// Limit on the states of the pool, which kernels number by 32 bits.
 const MAX_POOL: u64 = 1 << 32;
 
-/// The section `[double_horizon]`: the blocks of `algo = "dhmbpo"`. Between two blocks agent and model do not change.
+/// The section `[double_horizon]` of `algo = "dhmbpo"`: the lengths of the alternating blocks of acting and training,
+/// the ordinary rollouts, and the pool of states that they fill. Agent and model do not change while the agent acts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DoubleHorizonConfig {
@@ -92,7 +93,7 @@ impl DoubleHorizonConfig {
         }
         let most = 100 * self.rollouts as u128 * self.horizon as u128;
         if u128::from(self.refill) > most {
-            let allowed = format!("at most {most}, a hundred times `rollouts` times `horizon`");
+            let allowed = format!("at most {most} = 100 × `rollouts` × `horizon`");
             return refused("refill", self.refill.into(), &allowed, default.refill);
         }
         if self.pool < self.rollouts {

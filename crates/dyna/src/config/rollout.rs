@@ -61,7 +61,7 @@ impl RolloutConfig {
                 && !(start.is_finite() && end.is_finite() && start <= end)
             {
                 return Some(format!(
-                    "`{key}` starts to change at step {start} and ends at step {end}; both must be finite, and the end not before the start\nhint: the four numbers are [from, to, start, end]"
+                    "`{key}` changes from step {start} to step {end}; both must be finite, and the second not below the first\nhint: the four numbers are [from, to, start, end]"
                 ));
             }
         }

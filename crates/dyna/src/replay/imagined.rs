@@ -23,7 +23,7 @@ pub(crate) struct ReservedRows<'a> {
 pub struct ImaginedBuffer {
     rows: Storage,
     capacity: usize,
-    /// Index of the next row to be overwritten, once the ring is full. Until then rows are appended.
+    /// Index of the next row to be overwritten, once the ring is full. Rows are appended until the ring is full.
     next: usize,
     /// Number of entries of observations and actions, `[O, A]`.
     dims: [usize; 2],

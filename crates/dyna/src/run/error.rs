@@ -45,7 +45,7 @@ pub enum RunError {
     },
     /// A task terminated, and there is no rule for imagined terminations.
     #[error(
-        "at environment step {env_step}: `{id}` terminated at [{obs}], but there is no termination rule for imagined states\nhint: resume the run with a rule such as `env.termination = {{ bounds = [{{ index = 0, low = 0.2, high = 1.0 }}] }}`, by which an episode terminates when the first entry of its observation leaves (0.2, 1.0), or with `env.termination = {{}}` if imagined episodes must not terminate"
+        "at environment step {env_step}: `{id}` terminated at [{obs}], but `env.termination` is not set\nhint: resume the run with the rule as an override, such as `env.termination={{bounds=[{{index=0, low=0.2, high=1.0}}]}}`, which ends an episode when observation entry 0 leaves (0.2, 1.0); `env.termination={{}}` never ends one"
     )]
     NoTerminationRule {
         /// Number of real steps taken.
@@ -77,7 +77,7 @@ pub enum RunError {
     },
     /// The saved state of the agent or the model belongs to another kind or configuration of it.
     #[error(
-        "the run's {section} does not fit the keys `{section}.*`: {error}\nhint: a run keeps its {section}; undo the change of `{section}.*`, or start a new run"
+        "the saved {section} does not fit `[{section}]`: {error}\nhint: undo the changes of `[{section}]`, or start a new run"
     )]
     OtherPart {
         /// `agent` or `model`.
@@ -86,7 +86,7 @@ pub enum RunError {
         error: StateError,
     },
     /// A saved state does not belong to this configuration or version.
-    #[error("{0}\nhint: another configuration or version wrote this checkpoint; start a new run")]
+    #[error("{0}\nhint: resume with the config and the program version that wrote the checkpoint, or start a new run")]
     State(#[from] StateError),
 }
 
@@ -99,8 +99,8 @@ impl RunError {
         let changes = now.changed_keys(before, section);
         let hint = match &changes[..] {
             [] => return self,
-            [[key, ..]] => format!("a run keeps its `{key}`; start a new run for another"),
-            _ => format!("a run keeps the networks of its {section}; undo changes of them, or start a new run"),
+            [[key, ..]] => format!("leave `{key}` out, or start a new run"),
+            _ => "undo these changes, or start a new run: the saved networks have their old shapes".into(),
         };
         let changes: Vec<String> =
             changes.iter().map(|[key, before, now]| format!("`{key}` is {now}, but the run has {before}")).collect();
@@ -111,7 +111,7 @@ impl RunError {
 /// Returns the advice for a failed device.
 fn device_hint(failure: &DeviceFailure) -> &'static str {
     if failure.is_out_of_memory() {
-        "close other programs that use its memory, lower `rollout.starts_per_step` or `rollout.retain_epochs`, or resume with `device=cpu`"
+        "close other programs that use its memory, lower `rollout.starts_per_step`, `rollout.retain_epochs` or (for `dhmbpo`) `double_horizon.pool`, or resume with `device=cpu`"
     } else {
         "resume the run once the device's driver works again, or resume it with `device=cpu`"
     }

@@ -16,7 +16,7 @@ pub(super) struct Turn<'a> {
     pub(super) controller: &'a mut dyn Controller,
     /// The networks and settings that the controller may use.
     pub(super) knowledge: Knowledge<'a>,
-    /// Number of ticks of the clock so far.
+    /// Time on the run's clock: the number of real steps, or of updates if no environment is stepped.
     pub(super) now: u64,
     /// Whether actions are uniform, because nothing has been learned yet.
     pub(super) exploring: bool,

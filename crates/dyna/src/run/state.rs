@@ -77,14 +77,14 @@ impl Run {
         let seed = state.u64("seed")?;
         if seed != config.seed {
             return Err(RunError::Config(format!(
-                "`seed` is {}, but the run began with {seed}\nhint: a run keeps its seed; start a new run for another",
+                "`seed` is {}, but the run began with {seed}\nhint: leave `seed` out, or start a new run with it",
                 config.seed
             )));
         }
         let id = state.u8s("env_id")?.1;
         if id != config.env.id.as_bytes() {
             return Err(RunError::Config(format!(
-                "`env.id` is `{}`, but the run began with `{}`\nhint: a run keeps its task; start a new run for another",
+                "`env.id` is `{}`, but the run began with `{}`\nhint: leave `env.id` out, or start a new run with it",
                 config.env.id,
                 String::from_utf8_lossy(&id)
             )));
@@ -92,7 +92,7 @@ impl Run {
         let count = state.u64("count")?;
         if count != config.env.count as u64 {
             return Err(RunError::Config(format!(
-                "`env.count` is {}, but the run began with {count}\nhint: a run keeps its environments; start a new run for another number",
+                "`env.count` is {}, but the run began with {count}\nhint: leave `env.count` out, or start a new run with it",
                 config.env.count
             )));
         }
@@ -111,7 +111,7 @@ impl Run {
         if config.algo != begun_with {
             let begun_with = begun_with.name();
             return Err(RunError::Config(format!(
-                "`algo` is {}, but the run began with {begun_with}\nhint: a run keeps its algorithm; start a new run for another",
+                "`algo` is `{}`, but the run began with `{begun_with}`\nhint: leave `algo` out, or start a new run with it",
                 config.algo.name()
             )));
         }
@@ -133,7 +133,7 @@ impl Run {
             // A run of this length ends with the updates after the fit.
             let (now, end) = (run.clock.now, config.training.env_steps);
             return Err(RunError::Config(format!(
-                "this checkpoint was saved during a model fit; `model.*` cannot change before the fit ends\nhint: finish the fit by `foresee resume RUN training.env_steps={now}` without changes of `model.*`, then resume with them and `training.env_steps={end}`"
+                "this checkpoint was saved during a fit of the model, so `[model]` cannot change yet\nhint: first run `foresee resume RUN training.env_steps={now}`, which ends the fit; then resume with your changes and `training.env_steps={end}`"
             )));
         }
         run.phase = run.restore_phase(kind, phase)?;

@@ -60,13 +60,13 @@ mod tests {
         let (what, hint) = error.split_once("\nhint: ").unwrap();
         assert_eq!(
             what,
-            "at environment step 7: `gym:Test-v0` terminated at [0.5, -2], but there is no termination rule for imagined states"
+            "at environment step 7: `gym:Test-v0` terminated at [0.5, -2], but `env.termination` is not set"
         );
-        let example = hint.split('`').find(|part| part.contains("bounds =")).expect("an example");
+        let example = hint.split('`').find(|part| part.contains("bounds=")).expect("an example");
         let toml: toml::Table = example.parse().expect("TOML");
         let rule: Termination = toml["env"]["termination"].clone().try_into().expect("a rule");
         assert_eq!(rule.bounds.len(), 1);
-        assert!(hint.contains("`env.termination = {}`"));
+        assert!(hint.contains("`env.termination={}`"));
 
         let long = mismatch(&unknown, true, &[0.0; 348], true, 7).unwrap_err().to_string();
         assert!(long.contains("0, … 348 entries]") && long.len() < 600, "{long}");

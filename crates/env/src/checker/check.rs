@@ -32,8 +32,8 @@ pub enum Check {
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Runs => "make, reset, step and restore succeed within an episode",
-            Self::Spec => "the spec is consistent",
+            Self::Runs => "making, resetting, stepping and restoring succeed",
+            Self::Spec => "the spaces, the termination rule and the time limit are valid",
             Self::Observations => "observations lie in the observation space",
             Self::Rewards => "rewards are finite",
             Self::Termination => "`terminated` agrees with the spec's termination rule",

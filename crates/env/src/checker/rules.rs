@@ -78,7 +78,8 @@ impl Checker<'_> {
     fn check_observation(&self, obs: &[f32], t: u32) -> Result<(), Violation> {
         let space = &self.spec.observation_space;
         ensure(space.contains(obs), Check::Observations, || {
-            format!("step {t} returned {}", entries_outside(space, obs))
+            let call = if t == 0 { "the reset".into() } else { format!("step {t}") };
+            format!("{call} returned an observation with {}", entries_outside(space, obs))
         })
     }
 
@@ -88,7 +89,11 @@ impl Checker<'_> {
         ensure(reward.is_finite(), Check::Rewards, || format!("step {t} returned a reward of {reward}"))?;
         let has_rule = self.spec.termination.is_some();
         ensure(!has_rule || *terminated == self.spec.terminates(obs), Check::Termination, || {
-            format!("step {t} returned terminated = {terminated} at {}", Abbreviated(obs))
+            let obs = Abbreviated(obs);
+            let expected = !terminated;
+            format!(
+                "step {t} returned terminated = {terminated}, but the termination rule gives {expected} for the observation {obs}"
+            )
         })?;
         let limit = self.spec.max_episode_steps;
         // An environment in another process may truncate an episode early for its own reasons.
@@ -104,9 +109,9 @@ impl Checker<'_> {
         let before = env.save();
         let outcome = env.step(&self.action(0));
         ensure(matches!(outcome, Err(EnvError::NeedsReset { .. })), Check::Order, || {
-            format!("a step {when} returned {}", describe(&outcome))
+            format!("a step {when} must be refused with `EnvError::NeedsReset`, but returned {}", describe(&outcome))
         })?;
-        ensure(env.save() == before, Check::Order, || format!("a step {when} was refused and changed the state"))
+        ensure(env.save() == before, Check::Order, || format!("a step {when} was refused, but changed the state"))
     }
 
     pub(super) fn seeding(&self) -> Result<(), Violation> {
@@ -124,8 +129,11 @@ impl Checker<'_> {
         let with_seeds = self.differ(env.as_mut(), (0..RESETS).map(Some))?;
         env.reset(Some(7))?;
         let without = self.differ(env.as_mut(), (0..RESETS).map(|_| None))?;
-        same(with_seeds || !without, "all seeds give the same reset, and resets without a seed differ")?;
-        same(without || !with_seeds, "a reset without a seed repeats the one before")?;
+        same(with_seeds || !without, "resets with different seeds begin alike, but resets without a seed differ")?;
+        same(
+            without || !with_seeds,
+            "a reset without a seed repeats the previous start, although different seeds give different starts",
+        )?;
         for seed in LARGE_SEEDS {
             let refused = |error: EnvError| {
                 Violation(
@@ -161,7 +169,12 @@ impl Checker<'_> {
         for action in [&good[1..], &[&good[..], &good[..1]].concat()] {
             let outcome = env.step(action);
             let refused = matches!(outcome, Err(EnvError::ActionLength { .. }));
-            ensure(refused, Check::Actions, || format!("{} entries returned {}", action.len(), describe(&outcome)))?;
+            ensure(refused, Check::Actions, || {
+                let (entries, found) = (action.len(), describe(&outcome));
+                format!(
+                    "an action with {entries} entries must be refused with `EnvError::ActionLength`, but returned {found}"
+                )
+            })?;
         }
         for (index, value) in (0..good.len()).flat_map(|i| [(i, f32::NAN), (i, f32::INFINITY), (i, f32::NEG_INFINITY)])
         {
@@ -169,7 +182,12 @@ impl Checker<'_> {
             action[index] = value;
             let outcome = env.step(&action);
             let refused = matches!(outcome, Err(EnvError::NonFiniteAction { index: found, .. }) if found == index);
-            ensure(refused, Check::Actions, || format!("{value} in entry {index} returned {}", describe(&outcome)))?;
+            ensure(refused, Check::Actions, || {
+                let found = describe(&outcome);
+                format!(
+                    "an action with {value} in entry {index} must be refused with `EnvError::NonFiniteAction`, but returned {found}"
+                )
+            })?;
         }
         ensure(env.save() == before, Check::Actions, || "a refused action changed the state".into())?;
         for sign in [1.0, -1.0] {
@@ -180,7 +198,10 @@ impl Checker<'_> {
             let inside = Bits::from(env.step(&nearest)?);
             env.restore(before.clone())?;
             ensure(outside == inside, Check::Actions, || {
-                format!("{} does not act as {}", Abbreviated(&beyond), Abbreviated(&nearest))
+                let (beyond, nearest) = (Abbreviated(&beyond), Abbreviated(&nearest));
+                format!(
+                    "the action {beyond} is outside the space and does not act as the nearest action inside, {nearest}"
+                )
             })?;
         }
         Ok(())
@@ -202,13 +223,18 @@ impl Checker<'_> {
                 for (bad, name) in [(State::new(), "an empty state"), (with_unknown_array(&saved), "an unknown array")]
                 {
                     let outcome = target.restore(bad);
+                    let found = match &outcome {
+                        Ok(()) => "succeeded".into(),
+                        Err(error) => format!("returned {}", describe_error(error)),
+                    };
                     holds(
                         matches!(outcome, Err(EnvError::BadState { .. })),
-                        &format!("restoring {name} returned {outcome:?}"),
+                        &format!("restoring {name} must be refused with `EnvError::BadState`, but {found}"),
                     )?;
-                    holds(target.save() == saved, &format!("restoring {name} was refused and changed the state"))?;
+                    holds(target.save() == saved, &format!("restoring {name} was refused, but changed the state"))?;
                 }
-                let detail = format!("after {steps} steps, the future differs after a restore");
+                let detail =
+                    format!("a state saved after {steps} steps and restored continues with other numbers or flags");
                 holds(self.future(target.as_mut())? == future, &detail)?;
             }
         }
@@ -262,8 +288,12 @@ fn entries_outside(space: &BoxSpace, obs: &[f32]) -> String {
 fn describe(outcome: &Result<Step, EnvError>) -> String {
     match outcome {
         Ok(step) => format!("the observation {}", Abbreviated(&step.obs)),
-        Err(error) => format!("the error: {}", error.to_string().lines().next().unwrap_or_default()),
+        Err(error) => describe_error(error),
     }
+}
+
+fn describe_error(error: &EnvError) -> String {
+    format!("the error: {}", error.to_string().lines().next().unwrap_or_default())
 }
 
 fn with_unknown_array(saved: &State) -> State {

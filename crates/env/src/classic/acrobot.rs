@@ -16,10 +16,11 @@
 //! * reset: all four uniform in ±0.1, rounded to float32
 //!
 //! Each link has m = 1 kg, l = 1 m, its centre of mass at c = 0.5 m, and the moment of inertia I = 1 kg m² about it.
-//! Further, g = 9.8 m/s² and dt = 0.2 s. A factor on the length applies to l and c; I scales with m l². Equations: R. S.
-//! Sutton and A. G. Barto, "Reinforcement Learning: An Introduction", the acrobot. Source of the dynamics and the resets:
-//! `Acrobot-v1` of Gymnasium 1.4.0, `gymnasium/envs/classic_control/acrobot.py` with `book_or_nips = "book"`, whose
-//! three actions are τ = −1, 0, 1. Seeded resets equal those of Gymnasium; a step agrees up to rounding.
+//! Gravity is g = 9.8 m/s², the time step dt = 0.2 s. A factor on the length applies to l and c; I scales with m l².
+//! Equations: R. S. Sutton and A. G. Barto, "Reinforcement Learning: An Introduction", the acrobot. Source of the
+//! dynamics and the resets: `Acrobot-v1` of Gymnasium 1.4.0, `gymnasium/envs/classic_control/acrobot.py` with
+//! `book_or_nips = "book"`, whose three actions are τ = −1, 0, 1. Seeded resets equal those of Gymnasium; a step agrees
+//! up to rounding.
 
 use core::f64::consts::PI;
 

@@ -144,7 +144,7 @@ impl<'de> Visitor<'de> for AnyArgument {
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Argument, E> {
         let integer = i64::try_from(number).map(Argument::Integer);
-        integer.map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &"a whole number of 64 bits with a sign"))
+        integer.map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &"a signed 64-bit integer"))
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Argument, E> {
@@ -237,7 +237,10 @@ mod tests {
         let null = serde_json::from_str::<Kwargs>(r#"{"x": null}"#).unwrap_err().to_string();
         assert!(null.starts_with(&format!("invalid type: null, expected {any}")), "{null}");
         let large = serde_json::from_str::<Kwargs>(r#"{"x": 9223372036854775808}"#).unwrap_err().to_string();
-        assert!(large.starts_with("invalid value: integer `9223372036854775808`, expected a whole number"), "{large}");
+        assert!(
+            large.starts_with("invalid value: integer `9223372036854775808`, expected a signed 64-bit integer"),
+            "{large}"
+        );
     }
 
     #[test]

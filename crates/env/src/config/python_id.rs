@@ -1,8 +1,8 @@
 //! The form of the ids of environments in Python: `gym:ID` or `gym:MODULE:ID` for Gymnasium, `dmc:DOMAIN-TASK` for the
 //! tasks of dm_control's suite.
 //!
-//! Ids are checked here because `gymnasium.make` splits an id of another form, or imports a part of it, and its
-//! exceptions then look like those of an environment.
+//! Malformed ids are refused here. `gymnasium.make` would split them or import a part of them as a module, and its
+//! exception would look like one from the environment's own code.
 
 use std::path::Path;
 
@@ -90,7 +90,7 @@ fn check_gymnasium(id: &str, name: &str) -> Result<(), EnvError> {
     if well_formed {
         return Ok(());
     }
-    let forms = "hint: examples are `gym:Hopper-v5` and `gym:my_module:MyEnv-v0`; an ID consists of letters, digits, `_`, `-`, `.`, and one `/` after a namespace, a MODULE is a dotted Python name";
+    let forms = "hint: write `gym:Hopper-v5` or `gym:my_module:MyEnv-v0`, for example; an ID has letters, digits, `_`, `-`, `.`, and at most one `/`, after a namespace; a MODULE is a dotted Python name";
     let hint = module_of_file(&parts).map_or(forms.into(), |module| {
         let name = parts.get(1).unwrap_or(&"ID");
         format!(
@@ -162,8 +162,7 @@ mod tests {
             "gym:../..:It-v0",
         ] {
             let problem = EnvConfig::new(id).problem().expect(id);
-            let first =
-                format!("`env.id` is `{id}`, which is neither `gym:ID` nor `gym:MODULE:ID`\nhint: examples are ");
+            let first = format!("`env.id` is `{id}`, which is neither `gym:ID` nor `gym:MODULE:ID`\nhint: write ");
             assert!(problem.starts_with(&first), "{problem}");
         }
     }

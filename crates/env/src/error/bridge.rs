@@ -10,11 +10,11 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 use thiserror::Error;
 
-/// The pip command for the packages with which the tests run.
-const INSTALL_GYMNASIUM: &str = "pip install \"gymnasium[mujoco]==1.4.0\" mujoco==3.17.0";
+/// The arguments of Python that install the packages with which the tests run.
+const INSTALL_GYMNASIUM: &str = "-m pip install \"gymnasium[mujoco]==1.4.0\" mujoco==3.17.0";
 
-/// The command for dm_control, which may be installed in a separate virtual environment.
-const INSTALL_DM_CONTROL: &str = "`pip install dm_control==1.0.50 mujoco==3.17.0`; for a separate virtual environment, set `env.gym.python` to its interpreter";
+/// The arguments of Python that install dm_control.
+const INSTALL_DM_CONTROL: &str = "-m pip install dm_control==1.0.50 mujoco==3.17.0";
 
 /// An error of an environment in Python.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -34,7 +34,7 @@ pub enum BridgeError {
     },
     /// The system has no resources for another process.
     #[error(
-        "`{id}` runs in a process of its own, which cannot be started: {reason}\nhint: lower `env.count`, or raise the limit on {}",
+        "`{id}` runs in a process of its own, which cannot be started: {reason}\nhint: lower `env.count`, or raise {}",
         .resource.limit()
     )]
     NoProcess {
@@ -46,7 +46,10 @@ pub enum BridgeError {
         reason: String,
     },
     /// Python has no Gymnasium.
-    #[error("`{id}` needs Gymnasium, which `{}` cannot import: {reason}\nhint: {INSTALL_GYMNASIUM}", .python.display())]
+    #[error(
+        "`{id}` needs Gymnasium, which `{python}` cannot import: {reason}\nhint: run `{python} {INSTALL_GYMNASIUM}`, or set `env.gym.python` to an interpreter that has it",
+        python = .python.display()
+    )]
     NoGymnasium {
         /// The environment.
         id: String,
@@ -56,7 +59,10 @@ pub enum BridgeError {
         reason: String,
     },
     /// Python has no dm_control, or one that does not fit its MuJoCo.
-    #[error("`{id}` needs dm_control, which `{}` cannot use: {reason}\nhint: {INSTALL_DM_CONTROL}", .python.display())]
+    #[error(
+        "`{id}` needs dm_control, which `{python}` cannot use: {reason}\nhint: run `{python} {INSTALL_DM_CONTROL}`, or set `env.gym.python` to the interpreter of another virtual environment that has these versions",
+        python = .python.display()
+    )]
     NoDmControl {
         /// The environment.
         id: String,
@@ -79,7 +85,7 @@ pub enum BridgeError {
     },
     /// Gymnasium cannot make the environment, for example because the id is unknown or a package is missing.
     #[error(
-        "Gymnasium cannot make `{id}`: {reason}\nhint: `python -c \"import gymnasium; gymnasium.pprint_registry()\"` lists its ids; a module before the id, `gym:my_module:MyEnv-v0`, is imported from the working directory or the virtual environment"
+        "Gymnasium cannot make `{id}`: {reason}\nhint: if a module of yours registers the environment, name the module: `gym:my_module:MyEnv-v0`; `python -c \"import gymnasium; gymnasium.pprint_registry()\"` lists the ids of Gymnasium"
     )]
     Make {
         /// The environment.
@@ -89,7 +95,7 @@ pub enum BridgeError {
     },
     /// The environment imports a module that Python does not find.
     #[error(
-        "Gymnasium cannot make `{id}`: {reason}\nhint: it imports `{module}`, which `{python}` does not find: install the package that has it (`{python} -m pip install`), or put its folder on PYTHONPATH",
+        "Gymnasium cannot make `{id}`: {reason}\nhint: install the package that contains `{module}` with `{python} -m pip install`, or put its folder on PYTHONPATH",
         python = .python.display()
     )]
     NoModule {
@@ -112,7 +118,7 @@ pub enum BridgeError {
     },
     /// The environment's own exception.
     #[error(
-        "`{id}` failed in {call}: {error}{}\nhint: the environment itself raised this exception in `{call}`; the traceback shows where",
+        "`{id}` failed in {call}: {error}{}\nhint: correct the environment's code, or its arguments in `env.gym.kwargs`; the traceback shows the line",
         quoted(.traceback)
     )]
     Raised {
@@ -153,7 +159,7 @@ pub enum BridgeError {
     },
     /// The process ended.
     #[error(
-        "the Python process of `{id}` died in {call} with {status}{}\nhint: run the environment alone in Python to find the cause",
+        "the Python process of `{id}` ended during {call} ({status}){}\nhint: run the environment alone in Python to find the cause",
         quoted(.output)
     )]
     Died {
@@ -183,7 +189,7 @@ pub enum BridgeError {
     },
     /// The process does not use the protocol.
     #[error(
-        "the Python process of `{id}` sent an answer to {call} that cannot be read: {reason}{}\nhint: check that `env.gym.python` is a Python interpreter",
+        "the Python process of `{id}` sent an answer to {call} that cannot be read: {reason}{}\nhint: check that `env.gym.python` is a Python interpreter; if it is, report a bug of foresee with this message",
         quoted(.output)
     )]
     Protocol {
@@ -198,8 +204,8 @@ pub enum BridgeError {
     },
     /// The environment is not reproducible, so its saved states cannot be restored.
     #[error(
-        "`{id}` is not reproducible: {reason}\nhint: all of its random numbers must come from `self.np_random`; without that, a resumed run begins a new episode, and a run whose Python process is lost has to be resumed{}",
-        .lost.as_ref().map_or(String::new(), |lost| format!("\nit was restarted because {lost}"))
+        "`{id}` is not reproducible: {reason}\nhint: let the environment draw all random numbers from `self.np_random`; otherwise a resumed run begins a new episode, and a run whose Python process ends stops with this error{}",
+        .lost.as_ref().map_or(String::new(), |lost| format!("\nits process was restarted because {lost}"))
     )]
     NotReproducible {
         /// The environment.
@@ -223,8 +229,8 @@ pub enum ExhaustedResource {
 impl ExhaustedResource {
     fn limit(self) -> &'static str {
         match self {
-            Self::Files => "open files (`ulimit -n`)",
-            Self::Processes => "processes (`ulimit -u`) or on memory",
+            Self::Files => "the limit on open files (`ulimit -n`)",
+            Self::Processes => "the limits on processes (`ulimit -u`) and memory",
         }
     }
 
@@ -282,7 +288,7 @@ mod tests {
         };
         assert_eq!(
             died.to_string(),
-            "the Python process of `gym:Ant-v5` died in step with exit status: 3\n  | one\n  | two\nhint: run the environment alone in Python to find the cause"
+            "the Python process of `gym:Ant-v5` ended during step (exit status: 3)\n  | one\n  | two\nhint: run the environment alone in Python to find the cause"
         );
         assert!(died.is_loss() && !died.process_survives());
     }
@@ -292,7 +298,7 @@ mod tests {
         for (errno, hint) in [
             (Errno::MFILE, "lower `env.count`, or raise the limit on open files (`ulimit -n`)"),
             (Errno::NFILE, "lower `env.count`, or raise the limit on open files (`ulimit -n`)"),
-            (Errno::AGAIN, "lower `env.count`, or raise the limit on processes (`ulimit -u`) or on memory"),
+            (Errno::AGAIN, "lower `env.count`, or raise the limits on processes (`ulimit -u`) and memory"),
             (Errno::NOENT, "activate a virtual environment, or set `env.gym.python`"),
             (Errno::ACCESS, "activate a virtual environment, or set `env.gym.python`"),
         ] {

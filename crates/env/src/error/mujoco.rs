@@ -8,7 +8,7 @@ use thiserror::Error;
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum MujocoError {
     /// No library was found.
-    #[error("MuJoCo's library was not found{}\nhint: {INSTALL}, or set `env.mujoco.library`", list(.searched))]
+    #[error("MuJoCo's library was not found{}\nhint: {INSTALL}, or set `env.mujoco.library` to the library file", list(.searched))]
     NoLibrary {
         /// The places that were searched, in that order.
         searched: Vec<String>,
@@ -24,7 +24,7 @@ pub enum MujocoError {
         reason: String,
     },
     /// The library is from before the state functions took their present form.
-    #[error("MuJoCo {version} of {} is too old{}\nhint: version 3.1.0 or later is needed; {INSTALL}", .path.display(), set_by(*.named_by))]
+    #[error("MuJoCo {version} at {} is too old{}\nhint: version 3.1.0 or later is needed; {INSTALL}", .path.display(), set_by(*.named_by))]
     TooOld {
         /// The file, or its name on the loader's path.
         path: PathBuf,
@@ -52,7 +52,8 @@ pub enum MujocoError {
 }
 
 /// The command that installs the library and the models.
-const INSTALL: &str = r#"in a virtual environment, `pip install "gymnasium[mujoco]==1.4.0" mujoco==3.17.0`"#;
+const INSTALL: &str =
+    r#"run `pip install "gymnasium[mujoco]==1.4.0" mujoco==3.17.0` in an activated virtual environment"#;
 
 fn set_by(name: Option<&'static str>) -> String {
     name.map_or(String::new(), |name| format!(" (set by {name})"))

@@ -172,20 +172,20 @@ def set_generator(np, generator, words):
 
 def checked_box(space, box, what):
     if not isinstance(space, box):
-        hint = "training needs a Box of continuous actions"
+        hint = "wrap it so that its action space is a Box of continuous actions"
         if what == "observation":
             hint = "wrap it so that its observation is a Box; a Dict or Tuple of Boxes is flattened automatically"
         raise Refused("space", f"its {what} space is {str(space)[:200]}, which is not a Box\nhint: {hint}")
     if what == "action" and space.dtype.kind != "f":
-        hint = "training needs a Box of continuous actions"
-        raise Refused("space", f"its actions are integers, {str(space)[:200]}\nhint: {hint}")
+        hint = "wrap it so that its action space is a Box of continuous actions, with a float type"
+        raise Refused("space", f"its actions are integers: {str(space)[:200]}\nhint: {hint}")
     return checked_bounds(space, what)
 
 
 def checked_bounds(space, what):
     if space.low.size == 0 or not (space.low <= space.high).all():
         hint = "a Box needs at least one entry, and low <= high in every entry"
-        raise Refused("space", f"its {what} space is {str(space)[:200]}\nhint: {hint}")
+        raise Refused("space", f"its {what} space, {str(space)[:200]}, is not valid\nhint: {hint}")
     return space
 
 
@@ -304,7 +304,7 @@ class Player:
     def truth(self, value, name):
         number = self.number(value, name, "a bool")
         if number not in (0.0, 1.0):
-            raise Refused("interface", f"its {name} is {number}, it must be a bool")
+            raise Refused("interface", f"its `{name}` is {number}, but must be a bool")
         return number == 1.0
 
     def number(self, value, name, expected):
@@ -317,21 +317,23 @@ class Player:
                 numeric = False
             if not numeric:
                 found = f"{' '.join(repr(value).split())[:100]} of type {type(value).__name__}"
-                raise Refused("interface", f"its {name} is {found}, it must be {expected}")
+                raise Refused("interface", f"its `{name}` is {found}, but must be {expected}")
             if array.size != 1:
-                raise Refused("interface", f"its {name} has shape {array.shape}, it must be {expected}")
+                raise Refused("interface", f"its `{name}` has shape {array.shape}, but must be {expected}")
             value = array.item()
         try:
             return float(value)
         except OverflowError:
-            raise Refused("interface", f"its {name} is larger than every float, it must be {expected}") from None
+            raise Refused("interface", f"its `{name}` is too large for a float") from None
 
     def parts(self, result, number, call):
         if not isinstance(result, tuple) or len(result) != number:
             found = f"{len(result)} values" if isinstance(result, tuple) else f"one {type(result).__name__}"
-            raise Refused("interface", f"its {call} returned {found}, it must return {number} (old gym returned fewer)")
+            expected = f"{number} (gym before 0.26 returned fewer)"
+            raise Refused("interface", f"its `{call}` returned {found}, but must return {expected}")
         if not isinstance(result[-1], dict):
-            raise Refused("interface", f"its {call} returned info of type {type(result[-1]).__name__}, not a dict")
+            found = type(result[-1]).__name__
+            raise Refused("interface", f"its `{call}` returned info of type {found}, but must return a dict")
         return result
 
     def answer(self, obs, reward, flags, words, info):
@@ -339,9 +341,9 @@ class Player:
         obs = self.np.asarray(obs)
         if obs.shape != self.obs_shape:
             found, expected = obs.shape, self.obs_shape
-            raise Refused("interface", f"its observation has shape {found}, its observation space has {expected}")
+            raise Refused("interface", f"its observation has shape {found}, but its observation space has {expected}")
         if obs.dtype.kind not in NUMERIC_KINDS:
-            raise Refused("interface", f"its observation is an array of type {obs.dtype}, it must be numeric")
+            raise Refused("interface", f"its observation is an array of type {obs.dtype}, but must be numeric")
         names, values = [], []
         for name, value in info.items():
             if isinstance(value, self.scalar) and len(names) < MAX_SCALARS:

@@ -187,14 +187,14 @@ impl GymEnvironment {
         let seed = match state.u64s("seed")?.1[..] {
             [] => None,
             [seed] => Some(seed),
-            ref found => return mismatch("seed", Abbreviated(found).to_string(), "a seed, or none"),
+            ref found => return mismatch("seed", Abbreviated(found).to_string(), "at most one seed"),
         };
         let start = match state.u64s("generator")?.1[..] {
             [] => Start::Seed,
             [_] => Start::Unknown,
             ref words if [PCG64_WORDS, MT19937_WORDS].contains(&words.len()) => Start::Generator(words.to_vec()),
             ref found => {
-                return mismatch("generator", Abbreviated(found).to_string(), "6, 315, 1 or 0 words");
+                return mismatch("generator", Abbreviated(found).to_string(), "the state of a numpy generator");
             }
         };
         let (shape, actions) = state.f32s("actions")?;

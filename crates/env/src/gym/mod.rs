@@ -32,8 +32,8 @@ use crate::config::EnvConfig;
 use crate::environment::Environment;
 use crate::error::EnvError;
 
-/// Creates the environment of `[env]`, whose id must be one [of Python](is_python), with actions in its own range.
-/// Gymnasium's wrappers, including its time limit, are inside.
+/// Creates the environment in Python that `env.id` names; the id must be one [of Python](is_python). Its actions stay
+/// in its own range, not in [-1, 1]. Gymnasium's wrappers, including its time limit, are inside.
 ///
 /// # Errors
 /// If it cannot be started, or does not have box observations and continuous actions.

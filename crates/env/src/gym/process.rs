@@ -167,12 +167,16 @@ impl Process {
             if let Some(head) = self.buffer[..filled].first_chunk::<4>() {
                 let body = u32::from_le_bytes(*head) as usize;
                 if body > MAX_BODY_BYTES {
-                    return Ok(Err(format!("a frame of {body} bytes")));
+                    return Ok(Err(format!("its frame has {body} bytes, more than the allowed {MAX_BODY_BYTES}")));
                 }
                 let length = HEADER_BYTES + body;
                 if filled >= length {
                     let surplus = filled - length;
-                    return Ok(if surplus == 0 { Ok(length) } else { Err(format!("{surplus} bytes after it")) });
+                    return Ok(if surplus == 0 {
+                        Ok(length)
+                    } else {
+                        Err(format!("{surplus} bytes follow its frame"))
+                    });
                 }
                 if self.buffer.len() < length {
                     self.buffer.resize(length, 0);

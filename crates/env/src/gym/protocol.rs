@@ -126,7 +126,10 @@ impl Hello {
         let length = body.u32()? as usize;
         let text: Text = parse_json(body.bytes(length)?)?;
         if text.protocol != VERSION {
-            return Err(format!("it has version {} of the protocol, not {VERSION}", text.protocol));
+            return Err(format!(
+                "it uses version {} of the protocol, but this program uses version {VERSION}",
+                text.protocol
+            ));
         }
         let observations = [body.f64s(text.obs_dim)?, body.f64s(text.obs_dim)?];
         let actions = [body.f64s(text.action_dim)?, body.f64s(text.action_dim)?];
@@ -148,7 +151,7 @@ impl Answer {
             *names = parse_json(body.bytes(length)?)?;
         }
         if names.len() != usize::from(scalars) {
-            return Err(format!("{scalars} scalars with {} names", names.len()));
+            return Err(format!("it has {scalars} scalars, but {} names", names.len()));
         }
         let values = body.f64s(names.len())?;
         let words = GENERATORS.iter().find(|(flag, _)| flags & flag != 0).map(|(_, words)| body.u64s(*words));
@@ -237,7 +240,10 @@ mod tests {
         assert_eq!(answer.info, Info::from([("x".into(), 5.0), ("y".into(), 6.0)]));
         assert_eq!((answer.terminated, answer.truncated), (false, true));
         assert_eq!(answer.generator, Some(vec![1, 2, 3, 4, 5, 6]));
-        assert_eq!(Answer::read(&packed("", &[], 0, &[], &[]), 0, &mut names).unwrap_err(), "0 scalars with 2 names");
+        assert_eq!(
+            Answer::read(&packed("", &[], 0, &[], &[]), 0, &mut names).unwrap_err(),
+            "it has 0 scalars, but 2 names"
+        );
     }
 
     #[test]
@@ -262,7 +268,10 @@ mod tests {
         };
         let read = Hello::read(&hello(1, 1)).unwrap();
         assert_eq!((read.limit, read.observations), (Some(5), [vec![f64::NEG_INFINITY], vec![f64::INFINITY]]));
-        assert_eq!(Hello::read(&hello(2, 1)).unwrap_err(), "it has version 2 of the protocol, not 1");
+        assert_eq!(
+            Hello::read(&hello(2, 1)).unwrap_err(),
+            "it uses version 2 of the protocol, but this program uses version 1"
+        );
         assert_eq!(Hello::read(&hello(1, 2)).unwrap_err(), "it ends too early");
         assert_eq!(Hello::read(&hello(1, usize::MAX)).unwrap_err(), "it ends too early");
     }

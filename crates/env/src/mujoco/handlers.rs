@@ -72,7 +72,7 @@ unsafe extern "C" fn record_warning(message: *const c_char) {
 }
 
 /// The hint that follows MuJoCo's fatal error.
-const FATAL_HINT: &str = "hint: the run's last checkpoint is intact; if memory was short, add `<size memory=\"1M\"/>` to a copy of the model and set `env.mujoco.assets` to its folder";
+const FATAL_HINT: &str = "hint: continue a run from its last checkpoint with `foresee resume`; if MuJoCo ran out of memory, first add `<size memory=\"1M\"/>` to a copy of the model, and set `env.mujoco.assets` to its folder";
 
 /// The handler of MuJoCo's fatal errors.
 ///

@@ -262,7 +262,8 @@ mod tests {
         let outcome = |version| check_version(Path::new("lib/libmujoco.so"), None, version);
         assert!([310, 340, 3_005_000, 4_000_000].into_iter().all(|version| outcome(version).is_ok()));
         let message = outcome(237).unwrap_err().to_string();
-        let begins = "MuJoCo 2.3.7 of lib/libmujoco.so is too old\nhint: version 3.1.0 or later is needed; in a";
+        let begins =
+            "MuJoCo 2.3.7 at lib/libmujoco.so is too old\nhint: version 3.1.0 or later is needed; run `pip install ";
         assert!(message.starts_with(begins), "{message}");
     }
 

@@ -137,8 +137,8 @@ fn from_file(library: &Library, path: &Path) -> Result<NonNull<MjModel>, String>
 }
 
 /// Loads the model of a file without constraint islands. It is compiled from a text that includes the file and sets the
-/// flag, because the flag's offset in the model's struct differs between versions. Returns `None` if that fails, as for
-/// a file that names other files by paths relative to itself.
+/// flag, because the flag's offset in the model's struct differs between versions. Returns `None` if MuJoCo
+/// cannot compile this text, for example because the file names other files by relative paths.
 #[allow(unsafe_code, reason = "calls into MuJoCo")]
 fn without_islands(functions: &FromText, path: &Path) -> Option<NonNull<MjModel>> {
     let file = path.to_str()?.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");

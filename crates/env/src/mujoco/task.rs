@@ -87,8 +87,18 @@ impl<T: MujocoTask> MujocoEnvironment<T> {
         let path = model_file(config, T::MODEL)?;
         let islands = if T::ONE_TREE { Islands::Disabled } else { Islands::AsInFile };
         let simulation = Simulation::new(Model::shared(library, &path, islands)?, &path)?;
-        if simulation.sizes() != T::SIZES || !T::BODIES.iter().all(|body| simulation.has_body(body)) {
-            let reason = format!("it is not the model of `{}`, which has {:?}", T::ID, T::SIZES);
+        let (found, expected) = (simulation.sizes(), T::SIZES);
+        if found != expected {
+            let list = |sizes: Sizes| {
+                let Sizes { positions, velocities, controls } = sizes;
+                format!("{positions} positions, {velocities} velocities and {controls} controls")
+            };
+            let (found, expected) = (list(found), list(expected));
+            let reason = format!("it has {found}, but `{}` has {expected}", T::ID);
+            return Err(MujocoError::Model { path, reason });
+        }
+        if let Some(body) = T::BODIES.iter().find(|body| !simulation.has_body(body)) {
+            let reason = format!("it has no body `{}`, which `{}` needs", body.to_string_lossy(), T::ID);
             return Err(MujocoError::Model { path, reason });
         }
         let observations = BoxSpace::symmetric(&vec![f32::INFINITY; T::OBS_DIM]);

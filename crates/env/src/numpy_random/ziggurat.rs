@@ -277,8 +277,8 @@ pub(super) const INVERSE_END: f64 = 0.273_661_237_329_758_3;
 pub(super) struct Layers {
     /// x_i / 2⁵².
     pub(super) width: [f64; 256],
-    /// ⌊2⁵² x_{i−1} / x_i⌋: places below this are under the curve. Some entries differ by one from numpy's, which
-    /// changes one draw in 2⁵².
+    /// ⌊2⁵² x_{i−1} / x_i⌋: a 52-bit integer below it is accepted without evaluating the density. Some entries differ
+    /// by one from numpy's, which changes one draw in 2⁵².
     pub(super) inside: [u64; 256],
     /// φ(x_i); 1 for the first.
     pub(super) density: [f64; 256],

@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(
             problem,
             "`env.family.length`: the length of `Counter-v0` cannot be multiplied by 1.5\n\
-             hint: factors are positive, and this task has the parameters []"
+             hint: the factor must be 1, because this task has no parameter that can be changed"
         );
     }
 

@@ -1,6 +1,6 @@
-//! The first entries of the observation. They give MBPO's truncated observations of Ant (27, without the contact
-//! forces) and of Humanoid (45), whose full observations MBPO's model could not learn (Janner et al. 2019, and
-//! `AntTruncatedObs` in its code).
+//! A wrapper that keeps the first entries of the observation. It gives MBPO's truncated observations of Ant (27,
+//! without the contact forces) and of Humanoid (45), whose full observations MBPO's model could not learn (Janner et
+//! al. 2019, and `AntTruncatedObs` in its code).
 
 use foresee_core::State;
 
@@ -21,12 +21,13 @@ impl FirstEntries {
     /// If `entries` is 0 or more than the observation has, or if the task's termination rule needs a later entry.
     pub fn new(inner: Box<dyn Environment>, entries: usize) -> Result<Self, EnvError> {
         let full = inner.spec();
+        let (id, dim) = (&full.id, full.observation_space.dim());
         let refused = |allowed: String| {
-            EnvError::Config(format!("`env.first_entries` is {entries} for `{}`\nhint: it must be {allowed}", full.id))
+            let hint = format!("hint: leave it out to keep all {dim} entries");
+            EnvError::Config(format!("`env.first_entries` is {entries}; it must be {allowed}\n{hint}"))
         };
-        let dim = full.observation_space.dim();
         if !(1..=dim).contains(&entries) {
-            return Err(refused(format!("1 to {dim}, the number of entries of its observation")));
+            return Err(refused(format!("1 to {dim}, the number of observation entries of `{id}`")));
         }
         let bounds = full.termination.iter().flat_map(|rule| rule.bounds.iter().chain(&rule.goal));
         if let Some(last) = bounds.map(|bound| bound.index).max()
@@ -103,13 +104,13 @@ mod tests {
             assert_eq!(
                 message(Box::<Pendulum>::default(), entries),
                 format!(
-                    "`env.first_entries` is {entries} for `Pendulum-v1`\nhint: it must be 1 to 3, the number of entries of its observation"
+                    "`env.first_entries` is {entries}; it must be 1 to 3, the number of observation entries of `Pendulum-v1`\nhint: leave it out to keep all 3 entries"
                 )
             );
         }
         let message = message(Box::<CartPoleContinuous>::default(), 2);
         assert!(
-            message.ends_with("\nhint: it must be at least 3, because the termination rule reads entry 2"),
+            message.contains("; it must be at least 3, because the termination rule reads entry 2\nhint: "),
             "{message}"
         );
     }

@@ -137,6 +137,6 @@ mod tests {
     #[test]
     fn a_range_without_an_end_is_refused() {
         let error = RescaleAction::new(Echo::boxed(0.0, f32::INFINITY)).err().unwrap();
-        assert!(error.to_string().starts_with("entry 0 of the action space of `Echo-v0` is [0, inf]"));
+        assert!(error.to_string().starts_with("entry 0 of the action space of `Echo-v0` is unbounded: [0, inf]"));
     }
 }

@@ -67,24 +67,24 @@ fn what_is_no_flag_or_no_number_is_refused() {
         return;
     }
     for (part, expression, reason) in [
-        ("terminated", "'False'", "its terminated is 'False' of type str, it must be a bool"),
-        ("truncated", "None", "its truncated is None of type NoneType, it must be a bool"),
-        ("terminated", "2", "its terminated is 2.0, it must be a bool"),
-        ("truncated", "np.nan", "its truncated is nan, it must be a bool"),
-        ("terminated", "np.array([True, False])", "its terminated has shape (2,), it must be a bool"),
-        ("truncated", "[[1], [1, 2]]", "its truncated is [[1], [1, 2]] of type list, it must be a bool"),
-        ("reward", "'1.5'", "its reward is '1.5' of type str, it must be one number"),
+        ("terminated", "'False'", "its `terminated` is 'False' of type str, but must be a bool"),
+        ("truncated", "None", "its `truncated` is None of type NoneType, but must be a bool"),
+        ("terminated", "2", "its `terminated` is 2.0, but must be a bool"),
+        ("truncated", "np.nan", "its `truncated` is nan, but must be a bool"),
+        ("terminated", "np.array([True, False])", "its `terminated` has shape (2,), but must be a bool"),
+        ("truncated", "[[1], [1, 2]]", "its `truncated` is [[1], [1, 2]] of type list, but must be a bool"),
+        ("reward", "'1.5'", "its `reward` is '1.5' of type str, but must be one number"),
         (
             "reward",
             "np.array(['1.5'])",
-            "its reward is array(['1.5'], dtype='<U3') of type ndarray, it must be one number",
+            "its `reward` is array(['1.5'], dtype='<U3') of type ndarray, but must be one number",
         ),
-        ("reward", "None", "its reward is None of type NoneType, it must be one number"),
-        ("reward", "np.zeros(2)", "its reward has shape (2,), it must be one number"),
-        ("reward", "np.zeros(0)", "its reward has shape (0,), it must be one number"),
-        ("reward", "1j", "its reward is 1j of type complex, it must be one number"),
-        ("reward", "10**400", "its reward is larger than every float, it must be one number"),
-        ("obs", "np.array(['1', '2'])", "its observation is an array of type <U1, it must be numeric"),
+        ("reward", "None", "its `reward` is None of type NoneType, but must be one number"),
+        ("reward", "np.zeros(2)", "its `reward` has shape (2,), but must be one number"),
+        ("reward", "np.zeros(0)", "its `reward` has shape (0,), but must be one number"),
+        ("reward", "1j", "its `reward` is 1j of type complex, but must be one number"),
+        ("reward", "10**400", "its `reward` is too large for a float"),
+        ("obs", "np.array(['1', '2'])", "its observation is an array of type <U1, but must be numeric"),
     ] {
         let first = format!("`{GIVING}` breaks Gymnasium's interface in step: {reason}\n");
         says(&failure(&giving(part, expression)), &first, &[], "check_env");
@@ -100,5 +100,5 @@ fn halves_of_surrogate_pairs_are_sent_as_question_marks() {
     assert_eq!(step.info, [("sur?".into(), 1.0), ("é🦾".into(), 2.0)].into());
     let error = failure(&giving("obs", "(_ for _ in ()).throw(ValueError('no ' + chr(0xd800)))"));
     let first = format!("`{GIVING}` failed in make: ValueError: no ?\n");
-    says(&error, &first, &["\n  | ValueError: no ?\n"], "the environment itself raised this exception in `make`");
+    says(&error, &first, &["\n  | ValueError: no ?\n"], "correct the environment's code");
 }

@@ -197,7 +197,8 @@ fn what_cannot_be_had_is_named_with_a_hint() {
         let mujoco = MujocoConfig { library: Some(library.into()), assets: assets.map(Into::into) };
         EnvConfig { mujoco, ..EnvConfig::new("Hopper-v5") }.make(0).err().unwrap().to_string()
     };
-    let install = r#"hint: in a virtual environment, `pip install "gymnasium[mujoco]==1.4.0" mujoco==3.17.0`"#;
+    let install =
+        r#"hint: run `pip install "gymnasium[mujoco]==1.4.0" mujoco==3.17.0` in an activated virtual environment"#;
     let nowhere = problem("/nowhere/libmujoco.so", None);
     assert!(nowhere.starts_with("MuJoCo's library /nowhere/libmujoco.so cannot be used: "), "{nowhere}");
     assert!(nowhere.ends_with(install), "{nowhere}");

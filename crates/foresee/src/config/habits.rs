@@ -7,7 +7,7 @@ pub(super) struct Habit {
     words: &'static [&'static str],
     /// The keys that they mean.
     pub keys: &'static [&'static str],
-    /// What else to know about them: empty, or a sentence with a semicolon and a space at its end.
+    /// What else to know about them: empty, or a text that continues the question "did you mean …".
     pub remark: &'static str,
 }
 
@@ -119,7 +119,7 @@ const HABITS: &[Habit] = &[
         &["autotune", "auto_alpha", "learn_alpha", "auto_entropy", "automatic_entropy_tuning"],
         &["agent.learn_temperature"],
     ),
-    Habit { words: &["polyak"], keys: &["agent.tau"], remark: "it is 1 − polyak; " },
+    Habit { words: &["polyak"], keys: &["agent.tau"], remark: ", which is 1 − polyak" },
     habit(&["target_tau", "soft_target_tau", "target_smoothing_coefficient"], &["agent.tau"]),
     habit(
         &["hidden_size", "hidden_sizes", "hidden_dim", "hidden_dims", "hidden_layers", "net_arch", "layers", "units"],
@@ -194,7 +194,7 @@ const HABITS: &[Habit] = &[
             "capacity",
         ],
         keys: &["rollout.retain_epochs", "double_horizon.pool"],
-        remark: "they bound the imagined data, and all real transitions are kept; ",
+        remark: " (these bound the imagined data; all real transitions are kept)",
     },
 ];
 
@@ -217,7 +217,7 @@ mod tests {
                 assert!(words.insert(word), "`{word}` is in two entries");
                 assert_eq!(word.to_lowercase().replace('-', "_"), *word);
             }
-            assert!(habit.remark.is_empty() || habit.remark.ends_with("; "), "{}", habit.remark);
+            assert!(habit.remark.is_empty() || habit.remark.starts_with([' ', ',']), "{}", habit.remark);
         }
     }
 }

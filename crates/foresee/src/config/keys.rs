@@ -102,7 +102,7 @@ pub(super) fn hint(unknown: &[String], hint: Option<String>, top: &[&str]) -> Op
     };
     let or = if others.is_empty() { "" } else { " or " };
     let valid = hint.as_deref().and_then(|hint| hint.find("valid keys here: ").map(|at| &hint[at..]));
-    Some(format!("did you mean {others}{or}{last}? {remark}{}", valid.unwrap_or_default()).trim_end().to_owned())
+    Some(format!("did you mean {others}{or}{last}{remark}? {}", valid.unwrap_or_default()).trim_end().to_owned())
 }
 
 /// Returns the keys that a word most likely means: the key itself, keys of that name in any section, or the keys that

@@ -113,7 +113,7 @@ pub fn from_text<T: DeserializeOwned>(text: &str, overrides: &[&str]) -> Result<
 pub struct Source {
     /// The file's path, or the name of a source that is not a file.
     name: String,
-    /// The tree of keys before the overrides, under their new names.
+    /// The file's keys before the overrides; renamed keys have their current names.
     base: Value,
     overrides: Vec<Override>,
     /// The tree after the overrides.
@@ -182,7 +182,7 @@ impl Source {
         // Deserialization would silently convert a date to a string.
         if let Some(keys) = date_in(&self.merged) {
             let found = lookup(&self.merged, &keys).map(describe).unwrap_or_default();
-            let what = format!("`{}` is {found}, which no key takes", keys.join("."));
+            let what = format!("`{}` is {found}, but no key is a date", keys.join("."));
             let hint = Some("write it as a string, in quotes".into());
             return Err(ConfigError { origin: self.origin(&keys), what, hint });
         }
@@ -278,12 +278,13 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     if path.is_dir() {
         let example = configs_in(path).into_iter().next();
         let hint = example.map_or("give a config file".into(), |file| format!("give a file in it, such as `{file}`"));
-        return Err(failed("is a directory, expected a config file".into(), Some(hint)));
+        return Err(failed("this is a folder, not a config file".into(), Some(hint)));
     }
     match std::fs::read_to_string(path) {
-        Ok(text) if text.trim().is_empty() => {
-            Err(failed("is empty".into(), Some("start from a copy of one of the configs in `configs/`".into())))
-        }
+        Ok(text) if text.trim().is_empty() => Err(failed(
+            "the file is empty".into(),
+            Some("start from a copy of one of the configs in `configs/`".into()),
+        )),
         Ok(text) => Ok(text),
         Err(e) if e.kind() == ErrorKind::NotFound => {
             let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
@@ -293,11 +294,11 @@ fn read(path: &Path) -> Result<String, ConfigError> {
             Err(failed("no such file".into(), Some(hint)))
         }
         Err(e) if e.kind() == ErrorKind::InvalidData => {
-            Err(failed("is not text in UTF-8".into(), Some("give the path of a TOML file".into())))
+            Err(failed("the file is not text in UTF-8".into(), Some("give the path of a TOML file".into())))
         }
         Err(e) => {
-            let hint = "give the path of a TOML file that can be read";
-            Err(failed(format!("cannot be read: {e}"), Some(hint.into())))
+            let hint = "check the path and the permissions of the file";
+            Err(failed(format!("the file cannot be read: {e}"), Some(hint.into())))
         }
     }
 }
@@ -322,7 +323,7 @@ fn parse(name: &str, text: &str) -> Result<Table, ConfigError> {
         ConfigError {
             origin: name.into(),
             what: format!("line {}, column {column}: {message}\n  {excerpt}", line + 1),
-            hint: Some("this is not valid TOML; https://toml.io shows what is".into()),
+            hint: Some("correct the TOML syntax in this line; https://toml.io describes it".into()),
         }
     })
 }

@@ -22,14 +22,14 @@ impl Override {
             what: what.into(),
             hint: Some("write `key=value`, such as `model.loss.kind=vagram`".into()),
         };
-        let (key, value) = text.split_once('=').ok_or_else(|| malformed("has no `=`"))?;
+        let (key, value) = text.split_once('=').ok_or_else(|| malformed("there is no `=`"))?;
         let keys: Vec<_> = key.split('.').map(|part| part.trim().to_owned()).collect();
         if keys.iter().any(String::is_empty) {
-            return Err(malformed("has an empty key"));
+            return Err(malformed("a part of the key is empty"));
         }
         let value = value.trim();
         if value.is_empty() {
-            return Err(malformed("has no value"));
+            return Err(malformed("there is no value after `=`"));
         }
         let value = value.parse().unwrap_or_else(|_| Value::String(value.to_owned()));
         Ok(Self { text: text.to_owned(), keys, value })
@@ -66,7 +66,11 @@ impl Override {
                     let found = self.keys[..=depth].join(".");
                     return Err(ConfigError {
                         origin: self.origin(),
-                        what: format!("`{found}` is {}, which holds no keys", describe(other)),
+                        what: format!(
+                            "`{found}` is {}, not a section, so it has no key `{}`",
+                            describe(other),
+                            self.keys[depth + 1]
+                        ),
                         hint: Some(format!("check the key, or set `{found}` itself")),
                     });
                 }
@@ -116,9 +120,12 @@ mod tests {
 
     #[test]
     fn a_value_in_the_way_is_an_error() {
-        for (tree, found) in [("a.b = 3", "integer `3`"), ("a.b = [1]", "an array"), ("a.b = 'x'", "string \"x\"")] {
+        for (tree, found) in
+            [("a.b = 3", "the integer `3`"), ("a.b = [1]", "an array"), ("a.b = 'x'", "the string \"x\"")]
+        {
             let message = format!(
-                "override `a.b.c=1`: `a.b` is {found}, which holds no keys\nhint: check the key, or set `a.b` itself"
+                "override `a.b.c=1`: `a.b` is {found}, not a section, so it has no key `c`\n\
+                 hint: check the key, or set `a.b` itself"
             );
             assert_eq!(applied(tree, &["a.b.c=1"]), Err(message));
         }
@@ -127,12 +134,12 @@ mod tests {
     #[test]
     fn malformed_overrides_are_errors() {
         for (text, what) in [
-            ("seed", "has no `=`"),
-            ("--seed 3", "has no `=`"),
-            ("", "has no `=`"),
-            ("=3", "has an empty key"),
-            ("a..b=3", "has an empty key"),
-            ("seed=", "has no value"),
+            ("seed", "there is no `=`"),
+            ("--seed 3", "there is no `=`"),
+            ("", "there is no `=`"),
+            ("=3", "a part of the key is empty"),
+            ("a..b=3", "a part of the key is empty"),
+            ("seed=", "there is no value after `=`"),
         ] {
             let hint = "write `key=value`, such as `model.loss.kind=vagram`";
             assert_eq!(applied("", &[text]), Err(format!("override `{text}`: {what}\nhint: {hint}")));

@@ -100,7 +100,7 @@ const RENAMED_VALUES: &[RenamedValue] = &[RenamedValue {
     old: "sac",
     new: "model_free",
     // Older versions had no key for the agent.
-    note: "`agent.kind` says which agent learns, and is `sac` unless it is set",
+    note: "the agent is chosen by `agent.kind`, by default `sac`",
 }];
 
 /// Replaces old values by new ones. Returns the keys and the message of each replacement.

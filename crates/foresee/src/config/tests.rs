@@ -111,7 +111,7 @@ fn read_with_notes(text: &str, overrides: &[&str]) -> (Vec<String>, super::Confi
 fn a_value_of_an_older_version_is_understood_with_a_note_under_the_name_of_who_wrote_it() {
     let note_of = |writer: &str| {
         vec![format!(
-            "{writer}: `algo = \"sac\"` is now `algo = \"model_free\"`; `agent.kind` says which agent learns, and is `sac` unless it is set"
+            "{writer}: `algo = \"sac\"` is now `algo = \"model_free\"`; the agent is chosen by `agent.kind`, by default `sac`"
         )]
     };
     let (old, new) = ("algo = 'sac'\nenv.id = 'Pendulum-v1'", "algo = 'model_free'\nenv.id = 'Pendulum-v1'");
@@ -251,7 +251,7 @@ fn a_key_of_another_program_is_answered_with_ours() {
         ("model.lr", "did you mean `model.fit.lr`? "),
         ("agent.alpha", "did you mean `initial_temperature`? "),
         ("agent.ent_coef", "did you mean `initial_temperature`? "),
-        ("agent.polyak", "did you mean `tau`? it is 1 − polyak; "),
+        ("agent.polyak", "did you mean `tau`, which is 1 − polyak? "),
         ("agent.policy_freq", "did you mean `policy_delay`? "),
         ("agent.net_arch", "did you mean `hidden`? "),
         ("model.ensemble.hidden_sizes", "did you mean `hidden`? "),
@@ -263,7 +263,7 @@ fn a_key_of_another_program_is_answered_with_ours() {
         ("model.num_ensemble", "did you mean `model.ensemble.members`? "),
         (
             "agent.buffer_size",
-            "did you mean `rollout.retain_epochs` or `double_horizon.pool`? they bound the imagined data, and all real transitions are kept; ",
+            "did you mean `rollout.retain_epochs` or `double_horizon.pool` (these bound the imagined data; all real transitions are kept)? ",
         ),
     ] {
         answers(unknown, hint);
@@ -334,7 +334,7 @@ fn a_directory_is_not_a_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
     let error = || load::<Config>(path, &[]).unwrap_err().to_string();
-    let what = format!("{}: is a directory, expected a config file\nhint: ", path.display());
+    let what = format!("{}: this is a folder, not a config file\nhint: ", path.display());
     assert_eq!(error(), format!("{what}give a config file"));
     fs::write(path.join("b.toml"), GOOD).unwrap();
     assert_eq!(error(), format!("{what}give a file in it, such as `{}`", path.join("b.toml").display()));
@@ -343,7 +343,11 @@ fn a_directory_is_not_a_file() {
 #[test]
 fn an_empty_file_is_an_error() {
     for text in ["", " \n\t\n"] {
-        refuses(text, &["seed=3"], "a.toml: is empty\nhint: start from a copy of one of the configs in `configs/`");
+        refuses(
+            text,
+            &["seed=3"],
+            "a.toml: the file is empty\nhint: start from a copy of one of the configs in `configs/`",
+        );
     }
 }
 
@@ -353,12 +357,12 @@ fn bytes_that_are_no_text_are_an_error() {
     let path = directory.path().join("a.toml");
     fs::write(&path, [0xff, 0xfe]).unwrap();
     let error = load::<Config>(&path, &[]).unwrap_err();
-    assert_eq!(error.what, "is not text in UTF-8");
+    assert_eq!(error.what, "the file is not text in UTF-8");
 }
 
 #[test]
 fn a_syntax_error_has_its_line() {
-    let hint = "\nhint: this is not valid TOML; https://toml.io shows what is";
+    let hint = "\nhint: correct the TOML syntax in this line; https://toml.io describes it";
     let what = "a.toml: line 3, column 17: string values must be quoted, expected literal string\n";
     refuses("seed = 3\n[agent]\nlearning_rate = slow\n", &[], &format!("{what}  learning_rate = slow{hint}"));
     refuses("seed = 3\nseed = 4\n", &[], &format!("a.toml: line 2, column 1: duplicate key\n  seed = 4{hint}"));
@@ -367,18 +371,18 @@ fn a_syntax_error_has_its_line() {
 #[test]
 fn a_wrong_type_names_the_key_the_value_and_what_is_expected() {
     for (text, message) in [
-        ("seed = -1", "`seed` is integer `-1`, expected a whole number, 0 or more"),
-        ("seed = 1.5", "`seed` is number `1.5`, expected a whole number, 0 or more"),
+        ("seed = -1", "`seed` is the integer `-1`, expected a whole number, 0 or more"),
+        ("seed = 1.5", "`seed` is the number `1.5`, expected a whole number, 0 or more"),
         ("seed = []", "`seed` is an array, expected a whole number, 0 or more"),
-        ("seed = 3\nagent = 3", "`agent` is integer `3`, expected a table"),
-        ("seed = 3\nagent.learning_rate = 'fast'", "`agent.learning_rate` is string \"fast\", expected a number"),
-        ("seed = 3\nagent.hidden = 64", "`agent.hidden` is integer `64`, expected an array"),
+        ("seed = 3\nagent = 3", "`agent` is the integer `3`, expected a table"),
+        ("seed = 3\nagent.learning_rate = 'fast'", "`agent.learning_rate` is the string \"fast\", expected a number"),
+        ("seed = 3\nagent.hidden = 64", "`agent.hidden` is the integer `64`, expected an array"),
         (
             "seed = 3\nagent.hidden = [64, true]",
-            "`agent.hidden[1]` is boolean `true`, expected a whole number, 0 or more",
+            "`agent.hidden[1]` is the boolean `true`, expected a whole number, 0 or more",
         ),
-        ("seed = 3\nenv.id = 1", "`env.id` is integer `1`, expected a string"),
-        ("seed = 3\nmodel.loss.kind = 3", "`model.loss.kind` is integer `3`, expected a string"),
+        ("seed = 3\nenv.id = 1", "`env.id` is the integer `1`, expected a string"),
+        ("seed = 3\nmodel.loss.kind = 3", "`model.loss.kind` is the integer `3`, expected a string"),
         ("seed = 3\nmodel.loss.kind = {}", "`model.loss.kind` is a table, expected a string"),
     ] {
         refuses(text, &[], &format!("a.toml: {message}"));
@@ -390,20 +394,20 @@ fn a_wrong_type_in_an_override_names_the_override() {
     refuses(
         GOOD,
         &["seed=4", "agent.learning_rate=.5"],
-        "override `agent.learning_rate=.5`: `agent.learning_rate` is string \".5\", expected a number",
+        "override `agent.learning_rate=.5`: `agent.learning_rate` is the string \".5\", expected a number",
     );
     refuses(
         GOOD,
         &["agent.hidden=[64"],
-        "override `agent.hidden=[64`: `agent.hidden` is string \"[64\", expected an array",
+        "override `agent.hidden=[64`: `agent.hidden` is the string \"[64\", expected an array",
     );
-    refuses("seed = 3\n", &["agent=fast"], "override `agent=fast`: `agent` is string \"fast\", expected a table");
+    refuses("seed = 3\n", &["agent=fast"], "override `agent=fast`: `agent` is the string \"fast\", expected a table");
 }
 
 #[test]
 fn a_date_is_refused_and_becomes_no_string() {
     let message = |place: &str, found: &str| {
-        format!("{place} is date `{found}`, which no key takes\nhint: write it as a string, in quotes")
+        format!("{place} is the date `{found}`, but no key is a date\nhint: write it as a string, in quotes")
     };
     refuses("seed = 3\n[env]\nid = 2024-01-31\n", &[], &message("a.toml: `env.id`", "2024-01-31"));
     let text = "env={id = \"a\", at = [1, {time = 07:32:00}]}";

@@ -44,7 +44,7 @@ impl<T> Shared<T> {
         Self(slice.as_mut_ptr())
     }
 
-    /// The address of item `i`, for a hint to the processor. It need not be that of an item.
+    /// The address of item `i`, for a prefetch. `i` may be out of range: any address can be prefetched.
     pub(super) fn address(self, i: usize) -> *const T {
         self.0.wrapping_add(i)
     }

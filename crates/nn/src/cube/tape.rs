@@ -196,9 +196,10 @@ fn slope_of<N: Size>(x: Vector<f32, N>, y: Vector<f32, N>, #[comptime] activatio
     slope
 }
 
-/// The backward pass from the output's gradient, which must be at [`Tile::input`], to the sums of every layer, on the
-/// tape. With `to_input`, the gradient at the network's input is on side `depth` afterwards; without it, the numbers
-/// there have no meaning. `transposed` is a row like that of the parameters, with every weight as `[O, I]`.
+/// Runs the backward pass. It reads the gradient at the output from [`Tile::input`], and writes the gradient at the
+/// pre-activations of every layer to the tape. With `to_input`, the gradient at the network's input is on side `depth`
+/// afterwards; without it, the numbers there have no meaning. `transposed` is a row like that of the parameters, with
+/// every weight as `[O, I]`.
 #[cube]
 pub(crate) fn backward<N: Size>(
     parameters: &[f32],

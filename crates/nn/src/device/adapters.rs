@@ -180,7 +180,7 @@ impl Adapters {
             adapter if adapter.software => Err(DeviceError::NotFound {
                 device,
                 reason: format!("it needs a GPU, and wgpu finds only {}", short(adapter)),
-                hint: "use a build without the feature `vulkan` and `device=wgpu`, or `device=cpu`".into(),
+                hint: "use `device=cpu`, or build without the feature `vulkan` and use `device=wgpu`".into(),
             }),
             _ => Ok(()),
         }
@@ -210,7 +210,7 @@ impl Adapters {
                 format!("wgpu finds no software adapter, only {others}"),
                 format!("use `device=wgpu`, or install a software driver ({INSTALL})"),
             ),
-            _ => (format!("wgpu can use none of {others}"), "use `device=cpu`".into()),
+            _ => (format!("wgpu can use none of the adapters that it finds: {others}"), "use `device=cpu`".into()),
         }
     }
 }

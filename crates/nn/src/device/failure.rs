@@ -90,7 +90,9 @@ fn failure_of(device: &Device) -> Option<DeviceFailure> {
     let one = panic::catch_unwind(AssertUnwindSafe(|| Tensor::<1>::ones([1], device).try_into_vec_as::<f32>()));
     match one {
         Ok(Ok(one)) if one == [1.0] => None,
-        Ok(Ok(other)) => Some(DeviceFailure::new(&format!("the device returns {other:?} for the number 1"))),
+        Ok(Ok(other)) => {
+            Some(DeviceFailure::new(&format!("the device computes wrongly: it returned {other:?} for the array [1.0]")))
+        }
         Ok(Err(error)) => Some(DeviceFailure::new(&error)),
         Err(payload) => failure_in(&*payload).or(Some(DeviceFailure::new(&"the device does not respond"))),
     }

@@ -81,9 +81,9 @@ pub enum Needs {
 /// }
 /// ```
 pub trait ModelLoss: Debug + Send + Sync {
-    /// Returns the information that the loss needs from the agent. A loss that needs any is *value-aware*. Until
-    /// `model.loss.add_mse_until` real steps after exploration the squared error is added to a value-aware loss,
-    /// because a young critic has not learned anything yet.
+    /// Returns the information that the loss needs from the agent. A loss that needs information from the agent is
+    /// called *value-aware*. During the first `model.loss.add_mse_until` real steps after exploration, the squared
+    /// error is added to a value-aware loss, because the critics have not learned enough yet.
     fn needs(&self) -> Needs {
         Needs::Nothing
     }

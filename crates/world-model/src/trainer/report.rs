@@ -32,7 +32,7 @@ impl TrainLoss {
 /// The error of a fit that diverged.
 #[derive(Debug, Error)]
 #[error(
-    "model training diverged: after {steps} gradient steps too few members have finite weights to fill the elites\nhint: lower `model.fit.lr`"
+    "model training diverged: after {steps} gradient steps fewer members than `model.ensemble.elites` have finite weights\nhint: lower `model.fit.lr`"
 )]
 pub struct Diverged {
     /// Number of gradient steps taken.

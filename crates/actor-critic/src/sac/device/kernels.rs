@@ -173,7 +173,9 @@ pub(super) fn actor_loss(
     }
 }
 
-/// Computes ∂L/∂(mu, raw), `[B, 2A]`, from ∂L/∂(s, ã), `[B, O + A]`, with one thread per action entry.
+/// The backward pass of the squashed Gaussian. From the loss's gradient at the critic's input (state, action),
+/// `[B, O + A]`, it computes the gradient at the policy's output (mu, raw), `[B, 2A]`. One thread computes one action
+/// entry.
 #[cube(launch_unchecked)]
 pub(super) fn grad_policy_output(
     policy_output: &[f32],

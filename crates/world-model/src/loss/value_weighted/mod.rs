@@ -24,7 +24,7 @@ use super::{CallRows, LossInput, ModelLoss, Needs, PanelLoss, RowTerms, errors, 
 pub struct ValueWeighted {}
 
 pub(super) fn kind() -> Kind<Arc<dyn ModelLoss>> {
-    let line = "squared error weighted by the absolute value of the next state";
+    let line = "squared error weighted by |V(s')|, the magnitude of the next state's value";
     kind_of::<ValueWeighted>("value_weighted", line, |_| None)
 }
 
