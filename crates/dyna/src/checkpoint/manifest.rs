@@ -156,6 +156,6 @@ mod tests {
     fn another_format_is_named() {
         let body = "{\"format\":2,\"later\":true}";
         let text = format!("{START}{}{MIDDLE}{body}{END}", blake3::hash(body.as_bytes()));
-        assert_eq!(Manifest::parse(text.as_bytes()).unwrap_err(), "has format 2, and this version reads 1");
+        assert_eq!(Manifest::parse(text.as_bytes()).unwrap_err(), "has format 2, but this version reads format 1");
     }
 }

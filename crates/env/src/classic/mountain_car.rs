@@ -155,7 +155,10 @@ mod tests {
         let want = 0.0015 * 0.8 / 2.0 - 0.0025 * 1.5 * (3.0 * position).cos();
         assert!((velocity - want).abs() < 1e-9, "{velocity}, {want}");
         let refused = MountainCarContinuous::new().set_physics(Physics { length: 2.0, ..factors }).unwrap_err();
-        assert!(refused.to_string().ends_with("this task has the parameters [mass, gravity]"), "{refused}");
+        assert!(
+            refused.to_string().ends_with("the factor must be 1, because this task can change only mass, gravity"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -68,13 +68,13 @@ fn an_exception_is_told_with_the_tracebacks_end() {
         "make",
         "`ID` failed in make: ValueError: no such track\n  | ",
         &["faults.py"],
-        "raised this exception in `make`",
+        "the traceback shows the line",
     );
-    fails("quit", "`ID` failed in step: SystemExit: 7", &[], "raised this exception in `step`");
+    fails("quit", "`ID` failed in step: SystemExit: 7", &[], "the traceback shows the line");
     if python_runs("an exception in a reset", FAULTY) {
         let error = failure(&faulty(json!({ "fault": "exception", "at": 0 })));
         let first = format!("`{FAULTY}` failed in reset(seed=0): ValueError: the arm is out of reach\n  | ");
-        says(&error, &first, &[], "raised this exception in `reset(seed=0)`");
+        says(&error, &first, &[], "the traceback shows the line");
     }
 }
 

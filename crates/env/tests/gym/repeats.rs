@@ -153,7 +153,11 @@ fn an_environment_that_does_not_repeat_itself_is_found_when_it_is_restored_or_st
         )),
         "{message}"
     );
-    assert!(message.contains(" instead of ") && message.contains("\nhint: all of its random numbers"), "{message}");
+    assert!(
+        message.contains(" instead of ")
+            && message.contains("\nhint: let the environment draw all random numbers from `self.np_random`"),
+        "{message}"
+    );
     // The refused restore changed nothing.
     assert_eq!(other.reset(None).unwrap().obs, make(FAULTY).unwrap().reset(None).unwrap().obs);
 
