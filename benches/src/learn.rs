@@ -126,7 +126,10 @@ impl Learner {
         Ok(blake3::hash(text.as_bytes()).to_hex()[..12].to_owned())
     }
 
-    /// Whether a file contains this run in its full length.
+    /// Returns true if the file exists and its last evaluation is at the run's number of steps or later.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or its results are of another config.
     fn has(&self, seed: u64, file: &Path) -> anyhow::Result<bool> {
         if !file.exists() {
             return Ok(false);

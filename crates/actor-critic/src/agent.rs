@@ -25,7 +25,7 @@ pub struct Update<'a> {
     pub noise: &'a dyn Noise,
     /// The model that imagined steps are taken in, if the run has one.
     pub dynamics: Option<&'a dyn Dynamics>,
-    /// Whether the update trains the critics and their targets alone: actor and temperature keep their values.
+    /// If true, the update trains only the critics and their targets. Actor and temperature keep their values.
     pub critic_only: bool,
 }
 
@@ -104,7 +104,7 @@ pub trait AgentFactory: Debug + Send + Sync {
     /// Returns a new agent for observations and actions of `dims` = `[O, A]` entries.
     fn build(&self, dims: [usize; 2], seed: u64, device: &Device) -> Box<dyn Agent>;
 
-    /// Whether the agent learns from imagined steps alone, so that an update without a model changes nothing.
+    /// Returns true if the agent learns from imagined steps only. Its update then needs [`Update::dynamics`].
     fn needs_model(&self) -> bool {
         false
     }

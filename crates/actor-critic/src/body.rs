@@ -7,13 +7,13 @@ use foresee_nn::{Activation, Shape};
 pub struct Body {
     /// Widths of the layers.
     pub hidden: Vec<usize>,
-    /// Whether each layer's output is normalised before its activation.
+    /// If true, layer normalisation with learned scale and shift acts on each hidden layer before its activation.
     pub layer_norm: bool,
-    /// Whether the last activation is divided by its L2 norm.
+    /// If true, the last hidden activation is divided by its L2 norm.
     pub normalized_features: bool,
     /// The activation after each layer.
     pub activation: Activation,
-    /// Whether every hidden activation h is normalised: (h − mean) / √(var + 1e-5), without learned scale and shift.
+    /// If true, each hidden activation h is replaced by (h − mean) / √(var + 1e-5), without learned scale and shift.
     pub hidden_norm: bool,
 }
 

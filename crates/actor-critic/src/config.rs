@@ -35,13 +35,16 @@ impl Default for AgentConfig {
 const DEFAULT: &str = "sac";
 
 impl AgentConfig {
+    /// The keys of `[agent]` that every agent has.
+    pub const SHARED_KEYS: [&str; 2] = ["kind", "batch"];
+
     /// The agent's name.
     #[must_use]
     pub fn kind(&self) -> &str {
         self.kind.as_deref().unwrap_or(DEFAULT)
     }
 
-    /// Whether the agent is `sac`, which is also the agent of a config that names none.
+    /// Returns true if the agent is `sac`: the config names `sac` or no agent.
     #[must_use]
     pub fn is_default(&self) -> bool {
         self.kind() == DEFAULT
@@ -58,7 +61,7 @@ impl AgentConfig {
     /// # Errors
     /// If no agent has that name, or a key is unknown or has an impossible value.
     pub fn choose(&self, agents: &AgentKinds) -> Result<(Arc<dyn AgentFactory>, Table), Explained> {
-        agents.choose(&["agent"], &["kind", "batch"], self.kind(), &self.keys)
+        agents.choose(&["agent"], &Self::SHARED_KEYS, self.kind(), &self.keys)
     }
 }
 

@@ -1,14 +1,17 @@
 //! The keys of the config sections `[model]`, `[model.ensemble]`, `[model.loss]` and `[model.fit]`.
 
+mod fit;
+
 use std::sync::Arc;
 
 use foresee_core::Explained;
-use foresee_core::limits::{MAX_BATCH, MAX_WIDTH, refusal};
-use foresee_nn::{Decay, ValueHeads};
+use foresee_core::limits::{MAX_WIDTH, refusal};
+use foresee_nn::ValueHeads;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::loss::{LossKinds, ModelLoss};
+pub use fit::{FitConfig, Snapshot, Stopping};
 
 /// Largest allowed number of members. A larger number is assumed to be a typing error.
 const MAX_MEMBERS: usize = 1024;
@@ -212,10 +215,10 @@ impl Default for LossConfig {
     }
 }
 
-/// The keys of `[model.loss]` that all losses share.
-const SHARED_LOSS_KEYS: [&str; 4] = ["kind", "heads", "through_policy", "add_mse_until"];
-
 impl LossConfig {
+    /// The keys of `[model.loss]` that every loss has.
+    pub const SHARED_KEYS: [&str; 4] = ["kind", "heads", "through_policy", "add_mse_until"];
+
     /// Returns the config of the loss of this name, with all other keys at their defaults.
     #[must_use]
     pub fn named(kind: &str) -> Self {
@@ -234,144 +237,7 @@ impl LossConfig {
     /// # Errors
     /// If no loss has this name, or a key is not valid for it.
     pub fn choose(&self, losses: &LossKinds) -> Result<(Arc<dyn ModelLoss>, Table), Explained> {
-        losses.choose(&["model", "loss"], &SHARED_LOSS_KEYS, &self.kind, &self.keys)
-    }
-}
-
-/// The scope of the weights that are kept when a holdout score improves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Snapshot {
-    /// Each member keeps its own best weights (MBPO).
-    #[default]
-    Member,
-    /// An improvement of one member keeps the weights of all members (mbrl-lib, the reference VaGraM code).
-    Shared,
-}
-
-/// The rule that decides whether a fit still improves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stopping {
-    /// A member's mean score has to improve by a share of its best score (MBPO, mbrl-lib).
-    #[default]
-    Relative,
-    /// The scores of the holdout rows under the whole ensemble have to be lower by a paired test (DHMBPO). The weights
-    /// of all members are kept together.
-    Paired,
-}
-
-impl Stopping {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// The config section `[model.fit]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct FitConfig {
-    /// Number of real steps between two training calls.
-    pub every: u64,
-    /// Number of rows per member in one gradient step.
-    pub batch: usize,
-    /// Adam's step size.
-    pub lr: f64,
-    /// Strength of the weight decay.
-    pub decay: f64,
-    /// Form of the weight decay: `decoupled` or `coupled`.
-    pub decay_form: Decay,
-    /// Share of the rows that is held out for early stopping and for the choice of elites.
-    pub holdout: f64,
-    /// Rule that decides whether a fit still improves: `relative` or `paired`.
-    #[serde(skip_serializing_if = "Stopping::is_default")]
-    pub stopping: Stopping,
-    /// Number of consecutive holdout scores without improvement after which a fit stops. With `stopping = "paired"` it
-    /// stops at the next one after them.
-    pub patience: u32,
-    /// Relative improvement that a score must exceed to count, with `stopping = "relative"`.
-    pub threshold: f64,
-    /// Number of gradient steps before early stopping may end a fit. With few data an epoch is one to three gradient
-    /// steps, so a budget in epochs would be too small for a likelihood fit.
-    pub min_steps: u64,
-    /// Largest number of gradient steps.
-    pub max_steps: u64,
-    /// Largest number of gradient steps of the first training call, which begins with random weights. Unset:
-    /// `max_steps`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_max_steps: Option<u64>,
-    /// Largest number of epochs. Unset: as many as `max_steps` allows.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_epochs: Option<u32>,
-    /// Scope of the weights that an improvement keeps: `member` or `shared`.
-    pub snapshot: Snapshot,
-}
-
-impl FitConfig {
-    /// Returns the largest number of gradient steps of training call number `call`.
-    #[must_use]
-    pub fn steps_of(&self, call: u64) -> u64 {
-        self.first_max_steps.filter(|_| call == 0).unwrap_or(self.max_steps)
-    }
-}
-
-impl FitConfig {
-    /// Returns a message with a hint if a value is impossible.
-    fn problem(&self) -> Option<String> {
-        let default = Self::default();
-        let counts = [("every", self.every, default.every), ("max_steps", self.max_steps, default.max_steps)];
-        if let Some((key, value, default)) = counts.into_iter().find(|&(_, value, _)| value == 0) {
-            return Some(refusal(&format!("model.fit.{key}"), value, "positive", default));
-        }
-        let optional = [("first_max_steps", self.first_max_steps), ("max_epochs", self.max_epochs.map(u64::from))];
-        if let Some((key, _)) = optional.into_iter().find(|&(_, value)| value == Some(0)) {
-            return Some(format!(
-                "`model.fit.{key}` is 0; it must be positive\nhint: leave it out, and `model.fit.max_steps` alone is the limit"
-            ));
-        }
-        if !(1..=MAX_BATCH).contains(&self.batch) {
-            return Some(refusal("model.fit.batch", self.batch, format!("1 to {MAX_BATCH}"), default.batch));
-        }
-        if self.min_steps > self.max_steps {
-            return Some(format!(
-                "`model.fit.min_steps` is {}, but `model.fit.max_steps` is {}\nhint: raise `model.fit.max_steps` or lower `model.fit.min_steps`",
-                self.min_steps, self.max_steps
-            ));
-        }
-        if !(self.holdout > 0.0 && self.holdout < 1.0) {
-            let allowed = "a share of the rows, above 0 and below 1";
-            return Some(refusal("model.fit.holdout", self.holdout, allowed, default.holdout));
-        }
-        if !(self.lr > 0.0 && self.lr.is_finite()) {
-            let allowed = if self.lr.is_infinite() { "finite" } else { "positive" };
-            return Some(refusal("model.fit.lr", self.lr, allowed, default.lr));
-        }
-        let rates = [("decay", self.decay, default.decay), ("threshold", self.threshold, default.threshold)];
-        rates.into_iter().find(|&(_, value, _)| !(value >= 0.0 && value.is_finite())).map(|(key, value, default)| {
-            let allowed = if value.is_infinite() { "finite" } else { "at least 0" };
-            refusal(&format!("model.fit.{key}"), value, allowed, default)
-        })
-    }
-}
-
-impl Default for FitConfig {
-    fn default() -> Self {
-        Self {
-            every: 250,
-            batch: 256,
-            lr: 1e-3,
-            decay: 5e-5,
-            decay_form: Decay::Decoupled,
-            holdout: 0.2,
-            stopping: Stopping::Relative,
-            patience: 5,
-            threshold: 0.01,
-            min_steps: 0,
-            max_steps: 10_000,
-            first_max_steps: None,
-            max_epochs: None,
-            snapshot: Snapshot::Member,
-        }
+        losses.choose(&["model", "loss"], &Self::SHARED_KEYS, &self.kind, &self.keys)
     }
 }
 

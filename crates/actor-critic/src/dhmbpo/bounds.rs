@@ -12,7 +12,7 @@ use foresee_core::{State, StateError};
 pub struct ValueBounds {
     low: f64,
     high: f64,
-    /// Whether an update has set the bounds. The first update replaces the initial bounds.
+    /// False until the first update, which replaces the initial bounds.
     set: bool,
 }
 

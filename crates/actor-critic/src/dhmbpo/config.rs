@@ -33,7 +33,7 @@ pub struct DhmbpoConfig {
     pub temperature_lr: f64,
     /// The temperature at the start, which stays constant if it is not learned.
     pub initial_temperature: f64,
-    /// Whether the temperature is adapted to the target entropy.
+    /// If true, gradient steps adapt the temperature so that the policy's entropy approaches the target entropy.
     pub learn_temperature: bool,
     /// Target entropy of a learned temperature, nats; unset: −A.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,25 +1,21 @@
 //! The keys of a config by section, and the keys that an unknown key most likely means.
 
+use foresee_actor_critic::AgentConfig;
 use foresee_core::kinds::field_names;
 use foresee_core::{Kind, Termination};
 use foresee_env::{EnvConfig, FamilyConfig, GymConfig, MujocoConfig};
 use foresee_world_model::ModelConfig;
-use foresee_world_model::config::{EnsembleConfig, FitConfig};
+use foresee_world_model::config::{EnsembleConfig, FitConfig, LossConfig};
 
 use super::{Config, DoubleHorizonConfig, Parts, RolloutConfig, TrainingConfig, habits};
-
-/// The keys of `[agent]` that every agent has.
-const SHARED_BY_AGENTS: [&str; 2] = ["kind", "batch"];
-/// The keys of `[model.loss]` that every loss has.
-const SHARED_BY_LOSSES: [&str; 4] = ["kind", "heads", "through_policy", "add_mse_until"];
 
 /// Returns the paths of the sections, each with its keys and subsections. The top has an empty path. The sections of
 /// shipped agents and losses have the keys of all of them.
 fn sections() -> Vec<(&'static str, Vec<&'static str>)> {
     let Parts { agents, losses, .. } = Parts::default();
-    let mut agent = SHARED_BY_AGENTS.to_vec();
+    let mut agent = AgentConfig::SHARED_KEYS.to_vec();
     agent.extend(agents.iter().flat_map(Kind::keys));
-    let mut loss = SHARED_BY_LOSSES.to_vec();
+    let mut loss = LossConfig::SHARED_KEYS.to_vec();
     loss.extend(losses.iter().flat_map(Kind::keys));
     for keys in [&mut agent, &mut loss] {
         keys.sort_unstable();

@@ -10,6 +10,7 @@
 //! * `norms`: the normalisations of a layer.
 //! * [`tape`]: the forward and backward pass of one member over some panels.
 //! * [`update`]: weight gradients, stored or used for an optimiser step while they are in registers.
+//! * `sink`: the two receivers of these gradients.
 //! * [`train`]: a complete optimiser step of an ensemble, with one thread per member.
 //! * [`adam`]: the optimiser's rule, and the averaging of target weights.
 //! * [`team`]: work shared among threads; results do not depend on the number of threads.
@@ -33,6 +34,7 @@ pub mod panels;
 pub mod random;
 pub mod scalar;
 pub mod simd;
+mod sink;
 pub mod tape;
 pub mod team;
 pub mod train;
@@ -45,6 +47,7 @@ pub use adam::{AdamRule, adam, polyak};
 pub use grouping::{Column, Grouping, Scattered};
 pub use layout::{Activation, Layout, Part, Shape};
 pub(crate) use layout::{MIN_NORM, NORM_EPS};
+pub use sink::Weights;
 pub use tape::{Scratch, Tape, infer};
 pub use train::{Piece, train};
-pub use update::{Tapes, Weights, gradients, step};
+pub use update::{Tapes, gradients, step};

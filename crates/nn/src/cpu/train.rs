@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::adam::AdamRule;
 use super::layout::Layout;
+use super::sink::{AdamStep, Weights};
 use super::tape::Tape;
 use super::team::{self, Shared};
-use super::update::{self, AdamStep, Tapes, Weights};
+use super::update::{self, Tapes};
 
 /// One panel of one member: its tape, and any other data that its work needs.
 pub trait Piece: Send + Sync {
