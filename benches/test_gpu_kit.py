@@ -42,7 +42,7 @@ def peer(program: str, workload: str, precision: str, variant: str, ms: float, *
 
 
 def recorded() -> table.Results:
-    """Writes the files of a small run on a GPU."""
+    """Returns the results of a small run on a GPU."""
     about = {"rehearsal": False, "adapter": CARD, "commit": "abc1234", "processor": "A Processor", "cores": 16}
     own = [
         timed("model_step", 1.0, gflops=1000.0),

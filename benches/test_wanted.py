@@ -172,7 +172,7 @@ class Bench(unittest.TestCase):
             time.sleep(0.02)
 
     def outcome(self, name: str) -> results.Outcome:
-        """Returns a result file."""
+        """Returns the outcome in a result file, which must exist."""
         found = results.read(self.results / f"{name}.csv", int(name.rsplit("-", 1)[1]))
         self.assertIsNotNone(found, name)
         assert found

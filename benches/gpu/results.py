@@ -82,7 +82,7 @@ def pendulum(folder: Path) -> int:
 
 
 def said(*command: str) -> str | None:
-    """Returns the output of a command; empty if it cannot be run."""
+    """Returns the output of a command; `None` if it cannot be run or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.SubprocessError):

@@ -151,7 +151,7 @@ mod observed {
 /// The observer without the feature `wgpu`, where no GPU can be opened and nothing is observed.
 #[cfg(not(feature = "wgpu"))]
 mod observed {
-    pub struct ObservedLaunches;
+    pub(super) struct ObservedLaunches;
 
     impl crate::compute::Observer for ObservedLaunches {
         fn observe(&self, _: f64, iteration: &mut dyn FnMut()) {
@@ -160,11 +160,11 @@ mod observed {
     }
 
     impl ObservedLaunches {
-        pub fn new() -> Self {
+        pub(super) fn new() -> Self {
             Self
         }
 
-        pub fn table(self) -> String {
+        pub(super) fn table(self) -> String {
             String::new()
         }
     }

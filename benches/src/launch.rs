@@ -32,7 +32,7 @@ pub(crate) fn run(device: &Device, changing: bool, repeat: Repeat) -> Timing {
 
 /// Is never called without the feature `wgpu`, where no GPU can be opened.
 #[cfg(not(feature = "wgpu"))]
-pub fn run(_: &Device, _: bool, _: Repeat) -> Timing {
+pub(crate) fn run(_: &Device, _: bool, _: Repeat) -> Timing {
     unreachable!("a build without GPUs opens none")
 }
 

@@ -28,8 +28,8 @@ pub trait Actor: Send + Sync {
         by_tensors(self, obs, rows, noise, device)
     }
 
-    /// The squashed Gaussian policy of this actor. If there is one, fused rollouts and value gradients can sample it
-    /// directly, without [`Actor::sample`]. An actor that modifies its policy's actions returns `None`.
+    /// The squashed Gaussian policy of this actor. If there is one, fused rollouts and value gradients use it
+    /// directly, without [`Actor::sample`] and [`Actor::mean`]. An actor that modifies its policy's actions returns `None`.
     fn policy(&self) -> Option<&Policy> {
         None
     }

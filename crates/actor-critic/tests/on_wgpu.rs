@@ -13,7 +13,7 @@ use random::{batch, update};
 /// Largest relative difference after 20 updates: of losses, and of the norm of weights and of moments.
 const TOLERANCE: f64 = 1e-4;
 
-fn worst_difference(got: &State, want: &State) -> (f64, String) {
+fn worst_norm_difference(got: &State, want: &State) -> (f64, String) {
     let mut worst = (0.0, String::new());
     for ((name, got), (_, want)) in got.iter().zip(want.iter()) {
         let (Data::F32(got), Data::F32(want)) = (&got.data, &want.data) else { continue };
@@ -21,6 +21,7 @@ fn worst_difference(got: &State, want: &State) -> (f64, String) {
         let by: f64 = got.iter().zip(want).map(|(a, b)| f64::from(a - b).powi(2)).sum();
         let size: f64 = want.iter().map(|b| f64::from(*b).powi(2)).sum();
         let by = if by == 0.0 { 0.0 } else { (by / size).sqrt() };
+        assert!(!by.is_nan(), "{name}");
         if by > worst.0 {
             worst = (by, name.to_owned());
         }
@@ -54,7 +55,7 @@ fn the_first_twenty_updates_on_a_gpu_are_those_of_the_host() {
             for (step, (got, want)) in got.0.iter().flatten().zip(want.0.iter().flatten()).enumerate() {
                 assert!((got - want).abs() <= TOLERANCE * want.abs().max(0.1), "number {step}: {got}, expected {want}");
             }
-            let (by, name) = worst_difference(&got.1, &want.1);
+            let (by, name) = worst_norm_difference(&got.1, &want.1);
             assert!(by <= TOLERANCE, "{hidden:?}, {dims:?}: `{name}` differs by {by:e}");
         }
     }
@@ -97,6 +98,7 @@ fn value_gradients_are_taken_whose_tape_is_no_buffer_of_the_device() {
             tensors::to_vec(view.value_gradients(tensors::from_vec(states.clone(), [rows, dims[0]], device)))
         });
         assert_eq!(got.len(), 4 * rows * dims[0]);
+        assert!(got.iter().all(|x| x.is_finite()));
         let largest = want.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
         let worst = got.iter().zip(&want).map(|(got, want)| (got - want).abs()).fold(0.0, f32::max);
         assert!(worst <= 1e-4 * largest, "the largest error is {worst:e}, the largest gradient {largest}");

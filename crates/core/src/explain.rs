@@ -163,12 +163,14 @@ pub(crate) fn among(name: &str, valid: &[&str], noun: &str) -> Option<String> {
     Some(format!("{near}valid {noun} here: {list}"))
 }
 
-/// The found and the expected number of entries, from a message about an array that is too short.
-fn lengths(message: &str) -> Option<(usize, usize)> {
+/// The found and the expected number of entries, from a message about an array of the wrong length.
+fn lengths(message: &str) -> Option<(usize, String)> {
     let (found, expected) = message.strip_prefix("invalid length ")?.split_once(", expected ")?;
-    let expected =
-        expected.strip_prefix("a tuple of size ").or_else(|| expected.strip_prefix("an array of length "))?;
-    Some((found.parse().ok()?, expected.parse().ok()?))
+    let expected = match expected {
+        "fewer elements in array" => "fewer",
+        other => other.strip_prefix("a tuple of size ").or_else(|| other.strip_prefix("an array of length "))?,
+    };
+    Some((found.parse().ok()?, expected.to_owned()))
 }
 
 /// Descriptions of the found and of the expected value, from a message about a value of the wrong type or size.
@@ -226,17 +228,22 @@ mod tests {
     }
 
     #[test]
-    fn an_array_that_is_too_short_is_told_by_its_number_of_entries() {
+    fn an_array_of_the_wrong_length_is_told_by_its_number_of_entries() {
         #[derive(Debug, serde::Deserialize)]
         struct Pair {
             #[serde(rename = "pair")]
             _pair: (f64, f64),
         }
-        let tree: Value = Value::Table("pair = [1]".parse().unwrap());
-        let error = serde_path_to_error::deserialize::<_, Pair>(tree.clone()).unwrap_err();
-        let explained = explain(&error, &tree);
-        assert_eq!(explained.what, "`pair` has 1 entry, expected 2");
-        assert_eq!(explained.keys, ["pair"]);
+        for (text, want) in [
+            ("pair = [1]", "`pair` has 1 entry, expected 2"),
+            ("pair = [1, 2, 3]", "`pair` has 3 entries, expected fewer"),
+        ] {
+            let tree: Value = Value::Table(text.parse().unwrap());
+            let error = serde_path_to_error::deserialize::<_, Pair>(tree.clone()).unwrap_err();
+            let explained = explain(&error, &tree);
+            assert_eq!(explained.what, want);
+            assert_eq!(explained.keys, ["pair"]);
+        }
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl<T> Kind<T> {
             let complete = Table::try_from(&keys).map_err(|error| Explained {
                 keys: section.iter().map(|&key| key.to_owned()).collect(),
                 what: format!(
-                    "the default keys of `{name}` in `{}` cannot be written as TOML: {error}",
+                    "the defaults of the keys of `{name}` in `{}` cannot be written as TOML: {error}",
                     section.join(".")
                 ),
                 hint: Some("use numbers, strings, booleans or lists of them as defaults".into()),

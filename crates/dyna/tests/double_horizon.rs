@@ -27,6 +27,7 @@ impl Dynamics for InTensors<'_> {
 
 /// Returns the largest difference of two arrays, relative to the largest number.
 fn relative_difference(a: &[f32], b: &[f32]) -> f64 {
+    assert!(a.iter().chain(b).all(|x| x.is_finite()));
     let largest = a.iter().chain(b).fold(0.0_f32, |most, x| most.max(x.abs()));
     let most = a.iter().zip(b).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
     if largest == 0.0 { 0.0 } else { f64::from(most / largest) }

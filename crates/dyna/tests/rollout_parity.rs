@@ -26,7 +26,11 @@ fn sizes() -> Vec<Sizes> {
 /// Returns the largest |x − y| / max(1, |y|).
 fn difference(x: &[f32], y: &[f32]) -> f32 {
     assert_eq!(x.len(), y.len());
-    let relative = |(x, y): (&f32, &f32)| if x == y { 0.0 } else { (x - y).abs() / y.abs().max(1.0) };
+    let relative = |(x, y): (&f32, &f32)| {
+        let relative = if x == y { 0.0 } else { (x - y).abs() / y.abs().max(1.0) };
+        assert!(!relative.is_nan(), "{x} and {y}");
+        relative
+    };
     x.iter().zip(y).map(relative).fold(0.0, f32::max)
 }
 

@@ -35,9 +35,9 @@ pub struct Adapter {
     pub kind: &'static str,
     /// The graphics API, with the driver's name and version if the driver reports them.
     pub api: String,
-    /// Whether it is a software implementation that runs on the processor.
+    /// True for a software implementation that runs on the processor: [`Adapter::warning`] reports it.
     pub software: bool,
-    /// Whether OpenGL drives it.
+    /// True if OpenGL drives it: [`Adapter::warning`] reports it.
     pub opengl: bool,
 }
 

@@ -132,7 +132,8 @@ impl Mlp {
         self.layout.shape().inputs
     }
 
-    /// Whether [`Mlp::forward`] is one operation on this device.
+    /// Returns true if [`Mlp::forward`] runs as one fused operation on this device. Otherwise it runs
+    /// [`Mlp::reference`].
     #[must_use]
     pub fn is_fused(&self) -> bool {
         self.fused

@@ -19,7 +19,7 @@ use crate::config::Snapshot;
 pub struct Verdict {
     /// Members whose current weights are to be kept.
     pub keep: Vec<usize>,
-    /// Whether patience is exhausted.
+    /// True if patience is exhausted: the trainer then ends the fit.
     pub stop: bool,
 }
 

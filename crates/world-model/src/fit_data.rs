@@ -40,9 +40,9 @@ impl<'a> TrainingRows<'a> {
     #[track_caller]
     #[must_use]
     pub fn weighted(batch: &'a Batch, weights: &'a [f32]) -> Self {
-        assert_eq!(weights.len(), batch.rows, "one weight a row");
+        assert_eq!(weights.len(), batch.rows, "one weight per row");
         if let Some(weight) = weights.iter().find(|&&weight| !(weight >= 0.0 && weight.is_finite())) {
-            panic!("a row's weight is {weight}");
+            panic!("a row's weight is {weight}; weights must be finite and at least 0");
         }
         Self { batch, weights: Some(weights), on_device: None }
     }

@@ -133,7 +133,8 @@ impl WorldModel for Trainer {
     }
 
     fn advance_fit(&mut self, view: &dyn ValueView) -> Result<Option<FitReport>, Diverged> {
-        let mut fit = self.current_fit.take().expect("a fit under way");
+        let mut fit =
+            self.current_fit.take().expect("`advance_fit` needs a call of `begin_fit` or `resume_fit` before it");
         let report = self.advance(&mut fit, view)?;
         if report.is_none() {
             self.current_fit = Some(fit);

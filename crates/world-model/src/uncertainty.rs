@@ -62,7 +62,7 @@ impl Measure {
     pub fn problem(self, head: Head, members: usize) -> Option<String> {
         if self.is_kl() && head == Head::Deterministic {
             return Some(format!(
-                "the uncertainty measure `{}` needs a variance, but the model's head is deterministic\nhint: set `model.head = \"gaussian\"`, or choose a disagreement such as `{}`",
+                "the uncertainty measure `{}` needs a variance, but the model's head is deterministic\nhint: set `model.head = \"gaussian\"` or `\"homoscedastic\"`, or choose a measure of disagreement such as `{}`",
                 self.name(),
                 Self::MaxPairwiseDifference.name()
             ));

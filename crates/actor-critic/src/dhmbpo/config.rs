@@ -106,8 +106,11 @@ impl DhmbpoConfig {
             .or_else(|| {
                 let (subset, critics) = (self.target_subset, self.critics);
                 let allowed = format!("1 to {critics}, the value of `agent.critics`");
-                (!(1..=critics).contains(&subset))
-                    .then(|| refusal("agent.target_subset", subset, allowed, default.target_subset))
+                (!(1..=critics).contains(&subset)).then(|| {
+                    format!(
+                        "`agent.target_subset` is {subset}; it must be {allowed}\nhint: set it to at most {critics}, or raise `agent.critics`"
+                    )
+                })
             })
             .or_else(|| {
                 let allowed = "two shares in [0, 1], the lower one first";

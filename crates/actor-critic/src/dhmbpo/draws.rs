@@ -44,7 +44,7 @@ pub struct UpdateSizes {
 }
 
 impl DhmbpoDraws {
-    /// DhmbpoDraws all numbers of an update into the existing buffers.
+    /// Draws all numbers of an update into the existing buffers.
     ///
     /// The reward is predicted without noise: its noise has mean 0 and would only add variance to the gradient.
     ///

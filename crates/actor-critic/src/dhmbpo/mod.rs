@@ -102,7 +102,7 @@ pub struct Dhmbpo {
     bounds: ValueBounds,
     moments: RunningMoments,
     updates: u64,
-    /// DhmbpoLosses and estimates of the last update.
+    /// Losses and estimates of the last update.
     losses: Option<DhmbpoLosses>,
     draws: DhmbpoDraws,
     buffers: DhmbpoBuffers,

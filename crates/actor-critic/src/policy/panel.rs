@@ -232,9 +232,9 @@ mod tests {
     fn loss(spread: Spread, [mu, raw]: [f64; 2], noise: f64, [c, w]: [f64; 2]) -> f64 {
         let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
         let log_std = match spread {
-            Spread::Bounded => LOG_STD_BOUNDS[0] + crate::policy::LOG_STD_HALF_RANGE * (raw.tanh() + 1.0),
-            Spread::Softplus => (softplus(raw) + MIN_STD).ln(),
-            Spread::Clipped => raw.clamp(CLIPPED_LOG_STD[0], CLIPPED_LOG_STD[1]),
+            Spread::Bounded => -5.0 + 3.5 * (raw.tanh() + 1.0),
+            Spread::Softplus => (softplus(raw) + 1e-5).ln(),
+            Spread::Clipped => raw.clamp(-20.0, 2.0),
         };
         let u = mu + log_std.exp() * noise;
         let gaussian = -0.5 * noise * noise - log_std - 0.5 * (2.0 * std::f64::consts::PI).ln();
@@ -244,9 +244,17 @@ mod tests {
     #[test]
     fn gradients_are_finite_differences_of_a_scalar_program() {
         const STEP: f64 = 1e-5;
-        let (output, noise) = (normals("output", 2 * ACTIONS), normals("noise", ACTIONS));
+        let noise = normals("noise", ACTIONS);
         let (grad_action, grad_log_prob) = (normals("grad_action", ACTIONS), normals("grad_log_prob", 1));
         for spread in SPREADS {
+            let mut output = normals("output", 2 * ACTIONS);
+            if spread == Spread::Clipped {
+                // Raw outputs beyond both bounds.
+                let raws = output.chunks_exact_mut(2 * ACTIONS).flat_map(|row| &mut row[ACTIONS..]);
+                raws.for_each(|raw| *raw *= 15.0);
+                let raws = || output.chunks_exact(2 * ACTIONS).flat_map(|row| &row[ACTIONS..]);
+                assert!(raws().any(|&raw| raw < -20.0) && raws().any(|&raw| raw > 2.0));
+            }
             let (mut action, mut log_prob) = (vec![0.0; ACTIONS * PANEL_ROWS], [0.0; PANEL_ROWS]);
             let mut saved = vec![0.0; 2 * ACTIONS * PANEL_ROWS];
             Sample {

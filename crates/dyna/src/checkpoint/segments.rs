@@ -52,7 +52,7 @@ pub(super) fn read(root: &Path, hashes: &[String]) -> Result<Vec<u8>, String> {
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 return Err(format!("the file `{DIRECTORY}/{hash}` is missing"));
             }
-            Err(e) => return Err(format!("cannot read `{}`: {e}", path.display())),
+            Err(e) => return Err(super::without_hint(&disk::at("read", &path)(e))),
             Ok(_) => {}
         }
         if *blake3::hash(&all[start..]).to_hex() != **hash {

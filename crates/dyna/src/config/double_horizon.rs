@@ -27,7 +27,8 @@ pub struct DoubleHorizonConfig {
     pub refill: u64,
     /// Capacity of the pool of states from ordinary rollouts; the newest are kept.
     pub pool: usize,
-    /// Whether the pool is emptied at the beginning of a block.
+    /// If true, the pool is emptied at the beginning of a block, so that it holds only states of the current policy and
+    /// model.
     pub empty_pool: bool,
     /// Whether the moments of all the agent's optimisers are set to 0 at the beginning of a block.
     pub fresh_moments: bool,
@@ -94,11 +95,17 @@ impl DoubleHorizonConfig {
         let most = 100 * self.rollouts as u128 * self.horizon as u128;
         if u128::from(self.refill) > most {
             let allowed = format!("at most {most} = 100 × `rollouts` × `horizon`");
-            return refused("refill", self.refill.into(), &allowed, default.refill);
+            return Some(format!(
+                "`double_horizon.refill` is {}; it must be {allowed}\nhint: lower it, or raise `double_horizon.rollouts` or `double_horizon.horizon`",
+                self.refill
+            ));
         }
         if self.pool < self.rollouts {
             let allowed = format!("at least {}, the value of `double_horizon.rollouts`", self.rollouts);
-            return refused("pool", self.pool as u128, &allowed, default.pool as u64);
+            return Some(format!(
+                "`double_horizon.pool` is {}; it must be {allowed}\nhint: raise it, or lower `double_horizon.rollouts`",
+                self.pool
+            ));
         }
         if self.pool as u64 >= MAX_POOL {
             return refused("pool", self.pool as u128, &format!("below {MAX_POOL}"), default.pool as u64);

@@ -20,7 +20,7 @@ use foresee_world_model::DeviceTransitions;
 
 use super::Source;
 
-/// Largest number of numbers in one upload or read-back: 16 MB, which need a temporary buffer of that size on the
+/// Limit on the numbers in one upload or read-back: 16 MB, which need a temporary buffer of that size on the
 /// device.
 const PART: usize = 4 << 20;
 
@@ -29,7 +29,7 @@ fn rows_of_part(width: usize) -> usize {
     (PART / width.max(1)).max(1)
 }
 
-/// Whether a device runs kernels, so that buffers keep their rows on it.
+/// Returns true if the device runs kernels. Buffers then keep their rows on it.
 #[must_use]
 pub fn runs_kernels(device: &Device) -> bool {
     is_cube(device)
@@ -55,7 +55,7 @@ pub struct DeviceRows {
 }
 
 impl DeviceRows {
-    /// Allocates a capacity of `capacity` rows, at least one, for observations and actions of `[O, A]` entries. The
+    /// Allocates room for `capacity` rows, at least one, for observations and actions of `[O, A]` entries. The
     /// numbers are not initialised. Returns `None` if the device runs no kernels.
     #[must_use]
     pub fn new(capacity: usize, [obs_dim, action_dim]: [usize; 2], device: &Device) -> Option<Self> {

@@ -45,10 +45,11 @@ pub struct HostModel<'a> {
     pub actor: Option<Networks<'a>>,
     /// Form of the actor's standard deviation.
     pub spread: Spread,
-    /// The model, `E` networks from normalised (obs, action) `[O + A]` to the mean of (next_obs − obs, reward) `[O +
-    /// 1]`. A Gaussian head also returns as many raw log-variances.
+    /// The model, `E` networks from normalised (obs, action) `[O + A]` to the mean of the prediction `[O + 1]`:
+    /// change of the observation or next observation, and the reward. A Gaussian head also returns as many raw
+    /// log-variances.
     pub model: Networks<'a>,
-    /// Whether the model predicts changes of the observation or next observations.
+    /// Form of the prediction: the change of the observation, which is added to it, or the next observation.
     pub predicted: Predicted,
     /// Normaliser of the model's inputs.
     pub normalizer: &'a Normalizer,

@@ -149,8 +149,9 @@ fn check_ring(ensemble: &Ensemble, ring: &DeviceRows) {
     assert_eq!(ring.not_terminated.dims(), [capacity], "number of termination flags in the ring");
 }
 
-/// Whether the kernels support these networks: the actor is plain, the model predicts changes, there are at most 256
-/// elites, and a row of both networks fits the device's shared memory.
+/// Returns true if the kernels support these networks: the policy has a [kernel form](Policy::has_kernel_form), the
+/// model predicts changes, both networks have a fused form, there are at most 256 elites, and a row of both networks fits
+/// the device's shared memory. Other rollouts take another form.
 #[must_use]
 pub fn takes(ensemble: &Ensemble, policy: &Policy) -> bool {
     let shapes = [policy.net(), &ensemble.net].map(|net| NetShape::from(net.layout().as_ref()));

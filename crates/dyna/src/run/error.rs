@@ -100,7 +100,7 @@ impl RunError {
         let hint = match &changes[..] {
             [] => return self,
             [[key, ..]] => format!("leave `{key}` out, or start a new run"),
-            _ => "undo these changes, or start a new run: the saved networks have their old shapes".into(),
+            _ => "undo the changes that alter the networks, or start a new run".into(),
         };
         let changes: Vec<String> =
             changes.iter().map(|[key, before, now]| format!("`{key}` is {now}, but the run has {before}")).collect();

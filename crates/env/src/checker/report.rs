@@ -11,7 +11,7 @@ use crate::environment::{Environment, Spec, Work};
 use crate::error::EnvError;
 use crate::space::Abbreviated;
 
-/// Number of steps that are played to measure the measurements, over the episodes that begin within them.
+/// Number of steps that are played for the measurements, over the episodes that begin within them.
 const STEPS: u32 = 1000;
 
 /// The outcome of the test of a rule.
@@ -27,7 +27,7 @@ pub enum CheckOutcome {
     Skipped,
 }
 
-/// Every rule with its outcome, and measured measurements.
+/// Every rule with its outcome, and the measurements.
 #[derive(Clone, Debug)]
 pub struct CheckReport {
     /// The environment's spec.
@@ -153,7 +153,7 @@ impl CheckReport {
             );
         }
         if self.spec.max_episode_steps.is_none() {
-            warnings.push("it has no time limit: an evaluation stops an episode only after 100,000 steps; set `max_episode_steps`".into());
+            warnings.push("it has no time limit: an evaluation stops an episode only after 100,000 steps; set a time limit (`env.gym.kwargs.max_episode_steps`, or `max_episode_steps` of the spec)".into());
         }
         if !self.spec.action_space.is_bounded() {
             warnings.push("its action space is unbounded: training needs finite bounds".into());

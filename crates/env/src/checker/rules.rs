@@ -10,7 +10,7 @@ use crate::space::{Abbreviated, BoxSpace, MAX_SHOWN};
 /// Number of episodes that are played to their end.
 const EPISODES: u64 = 3;
 /// Number of steps after which an episode without a (shorter) time limit is abandoned.
-const MAX_EPISODE_STEPS: u32 = 10_000;
+const MAX_CHECKED_STEPS: u32 = 10_000;
 /// Number of steps compared after a restore: enough to cross the end of an episode from two steps before its time
 /// limit.
 const FUTURE_STEPS: u64 = 10;
@@ -59,7 +59,7 @@ impl Checker<'_> {
         self.check_refusal(env.as_mut(), "before the first reset")?;
         for seed in 0..EPISODES {
             self.check_observation(&env.reset(Some(seed))?.obs, 0)?;
-            for t in 1..=self.spec.max_episode_steps.unwrap_or(u32::MAX).min(MAX_EPISODE_STEPS) {
+            for t in 1..=self.spec.max_episode_steps.unwrap_or(u32::MAX).min(MAX_CHECKED_STEPS) {
                 let step = env.step(&self.action(u64::from(t)))?;
                 self.check_step(&step, t)?;
                 if step.terminated || step.truncated {
@@ -209,7 +209,7 @@ impl Checker<'_> {
 
     pub(super) fn save_and_restore(&self) -> Result<(), Violation> {
         let holds = |holds, detail: &str| ensure(holds, Check::SaveRestore, || detail.into());
-        let near_the_end = self.spec.max_episode_steps.unwrap_or(0).min(MAX_EPISODE_STEPS).saturating_sub(2);
+        let near_the_end = self.spec.max_episode_steps.unwrap_or(0).min(MAX_CHECKED_STEPS).saturating_sub(2);
         for steps in [0, 5, u64::from(near_the_end)] {
             let mut env = self.make()?;
             env.reset(Some(1))?;

@@ -284,9 +284,7 @@ mod tests {
             return;
         }
         let first = open(None).unwrap();
-        if !first.path.is_absolute() {
-            return;
-        }
+        assert!(first.path.is_absolute(), "give MUJOCO_LIB the absolute path of the library: {}", first.path.display());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("libmujoco.so");
         std::os::unix::fs::symlink(&first.path, &path).unwrap();

@@ -77,6 +77,8 @@ impl Grouping {
     /// Then cuts every group into tiles of at most `tile` rows.
     #[track_caller]
     pub fn sort(&mut self, group_of: &[u32], groups: usize, tile: usize) {
+        let rows = group_of.len();
+        assert!(tile > 0 && u32::try_from(rows).is_ok(), "{rows} rows in tiles of {tile}");
         let Self { order, tiles, next } = self;
         next.clear();
         next.resize(groups + 1, 0);
@@ -86,7 +88,7 @@ impl Grouping {
             next[group + 1] += next[group];
             let (mut start, end) = (next[group], next[group + 1]);
             while start < end {
-                let range = start..end.min(start + tile);
+                let range = start..end.min(start.saturating_add(tile));
                 start = range.end;
                 tiles.push(GroupTile { group, range });
             }

@@ -90,7 +90,7 @@ pub(super) struct Epilogue {
     pub(super) norm_follows: bool,
     pub(super) last: bool,
     pub(super) activation: Activation,
-    /// Whether the derivative is stored.
+    /// True if the activation's derivative is written to `slope`, for a backward pass.
     pub(super) store_slope: bool,
 }
 

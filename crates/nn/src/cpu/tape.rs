@@ -282,10 +282,13 @@ pub fn infer(layout: &Layout, parameters: &[f32], input: &[f32], output: &mut [f
     assert_eq!(parameters.len(), layout.parameters(), "a member's parameters");
     let count = output.len() / outputs;
     assert_eq!((input.len(), output.len()), (count * inputs, count * outputs), "whole panels");
-    let size = count * layout.widest * PANEL_ROWS;
+    // Unchecked code relies on these sizes, so that none of them may wrap around.
+    let size = count.checked_mul(layout.widest).and_then(|size| size.checked_mul(PANEL_ROWS));
     // The outputs of two layers, and a row of inverse norms or deviations.
-    scratch.0.resize(2 * size + PANEL_ROWS, 0.0);
-    simd::dispatch(Infer { layout, parameters, input, output, scratch: &mut scratch.0, count });
+    let total = size.and_then(|size| size.checked_mul(2)).and_then(|size| size.checked_add(PANEL_ROWS));
+    let (size, total) = size.zip(total).expect("the rows of a pass fit into memory");
+    scratch.0.resize(total, 0.0);
+    simd::dispatch(Infer { layout, parameters, input, output, scratch: &mut scratch.0, count, size });
 }
 
 struct Infer<'a> {
@@ -295,6 +298,8 @@ struct Infer<'a> {
     output: &'a mut [f32],
     scratch: &'a mut [f32],
     count: usize,
+    /// Numbers in half of the scratch buffer.
+    size: usize,
 }
 
 impl Task for Infer<'_> {
@@ -302,9 +307,8 @@ impl Task for Infer<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let Self { layout, parameters, input, output, scratch, count } = self;
+        let Self { layout, parameters, input, output, scratch, count, size } = self;
         let parameters = parameters.as_ptr();
-        let size = count * layout.widest * PANEL_ROWS;
         let base = scratch.as_mut_ptr();
         let inverse = base.wrapping_add(2 * size);
         // Nothing is written through this pointer.

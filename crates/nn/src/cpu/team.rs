@@ -321,11 +321,9 @@ pub fn for_each_with<A: Send, T: Send>(
     let mut last_end = 0;
     for i in 0..items.len() {
         let Range { start, end } = part(i);
-        assert!(
-            last_end <= start && start <= end && end <= all.len(),
-            "part {i} is {start}..{end}: it overlaps the parts before it, which end at {last_end}, or exceeds {} items",
-            all.len()
-        );
+        assert!(last_end <= start, "part {i}, {start}..{end}, overlaps the parts before it, which end at {last_end}");
+        let n = all.len();
+        assert!(start <= end && end <= n, "part {i}, {start}..{end}, is reversed or exceeds {n} items");
         last_end = end;
         parts.push(start..end);
     }

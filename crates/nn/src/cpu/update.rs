@@ -77,7 +77,7 @@ pub(super) unsafe fn one_layer<T: Tapes + ?Sized>(
 
 /// The addresses of a member's panels, and its transposed gradients. The memory is reused from task to task.
 #[derive(Default)]
-struct PanelPointers {
+struct UpdateBuffers {
     inputs: Vec<*const f32>,
     gradients: Vec<*const f32>,
     normalized: Vec<*const f32>,
@@ -86,7 +86,7 @@ struct PanelPointers {
 }
 
 thread_local! {
-    static BUFFERS: RefCell<PanelPointers> = RefCell::default();
+    static BUFFERS: RefCell<UpdateBuffers> = RefCell::default();
 }
 
 /// The arguments of [`one_layer`], which alone makes such a value: its guarantees hold while the task runs.
@@ -94,7 +94,7 @@ struct OneLayer<'a, T: ?Sized, K> {
     layout: &'a Layout,
     tapes: &'a T,
     sink: &'a K,
-    buffers: &'a mut PanelPointers,
+    buffers: &'a mut UpdateBuffers,
     member: usize,
     layer: usize,
     /// Index of the part of the weight's rows, and the number of parts.
@@ -109,7 +109,7 @@ impl<T: Tapes + ?Sized, K: Sink> Task for OneLayer<'_, T, K> {
         let Self { layout, tapes, sink, buffers, member, layer: l, cut: [cut, cuts] } = self;
         let layer = layout.layers[l];
         let normed = layout.has_norm(l);
-        let PanelPointers { inputs, gradients, normalized, norm_gradients, transposed } = buffers;
+        let UpdateBuffers { inputs, gradients, normalized, norm_gradients, transposed } = buffers;
         for list in [&mut *inputs, gradients, normalized, norm_gradients] {
             list.clear();
         }

@@ -1,5 +1,6 @@
-//! The primitive on a GPU. A forward pass is one launch. A backward pass is three: transposes, rows and weights; a
-//! fourth one sums the input gradients if all members share an input.
+//! The primitive on a GPU. A forward pass is one launch. A backward pass is two launches, transposes and
+//! rows. A third one computes the gradients of the weights, and a fourth one sums the input gradients of members that
+//! share an input. Each of these runs only if its result is wanted.
 
 use std::sync::Arc;
 

@@ -51,7 +51,11 @@ impl StepTable {
             }
         };
         let (before, all) = ((step - self.first) as usize * part, STEPS as usize * part);
-        assert_eq!(table.meta.num_elements() * size_of::<u32>(), all, "a table has one number of words per step");
+        assert_eq!(
+            table.meta.num_elements() * size_of::<u32>(),
+            all,
+            "the parts of the table have another size: an earlier call had another number of words per step"
+        );
         let handle = table.handle.clone().offset_start(before as u64).offset_end((all - before - bytes) as u64);
         let words =
             CubeTensor::new_contiguous(table.client.clone(), table.device.clone(), vec![N].into(), handle, dtype);

@@ -27,7 +27,7 @@ impl DeviceFailure {
         Self { reason: one_line(&message.to_string()) }
     }
 
-    /// Whether memory ran out.
+    /// Returns true if the driver's message says that memory ran out. The advice is then to need less of it.
     #[must_use]
     pub fn is_out_of_memory(&self) -> bool {
         let message = self.reason.to_lowercase();

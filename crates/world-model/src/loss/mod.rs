@@ -8,7 +8,7 @@
 //!
 //! A loss covers the error of the predicted mean; only the likelihood [`mle`] covers the variance too. The parts that
 //! are common to all losses are added here: the squared error while the critic is young ([`Extras::add_mse`]), the
-//! likelihood that fits the variance of a Gaussian head around the mean of any other loss, and the row weights. The
+//! likelihood that fits the variance of the head around the mean of any other loss, and the row weights. The
 //! training loss is the mean over rows and the sum over members ([`reduce`]), so weight decay and step size mean the
 //! same for all losses.
 //!
@@ -88,8 +88,8 @@ pub trait ModelLoss: Debug + Send + Sync {
         Needs::Nothing
     }
 
-    /// Returns true if the loss itself fits the variance of a Gaussian head, and therefore requires one. For any other
-    /// loss, the likelihood fits the variance of a Gaussian head around the detached mean.
+    /// Returns true if the loss itself fits the variance, and therefore requires a head with a variance. For any other
+    /// loss, the likelihood fits the variance, if the head has one, around the detached mean.
     fn fits_variance(&self) -> bool {
         false
     }
@@ -213,7 +213,7 @@ pub struct Extras {
 #[must_use]
 pub fn training_per_row(loss: &dyn ModelLoss, input: &LossInput<'_>, extras: &Extras) -> Tensor<2> {
     let Prediction { mean, logvar } = &input.prediction;
-    assert!(logvar.is_some() || !loss.fits_variance(), "a loss that fits a variance needs a Gaussian head");
+    assert!(logvar.is_some() || !loss.fits_variance(), "a loss that fits a variance needs a head with a variance");
     let own = loss_of_mean(loss, input, extras);
     weighted(
         match logvar {

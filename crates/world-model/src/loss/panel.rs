@@ -3,7 +3,7 @@
 //!
 //! A panel is `[channels][PANEL_ROWS]`, with a column for each row of the batch ([`foresee_nn::cpu::panels`]). A loss
 //! implements the loss of one channel of one panel ([`ChannelLoss`]). The parts that are common to all losses are here:
-//! the loop over channels, the squared error while the critic is young, the likelihood of a Gaussian head and the row
+//! the loop over channels, the squared error while the critic is young, the likelihood that fits a variance and the row
 //! weights. They are compiled once for every loss and every SIMD level.
 
 use foresee_nn::cpu::PANEL_ROWS;
@@ -89,7 +89,7 @@ impl<'a> Panel<'a> {
     }
 }
 
-/// The role of a Gaussian head's likelihood in a loss's panel form.
+/// The role of the likelihood in a loss's panel form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Likelihood {
     /// The likelihood fits the variance. The loss fits the mean.
@@ -101,7 +101,7 @@ pub enum Likelihood {
 /// The part of the panel form that a loss implements. A loss that [fits the variance](ModelLoss::fits_variance) by
 /// other means than the Gaussian likelihood has no panel form: it trains through tensors.
 pub trait ChannelLoss: ModelLoss {
-    /// Returns the role of a Gaussian head's likelihood in the loss.
+    /// Returns the role of the likelihood in the loss.
     fn likelihood(&self) -> Likelihood {
         Likelihood::OfVariance
     }

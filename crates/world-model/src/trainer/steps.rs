@@ -69,7 +69,7 @@ struct PanelData {
     target: Vec<f32>,
     terms: Vec<f32>,
     row_weights: Vec<f32>,
-    /// For a loss that needs predicted states: the observations that predictions are added to and then the predicted
+    /// For a loss that needs predicted states: first their offsets (`HostRows::state_offset`), then the predicted
     /// states, `[O]`; their values, `[N]`; and the gradients of these values, `[N, O]`.
     states: Vec<f32>,
     values: Vec<f32>,

@@ -75,6 +75,10 @@ impl CallBuffers {
         // With given actions there is no actor, and the model's shape replaces the actor's.
         let (actor, actor_shape, given) = match actions {
             Actions::Sampled(policy) => {
+                assert!(
+                    policy.has_kernel_form(),
+                    "kernels sample policies with a bounded log σ of unscaled observations"
+                );
                 let dims = [policy.net().inputs(), policy.action_dim()];
                 assert_eq!(dims, [obs_dim, inputs - obs_dim], "`[O, A]` of policy and model");
                 (buffer(policy.net().slot().get().clone()), shape(policy.net()), false)

@@ -49,12 +49,12 @@ impl ModelLoss for IterVaml {
     }
 }
 
-/// Computes V_n at the predicted next states, differentiable in the mean: base observations `[E, B, O]` or `[1, B, O]`,
-/// means `[E, B, O + 1]` -> `[N, E, B]`.
+/// Computes V_n at the predicted next states, differentiable in the mean: offsets of the states `[E, B, O]` or `[1, B,
+/// O]`, means `[E, B, O + 1]` -> `[N, E, B]`.
 #[must_use]
-pub fn predicted_values(view: &dyn ValueView, obs: Tensor<3>, mean: Tensor<3>) -> Tensor<3> {
+pub fn predicted_values(view: &dyn ValueView, state_offset: Tensor<3>, mean: Tensor<3>) -> Tensor<3> {
     let [members, rows, channels] = mean.dims();
-    let states = obs + mean.narrow(2, 0, channels - 1);
+    let states = state_offset + mean.narrow(2, 0, channels - 1);
     view.values(states.reshape([members * rows, channels - 1])).reshape([view.heads(), members, rows])
 }
 

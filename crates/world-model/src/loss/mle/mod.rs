@@ -30,7 +30,7 @@ impl ModelLoss for Mle {
     }
 
     fn per_row(&self, input: &LossInput<'_>) -> Tensor<2> {
-        let logvar = input.prediction.logvar.clone().expect("a likelihood has a Gaussian head");
+        let logvar = input.prediction.logvar.clone().expect("the likelihood needs a head with a variance");
         per_row(input.prediction.mean.clone(), logvar, input.target.clone())
     }
 
