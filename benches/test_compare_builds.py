@@ -21,9 +21,10 @@ def written(arrays: dict[str, tuple[str, list[int], bytes]]) -> bytes:
 
 
 def run_of(metrics: str, arrays: dict[str, str], checkpoint: str = "step-000000000600") -> cb.Recorded:
-    """Returns an outcome in the form that `cb.outcome` returns."""
-    entry = {"sha256": cb.sha256(metrics.encode()), "lines": metrics.splitlines()}
-    return {"files": {name: entry for name in cb.FILES}, "checkpoint": checkpoint, "arrays": arrays}
+    """Returns an outcome in the form that `cb.outcome` returns, with a fixed `results.csv`."""
+    texts = {"metrics.jsonl": metrics, "results.csv": "step,mean_return\n600,-3.5\n"}
+    files = {name: {"sha256": cb.sha256(text.encode()), "lines": text.splitlines()} for name, text in texts.items()}
+    return {"files": files, "checkpoint": checkpoint, "arrays": arrays}
 
 
 class Checkpoints(unittest.TestCase):
