@@ -5,23 +5,25 @@ use std::sync::Arc;
 
 use foresee_core::Explained;
 use foresee_core::limits::{MAX_BATCH, MAX_WIDTH, refusal};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use crate::agent::{AgentFactory, AgentKinds};
 
-/// The section `[agent]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The section `[agent]`: the agent's name, the size of its batches, and its own keys. Keys of other agents are allowed,
+/// so that changing one word swaps the agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AgentConfig {
-    /// Name of the agent in a list such as [`agents`](crate::agents). Unset: `dhmbpo` if the algorithm is `dhmbpo`,
-    /// else `sac`.
+    /// Name of the agent; `foresee list agents` shows the names. Unset: `dhmbpo` if the algorithm is `dhmbpo`, else `sac`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Number of rows in a batch, real and imagined together.
     pub batch: usize,
     /// The agent's own keys, such as [`SacConfig`](crate::SacConfig)'s.
     #[serde(flatten)]
+    #[schemars(skip)]
     pub keys: Table,
 }
 

@@ -7,13 +7,14 @@ use foresee_core::stream::below;
 use foresee_nn::cpu::Part;
 use foresee_nn::host::TensorSlot;
 use foresee_nn::{Init, Mlp, Parameters};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
 use crate::observations::Scale;
 
 /// The reduction of several critics' values to one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reduction {
     /// The minimum: the pessimism of clipped double Q-learning (Fujimoto et al. 2018).

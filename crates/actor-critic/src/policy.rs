@@ -16,6 +16,7 @@ use foresee_core::Stream;
 use foresee_nn::cpu::Part;
 use foresee_nn::host::TensorSlot;
 use foresee_nn::{Init, Mlp, Parameters};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
@@ -47,7 +48,7 @@ pub struct Sampled {
 }
 
 /// The map from the network's second output to the standard deviation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Spread {
     /// log σ = −5 + 3.5 (tanh raw + 1), between −5 and 2: `pytorch_sac`.

@@ -65,9 +65,10 @@ Nothing is written. The folder may have been moved.";
 const NOTES_ON_CHECK: &str = "\
 Examples:
   foresee check configs/pendulum-vagram.toml
+  foresee check configs/pendulum-vagram.toml --explain
   foresee check configs/pendulum-vagram.toml model.loss.kind=mle > mine.toml
 
-The output is itself a config that gives the same run.";
+The output is itself a config that gives the same run, also with --explain.";
 
 /// The end of the help of `check-env`.
 const NOTES_ON_CHECK_ENV: &str = "\
@@ -133,6 +134,9 @@ pub(crate) enum Verb {
     /// Validate a config, and print it with all defaults except options that are switched off
     #[command(after_help = NOTES_ON_CHECK)]
     Check {
+        /// Print every key with its meaning, its values and its default
+        #[arg(long)]
+        explain: bool,
         /// A config file, such as configs/pendulum-vagram.toml
         config: PathBuf,
         /// Overrides, such as model.loss.kind=mle seed=3
@@ -149,12 +153,15 @@ pub(crate) enum Verb {
         #[arg(value_name = "KEY=VALUE")]
         overrides: Vec<String>,
     },
-    /// List the choices for a key of a config
+    /// List the choices for a key of a config, all keys, or all metrics
     #[command(after_help = choices())]
     List {
         /// What to list
         #[arg(value_name = "WHAT", hide_possible_values = true)]
         what: Listed,
+        /// Print keys or metrics as a page in Markdown: docs/config.md or docs/metrics.md
+        #[arg(long)]
+        markdown: bool,
     },
 }
 
@@ -173,6 +180,10 @@ pub(crate) enum Listed {
     Algos,
     /// Devices, and the hardware behind each on this machine: device
     Devices,
+    /// All keys of a config, with their values and defaults
+    Keys,
+    /// All metrics that a run records, with their units
+    Metrics,
 }
 
 /// Returns the end of the help of `list`: the kinds of choices, a line each.
@@ -231,7 +242,7 @@ fn override_tip(option: &str, arguments: &[String]) -> Option<String> {
     let value = value.unwrap_or("VALUE");
     let overrides: Vec<String> = keys.iter().map(|key| format!("{key}={value}")).collect();
     Some(if overrides.is_empty() {
-        "set keys of the config by KEY=VALUE, without dashes; `foresee check CONFIG` prints the keys".into()
+        "set keys of the config by KEY=VALUE, without dashes; `foresee list keys` prints the keys".into()
     } else {
         format!("write {}", overrides.join(" or "))
     })
@@ -274,11 +285,11 @@ mod tests {
             (&["check-env", "Pendulum-v1", "--num-envs", "2"], "write env.count=2"),
             (
                 &["check-env", "Pendulum-v1", "--seed", "2"],
-                "set keys of the config by KEY=VALUE, without dashes; `foresee check CONFIG` prints the keys",
+                "set keys of the config by KEY=VALUE, without dashes; `foresee list keys` prints the keys",
             ),
             (
                 &["train", "a.toml", "--fast"],
-                "set keys of the config by KEY=VALUE, without dashes; `foresee check CONFIG` prints the keys",
+                "set keys of the config by KEY=VALUE, without dashes; `foresee list keys` prints the keys",
             ),
         ] {
             let message = message(arguments);

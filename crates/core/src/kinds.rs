@@ -14,11 +14,13 @@
 use core::fmt;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::{Serialize, forward_to_deserialize_any};
 use toml::{Table, Value};
 
 use crate::explain::{Explained, among, explain_in};
+use crate::reference::{KeyEntry, key_entries};
 
 /// One option that a config can choose. It builds a `T`.
 pub struct Kind<T> {
@@ -26,6 +28,8 @@ pub struct Kind<T> {
     description: &'static str,
     /// All keys that belong to this kind.
     keys: &'static [&'static str],
+    /// The entries of the keys in a reference.
+    entries: Arc<[KeyEntry]>,
     read: Arc<Read<T>>,
 }
 
@@ -34,7 +38,7 @@ type Read<T> = dyn Fn(&[&str], Table) -> Result<(T, Table), Explained> + Send + 
 
 impl<T> Clone for Kind<T> {
     fn clone(&self) -> Self {
-        Self { read: Arc::clone(&self.read), ..*self }
+        Self { read: Arc::clone(&self.read), entries: Arc::clone(&self.entries), ..*self }
     }
 }
 
@@ -82,7 +86,16 @@ impl<T> Kind<T> {
             })?;
             Ok((thing, complete))
         };
-        Self { name, description, keys: field_names::<K>(), read: Arc::new(read) }
+        let keys = field_names::<K>();
+        Self { name, description, keys, entries: Arc::new([]), read: Arc::new(read) }
+    }
+
+    /// Adds the descriptions of the keys to a reference of them, such as `foresee check --explain`: the doc comments of
+    /// the fields of `K`, the struct that [`Kind::new`] reads the keys from.
+    #[must_use]
+    pub fn with_reference<K: JsonSchema>(mut self) -> Self {
+        self.entries = key_entries::<K>(self.keys).into();
+        self
     }
 
     /// The kind's name in a config.
@@ -101,6 +114,13 @@ impl<T> Kind<T> {
     #[must_use]
     pub fn keys(&self) -> &'static [&'static str] {
         self.keys
+    }
+
+    /// The entries of the kind's keys in a reference; empty if the kind was built without
+    /// [`with_reference`](Self::with_reference).
+    #[must_use]
+    pub fn entries(&self) -> &[KeyEntry] {
+        &self.entries
     }
 }
 

@@ -8,15 +8,17 @@
 //! * [`termination`]: termination rules as data, for real and imagined states alike.
 //! * [`state`]: saved state as named arrays; checkpoints consist of these.
 //! * [`kinds`]: open choices of a config, such as a loss that is selected by name and has its own keys.
-//! * [`names`]: names of metrics that have one value per channel or per step.
+//! * [`metric`]: the meaning of the numbers that a run records, and names of those with one value per part.
 //! * [`explain`]: messages that tell the author of a config why it cannot be read.
 //! * [`limits`]: bounds that the config keys of several crates share.
+//! * [`reference`]: the meaning, values and default of each config key, read off the struct that it belongs to.
 
 pub mod explain;
 pub mod kinds;
 pub mod limits;
-pub mod names;
+pub mod metric;
 pub mod normal;
+pub mod reference;
 pub mod state;
 pub mod stream;
 pub mod termination;

@@ -8,10 +8,11 @@
 
 use core::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A closed or open interval that one entry of the observation has to stay inside.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bound {
     /// Index of the observation entry.
@@ -51,12 +52,15 @@ impl Bound {
 
 /// The rule that ends an episode in the task itself: the task continues while every bound holds and the goal is not
 /// reached.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Termination {
-    /// Bounds on single entries: the episode ends outside any of them.
+    /// Bounds on single entries: the episode ends outside any of them. A bound is a table: `index` is the number of the
+    /// entry, `low` and `high` are the ends of its interval (`-inf` and `inf` if they are not given), and `closed = true`
+    /// counts the ends as inside.
     pub bounds: Vec<Bound>,
-    /// Bounds of the goal: the episode ends where all of them hold together. Empty for a task without a goal.
+    /// Bounds of the goal, tables as in `bounds`: the episode ends where all of them hold together. Empty for a task
+    /// without a goal.
     pub goal: Vec<Bound>,
     /// Whether a NaN or an infinity in any entry ends the episode.
     pub finite: bool,

@@ -6,6 +6,7 @@ pub use foresee_env::EnvConfig;
 use foresee_env::config::MAX_ENVIRONMENTS;
 use foresee_nn::device::DeviceChoice;
 use foresee_world_model::ModelConfig;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
@@ -21,7 +22,7 @@ pub const MAX_EPISODES: usize = 100_000;
 const MAX_THREADS: usize = 4096;
 
 /// The training algorithm: the source of the transitions that the agent learns from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Algo {
     /// The task and a learned model of it (MBPO, Janner et al. 2019).
@@ -56,8 +57,8 @@ impl Algo {
     ];
 }
 
-/// A whole configuration.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A whole configuration: the keys at the top of a file, and a field for each section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Seed of all random streams of the run. Up to 2⁶³ − 1, TOML's largest integer.
@@ -91,8 +92,8 @@ pub struct Config {
     pub double_horizon: DoubleHorizonConfig,
 }
 
-/// The section `[training]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The section `[training]`: the length of a run, and the periods of its updates, evaluations, records and checkpoints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainingConfig {
     /// Number of real environment steps of the run, exploration included, in all environments together. A multiple of

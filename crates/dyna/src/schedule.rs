@@ -1,9 +1,10 @@
 //! Numbers that change with the real steps, and the test whether something periodic is due.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A constant, or a line between two steps that is constant before the first and after the second.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "a number, or four numbers [from, to, start, end]")]
 pub enum Schedule {
     /// A constant.

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 use foresee_core::Termination;
 use foresee_core::limits::refusal;
+use foresee_core::reference::any_table;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::EnvError;
@@ -26,8 +28,8 @@ const MAX_ACTION_REPEAT: u32 = 1000;
 /// Longest `env.gym.timeout`, in seconds: a day.
 const MAX_TIMEOUT: f64 = 86_400.0;
 
-/// The keys of `[env]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The keys of `[env]`: the task, and changes to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnvConfig {
     /// Id of the environment; `foresee list envs` shows the ids.
@@ -44,6 +46,7 @@ pub struct EnvConfig {
     /// else counts the agent's steps: `training.env_steps`, intervals, lengths of episodes. 2 is usual for `dmc:`
     /// tasks: their 1,000 frames are then 500 steps.
     #[serde(default = "one_frame", skip_serializing_if = "is_one_frame")]
+    #[schemars(extend("default" = 1))]
     pub action_repeat: u32,
     /// The termination rule for imagined states, for an environment in Python or a program's own task that has no rule.
     /// Environments that are known here have their own rule.
@@ -52,6 +55,7 @@ pub struct EnvConfig {
     /// Number of environments that training steps together. Each of them adds its own real steps, so
     /// `training.env_steps` is a multiple of this number.
     #[serde(default = "one", skip_serializing_if = "is_one")]
+    #[schemars(extend("default" = 1))]
     pub count: usize,
     /// The keys of `[env.family]`.
     #[serde(default)]
@@ -66,7 +70,7 @@ pub struct EnvConfig {
 
 /// The keys of `[env.mujoco]`: the locations of MuJoCo's files, used by its tasks alone. A file that is not given is
 /// searched for.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MujocoConfig {
     /// The library file, such as `libmujoco.so.3.17.0`.
@@ -78,7 +82,7 @@ pub struct MujocoConfig {
 }
 
 /// The keys of `[env.gym]`: settings of an environment in Python, `gym:ID` or `dmc:DOMAIN-TASK`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GymConfig {
     /// The Python interpreter. If it is not given: `$VIRTUAL_ENV/bin/python`, or else `python3`. The interpreter of
@@ -86,6 +90,7 @@ pub struct GymConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub python: Option<PathBuf>,
     /// Keyword arguments of `gymnasium.make`, or of `dm_control.suite.load`.
+    #[schemars(schema_with = "any_table")]
     pub kwargs: Kwargs,
     /// Number of seconds without an answer after which the environment counts as hung.
     pub timeout: f64,

@@ -169,8 +169,8 @@
 //! * [`config`]: every key, and how files and overrides become a config.
 
 pub use foresee_core::{
-    Array, Batch, Draws, Kind, Kinds, State, StateError, Stream, Termination, Transition, kinds, normal, state, stream,
-    termination, transition,
+    Array, Batch, Draws, Kind, Kinds, State, StateError, Stream, Termination, Transition, kinds, metric, normal,
+    reference, state, stream, termination, transition,
 };
 
 pub mod tensor;

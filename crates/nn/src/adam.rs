@@ -8,6 +8,7 @@
 use burn::optim::{AdaptiveMomentumState, Optimizer};
 use burn::tensor::Tensor;
 use foresee_core::{State, StateError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cpu::{self, AdamRule, Piece, Tapes, Weights};
@@ -16,7 +17,7 @@ use crate::mlp::Mlp;
 use crate::parameters::{self, Parameters};
 
 /// The form of weight decay.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Decay {
     /// θ ← θ (1 − lr · decay), separate from the gradient: its strength does not depend on the scale of the loss.

@@ -14,6 +14,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use burn::tensor::Device;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -66,7 +67,7 @@ impl fmt::Display for Adapter {
 }
 
 /// A device, as named in a config.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub enum DeviceChoice {
     /// Burn's Flex backend on the CPU.

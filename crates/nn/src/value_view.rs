@@ -3,6 +3,7 @@
 //! The trait is defined in this crate so that the world model and the agent do not depend on each other.
 
 use burn::tensor::{Device, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cpu::{PANEL_ROWS, panels};
@@ -43,7 +44,7 @@ pub trait ValueView: Sync {
 }
 
 /// The value heads of an agent that a loss queries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ValueHeads {
     /// All critics and all target critics.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use foresee_core::Explained;
 use foresee_core::limits::{MAX_WIDTH, refusal};
+use foresee_core::reference::any_table;
 use foresee_nn::ValueHeads;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -16,8 +18,8 @@ pub use fit::{FitConfig, Snapshot, Stopping};
 /// Largest allowed number of members. A larger number is assumed to be a typing error.
 const MAX_MEMBERS: usize = 1024;
 
-/// The config section `[model]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The config section `[model]`: the kind of the world model, and the outputs of its networks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
     /// Name of the model: `ensemble`, or a model of another crate.
@@ -36,6 +38,7 @@ pub struct ModelConfig {
     pub fit: FitConfig,
     /// The config section `[model.own]`: the keys of a model of another crate.
     #[serde(skip_serializing_if = "Table::is_empty")]
+    #[schemars(schema_with = "any_table")]
     pub own: Table,
 }
 
@@ -94,7 +97,7 @@ impl Head {
 }
 
 /// The outputs of an ensemble member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Head {
     /// Mean and log-variance of a diagonal Gaussian. Imagined transitions are sampled.
@@ -107,7 +110,7 @@ pub enum Head {
 }
 
 /// The quantity that a network predicts of the next observation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Predicted {
     /// next_obs − obs: an error of the network is an error of the change in one step.
@@ -123,8 +126,8 @@ impl Predicted {
     }
 }
 
-/// The config section `[model.ensemble]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The config section `[model.ensemble]`: the networks of an ensemble.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EnsembleConfig {
     /// Number of networks, `E`.
@@ -136,14 +139,17 @@ pub struct EnsembleConfig {
     /// `true`: members are trained on targets (x − mean) / std, with the moments of all real transitions. Entries of
     /// different scale then count equally in the loss and in the holdout score.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub normalize_targets: bool,
     /// The quantity that a network predicts besides the reward: `change` (next_obs − obs) or `next_obs` (the next
     /// observation itself).
     #[serde(skip_serializing_if = "Predicted::is_change")]
+    #[schemars(extend("default" = "change"))]
     pub predict: Predicted,
     /// `true`: layer normalisation of the hidden activations, without learned scale and shift. ε is 1 in the first
     /// layer, 0.1 in the second and 0.01 in all later ones (4kubo/erl_lib).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub layer_norm: bool,
 }
 
@@ -185,7 +191,7 @@ impl EnsembleConfig {
 
 /// The config section `[model.loss]`: the name of a loss, the keys that all value-aware losses share, and the loss's
 /// own keys. Keys of other losses are allowed, so that changing one word swaps the loss.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LossConfig {
     /// Name of the loss. `foresee list losses` lists the names.
@@ -200,6 +206,7 @@ pub struct LossConfig {
     pub add_mse_until: u64,
     /// The loss's own keys.
     #[serde(flatten)]
+    #[schemars(skip)]
     pub keys: Table,
 }
 

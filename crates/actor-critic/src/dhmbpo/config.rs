@@ -2,6 +2,7 @@
 
 use foresee_core::limits::refusal;
 use foresee_nn::Activation;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
@@ -14,7 +15,7 @@ const MAX_CRITICS: usize = 64;
 const MAX_HORIZON: usize = 100;
 
 /// The keys of the double-horizon agent, whose actor and critics are trained through the model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DhmbpoConfig {
     /// Widths of the hidden layers of actor and critics.
@@ -46,6 +47,7 @@ pub struct DhmbpoConfig {
     pub layer_norm: bool,
     /// Whether the actor's hidden activations are normalised by layer, without learned scale and shift.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub actor_layer_norm: bool,
     /// Form of the actor's standard deviation: `softplus`, `bounded` or `clipped`.
     pub spread: Spread,

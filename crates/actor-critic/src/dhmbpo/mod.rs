@@ -40,7 +40,7 @@ mod tests;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use foresee_core::names::of_part;
+use foresee_core::metric::of_part;
 use foresee_core::{Kind, State, StateError};
 use foresee_nn::host::is_host;
 use foresee_nn::{Adam, AdamConfig, Init, Parameters, ValueHeads, ValueView, tensors};
@@ -65,10 +65,11 @@ use crate::values::AgentValues;
 #[must_use]
 pub fn kind() -> Kind<Arc<dyn AgentFactory>> {
     let line = "DHMBPO: actor and critics trained through the model, on short differentiable rollouts";
-    Kind::new("dhmbpo", line, |config: DhmbpoConfig| match config.problem() {
+    let build = |config: DhmbpoConfig| match config.problem() {
         Some(problem) => Err(problem),
         None => Ok(Arc::new(config) as Arc<dyn AgentFactory>),
-    })
+    };
+    Kind::new("dhmbpo", line, build).with_reference::<DhmbpoConfig>()
 }
 
 impl AgentFactory for DhmbpoConfig {

@@ -1,5 +1,6 @@
 //! The keys of `[agent]` under `kind = "sac"`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
@@ -11,7 +12,7 @@ use crate::policy::Spread;
 const MAX_CRITICS: usize = 64;
 
 /// The keys of soft actor-critic. With ten critics, `target_subset = 2` and `actor_reduction = "mean"` it is REDQ.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SacConfig {
     /// Widths of the hidden layers of actor and critics.
@@ -41,18 +42,22 @@ pub struct SacConfig {
     pub normalized_features: bool,
     /// Form of the actor's standard deviation: `bounded`, `softplus` or `clipped`.
     #[serde(skip_serializing_if = "Spread::is_default")]
+    #[schemars(extend("default" = "bounded"))]
     pub spread: Spread,
     /// Whether each hidden layer of the critics is normalised before its activation.
     pub layer_norm: bool,
     /// Whether each hidden layer of the actor is normalised before its activation.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub actor_layer_norm: bool,
     /// Whether actor and critics see (obs − mean) / std, with mean and deviation of all real training observations.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub normalize_observations: bool,
     /// Whether rewards are divided by max(√(var G + 1e-8), max |G| / 5), where G are the discounted sums of the real
     /// rewards (SimbaV2).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub scale_rewards: bool,
     /// Number of critics, `N`.
     pub critics: usize,

@@ -67,14 +67,12 @@ const TARGET_SUBSET: &str = "agent/target_subset";
 /// Returns SAC as an agent that a config can choose.
 #[must_use]
 pub fn kind() -> Kind<Arc<dyn AgentFactory>> {
-    Kind::new(
-        "sac",
-        "soft actor-critic: a squashed Gaussian policy and entropy-regularised returns",
-        |config: SacConfig| match config.problem() {
-            Some(problem) => Err(problem),
-            None => Ok(Arc::new(config) as Arc<dyn AgentFactory>),
-        },
-    )
+    let line = "soft actor-critic: a squashed Gaussian policy and entropy-regularised returns";
+    let build = |config: SacConfig| match config.problem() {
+        Some(problem) => Err(problem),
+        None => Ok(Arc::new(config) as Arc<dyn AgentFactory>),
+    };
+    Kind::new("sac", line, build).with_reference::<SacConfig>()
 }
 
 impl AgentFactory for SacConfig {

@@ -1,12 +1,13 @@
 //! The keys of `[agent]` under `kind = "td3"`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
 use crate::config::{discount, interval, layer_widths, not_negative, positive, target_rate};
 
 /// The keys of TD3.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Td3Config {
     /// Widths of the hidden layers of actor and critics.
@@ -29,16 +30,20 @@ pub struct Td3Config {
     pub policy_delay: u64,
     /// Whether each hidden layer of the critics is normalised before its activation.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub layer_norm: bool,
     /// Whether each hidden layer of the actor is normalised before its activation.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub actor_layer_norm: bool,
     /// Whether actor and critics see (obs − mean) / std, with mean and deviation of all real training observations.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub normalize_observations: bool,
     /// Whether rewards are divided by max(√(var G + 1e-8), max |G| / 5), where G are the discounted sums of the real
     /// rewards (SimbaV2).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub scale_rewards: bool,
 }
 

@@ -9,8 +9,9 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use foresee::checkpoint::Loaded;
+use foresee::config::reference;
 use foresee::nn::device::{self, DeviceChoice};
-use foresee::{Config, Setup};
+use foresee::{Config, Parts, Setup};
 
 use crate::cli::{Cli, Verb};
 use crate::configs;
@@ -25,9 +26,9 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Verb::Train { config, overrides, run_dir } => train::train(&config, &texts(&overrides), run_dir),
         Verb::Resume { run, overrides } => train::resume(&run, &texts(&overrides)),
         Verb::Eval { run, episodes } => eval::eval(&run, episodes),
-        Verb::Check { config, overrides } => check(&config, &texts(&overrides)),
+        Verb::Check { explain, config, overrides } => check(&config, &texts(&overrides), explain),
         Verb::CheckEnv { id, overrides } => check_env::check_env(&id, &texts(&overrides)),
-        Verb::List { what } => list::list(what),
+        Verb::List { what, markdown } => list::list(what, markdown),
     }
 }
 
@@ -56,9 +57,14 @@ fn warn_of_skipped(loaded: &Loaded) {
     }
 }
 
-fn check(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
+fn check(path: &Path, overrides: &[&str], explain: bool) -> Result<u8, Failure> {
     let config = load(path, overrides)?.config;
-    print_line(toml::to_string_pretty(&config).expect("a config that came from TOML goes back to TOML").trim_end())?;
+    let text = if explain {
+        reference::explained(&config, &Parts::default())
+    } else {
+        toml::to_string_pretty(&config).expect("a config that came from TOML goes back to TOML")
+    };
+    print_line(text.trim_end())?;
     Ok(DONE)
 }
 

@@ -52,8 +52,8 @@ horizon = [1, 3, 40, 100]
 real_ratio = [1.0, 0.1, 40, 100]
 "#;
 
-/// Overrides of [`TINY`] that cover the algorithms `model_free` and `mbpo`, every loss, and the agents `sac` and `td3`.
-pub(crate) const VARIANTS: [&[&str]; 9] = [
+/// Overrides of [`TINY`] that cover every algorithm, loss and agent.
+pub(crate) const VARIANTS: [&[&str]; 10] = [
     &["algo=model_free"],
     &["model.loss.kind=mle"],
     &["model.loss.kind=mse"],
@@ -63,6 +63,18 @@ pub(crate) const VARIANTS: [&[&str]; 9] = [
     &["model.loss.kind=value_weighted", "model.loss.heads=target"],
     &["model.loss.kind=huber", "model.loss.delta=0.1"],
     &["agent.kind=td3"],
+    &[
+        "algo=dhmbpo",
+        "agent.horizon=2",
+        "double_horizon.block=20",
+        "double_horizon.first_block=2",
+        "double_horizon.critic_updates=4",
+        "double_horizon.rollouts=8",
+        "double_horizon.horizon=4",
+        "double_horizon.refill_every=5",
+        "double_horizon.refill=16",
+        "double_horizon.pool=64",
+    ],
 ];
 
 /// A time limit longer than any step of the tests takes on a busy machine.

@@ -1,6 +1,7 @@
 //! The keys of `[double_horizon]`.
 
 use foresee_core::limits::refusal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Limit on the states of the pool, which kernels number by 32 bits.
@@ -8,7 +9,7 @@ const MAX_POOL: u64 = 1 << 32;
 
 /// The section `[double_horizon]` of `algo = "dhmbpo"`: the lengths of the alternating blocks of acting and training,
 /// the ordinary rollouts, and the pool of states that they fill. Agent and model do not change while the agent acts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DoubleHorizonConfig {
     /// Number of real steps between two blocks of training. A block begins with a training call of the model.

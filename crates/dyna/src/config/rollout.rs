@@ -1,12 +1,13 @@
 //! The keys of `[rollout]`.
 
 use foresee_core::limits::refusal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::Schedule;
 
-/// The section `[rollout]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The section `[rollout]` of `algo = "mbpo"`: the imagined rollouts, and their share of the agent's batches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RolloutConfig {
     /// Number of imagined rollouts per real step. They start together after every training call of the model.

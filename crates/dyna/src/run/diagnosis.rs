@@ -2,7 +2,7 @@
 //! them.
 
 use foresee_core::Stream;
-use foresee_core::names::of_part;
+use foresee_core::metric::of_part;
 use foresee_nn::{ValueHeads, tensors};
 use foresee_world_model::ChannelError;
 
@@ -40,8 +40,8 @@ pub(super) fn of_channels(channels: &[ChannelError]) -> Values {
     if channels.len() <= MAX_CHANNELS {
         values.extend(explained.into_iter().map(|(channel, explained)| {
             let name = match channel == of_obs.len() {
-                true => of_part(metrics::MODEL_EXPLAINED, "reward"),
-                false => of_part(metrics::MODEL_EXPLAINED, format_args!("obs_{channel}")),
+                true => of_part(metrics::MODEL_EXPLAINED_BY_CHANNEL, "reward"),
+                false => of_part(metrics::MODEL_EXPLAINED_BY_CHANNEL, format_args!("obs_{channel}")),
             };
             (name, explained)
         }));

@@ -3,6 +3,7 @@
 use core::fmt::Display;
 
 use foresee_core::limits::refusal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::environment::{Environment, Physics};
@@ -17,7 +18,7 @@ const MAX_SENSOR_NOISE: f64 = 1e3;
 
 /// The keys of `[env.family]`: the differences from the task that the id names. A number is used in every episode; from
 /// an interval `[low, high]` every reset draws a value.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FamilyConfig {
     /// Factor on every mass.
@@ -34,7 +35,7 @@ pub struct FamilyConfig {
 }
 
 /// A number, or an interval from which a number is drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "a number, or two numbers [low, high]")]
 pub enum Range {
     /// The same number in every episode.
@@ -44,7 +45,7 @@ pub enum Range {
 }
 
 /// A number of steps, or an interval from which one is drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "a whole number, or two whole numbers [low, high]")]
 pub enum Steps {
     /// The same number in every episode.

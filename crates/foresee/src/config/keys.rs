@@ -1,48 +1,14 @@
 //! The keys of a config by section, and the keys that an unknown key most likely means.
 
-use foresee_actor_critic::AgentConfig;
-use foresee_core::kinds::field_names;
-use foresee_core::{Kind, Termination};
-use foresee_env::{EnvConfig, FamilyConfig, GymConfig, MujocoConfig};
-use foresee_world_model::ModelConfig;
-use foresee_world_model::config::{EnsembleConfig, FitConfig, LossConfig};
+use super::reference::{Section, sections};
+use super::{Parts, habits};
 
-use super::{Config, DoubleHorizonConfig, Parts, RolloutConfig, TrainingConfig, habits};
-
-/// Returns the paths of the sections, each with its keys and subsections. The top has an empty path. The sections of
-/// shipped agents and losses have the keys of all of them.
-fn sections() -> Vec<(&'static str, Vec<&'static str>)> {
-    let Parts { agents, losses, .. } = Parts::default();
-    let mut agent = AgentConfig::SHARED_KEYS.to_vec();
-    agent.extend(agents.iter().flat_map(Kind::keys));
-    let mut loss = LossConfig::SHARED_KEYS.to_vec();
-    loss.extend(losses.iter().flat_map(Kind::keys));
-    for keys in [&mut agent, &mut loss] {
-        keys.sort_unstable();
-        keys.dedup();
-    }
-    vec![
-        ("", field_names::<Config>().to_vec()),
-        ("env", field_names::<EnvConfig>().to_vec()),
-        ("env.termination", field_names::<Termination>().to_vec()),
-        ("env.family", field_names::<FamilyConfig>().to_vec()),
-        ("env.mujoco", field_names::<MujocoConfig>().to_vec()),
-        ("env.gym", field_names::<GymConfig>().to_vec()),
-        ("training", field_names::<TrainingConfig>().to_vec()),
-        ("agent", agent),
-        ("model", field_names::<ModelConfig>().to_vec()),
-        ("model.ensemble", field_names::<EnsembleConfig>().to_vec()),
-        ("model.loss", loss),
-        ("model.fit", field_names::<FitConfig>().to_vec()),
-        ("rollout", field_names::<RolloutConfig>().to_vec()),
-        ("double_horizon", field_names::<DoubleHorizonConfig>().to_vec()),
-    ]
-}
-
-/// Returns the dotted paths of all keys, subsections included.
+/// Returns the dotted paths of all keys, subsections included. The sections of agents and losses have the keys of all
+/// shipped ones.
 pub(super) fn all() -> Vec<String> {
     let path = |section: &str, key: &str| if section.is_empty() { key.into() } else { format!("{section}.{key}") };
-    sections().iter().flat_map(|(section, keys)| keys.iter().map(|key| path(section, key))).collect()
+    let of = |section: &Section| section.names().iter().map(|key| path(section.path, key)).collect::<Vec<_>>();
+    sections(&Parts::default()).iter().flat_map(of).collect()
 }
 
 /// Splits a dotted path into its section and its last name.
@@ -119,6 +85,7 @@ pub fn suggestions(word: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Config;
     use super::*;
 
     /// Serde's own list of the keys of a section, from the message about an unknown key in it.
@@ -136,19 +103,18 @@ mod tests {
 
     #[test]
     fn the_sections_have_the_keys_that_loading_accepts() {
-        for (section, keys) in sections() {
-            let valid = valid_in(section);
-            assert!(valid.iter().all(|key| keys.contains(&key.as_str())), "[{section}]: {keys:?} and {valid:?}");
+        for section in sections(&Parts::default()) {
+            let (path, keys, valid) = (section.path, section.names(), valid_in(section.path));
+            assert!(valid.iter().all(|key| keys.contains(&key.as_str())), "[{path}]: {keys:?} and {valid:?}");
             // `[agent]` and `[model.loss]` also have the keys of the kinds that were not chosen.
-            let of_kinds = ["agent", "model.loss"].contains(&section);
-            assert!(of_kinds || valid.len() == keys.len(), "[{section}]: {keys:?} and {valid:?}");
+            assert!(!section.kinds.is_empty() || valid.len() == keys.len(), "[{path}]: {keys:?} and {valid:?}");
         }
     }
 
     #[test]
     fn every_subsection_is_a_section() {
-        for (path, _) in sections().into_iter().filter(|(path, _)| !path.is_empty()) {
-            assert!(all().iter().any(|key| key == path), "[{path}]");
+        for section in sections(&Parts::default()).iter().filter(|section| !section.path.is_empty()) {
+            assert!(all().iter().any(|key| key == section.path), "[{}]", section.path);
         }
     }
 

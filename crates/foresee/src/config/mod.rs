@@ -36,6 +36,7 @@
 mod habits;
 mod keys;
 mod overrides;
+pub mod reference;
 mod renamed;
 
 use std::collections::BTreeSet;

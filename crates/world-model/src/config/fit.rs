@@ -2,10 +2,11 @@
 
 use foresee_core::limits::{MAX_BATCH, refusal};
 use foresee_nn::Decay;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The scope of the weights that are kept when a holdout score improves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Snapshot {
     /// Each member keeps its own best weights (MBPO).
@@ -16,7 +17,7 @@ pub enum Snapshot {
 }
 
 /// The rule that decides whether a fit still improves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stopping {
     /// A member's mean score has to improve by a share of its best score (MBPO, mbrl-lib).
@@ -33,8 +34,8 @@ impl Stopping {
     }
 }
 
-/// The config section `[model.fit]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The config section `[model.fit]`: the training calls of the model, which early stopping ends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FitConfig {
     /// Number of real steps between two training calls.
@@ -51,6 +52,7 @@ pub struct FitConfig {
     pub holdout: f64,
     /// Rule that decides whether a fit still improves: `relative` or `paired`.
     #[serde(skip_serializing_if = "Stopping::is_default")]
+    #[schemars(extend("default" = "relative"))]
     pub stopping: Stopping,
     /// Number of consecutive holdout scores without improvement after which a fit stops. With `stopping = "paired"` it
     /// stops at the next one after them.

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use foresee_core::{Kind, Kinds};
 use foresee_nn::ValueView;
+use schemars::JsonSchema;
 
 use crate::prediction::{Bounds, Prediction};
 pub use panel::{ChannelLoss, PanelLoss};
@@ -330,10 +331,11 @@ fn kind_of<L>(
     problem: fn(&L) -> Option<String>,
 ) -> Kind<Arc<dyn ModelLoss>>
 where
-    L: ModelLoss + Clone + serde::Serialize + serde::de::DeserializeOwned + 'static,
+    L: ModelLoss + Clone + serde::Serialize + serde::de::DeserializeOwned + JsonSchema + 'static,
 {
-    Kind::new(name, description, move |loss: L| match problem(&loss) {
+    let build = move |loss: L| match problem(&loss) {
         Some(problem) => Err(problem),
         None => Ok(Arc::new(loss) as Arc<dyn ModelLoss>),
-    })
+    };
+    Kind::new(name, description, build).with_reference::<L>()
 }

@@ -15,12 +15,13 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use foresee_core::Kind;
 use foresee_core::limits::refusal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{LossInput, ModelLoss, PanelLoss, kind_of, mean_over_channels};
 
 /// The Huber loss, with its key of `[model.loss]`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Huber {
     /// δ, in the units of the targets: larger errors count linearly.

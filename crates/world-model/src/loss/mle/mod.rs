@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use foresee_core::Kind;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::mse::Mse;
 use super::{LossInput, ModelLoss, PanelLoss, kind_of, mean_over_channels};
 
 /// The Gaussian likelihood. It has no keys.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mle {}
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use foresee_core::Kind;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{LossInput, ModelLoss, PanelLoss, kind_of, mean_over_channels};
 
 /// The squared error. It has no keys.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mse {}
 

@@ -23,6 +23,7 @@ use burn::tensor::Tensor;
 use foresee_core::Kind;
 use foresee_core::limits::refusal;
 use foresee_nn::ValueView;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use clip::root_mean_squares;
@@ -30,11 +31,16 @@ pub use clip::{clip_to_quantile, clipped_gradients, mean_norm, quantile};
 
 use super::{CallRows, LossInput, ModelLoss, Needs, PanelLoss, RowTerms, errors, kind_of};
 
-/// Metric: mean norm of the clipped value gradients over heads and real rows, in reward units per observation unit.
-pub const GRADIENT_NORM: &str = "vagram/gradient_norm";
+foresee_core::metrics! {
+    /// All metrics of this loss.
+    METRICS:
+    /// Mean norm of the clipped value gradients over heads and real rows, the weights of the loss `vagram`.
+    GRADIENT_NORM = "vagram/gradient_norm", "reward units per observation unit", Neither,
+        "it settles; steady growth is a sign of diverging critics";
+}
 
 /// The form of the loss: the paper's upper bound, or the expression that it bounds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
     /// Σ_d (∂_d V · err_d)²: the paper's loss, by Cauchy-Schwarz.
@@ -45,7 +51,7 @@ pub enum Bound {
 }
 
 /// VaGraM, with its keys of `[model.loss]`. Its row terms are the clipped value gradients, `[N, rows, O]`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Vagram {
     /// Form of the loss: `bounded` or `unbounded`.

@@ -14,12 +14,13 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use foresee_core::Kind;
 use foresee_nn::ValueView;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{CallRows, LossInput, ModelLoss, Needs, PanelLoss, RowTerms, errors, kind_of};
 
 /// The value-weighted squared error. It has no keys of its own. Its row terms are the rows' weights, `[1, rows, 1]`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ValueWeighted {}
 
