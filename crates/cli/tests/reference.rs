@@ -18,7 +18,10 @@ fn the_committed_pages_are_those_of_this_program() {
     for (what, page) in [("keys", "config.md"), ("metrics", "metrics.md")] {
         let now = place.succeeds(&["list", what, "--markdown"]);
         let committed = fs::read_to_string(docs.join(page)).unwrap_or_default();
-        assert!(committed == now, "docs/{page} is stale: `foresee list {what} --markdown > docs/{page}` writes it anew");
+        assert!(
+            committed == now,
+            "docs/{page} is stale: `foresee list {what} --markdown > docs/{page}` writes it anew"
+        );
     }
     let message = place.refuses(&["list", "losses", "--markdown"]);
     assert!(message.starts_with("`--markdown` is for `list keys` and `list metrics`\nhint: "), "{message}");
@@ -38,7 +41,10 @@ fn keys_and_metrics_are_listed_a_line_each() {
     }
     let found = place.succeeds(&["list", "metrics"]);
     assert_eq!(found.lines().count(), metrics::all().count());
-    assert!(found.contains("\ntrain/entropy            Mean entropy of the policy at the last update. [nats]\n"), "{found}");
+    assert!(
+        found.contains("\ntrain/entropy            Mean entropy of the policy at the last update. [nats]\n"),
+        "{found}"
+    );
 }
 
 #[test]
@@ -66,8 +72,7 @@ fn every_number_that_runs_record_is_in_the_reference_and_the_reference_has_no_ot
             }
         }
     }
-    let unknown: Vec<_> =
-        recorded.iter().filter(|name| !metrics::all().any(|metric| metric.has_name(name))).collect();
+    let unknown: Vec<_> = recorded.iter().filter(|name| !metrics::all().any(|metric| metric.has_name(name))).collect();
     assert!(unknown.is_empty(), "not in the reference: {unknown:?}");
     let never: Vec<_> = metrics::all()
         .filter(|metric| !recorded.iter().any(|name| metric.has_name(name)))

@@ -50,7 +50,8 @@ pub fn kind() -> Kind<Arc<dyn AgentFactory>> {
         Some(problem) => Err(problem),
         None => Ok(Arc::new(config) as Arc<dyn AgentFactory>),
     };
-    Kind::new("td3", "TD3: a deterministic policy with exploration noise, and twin critics", build).with_reference::<Td3Config>()
+    Kind::new("td3", "TD3: a deterministic policy with exploration noise, and twin critics", build)
+        .with_reference::<Td3Config>()
 }
 
 impl AgentFactory for Td3Config {

@@ -90,7 +90,8 @@ fn metrics_page() -> String {
          | metric | unit | direction | a good value | meaning |\n|---|---|---|---|---|\n",
     );
     for Metric { name, unit, direction, good, description } in metrics::all() {
-        let cells = [format!("`{name}`"), (*unit).into(), direction.to_string(), (*good).into(), description.trim().into()];
+        let cells =
+            [format!("`{name}`"), (*unit).into(), direction.to_string(), (*good).into(), description.trim().into()];
         _ = writeln!(page, "| {} |", cells.map(|cell: String| cell.replace('|', "\\|")).join(" | "));
     }
     page

@@ -125,7 +125,13 @@ pub fn page(parts: &Parts) -> String {
         _ = write!(page, "\n## {title}\n\n{}\n", section.description);
         table(&mut page, section.keys.iter().filter(|key| !is_section(section.path, &key.name)));
         for kind in &section.kinds {
-            _ = write!(page, "\n### `{} = \"{}\"`\n\n{}.\n", join(section.path, "kind"), kind.name, capital(kind.description));
+            _ = write!(
+                page,
+                "\n### `{} = \"{}\"`\n\n{}.\n",
+                join(section.path, "kind"),
+                kind.name,
+                capital(kind.description)
+            );
             table(&mut page, kind.keys.iter());
         }
     }
@@ -175,9 +181,9 @@ pub fn explained(config: &Config, parts: &Parts) -> String {
     for section in &sections {
         let keys: Vec<String> = section.path.split('.').filter(|key| !key.is_empty()).map(str::to_owned).collect();
         let table = lookup(&tree, &keys).and_then(Value::as_table);
-        let is_optional = sections.iter().any(|parent| {
-            parent.keys.iter().any(|key| key.optional && join(parent.path, &key.name) == section.path)
-        });
+        let is_optional = sections
+            .iter()
+            .any(|parent| parent.keys.iter().any(|key| key.optional && join(parent.path, &key.name) == section.path));
         let writer = Writer { set: table, absent: table.is_none() && is_optional };
         if !section.path.is_empty() {
             text.push('\n');
@@ -297,7 +303,10 @@ mod tests {
     use crate::config::{Setup, from_text};
 
     fn opened(text: &str, overrides: &[&str]) -> Setup {
-        from_text::<Config>(text, overrides).unwrap().open().unwrap_or_else(|problem| panic!("{overrides:?}: {problem}"))
+        from_text::<Config>(text, overrides)
+            .unwrap()
+            .open()
+            .unwrap_or_else(|problem| panic!("{overrides:?}: {problem}"))
     }
 
     #[test]
@@ -343,7 +352,11 @@ mod tests {
             assert!(section.description.ends_with('.'), "[{}]: {}", section.path, section.description);
             for key in section.keys.iter().chain(section.kinds.iter().flat_map(|kind| &kind.keys)) {
                 let KeyEntry { name, values, description, .. } = key;
-                assert!(!values.is_empty() && description.ends_with('.'), "{}.{name}: {values}; {description}", section.path);
+                assert!(
+                    !values.is_empty() && description.ends_with('.'),
+                    "{}.{name}: {values}; {description}",
+                    section.path
+                );
             }
             for kind in &section.kinds {
                 let names: Vec<&str> = kind.keys.iter().map(|key| key.name.as_str()).collect();
@@ -356,9 +369,18 @@ mod tests {
     fn an_explained_config_is_the_config_again_with_every_key() {
         for (text, overrides) in [
             ("env.id = 'Pendulum-v1'", &[][..]),
-            ("env.id = 'Pendulum-v1'\nalgo = 'dhmbpo'", &["agent.horizon=3", "env.action_repeat=2", "agent.policy_noise=0.3"]),
-            ("env.id = 'Pendulum-v1'\nalgo = 'model_free'\nagent.kind = 'td3'", &["agent.hidden=[8]", "env.family.mass=[0.5, 2]"]),
-            ("env.id = 'Pendulum-v1'\nmodel.loss.kind = 'huber'", &["model.loss.delta=0.5", "rollout.horizon=[1, 5, 0, 99]"]),
+            (
+                "env.id = 'Pendulum-v1'\nalgo = 'dhmbpo'",
+                &["agent.horizon=3", "env.action_repeat=2", "agent.policy_noise=0.3"],
+            ),
+            (
+                "env.id = 'Pendulum-v1'\nalgo = 'model_free'\nagent.kind = 'td3'",
+                &["agent.hidden=[8]", "env.family.mass=[0.5, 2]"],
+            ),
+            (
+                "env.id = 'Pendulum-v1'\nmodel.loss.kind = 'huber'",
+                &["model.loss.delta=0.5", "rollout.horizon=[1, 5, 0, 99]"],
+            ),
         ] {
             let setup = opened(text, overrides);
             let explained = explained(&setup.config, &Parts::default());
