@@ -113,7 +113,7 @@ static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 /// Returns `base/part`. Each text is allocated once and kept until the program ends, so a caller may request a name at
 /// every report.
 #[must_use]
-pub fn of_part(base: &str, part: impl std::fmt::Display) -> &'static str {
+pub fn of_part(base: &str, part: impl fmt::Display) -> &'static str {
     let name = format!("{base}/{part}");
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = names.get(name.as_str()) {

@@ -37,7 +37,7 @@ use crate::actor::Actor;
 use crate::agent::{Agent, AgentFactory, ReturnParameters, Update};
 use crate::critic::Critic;
 use crate::metrics;
-use crate::policy::{Policy, Spread};
+use crate::policy::Policy;
 use crate::preparation::{Preparation, RealTransitions};
 use crate::temperature::LogTemperature;
 use crate::values::AgentValues;
@@ -103,7 +103,7 @@ impl UpdateForm {
     fn of(config: &SacConfig, policy: &Policy, critic: &Critic, device: &Device) -> Self {
         let fused = config.is_lowest_of_all() && policy.net.is_fused() && critic.net.is_fused();
         #[cfg(feature = "wgpu")]
-        if fused && config.spread == Spread::Bounded && foresee_nn::cube::is_cube(device) {
+        if fused && config.spread == crate::policy::Spread::Bounded && foresee_nn::cube::is_cube(device) {
             return Self::Kernels;
         }
         if fused && is_host(device) { Self::Host } else { Self::Tensors }
