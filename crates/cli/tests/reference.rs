@@ -32,9 +32,9 @@ fn keys_and_metrics_are_listed_a_line_each() {
     let place = Place::new();
     let keys = place.succeeds(&["list", "keys"]);
     for line in [
-        "seed                     whole number, 0 or more; default 0",
+        "seed                     whole number ≥ 0; default 0",
         "env.id                   string; required",
-        "training.updates_per_step whole number, 0 or more; unset by default",
+        "training.updates_per_step whole number ≥ 0; unset by default",
         "agent.policy_noise       number; default 0.2 (with kind = td3)",
     ] {
         assert!(keys.lines().any(|found| found == line), "{line}\n{keys}");

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 pub struct KeyEntry {
     /// The key, without its section.
     pub name: String,
-    /// The values that it takes, in words, such as `whole number` or `"min" or "mean"`.
+    /// The values that it takes, in words, such as `whole number ≥ 0` or `"min" or "mean"`.
     pub values: String,
     /// The value of a config that does not set the key, as TOML; `None` if there is none: the key is then optional, or
     /// has to be set.
@@ -49,7 +49,7 @@ pub struct KeyEntry {
 ///
 /// let entries = key_entries::<Keys>(field_names::<Keys>());
 /// assert_eq!(entries[0].description, "Number of rows in a batch.");
-/// assert_eq!((entries[0].values.as_str(), entries[0].default.as_deref()), ("whole number, 0 or more", Some("0")));
+/// assert_eq!((entries[0].values.as_str(), entries[0].default.as_deref()), ("whole number ≥ 0", Some("0")));
 /// assert_eq!((entries[1].name.as_str(), entries[1].default.as_deref()), ("penalty", None));
 /// ```
 #[must_use]
@@ -131,7 +131,7 @@ fn values(schema: &Map<String, Value>) -> String {
         other => other.and_then(Value::as_str),
     };
     match name.unwrap_or_default() {
-        "integer" if schema.get("minimum").is_some() => "whole number, 0 or more".into(),
+        "integer" if schema.get("minimum").is_some() => "whole number ≥ 0".into(),
         "integer" => "whole number".into(),
         "boolean" => "`true` or `false`".into(),
         "array" => list(schema),
@@ -144,13 +144,11 @@ fn values(schema: &Map<String, Value>) -> String {
 fn list(schema: &Map<String, Value>) -> String {
     let count = |key: &str| schema.get(key).and_then(Value::as_u64);
     let entry = schema.get("items").and_then(Value::as_object).map(values).unwrap_or_default();
-    let (noun, rest) = match entry.split_once(", ") {
-        Some((noun, rest)) => (noun, format!(", {rest}")),
-        None => (entry.as_str(), String::new()),
-    };
+    let entries =
+        ["number", "string", "table"].iter().fold(entry, |text, &noun| text.replacen(noun, &format!("{noun}s"), 1));
     match (count("minItems"), count("maxItems")) {
-        (Some(least), Some(most)) if least == most => format!("list of {least} {noun}s{rest}"),
-        _ => format!("list of {noun}s{rest}"),
+        (Some(least), Some(most)) if least == most => format!("list of {least} {entries}"),
+        _ => format!("list of {entries}"),
     }
 }
 
@@ -233,7 +231,7 @@ mod tests {
                 ("id", "string", None),
                 ("choice", "\"one\" or \"the_other\"", Some("\"one\"")),
                 ("line", "number or list of 2 numbers", Some("[1.0, 2.5]")),
-                ("widths", "list of whole numbers, 0 or more", Some("[]")),
+                ("widths", "list of whole numbers ≥ 0", Some("[]")),
                 ("rate", "number", None),
                 ("flag", "`true` or `false`", Some("false")),
                 ("other", "table", Some("{}")),

@@ -224,9 +224,10 @@ struct Writer<'a> {
 impl Writer<'_> {
     /// Writes a key under a comment. `remark` is a sentence at the end of the comment.
     fn key(&self, text: &mut String, key: &KeyEntry, remark: &str) {
-        let KeyEntry { name, values, default, description, .. } = key;
+        let KeyEntry { name, values, default, required, description, .. } = key;
         let value = self.set.and_then(|set| set.get(name)).map(Value::to_string);
-        let default_text = default.as_ref().map_or_else(|| "unset".to_owned(), Clone::clone);
+        let default_text =
+            default.as_deref().unwrap_or(if *required { "none, a config has to set it" } else { "unset" });
         text.push('\n');
         comment(text, description);
         comment(text, &format!("Values: {values}. Default: {default_text}.{remark}"));
