@@ -38,7 +38,7 @@ pub struct ModelConfig {
     pub fit: FitConfig,
     /// The config section `[model.own]`: the keys of a model of another crate.
     #[serde(skip_serializing_if = "Table::is_empty")]
-    #[schemars(schema_with = "any_table")]
+    #[schemars(schema_with = "any_table", extend("default" = {}))]
     pub own: Table,
 }
 
