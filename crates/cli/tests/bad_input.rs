@@ -4,8 +4,6 @@ mod common;
 
 use common::{Place, TINY};
 
-const TOML_HINT: &str = "hint: correct the TOML syntax in this line; https://toml.io describes it";
-
 /// Checks that `check`, and `train` with and without a folder, refuse the input with this message and leave no files.
 #[track_caller]
 fn refused(place: &Place, config: &str, overrides: &[&str], message: &str) {
@@ -56,7 +54,9 @@ fn a_path_that_is_no_file_is_refused() {
 #[test]
 fn a_syntax_error_is_refused_with_its_line() {
     let what = "line 2, column 8: string values must be quoted, expected literal string\n  seed = seven";
-    refused_line("seed = 7", "seed = seven", &format!("{what}\n{TOML_HINT}"));
+    refused_line("seed = 7", "seed = seven", &format!("{what}\nhint: a text is written in quotes: `\"seven\"`"));
+    let hint = "hint: correct the TOML syntax in this line; https://toml.io describes it";
+    refused_line("seed = 7", "seed 7", &format!("line 2, column 6: key with no value, expected `=`\n  seed 7\n{hint}"));
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_wrong_type_is_refused_with_what_is_expected() {
     refused_override(text, &format!("override `{text}`: `env.family.delay` is the number `1.5`, {steps}"));
     refused_override(
         "agent.hidden=16",
-        "override `agent.hidden=16`: `agent.hidden` is the integer `16`, expected an array",
+        "override `agent.hidden=16`: `agent.hidden` is the integer `16`, expected an array\nhint: write `[16]`",
     );
 }
 
@@ -119,13 +119,60 @@ fn an_unknown_choice_is_refused_with_the_nearest_one() {
 
 #[test]
 fn a_malformed_override_is_refused() {
-    for (text, what) in [
-        ("seed", "there is no `=`"),
-        ("seed=", "there is no value after `=`"),
-        ("agent..batch=3", "a part of the key is empty"),
+    let plain = "write `key=value` without spaces, such as `model.loss.kind=vagram`";
+    let empty =
+        "write `seed=value` without spaces; leave the override out for the default; an empty text is 'seed=\"\"'";
+    for (text, what, hint) in [
+        ("seed", "there is no `=`", plain),
+        ("=", "a part of the key is empty", plain),
+        ("seed=", "there is no value after `=`", empty),
+        ("agent..batch=3", "a part of the key is empty", plain),
     ] {
-        let hint = "hint: write `key=value`, such as `model.loss.kind=vagram`";
-        refused_override(text, &format!("override `{text}`: {what}\n{hint}"));
+        refused_override(text, &format!("override `{text}`: {what}\nhint: {hint}"));
+    }
+}
+
+#[test]
+fn a_value_that_looks_like_another_one_becomes_no_string() {
+    let text_itself = |text: &str| format!("for the text itself, write '{text}'");
+    for (text, message) in [
+        (
+            "env.gym.kwargs={mode=hard}",
+            "`{mode=hard}` looks like a table, but is not valid TOML\n\
+             hint: strings inside a table need quotes: write 'env.gym.kwargs={ mode = \"hard\" }'"
+                .to_owned(),
+        ),
+        (
+            "env.gym.kwargs.g=None",
+            format!(
+                "`None` is no value of TOML\n\
+                 hint: TOML has no word for no value; leave the key out to have it unset; {}",
+                text_itself("env.gym.kwargs.g=\"None\"")
+            ),
+        ),
+        (
+            "seed=9223372036854775808",
+            "the number `9223372036854775808` is too large\nhint: a whole number is at most 9223372036854775807".into(),
+        ),
+        (
+            "agent.hidden=64,64",
+            "`64,64` looks like a list, but is not valid TOML\nhint: write 'agent.hidden=[64, 64]'".into(),
+        ),
+        (
+            "agent.learn_temperature=False",
+            format!(
+                "`False` looks like a boolean, but is not valid TOML\n\
+                 hint: write `agent.learn_temperature=false`; {}",
+                text_itself("agent.learn_temperature=\"False\"")
+            ),
+        ),
+        (
+            "training.env_steps=1e5",
+            "`training.env_steps` is the number `100000.0`, expected a whole number, 0 or more\nhint: write `100000`"
+                .into(),
+        ),
+    ] {
+        refused_override(text, &format!("override `{text}`: {message}"));
     }
 }
 
