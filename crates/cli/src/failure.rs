@@ -50,9 +50,12 @@ impl From<RunError> for Failure {
                 Self::Input(error.to_string())
             }
             RunError::NoTerminationRule { .. } => Self::NoTerminationRule(error.to_string()),
-            RunError::DeviceFailed { .. } | RunError::Env { .. } | RunError::Model { .. } | RunError::Agent { .. } => {
-                Self::Run(error.to_string())
-            }
+            RunError::DeviceFailed { .. }
+            | RunError::Env { .. }
+            | RunError::Model { .. }
+            | RunError::Imagination { .. }
+            | RunError::Memory { .. }
+            | RunError::Agent { .. } => Self::Run(error.to_string()),
         }
     }
 }

@@ -222,7 +222,7 @@ impl Run {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Act) {
             Phase::Act => self.act(records)?,
             Phase::Fit => self.fit(records)?,
-            Phase::Imagine { rollout, gathered, done } => self.imagine(rollout, gathered, done, records),
+            Phase::Imagine { rollout, gathered, done } => self.imagine(rollout, gathered, done, records)?,
             Phase::Update(done) => self.update(done, records)?,
         };
         Ok(())
