@@ -204,6 +204,82 @@ fn an_impossible_pair_is_refused() {
 }
 
 #[test]
+fn a_run_that_trains_nothing_is_refused() {
+    let message = "`training.explore_steps` is 5000, but `training.env_steps` is 120, so nothing is trained\n\
+                   hint: lower `training.explore_steps`, for example to 12, or raise `training.env_steps` above 5000";
+    refused_override("training.explore_steps=5000", &format!("override `training.explore_steps=5000`: {message}"));
+    refused_line("explore_steps = 40\n", "", message);
+    // The override is at fault that shortens the run.
+    refused_override(
+        "training.env_steps=20",
+        "override `training.env_steps=20`: `training.explore_steps` is 40, but `training.env_steps` is 20, so nothing is trained\n\
+         hint: lower `training.explore_steps`, for example to 2, or raise `training.env_steps` above 40",
+    );
+    let blocks = "`double_horizon.block` is 1000, and no multiple of it is between `training.explore_steps`, 40, and `training.env_steps`, 120, so nothing is trained\n\
+                  hint: lower `double_horizon.block`, or raise `training.env_steps`";
+    refused_line("threads = 1", "algo = \"dhmbpo\"", blocks);
+}
+
+#[test]
+fn a_setting_that_is_most_likely_a_mistake_is_one_warning_of_check_and_of_train() {
+    let place = Place::new();
+    for (overrides, warning) in [
+        (
+            &["model.fit.every=200"][..],
+            "`model.fit.every` is 200, and no multiple of it is between `training.explore_steps`, 40, and `training.env_steps`, 120: no model is fitted, and the agent learns from real transitions only\n\
+             hint: lower `model.fit.every`, raise `training.env_steps`, or set `algo = \"model_free\"`",
+        ),
+        (
+            &["rollout.real_ratio=1"],
+            "`rollout.real_ratio` is 1 during the whole run, so the agent never learns from imagined transitions\n\
+             hint: lower it, or set `algo = \"model_free\"`",
+        ),
+        (
+            &["training.env_steps=40"],
+            "`training.explore_steps` and `training.env_steps` are both 40, so training follows the last step only\n\
+             hint: lower `training.explore_steps`, or raise `training.env_steps`",
+        ),
+    ] {
+        for (number, verb) in [&["check"][..], &["train", "--run-dir"]].into_iter().enumerate() {
+            let folder = format!("run-{}", overrides[0]);
+            let folder = if number == 1 { vec![folder.as_str()] } else { vec![] };
+            let output = place.run(&[verb, &folder[..], &["tiny.toml"], overrides].concat());
+            let stderr = common::text(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{stderr}");
+            assert!(stderr.starts_with(&format!("warning: {warning}\n")), "{verb:?}: {stderr}");
+            assert_eq!(stderr.matches("warning: ").count(), 1, "{stderr}");
+        }
+    }
+    let output = place.run(&["check", "tiny.toml"]);
+    assert_eq!(common::text(&output.stderr), "");
+}
+
+/// The case of 100 million imagined transitions, 3.6 GB, in 3 GB of address space.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_that_outgrows_the_memory_is_refused_before_its_first_step() {
+    use std::process::Command;
+    let place = Place::new();
+    let run = |verb: &str| {
+        let keys = "rollout.horizon=1000 rollout.starts_per_step=400 rollout.retain_epochs=10 model.fit.every=250 \
+                    training.epoch_length=1000 training.env_steps=300 training.explore_steps=250";
+        let script = format!("ulimit -v 3000000; exec \"$0\" {verb} tiny.toml {keys}");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_foresee")]).current_dir(place.path(""));
+        command.output().unwrap()
+    };
+    let message = "`rollout.starts_per_step` is 400; it must be at most 341 on this machine: 100000000 imagined and 300 real transitions need 3.6 GB, and this process may use 3.1 GB (the limit on address space, `ulimit -v`)\n\
+                   hint: lower it, `rollout.horizon` or `rollout.retain_epochs`, or use a machine with more memory\n";
+    let train = run("train --run-dir run");
+    assert_eq!(train.status.code(), Some(2), "{}", common::text(&train.stderr));
+    assert_eq!(common::text(&train.stderr), format!("error: override `rollout.starts_per_step=400`: {message}"));
+    assert!(!place.path("run").exists());
+    let check = run("check");
+    assert_eq!(check.status.code(), Some(0), "{}", common::text(&check.stderr));
+    assert_eq!(common::text(&check.stderr), format!("warning: on this machine `train` refuses this config: {message}"));
+}
+
+#[test]
 fn a_message_names_the_override_or_the_file_that_set_the_key() {
     let place = Place::new();
     let first = |arguments: &[&str]| place.refuses(arguments).lines().next().unwrap().to_owned();
@@ -289,6 +365,14 @@ fn an_impossible_value_is_refused() {
         (
             "rollout.starts_per_step=9223372036854775807",
             "the imagined buffer has a capacity of 1106804644422573096840 rows; it must be below 4294967296\nhint: lower `rollout.starts_per_step`, `rollout.horizon` or `rollout.retain_epochs`",
+        ),
+        (
+            "agent.critic_lr=1e60",
+            "`agent.critic_lr` is 1e60; it must be at most 1e37 in size, because computations use single precision\nhint: the default is 0.0003",
+        ),
+        (
+            "agent.discount=0.99999999",
+            "`agent.discount` is 0.99999999, which single precision rounds to 1\nhint: write 1, or at most 0.99999994",
         ),
         ("agent.tau=nan", "`agent.tau` is NaN; it must be above 0 and at most 1\nhint: the default is 0.005"),
     ] {

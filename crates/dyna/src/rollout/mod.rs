@@ -240,7 +240,8 @@ impl StepInfo {
     #[cold]
     fn explosion(&self, stored: &Batch, at: usize, largest: f32) -> Explosion {
         let row = |all: &[f32], width: usize| all[at * width..][..width].to_vec();
-        let (next, action) = (row(&stored.next_obs, self.obs_dim), row(&stored.action, stored.action.len() / stored.rows));
+        let (next, action) =
+            (row(&stored.next_obs, self.obs_dim), row(&stored.action, stored.action.len() / stored.rows));
         let first = |numbers: &[f32], largest: f32| {
             numbers.iter().position(|x| x.is_nan() || x.abs() > largest).map(|entry| (entry, numbers[entry]))
         };
@@ -414,7 +415,8 @@ impl Rollout {
         (self.done, self.ended, self.transitions) = (horizon, outcome.ended, outcome.transitions);
         self.reward_sum = outcome.reward_sum;
         if !outcome.reward_sum.is_finite() {
-            self.explosion = Some(Explosion { step: horizon, what: Exploded::Rewards, value: outcome.reward_sum as f32 });
+            self.explosion =
+                Some(Explosion { step: horizon, what: Exploded::Rewards, value: outcome.reward_sum as f32 });
         }
         true
     }

@@ -89,9 +89,7 @@ pub enum RunError {
         error: TryReserveError,
     },
     /// The agent's training diverged.
-    #[error(
-        "at environment step {env_step}: the agent diverged: `{metric}` is {value}\nhint: {AGENT_HINT}"
-    )]
+    #[error("at environment step {env_step}: the agent diverged: `{metric}` is {value}\nhint: {AGENT_HINT}")]
     Agent {
         /// Number of real steps taken.
         env_step: u64,
@@ -133,6 +131,33 @@ impl RunError {
     }
 }
 
+impl RunError {
+    /// Returns an override that may let the run continue, if resuming with the same configuration repeats the error.
+    #[must_use]
+    pub fn remedy(&self, config: &Config) -> Option<String> {
+        let slower_agent = || {
+            let rate = config.agent.keys.get("critic_lr").and_then(toml::Value::as_float);
+            rate.map(|rate| format!("agent.critic_lr={:.1e}", rate / 10.0))
+        };
+        let blocks = config.algo == Algo::Dhmbpo;
+        match self {
+            Self::Agent { .. } | Self::Env { error: EnvError::NonFiniteAction { .. }, .. } => slower_agent(),
+            Self::Model { .. } => Some(format!("model.fit.lr={:.1e}", config.model.fit.lr / 10.0)),
+            Self::Imagination { explosion, .. } => match (explosion.what, explosion.step / 2) {
+                (Exploded::Action(_), _) => slower_agent(),
+                (_, 0) => Some(format!("model.fit.lr={:.1e}", config.model.fit.lr / 10.0)),
+                (_, horizon) if blocks => Some(format!("double_horizon.horizon={horizon}")),
+                (_, horizon) => Some(format!("rollout.horizon={horizon}")),
+            },
+            Self::Memory { .. } if blocks => Some(format!("double_horizon.pool={}", config.double_horizon.pool / 2)),
+            Self::Memory { .. } => {
+                Some(format!("rollout.starts_per_step={}", (config.rollout.starts_per_step / 2).max(1)))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Describes an imagined transition that cannot be used.
 fn exploded(explosion: &Explosion) -> String {
     let Explosion { step, what, value } = *explosion;
@@ -145,7 +170,9 @@ fn exploded(explosion: &Explosion) -> String {
         Exploded::State(entry) => {
             format!("the model's imagination exploded: at step {step} of a rollout, entry {entry} of the state is {is}")
         }
-        Exploded::Reward => format!("the model's imagination exploded: at step {step} of a rollout, the reward is {is}"),
+        Exploded::Reward => {
+            format!("the model's imagination exploded: at step {step} of a rollout, the reward is {is}")
+        }
         Exploded::Rewards => {
             format!("the model's imagination exploded: the sum of the rewards of rollouts of {step} steps is {is}")
         }
@@ -165,7 +192,9 @@ fn explosion_hint(explosion: &Explosion, algo: Algo) -> String {
         (Exploded::Rewards, _) | (_, 1) => String::new(),
         (_, step) => format!(" below {step}"),
     };
-    format!("lower `{key}`{shorter}, or give the model more real steps or gradient steps before it imagines so far: raise `training.explore_steps` or `model.fit.max_steps`")
+    format!(
+        "lower `{key}`{shorter}, or train the model longer before it imagines so far: raise `training.explore_steps` or `model.fit.max_steps`"
+    )
 }
 
 /// The advice for an agent that diverged.
