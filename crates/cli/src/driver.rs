@@ -137,6 +137,7 @@ impl Driver {
                 best_eval,
                 imagined_steps: self.run.imagined_steps(),
                 phase: self.run.phase(),
+                evaluation: self.run.evaluation_progress(),
             });
             let interrupted = stop.load(Ordering::Relaxed) && !self.run.is_done();
             if save || interrupted || self.run.is_done() {
@@ -200,6 +201,7 @@ impl Clock {
             records.iter().any(|record| record.values.iter().any(|(name, _)| *name == metrics::EVAL_RETURN));
         let metric = match phase {
             _ if evaluated => metrics::TIME_EVALUATE,
+            "evaluate" => metrics::TIME_EVALUATE,
             "act" => metrics::TIME_ACT,
             "fit model" => metrics::TIME_FIT,
             "imagine" => metrics::TIME_IMAGINE,

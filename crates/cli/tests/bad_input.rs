@@ -364,7 +364,7 @@ fn an_impossible_value_is_refused() {
         ),
         (
             "rollout.starts_per_step=9223372036854775807",
-            "the imagined buffer has a capacity of 1106804644422573096840 rows; it must be below 4294967296\nhint: lower `rollout.starts_per_step`, `rollout.horizon` or `rollout.retain_epochs`",
+            "the imagined buffer has a capacity of 1106804644422573096840 rows; it must be below 4294967296\nhint: lower `rollout.starts_per_step`, `rollout.horizon`, `rollout.retain_epochs`, `training.epoch_length` or `model.fit.every`",
         ),
         (
             "agent.critic_lr=1e60",

@@ -515,3 +515,36 @@ impl Rollout {
         Ok(rollout)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The explosion of a step of two rows, of which the second has this action, reward and next state.
+    fn explosion(action: f32, reward: f32, next: [f32; 2], terminated: bool) -> Option<Explosion> {
+        let mut stored = Batch::default();
+        stored.push(&[0.0; 2], &[0.5], 1.0, &[1.0, -2.0], false);
+        stored.push(&[0.0; 2], &[action], reward, &next, terminated);
+        let info = StepInfo { obs_dim: 2, step: 7, last: false, largest: 1e6 };
+        let (mut row_ids, mut obs) = ([4, 9], [0.0; 4]);
+        let outcome = info.compact(&stored, 0, &mut row_ids, &mut obs, 0.5);
+        assert_eq!(outcome.alive, if terminated { 1 } else { 2 });
+        assert_eq!(outcome.reward_sum.to_bits(), (1.5 + f64::from(reward)).to_bits());
+        outcome.explosion
+    }
+
+    #[test]
+    fn a_transition_that_is_not_finite_or_far_outside_the_real_states_is_found_with_its_place() {
+        let at = |what, value| Some(Explosion { step: 7, what, value });
+        assert_eq!(explosion(0.5, -3.0, [1e6, -1e6], false), None);
+        assert_eq!(explosion(0.5, 0.0, [0.0, -2e6], false), at(Exploded::State(1), -2e6));
+        // A rule that ends rollouts with large states does its work. Their value does not count, unless it is no number.
+        assert_eq!(explosion(0.5, 0.0, [0.0, -2e6], true), None);
+        let infinity = f32::INFINITY;
+        assert_eq!(explosion(0.5, 0.0, [infinity, 0.0], true), at(Exploded::State(0), infinity));
+        assert_eq!(explosion(0.5, infinity, [0.0; 2], true), at(Exploded::Reward, infinity));
+        // A policy that diverged is the cause of what follows.
+        let found = explosion(f32::NAN, 0.0, [f32::NAN; 2], false).expect("no number");
+        assert!(found.what == Exploded::Action(0) && found.value.is_nan());
+    }
+}

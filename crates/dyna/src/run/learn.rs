@@ -178,7 +178,7 @@ impl Run {
             records.push(self.training_record()?);
         }
         if self.clock.is_due(self.config.training.eval_every) || env_step == self.config.training.env_steps {
-            // An evaluation that was stopped is repeated in the next slice.
+            // The next slice goes on with an evaluation that is not over.
             return Ok(if self.evaluate_now(records)? { Phase::Act } else { Phase::Update(total) });
         }
         Ok(Phase::Act)

@@ -6,6 +6,8 @@ use serde::Deserialize;
 
 use super::*;
 
+mod mutated;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Config {
