@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use foresee_core::Explained;
-use foresee_core::limits::{MAX_BATCH, MAX_WIDTH, refusal};
+use foresee_core::limits::{self, MAX_BATCH, MAX_WIDTH, refusal};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Table;
@@ -76,27 +76,30 @@ pub(crate) fn layer_widths(hidden: &[usize], default: &[usize]) -> Option<String
     })
 }
 
-/// Returns an error message unless the discount is in [0, 1].
+/// Returns an error message unless the discount is in [0, 1], and below 1 in single precision too if it is below 1.
 pub(crate) fn discount(value: f64, default: f64) -> Option<String> {
-    (!(0.0..=1.0).contains(&value)).then(|| refusal("agent.discount", value, "in [0, 1]", default))
+    let outside = !(0.0..=1.0).contains(&value);
+    let refused = outside.then(|| refusal("agent.discount", value, "in [0, 1]", default));
+    refused.or_else(|| limits::rounds_to_one("agent.discount", value))
 }
 
 /// Returns an error message unless the rate of the target networks is in (0, 1].
 pub(crate) fn target_rate(tau: f64, default: f64) -> Option<String> {
     let allowed = tau > 0.0 && tau <= 1.0;
-    (!allowed).then(|| refusal("agent.tau", tau, "above 0 and at most 1", default))
+    let refused = (!allowed).then(|| refusal("agent.tau", tau, "above 0 and at most 1", default));
+    refused.or_else(|| limits::single("agent.tau", tau, default))
 }
 
-/// Returns an error message unless the number `value` of the key `agent.<key>` is positive and finite.
+/// Returns an error message unless the number `value` of the key `agent.<key>` is positive and usable in single
+/// precision.
 pub(crate) fn positive(key: &str, value: f64, default: f64) -> Option<String> {
-    let allowed = if value.is_infinite() { "finite" } else { "positive" };
-    (!(value > 0.0 && value.is_finite())).then(|| refusal(&format!("agent.{key}"), value, allowed, default))
+    limits::positive(&format!("agent.{key}"), value, default)
 }
 
-/// Returns an error message unless the number `value` of the key `agent.<key>` is at least 0 and finite.
+/// Returns an error message unless the number `value` of the key `agent.<key>` is at least 0 and usable in single
+/// precision.
 pub(crate) fn not_negative(key: &str, value: f64, default: f64) -> Option<String> {
-    let allowed = if value.is_infinite() { "finite" } else { "at least 0" };
-    (!(value >= 0.0 && value.is_finite())).then(|| refusal(&format!("agent.{key}"), value, allowed, default))
+    limits::not_negative(&format!("agent.{key}"), value, default)
 }
 
 /// Returns an error message unless the interval `value` of the key `agent.<key>`, in updates, is positive.
@@ -112,13 +115,15 @@ pub(crate) fn within(key: &str, value: usize, range: RangeInclusive<usize>, defa
     })
 }
 
-/// Returns an error message if the target entropy is set and not finite.
+/// Returns an error message if the target entropy is set and not finite, or not usable in single precision.
 pub(crate) fn target_entropy(value: Option<f64>) -> Option<String> {
-    value.filter(|entropy| !entropy.is_finite()).map(|entropy| {
-        format!(
-            "`agent.target_entropy` is {entropy}; it must be finite\nhint: leave it out to use −A, where A is the number of action entries"
-        )
-    })
+    let entropy = value?;
+    if entropy.is_finite() {
+        return limits::single("agent.target_entropy", entropy, "−A, where A is the number of action entries");
+    }
+    Some(format!(
+        "`agent.target_entropy` is {entropy}; it must be finite\nhint: leave it out to use −A, where A is the number of action entries"
+    ))
 }
 
 #[cfg(test)]
@@ -167,6 +172,14 @@ mod tests {
             ("discount = 1.5", "`agent.discount` is 1.5; it must be in [0, 1]\nhint: the default is 0.99"),
             ("tau = 0.0", "`agent.tau` is 0; it must be above 0 and at most 1\nhint: the default is 0.005"),
             ("critic_lr = -1.0", "`agent.critic_lr` is -1; it must be positive\nhint: the default is 0.0003"),
+            ("critic_lr = 1e60", "`agent.critic_lr` is 1e60; it must be at most 1e37 in size, because "),
+            ("actor_lr = 1e-60", "`agent.actor_lr` is 1e-60; it must be 1e-37 or larger, because "),
+            ("tau = 1e-60", "`agent.tau` is 1e-60; it must be 1e-37 or larger, because "),
+            (
+                "discount = 0.99999999",
+                "`agent.discount` is 0.99999999, which single precision rounds to 1\nhint: write 1, or at most 0.99999994",
+            ),
+            ("target_entropy = -1e60", "`agent.target_entropy` is -1e60; it must be at most 1e37 in size, because "),
             ("actor_lr = inf", "`agent.actor_lr` is inf; it must be finite\nhint: the default is 0.0003"),
             ("target_entropy = nan", "`agent.target_entropy` is NaN; it must be finite\nhint: leave it out"),
             ("critics = 65", "`agent.critics` is 65; it must be 1 to 64\nhint: the default is 2"),

@@ -18,8 +18,8 @@ Examples:
   foresee eval DIR --episodes 100
 
 A config file needs only the keys that differ from their defaults. An argument KEY=VALUE overrides
-it; VALUE is TOML, and a bare word is a string. Quote values with brackets or spaces:
-\"rollout.horizon=[1, 5, 0, 10000]\".
+it; VALUE is TOML, and a bare word is a string. Quote values with brackets, quotes or spaces:
+\"rollout.horizon=[1, 5, 0, 10000]\", 'env.gym.kwargs={mode = \"hard\"}'.
 
 The folder DIR of a run may be moved and renamed.
 

@@ -90,8 +90,9 @@ impl Driver {
     fn with_resume_command(&self, failure: Failure) -> Failure {
         let (message, overrides) = match failure {
             Failure::Input(_) => return failure,
-            Failure::Run(message) => (message, ""),
-            Failure::NoTerminationRule(message) => (message, " \"env.termination={…}\""),
+            Failure::Run(message) => (message, String::new()),
+            Failure::NoTerminationRule(message) => (message, " \"env.termination={…}\"".into()),
+            Failure::Repeats { message, change } => (message, format!(" {change}")),
         };
         let stopped = if message.starts_with("at environment step ") { "training stopped " } else { "" };
         let (dir, step) = (self.dir.path().display(), self.saved_step);
@@ -114,7 +115,10 @@ impl Driver {
                 lost_at = None;
             }
             let (phase, started) = (self.run.phase(), Instant::now());
-            self.run.advance(&mut records)?;
+            self.run.advance(&mut records).map_err(|error| match error.remedy(self.run.config()) {
+                Some(change) => Failure::Repeats { message: error.to_string(), change },
+                None => error.into(),
+            })?;
             clock.add(phase, &records, started.elapsed().as_secs_f64());
             for record in records.drain(..) {
                 self.records.write(&record)?;
@@ -133,6 +137,7 @@ impl Driver {
                 best_eval,
                 imagined_steps: self.run.imagined_steps(),
                 phase: self.run.phase(),
+                evaluation: self.run.evaluation_progress(),
             });
             let interrupted = stop.load(Ordering::Relaxed) && !self.run.is_done();
             if save || interrupted || self.run.is_done() {
@@ -196,6 +201,7 @@ impl Clock {
             records.iter().any(|record| record.values.iter().any(|(name, _)| *name == metrics::EVAL_RETURN));
         let metric = match phase {
             _ if evaluated => metrics::TIME_EVALUATE,
+            "evaluate" => metrics::TIME_EVALUATE,
             "act" => metrics::TIME_ACT,
             "fit model" => metrics::TIME_FIT,
             "imagine" => metrics::TIME_IMAGINE,

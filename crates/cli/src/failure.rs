@@ -17,6 +17,13 @@ pub(crate) enum Failure {
     Run(String),
     /// The run failed because the task terminated and has no termination rule. It continues only with a rule.
     NoTerminationRule(String),
+    /// The run failed, and fails again if it is resumed with the same config.
+    Repeats {
+        /// The message.
+        message: String,
+        /// An override with which the run may continue.
+        change: String,
+    },
 }
 
 impl Failure {
@@ -24,7 +31,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Input(_) => 2,
-            Self::Run(_) | Self::NoTerminationRule(_) => 1,
+            Self::Run(_) | Self::NoTerminationRule(_) | Self::Repeats { .. } => 1,
         }
     }
 }
@@ -32,7 +39,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Input(message) | Self::Run(message) | Self::NoTerminationRule(message) => f.write_str(message),
+            Self::Input(message)
+            | Self::Run(message)
+            | Self::NoTerminationRule(message)
+            | Self::Repeats { message, .. } => f.write_str(message),
         }
     }
 }
@@ -50,9 +60,12 @@ impl From<RunError> for Failure {
                 Self::Input(error.to_string())
             }
             RunError::NoTerminationRule { .. } => Self::NoTerminationRule(error.to_string()),
-            RunError::DeviceFailed { .. } | RunError::Env { .. } | RunError::Model { .. } | RunError::Agent { .. } => {
-                Self::Run(error.to_string())
-            }
+            RunError::DeviceFailed { .. }
+            | RunError::Env { .. }
+            | RunError::Model { .. }
+            | RunError::Imagination { .. }
+            | RunError::Memory { .. }
+            | RunError::Agent { .. } => Self::Run(error.to_string()),
         }
     }
 }

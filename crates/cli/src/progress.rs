@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
+use foresee::evaluate::EvaluationProgress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Time span of the mean speeds. It is longer than one model fit, so the estimated time left does not jump with the
@@ -16,7 +17,7 @@ const WINDOW: Duration = Duration::from_mins(2);
 const REDRAW: Duration = Duration::from_millis(100);
 
 /// Without a terminal, a line is printed when both this time and this share of the run have passed since the last line,
-/// and after every evaluation.
+/// and after every evaluation. During an evaluation a line is printed whenever this time has passed.
 const LINE_INTERVAL: (Duration, f64) = (Duration::from_secs(10), 0.05);
 
 /// The progress of a run.
@@ -34,6 +35,8 @@ pub(crate) struct Status<'a> {
     pub imagined_steps: u64,
     /// The current phase, as [`foresee::Run::phase`] names it.
     pub phase: &'a str,
+    /// The evaluation in progress.
+    pub evaluation: Option<EvaluationProgress>,
 }
 
 enum Output {
@@ -48,6 +51,8 @@ pub(crate) struct Progress {
     started: Instant,
     pace: Pace,
     shown: Shown,
+    /// The time at which the evaluation in progress began.
+    evaluating_since: Option<Duration>,
     /// The latest status as text, if it has not been shown.
     pending: Option<StatusText>,
 }
@@ -75,7 +80,15 @@ impl Progress {
 
     fn with_output(output: Output, total_steps: u64, start_step: u64) -> Self {
         let shown = Shown { at: Duration::ZERO, env_step: start_step, eval: None };
-        Self { output, total_steps, started: Instant::now(), pace: Pace::default(), shown, pending: None }
+        Self {
+            output,
+            total_steps,
+            started: Instant::now(),
+            pace: Pace::default(),
+            shown,
+            evaluating_since: None,
+            pending: None,
+        }
     }
 
     /// Records the progress of the run, and shows it if an update is due.
@@ -86,11 +99,13 @@ impl Progress {
     fn update_at(&mut self, now: Duration, status: &Status<'_>) {
         self.pace.observe(now, status.env_step, status.imagined_steps);
         let since = now.saturating_sub(self.shown.at);
+        self.evaluating_since = status.evaluation.and(self.evaluating_since.or(Some(now)));
+        let evaluates = self.evaluating_since.is_some_and(|began| now.saturating_sub(began) >= LINE_INTERVAL.0);
         let share = (status.env_step.saturating_sub(self.shown.env_step)) as f64 / self.total_steps.max(1) as f64;
         let evaluated = status.last_eval.map(f64::to_bits) != self.shown.eval.map(f64::to_bits);
         let due = match self.output {
             Output::Bar(_) => since >= REDRAW,
-            Output::Lines(_) => since >= LINE_INTERVAL.0 && share >= LINE_INTERVAL.1,
+            Output::Lines(_) => since >= LINE_INTERVAL.0 && (share >= LINE_INTERVAL.1 || evaluates),
         };
         let text = describe(status, self.total_steps, &self.pace);
         if !(due || evaluated) {
@@ -133,6 +148,8 @@ fn print(output: &mut dyn Write, start: &str, line: &str) {
 /// The speed of the run, measured over the last [`WINDOW`].
 #[derive(Default)]
 struct Pace {
+    /// Time and environment steps of the first sample.
+    first: Option<(Duration, u64)>,
     /// Time, environment steps and imagined steps of each sample.
     samples: VecDeque<(Duration, u64, u64)>,
 }
@@ -141,6 +158,7 @@ impl Pace {
     fn observe(&mut self, now: Duration, env_step: u64, imagined_steps: u64) {
         // About a hundred samples are enough: the newest sample replaces the one before it until that one is far enough
         // from its predecessor.
+        self.first.get_or_insert((now, env_step));
         let length = self.samples.len();
         if length > 1 && now.saturating_sub(self.samples[length - 2].0) < WINDOW / 100 {
             self.samples.pop_back();
@@ -157,6 +175,16 @@ impl Pace {
         let seconds = last.0.saturating_sub(first.0).as_secs_f64();
         let rate = |from: u64, to: u64| to.saturating_sub(from) as f64 / seconds;
         (seconds >= 1.0).then(|| (rate(first.1, last.1), rate(first.2, last.2)))
+    }
+}
+
+impl Pace {
+    /// Returns environment steps per second since the first sample, with the time of evaluations; `None` before one
+    /// second has been measured.
+    fn mean(&self) -> Option<f64> {
+        let ((began, from), (now, to, _)) = (self.first?, *self.samples.back()?);
+        let seconds = now.saturating_sub(began).as_secs_f64();
+        (seconds >= 1.0).then(|| to.saturating_sub(from) as f64 / seconds)
     }
 }
 
@@ -203,8 +231,10 @@ fn describe(status: &Status<'_>, total_steps: u64, pace: &Pace) -> StatusText {
         if imagined > 0.0 {
             progress.push(format!("{} imagined/s", short(imagined)));
         }
-        if real > 0.0 {
-            let seconds = total_steps.saturating_sub(status.env_step) as f64 / real;
+        // During a long evaluation no step is taken. The mean of the whole run contains evaluations.
+        let pace = if status.evaluation.is_some() { pace.mean().unwrap_or(real) } else { real };
+        if pace > 0.0 {
+            let seconds = total_steps.saturating_sub(status.env_step) as f64 / pace;
             left = Some(format!("{} left", duration(seconds)));
         }
     }
@@ -212,7 +242,13 @@ fn describe(status: &Status<'_>, total_steps: u64, pace: &Pace) -> StatusText {
         steps: format!("{}/{} steps", short(status.env_step as f64), short(total_steps as f64)),
         left,
         progress: progress.join(", "),
-        phase: format!("[{}]", activity(status.phase)),
+        phase: match status.evaluation {
+            Some(EvaluationProgress { finished, episodes, step }) => {
+                let episode = (finished + 1).min(episodes);
+                format!("[evaluating, episode {episode} of {episodes}, step {}]", short(f64::from(step)))
+            }
+            None => format!("[{}]", activity(status.phase)),
+        },
     }
 }
 
@@ -278,7 +314,15 @@ mod tests {
 
     fn status(env_step: u64, last_eval: Option<f64>) -> Status<'static> {
         let imagined_steps = 100 * env_step;
-        Status { env_step, episodes: env_step / 200, last_eval, best_eval: last_eval, imagined_steps, phase: "act" }
+        Status {
+            env_step,
+            episodes: env_step / 200,
+            last_eval,
+            best_eval: last_eval,
+            imagined_steps,
+            phase: "act",
+            evaluation: None,
+        }
     }
 
     const fn seconds(seconds: u64) -> Duration {
@@ -320,6 +364,32 @@ mod tests {
         let lines = sink.lines();
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert_eq!(lines[0], " 50% 502/1000 steps, 2 episodes, eval -3.0 (best -3.0) [acting]");
+    }
+
+    #[test]
+    fn a_long_evaluation_is_a_line_every_ten_seconds_and_counts_in_the_time_left() {
+        let (mut progress, sink) = plain(1000, 0);
+        progress.update_at(seconds(0), &status(0, None));
+        progress.update_at(seconds(10), &status(100, None));
+        for second in 10..=400 {
+            let evaluation = EvaluationProgress { finished: 0, episodes: 20, step: 100 * (second as u32 - 10) };
+            progress.update_at(
+                seconds(second),
+                &Status { phase: "evaluate", evaluation: Some(evaluation), ..status(100, None) },
+            );
+        }
+        let lines = sink.lines();
+        assert_eq!(lines.len(), 1 + 39, "{lines:?}");
+        assert!(lines[1].ends_with("3m 00s left [evaluating, episode 1 of 20, step 1000]"), "{}", lines[1]);
+        // 100 steps in 400 s.
+        let last = lines.last().unwrap();
+        assert!(last.ends_with("0 steps/s, 1h 00m left [evaluating, episode 1 of 20, step 39.0k]"), "{last}");
+        // A short one is no line of its own.
+        let (mut progress, sink) = plain(1000, 0);
+        progress.update_at(seconds(60), &status(1, None));
+        let evaluation = Some(EvaluationProgress { finished: 3, episodes: 20, step: 7 });
+        progress.update_at(seconds(61), &Status { evaluation, ..status(1, None) });
+        assert_eq!(sink.lines(), [""; 0]);
     }
 
     #[test]

@@ -4,8 +4,6 @@ mod common;
 
 use common::{Place, TINY};
 
-const TOML_HINT: &str = "hint: correct the TOML syntax in this line; https://toml.io describes it";
-
 /// Checks that `check`, and `train` with and without a folder, refuse the input with this message and leave no files.
 #[track_caller]
 fn refused(place: &Place, config: &str, overrides: &[&str], message: &str) {
@@ -56,7 +54,9 @@ fn a_path_that_is_no_file_is_refused() {
 #[test]
 fn a_syntax_error_is_refused_with_its_line() {
     let what = "line 2, column 8: string values must be quoted, expected literal string\n  seed = seven";
-    refused_line("seed = 7", "seed = seven", &format!("{what}\n{TOML_HINT}"));
+    refused_line("seed = 7", "seed = seven", &format!("{what}\nhint: a text is written in quotes: `\"seven\"`"));
+    let hint = "hint: correct the TOML syntax in this line; https://toml.io describes it";
+    refused_line("seed = 7", "seed 7", &format!("line 2, column 6: key with no value, expected `=`\n  seed 7\n{hint}"));
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_wrong_type_is_refused_with_what_is_expected() {
     refused_override(text, &format!("override `{text}`: `env.family.delay` is the number `1.5`, {steps}"));
     refused_override(
         "agent.hidden=16",
-        "override `agent.hidden=16`: `agent.hidden` is the integer `16`, expected an array",
+        "override `agent.hidden=16`: `agent.hidden` is the integer `16`, expected an array\nhint: write `[16]`",
     );
 }
 
@@ -119,13 +119,60 @@ fn an_unknown_choice_is_refused_with_the_nearest_one() {
 
 #[test]
 fn a_malformed_override_is_refused() {
-    for (text, what) in [
-        ("seed", "there is no `=`"),
-        ("seed=", "there is no value after `=`"),
-        ("agent..batch=3", "a part of the key is empty"),
+    let plain = "write `key=value` without spaces, such as `model.loss.kind=vagram`";
+    let empty =
+        "write `seed=value` without spaces; leave the override out for the default; an empty text is 'seed=\"\"'";
+    for (text, what, hint) in [
+        ("seed", "there is no `=`", plain),
+        ("=", "a part of the key is empty", plain),
+        ("seed=", "there is no value after `=`", empty),
+        ("agent..batch=3", "a part of the key is empty", plain),
     ] {
-        let hint = "hint: write `key=value`, such as `model.loss.kind=vagram`";
-        refused_override(text, &format!("override `{text}`: {what}\n{hint}"));
+        refused_override(text, &format!("override `{text}`: {what}\nhint: {hint}"));
+    }
+}
+
+#[test]
+fn a_value_that_looks_like_another_one_becomes_no_string() {
+    let text_itself = |text: &str| format!("for the text itself, write '{text}'");
+    for (text, message) in [
+        (
+            "env.gym.kwargs={mode=hard}",
+            "`{mode=hard}` looks like a table, but is not valid TOML\n\
+             hint: strings inside a table need quotes: write 'env.gym.kwargs={ mode = \"hard\" }'"
+                .to_owned(),
+        ),
+        (
+            "env.gym.kwargs.g=None",
+            format!(
+                "`None` is no value of TOML\n\
+                 hint: TOML has no word for no value; leave the key out to have it unset; {}",
+                text_itself("env.gym.kwargs.g=\"None\"")
+            ),
+        ),
+        (
+            "seed=9223372036854775808",
+            "the number `9223372036854775808` is too large\nhint: a whole number is at most 9223372036854775807".into(),
+        ),
+        (
+            "agent.hidden=64,64",
+            "`64,64` looks like a list, but is not valid TOML\nhint: write 'agent.hidden=[64, 64]'".into(),
+        ),
+        (
+            "agent.learn_temperature=False",
+            format!(
+                "`False` looks like a boolean, but is not valid TOML\n\
+                 hint: write `agent.learn_temperature=false`; {}",
+                text_itself("agent.learn_temperature=\"False\"")
+            ),
+        ),
+        (
+            "training.env_steps=1e5",
+            "`training.env_steps` is the number `100000.0`, expected a whole number, 0 or more\nhint: write `100000`"
+                .into(),
+        ),
+    ] {
+        refused_override(text, &format!("override `{text}`: {message}"));
     }
 }
 
@@ -154,6 +201,82 @@ fn an_impossible_pair_is_refused() {
     ] {
         refused_override(text, &format!("override `{text}`: {message}"));
     }
+}
+
+#[test]
+fn a_run_that_trains_nothing_is_refused() {
+    let message = "`training.explore_steps` is 5000, but `training.env_steps` is 120, so nothing is trained\n\
+                   hint: lower `training.explore_steps`, for example to 12, or raise `training.env_steps` above 5000";
+    refused_override("training.explore_steps=5000", &format!("override `training.explore_steps=5000`: {message}"));
+    refused_line("explore_steps = 40\n", "", message);
+    // The override is at fault that shortens the run.
+    refused_override(
+        "training.env_steps=20",
+        "override `training.env_steps=20`: `training.explore_steps` is 40, but `training.env_steps` is 20, so nothing is trained\n\
+         hint: lower `training.explore_steps`, for example to 2, or raise `training.env_steps` above 40",
+    );
+    let blocks = "`double_horizon.block` is 1000, and no multiple of it is between `training.explore_steps`, 40, and `training.env_steps`, 120, so nothing is trained\n\
+                  hint: lower `double_horizon.block`, or raise `training.env_steps`";
+    refused_line("threads = 1", "algo = \"dhmbpo\"", blocks);
+}
+
+#[test]
+fn a_setting_that_is_most_likely_a_mistake_is_one_warning_of_check_and_of_train() {
+    let place = Place::new();
+    for (overrides, warning) in [
+        (
+            &["model.fit.every=200"][..],
+            "`model.fit.every` is 200, and no multiple of it is between `training.explore_steps`, 40, and `training.env_steps`, 120: no model is fitted, and the agent learns from real transitions only\n\
+             hint: lower `model.fit.every`, raise `training.env_steps`, or set `algo = \"model_free\"`",
+        ),
+        (
+            &["rollout.real_ratio=1"],
+            "`rollout.real_ratio` is 1 during the whole run, so the agent never learns from imagined transitions\n\
+             hint: lower it, or set `algo = \"model_free\"`",
+        ),
+        (
+            &["training.env_steps=40"],
+            "`training.explore_steps` and `training.env_steps` are both 40, so training follows the last step only\n\
+             hint: lower `training.explore_steps`, or raise `training.env_steps`",
+        ),
+    ] {
+        for (number, verb) in [&["check"][..], &["train", "--run-dir"]].into_iter().enumerate() {
+            let folder = format!("run-{}", overrides[0]);
+            let folder = if number == 1 { vec![folder.as_str()] } else { vec![] };
+            let output = place.run(&[verb, &folder[..], &["tiny.toml"], overrides].concat());
+            let stderr = common::text(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{stderr}");
+            assert!(stderr.starts_with(&format!("warning: {warning}\n")), "{verb:?}: {stderr}");
+            assert_eq!(stderr.matches("warning: ").count(), 1, "{stderr}");
+        }
+    }
+    let output = place.run(&["check", "tiny.toml"]);
+    assert_eq!(common::text(&output.stderr), "");
+}
+
+/// The case of 100 million imagined transitions, 3.6 GB, in 3 GB of address space.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_that_outgrows_the_memory_is_refused_before_its_first_step() {
+    use std::process::Command;
+    let place = Place::new();
+    let run = |verb: &str| {
+        let keys = "rollout.horizon=1000 rollout.starts_per_step=400 rollout.retain_epochs=10 model.fit.every=250 \
+                    training.epoch_length=1000 training.env_steps=300 training.explore_steps=250";
+        let script = format!("ulimit -v 3000000; exec \"$0\" {verb} tiny.toml {keys}");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_foresee")]).current_dir(place.path(""));
+        command.output().unwrap()
+    };
+    let message = "`rollout.starts_per_step` is 400; it must be at most 341 on this machine: 100000000 imagined and 300 real transitions need 3.6 GB, and this process may use 3.1 GB (the limit on address space, `ulimit -v`)\n\
+                   hint: lower it, `rollout.horizon` or `rollout.retain_epochs`, or use a machine with more memory\n";
+    let train = run("train --run-dir run");
+    assert_eq!(train.status.code(), Some(2), "{}", common::text(&train.stderr));
+    assert_eq!(common::text(&train.stderr), format!("error: override `rollout.starts_per_step=400`: {message}"));
+    assert!(!place.path("run").exists());
+    let check = run("check");
+    assert_eq!(check.status.code(), Some(0), "{}", common::text(&check.stderr));
+    assert_eq!(common::text(&check.stderr), format!("warning: on this machine `train` refuses this config: {message}"));
 }
 
 #[test]
@@ -241,7 +364,15 @@ fn an_impossible_value_is_refused() {
         ),
         (
             "rollout.starts_per_step=9223372036854775807",
-            "the imagined buffer has a capacity of 1106804644422573096840 rows; it must be below 4294967296\nhint: lower `rollout.starts_per_step`, `rollout.horizon` or `rollout.retain_epochs`",
+            "the imagined buffer has a capacity of 1106804644422573096840 rows; it must be below 4294967296\nhint: lower `rollout.starts_per_step`, `rollout.horizon`, `rollout.retain_epochs`, `training.epoch_length` or `model.fit.every`",
+        ),
+        (
+            "agent.critic_lr=1e60",
+            "`agent.critic_lr` is 1e60; it must be at most 1e37 in size, because computations use single precision\nhint: the default is 0.0003",
+        ),
+        (
+            "agent.discount=0.99999999",
+            "`agent.discount` is 0.99999999, which single precision rounds to 1\nhint: write 1, or at most 0.99999994",
         ),
         ("agent.tau=nan", "`agent.tau` is NaN; it must be above 0 and at most 1\nhint: the default is 0.005"),
     ] {

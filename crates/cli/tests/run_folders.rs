@@ -27,7 +27,7 @@ fn a_folder_that_is_not_empty_is_not_trained_in() {
         place.refuses(&["train", "tiny.toml", "--run-dir", "run"]),
         "`run` is not empty, and holds no run\nhint: give another --run-dir"
     );
-    place.train("trained", &["training.env_steps=20"]);
+    place.train("trained", &["training.env_steps=40"]);
     assert_eq!(
         place.refuses(&["train", "tiny.toml", "--run-dir", "trained"]),
         "`trained` already holds a run\nhint: continue it with `foresee resume trained`, or give another --run-dir"
@@ -44,7 +44,7 @@ fn a_folder_that_is_not_empty_is_not_trained_in() {
 fn an_empty_folder_is_trained_in() {
     let place = Place::new();
     fs::create_dir(place.path("run")).unwrap();
-    place.train("run", &["training.env_steps=20"]);
+    place.train("run", &["training.env_steps=40"]);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_folder_that_is_no_run_is_neither_resumed_nor_evaluated() {
 #[test]
 fn a_run_without_a_checkpoint_is_neither_resumed_nor_evaluated() {
     let place = Place::new();
-    place.train("run", &["training.env_steps=20"]);
+    place.train("run", &["training.env_steps=40"]);
     fs::remove_dir_all(place.path("run/checkpoints")).unwrap();
     fs::remove_file(place.path("run/run.lock")).unwrap();
     for verb in ["resume", "eval"] {
@@ -77,7 +77,7 @@ fn a_run_without_a_checkpoint_is_neither_resumed_nor_evaluated() {
 #[test]
 fn an_evaluation_of_absurdly_many_episodes_is_refused() {
     let place = Place::new();
-    place.train("run", &["training.env_steps=20"]);
+    place.train("run", &["training.env_steps=40"]);
     assert_eq!(
         place.refuses(&["eval", "run", "--episodes", "4000000000"]),
         "`--episodes` is 4000000000; it must be at most 100000\nhint: a few hundred episodes are enough for a mean return"
@@ -87,7 +87,7 @@ fn an_evaluation_of_absurdly_many_episodes_is_refused() {
 #[test]
 fn runs_that_start_at_once_get_folders_of_their_own() {
     let place = Place::new();
-    let started: Vec<_> = (0..4).map(|_| place.spawn(&["train", "tiny.toml", "training.env_steps=20"])).collect();
+    let started: Vec<_> = (0..4).map(|_| place.spawn(&["train", "tiny.toml", "training.env_steps=40"])).collect();
     for run in started {
         assert!(run.wait().status.success());
     }
@@ -146,7 +146,7 @@ fn a_run_whose_checkpoints_are_all_damaged_is_neither_resumed_nor_evaluated() {
 #[test]
 fn an_override_that_the_run_cannot_take_is_refused_and_the_run_can_still_go_on() {
     let place = Place::new();
-    place.train("run", &["training.env_steps=20"]);
+    place.train("run", &["training.env_steps=40"]);
     for (text, part) in [
         (
             "agent.hidden=[8]",
@@ -160,21 +160,21 @@ fn an_override_that_the_run_cannot_take_is_refused_and_the_run_can_still_go_on()
         ),
         ("device=tpu", "unknown device `tpu`"),
     ] {
-        let message = place.refuses(&["resume", "run", text, "training.env_steps=40"]);
+        let message = place.refuses(&["resume", "run", text, "training.env_steps=60"]);
         assert!(message.contains(part), "{text}: {message}");
     }
-    place.succeeds(&["resume", "run", "training.env_steps=40"]);
+    place.succeeds(&["resume", "run", "training.env_steps=60"]);
 }
 
 #[test]
 fn a_run_of_an_older_version_is_understood_with_one_note_on_its_old_word() {
     let place = Place::new();
-    place.train("run", &["algo=model_free", "training.env_steps=20"]);
+    place.train("run", &["algo=model_free", "training.env_steps=41"]);
     let config = place.read("run/config.toml");
     assert_eq!(config.matches("algo = \"model_free\"").count(), 1);
     place.write("run/config.toml", &config.replace("algo = \"model_free\"", "algo = \"sac\""));
     let note = "note: run/config.toml: `algo = \"sac\"` is now `algo = \"model_free\"`; ";
-    for arguments in [&["eval", "run"][..], &["check", "run/config.toml"], &["resume", "run", "training.env_steps=40"]]
+    for arguments in [&["eval", "run"][..], &["check", "run/config.toml"], &["resume", "run", "training.env_steps=60"]]
     {
         let output = place.run(arguments);
         let stderr = common::text(&output.stderr);
@@ -182,7 +182,7 @@ fn a_run_of_an_older_version_is_understood_with_one_note_on_its_old_word() {
         assert!(stderr.starts_with(note), "{arguments:?}: {stderr}");
     }
     assert!(place.read("run/config.resume-1.toml").contains("algo = \"model_free\""));
-    let stderr = common::text(&place.run(&["train", "tiny.toml", "algo=sac", "training.env_steps=1"]).stderr);
+    let stderr = common::text(&place.run(&["train", "tiny.toml", "algo=sac", "training.env_steps=41"]).stderr);
     assert!(stderr.starts_with("note: override `algo=sac`: `algo = \"sac\"` is now "), "{stderr}");
 }
 

@@ -122,7 +122,7 @@ fn wall_clock_values_are_in_the_timing_file_alone() {
 fn the_default_folder_is_named_after_environment_algorithm_loss_and_seed() {
     let place = Place::new();
     for (overrides, parent) in [(VARIANTS[0], "sac-none"), (VARIANTS[1], "mbpo-mle")] {
-        let brief = ["training.env_steps=1", "training.eval_episodes=1"];
+        let brief = ["training.env_steps=40", "training.eval_episodes=1"];
         place.succeeds(&[&["train", "tiny.toml"], overrides, &brief].concat());
         let mut runs = fs::read_dir(place.path("runs/Pendulum-v1").join(parent)).unwrap();
         let name = runs.next().unwrap().unwrap().file_name().into_string().unwrap();
@@ -189,12 +189,17 @@ fn a_resume_with_overrides_writes_a_config_of_its_own_and_leaves_the_first() {
 
 #[test]
 fn a_run_that_diverges_fails_with_one_message() {
-    for (overrides, what) in [
-        (&["agent.critic_lr=1e30"][..], "the agent diverged: `train/critic_loss` is "),
-        (&["agent.critic_lr=1e30", "algo=model_free"], "the agent diverged: `train/critic_loss` is "),
-        (&["model.fit.lr=1e30"], "model training diverged: "),
+    let slower_agent = " agent.critic_lr=1.0e29";
+    for (overrides, what, change) in [
+        (&["agent.critic_lr=1e30"][..], "the agent diverged: `train/critic_loss` is ", slower_agent),
+        (&["agent.critic_lr=1e30", "algo=model_free"], "the agent diverged: `train/critic_loss` is ", slower_agent),
+        (&["model.fit.lr=1e30"], "model training diverged: ", " model.fit.lr=1.0e29"),
         // The losses are not reported, so the environment is the first to detect the divergence.
-        (&["agent.critic_lr=1e30", "algo=model_free", "training.log_every=1000"], "`Pendulum-v1` was given an action "),
+        (
+            &["agent.critic_lr=1e30", "algo=model_free", "training.log_every=1000"],
+            "`Pendulum-v1` was given an action ",
+            slower_agent,
+        ),
     ] {
         let place = Place::new();
         let output = place.run(&[&["train", "tiny.toml", "--run-dir", "run"], overrides].concat());
@@ -205,8 +210,11 @@ fn a_run_that_diverges_fails_with_one_message() {
         assert_eq!(errors.len(), 4, "{message}");
         let newest = checkpoints(&place.path("run")).pop().unwrap();
         let step: u64 = newest.to_str().unwrap().rsplit_once("step-").unwrap().1.parse().unwrap();
-        let way_back =
-            [&format!("the run is saved up to environment step {step}")[..], "to continue: foresee resume run"];
+        // The same config would fail again.
+        let way_back = [
+            format!("the run is saved up to environment step {step}"),
+            format!("to continue: foresee resume run{change}"),
+        ];
         assert_eq!(errors[2..], way_back);
         assert!(
             errors[0].starts_with("error: training stopped at environment step 4") && errors[0].contains(what),
@@ -219,6 +227,41 @@ fn a_run_that_diverges_fails_with_one_message() {
     }
 }
 
+/// A model after 60 gradient steps, in rollouts that are far longer than what it can predict.
+#[test]
+fn imagined_states_that_explode_end_the_run_with_the_horizon_as_the_cause() {
+    let place = Place::new();
+    let keys = [
+        "seed=0",
+        "training.env_steps=400",
+        "training.explore_steps=100",
+        "training.log_every=100",
+        "agent.hidden=[32, 32]",
+        "agent.batch=64",
+        "model.ensemble.hidden=[32, 32]",
+        "model.loss.add_mse_until=0",
+        "model.fit.every=100",
+        "model.fit.max_steps=60",
+        "model.fit.batch=64",
+        "rollout.starts_per_step=2",
+        "rollout.horizon=400",
+        "rollout.real_ratio=0.3",
+    ];
+    let output = place.run(&[&["train", "tiny.toml", "--run-dir", "run"], &keys[..]].concat());
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    let errors: Vec<_> = message.lines().skip_while(|line| !line.starts_with("error: ")).collect();
+    let start = "error: training stopped at environment step 100: the model's imagination exploded: at step ";
+    assert!(errors[0].starts_with(start), "{message}");
+    let step: usize = errors[0][start.len()..].split(' ').next().unwrap().parse().unwrap();
+    assert!((2..400).contains(&step), "{message}");
+    assert!(errors[1].starts_with(&format!("hint: lower `rollout.horizon` below {step}, or ")), "{message}");
+    assert_eq!(errors[3], format!("to continue: foresee resume run rollout.horizon={}", step / 2));
+    assert!(!place.read("run/metrics.jsonl").contains("NaN"));
+    // Rollouts that end before that step go on.
+    place.succeeds(&[&["train", "tiny.toml", "--run-dir", "short"], &keys[..], &["rollout.horizon=2"]].concat());
+}
+
 #[test]
 fn check_prints_a_config_that_check_prints_again() {
     let place = Place::new();
@@ -226,8 +269,8 @@ fn check_prints_a_config_that_check_prints_again() {
         let printed = place.succeeds(&[&["check", "tiny.toml"], overrides].concat());
         place.write("printed.toml", &printed);
         assert_eq!(place.succeeds(&["check", "printed.toml"]), printed);
-        place.train("run", &[overrides, &["training.env_steps=1"]].concat());
-        let saved = printed.replace("env_steps = 120", "env_steps = 1");
+        place.train("run", &[overrides, &["training.env_steps=40"]].concat());
+        let saved = printed.replace("env_steps = 120", "env_steps = 40");
         let (format, config) =
             place.read("run/config.toml").split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
         assert_eq!((format.as_str(), config.trim_end()), ("# foresee config, format 2", saved.trim_end()));
@@ -252,7 +295,8 @@ fn everything_that_is_listed_can_be_chosen() {
         let names: Vec<_> = lines.iter().map(|line| line.split_whitespace().next().unwrap()).collect();
         assert!(some.iter().all(|name| names.contains(name)), "{stdout}");
         for name in names.into_iter().filter(|name| what != "envs" || environments.contains(name)) {
-            place.succeeds(&["check", "tiny.toml", &format!("{key}={name}")]);
+            // A block of `dhmbpo` that ends within the run.
+            place.succeeds(&["check", "tiny.toml", &format!("{key}={name}"), "double_horizon.block=20"]);
         }
         assert!(lines.iter().all(|line| line.split_whitespace().count() > 2), "{stdout}");
     }

@@ -76,12 +76,52 @@ fn explain_path(section: &str, error: &serde_path_to_error::Error<toml::de::Erro
         let entries = if found == 1 { "entry" } else { "entries" };
         return Explained { keys, what: format!("`{path}` has {found} {entries}, expected {expected}"), hint: None };
     }
-    let what = match mismatch(message, value) {
-        Some((found, expected)) => format!("`{path}` is {found}, expected {expected}"),
-        None if path.is_empty() => message.to_owned(),
-        None => format!("`{path}`: {message}"),
-    };
-    Explained { keys, what, hint: None }
+    match mismatch(message, value) {
+        Some((found, expected)) => {
+            let hint = value.and_then(|value| conversion(value, &expected));
+            Explained { keys, what: format!("`{path}` is {found}, expected {expected}"), hint }
+        }
+        None if path.is_empty() => Explained { keys, what: message.to_owned(), hint: None },
+        None => Explained { keys, what: format!("`{path}`: {message}"), hint: None },
+    }
+}
+
+/// Returns a hint with the value of the expected type that a value most likely means.
+fn conversion(found: &Value, expected: &str) -> Option<String> {
+    let whole = expected.starts_with("a whole number");
+    let most = expected.rsplit_once(" to ").and_then(|(_, most)| most.parse().ok()).unwrap_or(i64::MAX);
+    let least = if expected == "a whole number" { i64::MIN } else { 0 };
+    let write = |value: &dyn fmt::Display| Some(format!("write `{value}`"));
+    match found {
+        Value::Float(number) if whole && number.fract() == 0.0 && number.abs() < 2_f64.powi(63) => {
+            let integer = *number as i64;
+            (least..=most).contains(&integer).then(|| format!("write `{integer}`"))
+        }
+        Value::Integer(flag @ 0..=1) if expected == "a boolean" => write(&(*flag == 1)),
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) if expected == "an array" => {
+            write(&format!("[{found}]"))
+        }
+        Value::Array(_) if whole || ["a number", "a boolean", "a string"].contains(&expected) => {
+            Some("write one value, not a list".into())
+        }
+        Value::String(text) => {
+            let word = text.to_lowercase();
+            if expected == "a boolean" && ["yes", "on", "no", "off"].contains(&word.as_str()) {
+                return write(&(word == "yes" || word == "on"));
+            }
+            let value = text.parse::<Value>().ok()?;
+            let fits = match &value {
+                Value::Integer(number) if whole => (least..=most).contains(number),
+                Value::Integer(_) | Value::Float(_) => expected.starts_with("a number"),
+                Value::Boolean(_) => expected == "a boolean",
+                Value::Array(_) => expected == "an array",
+                Value::Table(_) => expected == "a table",
+                Value::String(_) | Value::Datetime(_) => false,
+            };
+            fits.then(|| format!("leave the quotes out: `{value}`"))
+        }
+        _ => None,
+    }
 }
 
 /// Returns the value at these keys and indices.
@@ -115,7 +155,8 @@ pub fn describe(value: &Value) -> String {
     match value {
         Value::String(text) => format!("the string {text:?}"),
         Value::Integer(number) => format!("the integer `{number}`"),
-        Value::Float(number) => format!("the number `{number}`"),
+        // With an exponent if it is very large or very small.
+        Value::Float(number) => format!("the number `{number:?}`"),
         Value::Boolean(flag) => format!("the boolean `{flag}`"),
         Value::Datetime(time) => format!("the date `{time}`"),
         Value::Array(_) => "an array".into(),
@@ -186,6 +227,8 @@ fn mismatch(message: &str, value: Option<&Value>) -> Option<(String, String)> {
     let rest = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "))?;
     let (found, expected) = rest.rsplit_once(", expected ")?;
     let found = match found {
+        // Serde writes out all digits of a large number.
+        _ if value.is_some_and(Value::is_float) && found.starts_with("floating point") => describe(value?),
         "map" => "a table".into(),
         "sequence" => "an array".into(),
         other => {
@@ -243,6 +286,66 @@ mod tests {
             let explained = explain(&error, &tree);
             assert_eq!(explained.what, want);
             assert_eq!(explained.keys, ["pair"]);
+        }
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_answered_with_the_one_that_it_means() {
+        #[derive(Debug, Default, serde::Deserialize)]
+        #[serde(default)]
+        struct Keys {
+            #[serde(rename = "count")]
+            _count: u64,
+            #[serde(rename = "small")]
+            _small: u32,
+            #[serde(rename = "step")]
+            _step: f64,
+            #[serde(rename = "flag")]
+            _flag: bool,
+            #[serde(rename = "list")]
+            _list: Vec<usize>,
+        }
+        let whole = "expected a whole number, 0 or more";
+        for (text, what, hint) in [
+            ("count = 1e5", format!("`count` is the number `100000.0`, {whole}"), Some("write `100000`")),
+            ("count = 1e60", format!("`count` is the number `1e60`, {whole}"), None),
+            ("count = -1e5", format!("`count` is the number `-100000.0`, {whole}"), None),
+            ("count = 1.5", format!("`count` is the number `1.5`, {whole}"), None),
+            ("count = nan", format!("`count` is the number `NaN`, {whole}"), None),
+            (
+                "small = 1e10",
+                "`small` is the number `10000000000.0`, expected a whole number from 0 to 4294967295".into(),
+                None,
+            ),
+            ("count = '7'", format!("`count` is the string \"7\", {whole}"), Some("leave the quotes out: `7`")),
+            ("count = '-7'", format!("`count` is the string \"-7\", {whole}"), None),
+            ("count = 'many'", format!("`count` is the string \"many\", {whole}"), None),
+            ("count = [1, 2]", format!("`count` is an array, {whole}"), Some("write one value, not a list")),
+            (
+                "step = '1e-3'",
+                "`step` is the string \"1e-3\", expected a number".into(),
+                Some("leave the quotes out: `0.001`"),
+            ),
+            ("flag = 1", "`flag` is the integer `1`, expected a boolean".into(), Some("write `true`")),
+            ("flag = 2", "`flag` is the integer `2`, expected a boolean".into(), None),
+            ("flag = 'off'", "`flag` is the string \"off\", expected a boolean".into(), Some("write `false`")),
+            (
+                "flag = 'true'",
+                "`flag` is the string \"true\", expected a boolean".into(),
+                Some("leave the quotes out: `true`"),
+            ),
+            ("list = 64", "`list` is the integer `64`, expected an array".into(), Some("write `[64]`")),
+            (
+                "list = '[64, 64]'",
+                "`list` is the string \"[64, 64]\", expected an array".into(),
+                Some("leave the quotes out: `[64, 64]`"),
+            ),
+            ("list = [1e3]", format!("`list[0]` is the number `1000.0`, {whole}"), Some("write `1000`")),
+        ] {
+            let tree: Value = Value::Table(text.parse().unwrap());
+            let error = serde_path_to_error::deserialize::<_, Keys>(tree.clone()).unwrap_err();
+            let explained = explain(&error, &tree);
+            assert_eq!((explained.what, explained.hint.as_deref()), (what, hint), "{text}");
         }
     }
 

@@ -10,12 +10,14 @@
 //! * [`kinds`]: open choices of a config, such as a loss that is selected by name and has its own keys.
 //! * [`metric`]: the meaning of the numbers that a run records, and names of those with one value per part.
 //! * [`explain`]: messages that tell the author of a config why it cannot be read.
+//! * [`literal`]: values in text form, and what a text that is not valid TOML most likely means.
 //! * [`limits`]: bounds that the config keys of several crates share.
 //! * [`reference`]: the meaning, values and default of each config key, read off the struct that it belongs to.
 
 pub mod explain;
 pub mod kinds;
 pub mod limits;
+pub mod literal;
 pub mod metric;
 pub mod normal;
 pub mod reference;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use toml::Value;
 
 mod double_horizon;
+mod oversights;
 mod rollout;
 
 pub use double_horizon::DoubleHorizonConfig;

@@ -43,6 +43,101 @@ impl Evaluation {
     }
 }
 
+/// An evaluation in progress.
+pub(crate) struct Episodes {
+    /// Returns and lengths so far.
+    pub(crate) outcome: Evaluation,
+    /// Number of episodes that have begun.
+    begun: usize,
+    /// The episode of each environment, `[N]`.
+    playing: Vec<Option<usize>>,
+    /// The observation of each environment that has an episode, `[N]`.
+    obs: Vec<Vec<f32>>,
+}
+
+/// How far an evaluation in progress is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EvaluationProgress {
+    /// Number of episodes that are over.
+    pub finished: usize,
+    /// Number of episodes in all.
+    pub episodes: usize,
+    /// Length so far of the longest episode that is being played.
+    pub step: u32,
+}
+
+impl Episodes {
+    /// Returns how far the evaluation is.
+    pub(crate) fn progress(&self) -> EvaluationProgress {
+        let playing = self.playing.iter().flatten();
+        EvaluationProgress {
+            finished: self.begun - playing.clone().count(),
+            episodes: self.outcome.returns.len(),
+            step: playing.map(|&episode| self.outcome.lengths[episode]).max().unwrap_or(0),
+        }
+    }
+
+    /// Begins the next episodes in the environments that have none.
+    fn begin_free(
+        &mut self,
+        envs: &mut VectorEnvironment,
+        starts: &Stream,
+        controller: &mut dyn Controller,
+    ) -> Result<(), EnvError> {
+        let (n, episodes) = (self.playing.len(), self.outcome.returns.len());
+        let mut seeds = vec![None; envs.count()];
+        for i in 0..n {
+            if self.playing[i].is_none() && self.begun < episodes {
+                self.playing[i] = Some(self.begun);
+                seeds[i] = Some(starts.at(0, self.begun as u32).bits64());
+                self.begun += 1;
+            }
+        }
+        let begins: Vec<bool> = seeds.iter().map(Option::is_some).collect();
+        self.playing.iter().zip(&begins).filter(|(_, begins)| **begins).for_each(|(playing, _)| {
+            controller.begin(playing.expect("an episode that begins"));
+        });
+        for (obs, reset) in self.obs.iter_mut().zip(envs.reset_where(&begins, &seeds)?) {
+            *obs = reset.map_or(std::mem::take(obs), |reset| reset.obs);
+        }
+        Ok(())
+    }
+
+    /// Takes a step in every environment that has an episode.
+    fn step(
+        &mut self,
+        envs: &mut VectorEnvironment,
+        controller: &mut dyn Controller,
+        knowledge: &Knowledge<'_>,
+    ) -> Result<(), EnvError> {
+        let Self { outcome, playing, obs, .. } = self;
+        let (n, action_dim) = (playing.len(), envs.spec().action_space.dim());
+        let alive: Vec<usize> = (0..n).filter(|&i| playing[i].is_some()).collect();
+        let states: Vec<f32> = alive.iter().flat_map(|&i| &obs[i]).copied().collect();
+        let ids: Vec<usize> = playing.iter().flatten().copied().collect();
+        let steps: Vec<u64> = ids.iter().map(|&episode| u64::from(outcome.lengths[episode])).collect();
+        let observed = Observed { mode: Mode::Evaluate, ids: &ids, steps: &steps, obs: &states };
+        let best = controller.act(knowledge, &observed);
+        assert_eq!(best.len(), alive.len() * action_dim, "a controller must return one action per observation");
+        let mut actions = vec![0.0; n * action_dim];
+        for (&i, action) in alive.iter().zip(best.chunks_exact(action_dim)) {
+            actions[i * action_dim..][..action_dim].copy_from_slice(action);
+        }
+
+        let plays: Vec<bool> = playing.iter().map(Option::is_some).collect();
+        for (i, taken) in envs.step_where(&plays, &actions)?.into_iter().enumerate() {
+            let (Some(VectorStep { step, .. }), Some(episode)) = (taken, playing[i]) else { continue };
+            outcome.returns[episode] += step.reward;
+            outcome.lengths[episode] += 1;
+            if step.terminated || step.truncated || outcome.lengths[episode] == MAX_EPISODE_STEPS {
+                playing[i] = None;
+            }
+            obs[i] = step.obs;
+        }
+        Ok(())
+    }
+}
+
 /// The environments for evaluations, made at the first evaluation and kept.
 pub struct Evaluator {
     factory: EnvFactory,
@@ -84,68 +179,45 @@ impl Evaluator {
         knowledge: &Knowledge<'_>,
         episodes: usize,
     ) -> Result<Evaluation, EnvError> {
-        let outcome = self.evaluate_unless(&|| false, controller, knowledge, episodes)?;
-        Ok(outcome.expect("nothing stops it"))
+        let mut play = self.begin(episodes)?;
+        while !self.advance(&mut play, usize::MAX, &|| false, controller, knowledge)? {}
+        Ok(play.outcome)
     }
 
-    /// Plays episodes as [`Evaluator::evaluate`] does, but returns `None` as soon as `stop` returns true.
-    pub(crate) fn evaluate_unless(
+    /// Begins an evaluation of `episodes` episodes, which [`Evaluator::advance`] plays.
+    pub(crate) fn begin(&mut self, episodes: usize) -> Result<Episodes, EnvError> {
+        let n = if episodes == 0 { 0 } else { self.envs(episodes)?.count() };
+        Ok(Episodes {
+            outcome: Evaluation { returns: vec![0.0; episodes], lengths: vec![0; episodes] },
+            begun: 0,
+            playing: vec![None; n],
+            obs: vec![Vec::new(); n],
+        })
+    }
+
+    /// Takes up to `steps` steps in every environment that has an episode; fewer if `stop` returns true. Returns whether
+    /// all episodes are over. Nothing else may use the evaluator until they are.
+    pub(crate) fn advance(
         &mut self,
+        play: &mut Episodes,
+        steps: usize,
         stop: &dyn Fn() -> bool,
         controller: &mut dyn Controller,
         knowledge: &Knowledge<'_>,
-        episodes: usize,
-    ) -> Result<Option<Evaluation>, EnvError> {
-        if episodes == 0 {
-            return Ok(Some(Evaluation { returns: Vec::new(), lengths: Vec::new() }));
-        }
+    ) -> Result<bool, EnvError> {
         let starts = Stream::new(self.seed, "eval/reset");
-        let envs = self.envs(episodes)?;
-        let n = envs.count();
-        let action_dim = envs.spec().action_space.dim();
-        let mut outcome = Evaluation { returns: vec![0.0; episodes], lengths: vec![0; episodes] };
-        let (mut remaining, mut playing, mut obs) = (0..episodes, vec![None; n], vec![Vec::new(); n]);
-        while !stop() {
-            let mut seeds = vec![None; n];
-            for (playing, seed) in playing.iter_mut().zip(&mut seeds).filter(|(playing, _)| playing.is_none()) {
-                *playing = remaining.next();
-                *seed = playing.map(|episode| starts.at(0, episode as u32).bits64());
+        let Some(envs) = &mut self.envs else { return Ok(play.outcome.returns.is_empty()) };
+        for _ in 0..steps {
+            if stop() {
+                return Ok(false);
             }
-            let begins: Vec<bool> = seeds.iter().map(Option::is_some).collect();
-            playing.iter().zip(&begins).filter(|(_, begins)| **begins).for_each(|(playing, _)| {
-                controller.begin(playing.expect("an episode that begins"));
-            });
-            for (obs, reset) in obs.iter_mut().zip(envs.reset_where(&begins, &seeds)?) {
-                *obs = reset.map_or(std::mem::take(obs), |reset| reset.obs);
+            play.begin_free(envs, &starts, controller)?;
+            if play.playing.iter().all(Option::is_none) {
+                return Ok(true);
             }
-
-            let alive: Vec<usize> = (0..n).filter(|&i| playing[i].is_some()).collect();
-            if alive.is_empty() {
-                return Ok(Some(outcome));
-            }
-            let states: Vec<f32> = alive.iter().flat_map(|&i| &obs[i]).copied().collect();
-            let ids: Vec<usize> = playing.iter().flatten().copied().collect();
-            let steps: Vec<u64> = ids.iter().map(|&episode| u64::from(outcome.lengths[episode])).collect();
-            let observed = Observed { mode: Mode::Evaluate, ids: &ids, steps: &steps, obs: &states };
-            let best = controller.act(knowledge, &observed);
-            assert_eq!(best.len(), alive.len() * action_dim, "a controller must return one action per observation");
-            let mut actions = vec![0.0; n * action_dim];
-            for (&i, action) in alive.iter().zip(best.chunks_exact(action_dim)) {
-                actions[i * action_dim..][..action_dim].copy_from_slice(action);
-            }
-
-            let plays: Vec<bool> = playing.iter().map(Option::is_some).collect();
-            for (i, taken) in envs.step_where(&plays, &actions)?.into_iter().enumerate() {
-                let (Some(VectorStep { step, .. }), Some(episode)) = (taken, playing[i]) else { continue };
-                outcome.returns[episode] += step.reward;
-                outcome.lengths[episode] += 1;
-                if step.terminated || step.truncated || outcome.lengths[episode] == MAX_EPISODE_STEPS {
-                    playing[i] = None;
-                }
-                obs[i] = step.obs;
-            }
+            play.step(envs, controller, knowledge)?;
         }
-        Ok(None)
+        Ok(false)
     }
 
     /// Returns enough environments for `episodes` episodes, but at most `self.max_count`.

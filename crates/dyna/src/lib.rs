@@ -4,6 +4,7 @@
 //! In the order a reader needs it:
 //! * [`config`]: the whole configuration of a run, and the check of its keys.
 //! * [`setup`]: the parts that a configuration can choose, and the chosen ones.
+//! * [`memory`]: the memory of the buffers at their largest, and of the machine.
 //! * [`schedule`]: numbers that change with the real steps.
 //! * [`replay`]: real and imagined transitions, and batches mixed from both.
 //! * [`rollout`]: imagined steps from real states.
@@ -18,6 +19,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod control;
 pub mod evaluate;
+pub mod memory;
 pub mod metrics;
 pub mod record;
 pub mod replay;

@@ -249,7 +249,7 @@ impl Config {
         let rows = starts.saturating_mul(calls * longest).saturating_mul(self.rollout.retain_epochs as u128);
         if rows >= MAX_ROWS {
             return Err(format!(
-                "the imagined buffer has a capacity of {rows} rows; it must be below {MAX_ROWS}\nhint: lower `rollout.starts_per_step`, `rollout.horizon` or `rollout.retain_epochs`"
+                "the imagined buffer has a capacity of {rows} rows; it must be below {MAX_ROWS}\nhint: lower `rollout.starts_per_step`, `rollout.horizon`, `rollout.retain_epochs`, `training.epoch_length` or `model.fit.every`"
             )
             .into());
         }

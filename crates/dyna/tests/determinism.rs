@@ -14,7 +14,7 @@ use common::{KINDS, WITH_BLOCKS, differing, finish, reported, tiny, tiny_of, who
 use foresee_core::{State, Stream};
 use foresee_dyna::{Config, Run, checkpoint, metrics};
 use foresee_env::Environment;
-use foresee_env::config::{FamilyConfig, Range, Steps};
+use foresee_env::config::{EnvConfig, FamilyConfig, Range, Steps};
 use foresee_nn::ValueHeads;
 use foresee_world_model::LossConfig;
 use serde_json::Value;
@@ -92,7 +92,7 @@ fn an_evaluation_that_is_stopped_is_begun_anew() {
             run.advance(&mut looked_at).expect("a tiny run goes well");
             if stop.load(Ordering::Relaxed) && run.env_step() == 70 {
                 stops += 1;
-                assert_eq!((run.phase(), run.evaluations()), ("update", before), "{kind:?}");
+                assert_eq!((run.phase(), run.evaluations()), ("evaluate", before), "{kind:?}");
                 // Restores the run, as after an interruption at this point.
                 run = Run::restore(&config, run.snapshot().expect("a device that answers")).expect("its own state");
                 run.stop_by(Arc::clone(&stop));
@@ -102,6 +102,32 @@ fn an_evaluation_that_is_stopped_is_begun_anew() {
         assert_eq!(looked_at, records, "{kind:?}");
         assert_eq!(differing(&run.snapshot().expect("a device that answers"), &state), [""; 0], "{kind:?}");
     }
+}
+
+#[test]
+fn a_long_evaluation_takes_several_slices_and_starts_again_after_a_restore() {
+    let mut config = tiny(None);
+    config.env = EnvConfig::new("MountainCarContinuous-v0");
+    config.training.updates_per_step = Some(1);
+    (config.training.explore_steps, config.training.env_steps, config.training.eval_every) = (60, 75, 70);
+    let (records, state) = whole(&config);
+    let mut run = Run::new(&config).expect("a possible configuration");
+    let (mut seen, mut looked_at) = (Vec::new(), Vec::new());
+    while !run.is_done() {
+        run.advance(&mut looked_at).expect("a tiny run goes well");
+        let Some(progress) = run.evaluation_progress() else { continue };
+        assert_eq!(run.phase(), "evaluate");
+        seen.push((run.env_step(), progress.finished, progress.episodes, progress.step));
+        if seen.len() == 2 {
+            run = Run::restore(&config, run.snapshot().expect("a device that answers")).expect("its own state");
+            assert_eq!((run.phase(), run.evaluation_progress()), ("update", None));
+        }
+    }
+    // Two episodes of 999 steps side by side, 250 steps a slice.
+    let slices = |env_step| [250, 500, 750].map(|step| (env_step, 0, 2, step));
+    assert_eq!(seen, [&slices(70)[..2], &slices(70), &slices(75)].concat());
+    assert_eq!(looked_at, records);
+    assert_eq!(differing(&run.snapshot().expect("a device that answers"), &state), [""; 0]);
 }
 
 /// Computes, by a second implementation, the return of an actor's mean action from the start of episode

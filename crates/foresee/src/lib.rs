@@ -195,7 +195,7 @@ pub use foresee_actor_critic as agent;
 
 pub use foresee_dyna::{control, replay, rollout, schedule};
 
-pub use foresee_dyna::{Parts, Record, Run, RunError, RunState, checkpoint, evaluate, metrics, run};
+pub use foresee_dyna::{Parts, Record, Run, RunError, RunState, checkpoint, evaluate, memory, metrics, run};
 
 pub mod config;
 

@@ -281,6 +281,8 @@ mod tests {
             ),
             ("fit.lr = 0.0", "`model.fit.lr` is 0; it must be positive\nhint: the default is 0.001"),
             ("fit.lr = inf", "`model.fit.lr` is inf; it must be finite\nhint: "),
+            ("fit.lr = 1e-60", "`model.fit.lr` is 1e-60; it must be 1e-37 or larger, because "),
+            ("fit.decay = 1e60", "`model.fit.decay` is 1e60; it must be at most 1e37 in size, because "),
             ("fit.decay = -0.5", "`model.fit.decay` is -0.5; it must be at least 0\nhint: the default is 0.00005"),
             ("fit.threshold = nan", "`model.fit.threshold` is NaN; it must be at least 0\nhint: "),
             ("fit.stopping = 'paired'", "`model.fit.stopping` is `paired`, which needs a head with a variance"),

@@ -1,6 +1,6 @@
 //! The keys of `[agent]` under `kind = "dhmbpo"`.
 
-use foresee_core::limits::refusal;
+use foresee_core::limits::{self, refusal};
 use foresee_nn::Activation;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -96,6 +96,7 @@ impl DhmbpoConfig {
                 let allowed = "at least 0 and below 1, because the bounds of the values are divided by 1 − discount";
                 (!(0.0..1.0).contains(&self.discount))
                     .then(|| refusal("agent.discount", self.discount, allowed, default.discount))
+                    .or_else(|| limits::rounds_to_one("agent.discount", self.discount))
             })
             .or_else(|| target_rate(self.tau, default.tau))
             .or_else(|| positive("critic_lr", self.critic_lr, default.critic_lr))

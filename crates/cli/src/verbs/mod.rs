@@ -9,9 +9,9 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use foresee::checkpoint::Loaded;
-use foresee::config::reference;
+use foresee::config::{Source, reference};
 use foresee::nn::device::{self, DeviceChoice};
-use foresee::{Config, Parts, Setup};
+use foresee::{Config, Parts, Setup, memory};
 
 use crate::cli::{Cli, Verb};
 use crate::configs;
@@ -36,11 +36,19 @@ fn texts(overrides: &[String]) -> Vec<&str> {
     overrides.iter().map(String::as_str).collect()
 }
 
-/// Loads and checks a config, and makes the parts that it selects.
-fn load(path: &Path, overrides: &[&str]) -> Result<Setup, Failure> {
+/// Loads and checks the config of a new run, and makes the parts that it selects. Prints a warning for each setting that
+/// is most likely a mistake.
+fn load(path: &Path, overrides: &[&str]) -> Result<(Source, Setup), Failure> {
     let (source, config) = configs::read(path, overrides)?;
     configs::print_notes(&source);
-    configs::open(&source, config)
+    let setup = configs::open(&source, config)?;
+    if let Some(problem) = setup.config.problem_of_length() {
+        return Err(source.blame(&problem.into()).into());
+    }
+    for warning in setup.config.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    Ok((source, setup))
 }
 
 /// Prints a warning if the device is not what its name promises.
@@ -58,7 +66,11 @@ fn warn_of_skipped(loaded: &Loaded) {
 }
 
 fn check(path: &Path, overrides: &[&str], explain: bool) -> Result<u8, Failure> {
-    let config = load(path, overrides)?.config;
+    let (_, setup) = load(path, overrides)?;
+    if let Err(problem) = setup.check_memory(&memory::limits()) {
+        eprintln!("warning: on this machine `train` refuses this config: {problem}");
+    }
+    let config = setup.config;
     let text = if explain {
         reference::explained(&config, &Parts::default())
     } else {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use foresee::evaluate::MAX_EPISODE_STEPS;
-use foresee::{Run, checkpoint};
+use foresee::{Run, checkpoint, memory};
 
 use super::{DONE, counted, load, print_line, set_threads, warn_of_adapter, warn_of_skipped};
 use crate::driver::{CheckpointExtra, Driver, Ended, INTERRUPTED};
@@ -13,7 +13,8 @@ use crate::run_dir::{self, RunDir};
 
 /// Trains a new run.
 pub(super) fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -> Result<u8, Failure> {
-    let setup = load(path, overrides)?;
+    let (source, setup) = load(path, overrides)?;
+    setup.check_memory(&memory::limits()).map_err(|problem| source.blame(&problem))?;
     let config = setup.config.clone();
     set_threads(&config);
     warn_of_adapter(config.device);
@@ -34,6 +35,7 @@ pub(super) fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -
 /// Resumes a run from its newest checkpoint.
 pub(super) fn resume(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
     let (dir, setup) = RunDir::open(path, overrides)?;
+    setup.check_memory(&memory::limits()).map_err(|problem| Failure::Input(problem.to_string()))?;
     let config = setup.config.clone();
     set_threads(&config);
     let loaded = checkpoint::load(&dir.checkpoints())?;

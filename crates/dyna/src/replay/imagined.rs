@@ -2,6 +2,7 @@
 //! kernels.
 
 use std::borrow::Cow;
+use std::collections::TryReserveError;
 
 use burn::tensor::Device;
 use foresee_core::{Batch, State, StateError};
@@ -172,6 +173,20 @@ impl ImaginedBuffer {
         }
     }
 
+    /// Allocates the memory of the next `rows` rows. Rows on a device have their memory already.
+    ///
+    /// # Errors
+    /// If there is not enough memory. The stored rows stay.
+    pub fn reserve(&mut self, rows: usize) -> Result<(), TryReserveError> {
+        let Storage::Host(stored) = &mut self.rows else { return Ok(()) };
+        let more = self.capacity.saturating_sub(stored.rows).min(rows);
+        let [obs_dim, action_dim] = self.dims;
+        let Batch { obs, action, reward, next_obs, not_terminated, .. } = stored;
+        [(obs, obs_dim), (action, action_dim), (reward, 1), (next_obs, obs_dim), (not_terminated, 1)]
+            .into_iter()
+            .try_for_each(|(field, width)| field.try_reserve(more.saturating_mul(width)))
+    }
+
     /// Reserves `rows` rows, appended while there is room and then over the oldest ones, and lets `fill` write them in
     /// host memory. For a ring on a device they are then sent there.
     #[track_caller]
@@ -298,6 +313,16 @@ mod tests {
         grown.push(&[6.0], &[0.0], 0.0, &[0.0], false);
         grown.push(&[7.0], &[0.0], 0.0, &[0.0], false);
         assert_eq!(grown.rows().obs, [7.0, 3.0, 4.0, 5.0, 6.0]);
+    }
+
+    #[test]
+    fn memory_that_does_not_exist_is_an_error_and_the_rows_stay() {
+        let mut large = ImaginedBuffer::new(1 << 60, 1, 1);
+        large.push(&[1.0], &[0.0], 0.0, &[0.0], false);
+        assert!(large.reserve(usize::MAX / 16).is_err());
+        assert_eq!((large.reserve(3), large.rows().obs.as_slice()), (Ok(()), &[1.0][..]));
+        // A full ring overwrites its rows and needs no memory.
+        assert_eq!(ring(4, 6).reserve(usize::MAX), Ok(()));
     }
 
     #[test]

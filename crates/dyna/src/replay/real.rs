@@ -27,6 +27,8 @@ pub struct RealBuffer {
     open: BTreeMap<u64, u64>,
     /// Number of episodes begun so far, which is also the number of the next episode.
     begun: u64,
+    /// Size of the largest entry of all observations, before and after a step.
+    largest: f32,
     /// A copy of the rows on the device, with room for more.
     mirror: Option<DeviceRows>,
 }
@@ -50,6 +52,7 @@ impl RealBuffer {
     pub fn push_from(&mut self, env: usize, t: &Transition) {
         self.assign_episode(env as u64, t.terminated || t.truncated);
         self.rows.push(&t.obs, &t.action, t.reward, &t.next_obs, t.terminated);
+        self.largest = self.largest.max(largest_of(&t.obs)).max(largest_of(&t.next_obs));
         self.truncated.push(u8::from(t.truncated));
         let Some(mirror) = &mut self.mirror else { return };
         let last = self.rows.rows - 1;
@@ -130,6 +133,12 @@ impl RealBuffer {
         self.mirror.as_ref()
     }
 
+    /// Size of the largest entry of all observations, before and after a step; 0 without rows.
+    #[must_use]
+    pub fn largest_entry(&self) -> f32 {
+        self.largest
+    }
+
     /// All rows.
     #[must_use]
     pub fn rows(&self) -> &Batch {
@@ -163,7 +172,8 @@ impl RealBuffer {
             }
         }
         let rows = restore_rows(state, dims)?;
-        let mut buffer = Self { truncated, ..Self::default() };
+        let largest = largest_of(&rows.obs).max(largest_of(&rows.next_obs));
+        let mut buffer = Self { truncated, largest, ..Self::default() };
         if let Ok([env, episode, open_env, open_episode]) = <[Vec<u64>; 4]>::try_from(origins) {
             buffer.begun = episode.iter().max().map_or(0, |last| last + 1);
             (buffer.env, buffer.episode) = (env, episode);
@@ -189,6 +199,11 @@ impl RealBuffer {
         }
         Ok(Self { rows, mirror, ..buffer })
     }
+}
+
+/// Returns the size of the largest number.
+fn largest_of(numbers: &[f32]) -> f32 {
+    numbers.iter().fold(0.0, |largest, x| largest.max(x.abs()))
 }
 
 /// Returns rows as arrays `[rows, width]`.

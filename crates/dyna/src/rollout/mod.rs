@@ -115,6 +115,37 @@ pub struct FusedContext<'a> {
     pub measures: &'a [Measure],
 }
 
+/// Largest size of an entry of an imagined state, relative to the largest entry of all real states or to 1.
+///
+/// A model that has left its data far behind grows the state by a factor at every step, and reaches this bound on its
+/// way to infinity. Models after three gradient steps on two real rows reach 30 on the shipped tasks. A model of
+/// real data stays below 10.
+pub const LARGEST_GROWTH: f32 = 1e6;
+
+/// An imagined transition that no run can learn from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Explosion {
+    /// The step of the rollout, from 1.
+    pub step: usize,
+    /// The number that is not finite or too large.
+    pub what: Exploded,
+    /// Its value; infinite or NaN if a device reports it as a part of a sum.
+    pub value: f32,
+}
+
+/// A number of an imagined transition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exploded {
+    /// An entry of the next state, counted from 0.
+    State(usize),
+    /// The reward.
+    Reward,
+    /// An entry of the action, counted from 0: the actor is at fault, not the model.
+    Action(usize),
+    /// The sum of all rewards of a call.
+    Rewards,
+}
+
 /// The rollouts of one call, between two imagined steps.
 #[derive(Clone, Debug)]
 pub struct Rollout {
@@ -129,6 +160,10 @@ pub struct Rollout {
     ended: u64,
     transitions: u64,
     reward_sum: f64,
+    /// Largest size of an entry of a state that does not end its rollout. Not part of the saved state.
+    largest: f32,
+    /// The first transition that cannot be used. Not part of the saved state, because it ends the run.
+    explosion: Option<Explosion>,
     /// Buffers of the steps, and the members and measures of the last step. Not part of the saved state.
     workspace: cpu::Workspace,
 }
@@ -147,14 +182,27 @@ fn kernels_take(_: &Ensemble, _: &Policy) -> bool {
 /// Settings of a step for [`StepInfo::compact`].
 struct StepInfo {
     obs_dim: usize,
+    /// The step of the rollout, from 1.
+    step: usize,
     /// Whether this is the last step of the horizon.
     last: bool,
+    /// Largest size of an entry of a state that does not end its rollout.
+    largest: f32,
+}
+
+/// The outcome of a step of all rows.
+struct Compacted {
+    /// Number of live rows.
+    alive: usize,
+    /// Sum of all rewards of the call so far.
+    reward_sum: f64,
+    /// The first transition that cannot be used.
+    explosion: Option<Explosion>,
 }
 
 impl StepInfo {
     /// Moves the ids and next states of live rows to the front, over those of rows that terminated. The step's
-    /// transitions are in `stored` from row `start` on. Returns the number of live rows, and `reward_sum` plus the
-    /// step's rewards.
+    /// transitions are in `stored` from row `start` on. Adds the step's rewards to `reward_sum`.
     fn compact(
         &self,
         stored: &Batch,
@@ -162,22 +210,49 @@ impl StepInfo {
         row_ids: &mut [u32],
         obs: &mut [f32],
         mut reward_sum: f64,
-    ) -> (usize, f64) {
-        let mut alive = 0;
+    ) -> Compacted {
+        let (mut alive, mut explosion) = (0, None);
         for row in 0..row_ids.len() {
             let at = (start + row) % stored.rows;
-            reward_sum += f64::from(stored.reward[at]);
-            if stored.not_terminated[at] == 0.0 {
+            let (reward, next) = (stored.reward[at], &stored.next_obs[at * self.obs_dim..][..self.obs_dim]);
+            let ends = stored.not_terminated[at] == 0.0;
+            // A rule may end a rollout because its state is large. The value of that state does not count.
+            let largest = if ends { f32::MAX } else { self.largest };
+            // A NaN fails the comparison. Without an early exit the loop is vectorized.
+            let usable = next.iter().fold(reward.is_finite(), |usable, x| usable & (x.abs() <= largest));
+            if !usable && explosion.is_none() {
+                explosion = Some(self.explosion(stored, at, largest));
+            }
+            reward_sum += f64::from(reward);
+            if ends {
                 continue;
             }
             if !self.last {
-                let next = &stored.next_obs[at * self.obs_dim..][..self.obs_dim];
                 row_ids[alive] = row_ids[row];
                 obs[alive * self.obs_dim..][..self.obs_dim].copy_from_slice(next);
             }
             alive += 1;
         }
-        (alive, reward_sum)
+        Compacted { alive, reward_sum, explosion }
+    }
+
+    /// Returns the number that makes the transition in row `at` useless.
+    #[cold]
+    fn explosion(&self, stored: &Batch, at: usize, largest: f32) -> Explosion {
+        let row = |all: &[f32], width: usize| all[at * width..][..width].to_vec();
+        let (next, action) =
+            (row(&stored.next_obs, self.obs_dim), row(&stored.action, stored.action.len() / stored.rows));
+        let first = |numbers: &[f32], largest: f32| {
+            numbers.iter().position(|x| x.is_nan() || x.abs() > largest).map(|entry| (entry, numbers[entry]))
+        };
+        let (what, value) = if let Some((entry, value)) = first(&action, f32::MAX) {
+            (Exploded::Action(entry), value)
+        } else if let Some((entry, value)) = first(&next, largest) {
+            (Exploded::State(entry), value)
+        } else {
+            (Exploded::Reward, stored.reward[at])
+        };
+        Explosion { step: self.step, what, value }
     }
 }
 
@@ -204,6 +279,8 @@ impl Rollout {
             ended: 0,
             transitions: 0,
             reward_sum: 0.0,
+            largest: f32::MAX,
+            explosion: None,
             workspace: cpu::Workspace::default(),
         }
     }
@@ -236,6 +313,7 @@ impl Rollout {
         if form != Form::Kernels && self.done == 0 && self.row_ids.is_empty() {
             self.draw_starts(real.rows(), context.seed);
         }
+        self.largest = LARGEST_GROWTH * real.largest_entry().max(1.0);
         match form {
             Form::Tensors => tensors::step(self, context, buffer),
             Form::Panels | Form::Kernels => self.advance_fused(form, &context.fused(), real, buffer),
@@ -286,7 +364,7 @@ impl Rollout {
         actions: Option<&[f32]>,
         buffer: &mut ImaginedBuffer,
     ) -> bool {
-        let info = StepInfo { obs_dim: host.obs_dim(), last: self.done + 1 == self.horizon };
+        let info = self.step_info(host.obs_dim());
         let (draw_step, rows) = ((self.call << 16) | self.done as u64, self.row_ids.len());
         let Self { row_ids, obs, workspace, reward_sum, .. } = self;
         let outcome = buffer.fill(rows, |ReservedRows { batch, start }| {
@@ -297,11 +375,18 @@ impl Rollout {
         self.settle(rows, outcome, &info)
     }
 
-    /// Counts a step of `rows` rows, after which `alive` rows have not terminated. `reward_sum` is the sum of all
-    /// rewards so far. Returns whether the rollouts are over.
-    fn settle(&mut self, rows: usize, (alive, reward_sum): (usize, f64), info: &StepInfo) -> bool {
+    /// The settings of the next step, for states of `obs_dim` entries.
+    fn step_info(&self, obs_dim: usize) -> StepInfo {
+        let step = self.done + 1;
+        StepInfo { obs_dim, step, last: step == self.horizon, largest: self.largest }
+    }
+
+    /// Counts a step of `rows` rows with its outcome. Returns whether the rollouts are over.
+    fn settle(&mut self, rows: usize, outcome: Compacted, info: &StepInfo) -> bool {
+        let Compacted { alive, reward_sum, explosion } = outcome;
         self.done += 1;
         self.reward_sum = reward_sum;
+        self.explosion = self.explosion.or(explosion);
         let live = if info.last { 0 } else { alive };
         self.row_ids.truncate(live);
         self.obs.truncate(live * info.obs_dim);
@@ -329,6 +414,10 @@ impl Rollout {
         self.obs.clear();
         (self.done, self.ended, self.transitions) = (horizon, outcome.ended, outcome.transitions);
         self.reward_sum = outcome.reward_sum;
+        if !outcome.reward_sum.is_finite() {
+            self.explosion =
+                Some(Explosion { step: horizon, what: Exploded::Rewards, value: outcome.reward_sum as f32 });
+        }
         true
     }
 
@@ -348,6 +437,19 @@ impl Rollout {
     #[must_use]
     pub fn uncertainty(&self) -> &[f32] {
         &self.workspace.uncertainty
+    }
+
+    /// The first transition with a number that is not finite, or with a state that is [`LARGEST_GROWTH`] times larger
+    /// than every real one and does not end its rollout. In kernels only the sum of the rewards is checked.
+    #[must_use]
+    pub fn explosion(&self) -> Option<Explosion> {
+        self.explosion
+    }
+
+    /// Number of rows that the next step stores.
+    #[must_use]
+    pub fn next_rows(&self) -> usize {
+        if self.done == 0 { self.starts } else { self.row_ids.len() }
     }
 
     /// Largest number of imagined steps of a rollout.
@@ -405,9 +507,44 @@ impl Rollout {
             ended: state.u64("ended")?,
             transitions: state.u64("transitions")?,
             reward_sum: state.f64("reward_sum")?,
+            largest: f32::MAX,
+            explosion: None,
             workspace: cpu::Workspace::default(),
         };
         state.finish()?;
         Ok(rollout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The explosion of a step of two rows, of which the second has this action, reward and next state.
+    fn explosion(action: f32, reward: f32, next: [f32; 2], terminated: bool) -> Option<Explosion> {
+        let mut stored = Batch::default();
+        stored.push(&[0.0; 2], &[0.5], 1.0, &[1.0, -2.0], false);
+        stored.push(&[0.0; 2], &[action], reward, &next, terminated);
+        let info = StepInfo { obs_dim: 2, step: 7, last: false, largest: 1e6 };
+        let (mut row_ids, mut obs) = ([4, 9], [0.0; 4]);
+        let outcome = info.compact(&stored, 0, &mut row_ids, &mut obs, 0.5);
+        assert_eq!(outcome.alive, if terminated { 1 } else { 2 });
+        assert_eq!(outcome.reward_sum.to_bits(), (1.5 + f64::from(reward)).to_bits());
+        outcome.explosion
+    }
+
+    #[test]
+    fn a_transition_that_is_not_finite_or_far_outside_the_real_states_is_found_with_its_place() {
+        let at = |what, value| Some(Explosion { step: 7, what, value });
+        assert_eq!(explosion(0.5, -3.0, [1e6, -1e6], false), None);
+        assert_eq!(explosion(0.5, 0.0, [0.0, -2e6], false), at(Exploded::State(1), -2e6));
+        // A rule that ends rollouts with large states does its work. Their value does not count, unless it is no number.
+        assert_eq!(explosion(0.5, 0.0, [0.0, -2e6], true), None);
+        let infinity = f32::INFINITY;
+        assert_eq!(explosion(0.5, 0.0, [infinity, 0.0], true), at(Exploded::State(0), infinity));
+        assert_eq!(explosion(0.5, infinity, [0.0; 2], true), at(Exploded::Reward, infinity));
+        // A policy that diverged is the cause of what follows.
+        let found = explosion(f32::NAN, 0.0, [f32::NAN; 2], false).expect("no number");
+        assert!(found.what == Exploded::Action(0) && found.value.is_nan());
     }
 }

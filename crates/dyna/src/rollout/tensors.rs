@@ -12,7 +12,7 @@ use foresee_nn::{Dynamics, ImaginedStep, PanelDynamics, PanelStep, StepDraws, te
 use foresee_world_model::{ModelStep, WorldModel};
 
 use super::host_model::Streams;
-use super::{Rollout, RolloutContext, StepInfo};
+use super::{Rollout, RolloutContext};
 use crate::replay::{ImaginedBuffer, ReservedRows};
 
 /// Takes one imagined step of every live row, and stores it in `buffer`. Returns whether the rollouts are over.
@@ -39,7 +39,7 @@ pub(super) fn step(rollout: &mut Rollout, context: &RolloutContext<'_>, buffer: 
     let ModelStep { next_obs, reward } = model.step(obs, action.clone(), &draws);
     let (action, next_obs, reward) = (tensors::to_vec(action), tensors::to_vec(next_obs), tensors::to_vec(reward));
 
-    let info = StepInfo { obs_dim, last: rollout.done + 1 == rollout.horizon };
+    let info = rollout.step_info(obs_dim);
     let action_dim = actor.action_dim();
     let Rollout { row_ids, obs, reward_sum, .. } = rollout;
     let outcome = buffer.fill(rows, |ReservedRows { batch, start }| {

@@ -8,13 +8,16 @@ use foresee_nn::device::guarded;
 use foresee_world_model::ModelRequest;
 
 use super::{Counters, Knowledge, Run, RunError, RunState, on_device};
-use crate::evaluate::{Evaluation, Evaluator};
+use crate::evaluate::{Evaluation, EvaluationProgress, Evaluator};
 use crate::metrics;
 use crate::record::Record;
 use crate::setup::Setup;
 
+/// Number of steps of every environment in one slice of an evaluation.
+const STEPS_A_SLICE: usize = 250;
+
 impl Run {
-    /// Evaluates, and appends the record. Returns false if the evaluation was stopped.
+    /// Plays a part of an evaluation; after the last one, appends the record. Returns whether the evaluation is over.
     pub(super) fn evaluate_now(&mut self, records: &mut Vec<Record>) -> Result<bool, RunError> {
         let (env_step, stop) = (self.clock.now, Arc::clone(&self.stop));
         let knowledge = Knowledge {
@@ -24,13 +27,21 @@ impl Run {
             seed: self.config.seed,
             device: &self.device,
         };
-        let outcome = self.evaluator.evaluate_unless(
-            &|| stop.load(Ordering::Relaxed),
-            &mut *(self.controllers)(),
-            &knowledge,
-            self.config.training.eval_episodes,
-        );
-        let Some(outcome) = outcome.map_err(|error| RunError::Env { env_step, error })? else { return Ok(false) };
+        let failed = |error| RunError::Env { env_step, error };
+        let (mut play, mut controller) = match self.evaluation.take() {
+            Some(in_progress) => in_progress,
+            None => {
+                let episodes = self.config.training.eval_episodes;
+                (self.evaluator.begin(episodes).map_err(failed)?, (self.controllers)())
+            }
+        };
+        let stopped = || stop.load(Ordering::Relaxed);
+        let over = self.evaluator.advance(&mut play, STEPS_A_SLICE, &stopped, &mut *controller, &knowledge);
+        if !over.map_err(failed)? {
+            self.evaluation = Some((play, controller));
+            return Ok(false);
+        }
+        let outcome = play.outcome;
         let mean = outcome.mean();
         self.last_eval = Some(mean);
         self.best_eval = Some(self.best_eval.map_or(mean, |best| best.max(mean)));
@@ -44,7 +55,14 @@ impl Run {
         Ok(true)
     }
 
-    /// Sets a flag that interrupts an evaluation in progress. The next slice starts the evaluation again.
+    /// How far the evaluation in progress is; `None` between evaluations.
+    #[must_use]
+    pub fn evaluation_progress(&self) -> Option<EvaluationProgress> {
+        self.evaluation.as_ref().map(|(play, _)| play.progress())
+    }
+
+    /// Sets a flag that ends a slice of an evaluation early. The next slice goes on with the evaluation. A snapshot does
+    /// not contain it, so a restored run starts it again.
     pub fn stop_by(&mut self, flag: Arc<AtomicBool>) {
         self.stop = flag;
     }
@@ -60,6 +78,8 @@ impl Run {
 
     fn play(&mut self, episodes: usize) -> Result<Evaluation, RunError> {
         let env_step = self.clock.now;
+        // It uses the same environments, and starts again in the next slice.
+        self.evaluation = None;
         let knowledge = Knowledge {
             agent: &*self.agent,
             model: self.model.as_deref().filter(|_| self.counters.fits > 0),

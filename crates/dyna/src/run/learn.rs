@@ -77,7 +77,9 @@ impl Run {
         gathered: u64,
         done: u64,
         records: &mut Vec<Record>,
-    ) -> Phase {
+    ) -> Result<Phase, RunError> {
+        let (env_step, rows) = (self.clock.now, rollout.next_rows());
+        self.replay.imagined.reserve(rows).map_err(|error| RunError::Memory { env_step, rows, error })?;
         let context = RolloutContext {
             model: &**self.model.as_ref().expect("a rollout has a model"),
             actor: self.agent.actor(),
@@ -88,19 +90,21 @@ impl Run {
         let before = rollout.transitions();
         let over = rollout.advance(self.rollouts, &context, &self.replay.real, &mut self.replay.imagined);
         self.counters.imagined_steps += rollout.transitions() - before;
+        if let Some(explosion) = rollout.explosion() {
+            return Err(RunError::Imagination { env_step, explosion, algo: self.config.algo });
+        }
         if !over {
-            return Phase::Imagine { rollout, gathered, done };
+            return Ok(Phase::Imagine { rollout, gathered, done });
         }
         let blocks = self.config.algo == Algo::Dhmbpo;
         let gathered = gathered + rollout.transitions();
         if blocks && gathered < self.config.double_horizon.refill {
-            return self.begin_rollouts(gathered, done);
+            return Ok(self.begin_rollouts(gathered, done));
         }
         if blocks && done > 0 {
             // Only the first refill of a block is reported.
-            return Phase::Update(done);
+            return Ok(Phase::Update(done));
         }
-        let env_step = self.clock.now;
         let mut values = vec![
             (metrics::IMAGINED_HORIZON, rollout.horizon() as f64),
             (metrics::IMAGINED_REWARD, rollout.mean_reward()),
@@ -111,7 +115,7 @@ impl Run {
         ];
         values.extend(self.share_outside(&rollout).map(|share| (metrics::IMAGINED_OUTSIDE, share)));
         records.push(Record { env_step, values });
-        Phase::Update(0)
+        Ok(Phase::Update(0))
     }
 
     /// Share of real rows in a batch.
@@ -174,7 +178,7 @@ impl Run {
             records.push(self.training_record()?);
         }
         if self.clock.is_due(self.config.training.eval_every) || env_step == self.config.training.env_steps {
-            // An evaluation that was stopped is repeated in the next slice.
+            // The next slice goes on with an evaluation that is not over.
             return Ok(if self.evaluate_now(records)? { Phase::Act } else { Phase::Update(total) });
         }
         Ok(Phase::Act)

@@ -50,7 +50,7 @@ use self::experience::Experience;
 use self::live::Live;
 use crate::config::Config;
 use crate::control::{Controller, ControllerFactory, Knowledge};
-use crate::evaluate::Evaluator;
+use crate::evaluate::{Episodes, Evaluator};
 use crate::record::Record;
 use crate::replay::Replay;
 use crate::rollout::{self, Rollout};
@@ -102,6 +102,8 @@ pub struct Run {
     phase: Phase,
     counters: Counters,
     evaluator: Evaluator,
+    /// The evaluation in progress, with its controller. Not part of the saved state: a restored run starts it again.
+    evaluation: Option<(Episodes, Box<dyn Controller>)>,
     /// Factory of the controllers for evaluations.
     controllers: ControllerFactory,
     last_eval: Option<f64>,
@@ -189,6 +191,7 @@ impl Run {
             phase: Phase::Act,
             counters: Counters::default(),
             evaluator,
+            evaluation: None,
             last_eval: None,
             best_eval: None,
             stop: Arc::default(),
@@ -222,7 +225,7 @@ impl Run {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Act) {
             Phase::Act => self.act(records)?,
             Phase::Fit => self.fit(records)?,
-            Phase::Imagine { rollout, gathered, done } => self.imagine(rollout, gathered, done, records),
+            Phase::Imagine { rollout, gathered, done } => self.imagine(rollout, gathered, done, records)?,
             Phase::Update(done) => self.update(done, records)?,
         };
         Ok(())
@@ -293,10 +296,11 @@ impl Run {
         [self.last_eval, self.best_eval]
     }
 
-    /// A word for the phase of the next slice.
+    /// A word for the phase of the next slice. The first slice of an evaluation begins after the last updates.
     #[must_use]
     pub fn phase(&self) -> &'static str {
         match self.phase {
+            _ if self.evaluation.is_some() => "evaluate",
             Phase::Act => "act",
             Phase::Fit => "fit model",
             Phase::Imagine { .. } => "imagine",

@@ -46,6 +46,7 @@ use std::path::{Path, PathBuf};
 
 use foresee_core::explain::{Explained, date_in, describe, explain, lookup, nearest};
 use foresee_core::kinds::field_names;
+use foresee_core::literal::{hint_in_file, shortened_to};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
@@ -56,6 +57,9 @@ pub use self::keys::suggestions;
 pub use self::renamed::{RENAMED_KEYS, RenamedKey};
 
 use self::overrides::Override;
+
+/// Largest number of characters of a line that a message repeats.
+const SHOWN: usize = 120;
 
 /// The error of a config that cannot be used.
 #[derive(Debug, PartialEq, Eq)]
@@ -321,12 +325,23 @@ fn parse(name: &str, text: &str) -> Result<Table, ConfigError> {
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
         let excerpt = text.lines().nth(line).unwrap_or_default().trim_end();
         let message = error.message().replace('\n', ", ");
+        let hint = hint_about_line(excerpt)
+            .unwrap_or_else(|| "correct the TOML syntax in this line; https://toml.io describes it".into());
         ConfigError {
             origin: name.into(),
-            what: format!("line {}, column {column}: {message}\n  {excerpt}", line + 1),
-            hint: Some("correct the TOML syntax in this line; https://toml.io describes it".into()),
+            what: format!("line {}, column {column}: {message}\n  {}", line + 1, shortened_to(excerpt, SHOWN)),
+            hint: Some(hint),
         }
     })
+}
+
+/// Returns a hint about a line that is not valid TOML, if its value most likely means another one.
+fn hint_about_line(line: &str) -> Option<String> {
+    let (key, value) = line.split_once('=')?;
+    let value = if value.contains(['"', '\'']) { value } else { value.split('#').next().unwrap_or_default() };
+    // The key has to be correct for the value to be at fault.
+    format!("{key}=0").parse::<Table>().ok()?;
+    hint_in_file(value)
 }
 
 #[cfg(test)]

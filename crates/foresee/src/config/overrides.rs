@@ -1,9 +1,13 @@
 //! Overrides of a config: `dotted.key=value` on the command line, a change to the tree of keys.
 
 use foresee_core::explain::describe;
+use foresee_core::literal::{self, for_shell, shortened_to};
 use toml::{Table, Value};
 
 use super::{ConfigError, renamed};
+
+/// Largest number of characters of an override that a message repeats.
+const SHOWN: usize = 120;
 
 /// One override.
 #[derive(Debug)]
@@ -15,23 +19,32 @@ pub(super) struct Override {
 }
 
 impl Override {
-    /// Parses an override. The text after the first `=` is a TOML value, or else a string without quotes.
+    /// Parses an override. The text after the first `=` is a TOML value, or else a string without quotes if it does not
+    /// look like another value.
     pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
-        let malformed = |what: &str| ConfigError {
-            origin: format!("override `{text}`"),
-            what: what.into(),
-            hint: Some("write `key=value`, such as `model.loss.kind=vagram`".into()),
+        let error = |what: String, hint: String| ConfigError { origin: origin(text), what, hint: Some(hint) };
+        let malformed = |what: &str| {
+            let hint = if text.ends_with([']', '}', '"', '\'']) {
+                "a shell splits words at spaces; put '…' around an override with spaces, such as 'agent.hidden=[64, 64]'"
+            } else {
+                "write `key=value` without spaces, such as `model.loss.kind=vagram`"
+            };
+            error(what.into(), hint.into())
         };
         let (key, value) = text.split_once('=').ok_or_else(|| malformed("there is no `=`"))?;
         let keys: Vec<_> = key.split('.').map(|part| part.trim().to_owned()).collect();
         if keys.iter().any(String::is_empty) {
             return Err(malformed("a part of the key is empty"));
         }
-        let value = value.trim();
+        let (key, value) = (keys.join("."), value.trim());
         if value.is_empty() {
-            return Err(malformed("there is no value after `=`"));
+            let empty = for_shell(&format!("{key}=\"\""));
+            let hint = format!(
+                "write `{key}=value` without spaces; leave the override out for the default; an empty text is {empty}"
+            );
+            return Err(error("there is no value after `=`".into(), hint));
         }
-        let value = value.parse().unwrap_or_else(|_| Value::String(value.to_owned()));
+        let value = literal::read(value).map_err(|mistake| error(mistake.what(value), mistake.hint(&key, value)))?;
         Ok(Self { text: text.to_owned(), keys, value })
     }
 
@@ -52,7 +65,7 @@ impl Override {
 
     /// Returns the name of the override in error messages.
     pub(super) fn origin(&self) -> String {
-        format!("override `{}`", self.text)
+        origin(&self.text)
     }
 
     /// Sets the value in the tree. Missing tables on the way are created.
@@ -79,6 +92,11 @@ impl Override {
         table.insert(last.clone(), self.value.clone());
         Ok(())
     }
+}
+
+/// Returns the name of an override in error messages.
+fn origin(text: &str) -> String {
+    format!("override `{}`", shortened_to(text, SHOWN))
 }
 
 #[cfg(test)]
@@ -133,16 +151,70 @@ mod tests {
 
     #[test]
     fn malformed_overrides_are_errors() {
-        for (text, what) in [
-            ("seed", "there is no `=`"),
-            ("--seed 3", "there is no `=`"),
-            ("", "there is no `=`"),
-            ("=3", "a part of the key is empty"),
-            ("a..b=3", "a part of the key is empty"),
-            ("seed=", "there is no value after `=`"),
+        let plain = "write `key=value` without spaces, such as `model.loss.kind=vagram`";
+        let shell =
+            "a shell splits words at spaces; put '…' around an override with spaces, such as 'agent.hidden=[64, 64]'";
+        let empty = |key: &str| {
+            format!(
+                "write `{key}=value` without spaces; leave the override out for the default; \
+                 an empty text is '{key}=\"\"'"
+            )
+        };
+        for (text, what, hint) in [
+            ("seed", "there is no `=`", plain.to_owned()),
+            ("--seed 3", "there is no `=`", plain.into()),
+            ("", "there is no `=`", plain.into()),
+            ("64]", "there is no `=`", shell.into()),
+            ("=3", "a part of the key is empty", plain.into()),
+            ("=", "a part of the key is empty", plain.into()),
+            ("a..b=3", "a part of the key is empty", plain.into()),
+            ("seed=", "there is no value after `=`", empty("seed")),
+            ("agent.batch = ", "there is no value after `=`", empty("agent.batch")),
         ] {
-            let hint = "write `key=value`, such as `model.loss.kind=vagram`";
             assert_eq!(applied("", &[text]), Err(format!("override `{text}`: {what}\nhint: {hint}")));
         }
+    }
+
+    #[test]
+    fn what_looks_like_a_value_becomes_no_string() {
+        for (text, message) in [
+            (
+                "env.gym.kwargs={mode=hard}",
+                "`{mode=hard}` looks like a table, but is not valid TOML\n\
+                 hint: strings inside a table need quotes: write 'env.gym.kwargs={ mode = \"hard\" }'",
+            ),
+            (
+                "env.gym.kwargs.g=None",
+                "`None` is no value of TOML\n\
+                 hint: TOML has no word for no value; leave the key out to have it unset; \
+                 for the text itself, write 'env.gym.kwargs.g=\"None\"'",
+            ),
+            (
+                "seed=9223372036854775808",
+                "the number `9223372036854775808` is too large\nhint: a whole number is at most 9223372036854775807",
+            ),
+            (
+                "agent.hidden=64,64",
+                "`64,64` looks like a list, but is not valid TOML\nhint: write 'agent.hidden=[64, 64]'",
+            ),
+            (
+                "agent.learn_temperature = False",
+                "`False` looks like a boolean, but is not valid TOML\n\
+                 hint: write `agent.learn_temperature=false`; \
+                 for the text itself, write 'agent.learn_temperature=\"False\"'",
+            ),
+        ] {
+            assert_eq!(applied("", &[text]), Err(format!("override `{text}`: {message}")));
+        }
+        // The text itself is possible, in quotes.
+        assert_eq!(applied("", &["g=\"None\""]).unwrap(), "g = \"None\"\n");
+        // A long number is not written out.
+        let (digits, short) = ("7".repeat(200), format!("{}…{}", "7".repeat(50), "7".repeat(8)));
+        let message = applied("", &[&format!("seed={digits}")]).unwrap_err();
+        let origin = format!("override `seed={}…{}`", "7".repeat(105), "7".repeat(8));
+        assert_eq!(
+            message,
+            format!("{origin}: the number `{short}` is too large\nhint: a whole number is at most 9223372036854775807")
+        );
     }
 }

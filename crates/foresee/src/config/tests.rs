@@ -6,6 +6,8 @@ use serde::Deserialize;
 
 use super::*;
 
+mod mutated;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Config {
@@ -364,7 +366,16 @@ fn bytes_that_are_no_text_are_an_error() {
 fn a_syntax_error_has_its_line() {
     let hint = "\nhint: correct the TOML syntax in this line; https://toml.io describes it";
     let what = "a.toml: line 3, column 17: string values must be quoted, expected literal string\n";
-    refuses("seed = 3\n[agent]\nlearning_rate = slow\n", &[], &format!("{what}  learning_rate = slow{hint}"));
+    refuses(
+        "seed = 3\n[agent]\nlearning_rate = slow\n",
+        &[],
+        &format!("{what}  learning_rate = slow\nhint: a text is written in quotes: `\"slow\"`"),
+    );
+    refuses(
+        "seed = 3\nseed\n",
+        &[],
+        &format!("a.toml: line 2, column 5: key with no value, expected `=`\n  seed{hint}"),
+    );
     refuses("seed = 3\nseed = 4\n", &[], &format!("a.toml: line 2, column 1: duplicate key\n  seed = 4{hint}"));
 }
 
@@ -373,10 +384,15 @@ fn a_wrong_type_names_the_key_the_value_and_what_is_expected() {
     for (text, message) in [
         ("seed = -1", "`seed` is the integer `-1`, expected a whole number, 0 or more"),
         ("seed = 1.5", "`seed` is the number `1.5`, expected a whole number, 0 or more"),
-        ("seed = []", "`seed` is an array, expected a whole number, 0 or more"),
+        ("seed = []", "`seed` is an array, expected a whole number, 0 or more\nhint: write one value, not a list"),
+        ("seed = 1e3", "`seed` is the number `1000.0`, expected a whole number, 0 or more\nhint: write `1000`"),
+        (
+            "seed = '3'",
+            "`seed` is the string \"3\", expected a whole number, 0 or more\nhint: leave the quotes out: `3`",
+        ),
         ("seed = 3\nagent = 3", "`agent` is the integer `3`, expected a table"),
         ("seed = 3\nagent.learning_rate = 'fast'", "`agent.learning_rate` is the string \"fast\", expected a number"),
-        ("seed = 3\nagent.hidden = 64", "`agent.hidden` is the integer `64`, expected an array"),
+        ("seed = 3\nagent.hidden = 64", "`agent.hidden` is the integer `64`, expected an array\nhint: write `[64]`"),
         (
             "seed = 3\nagent.hidden = [64, true]",
             "`agent.hidden[1]` is the boolean `true`, expected a whole number, 0 or more",
@@ -394,14 +410,40 @@ fn a_wrong_type_in_an_override_names_the_override() {
     refuses(
         GOOD,
         &["seed=4", "agent.learning_rate=.5"],
-        "override `agent.learning_rate=.5`: `agent.learning_rate` is the string \".5\", expected a number",
+        "override `agent.learning_rate=.5`: `.5` looks like a number, but is not valid TOML\n\
+         hint: write `agent.learning_rate=0.5`; for the text itself, write 'agent.learning_rate=\".5\"'",
     );
     refuses(
         GOOD,
         &["agent.hidden=[64"],
-        "override `agent.hidden=[64`: `agent.hidden` is the string \"[64\", expected an array",
+        "override `agent.hidden=[64`: `[64` looks like a list, but is not valid TOML\n\
+         hint: close the list with `]`; a shell splits words at spaces and removes quotes, so put '…' around the override",
     );
     refuses("seed = 3\n", &["agent=fast"], "override `agent=fast`: `agent` is the string \"fast\", expected a table");
+}
+
+#[test]
+fn a_value_of_a_file_that_is_not_valid_toml_has_a_hint() {
+    for (line, message, hint) in [
+        ("flag = False", "column 8: invalid boolean, expected `false`", "write `false`"),
+        ("rate = .5 # fast", "column 8: invalid mantissa, expected digits", "write `0.5`"),
+        ("rate = 5.", "column 10: invalid fraction, expected digits", "write `5.0`"),
+        ("hidden = 64,64", "column 12: unexpected key or value, expected newline, `#`", "write `[64, 64]`"),
+        (
+            "kwargs = {mode=hard}",
+            "column 16: string values must be quoted, expected literal string",
+            "write `{ mode = \"hard\" }`",
+        ),
+        (
+            "seed = 9223372036854775808",
+            "column 8: u64 value was too large",
+            "a whole number is at most 9223372036854775807",
+        ),
+    ] {
+        refuses(line, &[], &format!("a.toml: line 1, {message}\n  {line}\nhint: {hint}"));
+    }
+    let error = with("goal = None", &[], |result, _| result.unwrap_err());
+    assert_eq!(error.hint.as_deref(), Some("TOML has no word for no value; leave the key out to have it unset"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The section `[model.fit]`.
 
-use foresee_core::limits::{MAX_BATCH, refusal};
+use foresee_core::limits::{self, MAX_BATCH, refusal};
 use foresee_nn::Decay;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -108,14 +108,12 @@ impl FitConfig {
             let allowed = "a share of the rows, above 0 and below 1";
             return Some(refusal("model.fit.holdout", self.holdout, allowed, default.holdout));
         }
-        if !(self.lr > 0.0 && self.lr.is_finite()) {
-            let allowed = if self.lr.is_infinite() { "finite" } else { "positive" };
-            return Some(refusal("model.fit.lr", self.lr, allowed, default.lr));
-        }
         let rates = [("decay", self.decay, default.decay), ("threshold", self.threshold, default.threshold)];
-        rates.into_iter().find(|&(_, value, _)| !(value >= 0.0 && value.is_finite())).map(|(key, value, default)| {
-            let allowed = if value.is_infinite() { "finite" } else { "at least 0" };
-            refusal(&format!("model.fit.{key}"), value, allowed, default)
+        let problem = limits::positive("model.fit.lr", self.lr, default.lr);
+        problem.or_else(|| {
+            rates
+                .into_iter()
+                .find_map(|(key, value, default)| limits::not_negative(&format!("model.fit.{key}"), value, default))
         })
     }
 }
