@@ -101,6 +101,8 @@ class Faulty(gymnasium.Env):
             os._exit(3)
         if self.fault == "simulator, hang":
             time.sleep(600)
+        if self.fault == "slow":
+            time.sleep(0.4)
         if self.fault == "exit":
             print("the motor burns")
             os._exit(3)
