@@ -109,6 +109,7 @@ impl Driver {
         let every = self.run.config().training.checkpoint_every;
         let mut records: Vec<Record> = Vec::new();
         let mut lost_at = device_lost_at();
+        let mut rule_is_doubted = false;
         while !self.run.is_done() {
             if lost_at.is_some_and(|step| step <= self.run.env_step()) && device::lose(self.run.config().device) {
                 lost_at = None;
@@ -134,6 +135,10 @@ impl Driver {
                 imagined_steps: self.run.imagined_steps(),
                 phase: self.run.phase(),
             });
+            if !rule_is_doubted && let Some(contradiction) = self.run.contradicted_rule() {
+                rule_is_doubted = true;
+                progress.warn(&contradiction);
+            }
             let interrupted = stop.load(Ordering::Relaxed) && !self.run.is_done();
             if save || interrupted || self.run.is_done() {
                 self.checkpoint(clock.wall_s())?;

@@ -114,16 +114,20 @@ impl Process {
         let length = self.request(call, request)?;
         let answer = Answer::read(&self.buffer[HEADER_BYTES..length], self.obs_dim, &mut self.names);
         let answer = answer.map_err(|reason| self.unreadable(call, reason))?;
-        let not_finite = |what, value| {
+        // Checked as f32, because every user of observations and rewards stores f32.
+        let refused = |what: String, value: f64| {
             let (id, call) = (self.launch.id.clone(), call.to_owned());
-            BridgeError::NotFinite { id, call, what, value }
+            Err(if value.is_finite() {
+                BridgeError::BeyondF32 { id, call, what, value }
+            } else {
+                BridgeError::NotFinite { id, call, what, value }
+            })
         };
-        // Checked as f32, because every user of the observation gets f32.
         if let Some(index) = answer.obs.iter().position(|&x| !(x as f32).is_finite()) {
-            return Err(not_finite(format!("entry {index} of its observation"), answer.obs[index]));
+            return refused(format!("entry {index} of its observation"), answer.obs[index]);
         }
-        if !answer.reward.is_finite() {
-            return Err(not_finite("its reward".into(), answer.reward));
+        if !(answer.reward as f32).is_finite() {
+            return refused("its reward".into(), answer.reward);
         }
         Ok(answer)
     }
@@ -234,6 +238,7 @@ impl Process {
             "module" => BridgeError::NoModule { id, python, module: detail, reason },
             "space" => BridgeError::Space { id, reason },
             "interface" => BridgeError::Interface { id, call, reason },
+            "older" => BridgeError::OlderInterface { id, reason, change: detail },
             _ => BridgeError::Raised { id, call, error: reason, traceback: detail },
         }
     }
