@@ -308,3 +308,28 @@ impl Counters {
         Ok((counters, now))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_come_back_also_from_states_of_versions_that_did_not_count_the_ends() {
+        let ends = Ends { real: 7, missed: 2, invented: 3 };
+        let counters = Counters { episodes: 9, fits: 4, rollouts: 4, imagined_steps: 60, mismatches: 5, ends };
+        let (restored, now) = Counters::restore(counters.save(120)).unwrap();
+        assert_eq!((restored, now), (counters, 120));
+
+        let older = || -> State {
+            let saved = counters.save(120);
+            let arrays = saved.iter().filter(|(name, _)| *name != "ends");
+            arrays.map(|(name, array)| (name.to_owned(), array.clone())).collect()
+        };
+        let (restored, _) = Counters::restore(older()).unwrap();
+        assert_eq!(restored, Counters { ends: Ends::default(), ..counters });
+
+        let mut other = older();
+        other.put("ends", vec![1_u64, 2, 3]);
+        assert!(matches!(Counters::restore(other), Err(StateError::Mismatch { .. })), "more missed than real ends");
+    }
+}

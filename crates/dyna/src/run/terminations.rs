@@ -65,7 +65,7 @@ impl Ends {
         let (contradictions, ends) = (self.missed + self.invented, self.real + self.invented);
         (contradictions >= MIN_CONTRADICTIONS && 2 * contradictions > ends).then(|| {
             format!(
-                "the termination rule of `{id}`, {rule}, contradicts most real ends: of {} real terminations it misses {}, and of its own {} terminations {} are not real\nhint: correct `env.termination`, or imagined episodes end where real ones do not; `foresee check-env {id}` shows a step that contradicts the rule",
+                "the termination rule of `{id}` ({rule}) contradicts most real ends: of {} real terminations it misses {}, and of its own {} terminations {} are not real\nhint: correct `env.termination`, or imagined episodes end where real ones do not; `foresee check-env {id}` shows a step that contradicts the rule",
                 self.real, self.missed, self.by_rule(), self.invented
             )
         })
@@ -171,7 +171,7 @@ mod tests {
         let message = Ends { real: 5, missed: 3, invented: 1 }.warning(&rule).unwrap();
         assert_eq!(
             message.lines().next().unwrap(),
-            "the termination rule of `gym:Test-v0`, when obs[0] leaves (0.7, inf), or when any entry is NaN or infinite, contradicts most real ends: of 5 real terminations it misses 3, and of its own 3 terminations 1 are not real"
+            "the termination rule of `gym:Test-v0` (when obs[0] leaves (0.7, inf), or when any entry is NaN or infinite) contradicts most real ends: of 5 real terminations it misses 3, and of its own 3 terminations 1 are not real"
         );
     }
 
