@@ -110,6 +110,7 @@ impl Driver {
         let every = self.run.config().training.checkpoint_every;
         let mut records: Vec<Record> = Vec::new();
         let mut lost_at = device_lost_at();
+        let mut rule_is_doubted = false;
         while !self.run.is_done() {
             if lost_at.is_some_and(|step| step <= self.run.env_step()) && device::lose(self.run.config().device) {
                 lost_at = None;
@@ -139,6 +140,10 @@ impl Driver {
                 phase: self.run.phase(),
                 evaluation: self.run.evaluation_progress(),
             });
+            if !rule_is_doubted && let Some(contradiction) = self.run.contradicted_rule() {
+                rule_is_doubted = true;
+                progress.warn(&contradiction);
+            }
             let interrupted = stop.load(Ordering::Relaxed) && !self.run.is_done();
             if save || interrupted || self.run.is_done() {
                 self.checkpoint(clock.wall_s())?;

@@ -123,6 +123,14 @@ impl Progress {
         }
     }
 
+    /// Prints a warning above the bar or between the lines.
+    pub(crate) fn warn(&mut self, warning: &str) {
+        match &mut self.output {
+            Output::Bar(bar) => bar.suspend(|| eprintln!("warning: {warning}")),
+            Output::Lines(lines) => print(lines, "warning: ", warning),
+        }
+    }
+
     /// Shows the last status and leaves it on the screen.
     pub(crate) fn finish(&mut self) {
         let position = self.pace.samples.back().map(|sample| sample.1);

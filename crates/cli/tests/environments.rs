@@ -230,6 +230,195 @@ fn a_run_that_cannot_be_brought_back_bit_for_bit_is_evaluated_and_goes_on_with_a
     );
 }
 
+/// An environment that takes a while for each step.
+const SLOW: &str = r#"
+import gymnasium, time
+class Slow(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-10, 10, (1,))
+    action_space = gymnasium.spaces.Box(-1, 1, (1,))
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.x = self.np_random.uniform(-1, 1, 1)
+        return self.x.astype("f4"), {}
+    def step(self, action):
+        time.sleep(0.2)
+        open("stepped", "w").close()
+        self.x = 0.95 * self.x + 0.1 * float(action[0])
+        return self.x.astype("f4"), -float(self.x[0] ** 2), False, False, {}
+gymnasium.register("Slow-v0", entry_point=Slow, max_episode_steps=10)
+"#;
+
+#[test]
+fn time_in_which_a_run_is_stopped_counts_for_no_time_limit() {
+    if !mujoco_available("time_in_which_a_run_is_stopped") {
+        return;
+    }
+    let place = Place::new();
+    place.write("slow.py", SLOW);
+    let training = place.started(
+        "run",
+        &[
+            "env.id=gym:slow:Slow-v0",
+            "algo=model_free",
+            "env.gym.timeout=3",
+            "env.gym.restarts=0",
+            "training.env_steps=20",
+            "training.explore_steps=10",
+            "training.eval_episodes=1",
+        ],
+    );
+    place.await_file("stepped");
+    for _ in 0..2 {
+        // As Ctrl-Z and `fg`: the environments have process groups of their own and are not stopped.
+        training.send("STOP");
+        std::thread::sleep(Duration::from_millis(3500));
+        training.send("CONT");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let output = training.wait();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+/// Environments with one surprise each.
+const SURPRISES: &str = r#"
+import gymnasium, numpy
+class Unseeded(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-10, 10, (1,))
+    action_space = gymnasium.spaces.Box(-1, 1, (1,))
+    def reset(self, *, seed=None, options=None):
+        self.x = self.np_random.uniform(-0.5, 0.5, 1)
+        return self.x.astype("f4"), {}
+    def step(self, action):
+        self.x = self.x + 0.1 * float(action[0])
+        return self.x.astype("f4"), 1.0, False, False, {}
+class Ends(Unseeded):
+    def reset(self, *, seed=None, options=None):
+        gymnasium.Env.reset(self, seed=seed)
+        return super().reset()
+    def step(self, action):
+        x, reward, _, truncated, info = super().step(4.0 * action)
+        return x, reward, bool(abs(x[0]) > 0.6), truncated, info
+class Older(Ends):
+    def step(self, action):
+        x, reward, terminated, truncated, info = super().step(action)
+        return x, reward, terminated or truncated, info
+class Wide(Ends):
+    action_space = gymnasium.spaces.Box(numpy.finfo("f4").min, numpy.finfo("f4").max, (1,))
+    def step(self, action):
+        return super().step(numpy.sign(action))
+for kind in (Unseeded, Ends, Older, Wide):
+    gymnasium.register(f"{kind.__name__}-v0", entry_point=kind, max_episode_steps=20)
+"#;
+
+#[test]
+fn a_run_warns_at_its_start_of_an_environment_that_does_not_repeat_itself_and_of_a_missing_rule() {
+    if !mujoco_available("a_run_warns_at_its_start") {
+        return;
+    }
+    let place = Place::new();
+    place.write("surprises.py", SURPRISES);
+    let train = |run: &str, overrides: &[&str]| {
+        let output = place.run(&[&["train", "tiny.toml", "--run-dir", run], overrides].concat());
+        let stderr = text(&output.stderr);
+        assert!(output.status.success(), "{overrides:?}: {stderr}");
+        stderr.lines().filter(|line| line.starts_with("warning: ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let unseeded = "env.id=gym:surprises:Unseeded-v0";
+    let warnings = train("unseeded", &[unseeded, "env.termination={}"]);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let start = "warning: `gym:surprises:Unseeded-v0` does not repeat itself: after the same seed, entry 0 of its first observation is ";
+    let end = " in another; the run cannot be reproduced";
+    assert!(warnings[0].starts_with(start) && warnings[0].ends_with(end), "{warnings:?}");
+
+    let warnings = train("no-rule", &["env.id=gym:MountainCarContinuous-v0", "env.gym.kwargs.goal_velocity=0.01"]);
+    let dropped = "the rule known for `MountainCarContinuous-v0` does not hold with `env.gym.kwargs.goal_velocity`";
+    assert_eq!(
+        warnings,
+        [format!(
+            "warning: `gym:MountainCarContinuous-v0` has no termination rule ({dropped}); the run stops where the task first terminates"
+        )]
+    );
+    // Neither a task that repeats itself and has a rule, nor training without a model, gives a warning.
+    assert!(train("sound", &["env.id=gym:Pendulum-v1"]).is_empty());
+    assert!(train("no-model", &["env.id=gym:surprises:Ends-v0", "algo=model_free"]).is_empty());
+}
+
+#[test]
+fn a_rule_that_most_real_ends_contradict_is_a_warning_and_is_counted_among_the_ends() {
+    if !mujoco_available("a_rule_that_most_real_ends_contradict") {
+        return;
+    }
+    let place = Place::new();
+    place.write("surprises.py", SURPRISES);
+    let id = "env.id=gym:surprises:Ends-v0";
+    let run = |run: &str, rule: &str| {
+        let output = place.run(&["train", "tiny.toml", "--run-dir", run, id, rule]);
+        let stderr = text(&output.stderr);
+        assert!(output.status.success(), "{rule}: {stderr}");
+        let metrics = place.read(&format!("{run}/metrics.jsonl"));
+        let last = metrics.lines().rfind(|line| line.contains("env/termination_mismatch")).expect("a share");
+        let shares: Value = serde_json::from_str(last).unwrap();
+        let shares = ["env/terminations_missed", "env/terminations_invented"]
+            .map(|name| shares.get(name).and_then(Value::as_f64));
+        let warnings = stderr.lines().filter(|line| line.starts_with("warning: the termination rule of ")).count();
+        (shares, warnings, stderr)
+    };
+    let bounds = "env.termination={bounds=[{index=0, low=-0.6, high=0.6, closed=true}]}";
+    let (shares, warnings, stderr) = run("right", bounds);
+    assert_eq!((shares, warnings), ([Some(0.0), Some(0.0)], 0), "{stderr}");
+    let (shares, warnings, stderr) = run("none", "env.termination={}");
+    assert_eq!((shares, warnings), ([Some(1.0), None], 1), "{stderr}");
+    let start = "warning: the termination rule of `gym:surprises:Ends-v0` (never) contradicts most real ends: of 3 real terminations it misses 3, and of its own 0 terminations 0 are not real";
+    assert!(stderr.lines().any(|line| line == start), "{stderr}");
+    let (shares, warnings, stderr) = run("all", "env.termination={bounds=[{index=0, low=1e30}]}");
+    assert!(shares[0] == Some(0.0) && shares[1].is_some_and(|share| share > 0.5), "{shares:?}");
+    assert_eq!(warnings, 1, "{stderr}");
+
+    // The counts go on after a resume.
+    let cut = ["train", "tiny.toml", "--run-dir", "cut", id, "env.termination={}", "training.env_steps=60"];
+    place.succeeds(&cut);
+    place.succeeds(&["resume", "cut", "training.env_steps=120"]);
+    let shares = |run: &str| {
+        let metrics = place.read(&format!("{run}/metrics.jsonl"));
+        let last = metrics.lines().rfind(|line| line.contains("env/terminations_missed")).expect("a share");
+        last.to_owned()
+    };
+    assert_eq!(shares("none"), shares("cut"));
+}
+
+#[test]
+fn what_training_refuses_check_env_finds_too() {
+    if !mujoco_available("what_training_refuses_check_env_finds_too") {
+        return;
+    }
+    let place = Place::new();
+    place.write("surprises.py", SURPRISES);
+    for (name, reason) in [
+        (
+            "Wide",
+            "entry 0 of the action space of `gym:surprises:Wide-v0` is [-3.4028235e38, 3.4028235e38], and the map from [-1, 1] to this range overflows f32",
+        ),
+        (
+            "Older",
+            "`gym:surprises:Older-v0` has the interface of gym before 0.26, the predecessor of Gymnasium: its `step` returned 4 values, not 5",
+        ),
+    ] {
+        let id = format!("gym:surprises:{name}-v0");
+        let output = place.run(&["train", "tiny.toml", "--run-dir", name, &format!("env.id={id}")]);
+        assert!(!output.status.success());
+        assert!(text(&output.stderr).contains(reason), "{}", text(&output.stderr));
+        let output = place.run(&["check-env", &id]);
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+        let stdout = text(&output.stdout);
+        assert!(stdout.contains("\nBROKEN   ") && stdout.contains(reason), "{stdout}");
+    }
+    let output = place.run(&["check-env", "gym:surprises:Unseeded-v0"]);
+    let stdout = text(&output.stdout);
+    assert!(stdout.contains("\nuntested environments side by side behave as each of them alone ("), "{stdout}");
+    let skipped = "skipped  `terminated` agrees with the spec's termination rule (the environment has no termination rule; `train` with `algo = \"mbpo\"` or `\"dhmbpo\"` needs one where the task first terminates)";
+    assert!(stdout.lines().any(|line| line == skipped), "{stdout}");
+}
+
 #[test]
 fn a_second_signal_ends_a_run_whose_environment_hangs() {
     if !mujoco_available("a_second_signal_ends_a_run_whose_environment_hangs") {

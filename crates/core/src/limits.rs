@@ -8,6 +8,9 @@ pub const MAX_WIDTH: usize = 1 << 16;
 /// Largest allowed number of rows in a batch. A larger number is assumed to be a typing error.
 pub const MAX_BATCH: usize = 1 << 24;
 
+/// A smaller standard deviation of an observation entry counts as zero: the model takes the entry for constant.
+pub const CONSTANT_DEVIATION: f64 = 1e-5;
+
 /// Smallest and largest size of a number that computations use in single precision. Products and quotients with factors
 /// up to ten stay in the range of single precision.
 pub const SINGLE: [f64; 2] = [1e-37, 1e37];

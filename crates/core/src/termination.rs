@@ -99,6 +99,12 @@ impl Termination {
         Some(format!("the bound `{bound}` contains no number"))
     }
 
+    /// Returns the largest index of an observation entry that has a bound.
+    #[must_use]
+    pub fn last_entry(&self) -> Option<usize> {
+        self.bounds.iter().chain(&self.goal).map(|bound| bound.index).max()
+    }
+
     /// Whether a state with this observation `[O]` has terminated. A NaN is inside no bound.
     #[must_use]
     pub fn terminated(&self, obs: &[f32]) -> bool {

@@ -220,6 +220,18 @@ impl Evaluator {
         Ok(false)
     }
 
+    /// Returns the observation `[O]` of an environment after a reset with `seed`. Creates the environments for `episodes`
+    /// episodes, unless they exist. `None` if there are no episodes.
+    pub(crate) fn first_observation(&mut self, seed: u64, episodes: usize) -> Result<Option<Vec<f32>>, EnvError> {
+        if episodes == 0 {
+            return Ok(None);
+        }
+        let envs = self.envs(episodes)?;
+        let (mut mask, mut seeds) = (vec![false; envs.count()], vec![None; envs.count()]);
+        (mask[0], seeds[0]) = (true, Some(seed));
+        Ok(envs.reset_where(&mask, &seeds)?.swap_remove(0).map(|reset| reset.obs))
+    }
+
     /// Returns enough environments for `episodes` episodes, but at most `self.max_count`.
     fn envs(&mut self, episodes: usize) -> Result<&mut VectorEnvironment, EnvError> {
         let count = episodes.min(self.max_count);

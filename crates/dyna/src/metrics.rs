@@ -22,6 +22,12 @@ foresee_core::metrics! {
     EPISODE_LENGTH = "episode/length", "real steps", Neither, "the time limit, if staying alive is the task";
     /// Share of the real transitions so far whose termination differs from the rule for imagined transitions.
     TERMINATION_MISMATCH = "env/termination_mismatch", "share", Lower, "0";
+    /// Of the real terminations so far, the share that are none by the rule for imagined transitions. Reported after the
+    /// first real termination.
+    TERMINATIONS_MISSED = "env/terminations_missed", "share", Lower, "0";
+    /// Of the real transitions so far that the rule for imagined transitions ends, the share that are no real
+    /// terminations. Reported after the first transition that the rule ends.
+    TERMINATIONS_INVENTED = "env/terminations_invented", "share", Lower, "0";
 
     /// Mean undiscounted return of the evaluation's episodes under the actions of evaluation.
     EVAL_RETURN = "eval/mean_reward", "reward units", Higher, "docs/results has the returns on each task";

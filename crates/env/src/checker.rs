@@ -11,8 +11,11 @@ mod rules;
 use crate::environment::Environment;
 use crate::error::EnvError;
 pub use check::{Check, CheckFailure};
-pub use report::{CheckOutcome, CheckReport, Measurements, check_report};
+pub use report::{CheckOutcome, CheckReport, Measurements, check_report, check_report_of};
 use rules::{Checker, Violation};
+
+/// Number of environments that are stepped side by side if no other number is given.
+const SIDE_BY_SIDE: usize = 2;
 
 /// Checks every rule of [`Environment`] on environments from `make`, such as those of an
 /// [`EnvFactory`](crate::EnvFactory).
@@ -38,6 +41,7 @@ pub fn check_environment(make: impl Fn() -> Result<Box<dyn Environment>, EnvErro
         .and_then(|()| checker.episodes())
         .and_then(|()| checker.seeding())
         .and_then(|()| checker.save_and_restore())
-        .and_then(|()| checker.actions());
+        .and_then(|()| checker.actions())
+        .and_then(|()| checker.side_by_side(SIDE_BY_SIDE));
     outcome.map_err(|Violation(check, detail)| CheckFailure { id: checker.spec.id, check, detail })
 }

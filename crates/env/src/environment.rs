@@ -190,6 +190,9 @@ pub struct Spec {
     /// The termination rule: a condition on the observation after the step, before any sensor noise. `None` where the
     /// rule is not known, as can be for environments in Python.
     pub termination: Option<Termination>,
+    /// If there is no termination rule because the known one does not hold under the settings of the environment: the
+    /// reason, as part of a sentence.
+    pub dropped_rule: Option<String>,
     /// Where the work of a step is done.
     pub work: Work,
     /// Software outside this program that the environment depends on, by name, with its version. A run's manifest
@@ -219,6 +222,7 @@ impl Spec {
             max_episode_steps: None,
             action_repeat: 1,
             termination: Some(termination),
+            dropped_rule: None,
             work: Work::Light,
             versions: BTreeMap::new(),
         }

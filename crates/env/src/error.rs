@@ -84,6 +84,30 @@ pub enum EnvError {
         /// Its upper end.
         high: f32,
     },
+    /// An action space whose ends are too large for the map to [-1, 1].
+    #[error(
+        "entry {index} of the action space of `{id}` is [{low:?}, {high:?}], and the map from [-1, 1] to this range overflows f32\nhint: give the action space the bounds within which actions make a difference"
+    )]
+    HugeActions {
+        /// The environment.
+        id: String,
+        /// The index of the entry.
+        index: usize,
+        /// Its lower end.
+        low: f32,
+        /// Its upper end.
+        high: f32,
+    },
+    /// A reward that is not a finite f32 number.
+    #[error(
+        "`{id}` returned a reward of {reward:?}; it must be finite and at most 3.4e38 (f32)\nhint: look for an overflow or a division by 0 in the task, or let it return the reward in a larger unit"
+    )]
+    Reward {
+        /// The environment.
+        id: String,
+        /// The reward.
+        reward: f64,
+    },
     /// A physical parameter that the task does not have, or a factor that is not possible.
     #[error(
         "the {parameter} of `{id}` cannot be multiplied by {factor}\nhint: {}",

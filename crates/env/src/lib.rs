@@ -34,7 +34,7 @@ pub mod test_support;
 pub mod vector;
 pub mod wrappers;
 
-pub use checker::{Check, CheckFailure, CheckOutcome, CheckReport, check_environment, check_report};
+pub use checker::{Check, CheckFailure, CheckOutcome, CheckReport, check_environment, check_report, check_report_of};
 pub use config::{EnvConfig, FamilyConfig, GymConfig, MujocoConfig};
 pub use environment::{Environment, Info, Physics, Reset, Spec, Step, Work};
 pub use error::{BridgeError, EnvError};

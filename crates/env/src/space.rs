@@ -57,6 +57,15 @@ impl BoxSpace {
         self.low.iter().chain(&self.high).all(|end| end.is_finite())
     }
 
+    /// Returns the first entry that has a finite end in `ends`, `[low, high]` of the box in f64, and an infinite end in
+    /// f32.
+    pub(crate) fn narrowed_to_infinity(ends: &[Vec<f64>; 2]) -> Option<(usize, f64)> {
+        let [low, high] = ends;
+        let beyond = |end: &f64| end.is_finite() && !(*end as f32).is_finite();
+        let entries = low.iter().zip(high).enumerate();
+        entries.flat_map(|(index, (low, high))| [(index, *low), (index, *high)]).find(|(_, end)| beyond(end))
+    }
+
     /// Returns the nearest point of the box, `[dim]`.
     #[track_caller]
     #[must_use]

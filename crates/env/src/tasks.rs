@@ -17,6 +17,8 @@
 use core::fmt;
 use std::sync::Arc;
 
+use foresee_core::Termination;
+
 use crate::config::EnvConfig;
 use crate::environment::{Environment, Spec};
 use crate::error::EnvError;
@@ -299,6 +301,15 @@ impl EnvConfig {
         self.check_repeat()?;
         let (mut env, max_episode_steps) = tasks.task(self)?;
         if let Some(entries) = self.first_entries {
+            let last = env.spec().termination.as_ref().and_then(Termination::last_entry);
+            // A rule that foresee knows for a task in Python can be replaced by one of the config.
+            if let Some(last) = last.filter(|last| *last >= entries && entries > 0)
+                && gym::is_python(&self.id)
+                && self.termination.is_none()
+            {
+                let reason = format!("the rule known for it reads entry {last}, which `env.first_entries` cuts off");
+                env = Box::new(WithRule::without(env, reason));
+            }
             env = Box::new(FirstEntries::new(env, entries)?);
         }
         if !self.family.is_nominal() {

@@ -10,7 +10,7 @@ use foresee_env::test_support::available_environments;
 use foresee_env::wrappers::{EnforceOrder, TimeLimit};
 use foresee_env::{
     BoxSpace, Check, CheckOutcome, EnvError, Environment, Info, Reset, Spec, Step, check_environment, check_report,
-    make, make_unscaled,
+    check_report_of, make, make_unscaled,
 };
 
 /// Returns the rule that the checker finds broken, and the detail.
@@ -69,6 +69,15 @@ rejects! {
     }
     an_infinite_reward_is_found: Rewards, "step 50 returned a reward of -inf", {
         fn alter(steps: u32, step: &mut Step) { if steps == 50 { step.reward = f64::NEG_INFINITY; } }
+    }
+    a_reward_beyond_f32_is_found: Rewards, "step 50 returned a reward of 1e39, which is beyond the range of f32 (3.4e38)", {
+        fn alter(steps: u32, step: &mut Step) { if steps == 50 { step.reward = 1e39; } }
+    }
+    an_action_space_that_training_refuses_is_found: Spec, "entry 0 of the action space of `Pendulum-v1` is unbounded: [-1, inf]", {
+        fn spec(spec: &mut Spec) { spec.action_space.high[0] = f32::INFINITY; }
+    }
+    an_action_space_of_all_floats_is_found: Spec, "the map from [-1, 1] to this range overflows f32", {
+        fn spec(spec: &mut Spec) { spec.action_space = BoxSpace::symmetric(&[f32::MAX]); }
     }
     a_termination_against_the_rule_is_found: Termination, "step 9 returned terminated = true, but the termination rule gives false for the observation ", {
         fn alter(steps: u32, step: &mut Step) { step.terminated = steps == 9; }
@@ -187,6 +196,70 @@ rejects! {
 }
 
 #[test]
+fn environments_that_disturb_each_other_are_found() {
+    use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    /// The environment that stepped last; 0 for none.
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    /// The first step after that of another environment has another reward.
+    struct It(u64);
+    impl Default for It {
+        fn default() -> Self {
+            Self(1 + MADE.fetch_add(1, Relaxed))
+        }
+    }
+    impl Fault for It {
+        fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
+            LAST.store(self.0, Relaxed);
+            env.reset(seed)
+        }
+        fn step(&mut self, env: &mut dyn Environment, action: &[f32]) -> Result<Step, EnvError> {
+            let last = LAST.swap(self.0, Relaxed);
+            let mut step = env.step(action)?;
+            step.reward += f64::from(last != 0 && last != self.0);
+            Ok(step)
+        }
+        fn restore(env: &mut dyn Environment, state: State) -> Result<(), EnvError> {
+            LAST.store(0, Relaxed);
+            env.restore(state)
+        }
+    }
+    let (check, detail) = verdict::<It>();
+    assert_eq!(check, Check::SideBySide, "{detail}");
+    assert_eq!(detail, "environment 0 of 2 that are stepped together gives other numbers or flags than alone");
+    let found = check_report_of(broken::<It>, 5).unwrap();
+    let Some((_, CheckOutcome::Failed(detail))) = found.outcomes.last() else { panic!("{:?}", found.outcomes) };
+    assert_eq!(detail, "environment 0 of 5 that are stepped together gives other numbers or flags than alone");
+}
+
+#[test]
+fn entries_that_the_model_takes_for_constant_are_a_warning() {
+    #[derive(Default)]
+    struct Tiny;
+    impl Fault for Tiny {
+        fn reset(&mut self, env: &mut dyn Environment, seed: Option<u64>) -> Result<Reset, EnvError> {
+            let mut reset = env.reset(seed)?;
+            reset.obs[1] *= 1e-5;
+            Ok(reset)
+        }
+        fn alter(_: u32, step: &mut Step) {
+            // A sine with a deviation of about 0.7, an entry that moves by 1e-5, and one that is about 1e-4.
+            step.obs[1] *= 1e-5;
+            step.obs[2] *= 1e-4;
+        }
+    }
+    let found = check_report(broken::<Tiny>).unwrap();
+    let deviations = &found.measurements.as_ref().unwrap().deviations;
+    assert!(deviations[0] > 0.1 && deviations[1] < 1e-5 && deviations[2] > 1e-5, "{deviations:?}");
+    assert_eq!(
+        found.warnings(),
+        [
+            "observation entries [1] vary with a standard deviation below 1e-5, which the model takes for constant: let the environment return them in a smaller unit, so that they are of the order of 1"
+        ]
+    );
+}
+
+#[test]
 fn every_environment_of_the_registry_passes() {
     for info in available_environments("every_environment_of_the_registry_passes") {
         check_environment(|| make(info.id)).unwrap();
@@ -260,7 +333,7 @@ fn an_examination_tries_every_rule_though_one_is_broken_and_says_what_may_surpri
         };
         assert_eq!(*outcome, want, "{check}");
     }
-    assert_eq!(found.outcomes.len(), 9);
+    assert_eq!(found.outcomes.len(), 10);
     assert_eq!(found.failure().unwrap().check, Check::Rewards);
     let measurements = found.measurements.as_ref().unwrap();
     assert_eq!(measurements.episodes.iter().map(|episode| episode.1).collect::<Vec<_>>(), [200; 5]);

@@ -4,11 +4,9 @@
 //! every training call, as in mbrl-lib. A dimension that does not vary gets a standard deviation of 1; the reference
 //! divides by zero there.
 
+use foresee_core::limits::CONSTANT_DEVIATION;
 use foresee_core::{State, StateError};
 use foresee_nn::cpu::PANEL_ROWS;
-
-/// A smaller standard deviation counts as zero.
-const EPS: f64 = 1e-5;
 
 /// The map x ↦ (x − mean) / std.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +27,7 @@ impl Normalizer {
     #[track_caller]
     #[must_use]
     pub fn from_rows(rows: &[f32], dim: usize) -> Self {
-        Self::unless_constant(rows, dim, |_, std| std < EPS)
+        Self::unless_constant(rows, dim, |_, std| std < CONSTANT_DEVIATION)
     }
 
     /// Returns the normaliser of rows `[N, dim]` of numbers in any unit. Unlike in [`Normalizer::from_rows`], a

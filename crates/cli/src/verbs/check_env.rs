@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use foresee::config::{Problem, Source};
 use foresee::env::checker::Measurements;
-use foresee::env::{BoxSpace, CheckOutcome, EnvConfig, EnvError, Spec, check_report};
+use foresee::env::{BoxSpace, CheckOutcome, EnvConfig, EnvError, Spec, check_report_of};
 use serde::Deserialize;
 use toml::Table;
 
@@ -32,7 +32,7 @@ pub(super) fn check_env(id: &str, overrides: &[&str]) -> Result<u8, Failure> {
     let tree = Table::from_iter([("env".into(), toml::Value::from(section))]);
     let source = Source::tree(NAME, tree, overrides)?;
     let EnvOnly { env } = source.typed()?;
-    let report = check_report(|| env.make_unscaled(0)).map_err(|error| refused(&source, &error))?;
+    let report = check_report_of(|| env.make_unscaled(0), env.count).map_err(|error| refused(&source, &error))?;
 
     print_spec(&report.spec)?;
     print_line("")?;
@@ -43,7 +43,9 @@ pub(super) fn check_env(id: &str, overrides: &[&str]) -> Result<u8, Failure> {
                 format!("BROKEN   {check}\n         {}", detail.replace('\n', "\n         "))
             }
             CheckOutcome::Inconclusive => format!("untested {check} (a broken rule ended the test)"),
-            CheckOutcome::Skipped => format!("skipped  {check} (the environment has no termination rule)"),
+            CheckOutcome::Skipped => format!(
+                "skipped  {check} (the environment has no termination rule; `train` with `algo = \"mbpo\"` or `\"dhmbpo\"` needs one where the task first terminates)"
+            ),
         })?;
     }
     if let Some(measurements) = &report.measurements {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use foresee::config::Algo;
 use foresee::evaluate::MAX_EPISODE_STEPS;
 use foresee::{Run, checkpoint, memory};
 
@@ -18,18 +19,35 @@ pub(super) fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -
     let config = setup.config.clone();
     set_threads(&config);
     warn_of_adapter(config.device);
-    let run = Run::begin(setup)?;
-    if run.spec().max_episode_steps.is_none() {
-        eprintln!(
-            "warning: `{}` has no time limit; evaluations stop an episode after {MAX_EPISODE_STEPS} steps\nhint: set a time limit, for example `env.gym.kwargs.max_episode_steps=1000`",
-            config.env.id
-        );
-    }
+    let mut run = Run::begin(setup)?;
+    warn_of_task(&mut run)?;
     let dir = RunDir::create(run_dir, &config)?;
     let mut records = Records::create(dir.path(), run.spec().action_repeat)?;
     let text = toml::to_string_pretty(&config).expect("a config that came from TOML goes back to TOML");
     records.write_text("config", &format!("```toml\n{text}```"))?;
     finish(Driver { run, dir, records, wall_s: 0.0, saved_step: 0 })
+}
+
+/// Prints warnings about properties of the task that training can live with, but that its user may not expect.
+fn warn_of_task(run: &mut Run) -> Result<(), Failure> {
+    let (id, spec) = (run.config().env.id.clone(), run.spec());
+    if spec.max_episode_steps.is_none() {
+        eprintln!(
+            "warning: `{id}` has no time limit; evaluations stop an episode after {MAX_EPISODE_STEPS} steps\nhint: set a time limit, for example `env.gym.kwargs.max_episode_steps=1000`"
+        );
+    }
+    if run.config().algo != Algo::ModelFree && spec.termination.is_none() {
+        let dropped = spec.dropped_rule.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
+        eprintln!(
+            "warning: `{id}` has no termination rule{dropped}; the run stops where the task first terminates\nhint: set `env.termination`, for example `env.termination={{bounds=[{{index=0, low=0.2, high=1.0}}]}}`, or `env.termination={{}}` for a task that never terminates"
+        );
+    }
+    if let Some(difference) = run.unrepeatable()? {
+        eprintln!(
+            "warning: {difference}\nhint: let the environment pass its seed to `super().reset(seed=seed)`, and draw all random numbers from `self.np_random`"
+        );
+    }
+    Ok(())
 }
 
 /// Resumes a run from its newest checkpoint.

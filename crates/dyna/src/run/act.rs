@@ -30,7 +30,8 @@ impl Run {
         };
         let outcome = self.experience.turn(turn)?;
         self.clock.advance();
-        self.counters.mismatches += outcome.mismatches;
+        self.counters.mismatches += outcome.ends.missed + outcome.ends.invented;
+        self.counters.ends.add(outcome.ends);
         let ended = outcome.ended;
         if !ended.is_empty() {
             self.counters.episodes += ended.len() as u64;

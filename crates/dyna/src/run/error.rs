@@ -48,7 +48,8 @@ pub enum RunError {
     },
     /// A task terminated, and there is no rule for imagined terminations.
     #[error(
-        "at environment step {env_step}: `{id}` terminated at [{obs}], but `env.termination` is not set\nhint: resume the run with the rule as an override, such as `env.termination={{bounds=[{{index=0, low=0.2, high=1.0}}]}}`, which ends an episode when observation entry 0 leaves (0.2, 1.0); `env.termination={{}}` never ends one"
+        "at environment step {env_step}: `{id}` terminated at [{obs}], but `env.termination` is not set{}\nhint: resume the run with the rule as an override, such as `env.termination={{bounds=[{{index=0, low=0.2, high=1.0}}]}}`, which ends an episode when observation entry 0 leaves (0.2, 1.0); `env.termination={{}}` never ends one",
+        .dropped.as_ref().map_or(String::new(), |reason| format!(", and {reason}"))
     )]
     NoTerminationRule {
         /// Number of real steps taken.
@@ -57,6 +58,8 @@ pub enum RunError {
         id: String,
         /// The observation, or its first entries.
         obs: String,
+        /// The reason why a rule that is known for the task does not hold, if there is one.
+        dropped: Option<String>,
     },
     /// The model's training diverged.
     #[error("at environment step {env_step}: {error}")]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Device;
+use foresee_env::Work;
 use foresee_nn::device::guarded;
 use foresee_world_model::ModelRequest;
 
@@ -74,6 +75,30 @@ impl Run {
     pub fn evaluate(&mut self, episodes: usize) -> Result<Evaluation, RunError> {
         let device = self.device.clone();
         guarded(&device, || self.play(episodes)).unwrap_or_else(|failure| Err(self.failed(failure)))
+    }
+
+    /// Compares the first observation of the first training environment with that of an environment for evaluations
+    /// under the same seed, and returns the message about a difference. The environments for evaluations are created
+    /// here instead of at the first evaluation. Only environments in other processes are compared, before the first step.
+    ///
+    /// # Errors
+    /// If an environment fails.
+    pub fn unrepeatable(&mut self) -> Result<Option<String>, RunError> {
+        if self.spec().work != Work::ExternalProcess {
+            return Ok(None);
+        }
+        let Some((seed, before)) = self.experience.first_reset() else { return Ok(None) };
+        let again = self.evaluator.first_observation(seed, self.config.training.eval_episodes);
+        let Some(again) = again.map_err(|error| RunError::Env { env_step: self.clock.now, error })? else {
+            return Ok(None);
+        };
+        let differs = before.iter().zip(&again).position(|(x, y)| x.to_bits() != y.to_bits());
+        Ok(differs.map(|index| {
+            format!(
+                "`{}` does not repeat itself: after the same seed, entry {index} of its first observation is {} in one process and {} in another; the run cannot be reproduced",
+                self.spec().id, before[index], again[index]
+            )
+        }))
     }
 
     fn play(&mut self, episodes: usize) -> Result<Evaluation, RunError> {

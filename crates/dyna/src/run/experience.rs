@@ -7,6 +7,7 @@ use foresee_core::State;
 use foresee_env::{EnvError, Spec};
 
 use super::RunError;
+use super::terminations::Ends;
 use crate::control::{Controller, Knowledge};
 use crate::replay::RealBuffer;
 
@@ -31,8 +32,8 @@ pub(super) struct Turn<'a> {
 pub(super) struct TurnOutcome {
     /// Undiscounted return and length of every episode that ended.
     pub(super) ended: Vec<(f64, u64)>,
-    /// Number of real transitions whose termination differs from the rule for imagined ones.
-    pub(super) mismatches: u64,
+    /// Ends of the task and of the rule for imagined transitions, if the two are compared.
+    pub(super) ends: Ends,
 }
 
 /// A source of real transitions.
@@ -51,6 +52,11 @@ pub(super) trait Experience: Send {
 
     /// Restores the source from a run's state, at time `now` of the clock.
     fn restore(&mut self, state: &mut State, now: u64, seed: u64, real: &mut RealBuffer) -> Result<(), RunError>;
+
+    /// Returns the seed and the first observation `[O]` of the first environment, before its first step.
+    fn first_reset(&self) -> Option<(u64, &[f32])> {
+        None
+    }
 
     /// Errors of environments that could not be restored when the run was resumed, and began a new episode instead.
     fn lost(&self) -> &[EnvError] {

@@ -22,6 +22,8 @@ pub(super) struct Live {
     envs: VectorEnvironment,
     /// The current episode of each environment.
     episodes: Vec<Episode>,
+    /// Seed of the first reset of environment 0, if it was not restored.
+    first_seed: Option<u64>,
     /// Errors of saved environments that could not be restored.
     lost: Vec<EnvError>,
     /// Whether terminations are compared with the rule.
@@ -33,7 +35,8 @@ pub(super) struct Live {
 impl Live {
     /// Environments that have not been reset yet.
     pub(super) fn new(envs: VectorEnvironment, checks_terminations: bool) -> Self {
-        Self { envs, episodes: Vec::new(), lost: Vec::new(), checks_terminations, restarted: Vec::new() }
+        let (episodes, lost, restarted) = (Vec::new(), Vec::new(), Vec::new());
+        Self { envs, episodes, first_seed: None, lost, checks_terminations, restarted }
     }
 
     /// Begins an episode in every environment.
@@ -41,6 +44,7 @@ impl Live {
         let seeds = self.envs.seeds(Stream::new(seed, "env/reset"));
         let resets = self.envs.reset(&seeds).map_err(|error| RunError::Env { env_step: 0, error })?;
         self.episodes = resets.into_iter().map(|reset| Episode::from(reset.obs)).collect();
+        self.first_seed = seeds[0];
         Ok(())
     }
 
@@ -107,23 +111,22 @@ impl Experience for Live {
             episode.reward_sum += step.reward;
             episode.length += 1;
             let next_obs = last.map_or_else(|| step.obs.clone(), |last| last.obs);
-            if check_terminations
-                && terminations::mismatch(
-                    self.envs.spec(),
-                    self.checks_terminations,
-                    &next_obs,
-                    step.terminated,
-                    now + i as u64 + 1,
-                )?
-            {
-                outcome.mismatches += 1;
+            let (spec, env_step) = (self.envs.spec(), now + i as u64 + 1);
+            if check_terminations {
+                terminations::require_rule(spec, &next_obs, step.terminated, env_step)?;
+                outcome.ends.count(spec, self.checks_terminations, &next_obs, step.terminated);
+            }
+            let reward = step.reward as f32;
+            if !reward.is_finite() {
+                let error = EnvError::Reward { id: spec.id.clone(), reward: step.reward };
+                return Err(RunError::Env { env_step, error: error.in_vector(i, self.envs.count()) });
             }
             real.push_from(
                 i,
                 &Transition {
                     obs: std::mem::replace(&mut episode.obs, step.obs),
                     action: action.to_vec(),
-                    reward: step.reward as f32,
+                    reward,
                     next_obs,
                     terminated: step.terminated,
                     truncated: step.truncated,
@@ -149,6 +152,11 @@ impl Experience for Live {
         let lost = self.envs.restore(state.part("env")).map_err(|error| RunError::Config(error.to_string()))?;
         self.episodes = Episode::restore_all(state.part("episode"), self.envs.count(), self.dims()[0])?;
         self.restart_lost(lost, now, seed, real)
+    }
+
+    fn first_reset(&self) -> Option<(u64, &[f32])> {
+        let begins = |episode: &&Episode| episode.length == 0;
+        Some((self.first_seed?, &self.episodes.first().filter(begins)?.obs))
     }
 
     fn lost(&self) -> &[EnvError] {

@@ -48,6 +48,7 @@ use foresee_world_model::{ModelRequest, WorldModel};
 use self::clock::Clock;
 use self::experience::Experience;
 use self::live::Live;
+use self::terminations::Ends;
 use crate::config::Config;
 use crate::control::{Controller, ControllerFactory, Knowledge};
 use crate::evaluate::{Episodes, Evaluator};
@@ -81,6 +82,8 @@ struct Counters {
     imagined_steps: u64,
     /// Number of real transitions whose termination differs from the rule for imagined transitions.
     mismatches: u64,
+    /// Ends of the task and of the rule for imagined transitions. A run of an older version counted none.
+    ends: Ends,
 }
 
 /// A run of the training loop.
@@ -270,6 +273,13 @@ impl Run {
     #[must_use]
     pub fn lost(&self) -> &[EnvError] {
         self.experience.lost()
+    }
+
+    /// Returns the message about a termination rule that most real ends so far contradict, if they do. Ends that came
+    /// before a resume by an older version are not counted.
+    #[must_use]
+    pub fn contradicted_rule(&self) -> Option<String> {
+        self.counters.ends.warning(self.spec())
     }
 
     /// Number of real steps taken.

@@ -12,6 +12,7 @@ impl Run {
         let env_step = self.clock.now;
         if self.model.is_some() && self.checks_terminations {
             values.push((metrics::TERMINATION_MISMATCH, self.counters.mismatches as f64 / env_step as f64));
+            values.extend(self.counters.ends.shares());
         }
         if self.config.algo != Algo::Dhmbpo {
             values.extend(self.values_against_returns());

@@ -7,7 +7,7 @@ use foresee_world_model::{Head, ModelConfig};
 use serde::Serialize;
 use toml::Value;
 
-use super::{Counters, Phase, Run, RunError, on_device};
+use super::{Counters, Ends, Phase, Run, RunError, on_device};
 use crate::config::{Algo, Config};
 use crate::replay::RealBuffer;
 use crate::rollout::Rollout;
@@ -258,6 +258,20 @@ fn fingerprint(config: &Config) -> u64 {
     u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("eight bytes"))
 }
 
+impl Ends {
+    /// Reads the array `ends` u64 `[3]`: real, missed and invented ones.
+    fn restore(state: &mut State) -> Result<Self, StateError> {
+        match state.u64s("ends")?.1[..] {
+            [real, missed, invented] if missed <= real => Ok(Self { real, missed, invented }),
+            ref found => Err(StateError::Mismatch {
+                path: "counters.ends".into(),
+                found: format!("{found:?}"),
+                expected: "numbers of real, missed and invented ends".into(),
+            }),
+        }
+    }
+}
+
 impl Counters {
     /// Returns the counters and the time of the clock as arrays.
     fn save(&self, now: u64) -> State {
@@ -270,6 +284,9 @@ impl Counters {
         }
         state.put("imagined_steps", self.imagined_steps);
         state.put("mismatches", self.mismatches);
+        if self.ends != Ends::default() {
+            state.put("ends", vec![self.ends.real, self.ends.missed, self.ends.invented]);
+        }
         state
     }
 
@@ -277,15 +294,42 @@ impl Counters {
     pub(super) fn restore(mut state: State) -> Result<(Self, u64), StateError> {
         let now = state.u64("env_step")?;
         let fits = state.u64("fits")?;
-        let many = state.iter().any(|(name, _)| name == "rollouts");
+        let [many, counts_ends] = ["rollouts", "ends"].map(|array| state.iter().any(|(name, _)| name == array));
         let counters = Self {
             episodes: state.u64("episodes")?,
             fits,
             rollouts: if many { state.u64("rollouts")? } else { fits },
             imagined_steps: state.u64("imagined_steps")?,
             mismatches: state.u64("mismatches")?,
+            // Older versions did not count the ends.
+            ends: if counts_ends { Ends::restore(&mut state)? } else { Ends::default() },
         };
         state.finish()?;
         Ok((counters, now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_come_back_also_from_states_of_versions_that_did_not_count_the_ends() {
+        let ends = Ends { real: 7, missed: 2, invented: 3 };
+        let counters = Counters { episodes: 9, fits: 4, rollouts: 4, imagined_steps: 60, mismatches: 5, ends };
+        let (restored, now) = Counters::restore(counters.save(120)).unwrap();
+        assert_eq!((restored, now), (counters, 120));
+
+        let older = || -> State {
+            let saved = counters.save(120);
+            let arrays = saved.iter().filter(|(name, _)| *name != "ends");
+            arrays.map(|(name, array)| (name.to_owned(), array.clone())).collect()
+        };
+        let (restored, _) = Counters::restore(older()).unwrap();
+        assert_eq!(restored, Counters { ends: Ends::default(), ..counters });
+
+        let mut other = older();
+        other.put("ends", vec![1_u64, 2, 3]);
+        assert!(matches!(Counters::restore(other), Err(StateError::Mismatch { .. })), "more missed than real ends");
     }
 }

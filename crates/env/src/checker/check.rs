@@ -27,6 +27,8 @@ pub enum Check {
     Actions,
     /// A restored environment continues bit for bit.
     SaveRestore,
+    /// Environments that are stepped side by side, as in a vector, behave as each of them alone.
+    SideBySide,
 }
 
 impl fmt::Display for Check {
@@ -44,6 +46,7 @@ impl fmt::Display for Check {
                 "invalid actions are refused and change nothing, and actions outside the space are clamped"
             }
             Self::SaveRestore => "a restored environment continues bit for bit",
+            Self::SideBySide => "environments side by side behave as each of them alone",
         })
     }
 }

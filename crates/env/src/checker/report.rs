@@ -4,7 +4,9 @@
 use std::time::Instant;
 
 use foresee_core::Stream;
+use foresee_core::limits::CONSTANT_DEVIATION;
 
+use super::SIDE_BY_SIDE;
 use super::check::{Check, CheckFailure};
 use super::rules::{Checker, RESETS, Violation};
 use crate::environment::{Environment, Spec, Work};
@@ -45,6 +47,8 @@ pub struct Measurements {
     pub episodes: Vec<(f64, u32)>,
     /// Least and largest value of each observation entry, `[O]` of `[low, high]`.
     pub ranges: Vec<[f32; 2]>,
+    /// Standard deviation of each observation entry over all steps (ddof 1), `[O]`.
+    pub deviations: Vec<f64>,
     /// Least and largest reward of a step.
     pub rewards: [f64; 2],
     /// Whether all of several seeds gave the same first observation.
@@ -68,6 +72,17 @@ pub struct Measurements {
 /// # Errors
 /// If an environment cannot be created at all.
 pub fn check_report(make: impl Fn() -> Result<Box<dyn Environment>, EnvError>) -> Result<CheckReport, EnvError> {
+    check_report_of(make, SIDE_BY_SIDE)
+}
+
+/// Tests every rule as [`check_report`] does, and steps `count` environments side by side, at least two.
+///
+/// # Errors
+/// As [`check_report`].
+pub fn check_report_of(
+    make: impl Fn() -> Result<Box<dyn Environment>, EnvError>,
+    count: usize,
+) -> Result<CheckReport, EnvError> {
     let spec = make()?.spec().clone();
     let mut outcomes: Vec<(Check, CheckOutcome)> = Vec::new();
     let has_rule = spec.termination.is_some();
@@ -92,9 +107,20 @@ pub fn check_report(make: impl Fn() -> Result<Box<dyn Environment>, EnvError>) -
     record(&[Check::Spec], checker.spec_is_consistent());
     let whole_episodes = [Check::Observations, Check::Rewards, Check::Termination, Check::TimeLimit, Check::Order];
     record(&whole_episodes, checker.episodes());
-    record(&[Check::Seeding], checker.seeding());
+    let seeding = checker.seeding();
+    let repeats = seeding.is_ok();
+    record(&[Check::Seeding], seeding);
     record(&[Check::SaveRestore], checker.save_and_restore());
     record(&[Check::Actions], checker.actions());
+    let side_by_side = match checker.side_by_side(count.max(SIDE_BY_SIDE)) {
+        // An environment that does not repeat itself differs also when it is alone.
+        Err(Violation(Check::SideBySide, _)) if !repeats => None,
+        outcome => Some(outcome),
+    };
+    match side_by_side {
+        Some(outcome) => record(&[Check::SideBySide], outcome),
+        None => outcomes.push((Check::SideBySide, CheckOutcome::Inconclusive)),
+    }
     let measurements = measure(make()?.as_mut()).ok();
     Ok(CheckReport { spec: checker.spec, outcomes, measurements })
 }
@@ -111,13 +137,16 @@ fn measure(env: &mut dyn Environment) -> Result<Measurements, EnvError> {
     let first = env.reset(Some(0))?.obs;
     let mut ranges: Vec<[f32; 2]> = first.iter().map(|&x| [x; 2]).collect();
     let rewards = [f64::INFINITY, f64::NEG_INFINITY];
-    let mut measurements = Measurements { episodes: vec![], ranges: vec![], rewards, fixed_start, steps_per_s: 0.0 };
+    let mut measurements =
+        Measurements { episodes: vec![], ranges: vec![], deviations: vec![], rewards, fixed_start, steps_per_s: 0.0 };
+    let mut moments = Moments::new(first.len());
     let mut episode = (0.0, 0);
     for t in 0..STEPS {
         let step = env.step(&action_space.sample(&mut actions.at(u64::from(t), 0)))?;
         for (range, &x) in ranges.iter_mut().zip(&step.obs) {
             *range = [range[0].min(x), range[1].max(x)];
         }
+        moments.add(&step.obs);
         measurements.rewards = [measurements.rewards[0].min(step.reward), measurements.rewards[1].max(step.reward)];
         episode = (episode.0 + step.reward, episode.1 + 1);
         if step.terminated || step.truncated {
@@ -127,7 +156,35 @@ fn measure(env: &mut dyn Environment) -> Result<Measurements, EnvError> {
     }
     measurements.steps_per_s = f64::from(STEPS) / began.elapsed().as_secs_f64();
     measurements.ranges = ranges;
+    measurements.deviations = moments.deviations();
     Ok(measurements)
+}
+
+/// Running mean, and sum of the squared deviations from it, of each entry of rows `[dim]` (Welford's algorithm).
+struct Moments {
+    rows: f64,
+    mean: Vec<f64>,
+    squares: Vec<f64>,
+}
+
+impl Moments {
+    fn new(dim: usize) -> Self {
+        Self { rows: 0.0, mean: vec![0.0; dim], squares: vec![0.0; dim] }
+    }
+
+    fn add(&mut self, row: &[f32]) {
+        self.rows += 1.0;
+        for ((mean, squares), &x) in self.mean.iter_mut().zip(&mut self.squares).zip(row) {
+            let before = f64::from(x) - *mean;
+            *mean += before / self.rows;
+            *squares += before * (f64::from(x) - *mean);
+        }
+    }
+
+    /// Returns the standard deviation of each entry (ddof 1).
+    fn deviations(&self) -> Vec<f64> {
+        self.squares.iter().map(|squares| (squares / (self.rows.max(2.0) - 1.0)).sqrt()).collect()
+    }
 }
 
 impl CheckReport {
@@ -147,29 +204,34 @@ impl CheckReport {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.spec.termination.is_none() {
-            warnings.push(
-                "it has no termination rule: set `env.termination`, or training with a model ends with an error at the first termination"
-                    .into(),
-            );
+            let dropped = self.spec.dropped_rule.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
+            warnings.push(format!(
+                "it has no termination rule{dropped}: set `env.termination`, or training with a model ends with an error at the first termination"
+            ));
         }
         if self.spec.max_episode_steps.is_none() {
             warnings.push("it has no time limit: an evaluation stops an episode only after 100,000 steps; set a time limit (`env.gym.kwargs.max_episode_steps`, or `max_episode_steps` of the spec)".into());
-        }
-        if !self.spec.action_space.is_bounded() {
-            warnings.push("its action space is unbounded: training needs finite bounds".into());
         }
         let Some(measurements) = &self.measurements else { return warnings };
         if measurements.fixed_start {
             warnings.push(format!("{RESETS} seeds gave the same first observation: the start state may be fixed"));
         }
-        let entries = |test: &dyn Fn(&[f32; 2]) -> bool| -> Vec<usize> {
-            measurements.ranges.iter().enumerate().filter(|(_, range)| test(range)).map(|(entry, _)| entry).collect()
+        let entries = |test: &dyn Fn(&[f32; 2], f64) -> bool| -> Vec<usize> {
+            let measured = measurements.ranges.iter().zip(&measurements.deviations).enumerate();
+            measured.filter(|(_, (range, deviation))| test(range, **deviation)).map(|(entry, _)| entry).collect()
         };
-        let constant = entries(&|[low, high]| low == high);
+        let constant = entries(&|[low, high], _| low == high);
         if !constant.is_empty() {
             warnings.push(format!("observation entries {} are constant", Abbreviated(&constant)));
         }
-        let large = entries(&|[low, high]| low.abs().max(high.abs()) > 1e4);
+        let small = entries(&|[low, high], deviation| low != high && deviation < CONSTANT_DEVIATION);
+        if !small.is_empty() {
+            warnings.push(format!(
+                "observation entries {} vary with a standard deviation below 1e-5, which the model takes for constant: let the environment return them in a smaller unit, so that they are of the order of 1",
+                Abbreviated(&small)
+            ));
+        }
+        let large = entries(&|[low, high], _| low.abs().max(high.abs()) > 1e4);
         if !large.is_empty() {
             warnings.push(format!(
                 "observation entries {} exceed 10,000: set `agent.normalize_observations = true` (the default of `dhmbpo`)",

@@ -6,6 +6,8 @@ use super::check::Check;
 use crate::environment::{Environment, Reset, Spec, Step, Work};
 use crate::error::EnvError;
 use crate::space::{Abbreviated, BoxSpace, MAX_SHOWN};
+use crate::vector::{Autoreset, VectorEnvironment, VectorStep};
+use crate::wrappers::rescale_action;
 
 /// Number of episodes that are played to their end.
 const EPISODES: u64 = 3;
@@ -14,6 +16,8 @@ const MAX_CHECKED_STEPS: u32 = 10_000;
 /// Number of steps compared after a restore: enough to cross the end of an episode from two steps before its time
 /// limit.
 const FUTURE_STEPS: u64 = 10;
+/// Number of steps that environments take side by side.
+const STEPS_SIDE_BY_SIDE: u64 = 50;
 /// Number of resets of which one must differ from the first where starts are random. With two possible starts, all of
 /// them agree by chance once in 30,000 checks.
 pub(super) const RESETS: u64 = 16;
@@ -50,7 +54,8 @@ impl Checker<'_> {
     }
 
     pub(super) fn spec_is_consistent(&self) -> Result<(), Violation> {
-        self.spec.problem().map_or(Ok(()), |[problem, _]| Err(Violation(Check::Spec, problem)))
+        self.spec.problem().map_or(Ok(()), |[problem, _]| Err(Violation(Check::Spec, problem)))?;
+        rescale_action::check_range(&self.spec).map_err(|error| Violation(Check::Spec, error.to_string()))
     }
 
     /// Checks observations, rewards, flags and the order of calls, over whole episodes of one environment.
@@ -86,7 +91,12 @@ impl Checker<'_> {
     fn check_step(&self, step: &Step, t: u32) -> Result<(), Violation> {
         let Step { obs, reward, terminated, truncated, .. } = step;
         self.check_observation(obs, t)?;
-        ensure(reward.is_finite(), Check::Rewards, || format!("step {t} returned a reward of {reward}"))?;
+        // As f32, which is how training stores a reward.
+        let finite = (*reward as f32).is_finite();
+        ensure(finite, Check::Rewards, || {
+            let beyond = if reward.is_finite() { ", which is beyond the range of f32 (3.4e38)" } else { "" };
+            format!("step {t} returned a reward of {reward:?}{beyond}")
+        })?;
         let has_rule = self.spec.termination.is_some();
         ensure(!has_rule || *terminated == self.spec.terminates(obs), Check::Termination, || {
             let obs = Abbreviated(obs);
@@ -242,6 +252,41 @@ impl Checker<'_> {
         env.reset(None)?;
         env.restore(self.make()?.save())?;
         self.check_refusal(env.as_mut(), "after restoring a fresh environment")
+    }
+
+    /// Steps `count` environments together as training does, with seeds of the size that a run gives, and compares each
+    /// of them with an environment that is alone.
+    pub(super) fn side_by_side(&self, count: usize) -> Result<(), Violation> {
+        let seeds: Vec<u64> = (0..count as u64).map(|i| LARGE_SEEDS[0].wrapping_sub(i)).collect();
+        let action = |i: usize, t: u64| self.action(t + i as u64 * STEPS_SIDE_BY_SIDE);
+        let environments = (0..count).map(|_| self.make()).collect::<Result<Vec<_>, _>>()?;
+        let mut vector = VectorEnvironment::from_envs(environments, Autoreset::SameStep)?;
+        let resets = vector.reset(&seeds.iter().copied().map(Some).collect::<Vec<_>>())?;
+        let mut together: Vec<Vec<Bits>> = resets.into_iter().map(|reset| vec![reset.into()]).collect();
+        for t in 0..STEPS_SIDE_BY_SIDE {
+            let actions: Vec<f32> = (0..count).flat_map(|i| action(i, t)).collect();
+            for (bits, VectorStep { step, last }) in together.iter_mut().zip(vector.step(&actions)?) {
+                bits.push(step.into());
+                bits.extend(last.map(Bits::from));
+            }
+        }
+        drop(vector);
+        for (i, (together, seed)) in together.into_iter().zip(seeds).enumerate() {
+            let mut env = self.make()?;
+            let mut alone = vec![Bits::from(env.reset(Some(seed))?)];
+            for t in 0..STEPS_SIDE_BY_SIDE {
+                let Step { obs, reward, terminated, truncated, info } = env.step(&action(i, t))?;
+                let over = terminated || truncated;
+                let last = over.then_some(Reset { obs: obs.clone(), info: info.clone() });
+                let Reset { obs, info } = if over { env.reset(None)? } else { Reset { obs, info } };
+                alone.push(Step { obs, reward, terminated, truncated, info }.into());
+                alone.extend(last.map(Bits::from));
+            }
+            ensure(together == alone, Check::SideBySide, || {
+                format!("environment {i} of {count} that are stepped together gives other numbers or flags than alone")
+            })?;
+        }
+        Ok(())
     }
 
     /// Returns the results of some steps, a reset without a seed, and some more steps, so that every part of the state

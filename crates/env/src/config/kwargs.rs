@@ -42,6 +42,37 @@ impl Kwargs {
         self.0.is_empty()
     }
 
+    /// Returns the names of the arguments.
+    #[cfg(unix)]
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Returns an argument that is a boolean; `default` if it is not given, `None` if it is something else.
+    #[cfg(unix)]
+    pub(crate) fn flag(&self, name: &str, default: bool) -> Option<bool> {
+        match self.0.get(name) {
+            None => Some(default),
+            Some(Argument::Boolean(flag)) => Some(*flag),
+            Some(_) => None,
+        }
+    }
+
+    /// Returns an argument that is a range `[low, high]` with `low < high`; `default` if it is not given, `None` if it is
+    /// something else.
+    #[cfg(unix)]
+    pub(crate) fn range(&self, name: &str, default: [f32; 2]) -> Option<[f32; 2]> {
+        let Some(argument) = self.0.get(name) else { return Some(default) };
+        let Argument::Array(ends) = argument else { return None };
+        let [low, high] = ends.as_slice() else { return None };
+        let number = |end: &Argument| match end {
+            Argument::Integer(number) => Some(*number as f32),
+            Argument::Float(number) => Some(*number as f32),
+            _ => None,
+        };
+        Some([number(low)?, number(high)?]).filter(|[low, high]| low < high)
+    }
+
     /// Checks that no argument is one that the bridge gives.
     pub(crate) fn check(&self) -> Result<(), EnvError> {
         RESERVED.iter().find(|name| self.0.contains_key(**name)).map_or(Ok(()), |name| {

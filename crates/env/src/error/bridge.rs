@@ -157,6 +157,30 @@ pub enum BridgeError {
         /// The value.
         value: f64,
     },
+    /// A number that f64 holds and f32 does not.
+    #[error(
+        "`{id}` returned {value:e} as {what} in {call}, which is beyond the range of f32 (3.4e38)\nhint: look for an overflow in the environment, or let it return this number in a larger unit"
+    )]
+    BeyondF32 {
+        /// The environment.
+        id: String,
+        /// `step`, `reset()`, or `reset(seed=…)` with the seed.
+        call: String,
+        /// The reward, or which entry of the observation.
+        what: String,
+        /// The value.
+        value: f64,
+    },
+    /// The interface of gym before 0.26, the predecessor of Gymnasium.
+    #[error("`{id}` has the interface of gym before 0.26, the predecessor of Gymnasium: {reason}\nhint: {change}")]
+    OlderInterface {
+        /// The environment.
+        id: String,
+        /// The part of the interface that is older.
+        reason: String,
+        /// The change that makes it Gymnasium's.
+        change: String,
+    },
     /// The process ended.
     #[error(
         "the Python process of `{id}` ended during {call} ({status}){}\nhint: run the environment alone in Python to find the cause",

@@ -12,6 +12,7 @@ import ctypes
 import json
 import os
 import platform
+import re
 import select
 import signal
 import socket
@@ -19,6 +20,7 @@ import struct
 import sys
 import time
 import traceback
+import types
 
 PROTOCOL = 1
 HEADER = struct.Struct("<IB")
@@ -35,6 +37,22 @@ POLL_TIME = 200e-6
 MAX_SCALARS, MAX_TEXT, MAX_TRACEBACK_LINES = 256, 2000, 12
 # numpy's kinds of types that are numbers: bool, int, unsigned, float.
 NUMERIC_KINDS = "biuf"
+# Largest time limit that an answer holds.
+MAX_LIMIT = 2**32 - 1
+# The changes that turn the parts of the interface of gym before 0.26 into Gymnasium's.
+STEP_CHANGE = (
+    "return `observation, reward, terminated, truncated, info` from `step`: `terminated` is the end by the task itself, "
+    "`truncated` the end by a time limit"
+)
+RESET_CHANGE = "return `observation, info` from `reset`, where `info` is a dict"
+SEED_CHANGE = (
+    "define `reset(self, *, seed=None, options=None)`, begin it with `super().reset(seed=seed)`, and draw all random "
+    "numbers from `self.np_random`"
+)
+WRAPPER_CHANGE = (
+    "let the wrapper take five values from `step`: observation, reward, terminated, truncated, info; and return five"
+)
+CLASS_CHANGE = "import `gymnasium` instead of `gym`, and derive the environment from `gymnasium.Env`"
 
 
 class Refused(Exception):
@@ -68,7 +86,7 @@ def main():
         try:
             answer, status = calls[bytes([kind])](body), 0
         except BaseException as error:
-            answer, status = packed(failure_of(error)), 1
+            answer, status = packed(failure_of(error, player.env)), 1
         try:
             channel.sendall(HEADER.pack(len(answer), status) + answer)
         except OSError:
@@ -115,7 +133,49 @@ def missing_module(error, name):
     return None if error is None or f"{module}.".startswith(f"{error.name}.") else error.name
 
 
-def failure_of(error):
+def last_frame(error):
+    """Returns the frame in which an exception was raised, and the frames that led there."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return frames[-1], frames
+
+
+def layers(env):
+    """Returns an environment and those that it wraps."""
+    found = []
+    while isinstance(getattr(type(env), "reset", None), types.FunctionType) and all(env is not one for one in found):
+        found.append(env)
+        env = getattr(env, "__dict__", {}).get("env")
+    return found
+
+
+def older_interface(error, env):
+    """Returns the part of gym's interface before 0.26 that an exception shows, and the change; None for others.
+
+    Gymnasium's wrappers unpack what `step` returns and pass `seed` to `reset`, so the exception may come from one of
+    them.
+    """
+    (frame, frames), text = last_frame(error), str(error)
+    function = frame.f_code.co_name
+    if isinstance(error, TypeError):
+        if "gymnasium.Env" in text:
+            made = [frame.f_locals["env"] for frame in frames if "env" in frame.f_locals]
+            modules = {base.__module__.partition(".")[0] for env in made for base in type(env).__mro__}
+            if "gym" in modules:
+                return "its class derives from `gym.Env`", CLASS_CHANGE
+        unexpected = re.fullmatch(r"(.*)\(\) got an unexpected keyword argument '(seed|options)'.*", text)
+        if unexpected and unexpected[1] in {type(layer).reset.__qualname__ for layer in layers(env)}:
+            return f"its `reset` takes no `{unexpected[2]}`", SEED_CHANGE
+    if isinstance(error, ValueError) and function == "step":
+        if re.fullmatch(r"not enough values to unpack \(expected 5, got 4\)", text):
+            return "its `step` returned 4 values, not 5", STEP_CHANGE
+        if re.match(r"too many values to unpack \(expected 4\b", text):
+            return "a wrapper of it takes 4 values from `step`, which returns 5", WRAPPER_CHANGE
+    return None
+
+
+def failure_of(error, env):
+    if not isinstance(error, Refused) and (older := older_interface(error, env)) is not None:
+        error = Refused("older", *older)
     if isinstance(error, Refused):
         kind, text, *detail = error.args
         return {"kind": kind, "text": text[:MAX_TEXT], "detail": "".join(detail)}
@@ -132,6 +192,13 @@ def step_limit(env, wrapper, time_limit):
             limits.append(env._max_episode_steps)
         env = env.env
     return min(limits, default=None)
+
+
+def checked_limit(limit):
+    if limit is not None and limit > MAX_LIMIT:
+        hint = "lower `env.gym.kwargs.max_episode_steps`; -1 removes Gymnasium's time limit"
+        raise Refused("space", f"its time limit is {limit} steps, more than {MAX_LIMIT}\nhint: {hint}")
+    return limit
 
 
 def generator_words(np, generator):
@@ -198,10 +265,46 @@ def flattened(gymnasium, env):
             space = spaces.Tuple(space.values())
         return [leaf for part in space for leaf in parts(part)] if isinstance(space, spaces.Tuple) else [space]
 
+    class CheckedReset(gymnasium.Wrapper):
+        """Refuses the result of a reset that `FlattenObservation` would misread: an observation without info."""
+
+        def reset(self, **kwargs):
+            return checked_parts(self.env.reset(**kwargs), 2, "reset")
+
     nested = isinstance(env.observation_space, (spaces.Dict, spaces.Tuple))
     if nested and all(isinstance(leaf, spaces.Box) for leaf in parts(env.observation_space)):
-        return gymnasium.wrappers.FlattenObservation(env)
+        return gymnasium.wrappers.FlattenObservation(CheckedReset(env))
     return env
+
+
+def known_task(env):
+    """Returns the id of an environment of Gymnasium itself, with its version; None for other environments."""
+    spec = env.spec
+    own = spec is not None and str(spec.entry_point).startswith("gymnasium.envs.")
+    return spec.id if own else None
+
+
+def registered_with_gym(name):
+    """Whether the module in the id has registered the environment with gym, Gymnasium's predecessor."""
+    try:
+        return name.rpartition(":")[2] in sys.modules["gym"].envs.registration.registry
+    except Exception:
+        return False
+
+
+def checked_parts(result, number, call):
+    """Checks the number of values that a `step` or a `reset` returned, and that the last of them is a dict."""
+    if not isinstance(result, tuple) or len(result) != number:
+        found = f"{len(result)} values" if isinstance(result, tuple) else f"one {type(result).__name__}"
+        if call == "step" and isinstance(result, tuple) and len(result) == 4:
+            raise Refused("older", "its `step` returned 4 values, not 5", STEP_CHANGE)
+        if call == "reset" and not isinstance(result, tuple):
+            raise Refused("older", f"its `reset` returned {found}, not an observation and a dict", RESET_CHANGE)
+        raise Refused("interface", f"its `{call}` returned {found}, but must return {number}")
+    if not isinstance(result[-1], dict):
+        found = type(result[-1]).__name__
+        raise Refused("interface", f"its `{call}` returned info of type {found}, but must return a dict")
+    return result
 
 
 class Player:
@@ -215,6 +318,7 @@ class Player:
         """Returns JSON (protocol, limit, versions, dimensions) after its length (u32); the ends of both boxes, f64."""
         request = json.loads(body)
         make = {"gymnasium": self.make_with_gymnasium, "dm_control": self.make_suite_task}[request["from"]]
+        self.task = None
         limit, packages = make(request["name"], request["kwargs"])
         observations, actions = self.observation_space, self.action_space
         self.obs_shape = observations.shape
@@ -224,7 +328,8 @@ class Player:
                 versions[module.__name__] = getattr(module, "__version__", "unknown")
         hello = {
             "protocol": PROTOCOL,
-            "limit": limit,
+            "limit": checked_limit(limit),
+            "task": self.task,
             "versions": versions,
             "obs_dim": int(self.np.prod(observations.shape)),
             "action_dim": int(self.np.prod(actions.shape)),
@@ -247,8 +352,13 @@ class Player:
         except (gymnasium.error.Error, ModuleNotFoundError) as error:
             text = f"{type(error).__name__}: {error}"
             if (module := missing_module(error, name)) is not None:
+                if module.partition(".")[0] == "gym":
+                    raise Refused("older", f"it imports `gym` ({text})", CLASS_CHANGE) from None
                 raise Refused("module", text, module) from None
+            if registered_with_gym(name):
+                raise Refused("older", "its module registers it with `gym`", CLASS_CHANGE) from None
             raise Refused("make", text) from None
+        self.task = known_task(env)
         self.env = flattened(gymnasium, env)
 
         box = gymnasium.spaces.Box
@@ -282,7 +392,7 @@ class Player:
                 set_generator(self.np, generator, body)
             flag, words = generator_words(self.np, generator)
             result = self.env.reset()
-        obs, info = self.parts(result, 2, "reset")
+        obs, info = checked_parts(result, 2, "reset")
         return self.answer(obs, 0.0, flag, words, info)
 
     def step(self, body):
@@ -291,7 +401,7 @@ class Player:
         if space.dtype != np.float32:
             # The other process clamps to the ends in f32, which may be outside the ends here.
             action = action.clip(space.low, space.high)
-        obs, reward, terminated, truncated, info = self.parts(self.env.step(action), 5, "step")
+        obs, reward, terminated, truncated, info = checked_parts(self.env.step(action), 5, "step")
         if type(terminated) is not bool:
             terminated = self.truth(terminated, "terminated")
         if type(truncated) is not bool:
@@ -325,16 +435,6 @@ class Player:
             return float(value)
         except OverflowError:
             raise Refused("interface", f"its `{name}` is too large for a float") from None
-
-    def parts(self, result, number, call):
-        if not isinstance(result, tuple) or len(result) != number:
-            found = f"{len(result)} values" if isinstance(result, tuple) else f"one {type(result).__name__}"
-            expected = f"{number} (gym before 0.26 returned fewer)"
-            raise Refused("interface", f"its `{call}` returned {found}, but must return {expected}")
-        if not isinstance(result[-1], dict):
-            found = type(result[-1]).__name__
-            raise Refused("interface", f"its `{call}` returned info of type {found}, but must return a dict")
-        return result
 
     def answer(self, obs, reward, flags, words, info):
         """Returns FIXED; names (JSON); values (f64); the generator's words if flagged; the observation (f64)."""

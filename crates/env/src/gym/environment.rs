@@ -81,15 +81,17 @@ impl GymEnvironment {
         let (name, kwargs) = (name.to_owned(), config.gym.kwargs.clone());
         let launch = Launch { id: config.id.clone(), package, name, python: interpreter(config), kwargs, timeout };
         let (process, hello) = Process::start(&launch)?;
+        check_actions(&config.id, &hello.actions)?;
 
-        let known = || match package {
-            Package::Gymnasium => known::termination(&launch.name).filter(|_| launch.kwargs.is_empty()),
-            Package::DmControl => known::termination_of_suite(&launch.name),
+        let (termination, dropped_rule) = match (&config.termination, package, &hello.task) {
+            (Some(rule), ..) => {
+                config.check_termination(rule, hello.observations[0].len())?;
+                (Some(rule.clone()), None)
+            }
+            (None, Package::DmControl, _) => (known::termination_of_suite(&launch.name), None),
+            (None, Package::Gymnasium, Some(task)) => known::termination(task, &launch.kwargs),
+            (None, Package::Gymnasium, None) => (None, None),
         };
-        let termination = config.termination.clone().or_else(known);
-        if let Some(rule) = &termination {
-            config.check_termination(rule, hello.observations[0].len())?;
-        }
         let spec = Spec {
             id: config.id.clone(),
             observation_space: to_f32_box(&hello.observations),
@@ -97,6 +99,7 @@ impl GymEnvironment {
             max_episode_steps: hello.limit,
             action_repeat: 1,
             termination,
+            dropped_rule,
             work: Work::ExternalProcess,
             versions: hello.versions,
         };
@@ -318,6 +321,16 @@ fn interpreter(config: &EnvConfig) -> PathBuf {
         Some(PathBuf::from(folder).join("bin").join("python"))
     };
     config.gym.python.clone().or_else(of_virtual_env).unwrap_or_else(|| "python3".into())
+}
+
+/// Checks that no finite bound of the action space is infinite in f32.
+fn check_actions(id: &str, ends: &[Vec<f64>; 2]) -> Result<(), BridgeError> {
+    BoxSpace::narrowed_to_infinity(ends).map_or(Ok(()), |(index, end)| {
+        let reason = format!(
+            "entry {index} of its action space has the bound {end:e}, which is beyond the range of f32 (3.4e38)\nhint: give the action space the bounds within which actions make a difference"
+        );
+        Err(BridgeError::Space { id: id.into(), reason })
+    })
 }
 
 /// Rounds a box to f32. Rounding keeps the order of numbers, so a point inside a box, when rounded, is inside the

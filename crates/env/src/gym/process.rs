@@ -1,7 +1,9 @@
 //! The child process of an environment: its start, its calls, its output and its end.
 //!
-//! * Its standard input is one end of a socket pair, and the read timeout of the socket is the time limit of an answer.
-//!   Its output goes into a pipe, whose last lines are kept for error messages.
+//! * Its standard input is one end of a socket pair. Its output goes into a pipe, whose last lines are kept for error
+//!   messages.
+//! * Every time limit counts only the time in which this program runs ([`Wait`]): while the program is stopped, or its
+//!   job is frozen, no limit passes.
 //! * It ends when the socket closes. It is killed if that takes long, and Linux kills it if this process is killed.
 //! * It has its own process group. Ctrl-C in a terminal then reaches only the run, which finishes its slice with the
 //!   process. After the end of the process, the rest of its group is killed, such as a simulator that the environment
@@ -33,6 +35,14 @@ const MIN_START_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL_TIME: Duration = Duration::from_micros(200);
 /// Time that a process has for its end after its socket is closed: for `env.close()` and for Python's exit.
 const EXIT_GRACE: Duration = Duration::from_secs(2);
+/// Interval in which the end of a process is looked for.
+const EXIT_INTERVAL: Duration = Duration::from_millis(2);
+/// Time for which the last output of a process is awaited after its end, and interval in which it is looked for.
+const OUTPUT_GRACE: Duration = Duration::from_millis(500);
+const OUTPUT_INTERVAL: Duration = Duration::from_millis(50);
+/// Longest part of the wait for an answer, and smallest number of parts.
+const MAX_ANSWER_SLICE: Duration = Duration::from_millis(250);
+const MIN_ANSWER_SLICES: u32 = 8;
 /// Number of bytes of output that are kept, and number of lines that are shown.
 const KEPT_OUTPUT_BYTES: usize = 8192;
 const SHOWN_OUTPUT_LINES: usize = 10;
@@ -78,18 +88,13 @@ impl Process {
         let request = make_request(launch.package, &launch.name, &launch.kwargs);
         let (launch, names, limit) = (launch.clone(), Vec::new(), Duration::ZERO);
         let mut process = Self { launch, child, status: None, channel, output, limit, buffer, names, obs_dim: 0 };
-        process.set_answer_limit(process.launch.timeout.max(MIN_START_TIMEOUT))?;
+        process.limit = process.launch.timeout.max(MIN_START_TIMEOUT);
         let length = process.request("make", &request)?;
         let hello = Hello::read(&process.buffer[HEADER_BYTES..length]);
         let hello = hello.map_err(|reason| process.unreadable("make", reason))?;
         process.obs_dim = hello.observations[0].len();
-        process.set_answer_limit(process.launch.timeout)?;
+        process.limit = process.launch.timeout;
         Ok((process, hello))
-    }
-
-    fn set_answer_limit(&mut self, limit: Duration) -> Result<(), BridgeError> {
-        self.limit = limit;
-        self.channel.set_read_timeout(Some(limit)).map_err(|error| self.lost("make", &error))
     }
 
     pub(super) fn reset(&mut self, source: ResetSource) -> Result<Answer, BridgeError> {
@@ -109,16 +114,20 @@ impl Process {
         let length = self.request(call, request)?;
         let answer = Answer::read(&self.buffer[HEADER_BYTES..length], self.obs_dim, &mut self.names);
         let answer = answer.map_err(|reason| self.unreadable(call, reason))?;
-        let not_finite = |what, value| {
+        // Checked as f32, because every user of observations and rewards stores f32.
+        let refused = |what: String, value: f64| {
             let (id, call) = (self.launch.id.clone(), call.to_owned());
-            BridgeError::NotFinite { id, call, what, value }
+            Err(if value.is_finite() {
+                BridgeError::BeyondF32 { id, call, what, value }
+            } else {
+                BridgeError::NotFinite { id, call, what, value }
+            })
         };
-        // Checked as f32, because every user of the observation gets f32.
         if let Some(index) = answer.obs.iter().position(|&x| !(x as f32).is_finite()) {
-            return Err(not_finite(format!("entry {index} of its observation"), answer.obs[index]));
+            return refused(format!("entry {index} of its observation"), answer.obs[index]);
         }
-        if !answer.reward.is_finite() {
-            return Err(not_finite("its reward".into(), answer.reward));
+        if !(answer.reward as f32).is_finite() {
+            return refused("its reward".into(), answer.reward);
         }
         Ok(answer)
     }
@@ -139,12 +148,13 @@ impl Process {
         Err(self.failed(call, failure))
     }
 
-    /// Polls for the bytes of an answer for a short time. Returns the number of bytes read, which may be 0.
-    fn poll(&mut self) -> io::Result<usize> {
-        let until = Instant::now() + POLL_TIME;
+    /// Polls for further bytes of an answer for this time, and reads at least once. Returns the number of bytes read,
+    /// which may be 0.
+    fn poll(&mut self, filled: usize, time: Duration) -> io::Result<usize> {
+        let until = Instant::now() + time;
         self.channel.set_nonblocking(true)?;
         let outcome = loop {
-            match self.channel.read(&mut self.buffer) {
+            match self.channel.read(&mut self.buffer[filled..]) {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                     if Instant::now() >= until {
                         break Ok(0);
@@ -159,10 +169,25 @@ impl Process {
         outcome
     }
 
-    /// Reads a frame within the time limit, however slowly its bytes arrive.
+    /// Waits for further bytes of an answer during a slice of the wait. Returns the number of bytes read, which may be 0.
+    fn read_for(&mut self, filled: usize, slice: Duration) -> io::Result<usize> {
+        self.channel.set_read_timeout(Some(slice))?;
+        match self.channel.read(&mut self.buffer[filled..]) {
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) =>
+            {
+                Ok(0)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Reads a frame within the time limit, however slowly its bytes arrive. Bytes that have arrived are read before
+    /// the limit ends the wait.
     fn read_frame(&mut self) -> io::Result<Result<usize, String>> {
-        let deadline = Instant::now() + self.limit;
-        let mut filled = self.poll()?;
+        let mut wait = Wait::for_answer(self.limit);
+        let mut filled = self.poll(0, POLL_TIME)?;
         loop {
             if let Some(head) = self.buffer[..filled].first_chunk::<4>() {
                 let body = u32::from_le_bytes(*head) as usize;
@@ -182,15 +207,18 @@ impl Process {
                     self.buffer.resize(length, 0);
                 }
             }
-            match self.channel.read(&mut self.buffer[filled..]) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-            if Instant::now() > deadline {
-                return Err(ErrorKind::TimedOut.into());
-            }
+            filled += match wait.next_slice() {
+                Some(slice) => {
+                    let since = Instant::now();
+                    let count = self.read_for(filled, slice)?;
+                    wait.count(slice, since);
+                    count
+                }
+                None => match self.poll(filled, Duration::ZERO)? {
+                    0 => return Err(ErrorKind::TimedOut.into()),
+                    count => count,
+                },
+            };
         }
     }
 
@@ -210,6 +238,7 @@ impl Process {
             "module" => BridgeError::NoModule { id, python, module: detail, reason },
             "space" => BridgeError::Space { id, reason },
             "interface" => BridgeError::Interface { id, call, reason },
+            "older" => BridgeError::OlderInterface { id, reason, change: detail },
             _ => BridgeError::Raised { id, call, error: reason, traceback: detail },
         }
     }
@@ -236,9 +265,13 @@ impl Process {
     /// Closes the socket, waits for a short time, kills the process, and reaps it.
     fn end(&mut self) -> io::Result<ExitStatus> {
         let _ = self.channel.shutdown(Shutdown::Write);
-        let deadline = Instant::now() + EXIT_GRACE;
-        while !self.has_ended() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(2));
+        let mut wait = Wait::new(EXIT_GRACE, EXIT_INTERVAL);
+        while !self.has_ended()
+            && let Some(slice) = wait.next_slice()
+        {
+            let since = Instant::now();
+            std::thread::sleep(slice);
+            wait.count(slice, since);
         }
         self.kill()
     }
@@ -270,6 +303,35 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.end();
+    }
+}
+
+/// A wait with a time limit, in slices. A slice counts with at most its own length, however much later it ends. A
+/// stopped program (Ctrl-Z), a frozen job or a sleeping machine therefore adds at most one slice to the time waited.
+struct Wait {
+    left: Duration,
+    slice: Duration,
+}
+
+impl Wait {
+    fn new(limit: Duration, slice: Duration) -> Self {
+        Self { left: limit, slice }
+    }
+
+    /// Waits for an answer of a process.
+    fn for_answer(limit: Duration) -> Self {
+        Self::new(limit, (limit / MIN_ANSWER_SLICES).min(MAX_ANSWER_SLICE))
+    }
+
+    /// Returns the length of the next slice, or `None` after the time limit.
+    fn next_slice(&self) -> Option<Duration> {
+        // A socket takes times in microseconds, and 0 as no limit.
+        (self.left >= Duration::from_micros(1)).then(|| self.slice.min(self.left))
+    }
+
+    /// Counts the time since the start of a slice.
+    fn count(&mut self, slice: Duration, since: Instant) {
+        self.left -= since.elapsed().min(slice);
     }
 }
 
@@ -341,9 +403,15 @@ impl OutputTail {
     /// Returns the last lines. For a process that has just ended, it first waits a short time for the rest of its
     /// output.
     fn last_lines(&self) -> String {
-        let buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.changed.wait_timeout_while(buffer, Duration::from_millis(500), |buffer| !buffer.closed);
-        let (buffer, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wait = Wait::new(OUTPUT_GRACE, OUTPUT_INTERVAL);
+        while !buffer.closed
+            && let Some(slice) = wait.next_slice()
+        {
+            let since = Instant::now();
+            buffer = self.changed.wait_timeout(buffer, slice).unwrap_or_else(PoisonError::into_inner).0;
+            wait.count(slice, since);
+        }
         let text = String::from_utf8_lossy(&buffer.bytes);
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         lines[lines.len().saturating_sub(SHOWN_OUTPUT_LINES)..].join("\n")

@@ -52,6 +52,8 @@ pub(super) enum ResetSource {
 pub(super) struct Hello {
     /// Number of steps until truncation.
     pub(super) limit: Option<u32>,
+    /// Id with version of a task of Gymnasium itself; `None` for any other environment.
+    pub(super) task: Option<String>,
     pub(super) versions: BTreeMap<String, String>,
     /// Low and high ends of the observation space, `[O]` each.
     pub(super) observations: [Vec<f64>; 2],
@@ -118,6 +120,7 @@ impl Hello {
         struct Text {
             protocol: u32,
             limit: Option<u32>,
+            task: Option<String>,
             versions: BTreeMap<String, String>,
             obs_dim: usize,
             action_dim: usize,
@@ -134,7 +137,7 @@ impl Hello {
         let observations = [body.f64s(text.obs_dim)?, body.f64s(text.obs_dim)?];
         let actions = [body.f64s(text.action_dim)?, body.f64s(text.action_dim)?];
         body.finish()?;
-        Ok(Self { limit: text.limit, versions: text.versions, observations, actions })
+        Ok(Self { limit: text.limit, task: text.task, versions: text.versions, observations, actions })
     }
 }
 

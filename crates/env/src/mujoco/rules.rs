@@ -4,6 +4,9 @@
 //! Gymnasium 1.4.0's `*_v5.py` apply the same rules to the state in f64. The `terminated` flag of a real step is
 //! decided on that state too, so episodes end where Gymnasium's do. If an entry is within its f32 rounding error of a
 //! bound, the rule on the observation may differ. This is rare, because a fall crosses a bound by millimetres per step.
+//!
+//! The functions with arguments are the rules of tasks that Gymnasium makes with other ranges, or with an observation
+//! that begins with the horizontal position. `first` is the number of position entries in front.
 
 use foresee_core::Termination;
 use foresee_core::termination::Bound;
@@ -28,27 +31,49 @@ pub fn inverted_pendulum() -> Termination {
 /// The observation clips velocities to 10, the state does not.
 #[must_use]
 pub fn hopper() -> Termination {
-    let rest = (1..11).map(|index| open(index, -100.0, 100.0));
-    Termination::outside([open(0, 0.7, INF), open(1, -0.2, 0.2)].into_iter().chain(rest).collect())
+    hopper_with(0, [0.7, INF], [-0.2, 0.2], [-100.0, 100.0])
+}
+
+/// The rule of Hopper with other ranges `[low, high]` of the height, of the angle, and of every entry after the height.
+pub(crate) fn hopper_with(first: usize, z: [f32; 2], angle: [f32; 2], state: [f32; 2]) -> Termination {
+    let rest = (1..11).map(|index| open(first + index, state[0], state[1]));
+    let posture = [open(first, z[0], z[1]), open(first + 1, angle[0], angle[1])];
+    Termination::outside(posture.into_iter().chain(rest).collect())
 }
 
 /// The height is between 0.8 and 2 m, and the angle is within 1 rad.
 #[must_use]
 pub fn walker2d() -> Termination {
-    Termination { bounds: vec![open(0, 0.8, 2.0), open(1, -1.0, 1.0)], ..Termination::never() }
+    walker2d_with(0, [0.8, 2.0], [-1.0, 1.0])
+}
+
+/// The rule of Walker2d with other ranges `[low, high]` of the height and of the angle.
+pub(crate) fn walker2d_with(first: usize, z: [f32; 2], angle: [f32; 2]) -> Termination {
+    let bounds = vec![open(first, z[0], z[1]), open(first + 1, angle[0], angle[1])];
+    Termination { bounds, ..Termination::never() }
 }
 
 /// The height is from 0.2 to 1 m. The rule fits the full observation and MBPO's truncated one.
 #[must_use]
 pub fn ant() -> Termination {
-    Termination::outside(vec![closed(0, 0.2, 1.0)])
+    ant_with(0, [0.2, 1.0])
+}
+
+/// The rule of Ant with another range `[low, high]` of the height.
+pub(crate) fn ant_with(first: usize, z: [f32; 2]) -> Termination {
+    Termination::outside(vec![closed(first, z[0], z[1])])
 }
 
 /// The height is from 1 to 2 m. The rule fits the full observation and MBPO's truncated one. Gymnasium, unlike this
 /// rule, terminates also at the bounds themselves.
 #[must_use]
 pub fn humanoid() -> Termination {
-    Termination { bounds: vec![closed(0, 1.0, 2.0)], ..Termination::never() }
+    humanoid_with(0, [1.0, 2.0])
+}
+
+/// The rule of Humanoid with another range `[low, high]` of the height.
+pub(crate) fn humanoid_with(first: usize, z: [f32; 2]) -> Termination {
+    Termination { bounds: vec![closed(first, z[0], z[1])], ..Termination::never() }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! without the contact forces) and of Humanoid (45), whose full observations MBPO's model could not learn (Janner et
 //! al. 2019, and `AntTruncatedObs` in its code).
 
-use foresee_core::State;
+use foresee_core::{State, Termination};
 
 use crate::environment::{Environment, Physics, Reset, Spec, Step};
 use crate::error::EnvError;
@@ -29,8 +29,7 @@ impl FirstEntries {
         if !(1..=dim).contains(&entries) {
             return Err(refused(format!("1 to {dim}, the number of observation entries of `{id}`")));
         }
-        let bounds = full.termination.iter().flat_map(|rule| rule.bounds.iter().chain(&rule.goal));
-        if let Some(last) = bounds.map(|bound| bound.index).max()
+        if let Some(last) = full.termination.as_ref().and_then(Termination::last_entry)
             && last >= entries
         {
             return Err(refused(format!("at least {}, because the termination rule reads entry {last}", last + 1)));

@@ -3,6 +3,9 @@
 //!
 //! It is the map of Gymnasium's `RescaleAction(env, -1, 1)`, but may round differently. For a range that is symmetric
 //! about 0 it is a plain product and keeps every bit of a small action.
+//!
+//! A range is refused if the sum or the difference of its ends is infinite in f32. Infinite ends are such a case, and so
+//! is the range of all finite f32 numbers, which stands for "no bounds" in many environments.
 
 use foresee_core::State;
 
@@ -20,18 +23,31 @@ impl RescaleAction {
     /// Wraps an environment so that [-1, 1] maps to its action space.
     ///
     /// # Errors
-    /// If that space has an infinite bound.
+    /// If that space has an infinite bound, or the map to a range overflows f32.
     pub fn new(inner: Box<dyn Environment>) -> Result<Self, EnvError> {
-        let BoxSpace { low, high } = &inner.spec().action_space;
-        for (index, (&low, &high)) in low.iter().zip(high).enumerate() {
-            if !(low.is_finite() && high.is_finite()) {
-                return Err(EnvError::UnboundedActions { id: inner.spec().id.clone(), index, low, high });
-            }
-        }
-        let action_space = BoxSpace::symmetric(&vec![1.0; low.len()]);
+        check_range(inner.spec())?;
+        let action_space = BoxSpace::symmetric(&vec![1.0; inner.spec().action_space.dim()]);
         let spec = Spec { action_space, ..inner.spec().clone() };
         Ok(Self { inner, spec })
     }
+}
+
+/// Checks that [-1, 1] can be mapped to every entry of the spec's action space.
+///
+/// # Errors
+/// If an entry has an infinite bound, or the sum or the difference of its bounds overflows f32.
+pub(crate) fn check_range(spec: &Spec) -> Result<(), EnvError> {
+    let BoxSpace { low, high } = &spec.action_space;
+    for (index, (&low, &high)) in low.iter().zip(high).enumerate() {
+        let id = spec.id.clone();
+        if !(low.is_finite() && high.is_finite()) {
+            return Err(EnvError::UnboundedActions { id, index, low, high });
+        }
+        if !((high - low).is_finite() && (low + high).is_finite()) {
+            return Err(EnvError::HugeActions { id, index, low, high });
+        }
+    }
+    Ok(())
 }
 
 impl Environment for RescaleAction {
@@ -138,5 +154,31 @@ mod tests {
     fn a_range_without_an_end_is_refused() {
         let error = RescaleAction::new(Echo::boxed(0.0, f32::INFINITY)).err().unwrap();
         assert!(error.to_string().starts_with("entry 0 of the action space of `Echo-v0` is unbounded: [0, inf]"));
+    }
+
+    #[test]
+    fn a_range_is_refused_if_and_only_if_the_map_to_it_overflows() {
+        let error = RescaleAction::new(Echo::boxed(-f32::MAX, f32::MAX)).err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "entry 0 of the action space of `Echo-v0` is [-3.4028235e38, 3.4028235e38], and the map from [-1, 1] to this range overflows f32\nhint: give the action space the bounds within which actions make a difference"
+        );
+        let half = 0.5 * f32::MAX;
+        for (low, high, refused) in [
+            (-half, half, false),
+            (-half * 1.001, half, true),
+            (0.0, f32::MAX, false),
+            (f32::MAX, f32::MAX, true),
+            (half, half, false),
+        ] {
+            let env = RescaleAction::new(Echo::boxed(low, high));
+            assert_eq!(env.is_err(), refused, "[{low:?}, {high:?}]");
+            let Ok(mut env) = env else { continue };
+            for (action, share) in [(-1.0, 0.0), (0.0, 0.5), (0.5, 0.75), (1.0, 1.0)] {
+                let [got, low, high] = [env.step(&[action]).unwrap().obs[0], low, high].map(f64::from);
+                let want = low + share * (high - low);
+                assert!((got - want).abs() <= 1e-6 * want.abs().max(1.0), "{action}: {got:e} instead of {want:e}");
+            }
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! The termination rule of `env.termination`, for a task whose spec has none. It changes the spec and leaves every step
-//! as it is.
+//! A task with another termination rule in its spec: that of `env.termination`, for a task whose spec has none, or none
+//! where the known rule does not hold. Every step stays as it is.
 
 use foresee_core::{State, Termination};
 
@@ -16,7 +16,13 @@ impl WithRule {
     /// Sets the termination rule in the task's spec.
     #[must_use]
     pub fn new(inner: Box<dyn Environment>, rule: Termination) -> Self {
-        let spec = Spec { termination: Some(rule), ..inner.spec().clone() };
+        let spec = Spec { termination: Some(rule), dropped_rule: None, ..inner.spec().clone() };
+        Self { inner, spec }
+    }
+
+    /// Removes the termination rule from the task's spec, for this reason.
+    pub(crate) fn without(inner: Box<dyn Environment>, reason: String) -> Self {
+        let spec = Spec { termination: None, dropped_rule: Some(reason), ..inner.spec().clone() };
         Self { inner, spec }
     }
 }

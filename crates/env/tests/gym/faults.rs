@@ -4,10 +4,11 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
+use foresee_env::mujoco::rules;
 use foresee_env::{BridgeError, EnvConfig, EnvError, check_environment, make};
 use serde_json::json;
 
-use crate::common::{CHATTY, FAULTY, built, failure, faulty, play, python_runs, script, with_kwargs};
+use crate::common::{CHATTY, FAULTY, action, built, failure, faulty, play, python_runs, script, with_kwargs};
 
 /// Checks a message by its first line, its hint, and `words` between them.
 #[track_caller]
@@ -83,12 +84,74 @@ fn what_is_not_gymnasiums_interface_is_told() {
     let shape =
         "`ID` breaks Gymnasium's interface in step: its observation has shape (5,), but its observation space has (2,)";
     fails("shape", shape, &[], "check_env");
-    // Within Gymnasium's time limit, the exception would be that of the limit.
-    let config = faulty(json!({ "fault": "four values", "max_episode_steps": -1 }));
-    if python_runs("four values", FAULTY) {
-        let first =
-            format!("`{FAULTY}` breaks Gymnasium's interface in step: its `step` returned 4 values, but must return 5");
-        says(&failure(&config), &first, &["gym before 0.26"], "check_env");
+}
+
+#[test]
+fn the_interface_of_the_older_gym_is_named_with_the_change_also_behind_gymnasiums_wrappers() {
+    if !python_runs("the older interface", FAULTY) {
+        return;
+    }
+    let step = "return `observation, reward, terminated, truncated, info` from `step`: `terminated` is the end by the task itself, `truncated` the end by a time limit";
+    let reset = "return `observation, info` from `reset`, where `info` is a dict";
+    let seed = "define `reset(self, *, seed=None, options=None)`, begin it with `super().reset(seed=seed)`, and draw all random numbers from `self.np_random`";
+    let class = "import `gymnasium` instead of `gym`, and derive the environment from `gymnasium.Env`";
+    let wrapper = "let the wrapper take five values from `step`: observation, reward, terminated, truncated, info; and return five";
+    for (name, reason, change) in [
+        ("FourValues", "its `step` returned 4 values, not 5", step),
+        ("NoSeed", "its `reset` takes no `seed`", seed),
+        ("NoOptions", "its `reset` takes no `options`", seed),
+        ("NoInfo", "its `reset` returned one ndarray, not an observation and a dict", reset),
+        ("NoInfoOfTwo", "its `reset` returned one dict, not an observation and a dict", reset),
+        ("OlderClass", "its class derives from `gym.Env`", class),
+        ("OlderGrandchild", "its class derives from `gym.Env`", class),
+        ("Registered", "its module registers it with `gym`", class),
+        ("Wrapped", "a wrapper of it takes 4 values from `step`, which returns 5", wrapper),
+        (
+            "Importing",
+            "it imports `gym` (ModuleNotFoundError: No module named 'gym.spaces'; 'gym' is not a package)",
+            class,
+        ),
+    ] {
+        let id = format!("gym:tests.gym_envs.older:{name}-v0");
+        for limit in [50, -1] {
+            // Gymnasium's time limit unpacks the result of a step. Without it, the result arrives here.
+            let message = failure(&with_kwargs(&id, json!({ "max_episode_steps": limit }))).to_string();
+            let want = format!(
+                "`{id}` has the interface of gym before 0.26, the predecessor of Gymnasium: {reason}\nhint: {change}"
+            );
+            assert_eq!(message, want, "limit {limit}");
+        }
+    }
+    // The same exception from code that `reset` calls is the environment's own mistake.
+    let id = "gym:tests.gym_envs.older:InnerSeed-v0";
+    says(&failure(&EnvConfig::new(id)), &format!("`{id}` failed in reset(seed=0): TypeError: "), &["'seed'"], "");
+}
+
+#[test]
+fn numbers_beyond_f32_are_told_as_such() {
+    let hint = "a larger unit";
+    fails(
+        "huge",
+        "`ID` returned 1e300 as entry 1 of its observation in step, which is beyond the range of f32 (3.4e38)\n",
+        &[],
+        hint,
+    );
+    fails(
+        "huge reward",
+        "`ID` returned -1e39 as its reward in step, which is beyond the range of f32 (3.4e38)\n",
+        &[],
+        hint,
+    );
+    let bound = "`ID` cannot be used: entry 1 of its action space has the bound 1e300, which is beyond the range of f32 (3.4e38)\n";
+    fails("wide actions", bound, &[], "bounds within which actions make a difference");
+    let all = "entry 0 of the action space of `ID` is [-3.4028235e38, 3.4028235e38], and the map from [-1, 1] to this range overflows f32\n";
+    fails("all floats", all, &[], "bounds within which actions make a difference");
+    if python_runs("time limits beyond 32 bits", FAULTY) {
+        let limit = |steps: u64| with_kwargs(FAULTY, json!({ "max_episode_steps": steps })).make(0);
+        let error = limit(1 << 32).err().unwrap();
+        let first = format!("`{FAULTY}` cannot be used: its time limit is 4294967296 steps, more than 4294967295\n");
+        says(&error, &first, &[], "lower `env.gym.kwargs.max_episode_steps`");
+        assert_eq!(limit((1 << 32) - 1).unwrap().spec().max_episode_steps, Some(u32::MAX));
     }
 }
 
@@ -170,7 +233,7 @@ fn a_package_that_an_environment_lacks_is_named_with_the_interpreter() {
 }
 
 #[test]
-fn arguments_reach_the_environment_and_take_the_known_rule_away() {
+fn arguments_reach_the_environment_and_take_the_known_rule_away_if_they_touch_it() {
     if !python_runs("keyword arguments", "gym:Pendulum-v1") {
         return;
     }
@@ -178,11 +241,78 @@ fn arguments_reach_the_environment_and_take_the_known_rule_away() {
     assert_eq!(plain.spec().max_episode_steps, Some(200));
     assert!(plain.spec().termination.is_some());
     let limited = built(&with_kwargs("gym:Pendulum-v1", json!({ "max_episode_steps": 7 })));
-    assert_eq!((limited.spec().max_episode_steps, &limited.spec().termination), (Some(7), &None));
+    assert_eq!((limited.spec().max_episode_steps, &limited.spec().termination), (Some(7), &plain.spec().termination));
     let short = with_kwargs("gym:Pendulum-v1", json!({ "max_episode_steps": 1 }));
     check_environment(|| short.make_unscaled(0)).unwrap();
     let endless = built(&with_kwargs("gym:Pendulum-v1", json!({ "max_episode_steps": -1, "g": 9.81 })));
     assert_eq!(endless.spec().max_episode_steps, None);
+}
+
+#[test]
+fn a_rule_is_known_for_what_gymnasium_makes_and_not_for_what_the_id_says() {
+    if !python_runs("known rules", "gym:Hopper-v5") {
+        return;
+    }
+    let known = |config: &EnvConfig| {
+        let env = built(config);
+        (env.spec().termination.clone(), env.spec().dropped_rule.clone())
+    };
+    let hopper = known(&EnvConfig::new("gym:Hopper-v5"));
+    assert_eq!(hopper, (Some(rules::hopper()), None));
+    // Gymnasium makes the newest version.
+    assert_eq!(known(&EnvConfig::new("gym:Hopper")), hopper);
+    assert_eq!(
+        known(&with_kwargs("gym:Hopper", json!({ "max_episode_steps": 500, "ctrl_cost_weight": 0.01 }))),
+        hopper
+    );
+    let dropped = "the rule known for `Hopper-v5` does not hold with `env.gym.kwargs.xml_file`".to_owned();
+    let other_file = with_kwargs("gym:Hopper", json!({ "xml_file": "walker2d_v5.xml", "healthy_reward": 2.0 }));
+    assert_eq!(known(&other_file), (None, Some(dropped)));
+    // An environment of the same name that is not Gymnasium's own.
+    assert_eq!(known(&EnvConfig::new("gym:tests.gym_envs.faults:Swimmer-v5")), (None, None));
+
+    let first = |entries| EnvConfig { first_entries: Some(entries), ..EnvConfig::new("gym:Hopper-v5") };
+    assert_eq!(known(&first(11)), hopper);
+    let dropped = "the rule known for it reads entry 10, which `env.first_entries` cuts off".to_owned();
+    assert_eq!(known(&first(10)), (None, Some(dropped)));
+    let own = EnvConfig { termination: Some(rules::hopper()), ..first(10) };
+    let message = own.make(0).err().unwrap().to_string();
+    assert!(message.starts_with("`env.first_entries` is 10; it must be at least 11, because"), "{message}");
+}
+
+/// Gymnasium's own environments terminate where the rule says so, under the arguments that change the rule.
+#[test]
+fn rules_under_arguments_agree_with_what_really_ends() {
+    if !python_runs("rules under arguments", "gym:Hopper-v5") {
+        return;
+    }
+    let with_position = json!({ "exclude_current_positions_from_observation": false });
+    for (id, kwargs) in [
+        ("gym:Hopper-v5", json!({ "healthy_z_range": [1.1, 1.3], "healthy_angle_range": [-0.1, 0.05] })),
+        ("gym:Hopper-v5", json!({ "healthy_state_range": [-2.0, 2.0] })),
+        ("gym:Hopper-v5", with_position.clone()),
+        ("gym:Hopper-v5", json!({ "terminate_when_unhealthy": false })),
+        ("gym:Walker2d-v5", json!({ "healthy_z_range": [1.1, 2.0], "healthy_angle_range": [-0.2, 0.3] })),
+        ("gym:Walker2d-v5", with_position.clone()),
+        ("gym:Ant-v5", json!({ "healthy_z_range": [0.5, 0.8] })),
+        ("gym:Ant-v5", with_position.clone()),
+        ("gym:Humanoid-v5", json!({ "healthy_z_range": [1.3, 2.0], "include_cvel_in_observation": false })),
+        ("gym:Humanoid-v5", with_position),
+    ] {
+        let mut env = built(&with_kwargs(id, kwargs.clone()));
+        let rule = env.spec().termination.clone().unwrap_or_else(|| panic!("{id} {kwargs}: no rule"));
+        env.reset(Some(0)).unwrap();
+        let mut ends = 0;
+        for t in 0..300 {
+            let step = env.step(&action(env.as_ref(), t)).unwrap();
+            assert_eq!(step.terminated, rule.terminated(&step.obs), "{id} {kwargs}, step {t}: {:?}", step.obs);
+            ends += u32::from(step.terminated);
+            if step.terminated || step.truncated {
+                env.reset(None).unwrap();
+            }
+        }
+        assert_eq!(ends > 0, !rule.is_never(), "{id} {kwargs}: {ends} ends");
+    }
 }
 
 #[test]

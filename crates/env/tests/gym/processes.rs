@@ -11,6 +11,8 @@ use crate::common::{FAULTY, action, built, faulty, play, python_runs};
 
 /// The environment variable of a test process that is started to be killed. It holds the fault of its environment.
 const VICTIM: &str = "FORESEE_TEST_VICTIM";
+/// The environment variable of a test process that is started to be stopped for a while.
+const SLEEPER: &str = "FORESEE_TEST_SLEEPER";
 
 /// Returns the fields of `/proc/PID/stat` from the third on: state, parent, process group.
 fn stat(pid: u32) -> Option<Vec<String>> {
@@ -139,6 +141,48 @@ fn signals_for_the_program_leave_the_environment_alone() {
         play(env.as_mut(), 0, 40);
     }
     assert_eq!(env.reset(Some(0)).unwrap().info["pid"] as u32, pid);
+}
+
+/// Not a test itself: [`time_in_which_the_program_is_stopped_counts_for_no_limit`] starts it as a process and stops it.
+#[test]
+fn sleeper() {
+    if std::env::var_os(SLEEPER).is_none() {
+        return;
+    }
+    let mut config = faulty(json!({ "fault": "slow", "at": 1, "pid": true }));
+    (config.gym.timeout, config.gym.restarts) = (1.0, 0);
+    let mut env = built(&config);
+    let pid = begun(env.as_mut());
+    writeln!(std::io::stdout(), "\npid {pid}").unwrap();
+    let outcome = env.step(&action(env.as_ref(), 0)).map(|step| step.info["pid"]);
+    writeln!(std::io::stdout(), "\nthen {outcome:?}").unwrap();
+}
+
+#[test]
+fn time_in_which_the_program_is_stopped_counts_for_no_limit() {
+    if !python_runs("stopping the program", FAULTY) {
+        return;
+    }
+    // Ctrl-Z stops the program alone. A frozen job or a sleeping machine stops both processes.
+    for both in [false, true] {
+        let mut sleeper = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "processes::sleeper", "--nocapture"])
+            .env(SLEEPER, "1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(sleeper.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let mut line = |start: &str| lines.find_map(|line| Some(line.strip_prefix(start)?.to_owned())).expect(start);
+        let pid: u32 = line("pid ").parse().unwrap();
+        // The step takes 0.4 s, and its time limit is 1 s.
+        std::thread::sleep(Duration::from_millis(100));
+        let stopped = if both { vec![sleeper.id(), pid] } else { vec![sleeper.id()] };
+        stopped.iter().for_each(|pid| signal("-STOP", *pid));
+        std::thread::sleep(Duration::from_millis(1500));
+        stopped.iter().for_each(|pid| signal("-CONT", *pid));
+        assert_eq!(line("then "), format!("Ok({pid}.0)"), "both: {both}");
+        assert!(sleeper.wait().unwrap().success());
+    }
 }
 
 /// Not a test itself: [`a_killed_program_leaves_no_process`] starts it as a process and kills it.

@@ -32,6 +32,10 @@ class Faulty(gymnasium.Env):
             self.info["simulator"] = subprocess.Popen(["sleep", "600"]).pid
         if fault == "discrete actions":
             self.action_space = Discrete(3)
+        if fault == "wide actions":
+            self.action_space = Box(-1.0, np.array([1.0, 1e300]), (2,), np.float64)
+        if fault == "all floats":
+            self.action_space = Box(np.finfo(np.float32).min, np.finfo(np.float32).max, (2,), np.float32)
         if fault == "whole actions":
             self.action_space = Box(0, 9, (2,), np.int64)
         if fault == "dict observations":
@@ -66,6 +70,8 @@ class Faulty(gymnasium.Env):
         reward = np.float32(-np.square(self.x).sum())
         if self.t == self.at and self.fault == "nan reward":
             reward = np.nan
+        if self.t == self.at and self.fault == "huge reward":
+            reward = -1e39
         if self.t == self.at and self.fault == "four values":
             return self.observation(), reward, False, {}
         action *= 0
@@ -85,6 +91,8 @@ class Faulty(gymnasium.Env):
             return np.zeros(5)
         if self.fault == "nan":
             x[1] = np.nan
+        if self.fault == "huge":
+            x[1] = 1e300
         if self.fault == "infinite":
             x[0] = -np.inf
         if self.fault == "own randomness":
@@ -101,6 +109,8 @@ class Faulty(gymnasium.Env):
             os._exit(3)
         if self.fault == "simulator, hang":
             time.sleep(600)
+        if self.fault == "slow":
+            time.sleep(0.4)
         if self.fault == "exit":
             print("the motor burns")
             os._exit(3)
@@ -160,3 +170,4 @@ gymnasium.register("Faulty-v0", Faulty, max_episode_steps=30)
 gymnasium.register("Chatty-v0", Chatty, max_episode_steps=30)
 gymnasium.register("Giving-v0", Giving)
 gymnasium.register("Telling-v0", Telling)
+gymnasium.register("Swimmer-v5", Faulty)
