@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use foresee::nn::device;
+use foresee::shell::quoted;
 use foresee::{Record, Run, checkpoint, metrics};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,7 @@ use crate::failure::Failure;
 use crate::progress::{Progress, Status};
 use crate::records::{Positions, Records};
 use crate::run_dir::RunDir;
+use crate::signals;
 
 /// Number of checkpoints that are kept on disk: the newest, and one to fall back to.
 const KEPT_CHECKPOINTS: usize = 2;
@@ -57,15 +59,7 @@ impl Driver {
     pub(crate) fn train(&mut self) -> Result<Ended, Failure> {
         let stop = Arc::new(AtomicBool::new(false));
         self.run.stop_by(Arc::clone(&stop));
-        let flag = Arc::clone(&stop);
-        // Fails if an earlier run in the same process has set a handler, as in tests. That handler stays in place.
-        let _ = ctrlc::set_handler(move || {
-            if flag.swap(true, Ordering::Relaxed) {
-                // Second signal: exits immediately, because an environment may hang until its time limit. Checkpoints
-                // on disk are kept.
-                exit_at_once(INTERRUPTED);
-            }
-        });
+        signals::stop_by_signals(&stop);
         let mut clock = Clock::new(&self.run, self.wall_s);
         let mut progress = Progress::new(self.run.config().training.env_steps, self.run.env_step());
         self.dir.write_manifest(&self.run, "running")?;
@@ -94,7 +88,7 @@ impl Driver {
             Failure::NoTerminationRule(message) => (message, " \"env.termination={…}\""),
         };
         let stopped = if message.starts_with("at environment step ") { "training stopped " } else { "" };
-        let (dir, step) = (self.dir.path().display(), self.saved_step);
+        let (dir, step) = (quoted(self.dir.path()), self.saved_step);
         Failure::Run(format!(
             "{stopped}{message}\nthe run is saved up to environment step {step}\nto continue: foresee resume {dir}{overrides}"
         ))
@@ -223,18 +217,6 @@ impl Clock {
 /// Returns the real step at which a test makes the device fail.
 fn device_lost_at() -> Option<u64> {
     std::env::var("FORESEE_TEST_DEVICE_LOST_AT").ok()?.parse().ok()
-}
-
-/// Ends the process immediately, without running destructors.
-fn exit_at_once(code: u8) -> ! {
-    #[cfg(unix)]
-    #[allow(unsafe_code, reason = "the C library's `_exit`")]
-    // SAFETY: `_exit` takes a number and does not return.
-    unsafe {
-        libc::_exit(code.into())
-    }
-    #[cfg(not(unix))]
-    std::process::exit(code.into())
 }
 
 /// Returns the resident memory of this process in MiB, if the system reports it.

@@ -20,6 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use foresee::checkpoint::CheckpointError;
 use foresee::config::Source;
+use foresee::shell::quoted;
 use foresee::{Config, Run, Setup};
 use serde_json::json;
 
@@ -190,12 +191,12 @@ fn refuse_if_used(path: &Path) -> Result<(), Failure> {
     let in_use = File::open(path.join(LOCK)).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
     for entry in entries {
         if entry.map_err(|error| cannot_use(path, &error))?.file_name() != LOCK {
-            let path = path.display();
+            let (word, path) = (quoted(path), path.display());
             return Err(Failure::Input(if in_use {
                 format!("the run folder `{path}` is in use: another process trains in it\nhint: give another --run-dir")
             } else if is_run {
                 format!(
-                    "`{path}` already holds a run\nhint: continue it with `foresee resume {path}`, or give another --run-dir"
+                    "`{path}` already holds a run\nhint: continue it with `foresee resume {word}`, or give another --run-dir"
                 )
             } else {
                 format!("`{path}` is not empty, and holds no run\nhint: give another --run-dir")

@@ -12,6 +12,7 @@
 //! * [`explain`]: messages that tell the author of a config why it cannot be read.
 //! * [`limits`]: bounds that the config keys of several crates share.
 //! * [`reference`]: the meaning, values and default of each config key, read off the struct that it belongs to.
+//! * [`shell`]: paths in commands that a user pastes into a shell.
 
 pub mod explain;
 pub mod kinds;
@@ -19,6 +20,7 @@ pub mod limits;
 pub mod metric;
 pub mod normal;
 pub mod reference;
+pub mod shell;
 pub mod state;
 pub mod stream;
 pub mod termination;

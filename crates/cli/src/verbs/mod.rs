@@ -23,7 +23,7 @@ const DONE: u8 = 0;
 /// Runs the command and returns the exit code.
 pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
     match cli.verb {
-        Verb::Train { config, overrides, run_dir } => train::train(&config, &texts(&overrides), run_dir),
+        Verb::Train { config, overrides, run_dir, .. } => train::train(&config, &texts(&overrides), run_dir),
         Verb::Resume { run, overrides } => train::resume(&run, &texts(&overrides)),
         Verb::Eval { run, episodes } => eval::eval(&run, episodes),
         Verb::Check { explain, config, overrides } => check(&config, &texts(&overrides), explain),

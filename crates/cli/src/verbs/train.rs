@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use foresee::evaluate::MAX_EPISODE_STEPS;
+use foresee::shell::quoted;
 use foresee::{Run, checkpoint};
 
 use super::{DONE, counted, load, print_line, set_threads, warn_of_adapter, warn_of_skipped};
@@ -52,7 +53,7 @@ pub(super) fn resume(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
     if run.is_done() {
         print_line(format!(
             "the run is complete: {step} environment steps\nhint: to extend it, run `foresee resume {} training.env_steps=N` with N above {step}",
-            path.display(),
+            quoted(path),
             step = run.env_step()
         ))?;
         return Ok(DONE);
@@ -80,7 +81,7 @@ pub(super) fn resume(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
 
 fn finish(mut driver: Driver) -> Result<u8, Failure> {
     let ended = driver.train()?;
-    let dir = driver.dir.path().display();
+    let dir = quoted(driver.dir.path());
     if ended == Ended::Interrupted {
         print_line(format!(
             "interrupted at environment step {} and saved\nto continue: foresee resume {dir}",
@@ -102,7 +103,7 @@ fn finish(mut driver: Driver) -> Result<u8, Failure> {
         driver.wall_s,
         driver.run.imagined_steps()
     ))?;
-    print_line(format!("run               {dir}"))?;
+    print_line(format!("run               {}", driver.dir.path().display()))?;
     print_line(format!("curves            tensorboard --logdir {dir}"))?;
     print_line(format!("evaluate          foresee eval {dir}"))?;
     Ok(DONE)
