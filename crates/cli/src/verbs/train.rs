@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use foresee::evaluate::MAX_EPISODE_STEPS;
 use foresee::shell::quoted;
-use foresee::{Run, checkpoint};
+use foresee::{Config, Run, RunError, checkpoint};
 
 use super::{DONE, counted, load, print_line, set_threads, warn_of_adapter, warn_of_skipped};
 use crate::driver::{CheckpointExtra, Driver, Ended, INTERRUPTED};
 use crate::failure::Failure;
+use crate::manifest::Use;
 use crate::records::Records;
-use crate::run_dir::{self, RunDir};
+use crate::run_dir::{Opened, Resumption, RunDir};
 
 /// Trains a new run.
 pub(super) fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -> Result<u8, Failure> {
@@ -25,16 +26,22 @@ pub(super) fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -
             config.env.id
         );
     }
-    let dir = RunDir::create(run_dir, &config)?;
+    let mut dir = RunDir::create(run_dir, &config)?;
+    dir.begin_segment(&run, &[]);
     let mut records = Records::create(dir.path(), run.spec().action_repeat)?;
-    let text = toml::to_string_pretty(&config).expect("a config that came from TOML goes back to TOML");
-    records.write_text("config", &format!("```toml\n{text}```"))?;
+    show_config(&mut records, 0, &config)?;
     finish(Driver { run, dir, records, wall_s: 0.0, saved_step: 0 })
 }
 
+/// Writes the config for TensorBoard, as the one from `step` on.
+fn show_config(records: &mut Records, step: u64, config: &Config) -> Result<(), Failure> {
+    let text = toml::to_string_pretty(config).expect("a config that came from TOML goes back to TOML");
+    Ok(records.write_text(step, "config", &format!("```toml\n{text}```"))?)
+}
+
 /// Resumes a run from its newest checkpoint.
-pub(super) fn resume(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
-    let (dir, setup) = RunDir::open(path, overrides)?;
+pub(super) fn resume(path: &Path, resumption: &Resumption<'_>) -> Result<u8, Failure> {
+    let Opened { mut dir, setup, changes, outdated, recorded } = RunDir::open(path, resumption)?;
     let config = setup.config.clone();
     set_threads(&config);
     let loaded = checkpoint::load(&dir.checkpoints())?;
@@ -45,9 +52,13 @@ pub(super) fn resume(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
             "the checkpoint `{path}` lacks the positions of the record files: {error}\nhint: another program or version wrote it; start a new run"
         ))
     })?;
-    let run = Run::resume(setup, loaded.state).map_err(|error| match run_dir::read_config(path) {
-        Ok((_, before)) => error.with_changes(&before, &config),
-        Err(_) => error,
+    let warnings = recorded.compare(setup.env.spec(), Use::Resume)?;
+    let run = Run::resume(setup, loaded.state).map_err(|error| match error {
+        RunError::Config(message) => {
+            let command = format!("foresee resume {} ", quoted(path));
+            RunError::Config(message.replace("foresee resume RUN ", &command))
+        }
+        other => other,
     })?;
     warn_of_adapter(config.device);
     if run.is_done() {
@@ -63,18 +74,15 @@ pub(super) fn resume(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
             "warning: {error}\nthe environment begins a new episode, so the resumed run differs from an uninterrupted one"
         );
     }
-    let before = run_dir::env_versions(path);
-    for (name, version) in &run.spec().versions {
-        if let Some(before) = before.get(name).filter(|before| *before != version) {
-            eprintln!(
-                "warning: the run began with {name} {before} and continues with {version}; from here it may differ from an uninterrupted run\nhint: to continue bit for bit, install {name} {before}"
-            );
-        }
+    for warning in warnings {
+        eprintln!("warning: {warning}");
     }
-    let records = Records::resume(dir.path(), &extra.positions, run.env_step(), run.spec().action_repeat)?;
-    if !overrides.is_empty() || dir.is_outdated() {
+    let mut records = Records::resume(dir.path(), &extra.positions, run.env_step(), run.spec().action_repeat)?;
+    if !changes.is_empty() || outdated {
         dir.write_changed_config(&config)?;
+        show_config(&mut records, run.env_step(), &config)?;
     }
+    dir.begin_segment(&run, &changes);
     let saved_step = run.env_step();
     finish(Driver { run, dir, records, wall_s: extra.wall_s, saved_step })
 }

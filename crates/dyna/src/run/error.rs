@@ -6,7 +6,6 @@ use foresee_nn::device::{DeviceChoice, DeviceError, DeviceFailure};
 use foresee_world_model::Diverged;
 use thiserror::Error;
 
-use crate::config::Config;
 use crate::setup::Problem;
 
 impl From<Problem> for RunError {
@@ -88,24 +87,6 @@ pub enum RunError {
     /// A saved state does not belong to this configuration or version.
     #[error("{0}\nhint: resume with the config and the program version that wrote the checkpoint, or start a new run")]
     State(#[from] StateError),
-}
-
-impl RunError {
-    /// Names the changed keys, if the saved agent or model does not fit the configuration `now` of a resumed run and
-    /// the run had the configuration `before`. Returns other errors unchanged.
-    #[must_use]
-    pub fn with_changes(self, before: &Config, now: &Config) -> Self {
-        let Self::OtherPart { section, .. } = self else { return self };
-        let changes = now.changed_keys(before, section);
-        let hint = match &changes[..] {
-            [] => return self,
-            [[key, ..]] => format!("leave `{key}` out, or start a new run"),
-            _ => "undo the changes that alter the networks, or start a new run".into(),
-        };
-        let changes: Vec<String> =
-            changes.iter().map(|[key, before, now]| format!("`{key}` is {now}, but the run has {before}")).collect();
-        Self::Config(format!("{}\nhint: {hint}", changes.join("; ")))
-    }
 }
 
 /// Returns the advice for a failed device.

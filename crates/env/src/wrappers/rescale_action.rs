@@ -29,7 +29,8 @@ impl RescaleAction {
             }
         }
         let action_space = BoxSpace::symmetric(&vec![1.0; low.len()]);
-        let spec = Spec { action_space, ..inner.spec().clone() };
+        let rescaled_to = Some(inner.spec().task_actions().clone());
+        let spec = Spec { action_space, rescaled_to, ..inner.spec().clone() };
         Ok(Self { inner, spec })
     }
 }
