@@ -102,17 +102,24 @@ impl Driver {
     ) -> Result<Ended, Failure> {
         let every = self.run.config().training.checkpoint_every;
         let mut records: Vec<Record> = Vec::new();
-        let mut lost_at = device_lost_at();
+        let (mut lost_at, mut unsaved) = (device_lost_at(), false);
         while !self.run.is_done() {
             if lost_at.is_some_and(|step| step <= self.run.env_step()) && device::lose(self.run.config().device) {
                 lost_at = None;
             }
             let (phase, started) = (self.run.phase(), Instant::now());
-            self.run.advance(&mut records)?;
-            clock.add(phase, &records, started.elapsed().as_secs_f64());
-            for record in records.drain(..) {
-                self.records.write(&record)?;
+            if let Err(error) = self.run.advance(&mut records) {
+                // A turn that failed changes nothing.
+                let changed = unsaved || phase != "act" || self.run.phase() != "act";
+                if changed && error.keeps_run() {
+                    // The first error is the one to report, and `saved_step` is right in any case.
+                    let _ = self.save_records(&mut records).and_then(|()| self.checkpoint(clock.wall_s()));
+                }
+                return Err(error.into());
             }
+            unsaved = true;
+            clock.add(phase, &records, started.elapsed().as_secs_f64());
+            self.save_records(&mut records)?;
             let step = self.run.env_step();
             let (log, save) = (self.run.is_due(self.run.config().training.log_every), self.run.is_due(every));
             if log {
@@ -131,12 +138,18 @@ impl Driver {
             let interrupted = stop.load(Ordering::Relaxed) && !self.run.is_done();
             if save || interrupted || self.run.is_done() {
                 self.checkpoint(clock.wall_s())?;
+                unsaved = false;
             }
             if interrupted {
                 return Ok(Ended::Interrupted);
             }
         }
         Ok(Ended::Finished)
+    }
+
+    /// Writes the records, and removes them from the list.
+    fn save_records(&mut self, records: &mut Vec<Record>) -> Result<(), Failure> {
+        records.drain(..).try_for_each(|record| Ok(self.records.write(&record)?))
     }
 
     fn checkpoint(&mut self, wall_s: f64) -> Result<(), Failure> {

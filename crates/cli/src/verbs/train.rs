@@ -56,9 +56,10 @@ pub(super) fn resume(path: &Path, resumption: &Resumption<'_>) -> Result<u8, Fai
     let run = Run::resume(setup, loaded.state).map_err(|error| match error {
         RunError::Config(message) => {
             let command = format!("foresee resume {} ", quoted(path));
-            RunError::Config(message.replace("foresee resume RUN ", &command))
+            Failure::Input(message.replace("foresee resume RUN ", &command))
         }
-        other => other,
+        RunError::NoTerminationRule { .. } => Failure::Input(error.to_string()),
+        other => other.into(),
     })?;
     warn_of_adapter(config.device);
     if run.is_done() {

@@ -89,6 +89,25 @@ pub enum RunError {
     State(#[from] StateError),
 }
 
+impl RunError {
+    /// Whether the run can be saved after [`Run::advance`](super::Run::advance) returned this error: the environment is
+    /// at fault, and agent, model and buffers are sound. A resumed run begins new episodes if the error cut the old ones.
+    #[must_use]
+    pub fn keeps_run(&self) -> bool {
+        match self {
+            Self::Env { error, .. } => !error.is_of_action(),
+            Self::NoTerminationRule { .. } => true,
+            Self::Config(_)
+            | Self::Device(_)
+            | Self::DeviceFailed { .. }
+            | Self::Model { .. }
+            | Self::Agent { .. }
+            | Self::OtherPart { .. }
+            | Self::State(_) => false,
+        }
+    }
+}
+
 /// Returns the advice for a failed device.
 fn device_hint(failure: &DeviceFailure) -> &'static str {
     if failure.is_out_of_memory() {

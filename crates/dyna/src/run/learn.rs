@@ -174,8 +174,15 @@ impl Run {
             records.push(self.training_record()?);
         }
         if self.clock.is_due(self.config.training.eval_every) || env_step == self.config.training.env_steps {
-            // An evaluation that was stopped is repeated in the next slice.
-            return Ok(if self.evaluate_now(records)? { Phase::Act } else { Phase::Update(total) });
+            // An evaluation that was stopped or failed is repeated in the next slice.
+            let again = Phase::Update(total);
+            return match self.evaluate_now(records) {
+                Ok(done) => Ok(if done { Phase::Act } else { again }),
+                Err(error) => {
+                    self.phase = again;
+                    Err(error)
+                }
+            };
         }
         Ok(Phase::Act)
     }

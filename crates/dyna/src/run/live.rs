@@ -107,16 +107,12 @@ impl Experience for Live {
             episode.reward_sum += step.reward;
             episode.length += 1;
             let next_obs = last.map_or_else(|| step.obs.clone(), |last| last.obs);
-            if check_terminations
-                && terminations::mismatch(
-                    self.envs.spec(),
-                    self.checks_terminations,
-                    &next_obs,
-                    step.terminated,
-                    now + i as u64 + 1,
-                )?
-            {
-                outcome.mismatches += 1;
+            if check_terminations {
+                let (spec, at) = (self.envs.spec(), now + i as u64 + 1);
+                match terminations::mismatch(spec, self.checks_terminations, &next_obs, step.terminated, at) {
+                    Ok(differs) => outcome.mismatches += u64::from(differs),
+                    Err(error) => outcome.unruled = outcome.unruled.or(Some(error)),
+                }
             }
             real.push_from(
                 i,
@@ -146,7 +142,12 @@ impl Experience for Live {
 
     fn restore(&mut self, state: &mut State, now: u64, seed: u64, real: &mut RealBuffer) -> Result<(), RunError> {
         // A mismatch means that the state belongs to another `[env]`.
-        let lost = self.envs.restore(state.part("env")).map_err(|error| RunError::Config(error.to_string()))?;
+        let mut lost = self.envs.restore(state.part("env")).map_err(|error| RunError::Config(error.to_string()))?;
+        let (id, count) = (self.spec().id.clone(), self.envs.count());
+        // A run that was saved after an environment failed.
+        for i in self.envs.needs_reset() {
+            lost[i].get_or_insert_with(|| EnvError::Cut { id: id.clone() }.in_vector(i, count));
+        }
         self.episodes = Episode::restore_all(state.part("episode"), self.envs.count(), self.dims()[0])?;
         self.restart_lost(lost, now, seed, real)
     }

@@ -27,13 +27,18 @@ pub(super) fn mismatch(
     env_step: u64,
 ) -> Result<bool, RunError> {
     if terminated && spec.termination.is_none() {
-        let mut shown = next_obs.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        if next_obs.len() > SHOWN {
-            shown += &format!(", … {} entries", next_obs.len());
-        }
-        return Err(RunError::NoTerminationRule { env_step, id: spec.id.clone(), obs: shown });
+        return Err(unruled(spec, next_obs, env_step));
     }
     Ok(checked && terminated != spec.terminates(next_obs))
+}
+
+/// Returns the error of a real termination at `next_obs` `[O]` without a rule.
+pub(super) fn unruled(spec: &Spec, next_obs: &[f32], env_step: u64) -> RunError {
+    let mut shown = next_obs.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if next_obs.len() > SHOWN {
+        shown += &format!(", … {} entries", next_obs.len());
+    }
+    RunError::NoTerminationRule { env_step, id: spec.id.clone(), obs: shown }
 }
 
 #[cfg(test)]

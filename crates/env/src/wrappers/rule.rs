@@ -34,17 +34,16 @@ impl Environment for WithRule {
         self.inner.step(action)
     }
 
-    /// Arrays: only `inner.*`.
+    /// Arrays: those of the inner environment, so that a run can be resumed with a rule that it did not have.
     fn save(&self) -> State {
-        let mut state = State::new();
-        state.nest("inner", self.inner.save());
-        state
+        self.inner.save()
     }
 
-    fn restore(&mut self, mut state: State) -> Result<(), EnvError> {
-        let inner = state.part("inner");
-        state.finish().map_err(EnvError::bad_state(&self.spec.id))?;
-        self.inner.restore(inner)
+    /// Also restores the arrays `inner.*` of older versions.
+    fn restore(&mut self, state: State) -> Result<(), EnvError> {
+        let older = state.clone().part("inner");
+        let outcome = self.inner.restore(state);
+        if outcome.is_err() && !older.is_empty() { self.inner.restore(older) } else { outcome }
     }
 
     fn set_physics(&mut self, physics: Physics) -> Result<(), EnvError> {
