@@ -50,3 +50,29 @@ impl Environment for WithRule {
         self.inner.set_physics(physics)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classic::Pendulum;
+
+    #[test]
+    fn a_state_is_restored_with_and_without_the_rule_and_from_older_versions() {
+        let mut plain = Pendulum::new();
+        plain.reset(Some(3)).unwrap();
+        let saved = plain.save();
+        let want = plain.step(&[0.5]).unwrap();
+        let mut older = State::new();
+        older.nest("inner", saved.clone());
+        for state in [saved.clone(), older] {
+            let mut ruled = WithRule::new(Box::new(Pendulum::new()), Termination::never());
+            ruled.restore(state).unwrap();
+            assert_eq!(ruled.step(&[0.5]).unwrap(), want);
+        }
+        let mut ruled = WithRule::new(Box::new(Pendulum::new()), Termination::never());
+        assert!(ruled.restore(State::new()).is_err());
+        ruled.restore(saved.clone()).unwrap();
+        plain.restore(ruled.save()).unwrap();
+        assert_eq!(plain.step(&[0.5]).unwrap(), want);
+    }
+}
