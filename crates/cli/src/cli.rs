@@ -40,8 +40,16 @@ Examples:
   foresee train configs/pendulum-vagram.toml model.loss.kind=mle seed=3
   foresee train configs/pendulum-sac.toml env.id=gym:my_module:MyEnv-v0 --run-dir runs/mine
 
-Ctrl-C, SIGTERM and SIGHUP save the run, and `foresee resume DIR` continues it. The folder DIR may
-be moved and renamed.";
+Ctrl-C, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 save the run and end it with exit code 130, and
+`foresee resume DIR` continues it. A second signal ends the program at once. A signal that is ignored
+when the program starts stays ignored: a run that is started with `nohup` outlives its terminal. The
+folder DIR may be moved and renamed.
+
+In a script that is started again and again until the run is complete, such as a job of a scheduler:
+  foresee train CONFIG --run-dir DIR --resume-if-exists
+The first call starts the run. Each later call resumes it under CONFIG and its overrides: every
+difference from the config of the run counts as an override of a resume, and is refused where
+`foresee resume` refuses it. When the run is complete, the call says so with exit code 0.";
 
 /// The end of the help of `resume`.
 const NOTES_ON_RESUME: &str = "\
@@ -51,6 +59,7 @@ Examples:
 
 A run keeps its seed, task, number of environments, action repeat, algorithm and networks. Changed
 keys are written to config.resume-1.toml, config.resume-2.toml and so on, and later resumes keep them.
+If the newest of these files was edited since the run was last started, the edits count as overrides.
 The folder may have been moved.";
 
 /// The end of the help of `eval`.
@@ -110,6 +119,9 @@ pub(crate) enum Verb {
         /// The run's folder [default: runs/ENV/NAME/SEED-TIME]
         #[arg(long, value_name = "DIR")]
         run_dir: Option<PathBuf>,
+        /// Resume the run in DIR, if there is one, under this config
+        #[arg(long, requires = "run_dir")]
+        resume_if_exists: bool,
     },
     /// Resume a run from its newest checkpoint
     #[command(after_help = NOTES_ON_RESUME)]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use foresee::nn::device;
+use foresee::shell::quoted;
 use foresee::{Record, Run, checkpoint, metrics};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,7 @@ use crate::failure::Failure;
 use crate::progress::{Progress, Status};
 use crate::records::{Positions, Records};
 use crate::run_dir::RunDir;
+use crate::signals;
 
 /// Number of checkpoints that are kept on disk: the newest, and one to fall back to.
 const KEPT_CHECKPOINTS: usize = 2;
@@ -57,15 +59,7 @@ impl Driver {
     pub(crate) fn train(&mut self) -> Result<Ended, Failure> {
         let stop = Arc::new(AtomicBool::new(false));
         self.run.stop_by(Arc::clone(&stop));
-        let flag = Arc::clone(&stop);
-        // Fails if an earlier run in the same process has set a handler, as in tests. That handler stays in place.
-        let _ = ctrlc::set_handler(move || {
-            if flag.swap(true, Ordering::Relaxed) {
-                // Second signal: exits immediately, because an environment may hang until its time limit. Checkpoints
-                // on disk are kept.
-                exit_at_once(INTERRUPTED);
-            }
-        });
+        signals::stop_by_signals(&stop);
         let mut clock = Clock::new(&self.run, self.wall_s);
         let mut progress = Progress::new(self.run.config().training.env_steps, self.run.env_step());
         self.dir.write_manifest(&self.run, "running")?;
@@ -95,7 +89,7 @@ impl Driver {
             Failure::Repeats { message, change } => (message, format!(" {change}")),
         };
         let stopped = if message.starts_with("at environment step ") { "training stopped " } else { "" };
-        let (dir, step) = (self.dir.path().display(), self.saved_step);
+        let (dir, step) = (quoted(self.dir.path()), self.saved_step);
         Failure::Run(format!(
             "{stopped}{message}\nthe run is saved up to environment step {step}\nto continue: foresee resume {dir}{overrides}"
         ))
@@ -109,21 +103,28 @@ impl Driver {
     ) -> Result<Ended, Failure> {
         let every = self.run.config().training.checkpoint_every;
         let mut records: Vec<Record> = Vec::new();
-        let mut lost_at = device_lost_at();
+        let (mut lost_at, mut unsaved) = (device_lost_at(), false);
         let mut rule_is_doubted = false;
         while !self.run.is_done() {
             if lost_at.is_some_and(|step| step <= self.run.env_step()) && device::lose(self.run.config().device) {
                 lost_at = None;
             }
             let (phase, started) = (self.run.phase(), Instant::now());
-            self.run.advance(&mut records).map_err(|error| match error.remedy(self.run.config()) {
-                Some(change) => Failure::Repeats { message: error.to_string(), change },
-                None => error.into(),
-            })?;
-            clock.add(phase, &records, started.elapsed().as_secs_f64());
-            for record in records.drain(..) {
-                self.records.write(&record)?;
+            if let Err(error) = self.run.advance(&mut records) {
+                // A turn that failed changes nothing.
+                let changed = unsaved || phase != "act" || self.run.phase() != "act";
+                if changed && error.keeps_run() {
+                    // The first error is the one to report, and `saved_step` is right in any case.
+                    let _ = self.save_records(&mut records).and_then(|()| self.checkpoint(clock.wall_s()));
+                }
+                return Err(match error.remedy(self.run.config()) {
+                    Some(change) => Failure::Repeats { message: error.to_string(), change },
+                    None => error.into(),
+                });
             }
+            unsaved = true;
+            clock.add(phase, &records, started.elapsed().as_secs_f64());
+            self.save_records(&mut records)?;
             let step = self.run.env_step();
             let (log, save) = (self.run.is_due(self.run.config().training.log_every), self.run.is_due(every));
             if log {
@@ -147,12 +148,18 @@ impl Driver {
             let interrupted = stop.load(Ordering::Relaxed) && !self.run.is_done();
             if save || interrupted || self.run.is_done() {
                 self.checkpoint(clock.wall_s())?;
+                unsaved = false;
             }
             if interrupted {
                 return Ok(Ended::Interrupted);
             }
         }
         Ok(Ended::Finished)
+    }
+
+    /// Writes the records, and removes them from the list.
+    fn save_records(&mut self, records: &mut Vec<Record>) -> Result<(), Failure> {
+        records.drain(..).try_for_each(|record| Ok(self.records.write(&record)?))
     }
 
     fn checkpoint(&mut self, wall_s: f64) -> Result<(), Failure> {
@@ -234,18 +241,6 @@ impl Clock {
 /// Returns the real step at which a test makes the device fail.
 fn device_lost_at() -> Option<u64> {
     std::env::var("FORESEE_TEST_DEVICE_LOST_AT").ok()?.parse().ok()
-}
-
-/// Ends the process immediately, without running destructors.
-fn exit_at_once(code: u8) -> ! {
-    #[cfg(unix)]
-    #[allow(unsafe_code, reason = "the C library's `_exit`")]
-    // SAFETY: `_exit` takes a number and does not return.
-    unsafe {
-        libc::_exit(code.into())
-    }
-    #[cfg(not(unix))]
-    std::process::exit(code.into())
 }
 
 /// Returns the resident memory of this process in MiB, if the system reports it.

@@ -89,11 +89,11 @@ impl EventFile {
         self.summary(step, values)
     }
 
-    /// Writes a text, which TensorBoard renders as Markdown under `tag`, at step 0.
+    /// Writes a text, which TensorBoard renders as Markdown under `tag`.
     ///
     /// # Errors
     /// If the record cannot be written.
-    pub(crate) fn text(&mut self, tag: &str, text: &str) -> io::Result<()> {
+    pub(crate) fn text(&mut self, step: u64, tag: &str, text: &str) -> io::Result<()> {
         let mut value = Summary_Value::new();
         value.set_tag(tag.to_owned());
         value.mut_metadata().mut_plugin_data().set_plugin_name("text".to_owned());
@@ -101,7 +101,7 @@ impl EventFile {
         tensor.set_dtype(DataType::DT_STRING);
         tensor.mut_tensor_shape();
         tensor.set_string_val(RepeatedField::from_vec(vec![text.as_bytes().to_vec()]));
-        self.summary(0, vec![value])
+        self.summary(step, vec![value])
     }
 
     /// Flushes everything that was written to the disk, as `fsync` does.
@@ -237,7 +237,7 @@ pub(crate) mod tests {
     fn what_is_written_reads_back_in_order() {
         let directory = tempfile::tempdir().unwrap();
         let mut file = EventFile::create(directory.path(), 1_700_000_000.5).unwrap();
-        file.text("config", "seed = 3").unwrap();
+        file.text(7, "config", "seed = 3").unwrap();
         file.scalars(200, 1_700_000_001.0, &[("episode/return", -1204.5), ("eval/mean_reward", f64::NAN)]).unwrap();
         file.sync().unwrap();
         let events = read(file.path());
@@ -247,7 +247,7 @@ pub(crate) mod tests {
         assert_eq!(events[1].get_step(), 0);
         let text = &events[2].get_summary().get_value()[0];
         assert_eq!((text.get_tag(), text.get_metadata().get_plugin_data().get_plugin_name()), ("config", "text"));
-        assert_eq!(text.get_tensor().get_string_val()[0], b"seed = 3");
+        assert_eq!((events[2].get_step(), &text.get_tensor().get_string_val()[0][..]), (7, &b"seed = 3"[..]));
         assert_eq!((events[3].get_step(), events[3].get_wall_time()), (200, 1_700_000_001.0));
         let values = events[3].get_summary().get_value();
         assert_eq!((values[0].get_tag(), values[0].get_simple_value()), ("episode/return", -1204.5));

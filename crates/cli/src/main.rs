@@ -4,8 +4,10 @@
 //! * [`cli`]: the commands and their arguments.
 //! * [`verbs`]: the implementation of each command: train and resume, eval, check, check-env, list.
 //! * [`configs`]: configs from files and overrides.
-//! * [`run_dir`]: the folder of a run, its lock and its manifest.
-//! * [`driver`]: the loop around [`foresee::Run`]: records, progress, checkpoints, signals.
+//! * [`run_dir`]: the folder of a run, its lock and its configs.
+//! * [`manifest`]: the file about program, machine, task and status of a run.
+//! * [`driver`]: the loop around [`foresee::Run`]: records, progress, checkpoints.
+//! * [`signals`]: the signals that save and end a run.
 //! * [`records`], [`event_file`], [`progress`]: the files that a run writes, and the progress that it shows.
 //!
 //! Exit codes: 0 for success, 1 for a failed run, 2 for bad input, 130 for an interrupted run. An interrupted run is
@@ -17,9 +19,12 @@ mod configs;
 mod driver;
 mod event_file;
 mod failure;
+mod manifest;
 mod progress;
 mod records;
 mod run_dir;
+mod signals;
+mod time;
 mod verbs;
 
 use foresee::nn::device;

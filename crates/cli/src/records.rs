@@ -157,8 +157,8 @@ impl Records {
     ///
     /// # Errors
     /// If the disk reports an error.
-    pub(crate) fn write_text(&mut self, tag: &str, text: &str) -> Result<(), RecordsError> {
-        self.events.text(tag, text).map_err(at("write", self.events.path()))
+    pub(crate) fn write_text(&mut self, env_step: u64, tag: &str, text: &str) -> Result<(), RecordsError> {
+        self.events.text(env_step, tag, text).map_err(at("write", self.events.path()))
     }
 
     /// Returns the lengths of the files, for a checkpoint.

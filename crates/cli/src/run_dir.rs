@@ -4,7 +4,7 @@
 //! runs/<env>/<name>/<seed>-<time>/
 //!   config.toml             the config of the new run, with all defaults; never changed
 //!   config.resume-K.toml    the config since the K-th resume that changed it
-//!   manifest.json           program, machine, status of the run
+//!   manifest.json           program, machine, status and starts of the run
 //!   metrics.jsonl …         the records
 //!   checkpoints/
 //! ```
@@ -12,19 +12,20 @@
 //! A process that trains in a folder holds a lock on its `run.lock`. The operating system releases the lock when the
 //! process ends.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use foresee::checkpoint::CheckpointError;
 use foresee::config::Source;
-use foresee::{Config, Run, Setup};
-use serde_json::json;
+use foresee::config::changes::{Change, changes, refusal};
+use foresee::shell::quoted;
+use foresee::{Config, Parts, Run, Setup};
 
 use crate::configs;
 use crate::failure::Failure;
+use crate::manifest::{self, Recorded};
+use crate::time;
 
 const LOCK: &str = "run.lock";
 /// The hint if a file in the folder of a run cannot be written.
@@ -35,9 +36,33 @@ const FORMAT: &str = "# foresee config, format 2";
 /// An open and locked folder.
 pub(crate) struct RunDir {
     path: PathBuf,
-    /// Whether the newest config file has an older format.
-    outdated: bool,
+    /// The text of the newest config file.
+    config: String,
+    /// The segments of the manifest.
+    segments: Vec<serde_json::Value>,
     _lock: File,
+}
+
+/// The config under which a run is resumed.
+pub(crate) enum Resumption<'a> {
+    /// The newest config of the run, changed by these overrides.
+    Overrides(&'a [&'a str]),
+    /// The config in this file, changed by these overrides.
+    Config(&'a Path, &'a [&'a str]),
+}
+
+/// A run that is about to be resumed.
+pub(crate) struct Opened {
+    /// The run's folder.
+    pub dir: RunDir,
+    /// The checked config under which the run continues.
+    pub setup: Setup,
+    /// The changes of this config from the one that the run had when it was last started.
+    pub changes: Vec<Change>,
+    /// Whether the newest config file has an older format. The caller then writes the current config to a new file.
+    pub outdated: bool,
+    /// The run's manifest.
+    pub recorded: Recorded,
 }
 
 impl RunDir {
@@ -56,43 +81,58 @@ impl RunDir {
         };
         let lock = lock(&path)?;
         refuse_if_used(&path)?;
-        fs::write(path.join("config.toml"), config_text(config)).map_err(|error| cannot_write(&path, &error))?;
-        Ok(Self { path, outdated: false, _lock: lock })
+        let config = config_text(config);
+        fs::write(path.join("config.toml"), &config).map_err(|error| cannot_write(&path, &error))?;
+        Ok(Self { path, config, segments: Vec::new(), _lock: lock })
     }
 
-    /// Opens the folder of a run to resume it. Returns it with the current config: the newest one on disk, changed by
-    /// `overrides`.
-    pub(crate) fn open(path: &Path, overrides: &[&str]) -> Result<(Self, Setup), Failure> {
-        let (file, _) = newest_config(path)?;
-        let (source, mut config) = configs::read(&file, overrides)?;
+    /// Opens the folder of a run to resume it. Edits of the newest config file since the last start are noticed, and
+    /// count as overrides.
+    pub(crate) fn open(path: &Path, resumption: &Resumption<'_>) -> Result<Opened, Failure> {
+        let newest = Newest::read(path)?;
+        let (source, mut config) = match resumption {
+            Resumption::Overrides(overrides) => configs::read(&newest.file, overrides)?,
+            Resumption::Config(file, overrides) => configs::read(file, overrides)?,
+        };
         configs::print_notes(&source);
-        let text = fs::read_to_string(&file).unwrap_or_default();
-        refuse_other_frames(&text, &config)?;
-        let outdated = !text.starts_with(FORMAT);
-        if outdated && !overrides.iter().any(|text| sets_add_mse_until(text)) {
-            let until = &mut config.model.loss.add_mse_until;
-            *until = until.saturating_sub(config.training.explore_steps);
+        if let Resumption::Overrides(overrides) = resumption {
+            if newest.outdated && !overrides.iter().any(|text| sets_add_mse_until(text)) {
+                count_from_exploration(&mut config);
+            }
+            if let Some(edits) = newest.edits() {
+                eprintln!("note: {edits}");
+            }
         }
+        newest.refuse_kept(&config, resumption)?;
+        let parts = Parts::default();
+        let asked = changes(&newest.before, &config, &parts);
         let setup = configs::open(&source, config)?;
+        // The checked config has values that the given one leaves to the task, which are no changes.
+        let mut changes = changes(&newest.before, &setup.config, &parts);
+        changes.retain(|change| asked.iter().any(|asked| asked.key == change.key));
+
         let checkpoints = path.join("checkpoints");
         if !checkpoints.is_dir() {
             return Err(CheckpointError::NoCheckpoint(checkpoints).into());
         }
         let lock = lock(path)?;
-        Ok((Self { path: path.to_owned(), outdated, _lock: lock }, setup))
-    }
-
-    /// Returns true if the newest config file has an older format. The caller then writes the current config to a new
-    /// file.
-    pub(crate) fn is_outdated(&self) -> bool {
-        self.outdated
+        let Newest { text, mut recorded, outdated, .. } = newest;
+        let segments = std::mem::take(&mut recorded.segments);
+        let dir = Self { path: path.to_owned(), config: text, segments, _lock: lock };
+        Ok(Opened { dir, setup, changes, outdated, recorded })
     }
 
     /// Writes a changed config as the newest one of the run. It must be called only after the run has accepted the
     /// config, because a refused config would block every later resume.
-    pub(crate) fn write_changed_config(&self, config: &Config) -> Result<(), Failure> {
+    pub(crate) fn write_changed_config(&mut self, config: &Config) -> Result<(), Failure> {
         let next = self.path.join(format!("config.resume-{}.toml", newest_config(&self.path)?.1 + 1));
-        fs::write(&next, config_text(config)).map_err(|error| cannot_write_because(&self.path, &error, CHECK_FOLDER))
+        self.config = config_text(config);
+        fs::write(&next, &self.config).map_err(|error| cannot_write_because(&self.path, &error, CHECK_FOLDER))
+    }
+
+    /// Adds the segment of this start of the program, which changes these keys, to the manifest that is written next.
+    pub(crate) fn begin_segment(&mut self, run: &Run, changes: &[Change]) {
+        self.segments.push(manifest::segment(run, changes));
     }
 
     /// Returns the path of the folder.
@@ -105,65 +145,88 @@ impl RunDir {
         self.path.join("checkpoints")
     }
 
-    /// Writes `manifest.json`: the program, the machine, and the status of the run.
+    /// Writes `manifest.json`.
     pub(crate) fn write_manifest(&self, run: &Run, status: &str) -> Result<(), Failure> {
-        let config = run.config();
-        let mut manifest = json!({
-            "program": "foresee",
-            "version": env!("CARGO_PKG_VERSION"),
-            "os": std::env::consts::OS,
-            "arch": std::env::consts::ARCH,
-            "cores": std::thread::available_parallelism().map_or(0, usize::from),
-            "device": config.device.to_string(),
-            "threads": rayon::current_num_threads(),
-            "env": config.env.id,
-            "env_versions": run.spec().versions,
-            "algo": config.algo,
-            "loss": config.loss_name(),
-            "seed": config.seed,
-            "status": status,
-            "env_step": run.env_step(),
-            "written_unix_s": unix_seconds(),
-        });
-        if run.spec().action_repeat > 1 {
-            manifest["frames"] = run.spec().frames(run.env_step()).into();
-        }
-        let text = format!("{manifest:#}\n");
-        let (temporary, path) = (self.path.join("manifest.json.tmp"), self.path.join("manifest.json"));
-        fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, &path)).map_err(|error| {
-            let path = path.display();
-            Failure::Run(format!("cannot write `{path}`: {error}\nhint: {CHECK_FOLDER}"))
+        manifest::write(&self.path, run, status, &self.config, &self.segments).map_err(|error| {
+            let path = self.path.join("manifest.json");
+            Failure::Run(format!("cannot write `{}`: {error}\nhint: {CHECK_FOLDER}", path.display()))
         })
     }
 }
 
-/// Refuses to resume a run with another number of frames per step than the number in the config before: all transitions
-/// of a run have the same number of frames.
-fn refuse_other_frames(before: &str, config: &Config) -> Result<(), Failure> {
-    let before: toml::Table = before.parse().unwrap_or_default();
-    let before = before.get("env").and_then(|env| env.get("action_repeat")?.as_integer()).unwrap_or(1);
-    let now = config.env.action_repeat;
-    if before == i64::from(now) {
-        return Ok(());
+/// The newest config file of a run, and the manifest beside it.
+struct Newest {
+    file: PathBuf,
+    /// The file's text.
+    text: String,
+    /// The file's config. Its keys have their current meaning, also in a file of an older format.
+    config: Config,
+    /// Whether the file has an older format.
+    outdated: bool,
+    /// The config that the run had when it was last started; the file's, if the manifest is of an older version.
+    before: Config,
+    recorded: Recorded,
+}
+
+impl Newest {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let (file, _) = newest_config(path)?;
+        let (_, mut config) = configs::read(&file, &[])?;
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let outdated = !text.starts_with(FORMAT);
+        if outdated {
+            count_from_exploration(&mut config);
+        }
+        let recorded = Recorded::read(path);
+        let known = recorded.config.as_ref().filter(|known| **known != text);
+        let before = known.and_then(|known| Source::text(known, &[]).ok()?.typed().ok());
+        let before = before.unwrap_or_else(|| config.clone());
+        Ok(Self { file, text, config, outdated, before, recorded })
     }
-    Err(Failure::Input(format!(
-        "`env.action_repeat` is {now}, but the run began with {before}\nhint: leave the key out, or start a new run: a run keeps its number of frames per step"
-    )))
+
+    /// Returns the edits of the file since the run was last started in words, if there are any.
+    fn edits(&self) -> Option<String> {
+        let edits = changes(&self.before, &self.config, &Parts::default());
+        let edits: Vec<String> = edits.iter().map(Change::to_string).collect();
+        let file = self.file.display();
+        (!edits.is_empty()).then(|| format!("`{file}` was edited since the run was last started: {}", edits.join("; ")))
+    }
+
+    /// Refuses a config that changes keys which a run keeps.
+    fn refuse_kept(&self, config: &Config, resumption: &Resumption<'_>) -> Result<(), Failure> {
+        let parts = Parts::default();
+        let Some(refused) = refusal(&self.before, config, &parts) else { return Ok(()) };
+        let (keys, what) = (refused.keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>(), refused.what);
+        let (all, them) = (keys.join(" and "), if keys.len() == 1 { "it" } else { "them" });
+        let in_file = refusal(&self.before, &self.config, &parts).is_some_and(|in_file| in_file.keys == refused.keys);
+        let hint = match resumption {
+            Resumption::Config(..) => format!("change {all} back, or give another --run-dir"),
+            Resumption::Overrides(_) if in_file => {
+                format!("change {all} back in `{}`, or start a new run with {them}", self.file.display())
+            }
+            Resumption::Overrides(_) => format!("leave {all} out, or start a new run with {them}"),
+        };
+        Err(Failure::Input(format!("{what}\nhint: {hint}")))
+    }
 }
 
-/// Versions of the software behind an environment, by name.
-pub(crate) type Versions = BTreeMap<String, String>;
-
-/// Returns the versions of the software behind the environment in the run's manifest; empty if there are none.
-pub(crate) fn env_versions(path: &Path) -> Versions {
-    let manifest = fs::read(path.join("manifest.json")).ok();
-    let manifest: Option<serde_json::Value> = manifest.and_then(|text| serde_json::from_slice(&text).ok());
-    manifest.and_then(|manifest| serde_json::from_value(manifest["env_versions"].clone()).ok()).unwrap_or_default()
+/// Converts a config of the first format, in which `model.loss.add_mse_until` counts from the start of the run.
+fn count_from_exploration(config: &mut Config) {
+    let until = &mut config.model.loss.add_mse_until;
+    *until = until.saturating_sub(config.training.explore_steps);
 }
 
-/// Reads the current config of a run without locking its folder, and without notes on old names.
-pub(crate) fn read_config(path: &Path) -> Result<(Source, Config), Failure> {
-    configs::read(&newest_config(path)?.0, &[])
+/// Whether a folder holds a run.
+pub(crate) fn holds_run(path: &Path) -> bool {
+    path.join("config.toml").is_file()
+}
+
+/// Reads the current config of a run and its manifest without locking its folder, and without notes on old names.
+pub(crate) fn read_config(path: &Path) -> Result<(Source, Config, Recorded), Failure> {
+    let newest = Newest::read(path)?;
+    newest.refuse_kept(&newest.config, &Resumption::Overrides(&[]))?;
+    let (source, config) = configs::read(&newest.file, &[])?;
+    Ok((source, config, newest.recorded))
 }
 
 /// Returns the newest config file of a run, and the number of resumes that changed the config.
@@ -186,16 +249,16 @@ fn refuse_if_used(path: &Path) -> Result<(), Failure> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         read => read.map_err(|error| cannot_use(path, &error))?,
     };
-    let is_run = path.join("config.toml").is_file();
+    let is_run = holds_run(path);
     let in_use = File::open(path.join(LOCK)).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
     for entry in entries {
         if entry.map_err(|error| cannot_use(path, &error))?.file_name() != LOCK {
-            let path = path.display();
+            let (word, path) = (quoted(path), path.display());
             return Err(Failure::Input(if in_use {
                 format!("the run folder `{path}` is in use: another process trains in it\nhint: give another --run-dir")
             } else if is_run {
                 format!(
-                    "`{path}` already holds a run\nhint: continue it with `foresee resume {path}`, or give another --run-dir"
+                    "`{path}` already holds a run\nhint: continue it with `foresee resume {word}`, or give another --run-dir"
                 )
             } else {
                 format!("`{path}` is not empty, and holds no run\nhint: give another --run-dir")
@@ -214,7 +277,7 @@ fn cannot_use(path: &Path, error: &io::Error) -> Failure {
 fn create_default(config: &Config) -> Result<PathBuf, Failure> {
     let parent = Path::new("runs").join(folder_of(&config.env.id)).join(config.name());
     fs::create_dir_all(&parent).map_err(|error| cannot_write(&parent, &error))?;
-    let name = format!("{}-{}", config.seed, utc_compact(unix_seconds()));
+    let name = format!("{}-{}", config.seed, time::utc_compact(time::unix_seconds()));
     for n in 0.. {
         let path = parent.join(if n == 0 { name.clone() } else { format!("{name}-{n}") });
         match fs::create_dir(&path) {
@@ -265,26 +328,6 @@ fn sets_add_mse_until(text: &str) -> bool {
     ["model", "model.loss", "model.loss.add_mse_until"].contains(&key)
 }
 
-fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
-}
-
-/// Formats seconds since 1970 as `YYYYMMDD-HHMMSS` in UTC. The conversion of days to civil dates follows Howard
-/// Hinnant.
-fn utc_compact(seconds: u64) -> String {
-    let (days, rest) = ((seconds / 86_400) as i64, seconds % 86_400);
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}{month:02}{day:02}-{:02}{:02}{:02}", rest / 3600, rest / 60 % 60, rest % 60)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,19 +347,6 @@ mod tests {
             ("dmc:walker-run", "dmc-walker-run"),
         ] {
             assert_eq!(folder_of(id), folder);
-        }
-    }
-
-    #[test]
-    fn times_are_civil_dates_in_utc() {
-        // `date -u -d @N +%Y%m%d-%H%M%S`
-        for (seconds, want) in [
-            (0, "19700101-000000"),
-            (951_782_400, "20000229-000000"),
-            (1_704_067_199, "20231231-235959"),
-            (4_102_444_800, "21000101-000000"),
-        ] {
-            assert_eq!(utc_compact(seconds), want);
         }
     }
 }

@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use common::{Place, VARIANTS, arrays, assert_equal_outcomes, checkpoints, text};
+use common::{Place, VARIANTS, arrays, assert_equal_outcomes, checkpoints, newest_step, text};
 
 /// Updates that take long enough for a signal to arrive during them.
 const SLOW: &str = "training.updates_per_step=240";
@@ -50,7 +50,13 @@ fn a_run_that_is_killed_again_and_again_comes_to_the_same_bytes() {
 
 #[test]
 fn an_interrupted_run_is_saved_and_says_how_to_go_on() {
-    for (signal, variant) in [("INT", VARIANTS[3]), ("TERM", VARIANTS[0])] {
+    for (signal, variant) in [
+        ("INT", VARIANTS[3]),
+        ("TERM", VARIANTS[0]),
+        ("HUP", VARIANTS[0]),
+        ("USR1", VARIANTS[0]),
+        ("USR2", VARIANTS[0]),
+    ] {
         let overrides = [variant, &[SLOW]].concat();
         let (place, _) = whole(&overrides);
         let output = place.cut("cut", &overrides, signal, Duration::ZERO);
@@ -69,6 +75,24 @@ fn an_interrupted_run_is_saved_and_says_how_to_go_on() {
         assert!(newest.to_str().unwrap().contains(&format!("step-{:012}", step.parse::<u64>().unwrap())));
         place.succeeds(&["resume", "cut"]);
         assert_equal_outcomes(&place.path("whole"), &place.path("cut"), signal);
+    }
+}
+
+#[test]
+fn a_signal_that_is_ignored_at_the_start_stays_ignored() {
+    let place = Place::new();
+    for signal in ["HUP", "INT", "USR1"] {
+        let endless = ["training.env_steps=1000000", "training.explore_steps=1000000", "training.checkpoint_every=20"];
+        let start = [&["train", "tiny.toml", "--run-dir", signal][..], &endless].concat();
+        let training = place.spawn_ignoring(signal, &start);
+        place.await_checkpoint(signal, 0);
+        training.send(signal);
+        let then = newest_step(&place.path(signal)).unwrap();
+        place.await_checkpoint(signal, then + 200);
+        // Any other signal still saves and ends the run.
+        let output = training.signal("TERM");
+        assert_eq!(output.status.code(), Some(130), "{signal}: {}", text(&output.stderr));
+        assert!(text(&output.stdout).starts_with("interrupted at environment step "), "{:?}", text(&output.stdout));
     }
 }
 

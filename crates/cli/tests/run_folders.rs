@@ -150,7 +150,7 @@ fn an_override_that_the_run_cannot_take_is_refused_and_the_run_can_still_go_on()
     for (text, part) in [
         (
             "agent.hidden=[8]",
-            "`agent.hidden` is [8], but the run has [16, 16]\nhint: leave `agent.hidden` out, or start a new run",
+            "`agent.hidden` is [8], but the run began with [16, 16]\nhint: leave `agent.hidden` out, or start a new run with it",
         ),
         ("algo=model_free", "`algo` is `model_free`, but the run began with `mbpo`\nhint: "),
         ("agent.batsh=8", "hint: did you mean `batch`?"),

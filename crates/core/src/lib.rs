@@ -13,6 +13,7 @@
 //! * [`literal`]: values in text form, and what a text that is not valid TOML most likely means.
 //! * [`limits`]: bounds that the config keys of several crates share.
 //! * [`reference`]: the meaning, values and default of each config key, read off the struct that it belongs to.
+//! * [`shell`]: paths in commands that a user pastes into a shell.
 
 pub mod explain;
 pub mod kinds;
@@ -21,6 +22,7 @@ pub mod literal;
 pub mod metric;
 pub mod normal;
 pub mod reference;
+pub mod shell;
 pub mod state;
 pub mod stream;
 pub mod termination;

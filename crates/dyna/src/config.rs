@@ -8,7 +8,6 @@ use foresee_nn::device::DeviceChoice;
 use foresee_world_model::ModelConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use toml::Value;
 
 mod double_horizon;
 mod oversights;
@@ -188,20 +187,6 @@ impl Config {
         }
     }
 
-    /// Returns the keys of a section whose values differ from those of an earlier configuration: the key, the earlier
-    /// value and the value now.
-    ///
-    /// A key that only one of the two has is left out: files of older versions lack keys with defaults.
-    #[must_use]
-    pub fn changed_keys(&self, before: &Self, section: &str) -> Vec<[String; 3]> {
-        let of_section = |config: &Self| toml::Table::try_from(config).ok()?.remove(section);
-        let mut changes = Vec::new();
-        if let (Some(before), Some(now)) = (of_section(before), of_section(self)) {
-            add_changes(section, &before, &now, &mut changes);
-        }
-        changes
-    }
-
     /// Returns an error message with a hint if the configuration is invalid with the shipped parts.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
@@ -254,27 +239,12 @@ impl Config {
     }
 }
 
-/// Adds the values below `path` that differ, and that both trees have.
-fn add_changes(path: &str, before: &Value, now: &Value, changes: &mut Vec<[String; 3]>) {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    match (before, now) {
-        (Value::Table(before), Value::Table(now)) => {
-            for (key, now) in now {
-                if let Some(before) = before.get(key) {
-                    add_changes(&format!("{path}.{key}"), before, now, changes);
-                }
-            }
-        }
-        _ if before != now => changes.push([path.to_owned(), text(before), text(now)]),
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::schedule::Schedule;
     use foresee_env::config::Range;
+    use toml::Value;
 
     #[test]
     fn what_is_impossible_is_named_by_its_key_with_a_hint_and_only_where_it_is_used() {

@@ -55,7 +55,7 @@ pub type ModelChoice = (Arc<dyn ModelFactory>, Arc<dyn ModelLoss>);
 
 /// A checked configuration with its chosen parts, from which a run begins.
 pub struct Setup {
-    /// The configuration to be saved, with the defaults that depend on other keys written out.
+    /// The configuration to be saved, with absolute paths and with the defaults that depend on other keys written out.
     pub config: Config,
     /// The first of the run's environments.
     pub env: Box<dyn Environment>,
@@ -172,6 +172,7 @@ impl Config {
     /// If this configuration is impossible: one message, with its hint.
     pub fn open_with(mut self, parts: &Parts) -> Result<Setup, Problem> {
         self = self.with_defaults_of_algo();
+        self.env = self.env.with_absolute_paths();
         if let Some(problem) = self.problem_beside_env() {
             return Err(problem.into());
         }

@@ -135,8 +135,7 @@ fn without_a_rule_a_run_ends_at_the_first_real_end_and_with_one_it_says_how_ofte
         assert!(!run.is_done(), "the pendulum never fell");
     };
     assert!(matches!(error, RunError::NoTerminationRule { .. }), "{error}");
-    // The step that stopped the run is not counted in `env_step`.
-    let begins = format!("at environment step {}: `{id}` terminated at [", run.env_step() + 1);
+    let begins = format!("at environment step {}: `{id}` terminated at [", run.env_step());
     assert!(error.to_string().starts_with(&begins), "{error}");
 
     config.env.termination = Some(Termination::never());

@@ -3,6 +3,7 @@
 
 mod family;
 pub mod kwargs;
+mod paths;
 pub(crate) mod python_id;
 
 use core::fmt::Display;
@@ -73,7 +74,7 @@ pub struct EnvConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MujocoConfig {
-    /// The library file, such as `libmujoco.so.3.17.0`.
+    /// The library file, such as `libmujoco.so.3.17.0` or `~/mujoco/lib/libmujoco.so`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub library: Option<PathBuf>,
     /// The folder of Gymnasium's models, `gymnasium/envs/mujoco/assets`.
@@ -86,7 +87,7 @@ pub struct MujocoConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct GymConfig {
     /// The Python interpreter. If it is not given: `$VIRTUAL_ENV/bin/python`, or else `python3`. The interpreter of
-    /// another virtual environment, such as `dmc-venv/bin/python`, uses that environment's packages.
+    /// another virtual environment, such as `~/dmc-venv/bin/python`, uses that environment's packages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub python: Option<PathBuf>,
     /// Keyword arguments of `gymnasium.make`, or of `dm_control.suite.load`.

@@ -182,6 +182,8 @@ pub struct Spec {
     pub observation_space: BoxSpace,
     /// The space of actions, `[A]`.
     pub action_space: BoxSpace,
+    /// The task's own range of actions, in its own units, `[A]`, if the actions of `action_space` are mapped to it.
+    pub rescaled_to: Option<BoxSpace>,
     /// Number of steps after which an episode is truncated; `None` for no limit.
     pub max_episode_steps: Option<u32>,
     /// Number of frames (steps of the task itself) in one step of this environment: 1, or `env.action_repeat`. The last
@@ -219,6 +221,7 @@ impl Spec {
             id: id.into(),
             observation_space,
             action_space,
+            rescaled_to: None,
             max_episode_steps: None,
             action_repeat: 1,
             termination: Some(termination),
@@ -251,6 +254,12 @@ impl Spec {
         }
         let hint = "a limit is at least 1 step, or `None` for no limit";
         (self.max_episode_steps == Some(0)).then(|| ["its time limit is 0 steps".into(), hint.into()])
+    }
+
+    /// Returns the task's own range of actions, in its own units, `[A]`.
+    #[must_use]
+    pub fn task_actions(&self) -> &BoxSpace {
+        self.rescaled_to.as_ref().unwrap_or(&self.action_space)
     }
 
     /// Returns the number of frames in `steps` steps, each step counted as a whole one. The literature calls it

@@ -60,6 +60,12 @@ pub enum EnvError {
         /// The environment.
         id: String,
     },
+    /// An episode that an error cut before it was saved.
+    #[error("the last episode of `{id}` was cut by an error of an environment")]
+    Cut {
+        /// The environment.
+        id: String,
+    },
     /// An error of one of several environments that are stepped together.
     #[error("environment {index} of {count}, counted from 0: {error}")]
     OneOf {
@@ -165,6 +171,26 @@ impl EnvError {
     #[must_use]
     pub fn is_not_reproducible(&self) -> bool {
         matches!(self, Self::Bridge(BridgeError::NotReproducible { .. }))
+    }
+
+    /// Whether the action was at fault, and not the environment.
+    #[must_use]
+    pub fn is_of_action(&self) -> bool {
+        match self {
+            Self::ActionLength { .. } | Self::NonFiniteAction { .. } => true,
+            Self::OneOf { error, .. } => error.is_of_action(),
+            _ => false,
+        }
+    }
+
+    /// Whether a reward was at fault. The environment has then taken a step whose transition is not stored.
+    #[must_use]
+    pub fn is_of_reward(&self) -> bool {
+        match self {
+            Self::Reward { .. } => true,
+            Self::OneOf { error, .. } => error.is_of_reward(),
+            _ => false,
+        }
     }
 
     /// For `map_err`: converts a [`StateError`] from restoring `id`.

@@ -170,7 +170,7 @@
 
 pub use foresee_core::{
     Array, Batch, Draws, Kind, Kinds, State, StateError, Stream, Termination, Transition, kinds, metric, normal,
-    reference, state, stream, termination, transition,
+    reference, shell, state, stream, termination, transition,
 };
 
 pub mod tensor;

@@ -32,6 +32,7 @@ pub(super) fn check_env(id: &str, overrides: &[&str]) -> Result<u8, Failure> {
     let tree = Table::from_iter([("env".into(), toml::Value::from(section))]);
     let source = Source::tree(NAME, tree, overrides)?;
     let EnvOnly { env } = source.typed()?;
+    let env = env.with_absolute_paths();
     let report = check_report_of(|| env.make_unscaled(0), env.count).map_err(|error| refused(&source, &error))?;
 
     print_spec(&report.spec)?;

@@ -7,11 +7,12 @@ use foresee::{Run, checkpoint};
 
 use super::{DONE, counted, print_line, set_threads, warn_of_adapter, warn_of_skipped};
 use crate::failure::Failure;
+use crate::manifest::Use;
 use crate::{configs, run_dir};
 
 /// Evaluates the newest checkpoint's policy with its mean action, from the initial states of the run's own evaluations.
 pub(super) fn eval(path: &Path, episodes: Option<u32>) -> Result<u8, Failure> {
-    let (source, config) = run_dir::read_config(path)?;
+    let (source, config, recorded) = run_dir::read_config(path)?;
     configs::print_notes(&source);
     let episodes = episodes.map_or(config.training.eval_episodes, |n| n as usize);
     if episodes > MAX_EPISODES {
@@ -25,6 +26,9 @@ pub(super) fn eval(path: &Path, episodes: Option<u32>) -> Result<u8, Failure> {
     let id = config.env.id.clone();
     let device = config.device;
     let setup = configs::open(&source, config)?;
+    for warning in recorded.compare(setup.env.spec(), Use::Evaluate)? {
+        eprintln!("warning: {warning}");
+    }
     let (evaluation, env_step) = Run::evaluate_snapshot(setup, loaded.state, episodes)?;
     warn_of_adapter(device);
     print_line(format!("environment   {id}"))?;

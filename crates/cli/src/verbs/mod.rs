@@ -16,6 +16,7 @@ use foresee::{Config, Parts, Setup, memory};
 use crate::cli::{Cli, Verb};
 use crate::configs;
 use crate::failure::Failure;
+use crate::run_dir::{self, Resumption};
 
 /// The exit code of a command that succeeded.
 const DONE: u8 = 0;
@@ -23,8 +24,14 @@ const DONE: u8 = 0;
 /// Runs the command and returns the exit code.
 pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
     match cli.verb {
-        Verb::Train { config, overrides, run_dir } => train::train(&config, &texts(&overrides), run_dir),
-        Verb::Resume { run, overrides } => train::resume(&run, &texts(&overrides)),
+        Verb::Train { config, overrides, run_dir, resume_if_exists } => {
+            let overrides = texts(&overrides);
+            match run_dir.as_deref().filter(|path| resume_if_exists && run_dir::holds_run(path)) {
+                Some(path) => train::resume(path, &Resumption::Config(&config, &overrides)),
+                None => train::train(&config, &overrides, run_dir),
+            }
+        }
+        Verb::Resume { run, overrides } => train::resume(&run, &Resumption::Overrides(&texts(&overrides))),
         Verb::Eval { run, episodes } => eval::eval(&run, episodes),
         Verb::Check { explain, config, overrides } => check(&config, &texts(&overrides), explain),
         Verb::CheckEnv { id, overrides } => check_env::check_env(&id, &texts(&overrides)),
@@ -91,7 +98,7 @@ fn print_line(line: impl std::fmt::Display) -> Result<(), Failure> {
 }
 
 /// Returns a count with its noun: `1 episode`, `20 episodes`.
-fn counted(count: usize, noun: &str) -> String {
+pub(crate) fn counted(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")
 }

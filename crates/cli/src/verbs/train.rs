@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 
 use foresee::config::Algo;
 use foresee::evaluate::MAX_EPISODE_STEPS;
-use foresee::{Run, checkpoint, memory};
+use foresee::shell::quoted;
+use foresee::{Config, Run, RunError, checkpoint, memory};
 
 use super::{DONE, counted, load, print_line, set_threads, warn_of_adapter, warn_of_skipped};
 use crate::driver::{CheckpointExtra, Driver, Ended, INTERRUPTED};
 use crate::failure::Failure;
+use crate::manifest::Use;
 use crate::records::Records;
-use crate::run_dir::{self, RunDir};
+use crate::run_dir::{Opened, Resumption, RunDir};
 
 /// Trains a new run.
 pub(super) fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -> Result<u8, Failure> {
@@ -21,10 +23,10 @@ pub(super) fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -
     warn_of_adapter(config.device);
     let mut run = Run::begin(setup)?;
     warn_of_task(&mut run)?;
-    let dir = RunDir::create(run_dir, &config)?;
+    let mut dir = RunDir::create(run_dir, &config)?;
+    dir.begin_segment(&run, &[]);
     let mut records = Records::create(dir.path(), run.spec().action_repeat)?;
-    let text = toml::to_string_pretty(&config).expect("a config that came from TOML goes back to TOML");
-    records.write_text("config", &format!("```toml\n{text}```"))?;
+    show_config(&mut records, 0, &config)?;
     finish(Driver { run, dir, records, wall_s: 0.0, saved_step: 0 })
 }
 
@@ -50,9 +52,15 @@ fn warn_of_task(run: &mut Run) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Writes the config for TensorBoard, as the one from `step` on.
+fn show_config(records: &mut Records, step: u64, config: &Config) -> Result<(), Failure> {
+    let text = toml::to_string_pretty(config).expect("a config that came from TOML goes back to TOML");
+    Ok(records.write_text(step, "config", &format!("```toml\n{text}```"))?)
+}
+
 /// Resumes a run from its newest checkpoint.
-pub(super) fn resume(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
-    let (dir, setup) = RunDir::open(path, overrides)?;
+pub(super) fn resume(path: &Path, resumption: &Resumption<'_>) -> Result<u8, Failure> {
+    let Opened { mut dir, setup, changes, outdated, recorded } = RunDir::open(path, resumption)?;
     setup.check_memory(&memory::limits()).map_err(|problem| Failure::Input(problem.to_string()))?;
     let config = setup.config.clone();
     set_threads(&config);
@@ -64,15 +72,20 @@ pub(super) fn resume(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
             "the checkpoint `{path}` lacks the positions of the record files: {error}\nhint: another program or version wrote it; start a new run"
         ))
     })?;
-    let run = Run::resume(setup, loaded.state).map_err(|error| match run_dir::read_config(path) {
-        Ok((_, before)) => error.with_changes(&before, &config),
-        Err(_) => error,
+    let warnings = recorded.compare(setup.env.spec(), Use::Resume)?;
+    let run = Run::resume(setup, loaded.state).map_err(|error| match error {
+        RunError::Config(message) => {
+            let command = format!("foresee resume {} ", quoted(path));
+            Failure::Input(message.replace("foresee resume RUN ", &command))
+        }
+        RunError::NoTerminationRule { .. } => Failure::Input(error.to_string()),
+        other => other.into(),
     })?;
     warn_of_adapter(config.device);
     if run.is_done() {
         print_line(format!(
             "the run is complete: {step} environment steps\nhint: to extend it, run `foresee resume {} training.env_steps=N` with N above {step}",
-            path.display(),
+            quoted(path),
             step = run.env_step()
         ))?;
         return Ok(DONE);
@@ -82,25 +95,22 @@ pub(super) fn resume(path: &Path, overrides: &[&str]) -> Result<u8, Failure> {
             "warning: {error}\nthe environment begins a new episode, so the resumed run differs from an uninterrupted one"
         );
     }
-    let before = run_dir::env_versions(path);
-    for (name, version) in &run.spec().versions {
-        if let Some(before) = before.get(name).filter(|before| *before != version) {
-            eprintln!(
-                "warning: the run began with {name} {before} and continues with {version}; from here it may differ from an uninterrupted run\nhint: to continue bit for bit, install {name} {before}"
-            );
-        }
+    for warning in warnings {
+        eprintln!("warning: {warning}");
     }
-    let records = Records::resume(dir.path(), &extra.positions, run.env_step(), run.spec().action_repeat)?;
-    if !overrides.is_empty() || dir.is_outdated() {
+    let mut records = Records::resume(dir.path(), &extra.positions, run.env_step(), run.spec().action_repeat)?;
+    if !changes.is_empty() || outdated {
         dir.write_changed_config(&config)?;
+        show_config(&mut records, run.env_step(), &config)?;
     }
+    dir.begin_segment(&run, &changes);
     let saved_step = run.env_step();
     finish(Driver { run, dir, records, wall_s: extra.wall_s, saved_step })
 }
 
 fn finish(mut driver: Driver) -> Result<u8, Failure> {
     let ended = driver.train()?;
-    let dir = driver.dir.path().display();
+    let dir = quoted(driver.dir.path());
     if ended == Ended::Interrupted {
         print_line(format!(
             "interrupted at environment step {} and saved\nto continue: foresee resume {dir}",
@@ -122,7 +132,7 @@ fn finish(mut driver: Driver) -> Result<u8, Failure> {
         driver.wall_s,
         driver.run.imagined_steps()
     ))?;
-    print_line(format!("run               {dir}"))?;
+    print_line(format!("run               {}", driver.dir.path().display()))?;
     print_line(format!("curves            tensorboard --logdir {dir}"))?;
     print_line(format!("evaluate          foresee eval {dir}"))?;
     Ok(DONE)

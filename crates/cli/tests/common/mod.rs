@@ -122,8 +122,14 @@ impl Place {
     }
 
     fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_foresee"));
+        self.placed(Command::new(env!("CARGO_BIN_EXE_foresee")), arguments)
+    }
+
+    /// Gives a command these arguments, the folder, and the environment variables.
+    fn placed(&self, mut command: Command, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         command.current_dir(self.folder.path()).args(arguments);
+        #[cfg(unix)]
+        reset_signals(&mut command);
         // Without this variable Mesa prints a complaint on standard error.
         command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
         if !self.graphics {
@@ -178,16 +184,35 @@ impl Place {
         Started(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()))
     }
 
+    /// Starts the program with a signal ignored, such as `HUP`, as `nohup` does.
+    pub(crate) fn spawn_ignoring(&self, signal: &str, arguments: &[&str]) -> Started {
+        let script = format!("trap '' {signal}; exec \"$0\" \"$@\"");
+        let words = ["-c", &script, env!("CARGO_BIN_EXE_foresee")];
+        let mut command = self.placed(Command::new("sh"), [&words[..], arguments].concat());
+        Started(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()))
+    }
+
+    /// Runs a line of a shell, in which `foresee` is the program.
+    pub(crate) fn shell(&self, line: &str) -> Output {
+        let program = Path::new(env!("CARGO_BIN_EXE_foresee")).parent().unwrap();
+        let mut command = self.placed(Command::new("sh"), ["-c", line]);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let paths = std::iter::once(program.to_owned()).chain(std::env::split_paths(&path));
+        command.env("PATH", std::env::join_paths(paths).unwrap()).output().unwrap()
+    }
+
     /// Starts to train `tiny.toml` in the folder `run` and waits for its first checkpoint.
     #[track_caller]
     pub(crate) fn started(&self, run: &str, overrides: &[&str]) -> Started {
         let started = self.spawn(&[&["train", "tiny.toml", "--run-dir", run], overrides].concat());
-        let since = Instant::now();
-        while checkpoints(&self.path(run)).is_empty() {
-            assert!(since.elapsed() < PATIENCE, "no checkpoint came");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        self.await_checkpoint(run, 0);
         started
+    }
+
+    /// Waits until a run has a checkpoint at this step or a later one.
+    #[track_caller]
+    pub(crate) fn await_checkpoint(&self, run: &str, step: u64) {
+        await_that("checkpoint", || newest_step(&self.path(run)) >= Some(step));
     }
 
     /// Starts to train `tiny.toml` in the folder `run`, waits for its first checkpoint and for the time `wait`, and
@@ -209,11 +234,7 @@ impl Place {
     /// Waits for a file that the program creates.
     #[track_caller]
     pub(crate) fn await_file(&self, name: &str) {
-        let since = Instant::now();
-        while !self.path(name).exists() {
-            assert!(since.elapsed() < PATIENCE, "no {name} came");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        await_that(name, || self.path(name).exists());
     }
 
     /// Returns every file under a folder with its bytes, and every folder.
@@ -278,6 +299,40 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 fn changed(before: &BTreeMap<PathBuf, Vec<u8>>, after: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<PathBuf> {
     let paths = before.keys().chain(after.keys());
     paths.filter(|path| before.get(*path) != after.get(*path)).cloned().collect()
+}
+
+/// Gives a command the default actions of the signals that end a run. Tests that run in the background of a script
+/// inherit an ignored SIGINT.
+#[cfg(unix)]
+#[allow(unsafe_code, reason = "the C library's `signal`, between fork and exec")]
+fn reset_signals(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+
+    let reset = || {
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2] {
+            // SAFETY: sets the default action of a signal, which runs no code of this process.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: the closure only calls `signal`, which POSIX allows between fork and exec.
+    unsafe { command.pre_exec(reset) };
+}
+
+/// Waits until a condition holds.
+#[track_caller]
+fn await_that(what: &str, holds: impl Fn() -> bool) {
+    let since = Instant::now();
+    while !holds() {
+        assert!(since.elapsed() < PATIENCE, "no {what} came");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Returns the number of real steps in the newest checkpoint of a run, if it has one.
+pub(crate) fn newest_step(run: &Path) -> Option<u64> {
+    let newest = checkpoints(run).pop()?;
+    newest.file_name()?.to_str()?.get("step-".len().."step-000000000000".len())?.parse().ok()
 }
 
 /// Returns the checkpoints of a run, the newest last.

@@ -42,7 +42,13 @@ impl Run {
             ];
             records.push(Record { env_step: self.clock.now, values });
         }
-        Ok(self.after_act(records))
+        let phase = self.after_act(records);
+        if let Some(error) = outcome.unruled {
+            // The turn is complete, so the run can be saved and resumed here.
+            self.phase = phase;
+            return Err(error);
+        }
+        Ok(phase)
     }
 
     /// Passes the real transitions that the agent has not yet seen to its running statistics, if it keeps any.

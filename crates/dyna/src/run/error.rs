@@ -117,20 +117,23 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Names the changed keys, if the saved agent or model does not fit the configuration `now` of a resumed run and
-    /// the run had the configuration `before`. Returns other errors unchanged.
+    /// Whether the run can be saved after [`Run::advance`](super::Run::advance) returned this error: the environment is
+    /// at fault, and agent, model and buffers are sound. A resumed run begins new episodes if the error cut the old ones.
     #[must_use]
-    pub fn with_changes(self, before: &Config, now: &Config) -> Self {
-        let Self::OtherPart { section, .. } = self else { return self };
-        let changes = now.changed_keys(before, section);
-        let hint = match &changes[..] {
-            [] => return self,
-            [[key, ..]] => format!("leave `{key}` out, or start a new run"),
-            _ => "undo the changes that alter the networks, or start a new run".into(),
-        };
-        let changes: Vec<String> =
-            changes.iter().map(|[key, before, now]| format!("`{key}` is {now}, but the run has {before}")).collect();
-        Self::Config(format!("{}\nhint: {hint}", changes.join("; ")))
+    pub fn keeps_run(&self) -> bool {
+        match self {
+            Self::Env { error, .. } => !error.is_of_action() && !error.is_of_reward(),
+            Self::NoTerminationRule { .. } => true,
+            Self::Config(_)
+            | Self::Device(_)
+            | Self::DeviceFailed { .. }
+            | Self::Model { .. }
+            | Self::Imagination { .. }
+            | Self::Memory { .. }
+            | Self::Agent { .. }
+            | Self::OtherPart { .. }
+            | Self::State(_) => false,
+        }
     }
 }
 

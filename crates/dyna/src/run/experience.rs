@@ -34,6 +34,9 @@ pub(super) struct TurnOutcome {
     pub(super) ended: Vec<(f64, u64)>,
     /// Ends of the task and of the rule for imagined transitions, if the two are compared.
     pub(super) ends: Ends,
+    /// The error of a termination without a rule for imagined ones. The turn is complete, and its transitions are in the
+    /// buffer.
+    pub(super) unruled: Option<RunError>,
 }
 
 /// A source of real transitions.
@@ -45,6 +48,9 @@ pub(super) trait Experience: Send {
     fn ticks(&self) -> u64;
 
     /// Takes a turn, and adds its transitions to the replay buffer.
+    ///
+    /// After an error the buffer is as before. The source can still be saved; episodes that the error cut begin anew
+    /// when it is restored.
     fn turn(&mut self, turn: Turn<'_>) -> Result<TurnOutcome, RunError>;
 
     /// Adds the source's state to a run's state.

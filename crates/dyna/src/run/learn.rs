@@ -178,8 +178,15 @@ impl Run {
             records.push(self.training_record()?);
         }
         if self.clock.is_due(self.config.training.eval_every) || env_step == self.config.training.env_steps {
-            // The next slice goes on with an evaluation that is not over.
-            return Ok(if self.evaluate_now(records)? { Phase::Act } else { Phase::Update(total) });
+            // An evaluation that is not over goes on in the next slice; one that failed is repeated there.
+            let again = Phase::Update(total);
+            return match self.evaluate_now(records) {
+                Ok(done) => Ok(if done { Phase::Act } else { again }),
+                Err(error) => {
+                    self.phase = again;
+                    Err(error)
+                }
+            };
         }
         Ok(Phase::Act)
     }

@@ -104,6 +104,13 @@ impl Experience for Live {
         let actions = self.actions(&mut turn);
         let Turn { controller, now, check_terminations, real, .. } = turn;
         let taken = self.envs.step(&actions).map_err(|error| RunError::Env { env_step: now, error })?;
+        // Checked before anything is stored.
+        let bad = taken.iter().position(|taken| !(taken.step.reward as f32).is_finite());
+        if let Some(i) = bad {
+            let error = EnvError::Reward { id: self.envs.spec().id.clone(), reward: taken[i].step.reward };
+            let env_step = now + i as u64 + 1;
+            return Err(RunError::Env { env_step, error: error.in_vector(i, self.envs.count()) });
+        }
         let mut outcome = TurnOutcome::default();
         let of_each = actions.chunks_exact(self.dims()[1]).zip(taken);
         for (i, (action, VectorStep { step, last })) in of_each.enumerate() {
@@ -111,22 +118,18 @@ impl Experience for Live {
             episode.reward_sum += step.reward;
             episode.length += 1;
             let next_obs = last.map_or_else(|| step.obs.clone(), |last| last.obs);
-            let (spec, env_step) = (self.envs.spec(), now + i as u64 + 1);
+            let spec = self.envs.spec();
             if check_terminations {
-                terminations::require_rule(spec, &next_obs, step.terminated, env_step)?;
                 outcome.ends.count(spec, self.checks_terminations, &next_obs, step.terminated);
-            }
-            let reward = step.reward as f32;
-            if !reward.is_finite() {
-                let error = EnvError::Reward { id: spec.id.clone(), reward: step.reward };
-                return Err(RunError::Env { env_step, error: error.in_vector(i, self.envs.count()) });
+                let unruled = terminations::require_rule(spec, &next_obs, step.terminated, now + i as u64 + 1);
+                outcome.unruled = outcome.unruled.or(unruled.err());
             }
             real.push_from(
                 i,
                 &Transition {
                     obs: std::mem::replace(&mut episode.obs, step.obs),
                     action: action.to_vec(),
-                    reward,
+                    reward: step.reward as f32,
                     next_obs,
                     terminated: step.terminated,
                     truncated: step.truncated,
@@ -149,7 +152,12 @@ impl Experience for Live {
 
     fn restore(&mut self, state: &mut State, now: u64, seed: u64, real: &mut RealBuffer) -> Result<(), RunError> {
         // A mismatch means that the state belongs to another `[env]`.
-        let lost = self.envs.restore(state.part("env")).map_err(|error| RunError::Config(error.to_string()))?;
+        let mut lost = self.envs.restore(state.part("env")).map_err(|error| RunError::Config(error.to_string()))?;
+        let (id, count) = (self.spec().id.clone(), self.envs.count());
+        // A run that was saved after an environment failed.
+        for i in self.envs.needs_reset() {
+            lost[i].get_or_insert_with(|| EnvError::Cut { id: id.clone() }.in_vector(i, count));
+        }
         self.episodes = Episode::restore_all(state.part("episode"), self.envs.count(), self.dims()[0])?;
         self.restart_lost(lost, now, seed, real)
     }

@@ -212,8 +212,9 @@ impl Run {
     /// Does one slice of work, and appends its reports to `records`.
     ///
     /// # Errors
-    /// If the environment fails, training diverges, or the device fails. After a device failure the run must be
-    /// dropped.
+    /// If the environment fails, training diverges, or the device fails. If the environment is at fault
+    /// ([`RunError::keeps_run`]), the run can be saved: it is then as before the slice, or at the point of the slice at
+    /// which it continues, and `records` belong to it. After a device failure the run must be dropped.
     pub fn advance(&mut self, records: &mut Vec<Record>) -> Result<(), RunError> {
         let device = self.device.clone();
         guarded(&device, || self.slice(records)).unwrap_or_else(|failure| Err(self.failed(failure)))

@@ -7,7 +7,7 @@ use foresee_world_model::{Head, ModelConfig};
 use serde::Serialize;
 use toml::Value;
 
-use super::{Counters, Ends, Phase, Run, RunError, on_device};
+use super::{Counters, Ends, Phase, Run, RunError, on_device, terminations};
 use crate::config::{Algo, Config};
 use crate::replay::RealBuffer;
 use crate::rollout::Rollout;
@@ -124,6 +124,9 @@ impl Run {
         run.replay.real = RealBuffer::restore(state.part("replay.real"), dims, config.env.count, &run.device)?;
         run.replay.imagined.load(state.part("replay.imagined"))?;
         (run.counters, run.clock.now) = Counters::restore(state.part("counters"))?;
+        if let Some(error) = run.unruled() {
+            return Err(error);
+        }
         run.experience.restore(&mut state, run.clock.now, config.seed, &mut run.replay.real)?;
         run.controller.load(state.part("controller"))?;
         run.experience.restarted().iter().for_each(|&env| run.controller.begin(env));
@@ -142,6 +145,17 @@ impl Run {
         (run.last_eval, run.best_eval) = (known(0), known(1));
         state.finish()?;
         Ok(run)
+    }
+
+    /// Returns the error of a run with a model that has seen its task terminate and has no rule for it.
+    fn unruled(&self) -> Option<RunError> {
+        let spec = self.spec();
+        if self.config.algo == Algo::ModelFree || spec.termination.is_some() {
+            return None;
+        }
+        let (rows, [obs_dim, _]) = (self.replay.real.rows(), self.dims());
+        let row = rows.not_terminated.iter().rposition(|&alive| alive == 0.0)?;
+        Some(terminations::unruled(spec, &rows.next_obs[row * obs_dim..(row + 1) * obs_dim], self.clock.now))
     }
 
     fn save_phase(&self) -> State {

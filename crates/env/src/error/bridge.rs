@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 
+use foresee_core::shell::quoted as command;
 #[cfg(unix)]
 use rustix::io::Errno;
 use thiserror::Error;
@@ -47,8 +48,9 @@ pub enum BridgeError {
     },
     /// Python has no Gymnasium.
     #[error(
-        "`{id}` needs Gymnasium, which `{python}` cannot import: {reason}\nhint: run `{python} {INSTALL_GYMNASIUM}`, or set `env.gym.python` to an interpreter that has it",
-        python = .python.display()
+        "`{id}` needs Gymnasium, which `{}` cannot import: {reason}\nhint: run `{python} {INSTALL_GYMNASIUM}`, or set `env.gym.python` to an interpreter that has it",
+        .python.display(),
+        python = command(.python)
     )]
     NoGymnasium {
         /// The environment.
@@ -60,8 +62,9 @@ pub enum BridgeError {
     },
     /// Python has no dm_control, or one that does not fit its MuJoCo.
     #[error(
-        "`{id}` needs dm_control, which `{python}` cannot use: {reason}\nhint: run `{python} {INSTALL_DM_CONTROL}`, or set `env.gym.python` to the interpreter of another virtual environment that has these versions",
-        python = .python.display()
+        "`{id}` needs dm_control, which `{}` cannot use: {reason}\nhint: run `{python} {INSTALL_DM_CONTROL}`, or set `env.gym.python` to the interpreter of another virtual environment that has these versions",
+        .python.display(),
+        python = command(.python)
     )]
     NoDmControl {
         /// The environment.
@@ -96,7 +99,7 @@ pub enum BridgeError {
     /// The environment imports a module that Python does not find.
     #[error(
         "Gymnasium cannot make `{id}`: {reason}\nhint: install the package that contains `{module}` with `{python} -m pip install`, or put its folder on PYTHONPATH",
-        python = .python.display()
+        python = command(.python)
     )]
     NoModule {
         /// The environment.

@@ -96,6 +96,7 @@ impl GymEnvironment {
             id: config.id.clone(),
             observation_space: to_f32_box(&hello.observations),
             action_space: to_f32_box(&hello.actions),
+            rescaled_to: None,
             max_episode_steps: hello.limit,
             action_repeat: 1,
             termination,

@@ -149,6 +149,13 @@ impl VectorEnvironment {
         (0..self.count() as u32).map(|i| Some(stream.at(0, i).bits64())).collect()
     }
 
+    /// Returns the indices of the environments that need a reset by the caller: those that were never reset, or that
+    /// failed.
+    #[must_use]
+    pub fn needs_reset(&self) -> Vec<usize> {
+        (0..self.count()).filter(|&i| self.envs[i].status == EpisodeStatus::NeedsReset).collect()
+    }
+
     /// Begins an episode in every environment. `seeds` `[N]` are as in [`Environment::reset`].
     ///
     /// # Errors

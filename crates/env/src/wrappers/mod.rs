@@ -1,5 +1,5 @@
 //! Wrappers: layers around a task. Each wrapper saves its own arrays, and those of its inner environment under
-//! `inner.`.
+//! `inner.`. A wrapper without state of its own may save the inner arrays alone.
 //!
 //! * [`family`]: other masses, lengths and gravity, delayed actions and noisy sensors, drawn at every reset.
 //! * [`first_entries`]: only the first entries of the observation.

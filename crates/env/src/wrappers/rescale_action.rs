@@ -27,7 +27,8 @@ impl RescaleAction {
     pub fn new(inner: Box<dyn Environment>) -> Result<Self, EnvError> {
         check_range(inner.spec())?;
         let action_space = BoxSpace::symmetric(&vec![1.0; inner.spec().action_space.dim()]);
-        let spec = Spec { action_space, ..inner.spec().clone() };
+        let rescaled_to = Some(inner.spec().task_actions().clone());
+        let spec = Spec { action_space, rescaled_to, ..inner.spec().clone() };
         Ok(Self { inner, spec })
     }
 }

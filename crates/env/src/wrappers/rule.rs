@@ -40,20 +40,45 @@ impl Environment for WithRule {
         self.inner.step(action)
     }
 
-    /// Arrays: only `inner.*`.
+    /// Arrays: those of the inner environment, so that a run can be resumed with a rule that it did not have.
     fn save(&self) -> State {
-        let mut state = State::new();
-        state.nest("inner", self.inner.save());
-        state
+        self.inner.save()
     }
 
-    fn restore(&mut self, mut state: State) -> Result<(), EnvError> {
-        let inner = state.part("inner");
-        state.finish().map_err(EnvError::bad_state(&self.spec.id))?;
-        self.inner.restore(inner)
+    /// Also restores the arrays `inner.*` of older versions.
+    fn restore(&mut self, state: State) -> Result<(), EnvError> {
+        let older = state.clone().part("inner");
+        let outcome = self.inner.restore(state);
+        if outcome.is_err() && !older.is_empty() { self.inner.restore(older) } else { outcome }
     }
 
     fn set_physics(&mut self, physics: Physics) -> Result<(), EnvError> {
         self.inner.set_physics(physics)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classic::Pendulum;
+
+    #[test]
+    fn a_state_is_restored_with_and_without_the_rule_and_from_older_versions() {
+        let mut plain = Pendulum::new();
+        plain.reset(Some(3)).unwrap();
+        let saved = plain.save();
+        let want = plain.step(&[0.5]).unwrap();
+        let mut older = State::new();
+        older.nest("inner", saved.clone());
+        for state in [saved.clone(), older] {
+            let mut ruled = WithRule::new(Box::new(Pendulum::new()), Termination::never());
+            ruled.restore(state).unwrap();
+            assert_eq!(ruled.step(&[0.5]).unwrap(), want);
+        }
+        let mut ruled = WithRule::new(Box::new(Pendulum::new()), Termination::never());
+        assert!(ruled.restore(State::new()).is_err());
+        ruled.restore(saved.clone()).unwrap();
+        plain.restore(ruled.save()).unwrap();
+        assert_eq!(plain.step(&[0.5]).unwrap(), want);
     }
 }

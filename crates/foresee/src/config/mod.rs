@@ -33,6 +33,7 @@
 //! hint: did you mean `training.env_steps`? valid keys here: `starts_per_step`, `horizon`, `real_ratio`, `retain_epochs`
 //! ```
 
+pub mod changes;
 mod habits;
 mod keys;
 mod overrides;
