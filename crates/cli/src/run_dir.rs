@@ -95,15 +95,16 @@ impl RunDir {
             Resumption::Config(file, overrides) => configs::read(file, overrides)?,
         };
         configs::print_notes(&source);
-        if let Resumption::Overrides(overrides) = resumption {
-            if newest.outdated && !overrides.iter().any(|text| sets_add_mse_until(text)) {
-                count_from_exploration(&mut config);
-            }
-            if let Some(edits) = newest.edits() {
-                eprintln!("note: {edits}");
-            }
+        if let Resumption::Overrides(overrides) = resumption
+            && newest.outdated
+            && !overrides.iter().any(|text| sets_add_mse_until(text))
+        {
+            count_from_exploration(&mut config);
         }
         newest.refuse_kept(&config, resumption)?;
+        if let (Resumption::Overrides(_), Some(edits)) = (resumption, newest.edits()) {
+            eprintln!("note: {edits}");
+        }
         let parts = Parts::default();
         let asked = changes(&newest.before, &config, &parts);
         let setup = configs::open(&source, config)?;

@@ -5,7 +5,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Place, assert_equal_outcomes, checkpoints, text};
+use common::{Place, assert_equal_outcomes, checkpoints, newest_step, text};
 use foresee::env::test_support::mujoco_available;
 use serde_json::Value;
 
@@ -109,6 +109,19 @@ fn an_end_without_a_rule_is_an_error_and_the_run_goes_on_once_it_is_given() {
     assert!(
         error.contains("\nhint: resume the run with the rule as an override, such as `env.termination={"),
         "{error}"
+    );
+    // The run is saved with the step that terminated.
+    let step = error.strip_prefix("training stopped at environment step ").unwrap().split(':').next().unwrap();
+    assert!(
+        error.ends_with(&format!(
+            "\nthe run is saved up to environment step {step}\nto continue: foresee resume run \"env.termination={{…}}\"\n"
+        )),
+        "{error}"
+    );
+    assert_eq!(newest_step(&place.path("run")), Some(step.parse().unwrap()));
+    let message = place.refuses(&["resume", "run"]);
+    assert!(
+        message.starts_with(&format!("at environment step {step}: `gym:InvertedDoublePendulum-v5` terminated at ["))
     );
     place.succeeds(&["resume", "run", "env.termination={}"]);
     let metrics = place.read("run/metrics.jsonl");
@@ -451,7 +464,7 @@ fn a_failed_run_says_where_it_is_and_how_it_goes_on() {
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(
-        stderr.ends_with("the run is saved up to environment step 20\nto continue: foresee resume run\n"),
+        stderr.ends_with("the run is saved up to environment step 29\nto continue: foresee resume run\n"),
         "{stderr}"
     );
 }
@@ -467,4 +480,137 @@ fn a_termination_rule_that_nothing_satisfies_is_refused() {
         let message = place.refuses(&["train", "tiny.toml", "env.id=gym:Pendulum-v1", &rule]);
         assert!(message.contains("`env.termination`: the bound `obs[0] in ("), "{message}");
     }
+}
+
+/// An environment that fails in the 15th step of an episode while a file `hot` exists.
+const BURNING: &str = r#"
+import gymnasium, os
+class Burning(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (3,))
+    action_space = gymnasium.spaces.Box(-1, 1, (1,))
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self.noise(), {}
+    def step(self, action):
+        self.t += 1
+        if self.t == 15 and os.path.exists("hot"):
+            raise ValueError("the motor burns")
+        return self.noise(), 0.0, False, False, {}
+    def noise(self):
+        return self.np_random.uniform(-1, 1, 3).astype("f4")
+gymnasium.register("Burning-v0", entry_point=Burning, max_episode_steps=25)
+"#;
+
+#[test]
+fn a_run_whose_environment_fails_keeps_what_it_learnt_and_goes_on_once_the_environment_works() {
+    if !mujoco_available("a_run_whose_environment_fails_keeps_what_it_learnt") {
+        return;
+    }
+    for count in [1, 2] {
+        let place = Place::new();
+        place.write("burning.py", BURNING);
+        let environments = format!("env.count={count}");
+        let overrides = ["env.id=gym:burning:Burning-v0", "algo=model_free", &environments, "training.eval_every=1000"];
+        // The run ends with the second episode of each environment. The next episode fails in its 15th step.
+        let end = 50 * count;
+        place.train("run", &[&overrides[..], &[&format!("training.env_steps={end}")]].concat());
+        place.write("hot", "");
+        let output = place.run(&["resume", "run", "training.env_steps=140"]);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("the motor burns"), "{stderr}");
+        let stopped = end + 14 * count;
+        let last = format!("the run is saved up to environment step {stopped}\nto continue: foresee resume run\n");
+        assert!(stderr.ends_with(&last), "{stderr}");
+        assert_eq!(newest_step(&place.path("run")), Some(stopped));
+
+        std::fs::remove_file(place.path("hot")).unwrap();
+        let output = place.run(&["resume", "run"]);
+        let stderr = text(&output.stderr);
+        assert!(output.status.success(), "{stderr}");
+        let cut = "the last episode of `gym:burning:Burning-v0` was cut by an error of an environment\n";
+        assert_eq!(stderr.matches(cut).count() as u64, count, "{stderr}");
+        let results = place.read("run/results.csv");
+        assert!(results.lines().last().unwrap().starts_with("140,"), "{results}");
+    }
+}
+
+/// An environment whose spaces and time limit are in environment variables.
+const EDITED: &str = r#"
+import gymnasium, os
+n, bound = int(os.environ.get("N", "3")), float(os.environ.get("BOUND", "1"))
+class Edited(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (n,))
+    action_space = gymnasium.spaces.Box(-bound, bound, (1,))
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.np_random.uniform(-1, 1, n).astype("f4"), {}
+    def step(self, action):
+        return self.np_random.uniform(-1, 1, n).astype("f4"), 0.0, False, False, {}
+gymnasium.register("Edited-v0", entry_point=Edited, max_episode_steps=int(os.environ.get("LIMIT", "50")))
+"#;
+
+#[test]
+fn an_environment_that_changed_since_the_training_is_told_or_refused() {
+    if !mujoco_available("an_environment_that_changed_since_the_training") {
+        return;
+    }
+    let mut place = Place::new();
+    place.write("edited.py", EDITED);
+    place.train("run", &["env.id=gym:edited:Edited-v0", "algo=model_free", "training.env_steps=10"]);
+    let warnings = |place: &Place, arguments: &[&str]| {
+        let output = place.run(arguments);
+        let stderr = text(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {stderr}");
+        stderr
+    };
+    assert_eq!(warnings(&place, &["eval", "run"]), "");
+    place.with("BOUND", "5");
+    let stderr = warnings(&place, &["eval", "run"]);
+    let warning =
+        "warning: the run began with actions in [-1, 1]; `gym:edited:Edited-v0` now has actions in [-5, 5]\nhint: ";
+    assert!(stderr.starts_with(warning) && stderr.matches("warning: ").count() == 1, "{stderr}");
+    place.with("BOUND", "1");
+    place.with("N", "4");
+    for arguments in [&["eval", "run"][..], &["resume", "run", "training.env_steps=40"]] {
+        let message = place.refuses(arguments);
+        let what = "`gym:edited:Edited-v0` has 4 observation entries now, and the run began with 3\nhint: ";
+        assert!(message.starts_with(what), "{message}");
+    }
+    place.with("N", "3");
+    place.with("LIMIT", "20");
+    let stderr = warnings(&place, &["resume", "run", "training.env_steps=40"]);
+    let warning = "warning: the run began with a time limit of 50 steps; `gym:edited:Edited-v0` now has a time limit of 20 steps\n";
+    assert!(stderr.contains(warning) && stderr.matches("warning: ").count() == 1, "{stderr}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_with_a_relative_path_is_evaluated_and_resumed_from_another_folder() {
+    if !mujoco_available("a_run_with_a_relative_path_is_evaluated_from_another_folder") {
+        return;
+    }
+    let mut place = Place::new();
+    std::os::unix::fs::symlink(std::env::var_os("VIRTUAL_ENV").unwrap(), place.path("venv")).unwrap();
+    place.without(&["VIRTUAL_ENV"]);
+    let python = "env.gym.python=venv/bin/python";
+    place.train("run", &["env.id=gym:Pendulum-v1", python, "algo=model_free", "training.env_steps=20"]);
+    let stored = |file: &str| {
+        let config: toml::Table = place.read(file).parse().unwrap();
+        std::path::PathBuf::from(config["env"]["gym"]["python"].as_str().unwrap())
+    };
+    let interpreter = stored("run/config.toml");
+    assert!(interpreter.is_absolute() && interpreter.ends_with("venv/bin/python"), "{interpreter:?}");
+    let run = place.path("run").display().to_string();
+    for command in ["eval", "resume"] {
+        let steps = if command == "resume" { "training.env_steps=40" } else { "" };
+        let output = place.shell(&format!("cd / && foresee {command} '{run}' {steps}"));
+        assert!(output.status.success(), "{command}: {}", text(&output.stderr));
+    }
+    // An override is stored as an absolute path too, which is the same path as before.
+    place.succeeds(&["resume", "run", python, "training.env_steps=60"]);
+    assert_eq!(stored("run/config.resume-2.toml"), interpreter);
+    let manifest: Value = serde_json::from_str(&place.read("run/manifest.json")).unwrap();
+    assert_eq!(manifest["segments"][2]["changes"].as_array().unwrap().len(), 1);
 }

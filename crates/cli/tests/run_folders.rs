@@ -152,7 +152,36 @@ fn an_override_that_the_run_cannot_take_is_refused_and_the_run_can_still_go_on()
             "agent.hidden=[8]",
             "`agent.hidden` is [8], but the run began with [16, 16]\nhint: leave `agent.hidden` out, or start a new run with it",
         ),
-        ("algo=model_free", "`algo` is `model_free`, but the run began with `mbpo`\nhint: "),
+        (
+            "algo=model_free",
+            "`algo` is `model_free`, but the run began with `mbpo`\nhint: leave `algo` out, or start a new run with it",
+        ),
+        (
+            "agent.kind=td3",
+            "`agent.kind` is `td3`, but the run began with `sac`\nhint: leave `agent.kind` out, or start a new run with it",
+        ),
+        (
+            "model.loss.kind=mle",
+            "`model.loss.kind` is `mle`, which needs a head with a variance, but the run began with the `model.head` \
+             `deterministic`\nhint: leave `model.loss.kind` out, or start a new run with it",
+        ),
+        (
+            "model.head=gaussian",
+            "`model.head` is `gaussian`, but the run began with `deterministic`\n\
+             hint: leave `model.head` out, or start a new run with it",
+        ),
+        (
+            "model.ensemble.members=4",
+            "`model.ensemble.members` is 4, but the run began with 3\n\
+             hint: leave `model.ensemble.members` out, or start a new run with it",
+        ),
+        (
+            "model.ensemble={members=4, elites=2, hidden=[8]}",
+            "`model.ensemble.hidden` is [8], but the run began with [16, 16]; \
+             `model.ensemble.members` is 4, but the run began with 3\n\
+             hint: leave `model.ensemble.hidden` and `model.ensemble.members` out, or start a new run with them",
+        ),
+        ("seed=8", "`seed` is 8, but the run began with 7\nhint: leave `seed` out, or start a new run with it"),
         ("agent.batsh=8", "hint: did you mean `batch`?"),
         (
             "model.ensemble.elites=9",
@@ -270,4 +299,169 @@ fn a_folder_in_which_a_process_trains_is_left_alone_until_the_process_is_gone() 
     training.signal("KILL");
     assert!(!place.path("run/config.resume-1.toml").exists());
     assert!(place.succeeds(&["resume", "run", "training.env_steps=1"]).starts_with("the run is complete: "));
+}
+
+/// Returns the manifest of the run in a folder.
+fn manifest(place: &Place, run: &str) -> serde_json::Value {
+    serde_json::from_str(&place.read(&format!("{run}/manifest.json"))).unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn every_printed_command_can_be_pasted_into_a_shell() {
+    let place = Place::new();
+    let after = |text: &str, words: &str| {
+        let line = text.lines().find_map(|line| line.split_once(words)).unwrap_or_else(|| panic!("{words}: {text}"));
+        line.1.split('`').next().unwrap().trim().to_owned()
+    };
+    let pasted = |command: &str| {
+        let output = place.shell(command);
+        assert!(output.status.success(), "{command}: {}", common::text(&output.stderr));
+        common::text(&output.stdout)
+    };
+    for run in ["my run [1] $x'y", "-r", "~", "plain"] {
+        let folder = format!("--run-dir={run}");
+        let stdout = place.succeeds(&["train", "tiny.toml", "training.env_steps=20", &folder]);
+        assert!(stdout.contains(&format!("\nrun               {run}\n")), "{stdout}");
+        assert!(pasted(&after(&stdout, "evaluate          ")).contains("mean return "), "{run}");
+        let listed = pasted(&format!("ls {}", after(&stdout, "curves            tensorboard --logdir ")));
+        assert!(listed.contains("events.out.tfevents."), "{listed}");
+
+        let message = common::text(&place.run(&["train", "tiny.toml", &folder]).stderr);
+        let stdout = pasted(&after(&message, "continue it with `"));
+        assert!(stdout.starts_with("the run is complete: 20 environment steps\n"), "{stdout}");
+        assert!(pasted(&after(&stdout, "run `").replace("=N", "=40")).contains("\nreal steps        40 "), "{run}");
+    }
+}
+
+#[test]
+fn the_manifest_has_a_segment_for_every_start() {
+    let place = Place::new();
+    place.train("run", &["training.env_steps=20"]);
+    place.succeeds(&["resume", "run", "training.env_steps=40", "agent.batch=8"]);
+    place.succeeds(&["resume", "run", "training.env_steps=60", "agent.batch=8"]);
+    let manifest = manifest(&place, "run");
+    let segments = manifest["segments"].as_array().unwrap();
+    let change = |key: &str, before: &str, now: &str| serde_json::json!({"key": key, "before": before, "now": now});
+    let starts: Vec<_> = segments.iter().map(|segment| (&segment["env_step"], segment["changes"].clone())).collect();
+    assert_eq!(
+        starts,
+        [
+            (&0.into(), serde_json::json!([])),
+            (&20.into(), [change("agent.batch", "16", "8"), change("training.env_steps", "20", "40")][..].into()),
+            (&40.into(), [change("training.env_steps", "40", "60")][..].into()),
+        ]
+    );
+    assert_eq!(
+        segments[0]["arguments"],
+        serde_json::json!(["train", "tiny.toml", "--run-dir", "run", "training.env_steps=20"])
+    );
+    assert_eq!(segments[2]["arguments"][0], "resume");
+    for segment in segments {
+        assert_eq!((&segment["device"], &segment["threads"]), (&"cpu".into(), &1.into()));
+        assert_eq!(segment["version"], env!("CARGO_PKG_VERSION"));
+        assert!(!segment["host"].as_str().unwrap().is_empty());
+        let started = segment["started"].as_str().unwrap();
+        let form: String = started.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        assert_eq!(form, "0000-00-00T00:00:00Z", "{started}");
+        let folder = Path::new(segment["folder"].as_str().unwrap());
+        assert_eq!(folder.canonicalize().unwrap(), place.path("").canonicalize().unwrap());
+    }
+    assert_eq!(manifest["config"].as_str(), Some(&place.read("run/config.resume-2.toml")[..]));
+    assert!(!place.path("run/config.resume-3.toml").exists());
+
+    // The event file of each resume shows the config from there on.
+    let files = fs::read_dir(place.path("run")).unwrap().map(|entry| entry.unwrap().path());
+    let mut events: Vec<_> = files.filter(|path| path.to_str().unwrap().contains("/events.out.tfevents.")).collect();
+    events.sort();
+    let shows = |path: &Path, text: &str| String::from_utf8_lossy(&fs::read(path).unwrap()).contains(text);
+    assert_eq!(events.len(), 3);
+    for (file, steps) in events.iter().zip([20, 40, 60]) {
+        assert!(shows(file, &format!("\nenv_steps = {steps}\n")), "{file:?}");
+    }
+}
+
+#[test]
+fn a_run_whose_manifest_is_of_an_older_version_is_resumed() {
+    let place = Place::new();
+    place.train("run", &["training.env_steps=20"]);
+    let mut older = manifest(&place, "run");
+    for name in ["segments", "config", "task"] {
+        assert!(older.as_object_mut().unwrap().remove(name).is_some(), "{name}");
+    }
+    place.write("run/manifest.json", &older.to_string());
+    place.succeeds(&["eval", "run"]);
+    place.succeeds(&["resume", "run", "training.env_steps=40"]);
+    let segments = &manifest(&place, "run")["segments"];
+    assert_eq!((segments.as_array().unwrap().len(), &segments[0]["env_step"]), (1, &20.into()));
+    assert_eq!(segments[0]["changes"][0]["key"], "training.env_steps");
+}
+
+#[test]
+fn a_config_that_was_edited_in_the_folder_of_a_run_is_noticed_once_and_counts_as_overrides() {
+    let place = Place::new();
+    for run in ["run", "other"] {
+        place.train(run, &["training.env_steps=20"]);
+    }
+    let config = place.read("run/config.toml");
+    // Comments are no change.
+    place.write("run/config.toml", &format!("{config}# mine\n"));
+    assert_eq!(common::text(&place.run(&["resume", "run"]).stderr), "");
+
+    place.write("run/config.toml", &config.replace("\nenv_steps = 20\n", "\nenv_steps = 40\n"));
+    let output = place.run(&["resume", "run"]);
+    let stderr = common::text(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let note =
+        "note: `run/config.toml` was edited since the run was last started: `training.env_steps` is 40, and was 20\n";
+    assert!(stderr.starts_with(note) && stderr.matches("note: ").count() == 1, "{stderr}");
+    place.succeeds(&["resume", "other", "training.env_steps=40"]);
+    assert_equal_outcomes(&place.path("other"), &place.path("run"), "edited");
+    assert_eq!(place.read("run/config.resume-1.toml"), place.read("other/config.resume-1.toml"));
+    let changes = |run: &str| manifest(&place, run)["segments"][1]["changes"].clone();
+    assert_eq!(changes("run"), changes("other"));
+    assert_eq!(common::text(&place.run(&["resume", "run"]).stderr), "");
+
+    // What a run keeps cannot be edited either.
+    let newest = place.read("run/config.resume-1.toml");
+    place.write("run/config.resume-1.toml", &newest.replace("\nmembers = 3\n", "\nmembers = 4\n"));
+    for arguments in [&["resume", "run", "training.env_steps=60"][..], &["eval", "run"]] {
+        assert_eq!(
+            place.refuses(arguments),
+            "`model.ensemble.members` is 4, but the run began with 3\n\
+             hint: change `model.ensemble.members` back in `run/config.resume-1.toml`, or start a new run with it"
+        );
+    }
+}
+
+#[test]
+fn a_script_starts_a_run_and_resumes_it_with_one_command() {
+    let place = Place::new();
+    let start =
+        |run: &'static str, steps: &'static str| ["train", "tiny.toml", "--run-dir", run, "--resume-if-exists", steps];
+    let stdout = place.succeeds(&start("run", "training.env_steps=20"));
+    assert!(stdout.contains("\nreal steps        20 "), "{stdout}");
+    let before = place.contents("run");
+    let stdout = place.succeeds(&start("run", "training.env_steps=20"));
+    assert!(stdout.starts_with("the run is complete: 20 environment steps\n"), "{stdout}");
+    assert!(place.contents("run") == before, "a complete run is not changed");
+
+    let interrupted = place.started("cut", &["training.updates_per_step=240"]).signal("KILL");
+    assert_eq!(interrupted.status.code(), None);
+    place.succeeds(&[&start("cut", "training.env_steps=120")[..], &["training.updates_per_step=240"]].concat());
+    place.train("whole", &["training.updates_per_step=240"]);
+    assert_equal_outcomes(&place.path("whole"), &place.path("cut"), "resumed by its first command");
+    assert!(!place.path("cut/config.resume-1.toml").exists());
+
+    let stdout = place.succeeds(&start("run", "training.env_steps=40"));
+    assert!(stdout.contains("\nreal steps        40 "), "{stdout}");
+    let changes = &manifest(&place, "run")["segments"][1]["changes"];
+    assert_eq!(changes, &serde_json::json!([{"key": "training.env_steps", "before": "20", "now": "40"}]));
+    assert_eq!(
+        place.refuses(&[&start("run", "training.env_steps=60")[..], &["seed=8"]].concat()),
+        "`seed` is 8, but the run began with 7\nhint: change `seed` back, or give another --run-dir"
+    );
+    let output = place.run(&["train", "tiny.toml", "--resume-if-exists"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(common::text(&output.stderr).contains("--run-dir <DIR>"), "{}", common::text(&output.stderr));
 }
