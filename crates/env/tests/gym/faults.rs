@@ -269,7 +269,7 @@ fn a_rule_is_known_for_what_gymnasium_makes_and_not_for_what_the_id_says() {
     let other_file = with_kwargs("gym:Hopper", json!({ "xml_file": "walker2d_v5.xml", "healthy_reward": 2.0 }));
     assert_eq!(known(&other_file), (None, Some(dropped)));
     // An environment of the same name that is not Gymnasium's own.
-    assert_eq!(known(&EnvConfig::new("gym:tests.gym_envs.faults:Swimmer-v5")), (None, None));
+    assert_eq!(known(&EnvConfig::new("gym:tests.gym_envs.namesake:Swimmer-v5")), (None, None));
 
     let first = |entries| EnvConfig { first_entries: Some(entries), ..EnvConfig::new("gym:Hopper-v5") };
     assert_eq!(known(&first(11)), hopper);
