@@ -84,12 +84,12 @@ impl Episodes {
         starts: &Stream,
         controller: &mut dyn Controller,
     ) -> Result<(), EnvError> {
-        let (n, episodes) = (self.playing.len(), self.outcome.returns.len());
+        let episodes = self.outcome.returns.len();
         let mut seeds = vec![None; envs.count()];
-        for i in 0..n {
-            if self.playing[i].is_none() && self.begun < episodes {
-                self.playing[i] = Some(self.begun);
-                seeds[i] = Some(starts.at(0, self.begun as u32).bits64());
+        for (playing, seed) in self.playing.iter_mut().zip(&mut seeds).filter(|(playing, _)| playing.is_none()) {
+            if self.begun < episodes {
+                *playing = Some(self.begun);
+                *seed = Some(starts.at(0, self.begun as u32).bits64());
                 self.begun += 1;
             }
         }

@@ -99,10 +99,10 @@ mod tests {
                     for steps in (count..30).step_by(count as usize) {
                         let mut config = config(Algo::Mbpo, [explore, steps]);
                         (config.env.count, config.model.fit.every) = (count as usize, every);
-                        let fits = (1..=steps / count)
-                            .map(|turn| turn * count)
-                            .filter(|&now| now >= explore && crate::schedule::crossed_multiple(every, now, count));
-                        assert_eq!(config.last_fit(), fits.last(), "{count} {every} {explore} {steps}");
+                        let is_fit =
+                            |now: &u64| *now >= explore && crate::schedule::crossed_multiple(every, *now, count);
+                        let last = (1..=steps / count).map(|turn| turn * count).rfind(is_fit);
+                        assert_eq!(config.last_fit(), last, "{count} {every} {explore} {steps}");
                     }
                 }
             }
