@@ -235,7 +235,7 @@ fn a_setting_that_is_most_likely_a_mistake_is_one_warning_of_check_and_of_train(
              hint: lower it, or set `algo = \"model_free\"`",
         ),
         (
-            &["training.env_steps=40"],
+            &["training.env_steps=40", "rollout.real_ratio=0.5"],
             "`training.explore_steps` and `training.env_steps` are both 40, so training follows the last step only\n\
              hint: lower `training.explore_steps`, or raise `training.env_steps`",
         ),

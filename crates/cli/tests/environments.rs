@@ -558,7 +558,10 @@ fn an_environment_that_changed_since_the_training_is_told_or_refused() {
     }
     let mut place = Place::new();
     place.write("edited.py", EDITED);
-    place.train("run", &["env.id=gym:edited:Edited-v0", "algo=model_free", "training.env_steps=10"]);
+    place.train(
+        "run",
+        &["env.id=gym:edited:Edited-v0", "algo=model_free", "training.explore_steps=5", "training.env_steps=10"],
+    );
     let warnings = |place: &Place, arguments: &[&str]| {
         let output = place.run(arguments);
         let stderr = text(&output.stderr);
@@ -595,7 +598,10 @@ fn a_run_with_a_relative_path_is_evaluated_and_resumed_from_another_folder() {
     std::os::unix::fs::symlink(std::env::var_os("VIRTUAL_ENV").unwrap(), place.path("venv")).unwrap();
     place.without(&["VIRTUAL_ENV"]);
     let python = "env.gym.python=venv/bin/python";
-    place.train("run", &["env.id=gym:Pendulum-v1", python, "algo=model_free", "training.env_steps=20"]);
+    place.train(
+        "run",
+        &["env.id=gym:Pendulum-v1", python, "algo=model_free", "training.explore_steps=10", "training.env_steps=20"],
+    );
     let stored = |file: &str| {
         let config: toml::Table = place.read(file).parse().unwrap();
         std::path::PathBuf::from(config["env"]["gym"]["python"].as_str().unwrap())

@@ -151,11 +151,9 @@ pub fn refusal(before: &Config, now: &Config, parts: &Parts) -> Option<Refusal> 
 /// Writes out the defaults that depend on other keys.
 fn written_out(config: &Config, parts: &Parts) -> Config {
     let mut config = config.clone().with_defaults_of_algo();
-    if config.algo != Algo::ModelFree {
-        let ModelConfig { head, loss, .. } = &config.model;
-        if let (None, Ok((loss, _))) = (head, loss.choose(&parts.losses)) {
-            config.model.head = Some(config.model.head(&*loss));
-        }
+    let ModelConfig { head, loss, .. } = &config.model;
+    if let (None, Ok((loss, _))) = (head, loss.choose(&parts.losses)) {
+        config.model.head = Some(config.model.head(&*loss));
     }
     config
 }

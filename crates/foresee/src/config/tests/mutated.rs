@@ -99,7 +99,8 @@ fn changed_value(value: &str, numbers: &mut Numbers) -> String {
     match (numbers.below(3), value.parse::<f64>()) {
         (0, Ok(_)) => format!("-{value}"),
         (1, Ok(number)) => {
-            let factor: f64 = numbers.of(&["0", "1e3", "1e9", "1e17", "1e60", "1e-60"]).parse().unwrap();
+            let factor: f64 =
+                numbers.of(&["0", "0.5", "2", "10", "1e3", "1e9", "1e17", "1e60", "1e-60"]).parse().unwrap();
             let scaled = number * factor;
             if value.contains(['.', 'e']) || scaled > 9e18 || scaled.fract() != 0.0 {
                 format!("{scaled:e}")
@@ -218,6 +219,7 @@ fn two_hundred_mutated_configs_are_refused_with_their_key_or_mean_what_they_say(
 #[test]
 fn two_hundred_mutated_overrides_are_refused_with_their_key_or_mean_what_they_say() {
     let text = text_with(KEYS.len(), "");
+    assert!(opened(&text, &[]).is_ok(), "without a change");
     let mut numbers = Numbers(2);
     let (mut accepted, mut refused) = (0, 0);
     for _ in 0..200 {
