@@ -321,7 +321,8 @@ fn every_printed_command_can_be_pasted_into_a_shell() {
     };
     for run in ["my run [1] $x'y", "-r", "~", "plain"] {
         let folder = format!("--run-dir={run}");
-        let stdout = place.succeeds(&["train", "tiny.toml", "training.env_steps=20", &folder]);
+        let stdout =
+            place.succeeds(&["train", "tiny.toml", "training.explore_steps=10", "training.env_steps=20", &folder]);
         assert!(stdout.contains(&format!("\nrun               {run}\n")), "{stdout}");
         assert!(pasted(&after(&stdout, "evaluate          ")).contains("mean return "), "{run}");
         let listed = pasted(&format!("ls {}", after(&stdout, "curves            tensorboard --logdir ")));
@@ -337,7 +338,7 @@ fn every_printed_command_can_be_pasted_into_a_shell() {
 #[test]
 fn the_manifest_has_a_segment_for_every_start() {
     let place = Place::new();
-    place.train("run", &["training.env_steps=20"]);
+    place.train("run", &["training.explore_steps=10", "training.env_steps=20"]);
     place.succeeds(&["resume", "run", "training.env_steps=40", "agent.batch=8"]);
     place.succeeds(&["resume", "run", "training.env_steps=60", "agent.batch=8"]);
     let manifest = manifest(&place, "run");
@@ -354,7 +355,14 @@ fn the_manifest_has_a_segment_for_every_start() {
     );
     assert_eq!(
         segments[0]["arguments"],
-        serde_json::json!(["train", "tiny.toml", "--run-dir", "run", "training.env_steps=20"])
+        serde_json::json!([
+            "train",
+            "tiny.toml",
+            "--run-dir",
+            "run",
+            "training.explore_steps=10",
+            "training.env_steps=20"
+        ])
     );
     assert_eq!(segments[2]["arguments"][0], "resume");
     for segment in segments {
@@ -384,7 +392,7 @@ fn the_manifest_has_a_segment_for_every_start() {
 #[test]
 fn a_run_whose_manifest_is_of_an_older_version_is_resumed() {
     let place = Place::new();
-    place.train("run", &["training.env_steps=20"]);
+    place.train("run", &["training.explore_steps=10", "training.env_steps=20"]);
     let mut older = manifest(&place, "run");
     for name in ["segments", "config", "task"] {
         assert!(older.as_object_mut().unwrap().remove(name).is_some(), "{name}");
@@ -401,7 +409,7 @@ fn a_run_whose_manifest_is_of_an_older_version_is_resumed() {
 fn a_config_that_was_edited_in_the_folder_of_a_run_is_noticed_once_and_counts_as_overrides() {
     let place = Place::new();
     for run in ["run", "other"] {
-        place.train(run, &["training.env_steps=20"]);
+        place.train(run, &["training.explore_steps=10", "training.env_steps=20"]);
     }
     let config = place.read("run/config.toml");
     // Comments are no change.
@@ -439,11 +447,11 @@ fn a_script_starts_a_run_and_resumes_it_with_one_command() {
     let place = Place::new();
     let start =
         |run: &'static str, steps: &'static str| ["train", "tiny.toml", "--run-dir", run, "--resume-if-exists", steps];
-    let stdout = place.succeeds(&start("run", "training.env_steps=20"));
-    assert!(stdout.contains("\nreal steps        20 "), "{stdout}");
+    let stdout = place.succeeds(&start("run", "training.env_steps=60"));
+    assert!(stdout.contains("\nreal steps        60 "), "{stdout}");
     let before = place.contents("run");
-    let stdout = place.succeeds(&start("run", "training.env_steps=20"));
-    assert!(stdout.starts_with("the run is complete: 20 environment steps\n"), "{stdout}");
+    let stdout = place.succeeds(&start("run", "training.env_steps=60"));
+    assert!(stdout.starts_with("the run is complete: 60 environment steps\n"), "{stdout}");
     assert!(place.contents("run") == before, "a complete run is not changed");
 
     let interrupted = place.started("cut", &["training.updates_per_step=240"]).signal("KILL");
@@ -453,12 +461,12 @@ fn a_script_starts_a_run_and_resumes_it_with_one_command() {
     assert_equal_outcomes(&place.path("whole"), &place.path("cut"), "resumed by its first command");
     assert!(!place.path("cut/config.resume-1.toml").exists());
 
-    let stdout = place.succeeds(&start("run", "training.env_steps=40"));
-    assert!(stdout.contains("\nreal steps        40 "), "{stdout}");
+    let stdout = place.succeeds(&start("run", "training.env_steps=80"));
+    assert!(stdout.contains("\nreal steps        80 "), "{stdout}");
     let changes = &manifest(&place, "run")["segments"][1]["changes"];
-    assert_eq!(changes, &serde_json::json!([{"key": "training.env_steps", "before": "20", "now": "40"}]));
+    assert_eq!(changes, &serde_json::json!([{"key": "training.env_steps", "before": "60", "now": "80"}]));
     assert_eq!(
-        place.refuses(&[&start("run", "training.env_steps=60")[..], &["seed=8"]].concat()),
+        place.refuses(&[&start("run", "training.env_steps=100")[..], &["seed=8"]].concat()),
         "`seed` is 8, but the run began with 7\nhint: change `seed` back, or give another --run-dir"
     );
     let output = place.run(&["train", "tiny.toml", "--resume-if-exists"]);

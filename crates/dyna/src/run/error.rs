@@ -147,7 +147,8 @@ impl RunError {
         };
         let blocks = config.algo == Algo::Dhmbpo;
         match self {
-            Self::Agent { .. } | Self::Env { error: EnvError::NonFiniteAction { .. }, .. } => slower_agent(),
+            Self::Agent { .. } => slower_agent(),
+            Self::Env { error, .. } if error.is_of_action() => slower_agent(),
             Self::Model { .. } => Some(format!("model.fit.lr={:.1e}", config.model.fit.lr / 10.0)),
             Self::Imagination { explosion, .. } => match (explosion.what, explosion.step / 2) {
                 (Exploded::Action(_), _) => slower_agent(),
