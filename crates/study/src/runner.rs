@@ -4,13 +4,17 @@
 //! runs only the missing seeds. Files of another set-up, or of another revision of the study, are refused.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::study::{Conclusion, Finding, LEVEL, Record, Settings, Study, Tier, findings, overall};
+use crate::studies::STUDIES;
+use crate::study::{
+    Conclusion, Expectation, Finding, LEVEL, Parameter, Record, Settings, Study, Tier, findings, overall,
+};
 
 /// Why a study was not run to its end.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +131,59 @@ pub fn run(study: &Study, settings: &Settings, tier: Tier, folder: &Path) -> Res
     Ok(verdict)
 }
 
+/// The study called `name`.
+///
+/// # Errors
+/// A message for the user, if there is none.
+pub fn named(name: &str) -> Result<&'static Study, String> {
+    let found = STUDIES.iter().find(|study| study.name == name);
+    found.copied().ok_or_else(|| {
+        let names: Vec<&str> = STUDIES.iter().map(|study| study.name).collect();
+        let likeness = |other: &str| strsim::jaro_winkler(other, name);
+        let nearest = names.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).expect("there are studies");
+        let hint = if likeness(nearest) > 0.8 {
+            format!("did you mean `{nearest}`?")
+        } else {
+            format!("the studies are {}", names.join(", "))
+        };
+        format!("there is no study `{name}`\nhint: {hint}")
+    })
+}
+
+/// One line for each study, its parameters and its numbers of seeds.
+#[must_use]
+pub fn listed() -> String {
+    let mut out = String::new();
+    for study in STUDIES {
+        let [smoke, quick, report] = study.seeds;
+        writeln!(out, "{} (seeds: smoke {smoke}, quick {quick}, report {report})", study.name).expect("text");
+        writeln!(out, "    {}", study.claim).expect("text");
+        for Parameter { name, default, meaning, .. } in study.parameters {
+            writeln!(out, "    {:<22} {meaning}", format!("{name}={default}")).expect("text");
+        }
+    }
+    out
+}
+
+/// The verdict as lines of text: one for the study, then one for each quantity.
+#[must_use]
+pub fn summary(verdict: &Verdict) -> String {
+    let word = |conclusion: Conclusion| format!("{conclusion:?}").to_lowercase();
+    let mut out = format!("{}: {} ({} seeds)\n", verdict.study, word(verdict.verdict), verdict.seeds.len());
+    for finding in &verdict.findings {
+        let interval = finding.interval.map_or_else(String::new, |[low, high]| format!(" [{low:.4}, {high:.4}]"));
+        let expected = match finding.expectation {
+            Some(Expectation::AtLeast(bound)) => format!("; expected at least {bound}"),
+            Some(Expectation::AtMost(bound)) => format!("; expected at most {bound}"),
+            Some(Expectation::Within(low, high)) => format!("; expected from {low} to {high}"),
+            None => String::new(),
+        };
+        let verdict = finding.verdict.map_or_else(String::new, |conclusion| format!(": {}", word(conclusion)));
+        writeln!(out, "    {} = {:.4}{interval}{expected}{verdict}", finding.quantity, finding.estimate).expect("text");
+    }
+    out
+}
+
 /// The record in the file of a finished seed, if it has this study's set-up.
 fn finished(study: &Study, settings: &Settings, file: &Path) -> Result<Record, RunError> {
     let text = fs::read(file).map_err(|error| RunError::Io { path: file.into(), error })?;
@@ -187,7 +244,7 @@ mod tests {
 
     use super::*;
     use crate::figure::Figure;
-    use crate::study::{Expectation, Parameter, Quantity, any_values};
+    use crate::study::{Quantity, any_values};
 
     static RUNS: AtomicUsize = AtomicUsize::new(0);
 

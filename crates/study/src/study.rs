@@ -133,6 +133,17 @@ pub enum Tier {
 impl Tier {
     /// All tiers with their names.
     pub const NAMES: [(&str, Self); 3] = [("smoke", Self::Smoke), ("quick", Self::Quick), ("report", Self::Report)];
+
+    /// The tier called `name`.
+    ///
+    /// # Errors
+    /// A message for the user, if there is none.
+    pub fn named(name: &str) -> Result<Self, String> {
+        let found = Self::NAMES.iter().find(|(known, _)| *known == name);
+        found
+            .map(|(_, tier)| *tier)
+            .ok_or_else(|| format!("there is no tier `{name}`\nhint: the tiers are smoke, quick and report"))
+    }
 }
 
 /// What a study expects of a quantity, with the smallest effect that counts.
