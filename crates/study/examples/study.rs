@@ -61,8 +61,8 @@ fn command(arguments: &[String]) -> Result<(), (u8, String)> {
         let settings = Settings::new(study, overrides).map_err(bad)?;
         let begun = Instant::now();
         let verdict = runner::run(study, &settings, tier, &out.join(study.name)).map_err(|error| match error {
-            RunError::Input(_) | RunError::NotFinite { .. } => bad(error.to_string()),
-            RunError::Io { .. } => (1, error.to_string()),
+            RunError::Input(_) => bad(error.to_string()),
+            RunError::Io { .. } | RunError::NotFinite { .. } => (1, error.to_string()),
         })?;
         print!("{}", runner::summary(&verdict));
         eprintln!("    {:.1} s, written to {}", begun.elapsed().as_secs_f64(), out.join(study.name).display());

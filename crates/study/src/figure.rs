@@ -175,9 +175,13 @@ impl Span {
     /// The positions of the ticks, with their labels.
     fn ticks(&self) -> Vec<(f64, String)> {
         let range = self.high - self.low;
-        if self.scale == Scale::Log && range > 0.9 {
+        if self.scale == Scale::Log && range > 0.3 {
             let step = (range / 6.0).ceil().max(1.0);
-            let multiples: &[f64] = if range < 1.6 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+            let multiples: &[f64] = match range {
+                ..0.9 => &[1.0, 2.0, 3.0, 4.0, 6.0, 8.0],
+                0.9..1.6 => &[1.0, 2.0, 5.0],
+                _ => &[1.0],
+            };
             let mut ticks = Vec::new();
             let mut decade = (self.low / step).floor() * step;
             while decade <= self.high {

@@ -343,14 +343,12 @@ mod tests {
     }
 
     #[test]
-    fn a_deterministic_process_is_learned_exactly() {
+    fn a_deterministic_process_ends_in_the_same_values_with_and_without_planning() {
+        // Without noise TD(0) converges at a constant rate. A pair that is never visited keeps Q = 0 in both runs.
         let settings = settings(&["states=5", "actions=2", "branching=1", "gamma=0.7", "steps=20000", "rate=0.5"]);
-        // Most random deterministic processes do not visit all states again and again; this seed's does.
         let task = Task::draw(&settings, &mut Random::new(3, "test/dyna", 0));
-        let visited = |planning: usize| task.dyna(&settings, planning, 1, &[20_000], 3).errors[0];
-        let errors = [visited(0), visited(5)];
-        // A state that is never visited keeps Q = 0: the error of both is that of these states, or zero.
-        assert!((errors[0] - errors[1]).abs() < 1e-6, "{errors:?}");
+        let errors = [0, 5].map(|planning| task.dyna(&settings, planning, 1, &[20_000], 3).errors[0]);
+        assert!((errors[0] - errors[1]).abs() < 1e-6 && errors[0] < 0.9, "{errors:?}");
     }
 
     #[test]
