@@ -17,6 +17,10 @@
 //! with the mean `V̄` and the unbiased variance `S²` over the `K` samples. The last form equals
 //! `1/(K(K − 1)) Σ_{j≠k} (V_j − y)(V_k − y)`. `Σ_i Var y_i` does not depend on the model, but the naive loss also has the
 //! model's own variance, `Var x̂ = σ²` and `Var x̂² = 2σ⁴ + 4μ²σ²`, and so makes `σ` too small.
+//!
+//! For these two value functions the naive minimiser has `σ = 0`, whatever `m` and `s` are. For given `μ` the loss is a
+//! parabola in `σ²` with its minimum at `c − μ²`, `c = (2q − 1)/6`. Where that is above zero, the loss at the minimum has
+//! the derivative `−2m − 8μ³` in `μ` and the second derivative `−24μ² ≤ 0`, so that it has no minimum there.
 
 use crate::figure::{Axis, Figure, Panel, Series};
 use crate::random::Random;
@@ -329,6 +333,7 @@ mod tests {
         for truth in [[0.0, 1.0], [0.5, 2.0], [-1.0, 0.3], [0.0, 0.5]] {
             let best = naive_minimiser(truth);
             let least = expected_loss(Loss::Naive, best, truth);
+            assert_eq!(best[1], 0.0, "{truth:?}");
             for i in -60..=60 {
                 for j in 0..=60 {
                     let model = [f64::from(i) / 20.0, f64::from(j) / 20.0];
