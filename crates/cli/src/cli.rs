@@ -90,6 +90,27 @@ Examples:
 Environments in Python run under `env.gym.python`, else under the Python of VIRTUAL_ENV, else under
 `python3`. Native MuJoCo tasks load the library file that MUJOCO_LIB names. The exit code is 1 if a rule is broken.";
 
+/// The end of the help of `study`.
+const NOTES_ON_STUDY: &str = "\
+Examples:
+  foresee study list
+  foresee study run simulation-lemma --tier smoke
+  foresee study run vaml-walk groups=4 gamma=0.9 --out studies/coarse
+  foresee study run --all --tier smoke
+
+A study tests a claim about learned models on problems whose answers are known exactly. It writes
+verdict.json and figure.svg into the folder DIR/NAME.";
+
+/// The end of the help of `study run`.
+const NOTES_ON_STUDY_RUN: &str = "\
+Examples:
+  foresee study run simulation-lemma --tier smoke
+  foresee study run vaml-walk groups=4 gamma=0.9 --out studies/coarse
+  foresee study run --all --tier smoke
+
+The tier `report` keeps finished seeds in DIR/NAME/seeds, and a further run adds the missing ones.
+The exit code does not depend on the verdict.";
+
 /// Deep model-based reinforcement learning for continuous control.
 #[derive(Debug, Parser)]
 #[command(
@@ -174,6 +195,39 @@ pub(crate) enum Verb {
         /// Print keys or metrics as a page in Markdown: docs/config.md or docs/metrics.md
         #[arg(long)]
         markdown: bool,
+    },
+    /// Test claims about learned models on problems whose answers are known exactly
+    #[command(after_help = NOTES_ON_STUDY)]
+    Study {
+        /// The command to run.
+        #[command(subcommand)]
+        verb: StudyVerb,
+    },
+}
+
+/// The commands of `study`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StudyVerb {
+    /// List the studies with their claims and parameters
+    List,
+    /// Run one study or all, and write verdict.json and figure.svg
+    #[command(after_help = NOTES_ON_STUDY_RUN)]
+    Run {
+        /// A study from `foresee study list`
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        name: Option<String>,
+        /// Parameters of the study, such as gamma=0.9
+        #[arg(value_name = "NAME=VALUE")]
+        parameters: Vec<String>,
+        /// Run all studies with their default parameters
+        #[arg(long)]
+        all: bool,
+        /// The number of seeds: smoke, quick or report
+        #[arg(long, value_name = "TIER", default_value = "quick")]
+        tier: String,
+        /// The folder that has a folder for each study
+        #[arg(long, value_name = "DIR", default_value = "studies")]
+        out: PathBuf,
     },
 }
 
@@ -272,7 +326,7 @@ mod tests {
 
     #[test]
     fn short_and_long_help_are_the_same() {
-        for verb in ["", "train", "resume", "eval", "check", "check-env", "list"] {
+        for verb in ["", "train", "resume", "eval", "check", "check-env", "list", "study"] {
             let help = |flag: &str| {
                 let words = ["foresee", verb, flag].into_iter().filter(|word| !word.is_empty());
                 Cli::try_parse_from(words).expect_err("help is an early end").to_string()

@@ -3,6 +3,7 @@
 mod check_env;
 mod eval;
 mod list;
+mod study;
 mod train;
 
 use std::io::{ErrorKind, Write};
@@ -36,6 +37,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Verb::Check { explain, config, overrides } => check(&config, &texts(&overrides), explain),
         Verb::CheckEnv { id, overrides } => check_env::check_env(&id, &texts(&overrides)),
         Verb::List { what, markdown } => list::list(what, markdown),
+        Verb::Study { verb } => study::study(verb),
     }
 }
 

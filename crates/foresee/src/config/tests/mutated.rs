@@ -213,7 +213,7 @@ fn two_hundred_mutated_configs_are_refused_with_their_key_or_mean_what_they_say(
         };
         *(if is_accepted { &mut accepted } else { &mut refused }) += 1;
     }
-    assert!(accepted > 8 && refused > 80, "{accepted} accepted, {refused} refused");
+    assert!(accepted > 4 && refused > 80, "{accepted} accepted, {refused} refused");
 }
 
 #[test]
@@ -251,5 +251,5 @@ fn two_hundred_mutated_overrides_are_refused_with_their_key_or_mean_what_they_sa
         assert!(is_known || !is_accepted || path.starts_with("agent.") || path.starts_with("model.fit."), "{change}");
         *(if is_accepted { &mut accepted } else { &mut refused }) += 1;
     }
-    assert!(accepted > 8 && refused > 80, "{accepted} accepted, {refused} refused");
+    assert!(accepted > 4 && refused > 80, "{accepted} accepted, {refused} refused");
 }
