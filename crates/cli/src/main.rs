@@ -2,7 +2,8 @@
 //!
 //! The modules in reading order:
 //! * [`cli`]: the commands and their arguments.
-//! * [`verbs`]: the implementation of each command: train and resume, eval, check, check-env, list.
+//! * [`verbs`]: the implementation of each command: train and resume, eval, report, check, check-env,
+//!   list.
 //! * [`configs`]: configs from files and overrides.
 //! * [`run_dir`]: the folder of a run, its lock and its manifest.
 //! * [`driver`]: the loop around [`foresee::Run`]: records, progress, checkpoints, signals.

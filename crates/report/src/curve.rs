@@ -37,7 +37,7 @@ fn mean_and_iqm(sample: &mut Sample<'_>, out: &mut [f64]) {
 /// Returns how many of the runs reach a return up to a step, and the median of the steps and seconds that they need.
 ///
 /// A run reaches the return at its first evaluation that is not below it. A run that does not reach it counts as later
-/// than all others, so the median exists only if at least half of the runs reach it.
+/// than all others, so the median exists only if more than half of the runs reach it.
 pub(crate) fn reach(runs: &[&Run], threshold: f64, step: u64, resamples: usize, draw: &dyn Draw) -> Reach {
     let first: Vec<_> =
         runs.iter().map(|run| run.points.iter().find(|point| point.step <= step && point.value >= threshold)).collect();

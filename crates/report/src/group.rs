@@ -295,6 +295,3 @@ pub(crate) fn differences(groups: &[Group<'_>]) -> Differences {
     let rows = all.into_iter().filter(|key| differs(key));
     rows.map(|key| (key.clone(), groups.iter().map(|group| cell(group, &key)).collect())).collect()
 }
-
-#[cfg(test)]
-mod tests;

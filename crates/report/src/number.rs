@@ -13,6 +13,11 @@ pub(crate) fn rounded(value: f64, scale: f64) -> String {
         0.0 => 0,
         _ => return format!("{value:.1e}"),
     };
+    fixed(value, decimals)
+}
+
+/// Returns a number with this many decimals, and commas between thousands.
+pub(crate) fn fixed(value: f64, decimals: usize) -> String {
     let text = format!("{value:.decimals$}");
     let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |digits| ("-", digits));
     let sign = if digits.bytes().all(|byte| byte == b'0' || byte == b'.') { "" } else { sign };

@@ -66,10 +66,7 @@ pub fn read(inputs: &[Input]) -> Result<Runs, ReportError> {
         if found.files == before {
             return Err(ReportError::input(format!("`{}` contains no run", input.path.display()), FORMS));
         }
-        for run in found.runs.iter_mut().filter(|run| run.label.is_none()) {
-            run.label.clone_from(&input.label);
-        }
-        // Runs without a label keep none when later paths have one.
+        found.runs.iter_mut().for_each(|run| run.label.clone_from(&input.label));
         found.finished.append(&mut found.runs);
     }
     let mut runs = Runs { runs: found.finished, notes: found.notes };
@@ -300,6 +297,3 @@ fn complete_seeds(runs: &mut Runs) {
         runs.notes.push(format!("`{}` does not state its seed; numbered {seed}", run.path.display()));
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,6 +3,7 @@
 mod check_env;
 mod eval;
 mod list;
+mod report;
 mod train;
 
 use std::io::{ErrorKind, Write};
@@ -26,6 +27,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Verb::Train { config, overrides, run_dir } => train::train(&config, &texts(&overrides), run_dir),
         Verb::Resume { run, overrides } => train::resume(&run, &texts(&overrides)),
         Verb::Eval { run, episodes } => eval::eval(&run, episodes),
+        Verb::Report(arguments) => report::report(&arguments),
         Verb::Check { explain, config, overrides } => check(&config, &texts(&overrides), explain),
         Verb::CheckEnv { id, overrides } => check_env::check_env(&id, &texts(&overrides)),
         Verb::List { what, markdown } => list::list(what, markdown),
