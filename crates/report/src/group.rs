@@ -191,21 +191,38 @@ fn name_configs(cells: &mut [Cell<'_>]) {
     let all: BTreeSet<&str> = with_config.iter().flat_map(|(_, config)| config.keys().map(String::as_str)).collect();
     let keys = fewest_keys(&with_config, &all);
     let tuples: Vec<Vec<String>> = with_config.iter().map(|(_, config)| values(config, &keys)).collect();
-    // A name needs only as many keys as distinguish its values from all others.
-    let needed = |own: &Vec<String>| {
-        let others = || tuples.iter().filter(|other| *other != own);
-        (1..keys.len()).find(|&n| others().all(|other| other[..n] != own[..n])).unwrap_or(keys.len())
-    };
     let names: Vec<Option<String>> = tuples
         .iter()
         .map(|tuple| {
-            let n = needed(tuple);
-            (n > 0).then(|| name_of(&keys[..n], &tuple[..n], &all))
+            let needed = needed(&keys, tuple, &tuples);
+            let part = |place: &usize| (keys[*place], tuple[*place].clone());
+            let (keys, values): (Vec<&str>, Vec<String>) = needed.iter().map(part).unzip();
+            (!keys.is_empty()).then(|| name_of(&keys, &values, &all))
         })
         .collect();
     for (cell, name) in cells.iter_mut().filter(|cell| cell.config().is_some()).zip(names) {
         cell.name = name.unwrap_or_else(|| cell.own_name());
     }
+}
+
+/// Returns the places of the keys that a name needs to distinguish its values from all others: the first kinds, if they
+/// are enough; else all kinds, and no more of the other keys than necessary.
+fn needed(keys: &[&str], own: &[String], all: &[Vec<String>]) -> Vec<usize> {
+    let distinguish = |places: &[usize]| {
+        all.iter().filter(|other| *other != own).all(|other| places.iter().any(|&place| other[place] != own[place]))
+    };
+    let kinds = keys.iter().take_while(|key| KINDS.contains(key)).count();
+    if let Some(count) = (1..=kinds).find(|&count| distinguish(&(0..count).collect::<Vec<_>>())) {
+        return (0..count).collect();
+    }
+    let mut places: Vec<usize> = (0..keys.len()).collect();
+    for place in (kinds..keys.len()).rev() {
+        let without: Vec<usize> = places.iter().copied().filter(|&other| other != place).collect();
+        if !without.is_empty() && distinguish(&without) {
+            places = without;
+        }
+    }
+    places
 }
 
 /// Returns the fewest keys that distinguish the configs of each task, chosen one by one: at first kinds, then the key

@@ -56,6 +56,15 @@ pub(crate) fn steps(steps: u64) -> String {
     with_commas(&steps.to_string())
 }
 
+/// Returns a number of steps in at most five characters where they are enough: `950`, `12,000`, `250 k`, `1.25 M`.
+pub(crate) fn short_steps(count: f64) -> String {
+    match count {
+        n if n >= 1e6 => format!("{} M", (n / 1e4).round() / 100.0),
+        n if n >= 1e5 => format!("{} k", (n / 1e2).round() / 10.0),
+        n => steps(n as u64),
+    }
+}
+
 /// Returns a duration, such as `41 s`, `12 min` or `3.2 h`.
 pub(crate) fn seconds(seconds: f64) -> String {
     match seconds {
@@ -111,6 +120,12 @@ mod tests {
         ] {
             assert_eq!(rounded(value, scale), want);
         }
+    }
+
+    #[test]
+    fn steps_are_short_from_a_hundred_thousand_on() {
+        let texts = [950.0, 12_000.0, 250_000.0, 123_456.0, 1_250_000.0, 2e6].map(short_steps);
+        assert_eq!(texts, ["950", "12,000", "250 k", "123.5 k", "1.25 M", "2 M"]);
     }
 
     #[test]

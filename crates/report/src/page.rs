@@ -204,6 +204,12 @@ fn improvements(report: &Report, task: &TaskReport, body: &mut String) {
     body.push_str(&chart::dots(&dots, Some((0.0, 1.0, 0.5)), "probability", &caption));
 }
 
+/// Returns the header of the probabilities of improvement, with the label of the baseline.
+fn above_baseline(report: &Report) -> String {
+    let baseline = report.groups.iter().position(|name| name == &report.baseline);
+    format!("P(above {})", label(report, baseline.expect("the baseline is a group")))
+}
+
 /// A cell of a table: a value and its interval.
 type Cell = (String, String);
 
@@ -211,10 +217,9 @@ fn task_table(report: &Report, task: &TaskReport, body: &mut String) {
     let compared = task.groups.iter().any(|group| group.improvement.is_some());
     let timed = task.groups.iter().any(|group| group.reach.seconds.is_some());
     let threshold = number::rounded(task.threshold, task.threshold);
-    let mut header =
-        vec!["group".to_owned(), "seeds".into(), "mean".into(), "IQM".into(), "median".into(), "best".into()];
+    let mut header = vec!["group".to_owned(), "seeds".into(), "mean".into(), "IQM".into(), "best".into()];
     if compared {
-        header.push(format!("P(above {})", report.baseline));
+        header.push(above_baseline(report));
         header.push("difference by seed".into());
     }
     header.push(format!("steps to {threshold}"));
@@ -223,12 +228,13 @@ fn task_table(report: &Report, task: &TaskReport, body: &mut String) {
     }
     let rows = task.groups.iter().map(|group| {
         let mut row = vec![(group.seeds.len().to_string(), String::new())];
-        row.extend([group.last, group.iqm, group.median, group.best].iter().map(estimate));
+        row.extend([group.last, group.iqm, group.best].iter().map(estimate));
         if compared {
             row.push(group.improvement.as_ref().map_or_else(Cell::default, probability));
             row.push(group.paired.as_ref().map_or_else(Cell::default, |paired| {
                 let (value, interval) = estimate(&paired.difference);
-                (value, format!("{interval}, {}", counted(paired.seeds, "pair")))
+                let all = paired.seeds == group.seeds.len();
+                (value, if all { interval } else { format!("{interval} {}", counted(paired.seeds, "pair")) })
             }));
         }
         row.push(reached(group));
@@ -261,7 +267,7 @@ fn over_tasks(report: &Report, body: &mut String) {
     }
     let count = counted(report.tasks.len(), "task");
     _ = writeln!(body, "<section>\n<h2>Over {count}</h2>");
-    let improvement = format!("P(above {})", report.baseline);
+    let improvement = above_baseline(report);
     let header = ["group", "mean", "median", "IQM", "optimality gap", &improvement].map(str::to_owned);
     let rows = report.overall.iter().map(|overall| {
         let comparison = report.comparisons.iter().find(|comparison| comparison.group == overall.group);
@@ -362,7 +368,7 @@ fn notes(report: &Report, body: &mut String) {
 fn table(report: &Report, header: &[String], rows: &[(usize, Vec<Cell>)], body: &mut String) {
     body.push_str("<div class=\"scroll\"><table class=\"numbers\">\n<thead><tr>");
     for name in header {
-        _ = write!(body, "<th>{}</th>", escaped(name));
+        _ = write!(body, "<th>{}</th>", minus(name));
     }
     body.push_str("</tr></thead>\n<tbody>\n");
     for (group, cells) in rows {

@@ -4,8 +4,14 @@ use crate::number::{self, counted};
 use crate::report::{Report, TaskGroup, TaskReport};
 use crate::stats::{Estimate, LEVEL};
 
-/// The narrowest column of names.
-const NARROWEST: usize = 12;
+/// The narrowest column of names that are longer than it.
+const NARROWEST: usize = 20;
+/// The most characters of the baseline's name in a header; a longer name is marked in its row.
+const LONGEST_BASELINE: usize = 9;
+/// The mark of the baseline.
+const BASELINE: &str = "baseline";
+/// Columns that are left out of a table that is too wide, in this order.
+const LEAST_NEEDED: [&str; 4] = ["best", "seconds to", "last", "median"];
 /// Space between columns.
 const GAP: usize = 2;
 
@@ -52,15 +58,12 @@ fn of_task(report: &Report, task: &TaskReport) -> Vec<Vec<Cell>> {
     let compared = task.groups.iter().any(|group| group.improvement.is_some());
     let timed = task.groups.iter().any(|group| group.reach.seconds.is_some());
     let mut header = vec!["group", "seeds", "last", "best", "IQM"];
+    let above = above_baseline(report);
     if compared {
-        header.push("P(> first)");
+        header.push(&above);
     }
     header.extend(["steps to", "seconds to"].iter().take(if timed { 2 } else { 1 }));
     let mut rows = vec![header.into_iter().map(|name| (name.to_owned(), String::new())).collect::<Vec<Cell>>()];
-    if compared {
-        let baseline = shortened(&report.baseline, 12);
-        rows[0][5].0 = format!("P(> {baseline})");
-    }
     let row = |group: &TaskGroup| {
         let mut row = vec![
             (report.groups[group.group].clone(), String::new()),
@@ -70,9 +73,9 @@ fn of_task(report: &Report, task: &TaskReport) -> Vec<Vec<Cell>> {
             estimate(&group.iqm),
         ];
         if compared {
-            row.push(group.improvement.as_ref().map_or_else(Cell::default, probability));
+            row.push(group.improvement.as_ref().map_or_else(|| no_improvement(report, group.group), probability));
         }
-        row.push(reach(group, number::until(&group.reach.steps, |steps| number::steps(steps as u64))));
+        row.push(reach(group, number::until(&group.reach.steps, number::short_steps)));
         if timed {
             let seconds = group.reach.seconds.as_ref();
             row.push(seconds.map_or_else(Cell::default, |until| number::until(until, number::seconds)));
@@ -95,8 +98,7 @@ fn reach(group: &TaskGroup, (median, interval): Cell) -> Cell {
 
 /// Returns the rows of the statistics over tasks; the first one is the header.
 fn over_tasks(report: &Report) -> Vec<Vec<Cell>> {
-    let baseline = shortened(&report.baseline, 12);
-    let header = ["group", "mean", "median", "IQM", "optimality gap", &format!("P(> {baseline})")];
+    let header = ["group", "mean", "median", "IQM", "optimality gap", &above_baseline(report)];
     let mut rows = vec![header.map(|name| (name.to_owned(), String::new())).to_vec()];
     for overall in &report.overall {
         let comparison = report.comparisons.iter().find(|comparison| comparison.group == overall.group);
@@ -106,10 +108,25 @@ fn over_tasks(report: &Report) -> Vec<Vec<Cell>> {
             probability(&overall.median),
             probability(&overall.iqm),
             probability(&overall.optimality_gap),
-            comparison.map_or_else(Cell::default, |comparison| probability(&comparison.improvement)),
+            comparison.map_or_else(
+                || no_improvement(report, overall.group),
+                |comparison| probability(&comparison.improvement),
+            ),
         ]);
     }
     rows
+}
+
+/// Returns the header of the probabilities of improvement.
+fn above_baseline(report: &Report) -> String {
+    let is_short = report.baseline.chars().count() <= LONGEST_BASELINE;
+    format!("P(> {})", if is_short { &report.baseline } else { BASELINE })
+}
+
+/// Returns the cell of a group that is not compared with the baseline: a mark if it is the baseline.
+fn no_improvement(report: &Report, group: usize) -> Cell {
+    let is_baseline = report.groups[group] == report.baseline;
+    (if is_baseline { BASELINE.to_owned() } else { String::new() }, String::new())
 }
 
 fn estimate(estimate: &Estimate) -> Cell {
@@ -120,24 +137,28 @@ fn probability(estimate: &Estimate) -> Cell {
     (number::probability(estimate), number::probability_interval(estimate))
 }
 
-/// Adds a table. Names are aligned left, and numbers right; long names are cut.
+/// Adds a table. Names are aligned left, and numbers right; long names have two lines.
 fn push_table(text: &mut String, rows: &[Vec<Cell>], width: usize) {
-    let length = |text: &str| text.chars().count();
-    let columns = rows[0].len();
-    let widest = |column: usize| {
-        let cells = rows.iter().map(|row| length(&row[column].0).max(length(&row[column].1)));
-        cells.max().unwrap_or(0)
-    };
-    let mut widths: Vec<usize> = (0..columns).map(widest).collect();
+    let mut rows = rows.to_vec();
+    for name in LEAST_NEEDED {
+        let widths = widths(&rows);
+        let least = widths[0].min(NARROWEST) + widths[1..].iter().map(|width| width + GAP).sum::<usize>();
+        if least > width
+            && let Some(column) = rows[0].iter().position(|cell| cell.0 == name)
+        {
+            rows.iter_mut().for_each(|row| _ = row.remove(column));
+        }
+    }
+    let mut widths = widths(&rows);
     let others: usize = widths[1..].iter().map(|width| width + GAP).sum();
     widths[0] = widths[0].min(width.saturating_sub(others).max(NARROWEST));
     for (n, row) in rows.iter().enumerate() {
         let mut lines = [String::new(), String::new()];
         for (column, (upper, lower)) in row.iter().enumerate() {
-            for (line, cell) in lines.iter_mut().zip([upper, lower]) {
+            let cells = if column == 0 { in_two(upper, widths[0]) } else { (upper.clone(), lower.clone()) };
+            for (line, cell) in lines.iter_mut().zip([cells.0, cells.1]) {
                 if column == 0 {
-                    let name = shortened(cell, widths[0]);
-                    line.push_str(&format!("{name:<width$}", width = widths[0]));
+                    line.push_str(&format!("{cell:<width$}", width = widths[0]));
                 } else {
                     line.push_str(&format!("{cell:>width$}", width = widths[column] + GAP));
                 }
@@ -155,12 +176,27 @@ fn push_table(text: &mut String, rows: &[Vec<Cell>], width: usize) {
     }
 }
 
-/// Returns a name of at most `width` characters.
-pub(crate) fn shortened(name: &str, width: usize) -> String {
+/// Returns the width of each column.
+fn widths(rows: &[Vec<Cell>]) -> Vec<usize> {
+    let length = |text: &str| text.chars().count();
+    let widest = |column: usize| rows.iter().map(|row| length(&row[column].0).max(length(&row[column].1))).max();
+    (0..rows[0].len()).map(|column| widest(column).unwrap_or(0)).collect()
+}
+
+/// Divides a name into two lines of at most `width` characters, after a comma if possible. Of a longer name, the middle is
+/// left out.
+fn in_two(name: &str, width: usize) -> Cell {
     if name.chars().count() <= width {
-        return name.to_owned();
+        return (name.to_owned(), String::new());
     }
-    name.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+    let at = name.char_indices().nth(width).map_or(name.len(), |(at, _)| at);
+    let at = name[..at].rfind(", ").map_or(at, |comma| comma + 2);
+    let (first, second) = (name[..at].trim_end().to_owned(), &name[at..]);
+    let length = second.chars().count();
+    if length <= width {
+        return (first, second.to_owned());
+    }
+    (first, ['…'].into_iter().chain(second.chars().skip(length + 1 - width)).collect())
 }
 
 /// Adds a paragraph in lines of at most `width` characters. All lines after the first begin with `indent`.

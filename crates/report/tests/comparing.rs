@@ -195,3 +195,16 @@ fn reports_are_deterministic_and_their_numbers_are_json() {
     assert_eq!(json["tasks"][0]["groups"][2]["seeds"].as_array().unwrap().len(), 5);
     assert_eq!(json["runs"][0]["evaluations"][0][0], 500);
 }
+
+#[test]
+fn a_name_has_no_key_that_does_not_distinguish_it() {
+    let root = tempfile::tempdir().unwrap();
+    let write = |loss, seed, config| Folder { task: "T", loss, seed, config, points: &CURVE }.write(root.path());
+    write("mle", 0, "[agent]\nlr = 0.1\nnorm = true");
+    write("mle", 1, "[agent]\nlr = 0.1\nnorm = false");
+    write("mse", 2, "[agent]\nlr = 0.1\nnorm = true");
+    write("mse", 3, "[agent]\nlr = 0.2\nnorm = true");
+    write("vagram", 4, "[agent]\nlr = 0.3\nnorm = true");
+    let groups = report(root.path(), &quick()).groups;
+    assert_eq!(groups, ["mle, norm=true", "mle, norm=false", "mse, lr=0.1", "mse, lr=0.2", "vagram"]);
+}

@@ -19,12 +19,12 @@ fn the_table_shows_values_above_their_intervals() {
 `vagram` reaches more than `mle`: P = 1.00 [1.00, 1.00], 5 seeds each.
 
 T: returns at 300 steps; threshold -188
-group   seeds          last          best           IQM       P(> mle)    steps to      seconds to
-──────────────────────────────────────────────────────────────────────────────────────────────────
-mle         5          -150          -150          -150                        300           3.0 s
-               [-150, -150]  [-150, -150]  [-150, -150]                 [300, 300]  [3.0 s, 3.0 s]
-vagram      5          -100          -100          -100           1.00         300           3.0 s
-               [-100, -100]  [-100, -100]  [-100, -100]   [1.00, 1.00]  [300, 300]  [3.0 s, 3.0 s]
+group   seeds          last          best           IQM      P(> mle)    steps to      seconds to
+─────────────────────────────────────────────────────────────────────────────────────────────────
+mle         5          -150          -150          -150      baseline         300           3.0 s
+               [-150, -150]  [-150, -150]  [-150, -150]                [300, 300]  [3.0 s, 3.0 s]
+vagram      5          -100          -100          -100          1.00         300           3.0 s
+               [-100, -100]  [-100, -100]  [-100, -100]  [1.00, 1.00]  [300, 300]  [3.0 s, 3.0 s]
 ";
     assert!(table.starts_with(want), "{table}");
 }
@@ -45,7 +45,20 @@ fn tables_fit_into_100_columns_and_long_names_are_cut() {
     let report = report(root.path(), &quick());
     let table = report.terminal(100);
     assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
-    assert!(table.contains("a_key_with") && table.contains('…'), "{table}");
+    assert!(table.contains("a_key_with") && table.contains("P(> baseline)") && table.contains("2 M"), "{table}");
+    // At 72 columns, columns are left out as well.
+    let narrow = report.terminal(72);
+    assert!(narrow.lines().all(|line| line.chars().count() <= 72), "{narrow}");
+    let columns = |table: &str| {
+        let header = table.lines().find(|line| line.starts_with("group")).unwrap();
+        header.replace("  ", "\n").lines().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+    };
+    let wide: Vec<String> = columns(&report.terminal(160));
+    assert_eq!(wide, ["group", "seeds", "last", "best", "IQM", "P(> baseline)", "steps to", "seconds to"]);
+    let narrow: Vec<String> = columns(&narrow);
+    assert_eq!(narrow, ["group", "seeds", "IQM", "P(> baseline)", "steps to"]);
+    // The ends of names that are cut distinguish them.
+    assert!(table.contains("_of_it=1 ") && table.contains("_of_it=2 "), "{table}");
 }
 
 #[test]

@@ -161,10 +161,9 @@ impl Chart {
             r#"<text class="tick" transform="translate(12 {middle:.1}) rotate(-90)" text-anchor="middle">{}</text>"#,
             self.y.label
         );
-        if let Some((value, name)) = &self.level {
+        if let Some((value, _)) = &self.level {
             let at = y.at(*value);
             _ = write!(svg, r#"<path class="level" d="M{:.1} {at:.1}H{:.1}"/>"#, x.from, x.to);
-            _ = write!(svg, r#"<text class="tick" x="{:.1}" y="{:.1}">{name}</text>"#, x.from + 4.0, at - 4.0);
         }
     }
 
@@ -201,8 +200,12 @@ impl Chart {
         );
     }
 
-    /// Writes the names at the ends of thick lines, moved apart where lines end close to each other.
+    /// Writes the name of the level, and the names at the ends of thick lines, moved apart where lines end close to each other.
     fn labels(&self, x: &Scale, y: &Scale, svg: &mut String) {
+        if let Some((value, name)) = &self.level {
+            let at = y.at(*value);
+            _ = write!(svg, r#"<text class="tick name" x="{:.1}" y="{:.1}">{name}</text>"#, x.from + 4.0, at - 4.0);
+        }
         let ends = self.lines.iter().filter(|line| line.thick);
         let mut ends: Vec<(f64, f64, &Line)> = ends
             .filter_map(|line| line.points.last().map(|(at, estimate)| (y.at(estimate.value), x.at(*at), line)))
@@ -248,7 +251,7 @@ pub(super) fn dots(rows: &[Dot], fixed: Option<(f64, f64, f64)>, label: &str, ca
         None => limits(values, (None, None), 0.05),
     };
     let names = rows.iter().map(|row| row.label.chars().count()).max().unwrap_or(0);
-    let x = Scale { low, high, from: 14.0 + CHARACTER * 1.08 * names as f64, to: WIDTH - 16.0 };
+    let x = Scale { low, high, from: 22.0 + CHARACTER * 1.08 * names as f64, to: WIDTH - 16.0 };
     let (mut svg, bottom) = (String::new(), height - BOTTOM);
     let all = ticks(low, high, 5);
     for &tick in &all {

@@ -16,7 +16,7 @@ h2 { font-size: 1.15rem; margin: 36px 0 10px; overflow-wrap: anywhere; }
 p { margin: 8px 0; }
 code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: 0.92em; overflow-wrap: anywhere; }
 .lead { font-size: 1.1rem; }
-.aside, figcaption { color: var(--soft); font-size: 0.86rem; line-height: 1.45; max-width: 78ch; }
+.aside, figcaption { color: var(--soft); font-size: 0.86rem; line-height: 1.45; max-width: 96ch; }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: 4px 22px; padding: 0; margin: 14px 0 0; }
 .legend li, th[scope=row] { white-space: normal; }
 .swatch { width: 34px; height: 12px; vertical-align: middle; margin-right: 8px; flex: none; }
@@ -26,6 +26,7 @@ figure { margin: 0; max-width: 560px; min-width: 0; }
 figure svg { display: block; width: 100%; height: auto; }
 svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
 svg .tick { fill: var(--soft); }
+svg .name { paint-order: stroke; stroke: var(--paper); stroke-width: 4px; stroke-linejoin: round; }
 svg .grid { stroke: var(--line); stroke-width: 1; }
 svg .level { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 2 4; }
 svg .halo { paint-order: stroke; stroke: var(--paper); stroke-width: 3px; stroke-linejoin: round; font-weight: 600; }
@@ -33,9 +34,10 @@ svg .halo { paint-order: stroke; stroke: var(--paper); stroke-width: 3px; stroke
 table { border-collapse: collapse; width: 100%; font-size: 0.92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 6px 10px; text-align: right; vertical-align: top; border-bottom: 1px solid var(--line); }
 th:first-child { text-align: left; padding-left: 0; }
-thead th { color: var(--soft); font-weight: 500; vertical-align: bottom; overflow-wrap: anywhere; }
+thead th { color: var(--soft); font-weight: 500; vertical-align: bottom; }
 tbody th { font-weight: 600; }
-td small { display: block; color: var(--soft); font-size: 0.82em; }
+.numbers tbody th { min-width: 10em; }
+td small { display: block; white-space: nowrap; color: var(--soft); font-size: 0.82em; }
 .configs th, .configs td { text-align: left; font-weight: 400; padding-left: 0; }
 .notes { padding-left: 20px; font-size: 0.92rem; overflow-wrap: anywhere; }
 summary { cursor: pointer; }
