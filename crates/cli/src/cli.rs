@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use foresee::config::suggestions;
 
 /// The end of the help of the whole program.
@@ -16,6 +16,7 @@ Examples:
   foresee check-env gym:Ant-v5
   foresee resume DIR training.env_steps=5000
   foresee eval DIR --episodes 100
+  foresee report runs/Pendulum-v1 --out report
 
 A config file needs only the keys that differ from their defaults. An argument KEY=VALUE overrides
 it; VALUE is TOML, and a bare word is a string. Quote values with brackets, quotes or spaces:
@@ -69,6 +70,17 @@ Examples:
   foresee eval runs/mine --episodes 100
 
 Nothing is written. The folder may have been moved.";
+
+/// The end of the help of `report`.
+const NOTES_ON_REPORT: &str = "\
+Examples:
+  foresee report runs/Pendulum-v1
+  foresee report runs/Pendulum-v1 --out report
+  foresee report runs/Hopper-v5 MBPO=theirs/results.csv --threshold 3000
+
+RUN is a run folder, a file with the columns exp_name,env_name,seed,metric,env_step,value, a results.csv of
+mbrl-lib, or a folder that contains some of these. Runs whose configs differ in nothing but the seed form a
+group; all runs of NAME=RUN form the group NAME. --out writes report.html, report.json and report.csv.";
 
 /// The end of the help of `check`.
 const NOTES_ON_CHECK: &str = "\
@@ -164,6 +176,9 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         episodes: Option<u32>,
     },
+    /// Compare runs over their seeds, with intervals
+    #[command(after_help = NOTES_ON_REPORT)]
+    Report(ReportArguments),
     /// Validate a config, and print it with all defaults except options that are switched off
     #[command(after_help = NOTES_ON_CHECK)]
     Check {
@@ -229,6 +244,35 @@ pub(crate) enum StudyVerb {
         #[arg(long, value_name = "DIR", default_value = "studies")]
         out: PathBuf,
     },
+}
+
+/// The arguments of `report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArguments {
+    /// Runs to compare: folders and files
+    #[arg(value_name = "[NAME=]RUN", required = true)]
+    pub runs: Vec<String>,
+    /// Write the page and all numbers into this folder
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print all numbers as JSON
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// Print all evaluations in the columns exp_name,env_name,seed,metric,env_step,value
+    #[arg(long)]
+    pub csv: bool,
+    /// Group runs by the values of this config key, such as model.loss.kind; can be repeated
+    #[arg(long, value_name = "KEY")]
+    pub group_by: Vec<String>,
+    /// Compare the other groups with this one [default: the first group]
+    #[arg(long, value_name = "NAME")]
+    pub baseline: Option<String>,
+    /// Report steps and seconds to this return [default: nine tenths of the way to the best group]
+    #[arg(long, value_name = "RETURN", allow_negative_numbers = true)]
+    pub threshold: Option<f64>,
+    /// Compare the returns at this step [default: the last step that all runs have reached]
+    #[arg(long, value_name = "STEP")]
+    pub at: Option<u64>,
 }
 
 /// The kinds of choices that can be listed.
@@ -326,7 +370,7 @@ mod tests {
 
     #[test]
     fn short_and_long_help_are_the_same() {
-        for verb in ["", "train", "resume", "eval", "check", "check-env", "list", "study"] {
+        for verb in ["", "train", "resume", "eval", "report", "check", "check-env", "list", "study"] {
             let help = |flag: &str| {
                 let words = ["foresee", verb, flag].into_iter().filter(|word| !word.is_empty());
                 Cli::try_parse_from(words).expect_err("help is an early end").to_string()

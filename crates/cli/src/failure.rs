@@ -5,6 +5,7 @@ use std::fmt;
 use foresee::RunError;
 use foresee::checkpoint::CheckpointError;
 use foresee::config::ConfigError;
+use foresee_report::ReportError;
 
 use crate::records::RecordsError;
 
@@ -76,6 +77,12 @@ impl From<CheckpointError> for Failure {
             CheckpointError::Io { .. } | CheckpointError::Unstorable { .. } => Self::Run(error.to_string()),
             _ => Self::Input(error.to_string()),
         }
+    }
+}
+
+impl From<ReportError> for Failure {
+    fn from(error: ReportError) -> Self {
+        Self::Input(error.to_string())
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The modules in reading order:
 //! * [`cli`]: the commands and their arguments.
-//! * [`verbs`]: the implementation of each command: train and resume, eval, check, check-env, list, study.
+//! * [`verbs`]: the implementation of each command: train and resume, eval, report, check, check-env, list, study.
 //! * [`configs`]: configs from files and overrides.
 //! * [`run_dir`]: the folder of a run, its lock and its configs.
 //! * [`manifest`]: the file about program, machine, task and status of a run.

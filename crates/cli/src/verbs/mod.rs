@@ -3,6 +3,7 @@
 mod check_env;
 mod eval;
 mod list;
+mod report;
 mod study;
 mod train;
 
@@ -34,6 +35,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         }
         Verb::Resume { run, overrides } => train::resume(&run, &Resumption::Overrides(&texts(&overrides))),
         Verb::Eval { run, episodes } => eval::eval(&run, episodes),
+        Verb::Report(arguments) => report::report(&arguments),
         Verb::Check { explain, config, overrides } => check(&config, &texts(&overrides), explain),
         Verb::CheckEnv { id, overrides } => check_env::check_env(&id, &texts(&overrides)),
         Verb::List { what, markdown } => list::list(what, markdown),

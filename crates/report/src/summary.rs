@@ -1,0 +1,86 @@
+//! The first sentences of a report: what its numbers show.
+//!
+//! An order of two groups is claimed if both have at least [`LEAST_SEEDS`] seeds on every task, and ½ is not in the
+//! interval of the probability of improvement.
+
+use crate::number::{self, counted};
+use crate::report::{Comparison, Report};
+use crate::stats::LEAST_SEEDS;
+
+/// Returns a sentence per group that is compared, or one sentence if nothing is.
+pub(crate) fn sentences(report: &Report) -> Vec<String> {
+    if report.groups.len() == 1 {
+        return vec![alone(report)];
+    }
+    let few = report.comparisons.iter().filter(|comparison| is_small(comparison)).count();
+    if few > 0 && few == report.comparisons.len() {
+        let counts = || report.tasks.iter().flat_map(|task| task.groups.iter().map(|group| group.seeds.len()));
+        let (least, most) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
+        return vec![format!(
+            "No order can be claimed: {} a group; {LEAST_SEEDS} are the least.",
+            if least == most { counted(least, "seed") } else { format!("{least} to {}", counted(most, "seed")) }
+        )];
+    }
+    let mut sentences: Vec<String> = report.comparisons.iter().map(|comparison| sentence(report, comparison)).collect();
+    if report.comparisons.is_empty() {
+        sentences.push("No order can be claimed: the groups have no task in common.".into());
+    }
+    sentences
+}
+
+fn is_small(comparison: &Comparison) -> bool {
+    comparison.seeds[0].min(comparison.baseline_seeds[0]) < LEAST_SEEDS
+}
+
+/// Returns the sentence of a report with one group.
+fn alone(report: &Report) -> String {
+    let of_task = |task: &crate::report::TaskReport| {
+        let own = &task.groups[0];
+        format!(
+            "{} {} at {} steps on {}, {}",
+            number::value(&own.last),
+            number::interval(&own.last),
+            number::steps(task.step),
+            task.name,
+            counted(own.seeds.len(), "seed")
+        )
+    };
+    let tasks: Vec<String> = report.tasks.iter().map(of_task).collect();
+    format!(
+        "`{}` reaches a mean return of {}. There is no other group to compare it with.",
+        report.groups[0],
+        tasks.join("; ")
+    )
+}
+
+fn sentence(report: &Report, comparison: &Comparison) -> String {
+    let (own, baseline) = (&report.groups[comparison.group], &report.baseline);
+    let (ours, theirs) = (range(comparison.seeds), range(comparison.baseline_seeds));
+    if is_small(comparison) {
+        let (name, seeds) = if comparison.seeds[0] < LEAST_SEEDS { (own, ours) } else { (baseline, theirs) };
+        return format!(
+            "No order of `{own}` and `{baseline}` can be claimed: `{name}` has {seeds}; {LEAST_SEEDS} are the least."
+        );
+    }
+    let seeds = if comparison.seeds == comparison.baseline_seeds {
+        format!("{ours} each")
+    } else {
+        format!("{ours} against {}", theirs.trim_end_matches(" seeds"))
+    };
+    let tasks = if comparison.tasks > 1 { format!(" on {} tasks", comparison.tasks) } else { String::new() };
+    let mut p = comparison.improvement;
+    if comparison.above == Some(false) {
+        (p.value, p.low, p.high) = (1.0 - p.value, 1.0 - p.high, 1.0 - p.low);
+    }
+    let p = format!("P = {} {}", number::probability(&p), number::probability_interval(&p));
+    match comparison.above {
+        Some(true) => format!("`{own}` reaches more than `{baseline}`: {p}, {seeds}{tasks}."),
+        Some(false) => format!("`{baseline}` reaches more than `{own}`: {p}, {seeds}{tasks}."),
+        None => format!("No difference between `{own}` and `{baseline}` is shown: {p}, {seeds}{tasks}."),
+    }
+}
+
+/// Returns a smallest and largest number of seeds as text.
+fn range([least, most]: [usize; 2]) -> String {
+    if least == most { counted(least, "seed") } else { format!("{least} to {most} seeds") }
+}
