@@ -61,6 +61,18 @@ pub fn compare(runs: &Runs, options: &Options) -> Result<Report, ReportError> {
         tasks,
     };
     report.summary = summary::sentences(&report);
+    let compared = |group: &usize| *group == baseline || report.comparisons.iter().any(|own| own.group == *group);
+    let apart: Vec<String> = (0..report.groups.len())
+        .filter(|group| !compared(group))
+        .map(|group| format!("`{}`", report.groups[group]))
+        .collect();
+    if !apart.is_empty() {
+        report.notes.push(format!(
+            "not compared with `{}`, because they have no task in common with it: {}",
+            report.baseline,
+            apart.join(", ")
+        ));
+    }
     Ok(report)
 }
 

@@ -377,7 +377,7 @@ fn table(report: &Report, header: &[String], rows: &[(usize, Vec<Cell>)], body: 
         for ((value, interval), name) in cells.iter().zip(&header[1..]) {
             let interval =
                 if interval.is_empty() { String::new() } else { format!("<small>{}</small>", minus(interval)) };
-            _ = write!(body, "<td data-name=\"{}\"><span>{}</span>{interval}</td>", escaped(name), minus(value));
+            _ = write!(body, "<td data-name=\"{}\"><span>{}</span>{interval}</td>", minus(name), minus(value));
         }
         body.push_str("</tr>\n");
     }

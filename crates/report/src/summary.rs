@@ -14,7 +14,7 @@ pub(crate) fn sentences(report: &Report) -> Vec<String> {
     }
     let few = report.comparisons.iter().filter(|comparison| is_small(comparison)).count();
     if few > 0 && few == report.comparisons.len() {
-        let counts = || report.tasks.iter().flat_map(|task| task.groups.iter().map(|group| group.seeds.len()));
+        let counts = || report.comparisons.iter().flat_map(|own| own.seeds.into_iter().chain(own.baseline_seeds));
         let (least, most) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
         return vec![format!(
             "No order can be claimed: {} a group; {LEAST_SEEDS} are the least.",
@@ -23,7 +23,7 @@ pub(crate) fn sentences(report: &Report) -> Vec<String> {
     }
     let mut sentences: Vec<String> = report.comparisons.iter().map(|comparison| sentence(report, comparison)).collect();
     if report.comparisons.is_empty() {
-        sentences.push("No order can be claimed: the groups have no task in common.".into());
+        sentences.push(format!("No order can be claimed: no group has a task in common with `{}`.", report.baseline));
     }
     sentences
 }

@@ -208,3 +208,18 @@ fn a_name_has_no_key_that_does_not_distinguish_it() {
     let groups = report(root.path(), &quick()).groups;
     assert_eq!(groups, ["mle, norm=true", "mle, norm=false", "mse, lr=0.1", "mse, lr=0.2", "vagram"]);
 }
+
+#[test]
+fn a_group_without_a_common_task_is_named_in_a_note() {
+    let root = tempfile::tempdir().unwrap();
+    write_group(root.path(), "A", "mle", &CURVE, &TEN);
+    write_group(root.path(), "A", "mse", &CURVE, &TEN[..3]);
+    write_group(root.path(), "B", "vagram", &CURVE, &TEN);
+    let report = report(root.path(), &quick());
+    assert_eq!(report.summary, ["No order can be claimed: 3 to 10 seeds a group; 5 are the least."]);
+    let want = "not compared with `mle`, because they have no task in common with it: `vagram`";
+    assert!(report.notes.iter().any(|note| note == want), "{:?}", report.notes);
+    let alone = Options { baseline: Some("vagram".into()), ..quick() };
+    let summary = compare(&read_all(&[root.path()]), &alone).unwrap().summary;
+    assert_eq!(summary, ["No order can be claimed: no group has a task in common with `vagram`."]);
+}

@@ -38,6 +38,7 @@ thead th { color: var(--soft); font-weight: 500; vertical-align: bottom; }
 tbody th { font-weight: 600; }
 .numbers tbody th { min-width: 10em; }
 td small { display: block; white-space: nowrap; color: var(--soft); font-size: 0.82em; }
+.configs code { overflow-wrap: normal; }
 .configs th, .configs td { text-align: left; font-weight: 400; padding-left: 0; }
 .notes { padding-left: 20px; font-size: 0.92rem; overflow-wrap: anywhere; }
 summary { cursor: pointer; }
