@@ -8,7 +8,9 @@
 use foresee_core::Stream;
 use foresee_report::stats::{Drawn, Scores, improvement};
 
+/// Number of comparisons of each number of seeds.
 const TRIALS: u64 = 4_000;
+/// Number of bootstrap resamples of a comparison.
 const RESAMPLES: usize = 1_000;
 
 #[expect(clippy::print_stdout, reason = "the output of the example")]

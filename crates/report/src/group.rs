@@ -21,6 +21,7 @@ pub(crate) const UNSET: &str = "unset";
 /// A group of runs.
 #[derive(Debug)]
 pub(crate) struct Group<'a> {
+    /// What distinguishes the group.
     pub name: String,
     /// The runs by task. Every seed of a task is there once.
     pub runs: BTreeMap<&'a str, Vec<&'a Run>>,
@@ -86,8 +87,12 @@ fn names_by(runs: &[Run], keys: &[String]) -> Result<Vec<String>, ReportError> {
         .collect();
     for key in keys {
         if !known.contains(key.as_str()) {
-            let last = format!(".{}", key.rsplit('.').next().unwrap_or(key));
-            let near: Vec<&str> = known.iter().copied().filter(|known| format!(".{known}").ends_with(&last)).collect();
+            // Keys that end like the given one, else keys with the same last part.
+            let ending = |part: &str| -> Vec<&str> {
+                known.iter().copied().filter(|known| format!(".{known}").ends_with(&format!(".{part}"))).collect()
+            };
+            let near = Some(ending(key)).filter(|near| !near.is_empty());
+            let near = near.unwrap_or_else(|| ending(key.rsplit('.').next().unwrap_or(key)));
             let hint = match near.is_empty() {
                 true => "give a key of their configs, such as model.loss.kind; `foresee list keys` prints all".into(),
                 false => format!("give {}", near.join(" or ")),

@@ -148,6 +148,8 @@ fn groups_have_the_shortest_names_that_tell_them_apart() {
     assert_eq!(report(root.path(), &by(&["model.loss.kind"])).groups, ["mle", "mse"]);
     let message = compare(&read_all(&[root.path()]), &by(&["lr"])).unwrap_err().to_string();
     assert_eq!(message, "no config of these runs has the key `lr`\nhint: give agent.lr");
+    let message = compare(&read_all(&[root.path()]), &by(&["loss.kind"])).unwrap_err().to_string();
+    assert_eq!(message, "no config of these runs has the key `loss.kind`\nhint: give model.loss.kind");
     let message = compare(&read_all(&[root.path()]), &Options { baseline: Some("x".into()), ..quick() });
     let message = message.unwrap_err().to_string();
     assert_eq!(message, "no group has the name `x`\nhint: the groups are `mle`, `mse, lr=0.1`, `mse, lr=0.2`");

@@ -111,11 +111,11 @@ fn a_resample_draws_from_each_task_its_own_runs() {
     }
     let task = |k: usize| ends.iter().position(|&end| k < end);
     let sizes = [3.0, 7.0, 1.0];
-    for k in 0..11 {
-        for position in 0..11 {
+    for (k, seen) in seen.iter().enumerate() {
+        for (position, &got) in seen.iter().enumerate() {
             let want = if task(k) == task(position) { 2_000.0 / sizes[task(k).unwrap()] } else { 0.0 };
             // Five standard deviations of a count are below 5 √want.
-            let got = f64::from(seen[k][position]);
+            let got = f64::from(got);
             assert!((got - want).abs() <= 5.0 * f64::sqrt(want), "value {k}, position {position}: {got}, not {want}");
         }
     }
@@ -190,7 +190,7 @@ fn a_bootstrap_of_50_000_resamples_over_5_tasks_and_10_seeds_takes_under_a_secon
     let p = improvement(&scores, &scores, 50_000, &Drawn::new(0));
     let third = processor_seconds(started);
     let (of_aggregates, of_p) = (second - first, third - second);
-    println!("four aggregates: {of_aggregates:.3} s; P(X > Y): {of_p:.3} s");
+    eprintln!("four aggregates: {of_aggregates:.3} s; P(X > Y): {of_p:.3} s");
     assert!(iqm.low < iqm.value && iqm.value < iqm.high);
     assert!((p.value - 0.5).abs() < 1e-12);
     if !cfg!(debug_assertions) {
