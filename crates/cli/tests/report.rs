@@ -64,14 +64,14 @@ fn reports_refuse_what_they_cannot_compare() {
     let place = Place::new();
     place.train("runs/0", &[]);
     for (arguments, message) in [
-        (&["report", "none"][..], "error: cannot read `none`: "),
-        (&["report", "tiny.toml"], "error: cannot read `tiny.toml`: "),
-        (&["report", "runs", "--baseline", "sac"], "error: no group has the name `sac`\nhint: the groups are `"),
+        (&["report", "none"][..], "cannot read `none`: "),
+        (&["report", "tiny.toml"], "cannot read `tiny.toml`: "),
+        (&["report", "runs", "--baseline", "sac"], "no group has the name `sac`\nhint: the groups are `"),
         (
             &["report", "runs", "--group-by", "loss.kind"],
-            "error: no config of these runs has the key `loss.kind`\nhint: ",
+            "no config of these runs has the key `loss.kind`\nhint: ",
         ),
-        (&["report", "runs", "--at", "121"], "error: no run on Pendulum-v1 has an evaluation at step 121"),
+        (&["report", "runs", "--at", "121"], "no run on Pendulum-v1 has an evaluation at step 121"),
     ] {
         let refusal = place.refuses(arguments);
         assert!(refusal.starts_with(message), "{arguments:?}: {refusal}");
