@@ -67,10 +67,7 @@ fn reports_refuse_what_they_cannot_compare() {
         (&["report", "none"][..], "cannot read `none`: "),
         (&["report", "tiny.toml"], "cannot read `tiny.toml`: "),
         (&["report", "runs", "--baseline", "sac"], "no group has the name `sac`\nhint: the groups are `"),
-        (
-            &["report", "runs", "--group-by", "loss.kind"],
-            "no config of these runs has the key `loss.kind`\nhint: ",
-        ),
+        (&["report", "runs", "--group-by", "loss.kind"], "no config of these runs has the key `loss.kind`\nhint: "),
         (&["report", "runs", "--at", "121"], "no run on Pendulum-v1 has an evaluation at step 121"),
     ] {
         let refusal = place.refuses(arguments);
