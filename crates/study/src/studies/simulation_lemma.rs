@@ -375,9 +375,8 @@ mod tests {
     }
 
     #[test]
-    fn the_value_aware_bound_is_attained_by_an_error_in_one_direction() {
-        // Every pair leads to the absorbing state 0 or 1, so that (P − P̂)V is the same in the transient states … and with
-        // γ near zero the first step is the whole error: the ratio tends to one.
+    fn the_value_aware_bound_is_attained_for_a_discount_near_zero() {
+        // For γ near zero the first step is the whole error, so that the ratio tends to one.
         let (p, q, discount) = (0.9, 0.6, 1e-6);
         let bounds = policy_bounds(&two_states(p, discount), &two_states(q, discount), &Policy::uniform(2, 1));
         assert!((bounds.bounds[1] / bounds.error - 1.0).abs() < 1e-5);
