@@ -61,7 +61,7 @@ enum Ends {
     Each(Vec<Option<f32>>),
 }
 
-/// What a start of the program does with a run.
+/// The use that a start of the program makes of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
     /// Training continues.

@@ -59,7 +59,7 @@ pub(crate) struct Opened {
     pub setup: Setup,
     /// The changes of this config from the one that the run had when it was last started.
     pub changes: Vec<Change>,
-    /// Whether the newest config file has an older format. The caller then writes the current config to a new file.
+    /// True if the newest config file has an older format. The caller then writes the current config to a new file.
     pub outdated: bool,
     /// The run's manifest.
     pub recorded: Recorded,
@@ -162,7 +162,7 @@ struct Newest {
     text: String,
     /// The file's config. Its keys have their current meaning, also in a file of an older format.
     config: Config,
-    /// Whether the file has an older format.
+    /// True if the file has an older format.
     outdated: bool,
     /// The config that the run had when it was last started; the file's, if the manifest is of an older version.
     before: Config,
@@ -217,7 +217,7 @@ fn count_from_exploration(config: &mut Config) {
     *until = until.saturating_sub(config.training.explore_steps);
 }
 
-/// Whether a folder holds a run.
+/// Returns true if the folder contains a run.
 pub(crate) fn holds_run(path: &Path) -> bool {
     path.join("config.toml").is_file()
 }

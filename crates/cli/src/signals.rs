@@ -27,7 +27,7 @@ pub(crate) fn stop_by_signals(stop: &Arc<AtomicBool>) {
     }
 }
 
-/// Whether the process ignores a signal.
+/// Returns true if the signal has no effect on this process.
 #[cfg(unix)]
 #[allow(unsafe_code, reason = "the C library's `sigaction`")]
 fn is_ignored(signal: libc::c_int) -> bool {

@@ -240,7 +240,7 @@ fn meant(text: &str, looks: Looks) -> Result<Value, Fault> {
     if reader.rest.is_empty() { Ok(value) } else { Err(Fault::Other) }
 }
 
-/// Whether a value is or contains a string.
+/// Returns true for a string, and for a list or table with a string in it.
 fn has_text(value: &Value) -> bool {
     match value {
         Value::String(_) => true,

@@ -24,7 +24,7 @@ pub struct Metric {
 }
 
 impl Metric {
-    /// Whether a recorded name is this metric's, or that of one of its parts.
+    /// Returns true if a recorded name is the name of this metric or of one of its parts.
     #[must_use]
     pub fn has_name(&self, recorded: &str) -> bool {
         match self.name.rsplit_once('/') {

@@ -18,7 +18,7 @@ pub struct KeyEntry {
     /// The value of a config that does not set the key, as TOML; `None` if there is none: the key is then optional, or
     /// has to be set.
     pub default: Option<String>,
-    /// Whether a config has to set the key.
+    /// True if a config without the key is refused.
     pub required: bool,
     /// Whether a config may leave the key unset without a default.
     pub optional: bool,

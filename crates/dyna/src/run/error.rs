@@ -135,9 +135,7 @@ impl RunError {
             | Self::State(_) => false,
         }
     }
-}
 
-impl RunError {
     /// Returns an override that may let the run continue, if resuming with the same configuration repeats the error.
     #[must_use]
     pub fn remedy(&self, config: &Config) -> Option<String> {
