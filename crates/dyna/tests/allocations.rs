@@ -10,7 +10,7 @@ use common::worlds;
 use counting::allocations;
 use foresee_core::Termination;
 use foresee_dyna::replay::ImaginedBuffer;
-use foresee_dyna::rollout::{HostModel, Rollout};
+use foresee_dyna::rollout::{HostContext, Rollout};
 
 #[test]
 fn after_some_steps_an_imagined_step_allocates_nothing() {
@@ -23,7 +23,7 @@ fn after_some_steps_an_imagined_step_allocates_nothing() {
         let mut buffer = ImaginedBuffer::new(2700, 4, 2);
         let counts: Vec<usize> = pool.install(|| {
             let context = world.context();
-            let host = HostModel::new(&context);
+            let host = HostContext::new(&context);
             let mut rollout = Rollout::new(&world.real, world.starts, world.horizon, world.seed, world.call);
             // A thread grows its buffers at its first tile, which may come late. So the test requires only that some
             // twenty successive steps allocate nothing.

@@ -9,7 +9,7 @@ use foresee_core::termination::Bound;
 use foresee_core::{Batch, Termination};
 use foresee_dyna::replay::{DeviceRows, ImaginedBuffer};
 use foresee_dyna::rollout::kernel::{self, Call, RolloutOutcome};
-use foresee_dyna::rollout::{HostModel, reference};
+use foresee_dyna::rollout::{HostContext, reference};
 use foresee_nn::device::wgpu_of_test;
 use foresee_nn::tensors;
 
@@ -105,8 +105,8 @@ struct Worst {
 fn check(world: &RandomWorld, worst: &mut Worst) {
     let [obs_dim, action_dim] = world.dims;
     let context = world.context();
-    let spec = HostModel::new(&context);
-    let mut alone = HostModel::new(&context);
+    let spec = HostContext::new(&context);
+    let mut alone = HostContext::new(&context);
     alone.measures = &[];
     let got = read(world);
     let Batch { obs, action, reward, next_obs, not_terminated, .. } = &got.rows;

@@ -6,7 +6,7 @@ mod common;
 use burn::tensor::Device;
 use common::worlds::{self, RandomWorld, Sizes};
 use foresee_dyna::replay::{ImaginedBuffer, RealBuffer};
-use foresee_dyna::rollout::{Form, HostModel, Rollout, RolloutContext, reference};
+use foresee_dyna::rollout::{Form, HostContext, Rollout, RolloutContext, reference};
 use foresee_world_model::{ModelConfig, Trainer, loss};
 
 const CASES: u64 = 200;
@@ -58,7 +58,7 @@ struct Worst {
 fn check(world: &RandomWorld, worst: &mut Worst) {
     let [obs_dim, action_dim] = world.dims;
     let context = world.context();
-    let spec = HostModel::new(&context);
+    let spec = HostContext::new(&context);
     let mut buffer = ImaginedBuffer::new(world.starts * world.horizon, obs_dim, action_dim);
     let mut rollout = Rollout::new(&world.real, world.starts, world.horizon, world.seed, world.call);
     let mut states: Vec<RowState> = (0..world.starts as u32)
@@ -193,7 +193,7 @@ fn a_rollout_under_the_actions_that_its_actor_took_is_the_same_rollout() {
         let world = worlds::random(i, &sizes(), &Device::flex());
         let [obs_dim, action_dim] = world.dims;
         let context = world.context();
-        let (sampled, mut given) = (HostModel::new(&context), HostModel::new(&context));
+        let (sampled, mut given) = (HostContext::new(&context), HostContext::new(&context));
         // The actor must not be used.
         given.actor = None;
         let new = || Rollout::new(&world.real, world.starts, world.horizon, world.seed, world.call);

@@ -14,7 +14,7 @@ use foresee_nn::cpu::simd::{self, Simd, Task};
 use foresee_nn::cpu::{self, Column, Grouping, PANEL_ROWS, Scattered, Scratch, math, panels, random, team};
 use foresee_world_model::config::Predicted;
 
-use super::HostModel;
+use super::HostContext;
 use crate::replay::ReservedRows;
 
 /// Largest number of panels in a tile: its activations fit in a second-level cache.
@@ -35,7 +35,7 @@ pub(super) struct StepInputs<'a> {
 
 /// Buffers that steps share, and the outputs of a step besides transitions.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Workspace {
+pub(super) struct StepBuffers {
     grouping: Grouping,
     /// The member that predicted each row, `[B]`.
     pub(super) members: Vec<u32>,
@@ -73,12 +73,12 @@ const UNCERTAINTY: usize = 5;
 
 /// Computes one step of all rows, and writes it to the reserved rows.
 pub(super) fn step(
-    host: &HostModel<'_>,
+    host: &HostContext<'_>,
     inputs: StepInputs<'_>,
     reserved: ReservedRows<'_>,
-    workspace: &mut Workspace,
+    step_buffers: &mut StepBuffers,
 ) {
-    let Workspace { grouping, members, uncertainty } = workspace;
+    let StepBuffers { grouping, members, uncertainty } = step_buffers;
     draw_members(host, inputs, members);
     let share = inputs.row_ids.len().div_ceil(PANEL_ROWS * team::threads());
     grouping.sort(members, host.model.layout.shape().members, share.clamp(1, TILE_PANELS) * PANEL_ROWS);
@@ -101,7 +101,7 @@ pub(super) fn step(
 }
 
 /// Draws every row's elite, `[B]`.
-fn draw_members(host: &HostModel<'_>, inputs: StepInputs<'_>, members: &mut Vec<u32>) {
+fn draw_members(host: &HostContext<'_>, inputs: StepInputs<'_>, members: &mut Vec<u32>) {
     members.clear();
     for row_ids in inputs.row_ids.chunks(PANEL_ROWS) {
         let words = random::first_words(&host.streams.elite, inputs.draw_step, &padded(row_ids));
@@ -117,7 +117,7 @@ fn padded(row_ids: &[u32]) -> [u32; PANEL_ROWS] {
 
 /// Computes one step of rows that drew one member.
 fn tile(
-    host: &HostModel<'_>,
+    host: &HostContext<'_>,
     inputs: StepInputs<'_>,
     member: usize,
     out: &mut Scattered<'_, 6>,
@@ -211,7 +211,7 @@ fn tile(
 }
 
 /// Computes the measures of uncertainty of a tile's rows, from every member's prediction for the inputs in `buffers`.
-fn measure_uncertainty(host: &HostModel<'_>, out: &mut Scattered<'_, 6>, buffers: &mut TileBuffers) {
+fn measure_uncertainty(host: &HostContext<'_>, out: &mut Scattered<'_, 6>, buffers: &mut TileBuffers) {
     let TileBuffers { input, output, scratch, means, logvars, .. } = buffers;
     let shape = host.model.layout.shape();
     let (members, outputs, channels) = (shape.members, shape.outputs, host.obs_dim() + 1);

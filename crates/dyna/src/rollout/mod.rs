@@ -14,10 +14,12 @@
 //! * [`tensors`]: a step of all rows in tensor operations, for any model and any actor, on every device.
 //! * `cpu`: a step of all rows in host memory, for an ensemble and a squashed Gaussian.
 //! * `kernel`: a whole call on a GPU, for an ensemble and a squashed Gaussian (feature `wgpu`).
-//! * [`host_model`]: the inputs of the reference and of `cpu`.
+//! * [`host_context`]: the inputs of the reference and of `cpu`.
+//! * `explosion`: the check of a step's rows for numbers that no run can learn from.
 
 mod cpu;
-pub mod host_model;
+mod explosion;
+pub mod host_context;
 #[cfg(feature = "wgpu")]
 pub mod kernel;
 pub mod reference;
@@ -33,7 +35,9 @@ use foresee_world_model::{Ensemble, WorldModel};
 
 use crate::replay::device::runs_kernels;
 use crate::replay::{ImaginedBuffer, RealBuffer, ReservedRows};
-pub use host_model::HostModel;
+pub use explosion::{Exploded, Explosion, LARGEST_GROWTH};
+use explosion::{StepCheck, StepOutcome};
+pub use host_context::HostContext;
 
 /// The model, the actor and the termination rule of a run's rollouts, for any model and any actor.
 #[derive(Clone, Copy)]
@@ -115,37 +119,6 @@ pub struct FusedContext<'a> {
     pub measures: &'a [Measure],
 }
 
-/// Largest size of an entry of an imagined state, relative to the largest entry of all real states or to 1.
-///
-/// A model that has left its data far behind grows the state by a factor at every step, and reaches this bound on its
-/// way to infinity. Models after three gradient steps on two real rows reach 30 on the shipped tasks. A model of
-/// real data stays below 10.
-pub const LARGEST_GROWTH: f32 = 1e6;
-
-/// An imagined transition that no run can learn from.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Explosion {
-    /// The step of the rollout, from 1.
-    pub step: usize,
-    /// The number that is not finite or too large.
-    pub what: Exploded,
-    /// Its value; infinite or NaN if a device reports it as a part of a sum.
-    pub value: f32,
-}
-
-/// A number of an imagined transition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exploded {
-    /// An entry of the next state, counted from 0.
-    State(usize),
-    /// The reward.
-    Reward,
-    /// An entry of the action, counted from 0: the actor is at fault, not the model.
-    Action(usize),
-    /// The sum of all rewards of a call.
-    Rewards,
-}
-
 /// The rollouts of one call, between two imagined steps.
 #[derive(Clone, Debug)]
 pub struct Rollout {
@@ -165,7 +138,7 @@ pub struct Rollout {
     /// The first transition that cannot be used. Not part of the saved state, because it ends the run.
     explosion: Option<Explosion>,
     /// Buffers of the steps, and the members and measures of the last step. Not part of the saved state.
-    workspace: cpu::Workspace,
+    step_buffers: cpu::StepBuffers,
 }
 
 /// Whether the kernels support these networks.
@@ -177,83 +150,6 @@ fn kernels_take(ensemble: &Ensemble, policy: &Policy) -> bool {
 #[cfg(not(feature = "wgpu"))]
 fn kernels_take(_: &Ensemble, _: &Policy) -> bool {
     false
-}
-
-/// Settings of a step for [`StepInfo::compact`].
-struct StepInfo {
-    obs_dim: usize,
-    /// The step of the rollout, from 1.
-    step: usize,
-    /// Whether this is the last step of the horizon.
-    last: bool,
-    /// Largest size of an entry of a state that does not end its rollout.
-    largest: f32,
-}
-
-/// The outcome of a step of all rows.
-struct Compacted {
-    /// Number of live rows.
-    alive: usize,
-    /// Sum of all rewards of the call so far.
-    reward_sum: f64,
-    /// The first transition that cannot be used.
-    explosion: Option<Explosion>,
-}
-
-impl StepInfo {
-    /// Moves the ids and next states of live rows to the front, over those of rows that terminated. The step's
-    /// transitions are in `stored` from row `start` on. Adds the step's rewards to `reward_sum`.
-    fn compact(
-        &self,
-        stored: &Batch,
-        start: usize,
-        row_ids: &mut [u32],
-        obs: &mut [f32],
-        mut reward_sum: f64,
-    ) -> Compacted {
-        let (mut alive, mut explosion) = (0, None);
-        for row in 0..row_ids.len() {
-            let at = (start + row) % stored.rows;
-            let (reward, next) = (stored.reward[at], &stored.next_obs[at * self.obs_dim..][..self.obs_dim]);
-            let ends = stored.not_terminated[at] == 0.0;
-            // A rule may end a rollout because its state is large. The value of that state does not count.
-            let largest = if ends { f32::MAX } else { self.largest };
-            // A NaN fails the comparison. Without an early exit the loop is vectorized.
-            let usable = next.iter().fold(reward.is_finite(), |usable, x| usable & (x.abs() <= largest));
-            if !usable && explosion.is_none() {
-                explosion = Some(self.explosion(stored, at, largest));
-            }
-            reward_sum += f64::from(reward);
-            if ends {
-                continue;
-            }
-            if !self.last {
-                row_ids[alive] = row_ids[row];
-                obs[alive * self.obs_dim..][..self.obs_dim].copy_from_slice(next);
-            }
-            alive += 1;
-        }
-        Compacted { alive, reward_sum, explosion }
-    }
-
-    /// Returns the number that makes the transition in row `at` useless.
-    #[cold]
-    fn explosion(&self, stored: &Batch, at: usize, largest: f32) -> Explosion {
-        let row = |all: &[f32], width: usize| all[at * width..][..width].to_vec();
-        let (next, action) =
-            (row(&stored.next_obs, self.obs_dim), row(&stored.action, stored.action.len() / stored.rows));
-        let first = |numbers: &[f32], largest: f32| {
-            numbers.iter().position(|x| x.is_nan() || x.abs() > largest).map(|entry| (entry, numbers[entry]))
-        };
-        let (what, value) = if let Some((entry, value)) = first(&action, f32::MAX) {
-            (Exploded::Action(entry), value)
-        } else if let Some((entry, value)) = first(&next, largest) {
-            (Exploded::State(entry), value)
-        } else {
-            (Exploded::Reward, stored.reward[at])
-        };
-        Explosion { step: self.step, what, value }
-    }
 }
 
 impl Rollout {
@@ -281,7 +177,7 @@ impl Rollout {
             reward_sum: 0.0,
             largest: f32::MAX,
             explosion: None,
-            workspace: cpu::Workspace::default(),
+            step_buffers: cpu::StepBuffers::default(),
         }
     }
 
@@ -338,12 +234,12 @@ impl Rollout {
     /// Takes one imagined step of every live row in host memory, and stores it in `buffer`. Returns whether the
     /// rollouts are over.
     pub fn advance_on_host(&mut self, context: &FusedContext<'_>, buffer: &mut ImaginedBuffer) -> bool {
-        self.step(&HostModel::new(context), buffer)
+        self.step(&HostContext::new(context), buffer)
     }
 
-    /// Takes a step as [`Rollout::advance_on_host`] does, with a [`HostModel`] that the caller keeps. Rows are stored
-    /// in the order of their ids. After the first step of a call, no memory is allocated.
-    pub fn step(&mut self, host: &HostModel<'_>, buffer: &mut ImaginedBuffer) -> bool {
+    /// Takes a step as [`Rollout::advance_on_host`] does, with a [`HostContext`] that the caller keeps. Rows are
+    /// stored in the order of their ids. After the first step of a call, no memory is allocated.
+    pub fn step(&mut self, host: &HostContext<'_>, buffer: &mut ImaginedBuffer) -> bool {
         self.advance_on_panels(host, None, buffer)
     }
 
@@ -353,43 +249,43 @@ impl Rollout {
     /// # Panics
     /// If the number of actions differs from the number of live rows.
     #[track_caller]
-    pub fn step_under(&mut self, host: &HostModel<'_>, actions: &[f32], buffer: &mut ImaginedBuffer) -> bool {
+    pub fn step_under(&mut self, host: &HostContext<'_>, actions: &[f32], buffer: &mut ImaginedBuffer) -> bool {
         assert_eq!(actions.len(), self.row_ids.len() * host.action_dim(), "one action a live row");
         self.advance_on_panels(host, Some(actions), buffer)
     }
 
     fn advance_on_panels(
         &mut self,
-        host: &HostModel<'_>,
+        host: &HostContext<'_>,
         actions: Option<&[f32]>,
         buffer: &mut ImaginedBuffer,
     ) -> bool {
-        let info = self.step_info(host.obs_dim());
+        let check = self.step_check(host.obs_dim());
         let (draw_step, rows) = ((self.call << 16) | self.done as u64, self.row_ids.len());
-        let Self { row_ids, obs, workspace, reward_sum, .. } = self;
+        let Self { row_ids, obs, step_buffers, reward_sum, .. } = self;
         let outcome = buffer.fill(rows, |ReservedRows { batch, start }| {
             let from = cpu::StepInputs { draw_step, row_ids: &*row_ids, obs: &*obs, actions };
-            cpu::step(host, from, ReservedRows { batch: &mut *batch, start }, workspace);
-            info.compact(batch, start, row_ids, obs, *reward_sum)
+            cpu::step(host, from, ReservedRows { batch: &mut *batch, start }, step_buffers);
+            check.compact(batch, start, row_ids, obs, *reward_sum)
         });
-        self.settle(rows, outcome, &info)
+        self.settle(rows, outcome, &check)
     }
 
-    /// The settings of the next step, for states of `obs_dim` entries.
-    fn step_info(&self, obs_dim: usize) -> StepInfo {
+    /// The settings of the next step's check, for states of `obs_dim` entries.
+    fn step_check(&self, obs_dim: usize) -> StepCheck {
         let step = self.done + 1;
-        StepInfo { obs_dim, step, last: step == self.horizon, largest: self.largest }
+        StepCheck { obs_dim, step, last: step == self.horizon, largest: self.largest }
     }
 
     /// Counts a step of `rows` rows with its outcome. Returns whether the rollouts are over.
-    fn settle(&mut self, rows: usize, outcome: Compacted, info: &StepInfo) -> bool {
-        let Compacted { alive, reward_sum, explosion } = outcome;
+    fn settle(&mut self, rows: usize, outcome: StepOutcome, check: &StepCheck) -> bool {
+        let StepOutcome { alive, reward_sum, explosion } = outcome;
         self.done += 1;
         self.reward_sum = reward_sum;
         self.explosion = self.explosion.or(explosion);
-        let live = if info.last { 0 } else { alive };
+        let live = if check.last { 0 } else { alive };
         self.row_ids.truncate(live);
-        self.obs.truncate(live * info.obs_dim);
+        self.obs.truncate(live * check.obs_dim);
         self.ended += (rows - alive) as u64;
         self.transitions += rows as u64;
         live == 0
@@ -430,13 +326,13 @@ impl Rollout {
     /// The ensemble member that predicted each row of the last step, `[B]`.
     #[must_use]
     pub fn members(&self) -> &[u32] {
-        &self.workspace.members
+        &self.step_buffers.members
     }
 
     /// The measures of uncertainty of each row of the last step, `[B, measures]`.
     #[must_use]
     pub fn uncertainty(&self) -> &[f32] {
-        &self.workspace.uncertainty
+        &self.step_buffers.uncertainty
     }
 
     /// The first transition with a number that is not finite, or with a state that is [`LARGEST_GROWTH`] times larger
@@ -509,42 +405,9 @@ impl Rollout {
             reward_sum: state.f64("reward_sum")?,
             largest: f32::MAX,
             explosion: None,
-            workspace: cpu::Workspace::default(),
+            step_buffers: cpu::StepBuffers::default(),
         };
         state.finish()?;
         Ok(rollout)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The explosion of a step of two rows, of which the second has this action, reward and next state.
-    fn explosion(action: f32, reward: f32, next: [f32; 2], terminated: bool) -> Option<Explosion> {
-        let mut stored = Batch::default();
-        stored.push(&[0.0; 2], &[0.5], 1.0, &[1.0, -2.0], false);
-        stored.push(&[0.0; 2], &[action], reward, &next, terminated);
-        let info = StepInfo { obs_dim: 2, step: 7, last: false, largest: 1e6 };
-        let (mut row_ids, mut obs) = ([4, 9], [0.0; 4]);
-        let outcome = info.compact(&stored, 0, &mut row_ids, &mut obs, 0.5);
-        assert_eq!(outcome.alive, if terminated { 1 } else { 2 });
-        assert_eq!(outcome.reward_sum.to_bits(), (1.5 + f64::from(reward)).to_bits());
-        outcome.explosion
-    }
-
-    #[test]
-    fn a_transition_that_is_not_finite_or_far_outside_the_real_states_is_found_with_its_place() {
-        let at = |what, value| Some(Explosion { step: 7, what, value });
-        assert_eq!(explosion(0.5, -3.0, [1e6, -1e6], false), None);
-        assert_eq!(explosion(0.5, 0.0, [0.0, -2e6], false), at(Exploded::State(1), -2e6));
-        // A rule that ends rollouts with large states does its work. Their value does not count, unless it is no number.
-        assert_eq!(explosion(0.5, 0.0, [0.0, -2e6], true), None);
-        let infinity = f32::INFINITY;
-        assert_eq!(explosion(0.5, 0.0, [infinity, 0.0], true), at(Exploded::State(0), infinity));
-        assert_eq!(explosion(0.5, infinity, [0.0; 2], true), at(Exploded::Reward, infinity));
-        // A policy that diverged is the cause of what follows.
-        let found = explosion(f32::NAN, 0.0, [f32::NAN; 2], false).expect("no number");
-        assert!(found.what == Exploded::Action(0) && found.value.is_nan());
     }
 }

@@ -17,7 +17,7 @@ use foresee_actor_critic::policy::{CLIPPED_LOG_STD, LOG_STD_BOUNDS, LOG_STD_HALF
 use foresee_nn::cpu::scalar;
 use foresee_world_model::config::Predicted;
 
-use super::HostModel;
+use super::HostContext;
 
 /// The result of one imagined step of one row.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +39,7 @@ pub struct ReferenceStep {
 /// Computes the step of the row with id `row_id` from `obs` `[O]`, under the actor's action. `draw_step` and `row_id`
 /// address its draws.
 #[must_use]
-pub fn step(host: &HostModel<'_>, draw_step: u64, row_id: u32, obs: &[f32]) -> ReferenceStep {
+pub fn step(host: &HostContext<'_>, draw_step: u64, row_id: u32, obs: &[f32]) -> ReferenceStep {
     let inputs: Vec<f64> = obs.iter().map(|&x| f64::from(x)).collect();
     let actor = host.actor();
     let actor_output = scalar::forward(actor.layout, actor.member(0), &inputs);
@@ -60,7 +60,7 @@ pub fn step(host: &HostModel<'_>, draw_step: u64, row_id: u32, obs: &[f32]) -> R
 /// Computes the step of the row with id `row_id` from `obs` `[O]`, under a given action `[A]`. `draw_step` and `row_id`
 /// address its draws.
 #[must_use]
-pub fn step_under(host: &HostModel<'_>, draw_step: u64, row_id: u32, obs: &[f32], action: &[f32]) -> ReferenceStep {
+pub fn step_under(host: &HostContext<'_>, draw_step: u64, row_id: u32, obs: &[f32], action: &[f32]) -> ReferenceStep {
     let channels = obs.len() + 1;
     let obs: Vec<f64> = obs.iter().map(|&x| f64::from(x)).collect();
 
@@ -94,7 +94,7 @@ pub fn step_under(host: &HostModel<'_>, draw_step: u64, row_id: u32, obs: &[f32]
 
 /// Returns a member's mean `[O + 1]` for a normalised input `[O + A]` and, if the head is Gaussian, its log-variance
 /// `[O + 1]`.
-fn predict(host: &HostModel<'_>, member: usize, input: &[f64]) -> (Vec<f64>, Option<Vec<f64>>) {
+fn predict(host: &HostContext<'_>, member: usize, input: &[f64]) -> (Vec<f64>, Option<Vec<f64>>) {
     let mut out = scalar::forward(host.model.layout, host.model.member(member), input);
     let Some([low, high]) = host.logvar_bounds() else { return (out, None) };
     let raw = out.split_off(low.len());
@@ -108,7 +108,7 @@ fn predict(host: &HostModel<'_>, member: usize, input: &[f64]) -> (Vec<f64>, Opt
 }
 
 /// Returns the measures of uncertainty of all members' predictions.
-fn uncertainty(host: &HostModel<'_>, input: &[f64]) -> Vec<f32> {
+fn uncertainty(host: &HostContext<'_>, input: &[f64]) -> Vec<f32> {
     if host.measures.is_empty() {
         return vec![];
     }

@@ -11,7 +11,7 @@ use foresee_nn::cpu::{PANEL_ROWS, panels};
 use foresee_nn::{Dynamics, ImaginedStep, PanelDynamics, PanelStep, StepDraws, tensors};
 use foresee_world_model::{ModelStep, WorldModel};
 
-use super::host_model::Streams;
+use super::host_context::Streams;
 use super::{Rollout, RolloutContext};
 use crate::replay::{ImaginedBuffer, ReservedRows};
 
@@ -39,7 +39,7 @@ pub(super) fn step(rollout: &mut Rollout, context: &RolloutContext<'_>, buffer: 
     let ModelStep { next_obs, reward } = model.step(obs, action.clone(), &draws);
     let (action, next_obs, reward) = (tensors::to_vec(action), tensors::to_vec(next_obs), tensors::to_vec(reward));
 
-    let info = rollout.step_info(obs_dim);
+    let check = rollout.step_check(obs_dim);
     let action_dim = actor.action_dim();
     let Rollout { row_ids, obs, reward_sum, .. } = rollout;
     let outcome = buffer.fill(rows, |ReservedRows { batch, start }| {
@@ -51,9 +51,9 @@ pub(super) fn step(rollout: &mut Rollout, context: &RolloutContext<'_>, buffer: 
             batch.next_obs[at * obs_dim..][..obs_dim].copy_from_slice(next);
             batch.not_terminated[at] = if termination.terminated(next) { 0.0 } else { 1.0 };
         }
-        info.compact(batch, start, row_ids, obs, *reward_sum)
+        check.compact(batch, start, row_ids, obs, *reward_sum)
     });
-    rollout.settle(rows, outcome, &info)
+    rollout.settle(rows, outcome, &check)
 }
 
 /// A model and its task's termination rule, joined to the [`Dynamics`] in which an agent imagines.

@@ -40,7 +40,7 @@ impl<'a> Networks<'a> {
 
 /// Actor, model and termination rule in host memory: the inputs of an imagined step.
 #[derive(Debug)]
-pub struct HostModel<'a> {
+pub struct HostContext<'a> {
     /// The actor, one network from observations `[O]` to (mu, raw), `[2A]`; `None` if all actions are given.
     pub actor: Option<Networks<'a>>,
     /// Form of the actor's standard deviation.
@@ -87,7 +87,7 @@ impl Streams {
     }
 }
 
-impl<'a> HostModel<'a> {
+impl<'a> HostContext<'a> {
     /// Returns the inputs of a rollout. Weights in host memory are borrowed; weights on another device are read once.
     #[must_use]
     pub fn new(context: &FusedContext<'a>) -> Self {
