@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::body::Body;
 use crate::observations::Scale;
 
+/// Largest number of critics of an agent. More are a typing error.
+pub(crate) const MAX_CRITICS: usize = 64;
+
 /// The reduction of several critics' values to one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

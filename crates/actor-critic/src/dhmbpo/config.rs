@@ -7,10 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
 use crate::config::{layer_widths, positive, target_entropy, target_rate, within};
+use crate::critic::MAX_CRITICS;
 use crate::policy::Spread;
 
-/// Largest number of critics. More are a typing error.
-const MAX_CRITICS: usize = 64;
 /// Largest horizon. More imagined steps in one gradient are a typing error.
 const MAX_HORIZON: usize = 100;
 

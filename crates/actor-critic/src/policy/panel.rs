@@ -12,22 +12,10 @@
 
 use foresee_nn::cpu::PANEL_ROWS;
 use foresee_nn::cpu::math;
-use foresee_nn::cpu::panels::PerRow;
+use foresee_nn::cpu::panels::{PerRow, feature, feature_mut};
 use foresee_nn::cpu::simd::{self, Simd, Task};
 
 use super::{CLIPPED_LOG_STD, LOG_STD_BOUNDS, MIN_STD, Spread};
-
-/// Returns feature `i` of a panel.
-#[inline(always)]
-pub(crate) fn row(panel: &[f32], i: usize) -> &PerRow {
-    panel[i * PANEL_ROWS..][..PANEL_ROWS].try_into().expect("a panel has whole rows")
-}
-
-/// Returns feature `i` of a panel, mutable.
-#[inline(always)]
-pub(crate) fn row_mut(panel: &mut [f32], i: usize) -> &mut PerRow {
-    (&mut panel[i * PANEL_ROWS..][..PANEL_ROWS]).try_into().expect("a panel has whole rows")
-}
 
 /// The lower bound of log σ in [`Spread::Bounded`].
 pub const LOG_STD_LOW: f32 = LOG_STD_BOUNDS[0] as f32;
@@ -68,7 +56,7 @@ impl Task for Sample<'_> {
         let actions = action.len() / PANEL_ROWS;
         let mut sum = [0.0; PANEL_ROWS];
         for d in 0..actions {
-            let (mu, raw, noise) = (row(output, d), row(output, actions + d), row(noise, d));
+            let (mu, raw, noise) = (feature(output, d), feature(output, actions + d), feature(noise, d));
             let (mut a, mut scaled_noise, mut slope) = ([0.0; PANEL_ROWS], [0.0; PANEL_ROWS], [0.0; PANEL_ROWS]);
             let mut log_stds = [0.0; PANEL_ROWS];
             match spread {
@@ -105,10 +93,10 @@ impl Task for Sample<'_> {
                 let squash = u + math::softplus::<S>(-2.0 * u) - std::f32::consts::LN_2;
                 sum[j] += S::mul_add(2.0, squash, gaussian);
             }
-            *row_mut(action, d) = a;
+            *feature_mut(action, d) = a;
             if let Some(saved) = &mut saved {
-                *row_mut(saved, d) = scaled_noise;
-                *row_mut(saved, actions + d) = slope;
+                *feature_mut(saved, d) = scaled_noise;
+                *feature_mut(saved, actions + d) = slope;
             }
         }
         *log_prob = sum;
@@ -136,15 +124,15 @@ impl Task for Gradient<'_> {
         let Self { saved, action, grad_action, grad_log_prob } = self;
         let actions = action.len() / PANEL_ROWS;
         for d in 0..actions {
-            let (a, grad_a) = (row(action, d), row(grad_action, d));
-            let (scaled_noise, slope) = (*row(saved, d), *row(saved, actions + d));
+            let (a, grad_a) = (feature(action, d), feature(grad_action, d));
+            let (scaled_noise, slope) = (*feature(saved, d), *feature(saved, actions + d));
             let (mut grad_mu, mut grad_raw) = ([0.0; PANEL_ROWS], [0.0; PANEL_ROWS]);
             for j in 0..PANEL_ROWS {
                 grad_mu[j] = S::mul_add(grad_a[j], S::mul_add(-a[j], a[j], 1.0), 2.0 * grad_log_prob[j] * a[j]);
                 grad_raw[j] = S::mul_add(grad_mu[j], scaled_noise[j], -grad_log_prob[j]) * slope[j];
             }
-            *row_mut(saved, d) = grad_mu;
-            *row_mut(saved, actions + d) = grad_raw;
+            *feature_mut(saved, d) = grad_mu;
+            *feature_mut(saved, actions + d) = grad_raw;
         }
     }
 }
@@ -266,7 +254,7 @@ mod tests {
                 saved: Some(&mut saved),
             }
             .fill();
-            gradient(&mut saved, &action, &packed(&grad_action, ACTIONS), row(&grad_log_prob, 0));
+            gradient(&mut saved, &action, &packed(&grad_action, ACTIONS), feature(&grad_log_prob, 0));
             for i in 0..PANEL_ROWS * ACTIONS {
                 let (batch_row, d) = (i / ACTIONS, i % ACTIONS);
                 let point = [d, ACTIONS + d].map(|column| f64::from(output[batch_row * 2 * ACTIONS + column]));

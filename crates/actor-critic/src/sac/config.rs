@@ -5,11 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
 use crate::config::{discount, interval, layer_widths, positive, target_entropy, target_rate, within};
-use crate::critic::Reduction;
+use crate::critic::{MAX_CRITICS, Reduction};
 use crate::policy::Spread;
-
-/// Largest number of critics. More are a typing error.
-const MAX_CRITICS: usize = 64;
 
 /// The keys of soft actor-critic. With ten critics, `target_subset = 2` and `actor_reduction = "mean"` it is REDQ.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

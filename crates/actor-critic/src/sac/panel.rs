@@ -1,10 +1,9 @@
 //! The losses of SAC ([`super`]) on panels ([`foresee_nn::cpu::panels`]), with their derivatives.
 
 use foresee_nn::cpu::PANEL_ROWS;
-use foresee_nn::cpu::panels::PerRow;
+use foresee_nn::cpu::panels::{PerRow, feature, feature_mut};
 use foresee_nn::cpu::simd::{self, Simd, Task};
 
-use crate::policy::panel::{row, row_mut};
 
 /// Sums the first `rows` numbers of a panel's row in order, in f64.
 pub(super) fn total(values: &[f32], rows: usize) -> f64 {
@@ -15,9 +14,9 @@ pub(super) fn total(values: &[f32], rows: usize) -> f64 {
 /// counts as the lowest value.
 #[inline(always)]
 fn lowest(q: &[f32], stride: usize) -> (PerRow, [u32; PANEL_ROWS]) {
-    let (mut least, mut which) = (*row(q, 0), [0; PANEL_ROWS]);
+    let (mut least, mut which) = (*feature(q, 0), [0; PANEL_ROWS]);
     for (n, q) in q.chunks(stride).enumerate().skip(1) {
-        let q = row(q, 0);
+        let q = feature(q, 0);
         for j in 0..PANEL_ROWS {
             let lower = q[j] < least[j] || q[j].is_nan();
             least[j] = if lower { q[j] } else { least[j] };
@@ -55,7 +54,7 @@ impl Task for CriticTarget<'_> {
     fn run<S: Simd>(self) {
         let Self { q, stride, reward, not_terminated, discount, alpha, log_prob, y } = self;
         let (least, _) = lowest(q, stride);
-        let (reward, not_terminated) = (row(reward, 0), row(not_terminated, 0));
+        let (reward, not_terminated) = (feature(reward, 0), feature(not_terminated, 0));
         for j in 0..PANEL_ROWS {
             let value = S::mul_add(-alpha, log_prob[j], least[j]);
             y[j] = S::mul_add(not_terminated[j], discount * value, reward[j]);
@@ -81,7 +80,7 @@ impl Task for SquaredError<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let (q, gradient) = (row(self.q, 0), row_mut(self.gradient, 0));
+        let (q, gradient) = (feature(self.q, 0), feature_mut(self.gradient, 0));
         for j in 0..PANEL_ROWS {
             let error = q[j] - self.y[j];
             self.squares[j] = error * error;

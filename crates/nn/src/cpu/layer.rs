@@ -35,7 +35,7 @@ impl Panels {
 /// The feature's numbers are initialised and can be read and written, and no other reference to them is used as long as
 /// the returned one is.
 #[inline(always)]
-pub(super) unsafe fn row<'a>(p: *mut f32, i: usize) -> &'a mut PerRow {
+pub(super) unsafe fn feature<'a>(p: *mut f32, i: usize) -> &'a mut PerRow {
     // SAFETY: the caller guarantees initialised numbers without another reference. An array of `f32` is aligned as an
     // `f32` is.
     unsafe { &mut *p.add(i * PANEL_ROWS).cast::<PerRow>() }
@@ -110,13 +110,13 @@ unsafe fn apply_rows<S: Simd, C: Curve>(
     for r in 0..rows {
         // SAFETY: r is below `rows`, for which the caller guarantees access; `y` and `slope` do not overlap.
         unsafe {
-            let (b, y) = (*bias.add(r), row(y, r));
+            let (b, y) = (*bias.add(r), feature(y, r));
             if slope.is_null() {
                 for j in 0..PANEL_ROWS {
                     y[j] = C::at::<S>(tile[r][j] + b).0;
                 }
             } else {
-                let slope = row(slope, r);
+                let slope = feature(slope, r);
                 for j in 0..PANEL_ROWS {
                     (y[j], slope[j]) = C::at::<S>(tile[r][j] + b);
                 }
@@ -198,7 +198,7 @@ pub(super) unsafe fn layer_forward<S: Simd>(
 pub(super) unsafe fn copy(tile: &RegisterTile, rows: usize, to: *mut f32) {
     for (r, from) in tile.iter().enumerate().take(rows) {
         // SAFETY: r is below `rows`, for which the caller guarantees access. The reference ends with the statement.
-        unsafe { *row(to, r) = *from };
+        unsafe { *feature(to, r) = *from };
     }
 }
 
@@ -213,11 +213,11 @@ pub(super) unsafe fn times(tile: &RegisterTile, rows: usize, slope: *mut f32, to
         // copy, before the one to `to` is made.
         unsafe {
             // Works on a copy, since the compiler does not vectorise loops over two rows that may be the same.
-            let mut product = *row(slope, r);
+            let mut product = *feature(slope, r);
             for j in 0..PANEL_ROWS {
                 product[j] *= tile[j];
             }
-            *row(to, r) = product;
+            *feature(to, r) = product;
         }
     }
 }

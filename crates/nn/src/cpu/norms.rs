@@ -2,7 +2,7 @@
 //! activation, of hidden outputs, and of features to a norm of 1.
 
 use super::PANEL_ROWS;
-use super::layer::{Curve, IdentityCurve, ReluCurve, SiluCurve, TanhCurve, row};
+use super::layer::{Curve, IdentityCurve, ReluCurve, SiluCurve, TanhCurve, feature};
 use super::layout::{Activation, Layer, MIN_NORM, NORM_EPS};
 use super::panels::PerRow;
 use super::simd::Simd;
@@ -18,7 +18,7 @@ unsafe fn moments<S: Simd>(features: usize, eps: f32, x: *mut f32, inverse_std: 
     // SAFETY: i is below `features`, for which the caller guarantees access. `inverse_std` is apart from them.
     unsafe {
         for i in 0..features {
-            let x = row(x, i);
+            let x = feature(x, i);
             for j in 0..PANEL_ROWS {
                 mean[j] += x[j];
             }
@@ -27,13 +27,13 @@ unsafe fn moments<S: Simd>(features: usize, eps: f32, x: *mut f32, inverse_std: 
             *mean /= n;
         }
         for i in 0..features {
-            let x = row(x, i);
+            let x = feature(x, i);
             for j in 0..PANEL_ROWS {
                 let centred = x[j] - mean[j];
                 variance[j] = S::mul_add(centred, centred, variance[j]);
             }
         }
-        let inverse = row(inverse_std, 0);
+        let inverse = feature(inverse_std, 0);
         for j in 0..PANEL_ROWS {
             inverse[j] = 1.0 / (variance[j] / n + eps).sqrt();
         }
@@ -61,25 +61,25 @@ unsafe fn norm_forward<S: Simd, C: Curve>(
     // no reference to it is alive while `y` is written.
     unsafe {
         let mean = moments::<S>(layer.outputs, NORM_EPS, z, inverse_std);
-        let inverse = row(inverse_std, 0);
+        let inverse = feature(inverse_std, 0);
         for i in 0..layer.outputs {
             let (scale, shift) = (*parameters.add(layer.scale + i), *parameters.add(layer.shift + i));
-            let mut x = *row(z, i);
+            let mut x = *feature(z, i);
             for j in 0..PANEL_ROWS {
                 x[j] = (x[j] - mean[j]) * inverse[j];
             }
-            *row(z, i) = x;
+            *feature(z, i) = x;
             if slope.is_null() {
                 for x in &mut x {
                     *x = C::at::<S>(S::mul_add(*x, scale, shift)).0;
                 }
             } else {
-                let slope = row(slope, i);
+                let slope = feature(slope, i);
                 for j in 0..PANEL_ROWS {
                     (x[j], slope[j]) = C::at::<S>(S::mul_add(x[j], scale, shift));
                 }
             }
-            *row(y, i) = x;
+            *feature(y, i) = x;
         }
     }
 }
@@ -129,7 +129,7 @@ unsafe fn backward_through_norm<S: Simd>(
     // SAFETY: i is below `features`, for which the caller guarantees access to three arrays that do not overlap.
     unsafe {
         for i in 0..features {
-            let (g, z, scale) = (row(g, i), row(z, i), scale(i));
+            let (g, z, scale) = (feature(g, i), feature(z, i), scale(i));
             for j in 0..PANEL_ROWS {
                 let scaled = g[j] * scale;
                 mean[j] += scaled;
@@ -140,9 +140,9 @@ unsafe fn backward_through_norm<S: Simd>(
             mean[j] /= n;
             projection[j] /= n;
         }
-        let inverse = row(inverse_std, 0);
+        let inverse = feature(inverse_std, 0);
         for i in 0..features {
-            let (g, z, scale) = (row(g, i), row(z, i), scale(i));
+            let (g, z, scale) = (feature(g, i), feature(z, i), scale(i));
             let mut gradient = [0.0; PANEL_ROWS];
             for j in 0..PANEL_ROWS {
                 gradient[j] = (g[j] * scale - mean[j] - z[j] * projection[j]) * inverse[j];
@@ -170,7 +170,7 @@ pub(super) unsafe fn norm_backward<S: Simd>(
     // `to` is written, and it overlaps nothing that is read.
     unsafe {
         let scale = |i: usize| *parameters.add(layer.scale + i);
-        backward_through_norm::<S>(layer.outputs, z, inverse, g, scale, |i, gradient| *row(to, i) = gradient);
+        backward_through_norm::<S>(layer.outputs, z, inverse, g, scale, |i, gradient| *feature(to, i) = gradient);
     }
 }
 
@@ -191,13 +191,13 @@ pub(super) unsafe fn hidden_norm_forward<S: Simd>(
     // reference to it is alive while `z` is written.
     unsafe {
         let mean = moments::<S>(features, eps, x, inverse_std);
-        let inverse = row(inverse_std, 0);
+        let inverse = feature(inverse_std, 0);
         for i in 0..features {
-            let mut x = *row(x, i);
+            let mut x = *feature(x, i);
             for j in 0..PANEL_ROWS {
                 x[j] = (x[j] - mean[j]) * inverse[j];
             }
-            *row(z, i) = x;
+            *feature(z, i) = x;
         }
     }
 }
@@ -226,7 +226,7 @@ pub(super) unsafe fn hidden_norm_backward<S: Simd>(
             g,
             |_| 1.0,
             |i, gradient| {
-                row(slope, i).iter_mut().zip(gradient).for_each(|(slope, gradient)| *slope *= gradient);
+                feature(slope, i).iter_mut().zip(gradient).for_each(|(slope, gradient)| *slope *= gradient);
             },
         );
     }
@@ -244,24 +244,24 @@ pub(super) unsafe fn unit_forward<S: Simd>(features: usize, x: *mut f32, inverse
     // reference to it is alive while `z` is written. `inverse_norm` is apart from both.
     unsafe {
         for i in 0..features {
-            let x = row(x, i);
+            let x = feature(x, i);
             for j in 0..PANEL_ROWS {
                 squares[j] = S::mul_add(x[j], x[j], squares[j]);
             }
         }
         // Divides instead of multiplying by the inverse, so that the only active unit of a row becomes exactly 1.
-        let (mut norm, inverse) = (squares, row(inverse_norm, 0));
+        let (mut norm, inverse) = (squares, feature(inverse_norm, 0));
         for j in 0..PANEL_ROWS {
             norm[j] = squares[j].sqrt();
             norm[j] = if norm[j] < MIN_NORM { MIN_NORM } else { norm[j] };
             inverse[j] = 1.0 / norm[j];
         }
         for i in 0..features {
-            let mut x = *row(x, i);
+            let mut x = *feature(x, i);
             for j in 0..PANEL_ROWS {
                 x[j] /= norm[j];
             }
-            *row(z, i) = x;
+            *feature(z, i) = x;
         }
     }
 }
@@ -287,15 +287,15 @@ pub(super) unsafe fn unit_backward<S: Simd>(
     // reference to it is alive while `to` is written; the others overlap nothing.
     unsafe {
         for i in 0..features {
-            let (g, z) = (row(g, i), row(z, i));
+            let (g, z) = (feature(g, i), feature(z, i));
             for j in 0..PANEL_ROWS {
                 dot[j] = S::mul_add(g[j], z[j], dot[j]);
             }
         }
-        let inverse = row(inverse, 0);
+        let inverse = feature(inverse, 0);
         for i in 0..features {
-            let (g, z, slope) = (row(g, i), row(z, i), *row(slope, i));
-            let to = row(to, i);
+            let (g, z, slope) = (feature(g, i), feature(z, i), *feature(slope, i));
+            let to = feature(to, i);
             for j in 0..PANEL_ROWS {
                 to[j] = (g[j] - z[j] * dot[j]) * inverse[j] * slope[j];
             }

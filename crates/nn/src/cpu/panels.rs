@@ -15,6 +15,20 @@ pub fn count(rows: usize) -> usize {
     rows.div_ceil(PANEL_ROWS)
 }
 
+/// Returns feature `i` of a panel; of several panels with one feature each, that of panel `i`.
+#[inline(always)]
+#[must_use]
+pub fn feature(panel: &[f32], i: usize) -> &PerRow {
+    panel[i * PANEL_ROWS..][..PANEL_ROWS].try_into().expect("a panel has whole features")
+}
+
+/// Returns feature `i` as [`feature`] does, mutable.
+#[inline(always)]
+#[must_use]
+pub fn feature_mut(panel: &mut [f32], i: usize) -> &mut PerRow {
+    (&mut panel[i * PANEL_ROWS..][..PANEL_ROWS]).try_into().expect("a panel has whole features")
+}
+
 /// Writes rows `[·, width]`, at most [`PANEL_ROWS`] of them, into one panel.
 #[inline]
 pub fn pack(rows: &[f32], width: usize, panel: &mut [f32]) {

@@ -8,7 +8,7 @@
 
 use foresee_nn::cpu::PANEL_ROWS;
 use foresee_nn::cpu::math;
-use foresee_nn::cpu::panels::PerRow;
+use foresee_nn::cpu::panels::{PerRow, feature, feature_mut};
 use foresee_nn::cpu::simd::{self, Simd, Task};
 
 use super::{ModelLoss, RowTerms};
@@ -58,7 +58,7 @@ impl<'a> Panel<'a> {
     /// Returns the error of channel `c` in the unit of the target.
     #[inline(always)]
     fn error_of_target(&self, c: usize) -> Row {
-        let (mean, target) = (row(self.output, c), row(self.target, c));
+        let (mean, target) = (feature(self.output, c), feature(self.target, c));
         let mut err = [0.0; PANEL_ROWS];
         for j in 0..PANEL_ROWS {
             err[j] = mean[j] - target[j];
@@ -70,14 +70,14 @@ impl<'a> Panel<'a> {
     #[inline(always)]
     #[must_use]
     pub fn term(&self, i: usize) -> &'a Row {
-        row(self.terms, i)
+        feature(self.terms, i)
     }
 
     /// Returns V_n at the predicted states.
     #[inline(always)]
     #[must_use]
     pub fn predicted_value(&self, n: usize) -> &'a Row {
-        row(self.predicted[0], n)
+        feature(self.predicted[0], n)
     }
 
     /// Returns ∂V_n/∂s_c at the predicted states; zeros if only the value of the loss is computed.
@@ -85,7 +85,7 @@ impl<'a> Panel<'a> {
     #[must_use]
     pub fn predicted_slope(&self, n: usize, c: usize) -> &'a Row {
         let gradients = self.predicted[1];
-        if gradients.is_empty() { &[0.0; PANEL_ROWS] } else { row(gradients, n * (self.channels - 1) + c) }
+        if gradients.is_empty() { &[0.0; PANEL_ROWS] } else { feature(gradients, n * (self.channels - 1) + c) }
     }
 }
 
@@ -143,18 +143,6 @@ impl<L: ChannelLoss> PanelLoss for L {
     fn value(&self, panel: &Panel<'_>, add_mse: bool) -> f32 {
         simd::dispatch(LossValue { loss: self, panel, add_mse })
     }
-}
-
-/// Returns row `i` of a panel.
-#[inline(always)]
-#[must_use]
-pub fn row(panel: &[f32], i: usize) -> &Row {
-    panel[i * PANEL_ROWS..][..PANEL_ROWS].try_into().expect("a panel has whole rows")
-}
-
-#[inline(always)]
-fn row_mut(panel: &mut [f32], i: usize) -> &mut Row {
-    (&mut panel[i * PANEL_ROWS..][..PANEL_ROWS]).try_into().expect("a panel has whole rows")
 }
 
 /// Adds w err² of one channel to `loss`, and its derivative 2 w err to `slope`. w is `share` times the row's weight.
@@ -229,7 +217,7 @@ fn loss_of_mean<S: Simd>(
 /// Returns the factors on the rows' losses.
 #[inline(always)]
 fn row_weights(panel: &Panel<'_>) -> Row {
-    panel.row_weights.map_or([1.0; PANEL_ROWS], |weights| *row(weights, 0))
+    panel.row_weights.map_or([1.0; PANEL_ROWS], |weights| *feature(weights, 0))
 }
 
 /// Returns the sum over the first `rows` rows, each times its weight.
@@ -277,7 +265,7 @@ impl<L: ChannelLoss> Task for LossGradient<'_, '_, L> {
         let weights = row_weights(panel);
         let mut loss = [0.0; PANEL_ROWS];
         loss_of_mean::<S>(this, panel, add_mse, &mut loss, |c, slope| {
-            let gradient = row_mut(gradient, c);
+            let gradient = feature_mut(gradient, c);
             for j in 0..PANEL_ROWS {
                 gradient[j] = scale * weights[j] * slope[j];
             }
@@ -312,7 +300,8 @@ fn likelihood<S: Simd>(
     let share = 1.0 / channels as f32;
     for c in 0..channels {
         let (min, max) = (low[c], high[c]);
-        let (mean, target, raw) = (row(panel.output, c), row(panel.target, c), row(panel.output, channels + c));
+        let (mean, target, raw) =
+            (feature(panel.output, c), feature(panel.target, c), feature(panel.output, channels + c));
         let (mut grad_mean, mut grad_raw) = ([0.0; PANEL_ROWS], [0.0; PANEL_ROWS]);
         let (mut grad_low, mut grad_high) = ([0.0; PANEL_ROWS], [0.0; PANEL_ROWS]);
         for j in 0..PANEL_ROWS {
@@ -331,12 +320,12 @@ fn likelihood<S: Simd>(
             grad_high[j] = grad_logvar * s_min * (1.0 - s_max);
         }
         if fits_mean {
-            let gradient = row_mut(gradient, c);
+            let gradient = feature_mut(gradient, c);
             for j in 0..PANEL_ROWS {
                 gradient[j] = S::mul_add(scale * weights[j], grad_mean[j], gradient[j]);
             }
         }
-        let gradient = row_mut(gradient, channels + c);
+        let gradient = feature_mut(gradient, channels + c);
         for j in 0..PANEL_ROWS {
             gradient[j] = scale * weights[j] * grad_raw[j];
         }

@@ -5,13 +5,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use foresee_nn::cpu::panels::PerRow;
+use foresee_nn::cpu::panels::{PerRow, feature, feature_mut};
 use foresee_nn::cpu::{self, Layout, PANEL_ROWS, Scratch, Tape, panels};
 use foresee_nn::{PanelDynamics, PanelStep};
 
 use super::DhmbpoInputs;
 use crate::panels::{Net, panel_at, panel_at_mut};
-use crate::policy::panel::{Sample, gradient, row, row_mut};
+use crate::policy::panel::{Sample, gradient};
 
 /// The policy's tape and actions at one step of the rollout.
 #[derive(Clone, Debug)]
@@ -148,7 +148,7 @@ impl RolloutGroup {
             let rows = self.rows_of(panel);
             let PolicyStep { obs: states, mask, .. } = &mut self.policy_steps[0];
             panels::pack(&inputs.starts[rows.start * obs..rows.end * obs], obs, panel_at_mut(states, panel, obs));
-            let mask = row_mut(mask, panel);
+            let mask = feature_mut(mask, panel);
             (0..PANEL_ROWS).for_each(|j| mask[j] = if j < rows.len() { 1.0 } else { 0.0 });
         }
         for k in 0..=sizes.horizon {
@@ -165,7 +165,7 @@ impl RolloutGroup {
                 columns(&inputs.draws.action, (sizes.horizon + 1) * actions, rows.clone(), k * actions, noise);
                 let (output, saved) = tape.output_gradient_mut(panel);
                 let action = panel_at_mut(action, panel, actions);
-                let log_prob = row_mut(log_prob, panel);
+                let log_prob = feature_mut(log_prob, panel);
                 Sample { spread: inputs.spread, output, noise, action, log_prob, saved: Some(saved) }.fill();
                 let Some(next) = after.first_mut() else { continue };
                 let noise = &mut self.noise[..width * PANEL_ROWS];
@@ -181,7 +181,7 @@ impl RolloutGroup {
                     step,
                 );
                 panel_at_mut(&mut next.obs, panel, obs).copy_from_slice(&step.next_obs);
-                let (mask, next) = (row(mask, panel), row_mut(&mut next.mask, panel));
+                let (mask, next) = (feature(mask, panel), feature_mut(&mut next.mask, panel));
                 (0..PANEL_ROWS).for_each(|j| next[j] = mask[j] * step.not_terminated[j]);
             }
         }
@@ -210,7 +210,7 @@ impl RolloutGroup {
     /// Returns r_k − α l_k of one panel at one step.
     fn soft_reward(&self, inputs: &DhmbpoInputs<'_>, k: usize, panel: usize) -> PerRow {
         let (step, log_prob) =
-            (&self.model_steps[k * self.count() + panel], row(&self.policy_steps[k].log_prob, panel));
+            (&self.model_steps[k * self.count() + panel], feature(&self.policy_steps[k].log_prob, panel));
         std::array::from_fn(|j| step.reward[j] - inputs.alpha * log_prob[j])
     }
 
@@ -230,14 +230,14 @@ impl RolloutGroup {
         let mut sum = [0.0; PANEL_ROWS];
         for k in 0..horizon {
             let (values, mask, weight) =
-                (self.soft_reward(inputs, k, panel), row(&self.policy_steps[k].mask, panel), inputs.weight(k));
+                (self.soft_reward(inputs, k, panel), feature(&self.policy_steps[k].mask, panel), inputs.weight(k));
             (0..PANEL_ROWS).for_each(|j| sum[j] += weight * mask[j] * values[j]);
         }
         let PolicyStep { log_prob, mask, .. } = &self.policy_steps[horizon];
-        let (log_prob, mask, weight) = (row(log_prob, panel), row(mask, panel), inputs.weight(horizon));
+        let (log_prob, mask, weight) = (feature(log_prob, panel), feature(mask, panel), inputs.weight(horizon));
         (0..PANEL_ROWS).for_each(|j| sum[j] += weight * mask[j] * (value[j] - inputs.alpha * log_prob[j]));
         if !first_entropy {
-            let log_prob = row(&self.policy_steps[0].log_prob, panel);
+            let log_prob = feature(&self.policy_steps[0].log_prob, panel);
             (0..PANEL_ROWS).for_each(|j| sum[j] += inputs.alpha * log_prob[j]);
         }
         sum
@@ -253,7 +253,7 @@ impl RolloutGroup {
         targets: &mut Vec<f32>,
     ) {
         for panel in 0..self.count() {
-            let net = row(&self.lowest, panel);
+            let net = feature(&self.lowest, panel);
             let value = std::array::from_fn(|j| (width * net[j] + centre).min(high).max(low));
             targets.extend_from_slice(&self.soft_return(inputs, panel, &value, false));
         }
@@ -289,9 +289,9 @@ impl RolloutGroup {
             }
             tape.forward(critic(n));
             for panel in 0..count {
-                let mask = row(&self.policy_steps[inputs.sizes.horizon].mask, panel);
+                let mask = feature(&self.policy_steps[inputs.sizes.horizon].mask, panel);
                 let (net, gradient) = tape.output_gradient_mut(panel);
-                let values = row_mut(&mut self.values, panel);
+                let values = feature_mut(&mut self.values, panel);
                 for j in 0..PANEL_ROWS {
                     values[j] += width * net[j] / critics;
                     gradient[j] = share * mask[j] * width / critics;
@@ -320,7 +320,7 @@ impl RolloutGroup {
             let PolicyStep { tape, action, mask, .. } = &mut policy_steps[k];
             let weight = inputs.weight(k) * share;
             for panel in 0..count {
-                let mask = row(mask, panel);
+                let mask = feature(mask, panel);
                 let panel_grad_action = panel_at_mut(grad_action, panel, actions);
                 if k < inputs.sizes.horizon {
                     let grad_reward = std::array::from_fn(|j| -weight * mask[j]);
@@ -355,7 +355,7 @@ impl RolloutGroup {
     /// Returns the sum over rows of the actor's objective.
     pub(super) fn objective(&self, inputs: &DhmbpoInputs<'_>) -> f64 {
         let sum = |panel: usize| {
-            let sums = self.soft_return(inputs, panel, row(&self.values, panel), true);
+            let sums = self.soft_return(inputs, panel, feature(&self.values, panel), true);
             sums[..self.rows_of(panel).len()].iter().map(|&x| f64::from(x)).sum::<f64>()
         };
         (0..self.count()).map(sum).sum()
@@ -368,11 +368,11 @@ impl RolloutGroup {
         for panel in 0..self.count() {
             let rows = self.rows_of(panel).len();
             let total = |values: &[f32]| values[..rows].iter().map(|&x| f64::from(x)).sum::<f64>();
-            sums[0] += total(row(&self.policy_steps[horizon].mask, panel));
+            sums[0] += total(feature(&self.policy_steps[horizon].mask, panel));
             for k in 0..horizon {
                 sums[1] += total(&self.model_steps[k * self.count() + panel].reward);
             }
-            sums[2] += total(row(&self.policy_steps[0].log_prob, panel));
+            sums[2] += total(feature(&self.policy_steps[0].log_prob, panel));
         }
         sums
     }

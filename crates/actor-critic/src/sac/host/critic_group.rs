@@ -3,13 +3,12 @@
 use std::ops::Range;
 
 use foresee_nn::Mlp;
-use foresee_nn::cpu::panels::{self, pack};
+use foresee_nn::cpu::panels::{self, feature, feature_mut, pack};
 use foresee_nn::cpu::{self, PANEL_ROWS, Scratch, Tape};
 
 use super::SacInputs;
 use super::policy_group::PolicyGroup;
 use crate::panels::{Net, panel_at};
-use crate::policy::panel::{row, row_mut};
 use crate::sac::panel::{ActorLossGradient, CriticTarget, squared_error, total};
 
 /// One critic on the rows of one group, with its tape.
@@ -69,7 +68,7 @@ impl CriticGroup {
                 padded[..rows.len()].copy_from_slice(&all[rows.clone()]);
                 padded
             });
-            let (log_prob, mut y) = (row(&group.next_log_prob, panel), [0.0; PANEL_ROWS]);
+            let (log_prob, mut y) = (feature(&group.next_log_prob, panel), [0.0; PANEL_ROWS]);
             let q = &q[rows.start..];
             CriticTarget { q, stride, reward, not_terminated, discount, alpha, log_prob, y: &mut y }.fill();
             let (q, gradient) = self.tape.output_gradient_mut(panel);
@@ -94,7 +93,7 @@ impl CriticGroup {
         }
         self.tape.forward(critic);
         for panel in 0..self.sums.len() {
-            *row_mut(q, panel) = *row(self.tape.output(panel), 0);
+            *feature_mut(q, panel) = *feature(self.tape.output(panel), 0);
         }
     }
 
@@ -109,7 +108,7 @@ impl CriticGroup {
     ) {
         for panel in 0..self.sums.len() {
             let q = &q[group.rows(panel).start..];
-            let gradient = row_mut(self.tape.output_gradient_mut(panel).1, 0);
+            let gradient = feature_mut(self.tape.output_gradient_mut(panel).1, 0);
             ActorLossGradient { q, stride, critic: self.critic, scale: inputs.share(), gradient }.fill();
         }
         self.tape.backward_to_input(critic);

@@ -3,13 +3,13 @@
 use std::ops::Range;
 
 use foresee_nn::Mlp;
-use foresee_nn::cpu::panels::{self, PerRow, pack};
+use foresee_nn::cpu::panels::{self, PerRow, feature, feature_mut, pack};
 use foresee_nn::cpu::{self, PANEL_ROWS, Scratch, Tape};
 
 use super::SacInputs;
 use super::critic_group::CriticGroup;
 use crate::panels::{Net, panel_at, panel_at_mut};
-use crate::policy::panel::{Sample, gradient, row, row_mut};
+use crate::policy::panel::{Sample, gradient};
 use crate::sac::panel::{ActorLoss, total};
 
 /// Some panels of batch rows, and the policy's buffers for them. `C` is the number of panels.
@@ -95,7 +95,7 @@ impl PolicyGroup {
                 panel_at_mut(&mut self.next_critic_inputs, panel, obs + actions).split_at_mut(obs * PANEL_ROWS);
             state.copy_from_slice(panel_at(&self.next_obs, panel, obs));
             let output = panel_at(&self.output, panel, 2 * actions);
-            let log_prob = row_mut(&mut self.next_log_prob, panel);
+            let log_prob = feature_mut(&mut self.next_log_prob, panel);
             Sample { spread: inputs.spread, output, noise: &self.noise, action, log_prob, saved: None }.fill();
         }
     }
@@ -113,7 +113,7 @@ impl PolicyGroup {
             pack(&noise[start * actions..end * actions], actions, &mut self.noise);
             let (output, saved) = self.tape.output_gradient_mut(panel);
             let action = panel_at_mut(&mut self.actions, panel, actions);
-            let log_prob = row_mut(&mut self.log_prob, panel);
+            let log_prob = feature_mut(&mut self.log_prob, panel);
             Sample { spread: inputs.spread, output, noise: &self.noise, action, log_prob, saved: Some(saved) }.fill();
         }
     }
@@ -131,7 +131,7 @@ impl PolicyGroup {
         let SacInputs { dims: [obs, actions], alpha, .. } = *inputs;
         for panel in 0..self.sums.len() {
             let rows = self.rows(panel);
-            let (q, log_prob) = (&q[self.rows.start + panel * PANEL_ROWS..], row(&self.log_prob, panel));
+            let (q, log_prob) = (&q[self.rows.start + panel * PANEL_ROWS..], feature(&self.log_prob, panel));
             let mut loss: PerRow = [0.0; PANEL_ROWS];
             ActorLoss { q, stride, log_prob, alpha, loss: &mut loss }.fill();
             self.sums[panel] = [total(&loss, rows.len()), total(log_prob, rows.len())];
