@@ -22,9 +22,7 @@ mod process;
 #[cfg(unix)]
 mod protocol;
 
-pub use crate::config::kwargs::{self, Kwargs};
 pub use crate::config::python_id::is_python;
-pub use crate::error::bridge::{self as error, BridgeError};
 #[cfg(unix)]
 pub use environment::GymEnvironment;
 

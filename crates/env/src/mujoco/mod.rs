@@ -26,7 +26,6 @@ pub mod task;
 mod upright;
 pub mod walker2d;
 
-pub use crate::error::mujoco::{self as error, MujocoError};
 pub use half_cheetah::HalfCheetah;
 pub use hopper::Hopper;
 pub use inverted_pendulum::InvertedPendulum;
