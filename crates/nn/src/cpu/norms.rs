@@ -98,7 +98,7 @@ pub(super) unsafe fn norm<S: Simd>(
     parameters: *const f32,
     [z, inverse_std, y, slope]: [*mut f32; 4],
 ) {
-    // SAFETY: the caller guarantees what `norm_forward` demands.
+    // SAFETY: `norm_forward` has the conditions of this function, which the caller guarantees.
     unsafe {
         match activation {
             Activation::Silu => norm_forward::<S, SiluCurve>(layer, parameters, z, inverse_std, y, slope),

@@ -215,7 +215,7 @@ pub fn dispatch<T: Task>(task: T) -> T::Output {
         // SAFETY: `level` returns only levels that the machine has (`detected`, `force`).
         Level::Avx512 => unsafe { avx512(task) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
+        // SAFETY: `level` returns only levels that the machine has (`detected`, `force`).
         Level::Avx2 => unsafe { avx2(task) },
         _ => task.run::<Portable>(),
     }

@@ -213,7 +213,9 @@ impl Task for Backward<'_> {
         let parameters = self.parameters.as_ptr();
         let at = |offset: usize, panel: usize| base.wrapping_add(panel * layout.panel + offset);
         let mut tile: RegisterTile = [[0.0; PANEL_ROWS]; MOST_ROWS];
-        // SAFETY: as in the forward pass. The gradient below a layer is written over the slope, feature by feature,
+        // SAFETY: `data` has `count` panels of the layout (`resize`), and `back` has checked the length of the member's
+        // row, so that every offset of the layout is within its memory. `data` is borrowed mutably and initialised. The
+        // parts do not overlap, except that the gradient below a layer is written over the slope, feature by feature,
         // which `times` and `unit_backward` allow.
         unsafe {
             for l in (usize::from(!self.to_input)..layout.depth()).rev() {

@@ -35,7 +35,7 @@ impl<T> Copy for Shared<T> {}
 // thread at a time, so that it moves between threads at most, as `T: Send` allows. Those that read an item from several
 // threads (`train`) know that it is `Sync`.
 unsafe impl<T: Send> Send for Shared<T> {}
-// SAFETY: as above; a reference to the address gives no more than the address.
+// SAFETY: a reference to a `Shared` gives no more than a copy of it does: the address, which may be sent as said above.
 unsafe impl<T: Send> Sync for Shared<T> {}
 
 impl<T> Shared<T> {

@@ -101,10 +101,10 @@ pub fn train<P: Piece, R: Send>(
     let sink = AdamStep::new(layout, rule, weights);
     let (pieces, results) = (Shared::new(pieces), Shared::new(results));
     let run_panel = |member: usize, panel: usize, set: usize| {
-        // SAFETY: the set and the member are below the numbers that the slices were made for. A pair of member and
-        // panel comes once, so that its result has one user. A set has one user at a time: a thread's own set is used
-        // by that thread, and each panel of a remaining member's set once. The member's weights are only read until all
-        // of its passes are over (`update_layer`).
+        // SAFETY: `pieces` was filled with `piece_sets` sets of panels above, and `results` has an entry for every
+        // member and panel. The counters hand out a pair of member and panel once, so that its result has one user. A
+        // set has one user at a time: a thread's own set is used by that thread, and each panel of a remaining member's
+        // set once. The member's weights are only read until all of its passes are over (`update_layer`).
         unsafe {
             let (piece, result) = (&mut *pieces.at(set * panels + panel), &mut *results.at(member * panels + panel));
             work(member, panel, piece, result, std::slice::from_raw_parts(sink.weights.at(member * width), width));

@@ -216,10 +216,12 @@ unsafe fn wide<S: Simd, K: Sink>(
                 }
                 let (eights, rest) = gradient[..used].as_chunks::<8>();
                 for (i, eight) in eights.iter().enumerate() {
-                    // SAFETY: as above.
+                    // SAFETY: these eight of the row's `used` numbers are part of row `row + r` of the weight, which
+                    // the caller guarantees.
                     unsafe { sink.take::<S>(member, at + 8 * i, eight) };
                 }
-                // SAFETY: as above.
+                // SAFETY: the rest of the `used` numbers is part of row `row + r` of the weight, which the caller
+                // guarantees.
                 unsafe { sink.take::<S>(member, at + 8 * eights.len(), rest) };
             }
             row += rows;
@@ -289,7 +291,8 @@ unsafe fn column_dots<S: Simd, K: Sink>(
     a: &[*const f32],
     b: &[*const f32],
 ) {
-    // SAFETY: as in `column_sums`, for both lists of panels.
+    // SAFETY: `columns` asks for o below `outputs`, for which the caller guarantees the panels of both lists. An array
+    // of `f32` is aligned as an `f32` is. The caller guarantees the sink's range.
     unsafe {
         columns::<S, K>(sink, member, at, outputs, |o, sums| {
             for (a, b) in a.iter().zip(b) {

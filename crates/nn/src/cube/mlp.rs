@@ -91,8 +91,9 @@ impl MlpOps for CubeBackend {
         if launch.rows > 0 {
             let client = x.client.clone();
             // SAFETY: `RowLaunch::new` has checked the sizes of `x` and `parameters`, and `y` has those of the output.
-            // The kernel neither reads nor writes rows beyond B; its cubes' members are those of the launch; all
-            // offsets of the layout are within a member's row, and those in shared memory within the tile's size.
+            // The kernel skips rows beyond B, and the launch has cubes for E members only. The layout's offsets are
+            // within a member's row, whose length was checked, and `Tile::tallest` chooses a tile that fits in shared
+            // memory.
             unsafe {
                 infer_rows::launch_unchecked(
                     &client,
@@ -137,7 +138,9 @@ impl MlpGradients for CubeBackend {
         let tape = empty(&x, &[launch.members, tiles, shape.size, launch.tile.rows]);
         if launch.rows > 0 {
             let client = x.client.clone();
-            // SAFETY: as in `mlp` above. The tape has a part of `shape.size` features of a tile's rows for every cube.
+            // SAFETY: `RowLaunch::new` has checked the sizes of `x` and `parameters`, and `y` has those of the output.
+            // The kernel skips rows beyond B, and the launch has cubes for E members only. The tape has room for the
+            // `shape.size` features of the rows of every tile.
             unsafe {
                 forward_rows::launch_unchecked(
                     &client,
