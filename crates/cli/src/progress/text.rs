@@ -97,7 +97,7 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-/// Returns the share of the steps taken, with a space behind it.
+/// Returns the share of the steps that are taken, such as ` 50% `.
 pub(super) fn percent(env_step: u64, total_steps: u64) -> String {
     format!("{:>3}% ", 100 * env_step.min(total_steps) / total_steps.max(1))
 }
