@@ -1,8 +1,9 @@
 //! The model class, state aggregation: its model of MLE and its model of PAML.
 
-use crate::linear::{Matrix, dot, minus};
+use crate::linear::{dot, minus};
 use crate::mdp::FiniteMdp;
 use crate::mdp::planning::resolvent;
+use crate::studies::vaml_walk::Groups;
 
 use super::gradient::Point;
 
@@ -32,10 +33,8 @@ impl Aggregated {
 
     /// The process with the kernel of the model.
     pub(super) fn model(&self, mdp: &FiniteMdp) -> FiniteMdp {
-        let actions = mdp.actions();
-        mdp.with_kernel(Matrix::from_fn(mdp.states() * actions, mdp.states(), |z, x| {
-            self.rows[z / actions / self.size * actions + z % actions][x / self.size] / self.size as f64
-        }))
+        let groups = Groups { states: mdp.states(), size: self.size };
+        mdp.with_kernel(groups.kernel(&self.rows, mdp.actions()))
     }
 
     /// The loss `L = ‖Σ_x (ρ̂_γ − ρ_γ)(x) f(x)‖²`, and its derivative with respect to every entry of the rows.

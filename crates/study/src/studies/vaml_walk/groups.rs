@@ -40,7 +40,7 @@ impl Groups {
     }
 
     /// The kernel `[S·A, S]` of a model whose group distributions are the rows `g·A + a` of `p`.
-    pub(super) fn kernel(self, p: &[Vec<f64>], actions: usize) -> Matrix {
+    pub(in crate::studies) fn kernel(self, p: &[Vec<f64>], actions: usize) -> Matrix {
         Matrix::from_fn(self.states * actions, self.states, |z, x| {
             p[z / actions / self.size * actions + z % actions][x / self.size] / self.size as f64
         })
