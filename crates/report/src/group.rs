@@ -21,7 +21,7 @@ pub(crate) const UNSET: &str = "unset";
 /// A group of runs.
 #[derive(Debug)]
 pub(crate) struct Group<'a> {
-    /// What distinguishes the group.
+    /// The name: the values of the keys in which the group differs from the others, or the name that the user gave.
     pub name: String,
     /// The runs by task. Every seed of a task is there once.
     pub runs: BTreeMap<&'a str, Vec<&'a Run>>,
@@ -136,7 +136,7 @@ fn names(runs: &[Run]) -> Vec<String> {
     runs.iter().zip(&identities).map(|(run, identity)| name_of(run, identity)).collect()
 }
 
-/// What the runs of a group have in common.
+/// The property that all runs of a group share.
 #[derive(PartialEq)]
 enum Identity {
     /// The name that the user gave.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::stats::Estimate;
 
-/// What is compared, and how.
+/// The options of a comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// Config keys whose values form the groups; without one, all keys that differ.
@@ -33,7 +33,7 @@ impl Default for Options {
 /// A comparison of groups of runs.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// What the numbers show, in sentences. Names are in backticks.
+    /// The findings, in sentences. Names are in backticks.
     pub summary: Vec<String>,
     /// Remarks on runs that were left out, and on assumptions.
     pub notes: Vec<String>,
