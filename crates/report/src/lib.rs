@@ -1,7 +1,7 @@
 //! Comparisons of runs, with intervals over seeds.
 //!
-//! [`read()`] finds runs in folders and files, [`compare()`] groups them and computes the statistics, and a [`Report`] is
-//! printed as a table ([`Report::terminal`]), a page ([`Report::html`]), or numbers ([`Report::json`],
+//! [`read()`] finds runs in folders and files, [`compare()`] groups them and computes the statistics, and a [`Report`]
+//! is printed as a table ([`Report::terminal`]), a page ([`Report::html`]), or numbers ([`Report::json`],
 //! [`Report::csv`]).
 //!
 //! The modules in reading order:

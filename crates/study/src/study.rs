@@ -1,5 +1,5 @@
-//! The parts of a study: a claim, its source, a set-up with numbers that can be changed, and measured quantities with an
-//! expectation that is stated here, before any run.
+//! The parts of a study: a claim, its source, a set-up with numbers that can be changed, and measured quantities with
+//! an expectation that is stated here, before any run.
 //!
 //! A run of one seed gives a [`Record`]. Records of several seeds give an estimate and an interval of each quantity, and
 //! these, with the expectation, a [`Conclusion`].

@@ -3,7 +3,8 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use foresee::config::suggestions;
 
-/// Replaces clap's tip about an unknown option, which is to pass it as a value, by the override that was probably meant.
+/// Replaces clap's tip about an unknown option, which is to pass it as a value, by the override that was probably
+/// meant.
 pub(super) fn with_override_tip(mut error: clap::Error, arguments: &[String]) -> clap::Error {
     if error.kind() != ErrorKind::UnknownArgument {
         return error;

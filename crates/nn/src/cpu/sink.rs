@@ -35,8 +35,8 @@ impl GradientArray {
 impl Sink for GradientArray {
     #[inline(always)]
     unsafe fn take<S: Simd>(&self, member: usize, at: usize, gradient: &[f32]) {
-        // SAFETY: the array has a row of `parameters` numbers for every member (`GradientArray::new`). The caller guarantees
-        // that the range is within a row and that nothing else accesses it; `gradient` is memory of its own.
+        // SAFETY: the array has a row of `parameters` numbers for every member (`GradientArray::new`). The caller
+        // guarantees that the range is within a row and that nothing else accesses it; `gradient` is memory of its own.
         unsafe {
             let to = self.gradients.at(member * self.parameters + at);
             std::ptr::copy_nonoverlapping(gradient.as_ptr(), to, gradient.len());

@@ -1,5 +1,5 @@
-//! The model class, state aggregation: group distributions by maximum likelihood, by the expectation of one function, and
-//! by least squares over the features of VAML.
+//! The model class, state aggregation: group distributions by maximum likelihood, by the expectation of one function,
+//! and by least squares over the features of VAML.
 
 use crate::linear::{Matrix, dot};
 use crate::statistics::mean;
