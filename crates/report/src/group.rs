@@ -21,7 +21,7 @@ pub(crate) const UNSET: &str = "unset";
 /// A group of runs.
 #[derive(Debug)]
 pub(crate) struct Group<'a> {
-    /// The name: the values of the keys in which the group differs from the others, or the name that the user gave.
+    /// What distinguishes the group.
     pub name: String,
     /// The runs by task. Every seed of a task is there once.
     pub runs: BTreeMap<&'a str, Vec<&'a Run>>,
@@ -136,7 +136,7 @@ fn names(runs: &[Run]) -> Vec<String> {
     runs.iter().zip(&identities).map(|(run, identity)| name_of(run, identity)).collect()
 }
 
-/// The property that all runs of a group share.
+/// What the runs of a group have in common.
 #[derive(PartialEq)]
 enum Identity {
     /// The name that the user gave.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::stats::Estimate;
 
-/// The options of a comparison.
+/// What is compared, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// Config keys whose values form the groups; without one, all keys that differ.
@@ -33,7 +33,7 @@ impl Default for Options {
 /// A comparison of groups of runs.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// The findings, in sentences. Names are in backticks.
+    /// What the numbers show, in sentences. Names are in backticks.
     pub summary: Vec<String>,
     /// Remarks on runs that were left out, and on assumptions.
     pub notes: Vec<String>,

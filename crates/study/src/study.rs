@@ -1,5 +1,5 @@
-//! The parts of a study: a claim, its source, a set-up with numbers that can be changed, and measured quantities with
-//! an expectation that is stated here, before any run.
+//! What a study is: a claim, its source, a set-up with numbers that can be changed, and measured quantities with an
+//! expectation that is stated here, before any run.
 //!
 //! A run of one seed gives a [`Record`]. Records of several seeds give an estimate and an interval of each quantity, and
 //! these, with the expectation, a [`Conclusion`].
@@ -146,7 +146,7 @@ impl Tier {
     }
 }
 
-/// The expectation of a study about a quantity, with the smallest effect that counts.
+/// What a study expects of a quantity, with the smallest effect that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Expectation {
@@ -158,7 +158,7 @@ pub enum Expectation {
     Within(f64, f64),
 }
 
-/// The conclusion from the interval over seeds about an expectation.
+/// What the interval over seeds says about an expectation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Conclusion {
@@ -195,9 +195,9 @@ impl Expectation {
 pub struct Quantity {
     /// The name in a record.
     pub name: &'static str,
-    /// The meaning, with the unit.
+    /// What it is, with its unit.
     pub meaning: &'static str,
-    /// The expectation by the claim; `None` if the quantity is only reported.
+    /// What the claim says about it, or nothing if it is only reported.
     pub expectation: Option<Expectation>,
 }
 
@@ -215,7 +215,7 @@ impl Quantity {
     }
 }
 
-/// The measurements of a run of one seed.
+/// What a run of one seed measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The value of each quantity.
@@ -288,7 +288,7 @@ pub struct Finding {
     pub estimate: f64,
     /// Student's interval of the mean at [`LEVEL`], or `None` of one seed.
     pub interval: Option<[f64; 2]>,
-    /// The expectation by the claim, if there is one.
+    /// What the claim says, if it says something.
     pub expectation: Option<Expectation>,
     /// Whether the seeds support it.
     pub verdict: Option<Conclusion>,
