@@ -23,6 +23,9 @@ pub mod batch;
 pub mod body;
 pub mod config;
 pub mod critic;
+#[cfg(test)]
+#[path = "../../core/tests/support/fixtures.rs"]
+mod fixture_files;
 pub mod metrics;
 pub mod noise;
 pub mod observations;

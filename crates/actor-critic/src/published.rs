@@ -4,15 +4,9 @@ use foresee_core::State;
 use foresee_core::state::{Array, Data};
 use serde_json::Value;
 
-/// Returns the entries of the file in the folder `FORESEE_FIXTURES`, by default `assets/fixtures`.
+/// Returns the entries of the file.
 pub(crate) fn entries() -> Value {
-    let folder = std::env::var_os("FORESEE_FIXTURES").map_or_else(
-        || std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/fixtures")),
-        std::path::PathBuf::from,
-    );
-    let text = std::fs::read_to_string(folder.join("agents.json")).expect("the fixture file");
-    let mut file: Value = serde_json::from_str(&text).expect("a JSON file");
-    file["entries"].take()
+    crate::fixture_files::fixture("agents.json")["entries"].take()
 }
 
 /// Returns the row-major numbers of a tensor in the file, of a plain list, or of one number.

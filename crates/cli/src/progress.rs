@@ -1,17 +1,21 @@
 //! Progress on stderr: a bar on a terminal, and an occasional line if stderr goes to a file.
 //!
 //! Training does not depend on the clock that is read here. No colours are used, so `NO_COLOR` needs no handling.
+//!
+//! * `pace`: the speed of the run over the last minutes.
+//! * `text`: a status as text.
 
-use std::collections::VecDeque;
+mod pace;
+mod text;
+
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use foresee::evaluate::EvaluationProgress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Time span of the mean speeds. It is longer than one model fit, so the estimated time left does not jump with the
-/// phase.
-const WINDOW: Duration = Duration::from_mins(2);
+use pace::Pace;
+use text::{StatusText, describe, percent};
 
 /// Shortest time between two redraws of the bar.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -133,7 +137,7 @@ impl Progress {
 
     /// Shows the last status and leaves it on the screen.
     pub(crate) fn finish(&mut self) {
-        let position = self.pace.samples.back().map(|sample| sample.1);
+        let position = self.pace.last_step();
         match (&mut self.output, self.pending.take()) {
             (Output::Bar(bar), text) => {
                 bar.set_position(position.unwrap_or(self.shown.env_step));
@@ -151,143 +155,6 @@ impl Progress {
 /// Prints a line. Errors are ignored, because a closed stderr is no reason to stop a run.
 fn print(output: &mut dyn Write, start: &str, line: &str) {
     let _ = writeln!(output, "{start}{line}");
-}
-
-/// The speed of the run, measured over the last [`WINDOW`].
-#[derive(Default)]
-struct Pace {
-    /// Time and environment steps of the first sample.
-    first: Option<(Duration, u64)>,
-    /// Time, environment steps and imagined steps of each sample.
-    samples: VecDeque<(Duration, u64, u64)>,
-}
-
-impl Pace {
-    fn observe(&mut self, now: Duration, env_step: u64, imagined_steps: u64) {
-        // About a hundred samples are enough: the newest sample replaces the one before it until that one is far enough
-        // from its predecessor.
-        self.first.get_or_insert((now, env_step));
-        let length = self.samples.len();
-        if length > 1 && now.saturating_sub(self.samples[length - 2].0) < WINDOW / 100 {
-            self.samples.pop_back();
-        }
-        self.samples.push_back((now, env_step, imagined_steps));
-        while self.samples.len() > 2 && now.saturating_sub(self.samples[0].0) > WINDOW {
-            self.samples.pop_front();
-        }
-    }
-
-    /// Returns environment steps and imagined steps per second; `None` before one second has been measured.
-    fn rates(&self) -> Option<(f64, f64)> {
-        let (first, last) = (self.samples.front()?, self.samples.back()?);
-        let seconds = last.0.saturating_sub(first.0).as_secs_f64();
-        let rate = |from: u64, to: u64| to.saturating_sub(from) as f64 / seconds;
-        (seconds >= 1.0).then(|| (rate(first.1, last.1), rate(first.2, last.2)))
-    }
-}
-
-impl Pace {
-    /// Returns environment steps per second since the first sample, with the time of evaluations; `None` before one
-    /// second has been measured.
-    fn mean(&self) -> Option<f64> {
-        let ((began, from), (now, to, _)) = (self.first?, *self.samples.back()?);
-        let seconds = now.saturating_sub(began).as_secs_f64();
-        (seconds >= 1.0).then(|| to.saturating_sub(from) as f64 / seconds)
-    }
-}
-
-fn percent(env_step: u64, total_steps: u64) -> String {
-    format!("{:>3}% ", 100 * env_step.min(total_steps) / total_steps.max(1))
-}
-
-/// A status as text.
-struct StatusText {
-    steps: String,
-    left: Option<String>,
-    /// Episodes, evaluations, speeds.
-    progress: String,
-    phase: String,
-}
-
-impl StatusText {
-    /// Returns the whole status in one line.
-    fn line(&self) -> String {
-        let parts = [Some(&self.steps), Some(&self.progress), self.left.as_ref()];
-        let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
-        format!("{} {}", parts.join(", "), self.phase)
-    }
-
-    /// Shows the status in the bar's two lines. The most important part is beside the bar, so it fits in 80 columns.
-    fn show(self, bar: &ProgressBar) {
-        let left = self.left.map_or_else(String::new, |left| format!(", {left}"));
-        bar.set_prefix(format!("{}{left}", self.steps));
-        bar.set_message(format!("{} {}", self.progress, self.phase));
-    }
-}
-
-fn describe(status: &Status<'_>, total_steps: u64, pace: &Pace) -> StatusText {
-    let episodes = if status.episodes == 1 { "episode" } else { "episodes" };
-    let mut progress = vec![format!("{} {episodes}", short(status.episodes as f64))];
-    match (status.last_eval, status.best_eval) {
-        (Some(last), Some(best)) => progress.push(format!("eval {last:.1} (best {best:.1})")),
-        (Some(last), None) => progress.push(format!("eval {last:.1}")),
-        (None, _) => {}
-    }
-    let mut left = None;
-    if let Some((real, imagined)) = pace.rates() {
-        progress.push(format!("{} steps/s", short(real)));
-        if imagined > 0.0 {
-            progress.push(format!("{} imagined/s", short(imagined)));
-        }
-        // During a long evaluation no step is taken. The mean of the whole run contains evaluations.
-        let pace = if status.evaluation.is_some() { pace.mean().unwrap_or(real) } else { real };
-        if pace > 0.0 {
-            let seconds = total_steps.saturating_sub(status.env_step) as f64 / pace;
-            left = Some(format!("{} left", duration(seconds)));
-        }
-    }
-    StatusText {
-        steps: format!("{}/{} steps", short(status.env_step as f64), short(total_steps as f64)),
-        left,
-        progress: progress.join(", "),
-        phase: match status.evaluation {
-            Some(EvaluationProgress { finished, episodes, step }) => {
-                let episode = (finished + 1).min(episodes);
-                format!("[evaluating, episode {episode} of {episodes}, step {}]", short(f64::from(step)))
-            }
-            None => format!("[{}]", activity(status.phase)),
-        },
-    }
-}
-
-/// Returns the participle of a phase, such as `acting`.
-fn activity(phase: &str) -> &str {
-    match phase {
-        "act" => "acting",
-        "fit model" => "fitting the model",
-        "imagine" => "imagining",
-        "update" => "updating",
-        other => other,
-    }
-}
-
-/// Formats a number in about five characters: `950`, `9.5`, `12.3k`, `1.25M`.
-fn short(value: f64) -> String {
-    match value {
-        v if v >= 999_500.0 => format!("{:.2}M", v / 1e6),
-        v if v >= 9_999.5 => format!("{:.1}k", v / 1e3),
-        v if v >= 10.0 || v.fract() == 0.0 => format!("{v:.0}"),
-        v => format!("{v:.1}"),
-    }
-}
-
-fn duration(seconds: f64) -> String {
-    let seconds = seconds.round() as u64;
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, s) => format!("{s}s"),
-        (0, m, s) => format!("{m}m {s:02}s"),
-        (h, m, _) => format!("{h}h {m:02}m"),
-    }
 }
 
 #[cfg(test)]
@@ -320,7 +187,8 @@ mod tests {
         (Progress::with_output(Output::Lines(Box::new(sink.clone())), total_steps, start_step), sink)
     }
 
-    fn status(env_step: u64, last_eval: Option<f64>) -> Status<'static> {
+    /// The status after this number of steps, while the agent acts.
+    pub(super) fn status(env_step: u64, last_eval: Option<f64>) -> Status<'static> {
         let imagined_steps = 100 * env_step;
         Status {
             env_step,
@@ -333,21 +201,9 @@ mod tests {
         }
     }
 
-    const fn seconds(seconds: u64) -> Duration {
+    /// A time in seconds.
+    pub(super) const fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn a_line_reads_as_intended() {
-        let mut pace = Pace::default();
-        pace.observe(seconds(0), 0, 0);
-        pace.observe(seconds(40), 12_400, 1_000_000);
-        let status = Status { best_eval: Some(-140.06), ..status(12_400, Some(-150.25)) };
-        assert_eq!(
-            describe(&status, 100_000, &pace).line(),
-            "12.4k/100.0k steps, 62 episodes, eval -150.2 (best -140.1), 310 steps/s, 25.0k imagined/s, 4m 43s left [acting]"
-        );
-        assert_eq!(describe(&self::status(0, None), 500, &Pace::default()).line(), "0/500 steps, 0 episodes [acting]");
     }
 
     #[test]
@@ -407,26 +263,5 @@ mod tests {
         progress.finish();
         progress.finish();
         assert_eq!(sink.lines(), ["100% 1000/1000 steps, 5 episodes [acting]"]);
-    }
-
-    #[test]
-    fn the_pace_is_that_of_the_last_minutes() {
-        let mut pace = Pace::default();
-        for tenth in 0..20_000_u64 {
-            // 100 steps per second for 1,000 s, then 10 per second.
-            let env_step = if tenth < 10_000 { 10 * tenth } else { 90_000 + tenth };
-            pace.observe(Duration::from_millis(100 * tenth), env_step, 0);
-        }
-        let (real, imagined) = pace.rates().unwrap();
-        assert!((real - 10.0).abs() < 1e-9, "{real}");
-        assert!(imagined.abs() < 1e-9);
-        assert!(pace.samples.len() <= 200, "{}", pace.samples.len());
-    }
-
-    #[test]
-    fn numbers_and_durations_stay_short() {
-        let numbers = [0.0, 0.25, 9.5, 9_999.0, 9_999.9, 123_456.0, 999_499.0, 999_600.0].map(short);
-        assert_eq!(numbers, ["0", "0.2", "9.5", "9999", "10.0k", "123.5k", "999.5k", "1.00M"]);
-        assert_eq!([0.4, 59.6, 283.0, 7_260.0].map(duration), ["0s", "1m 00s", "4m 43s", "2h 01m"]);
     }
 }

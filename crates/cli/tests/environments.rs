@@ -152,26 +152,16 @@ fn what_is_not_there_is_answered_with_what_was_searched_and_how_to_get_it() {
     assert!(listed.contains("\nMuJoCo's tasks cannot run here: MuJoCo's library was not found"), "{listed}");
 }
 
+/// An environment whose steps draw from a generator without a seed.
+const DRIFT: &str = include_str!("environments/drift.py");
+
 #[test]
 fn check_env_finds_what_an_environment_in_python_breaks() {
     if !mujoco_available("check_env_finds_what_an_environment_in_python_breaks") {
         return;
     }
     let place = Place::new();
-    place.write(
-        "drift.py",
-        "import gymnasium, numpy\n\
-         class Drift(gymnasium.Env):\n    \
-             observation_space = gymnasium.spaces.Box(-1, 1, (2,))\n    \
-             action_space = gymnasium.spaces.Box(-1, 1, (1,))\n    \
-             def reset(self, *, seed=None, options=None):\n        \
-                 super().reset(seed=seed)\n        \
-                 return self.np_random.uniform(-1, 1, 2).astype('f4'), {}\n    \
-             def step(self, action):\n        \
-                 noise = numpy.random.default_rng().uniform(-1, 1, 2).astype('f4')\n        \
-                 return noise, 0.0, False, False, {}\n\
-         gymnasium.register('Drift-v0', entry_point=Drift, max_episode_steps=20)\n",
-    );
+    place.write("drift.py", DRIFT);
     let output = place.run(&["check-env", "gym:drift:Drift-v0"]);
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(1), "{stdout}{stderr}");
@@ -188,29 +178,7 @@ fn check_env_finds_what_an_environment_in_python_breaks() {
 
 /// An environment that never repeats itself and whose episodes do not end until a file `end` exists. It creates the
 /// file `long` when an episode is long, and the file `hanging` before it hangs.
-const ENDLESS: &str = r#"
-import gymnasium, numpy, os, time
-class Endless(gymnasium.Env):
-    observation_space = gymnasium.spaces.Box(-1, 1, (3,))
-    action_space = gymnasium.spaces.Box(-1, 1, (1,))
-    def __init__(self, hang_at=None):
-        self.hang_at = hang_at
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.t = 0
-        return self.noise(), {}
-    def step(self, action):
-        self.t += 1
-        if self.t == 60:
-            open("long", "w").close()
-        if self.t == self.hang_at:
-            open("hanging", "w").close()
-            time.sleep(600)
-        return self.noise(), 0.0, os.path.exists("end"), False, {}
-    def noise(self):
-        return numpy.random.default_rng().uniform(-1, 1, 3).astype("f4")
-gymnasium.register("Endless-v0", entry_point=Endless)
-"#;
+const ENDLESS: &str = include_str!("environments/endless.py");
 
 #[test]
 fn a_run_that_cannot_be_brought_back_bit_for_bit_is_evaluated_and_goes_on_with_a_warning() {
@@ -244,22 +212,7 @@ fn a_run_that_cannot_be_brought_back_bit_for_bit_is_evaluated_and_goes_on_with_a
 }
 
 /// An environment that takes a while for each step.
-const SLOW: &str = r#"
-import gymnasium, time
-class Slow(gymnasium.Env):
-    observation_space = gymnasium.spaces.Box(-10, 10, (1,))
-    action_space = gymnasium.spaces.Box(-1, 1, (1,))
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.x = self.np_random.uniform(-1, 1, 1)
-        return self.x.astype("f4"), {}
-    def step(self, action):
-        time.sleep(0.2)
-        open("stepped", "w").close()
-        self.x = 0.95 * self.x + 0.1 * float(action[0])
-        return self.x.astype("f4"), -float(self.x[0] ** 2), False, False, {}
-gymnasium.register("Slow-v0", entry_point=Slow, max_episode_steps=10)
-"#;
+const SLOW: &str = include_str!("environments/slow.py");
 
 #[test]
 fn time_in_which_a_run_is_stopped_counts_for_no_time_limit() {
@@ -293,35 +246,7 @@ fn time_in_which_a_run_is_stopped_counts_for_no_time_limit() {
 }
 
 /// Environments with one surprise each.
-const SURPRISES: &str = r#"
-import gymnasium, numpy
-class Unseeded(gymnasium.Env):
-    observation_space = gymnasium.spaces.Box(-10, 10, (1,))
-    action_space = gymnasium.spaces.Box(-1, 1, (1,))
-    def reset(self, *, seed=None, options=None):
-        self.x = self.np_random.uniform(-0.5, 0.5, 1)
-        return self.x.astype("f4"), {}
-    def step(self, action):
-        self.x = self.x + 0.1 * float(action[0])
-        return self.x.astype("f4"), 1.0, False, False, {}
-class Ends(Unseeded):
-    def reset(self, *, seed=None, options=None):
-        gymnasium.Env.reset(self, seed=seed)
-        return super().reset()
-    def step(self, action):
-        x, reward, _, truncated, info = super().step(4.0 * action)
-        return x, reward, bool(abs(x[0]) > 0.6), truncated, info
-class Older(Ends):
-    def step(self, action):
-        x, reward, terminated, truncated, info = super().step(action)
-        return x, reward, terminated or truncated, info
-class Wide(Ends):
-    action_space = gymnasium.spaces.Box(numpy.finfo("f4").min, numpy.finfo("f4").max, (1,))
-    def step(self, action):
-        return super().step(numpy.sign(action))
-for kind in (Unseeded, Ends, Older, Wide):
-    gymnasium.register(f"{kind.__name__}-v0", entry_point=kind, max_episode_steps=20)
-"#;
+const SURPRISES: &str = include_str!("environments/surprises.py");
 
 #[test]
 fn a_run_warns_at_its_start_of_an_environment_that_does_not_repeat_itself_and_of_a_missing_rule() {
@@ -483,24 +408,7 @@ fn a_termination_rule_that_nothing_satisfies_is_refused() {
 }
 
 /// An environment that fails in the 15th step of an episode while a file `hot` exists.
-const BURNING: &str = r#"
-import gymnasium, os
-class Burning(gymnasium.Env):
-    observation_space = gymnasium.spaces.Box(-1, 1, (3,))
-    action_space = gymnasium.spaces.Box(-1, 1, (1,))
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.t = 0
-        return self.noise(), {}
-    def step(self, action):
-        self.t += 1
-        if self.t == 15 and os.path.exists("hot"):
-            raise ValueError("the motor burns")
-        return self.noise(), 0.0, False, False, {}
-    def noise(self):
-        return self.np_random.uniform(-1, 1, 3).astype("f4")
-gymnasium.register("Burning-v0", entry_point=Burning, max_episode_steps=25)
-"#;
+const BURNING: &str = include_str!("environments/burning.py");
 
 #[test]
 fn a_run_whose_environment_fails_keeps_what_it_learnt_and_goes_on_once_the_environment_works() {
@@ -537,19 +445,7 @@ fn a_run_whose_environment_fails_keeps_what_it_learnt_and_goes_on_once_the_envir
 }
 
 /// An environment whose spaces and time limit are in environment variables.
-const EDITED: &str = r#"
-import gymnasium, os
-n, bound = int(os.environ.get("N", "3")), float(os.environ.get("BOUND", "1"))
-class Edited(gymnasium.Env):
-    observation_space = gymnasium.spaces.Box(-1, 1, (n,))
-    action_space = gymnasium.spaces.Box(-bound, bound, (1,))
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        return self.np_random.uniform(-1, 1, n).astype("f4"), {}
-    def step(self, action):
-        return self.np_random.uniform(-1, 1, n).astype("f4"), 0.0, False, False, {}
-gymnasium.register("Edited-v0", entry_point=Edited, max_episode_steps=int(os.environ.get("LIMIT", "50")))
-"#;
+const EDITED: &str = include_str!("environments/edited.py");
 
 #[test]
 fn an_environment_that_changed_since_the_training_is_told_or_refused() {

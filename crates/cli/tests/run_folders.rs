@@ -430,7 +430,7 @@ fn a_config_that_was_edited_in_the_folder_of_a_run_is_noticed_once_and_counts_as
     assert_eq!(changes("run"), changes("other"));
     assert_eq!(common::text(&place.run(&["resume", "run"]).stderr), "");
 
-    // What a run keeps cannot be edited either.
+    // A key that a run keeps cannot be edited in the file either.
     let newest = place.read("run/config.resume-1.toml");
     place.write("run/config.resume-1.toml", &newest.replace("\nmembers = 3\n", "\nmembers = 4\n"));
     for arguments in [&["resume", "run", "training.env_steps=60"][..], &["eval", "run"]] {

@@ -12,7 +12,8 @@
 //! * [`explain`]: messages that tell the author of a config why it cannot be read.
 //! * [`literal`]: values in text form, and what a text that is not valid TOML most likely means.
 //! * [`limits`]: bounds that the config keys of several crates share.
-//! * [`reference`]: the meaning, values and default of each config key, read off the struct that it belongs to.
+//! * [`reference`](mod@reference): the meaning, values and default of each config key, read off the struct that it
+//!   belongs to.
 //! * [`shell`]: paths in commands that a user pastes into a shell.
 
 pub mod explain;

@@ -2,21 +2,15 @@
 //!
 //! The file is in the folder `FORESEE_FIXTURES`, by default `assets/fixtures`, whose README describes how it was made.
 
-use std::path::PathBuf;
+#[allow(dead_code)] // Every test file uses its own part of it.
+#[path = "../../core/tests/support/fixtures.rs"]
+mod files;
 
+use files::fixture;
 use foresee_dyna::config::RolloutConfig;
 use foresee_dyna::replay::ImaginedBuffer;
 use foresee_dyna::schedule::{Schedule, truncated_linear};
 use serde_json::Value;
-
-fn protocol() -> Value {
-    let folder = std::env::var_os("FORESEE_FIXTURES")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/fixtures")), PathBuf::from);
-    let path = folder.join("protocol.json");
-    let text = std::fs::read_to_string(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}\nhint: point FORESEE_FIXTURES at the files", path.display()));
-    serde_json::from_str(&text).expect("a JSON file")
-}
 
 #[track_caller]
 fn list(value: &Value) -> &[Value] {
@@ -48,7 +42,7 @@ fn ends(value: &Value) -> [f64; 4] {
 
 #[test]
 fn schedules_are_those_of_the_fixtures() {
-    for case in list(&protocol()["truncated_linear"]) {
+    for case in list(&fixture("protocol.json")["truncated_linear"]) {
         let [x0, x1, y0, y1] = ends(&case["schedule"]);
         let schedule = Schedule::Linear([y0, y1, x0, x1]);
         for ((x, y), y_int) in list(&case["x"]).iter().zip(list(&case["y"])).zip(list(&case["y_int"])) {
@@ -64,7 +58,7 @@ fn schedules_are_those_of_the_fixtures() {
 /// The file stores one number per row. Here all fields of two-dimensional observations and actions are derived from it.
 #[test]
 fn the_imagined_ring_fills_and_wraps_as_in_the_fixtures() {
-    let fixture = &protocol()["sac_ring_buffer"];
+    let fixture = &fixture("protocol.json")["sac_ring_buffer"];
     let capacity = count(&fixture["capacity"]) as usize;
     let mut ring = ImaginedBuffer::new(capacity, 2, 1);
     // The file has a row's `not_done` only in the stored content, so it is looked up in the content of the row's own
@@ -93,7 +87,7 @@ fn the_imagined_ring_fills_and_wraps_as_in_the_fixtures() {
 /// the real step (e + 1) · length.
 #[test]
 fn the_imagined_capacity_is_that_of_the_fixtures() {
-    for case in list(&protocol()["sac_buffer_capacity"]) {
+    for case in list(&fixture("protocol.json")["sac_buffer_capacity"]) {
         let epoch_length = count(&case["epoch_length"]);
         let [x0, x1, y0, y1] = ends(&case["rollout_schedule"]);
         let rollout = RolloutConfig {

@@ -4,7 +4,7 @@
 mod common;
 
 use burn::tensor::Device;
-use common::{KINDS, differing, finish, numbers, reported, tiny, whole};
+use common::{KINDS, assert_cuts_change_nothing, finish, numbers, reported, tiny, whole};
 use foresee_actor_critic::{Sac, SacConfig};
 use foresee_core::{State, Termination};
 use foresee_dyna::evaluate::Evaluator;
@@ -107,14 +107,7 @@ fn a_run_of_three_environments_cut_after_every_slice_ends_bit_for_bit_like_an_un
     for kind in KINDS {
         let config = beside(kind, 3);
         let (records, state) = whole(&config);
-        let mut run = Run::new(&config).expect("a possible configuration");
-        let mut cut_records = Vec::new();
-        while !run.is_done() {
-            run = Run::restore(&config, run.snapshot().expect("a device that answers")).expect("its own state");
-            run.advance(&mut cut_records).expect("a tiny run goes well");
-        }
-        assert_eq!(cut_records, records, "{kind:?}");
-        assert_eq!(differing(&run.snapshot().expect("a device that answers"), &state), [""; 0], "{kind:?}");
+        assert_cuts_change_nothing(&config, &records, &state, &format!("{kind:?}"));
     }
 }
 
@@ -175,14 +168,7 @@ fn a_run_of_hoppers_cut_after_every_slice_goes_on_bit_for_bit_and_its_rule_is_ne
     assert!(numbers(&state, "replay.real.not_terminated").contains(&0.0), "no hopper has fallen");
     let mismatches = reported(&records, metrics::TERMINATION_MISMATCH);
     assert!(mismatches.len() == 3 && mismatches.iter().all(|&(_, share)| share == 0.0), "{mismatches:?}");
-    let mut run = Run::new(&config).expect("a possible configuration");
-    let mut cut_records = Vec::new();
-    while !run.is_done() {
-        run = Run::restore(&config, run.snapshot().expect("a device that answers")).expect("its own state");
-        run.advance(&mut cut_records).expect("a tiny run goes well");
-    }
-    assert_eq!(cut_records, records);
-    assert_eq!(differing(&run.snapshot().expect("a device that answers"), &state), [""; 0]);
+    assert_cuts_change_nothing(&config, &records, &state, "hoppers");
 }
 
 #[test]

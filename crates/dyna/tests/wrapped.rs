@@ -3,7 +3,7 @@
 #[allow(dead_code)] // Every test file uses its own part of it.
 mod common;
 
-use common::{KINDS, array, differing, finish, reported, tiny, whole};
+use common::{KINDS, array, assert_cuts_change_nothing, finish, reported, tiny, whole};
 use foresee_dyna::{Config, Run, RunError, metrics};
 use foresee_env::config::{FamilyConfig, Range, Steps};
 
@@ -52,14 +52,7 @@ fn a_wrapped_run_cut_after_every_slice_ends_bit_for_bit_like_an_uninterrupted_on
         config.env.family =
             FamilyConfig { mass: wide, length: wide, gravity: wide, delay: Steps::Uniform([1, 3]), sensor_noise: wide };
         let (records, state) = whole(&config);
-        let mut run = Run::new(&config).expect("a possible configuration");
-        let mut cut_records = Vec::new();
-        while !run.is_done() {
-            run = Run::restore(&config, run.snapshot().expect("a device that answers")).expect("its own state");
-            run.advance(&mut cut_records).expect("a tiny run goes well");
-        }
-        assert_eq!(cut_records, records, "{kind:?}");
-        assert_eq!(differing(&run.snapshot().expect("a device that answers"), &state), [""; 0], "{kind:?}");
+        assert_cuts_change_nothing(&config, &records, &state, &format!("{kind:?}"));
     }
 }
 

@@ -1,20 +1,18 @@
 //! Termination rules against the numbers of `protocol.json`, exactly. The folder is `FORESEE_FIXTURES`, or else
 //! `assets/fixtures`, whose README describes the origin of the file.
 
-use std::path::PathBuf;
+#[allow(dead_code)] // Every test file uses its own part of it.
+#[path = "../../core/tests/support/fixtures.rs"]
+mod files;
 
+use files::fixture;
 use foresee_core::Termination;
 use foresee_env::make;
 use foresee_env::mujoco::rules;
 use serde_json::Value;
 
 fn rules_of_protocol() -> Value {
-    let folder = std::env::var_os("FORESEE_FIXTURES")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/fixtures")), PathBuf::from);
-    let path = folder.join("protocol.json");
-    let text = std::fs::read_to_string(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}\nhint: point FORESEE_FIXTURES at the files", path.display()));
-    serde_json::from_str::<Value>(&text).expect("a JSON file")["termination"].take()
+    fixture("protocol.json")["termination"].take()
 }
 
 #[track_caller]

@@ -1,39 +1,16 @@
-//! Replays of recorded episodes of Gymnasium. The folder is `FORESEE_ENV_TRACES`, or else `assets/env_traces`, whose
-//! README describes the origin of the files. Shapes come from the header of each file.
+//! Replays of recorded episodes of Gymnasium. Shapes come from the header of each file.
 //!
 //! On x86-64 Linux with glibc the match is exact to the last bit. Elsewhere `sin` and `pow` may differ in the last
 //! place. There each step starts from the recorded state, with a tolerance of 1e-9.
 
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+mod recorded;
 
-use flate2::read::GzDecoder;
 use foresee_core::{Array, State};
 use foresee_env::{Environment, Reset, make, make_unscaled};
-use serde_json::Value;
+use recorded::{numbers, trace};
 
 const EXACT: bool = cfg!(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"));
 const TOLERANCE: f64 = 1e-9;
-
-/// Reads the header and the lines after it.
-fn trace(id: &str) -> (Value, Vec<Value>) {
-    let folder = std::env::var_os("FORESEE_ENV_TRACES")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/env_traces")), PathBuf::from);
-    let path = folder.join(format!("{id}.jsonl.gz"));
-    let file = std::fs::File::open(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}\nhint: point FORESEE_ENV_TRACES at the traces", path.display()));
-    let mut lines = BufReader::new(GzDecoder::new(file))
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(&line.expect("a whole gzip file")).expect("a JSON object a line"));
-    let header = lines.next().expect("a header");
-    assert_eq!(header["kind"], "header");
-    assert_eq!(header["env_id"], id);
-    (header, lines.collect())
-}
-
-fn numbers(value: &Value) -> Vec<f64> {
-    value.as_array().expect("an array").iter().map(|x| x.as_f64().expect("a number")).collect()
-}
 
 /// Returns the task's own state, at any depth of wrappers.
 fn physics(env: &dyn Environment) -> Vec<f64> {

@@ -1,12 +1,12 @@
 //! Comparisons of runs, with intervals over seeds.
 //!
-//! [`read()`] finds runs in folders and files, [`compare`] groups them and computes the statistics, and a [`Report`] is
-//! printed as a table ([`Report::terminal`]), a page ([`Report::html`]), or numbers ([`Report::json`],
+//! [`read()`] finds runs in folders and files, [`compare()`] groups them and computes the statistics, and a [`Report`]
+//! is printed as a table ([`Report::terminal`]), a page ([`Report::html`]), or numbers ([`Report::json`],
 //! [`Report::csv`]).
 //!
 //! The modules in reading order:
 //! * [`run`]: a run, its evaluations and its config.
-//! * [`read`]: run folders, result files and files of other tools.
+//! * [`read`](mod@read): run folders, result files and files of other tools.
 //! * `group`: runs with equal configs, and short names for the groups.
 //! * [`stats`]: interquartile mean, bootstrap intervals, probability of improvement, performance profiles.
 //! * `curve`: learning curves, and the steps that a run needs to reach a return.

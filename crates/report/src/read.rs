@@ -100,7 +100,7 @@ impl Found {
         let own = path.canonicalize().map_err(ReportError::io(path))?;
         let (is_folder, given) = (path.is_dir(), depth == 0);
         if !is_folder {
-            let Some(form) = Form::of(path, given)? else { return Ok(()) };
+            let Some(form) = FileForm::of(path, given)? else { return Ok(()) };
             self.files += 1;
             return if seen.insert(own) { self.add(form, path) } else { Ok(()) };
         }
@@ -130,11 +130,11 @@ impl Found {
         Ok(())
     }
 
-    fn add(&mut self, form: Form, path: &Path) -> Result<(), ReportError> {
+    fn add(&mut self, form: FileForm, path: &Path) -> Result<(), ReportError> {
         match form {
-            Form::ResultFile => self.runs.push(result_file::read(path, &mut self.notes)?),
-            Form::Interchange => self.runs.append(&mut table::interchange(path, &mut self.notes)?),
-            Form::MbrlLib => self.runs.push(table::mbrl_lib(path, &mut self.notes)?),
+            FileForm::ResultFile => self.runs.push(result_file::read(path, &mut self.notes)?),
+            FileForm::Interchange => self.runs.append(&mut table::interchange(path, &mut self.notes)?),
+            FileForm::MbrlLib => self.runs.push(table::mbrl_lib(path, &mut self.notes)?),
         }
         Ok(())
     }
@@ -142,13 +142,13 @@ impl Found {
 
 /// The forms of files.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Form {
+enum FileForm {
     ResultFile,
     Interchange,
     MbrlLib,
 }
 
-impl Form {
+impl FileForm {
     /// Returns the form of a file by its first lines. A file of another form is an error if it was `given`.
     fn of(path: &Path, given: bool) -> Result<Option<Self>, ReportError> {
         let mut start = vec![0; 4096];

@@ -70,7 +70,7 @@ pub(crate) struct FitData {
     /// The training and the holdout rows.
     pub(crate) split: Split,
     /// The rows.
-    pub(crate) store: Store,
+    pub(crate) store: FitRows,
     /// Numbers about the training call that are reported with the fit.
     pub(crate) diagnostics: Vec<(&'static str, f64)>,
     /// Mean square over the holdout of the change of every observation entry and of the reward, `[O + 1]`, in the units
@@ -81,7 +81,7 @@ pub(crate) struct FitData {
 /// The rows in the form that the gradient steps need.
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "one a training call")]
-pub(crate) enum Store {
+pub(crate) enum FitRows {
     /// Arrays in host memory, for gradient steps on panels.
     Host(HostRows),
     /// Tensors, for gradient steps in tensor operations.
@@ -173,7 +173,7 @@ impl FitData {
                 add_mse,
                 target_normalizer,
             };
-            Store::Tensors(if let Some(all) = on_device {
+            FitRows::Tensors(if let Some(all) = on_device {
                 FitTensors::from_device(all, predicted, input_normalizer, n, &context, device)
             } else {
                 input_normalizer.apply_rows(&mut inputs);
@@ -182,7 +182,7 @@ impl FitData {
         } else {
             input_normalizer.apply_rows(&mut inputs);
             let panel = loss.panel().expect("steps on panels are those of a loss with a panel form");
-            Store::Host(HostRows {
+            FitRows::Host(HostRows {
                 rows: n,
                 inputs,
                 targets: targets(),
@@ -200,8 +200,8 @@ impl FitData {
     /// Returns the inputs `[1, B, O + A]` and targets `[1, B, O + 1]` of a part of the holdout.
     pub(crate) fn holdout_batch(&self, part: Range<usize>, device: &Device) -> (Tensor<3>, Tensor<3>) {
         let data = match &self.store {
-            Store::Tensors(tensors) => return tensors.gather(&tensors.holdout(part)),
-            Store::Host(data) => data,
+            FitRows::Tensors(tensors) => return tensors.gather(&tensors.holdout(part)),
+            FitRows::Host(data) => data,
         };
         let gather = |all: &[f32]| {
             let width = all.len() / data.rows;

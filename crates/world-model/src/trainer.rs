@@ -26,7 +26,7 @@ pub use report::{ChannelError, Diverged, FitReport, TrainLoss};
 use crate::config::{Head, ModelConfig, Snapshot, Stopping};
 use crate::early_stopping::{EarlyStopping, PairedTest};
 use crate::ensemble::{Bounds, Ensemble, predict};
-use crate::fit_data::{FitCall, FitData, HostRows, Store, TrainingRows, normalizers};
+use crate::fit_data::{FitCall, FitData, FitRows, HostRows, TrainingRows, normalizers};
 use crate::fit_tensors::{EpochRows, FitTensors};
 use crate::loss::{self, ModelLoss};
 use crate::normalizer::Normalizer;
@@ -218,12 +218,12 @@ impl Trainer {
         let batch = self.config.fit.batch;
         let before = self.noise.as_ref().map(|noise| noise.before(&mut self.ensemble.net));
         let loss = match &fit.data.store {
-            Store::Tensors(data) => {
+            FitRows::Tensors(data) => {
                 let new = || EpochRows::new(&fit.data.split, &fit.order, batch, &self.device);
                 let rows = fit.epoch_rows.get_or_insert_with(new).batch(fit.batch);
                 TrainLoss::Device(self.step_in_tensors(data, &rows, view))
             }
-            Store::Host(data) => {
+            FitRows::Host(data) => {
                 fit.data.split.batch(&fit.order, fit.batch, batch, &mut fit.rows);
                 TrainLoss::Host(self.step(data, &fit.rows, view))
             }
@@ -277,14 +277,14 @@ impl Trainer {
     /// Computes every member's mean score on the holdout, `[E]`.
     fn holdout_scores(&self, data: &FitData, view: &dyn ValueView) -> Vec<f64> {
         match &data.store {
-            Store::Host(rows) => {
+            FitRows::Host(rows) => {
                 let scoring = self.loss.scoring();
                 let panel = scoring.panel().expect("a scoring loss with a panel form");
                 let add_mse = rows.add_mse && scoring.is_value_aware();
                 let objective = PanelObjective { loss: panel, add_mse, units: rows.units(scoring) };
                 self.mean_over(data, steps::scores(&self.ensemble, objective, rows, &data.split.holdout, view))
             }
-            Store::Tensors(tensors) => self.mean_in_tensors(data, tensors, |rows| {
+            FitRows::Tensors(tensors) => self.mean_in_tensors(data, tensors, |rows| {
                 let predict = |inputs| self.ensemble.predict(inputs);
                 let (input, extras) = tensors.loss_input(rows, predict, view);
                 loss::score_per_row(&*self.loss, &input, &extras)

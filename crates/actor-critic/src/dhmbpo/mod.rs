@@ -10,7 +10,7 @@
 //! | s_{k+1}, r_k | `[B, O]`, `[B]` | the model's prediction for (s_k, a_k), k = 0 … H − 1 |
 //! | m_k | `[B]` | 1 until the imagined episode terminates, then 0: m_0 = 1, m_{k+1} = m_k not_terminated(s_{k+1}) |
 //!
-//! The bounds of the values follow the quantiles of all r_k − α l_k, divided by 1 − γ ([`bounds`]). With w half the
+//! The bounds of the values follow the quantiles of all r_k − α l_k, divided by 1 − γ (`bounds`). With w half the
 //! distance between the bounds and c their middle, the critics are Q = c + w net.
 //!
 //! Target: y = r_0 + Σ_{k=1}^{H−1} γᵏ m_k (r_k − α l_k) + γᴴ m_H (Q̄(s_H, a_H) − α l_H), where Q̄ is the minimum of

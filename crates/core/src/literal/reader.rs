@@ -1,5 +1,5 @@
-//! The value that a text most likely means: a reader of tables and lists in the notation of TOML, JSON or Python, and of
-//! numbers, booleans and words for no value in other spellings.
+//! The value that a text most likely means: a reader of tables and lists in the notation of TOML, JSON or Python, and
+//! of numbers, booleans and words for no value in other spellings.
 
 use toml::{Table, Value};
 

@@ -17,7 +17,7 @@ impl Run {
         let turn = Turn {
             knowledge: Knowledge {
                 agent: &*self.agent,
-                model: self.model.as_deref().filter(|_| self.counters.fits > 0),
+                model: self.counters.fitted(self.model.as_deref()),
                 termination: &self.termination,
                 seed: self.config.seed,
                 device: &self.device,

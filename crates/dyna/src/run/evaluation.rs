@@ -23,7 +23,7 @@ impl Run {
         let (env_step, stop) = (self.clock.now, Arc::clone(&self.stop));
         let knowledge = Knowledge {
             agent: &*self.agent,
-            model: self.model.as_deref().filter(|_| self.counters.fits > 0),
+            model: self.counters.fitted(self.model.as_deref()),
             termination: &self.termination,
             seed: self.config.seed,
             device: &self.device,
@@ -107,7 +107,7 @@ impl Run {
         self.evaluation = None;
         let knowledge = Knowledge {
             agent: &*self.agent,
-            model: self.model.as_deref().filter(|_| self.counters.fits > 0),
+            model: self.counters.fitted(self.model.as_deref()),
             termination: &self.termination,
             seed: self.config.seed,
             device: &self.device,

@@ -155,7 +155,7 @@ impl Run {
         }
         let Config { agent, seed, .. } = &self.config;
         // The agent does not learn from a model that was never fitted.
-        let fitted = self.model.as_deref().filter(|_| self.counters.fits > 0);
+        let fitted = self.counters.fitted(self.model.as_deref());
         let dynamics = fitted.map(|model| TaskDynamics { model, termination: &self.termination });
         let streams = self.agent.noise_streams();
         for update in done..end {

@@ -86,6 +86,13 @@ struct Counters {
     ends: Ends,
 }
 
+impl Counters {
+    /// Returns the model if it was fitted at least once.
+    fn fitted<'a>(&self, model: Option<&'a dyn WorldModel>) -> Option<&'a dyn WorldModel> {
+        model.filter(|_| self.fits > 0)
+    }
+}
+
 /// A run of the training loop.
 pub struct Run {
     config: Config,

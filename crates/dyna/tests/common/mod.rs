@@ -115,6 +115,20 @@ pub(crate) fn whole(config: &Config) -> (Vec<Record>, State) {
     (finish(&mut run), run.snapshot().expect("a device that answers"))
 }
 
+/// Asserts that a run that is saved and restored before every slice has the records and the last state of an
+/// uninterrupted one.
+#[track_caller]
+pub(crate) fn assert_cuts_change_nothing(config: &Config, records: &[Record], state: &State, what: &str) {
+    let mut run = Run::new(config).expect("a possible configuration");
+    let mut cut_records = Vec::new();
+    while !run.is_done() {
+        run = Run::restore(config, run.snapshot().expect("a device that answers")).expect("its own state");
+        run.advance(&mut cut_records).expect("a tiny run goes well");
+    }
+    assert_eq!(cut_records, records, "{what}");
+    assert_eq!(differing(&run.snapshot().expect("a device that answers"), state), [""; 0], "{what}");
+}
+
 /// Returns the array with this name.
 #[track_caller]
 pub(crate) fn array<'a>(state: &'a State, name: &str) -> &'a Array {

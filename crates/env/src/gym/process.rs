@@ -8,15 +8,21 @@
 //! * It has its own process group. Ctrl-C in a terminal then reaches only the run, which finishes its slice with the
 //!   process. After the end of the process, the rest of its group is killed, such as a simulator that the environment
 //!   started.
+//!
+//! * `start`: the start of a process.
+//! * `wait`: waits with a time limit.
+//! * `output`: the last output of a process.
+
+mod output;
+mod start;
+mod wait;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, mpsc};
+use std::process::{Child, ExitStatus};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
@@ -26,9 +32,10 @@ use super::protocol::{make_request, reset_request, step_request};
 use crate::config::kwargs::Kwargs;
 use crate::config::python_id::{Package, suite_id_of_shimmy};
 use crate::error::BridgeError;
+use output::OutputTail;
+use start::start_child;
+use wait::Wait;
 
-/// The Python code of the other end.
-const CHILD_CODE: &str = concat!(include_str!("suite.py"), include_str!("child.py"));
 /// Minimum time limit for the answer to `make`, in which the interpreter starts and reads packages from a cold disk.
 const MIN_START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time for which the thread polls for an answer before it sleeps. Waking a thread can take longer than many steps do.
@@ -37,15 +44,6 @@ const POLL_TIME: Duration = Duration::from_micros(200);
 const EXIT_GRACE: Duration = Duration::from_secs(2);
 /// Interval in which the end of a process is looked for.
 const EXIT_INTERVAL: Duration = Duration::from_millis(2);
-/// Time for which the last output of a process is awaited after its end, and interval in which it is looked for.
-const OUTPUT_GRACE: Duration = Duration::from_millis(500);
-const OUTPUT_INTERVAL: Duration = Duration::from_millis(50);
-/// Longest part of the wait for an answer, and smallest number of parts.
-const MAX_ANSWER_SLICE: Duration = Duration::from_millis(250);
-const MIN_ANSWER_SLICES: u32 = 8;
-/// Number of bytes of output that are kept, and number of lines that are shown.
-const KEPT_OUTPUT_BYTES: usize = 8192;
-const SHOWN_OUTPUT_LINES: usize = 10;
 
 /// The parameters with which a process is started.
 #[derive(Clone, Debug)]
@@ -303,117 +301,5 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.end();
-    }
-}
-
-/// A wait with a time limit, in slices. A slice counts with at most its own length, however much later it ends. A
-/// stopped program (Ctrl-Z), a frozen job or a sleeping machine therefore adds at most one slice to the time waited.
-struct Wait {
-    left: Duration,
-    slice: Duration,
-}
-
-impl Wait {
-    fn new(limit: Duration, slice: Duration) -> Self {
-        Self { left: limit, slice }
-    }
-
-    /// Waits for an answer of a process.
-    fn for_answer(limit: Duration) -> Self {
-        Self::new(limit, (limit / MIN_ANSWER_SLICES).min(MAX_ANSWER_SLICE))
-    }
-
-    /// Returns the length of the next slice, or `None` after the time limit.
-    fn next_slice(&self) -> Option<Duration> {
-        // A socket takes times in microseconds, and 0 as no limit.
-        (self.left >= Duration::from_micros(1)).then(|| self.slice.min(self.left))
-    }
-
-    /// Counts the time since the start of a slice.
-    fn count(&mut self, slice: Duration, since: Instant) {
-        self.left -= since.elapsed().min(slice);
-    }
-}
-
-fn start_child(launch: &Launch) -> io::Result<(Child, UnixStream, Arc<OutputTail>)> {
-    let (channel, theirs) = UnixStream::pair()?;
-    let (reader, writer) = io::pipe()?;
-    let mut command = Command::new(&launch.python);
-    command.args(["-u", "-X", "faulthandler", "-c", CHILD_CODE]);
-    command.stdin(OwnedFd::from(theirs)).stdout(writer.try_clone()?).stderr(writer).process_group(0);
-    // If the process is not started, the pipe's other end is closed and the listening thread ends.
-    let output = OutputTail::read_from(reader)?;
-    Ok((spawn(command)?, channel, output))
-}
-
-/// Starts a process from a thread that lives as long as this program.
-///
-/// The reason: Linux ends a child "with its parent" when the *thread* that started it ends, and vectors of environments
-/// are created and stepped on temporary threads.
-fn spawn(command: Command) -> io::Result<Child> {
-    type SpawnRequest = (Command, mpsc::Sender<io::Result<Child>>);
-    static REQUESTS: OnceLock<mpsc::Sender<SpawnRequest>> = OnceLock::new();
-    let requests = REQUESTS.get_or_init(|| {
-        let (requests, inbox) = mpsc::channel::<SpawnRequest>();
-        std::thread::spawn(move || {
-            for (mut command, reply) in inbox {
-                let _ = reply.send(command.spawn());
-            }
-        });
-        requests
-    });
-    let stopped = || io::Error::other("the thread that starts processes has stopped");
-    let (reply, outcome) = mpsc::channel();
-    requests.send((command, reply)).map_err(|_| stopped())?;
-    outcome.recv().map_err(|_| stopped())?
-}
-
-/// The end of the output of a process.
-#[derive(Default)]
-struct OutputTail {
-    buffer: Mutex<OutputBuffer>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct OutputBuffer {
-    bytes: Vec<u8>,
-    closed: bool,
-}
-
-impl OutputTail {
-    /// Reads the output on a separate thread until the process and all programs that it started have closed it.
-    fn read_from(mut pipe: io::PipeReader) -> io::Result<Arc<Self>> {
-        let tail = Arc::new(Self::default());
-        let shared = Arc::clone(&tail);
-        std::thread::Builder::new().spawn(move || {
-            let mut chunk = [0; 1024];
-            while let Ok(count @ 1..) = pipe.read(&mut chunk) {
-                let mut buffer = shared.buffer.lock().unwrap_or_else(PoisonError::into_inner);
-                buffer.bytes.extend(&chunk[..count]);
-                let surplus = buffer.bytes.len().saturating_sub(KEPT_OUTPUT_BYTES);
-                buffer.bytes.drain(..surplus);
-            }
-            shared.buffer.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
-            shared.changed.notify_all();
-        })?;
-        Ok(tail)
-    }
-
-    /// Returns the last lines. For a process that has just ended, it first waits a short time for the rest of its
-    /// output.
-    fn last_lines(&self) -> String {
-        let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut wait = Wait::new(OUTPUT_GRACE, OUTPUT_INTERVAL);
-        while !buffer.closed
-            && let Some(slice) = wait.next_slice()
-        {
-            let since = Instant::now();
-            buffer = self.changed.wait_timeout(buffer, slice).unwrap_or_else(PoisonError::into_inner).0;
-            wait.count(slice, since);
-        }
-        let text = String::from_utf8_lossy(&buffer.bytes);
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        lines[lines.len().saturating_sub(SHOWN_OUTPUT_LINES)..].join("\n")
     }
 }

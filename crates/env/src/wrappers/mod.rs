@@ -20,6 +20,10 @@ mod resets;
 pub mod rule;
 pub mod time_limit;
 
+use foresee_core::State;
+
+use crate::environment::Environment;
+use crate::error::EnvError;
 pub use action_repeat::ActionRepeat;
 pub use distractors::Distractors;
 pub use family::Family;
@@ -28,3 +32,17 @@ pub use order::EnforceOrder;
 pub use rescale_action::RescaleAction;
 pub use rule::WithRule;
 pub use time_limit::TimeLimit;
+
+/// Returns the state of a wrapper without arrays of its own: only `inner.*`.
+fn save_inner(inner: &dyn Environment) -> State {
+    let mut state = State::new();
+    state.nest("inner", inner.save());
+    state
+}
+
+/// Restores the state of a wrapper without arrays of its own.
+fn restore_inner(inner: &mut dyn Environment, mut state: State) -> Result<(), EnvError> {
+    let of_inner = state.part("inner");
+    state.finish().map_err(EnvError::bad_state(&inner.spec().id))?;
+    inner.restore(of_inner)
+}

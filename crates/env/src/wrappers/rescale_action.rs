@@ -9,6 +9,7 @@
 
 use foresee_core::State;
 
+use super::{restore_inner, save_inner};
 use crate::environment::{Environment, Physics, Reset, Spec, Step};
 use crate::error::EnvError;
 use crate::space::BoxSpace;
@@ -75,15 +76,11 @@ impl Environment for RescaleAction {
 
     /// Arrays: only `inner.*`.
     fn save(&self) -> State {
-        let mut state = State::new();
-        state.nest("inner", self.inner.save());
-        state
+        save_inner(&*self.inner)
     }
 
-    fn restore(&mut self, mut state: State) -> Result<(), EnvError> {
-        let inner = state.part("inner");
-        state.finish().map_err(EnvError::bad_state(&self.spec.id))?;
-        self.inner.restore(inner)
+    fn restore(&mut self, state: State) -> Result<(), EnvError> {
+        restore_inner(&mut *self.inner, state)
     }
 
     fn set_physics(&mut self, physics: Physics) -> Result<(), EnvError> {

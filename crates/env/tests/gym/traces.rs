@@ -5,20 +5,15 @@
 //! round in another order, which changes distances (a part of Reacher's rewards) by one unit in the last place. The
 //! recordings were made with the kernels for AVX2.
 
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+#[path = "../recorded/mod.rs"]
+mod recorded;
 
 use crate::common::{built, play, python_runs, script};
-use flate2::read::GzDecoder;
 use foresee_env::{EnvConfig, Environment, Info, gym};
-use serde_json::Value;
+use recorded::{numbers, trace};
 
 /// The packages that must have the versions of the recordings; under other versions the numbers may differ.
 const VERSIONS: [&str; 3] = ["gymnasium", "mujoco", "numpy"];
-
-fn numbers(value: &Value) -> Vec<f64> {
-    value.as_array().expect("an array").iter().map(|x| x.as_f64().expect("a number")).collect()
-}
 
 fn bits(values: &[f64]) -> Vec<u64> {
     values.iter().map(|x| x.to_bits()).collect()
@@ -34,14 +29,7 @@ fn replay(id: &str) {
     if !python_runs(&format!("the traces of {id}"), &gym_id) {
         return;
     }
-    let folder = std::env::var_os("FORESEE_ENV_TRACES")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/env_traces")), PathBuf::from);
-    let file = std::fs::File::open(folder.join(format!("{id}.jsonl.gz"))).expect("a trace");
-    let mut lines = BufReader::new(GzDecoder::new(file))
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(&line.unwrap()).expect("a JSON object a line"));
-    let header = lines.next().expect("a header");
-
+    let (header, lines) = trace(id);
     let python = script(
         &format!("python-{id}"),
         "export OPENBLAS_CORETYPE=Haswell\nexec \"${VIRTUAL_ENV:+$VIRTUAL_ENV/bin/}python3\" \"$@\"",

@@ -1,32 +1,13 @@
-//! Replays of recorded episodes of Gymnasium. The folder is `FORESEE_ENV_TRACES`, or else `assets/env_traces`, whose
-//! README describes the origin of the files.
+//! Replays of recorded episodes of Gymnasium.
 
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+#[path = "../recorded/mod.rs"]
+mod recorded;
 
-use flate2::read::GzDecoder;
 use foresee_env::make_unscaled;
 use foresee_env::test_support::{MUJOCO_VERSION, mujoco_available};
-use serde_json::Value;
+use recorded::{numbers, trace};
 
 use super::{IDS, assert_bits, physics};
-
-/// Reads the header and the lines after it.
-fn trace(id: &str) -> (Value, Vec<Value>) {
-    let folder = std::env::var_os("FORESEE_ENV_TRACES")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/env_traces")), PathBuf::from);
-    let path = folder.join(format!("{id}.jsonl.gz"));
-    let file = std::fs::File::open(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}\nhint: point FORESEE_ENV_TRACES at the traces", path.display()));
-    let mut lines = BufReader::new(GzDecoder::new(file))
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(&line.expect("a whole gzip file")).expect("a JSON object a line"));
-    (lines.next().expect("a header"), lines.collect())
-}
-
-fn numbers(value: &Value) -> Vec<f64> {
-    value.as_array().expect("an array").iter().map(|x| x.as_f64().expect("a number")).collect()
-}
 
 /// Replays a file from its seed. Every reset after the first continues the generator, as in the recording.
 fn replay(id: &str) {

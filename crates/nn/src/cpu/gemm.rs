@@ -110,8 +110,9 @@ unsafe fn block_rows<S: Simd, const M: usize>(
     while column < columns {
         if columns - column <= S::WIDTH {
             // One vector is enough.
-            // SAFETY: `WIDTH` divides `BLOCK_COLUMNS`, so that the vector at `column` is within a row of the right factor
-            // and of the tile. i is below `PANEL_ROWS` and m below M, for which the caller guarantees the panels.
+            // SAFETY: `WIDTH` divides `BLOCK_COLUMNS`, so that the vector at `column` is within a row of the right
+            // factor and of the tile. i is below `PANEL_ROWS` and m below M, for which the caller guarantees the
+            // panels.
             unsafe {
                 let mut acc = [S::zero(); M];
                 for (p, panel) in panels.iter().enumerate() {

@@ -19,12 +19,12 @@ pub(super) trait Sink: Sync {
 }
 
 /// Stores gradients in an array `[E, P]`.
-pub(super) struct Store {
+pub(super) struct GradientArray {
     gradients: Shared<f32>,
     parameters: usize,
 }
 
-impl Store {
+impl GradientArray {
     /// A receiver for this array, whose borrow has to outlive the returned value.
     pub(super) fn new(layout: &Layout, gradients: &mut [f32]) -> Self {
         assert_eq!(gradients.len(), layout.shape().members * layout.parameters(), "one number per parameter");
@@ -32,11 +32,11 @@ impl Store {
     }
 }
 
-impl Sink for Store {
+impl Sink for GradientArray {
     #[inline(always)]
     unsafe fn take<S: Simd>(&self, member: usize, at: usize, gradient: &[f32]) {
-        // SAFETY: the array has a row of `parameters` numbers for every member (`Store::new`). The caller guarantees
-        // that the range is within a row and that nothing else accesses it; `gradient` is memory of its own.
+        // SAFETY: the array has a row of `parameters` numbers for every member (`GradientArray::new`). The caller
+        // guarantees that the range is within a row and that nothing else accesses it; `gradient` is memory of its own.
         unsafe {
             let to = self.gradients.at(member * self.parameters + at);
             std::ptr::copy_nonoverlapping(gradient.as_ptr(), to, gradient.len());

@@ -11,7 +11,7 @@ use super::adam::AdamRule;
 use super::gemm::{self, BLOCK_COLUMNS, MOST_ROWS, NARROW, RegisterTile};
 use super::layout::Layout;
 use super::simd::{self, Simd, Task};
-use super::sink::{AdamStep, Sink, Store, Weights};
+use super::sink::{AdamStep, GradientArray, Sink, Weights};
 use super::tape::Tape;
 use super::team;
 
@@ -27,7 +27,7 @@ pub trait Tapes: Sync {
 
 /// Computes the gradients of the members' weights into `[E, P]`. The rows of members without tapes are left unchanged.
 pub fn gradients<T: Tapes + ?Sized>(layout: &Layout, tapes: &T, gradients: &mut [f32]) {
-    run(layout, tapes, &Store::new(layout, gradients));
+    run(layout, tapes, &GradientArray::new(layout, gradients));
 }
 
 /// Makes one Adam step of the members' weights. Returns whether all gradients were finite.

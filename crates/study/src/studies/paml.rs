@@ -33,15 +33,23 @@
 //!
 //! `‖f(x)‖` is the norm of a covariance under `π(·|x)`, at most `Q_max B_2`, so that the second bound would also hold
 //! without its factor 2.
+//!
+//! * `gradient`: policies and their gradients, in the process and in models, and the bounds.
+//! * `model`: the model class, with the models of MLE and of PAML.
+
+mod gradient;
+mod model;
 
 use crate::figure::{Axis, Figure, Panel, Series};
-use crate::linear::{Matrix, dot, minus, norm, sup_norm};
+use crate::linear::{Matrix, dot, norm};
+use crate::mdp::FiniteMdp;
 use crate::mdp::families::Garnet;
-use crate::mdp::planning::{evaluate, occupancy, policy_iteration, resolvent};
-use crate::mdp::{FiniteMdp, Policy};
+use crate::mdp::planning::policy_iteration;
 use crate::random::Random;
 use crate::studies::probability_metrics::divergence;
 use crate::study::{Expectation, Parameter, Quantity, Record, Settings, Study};
+use gradient::{Family, Point, relative_error, violates};
+use model::{Aggregated, policy_aware};
 
 /// The study.
 pub static STUDY: Study = Study {
@@ -119,215 +127,6 @@ pub static STUDY: Study = Study {
     figure,
 };
 
-/// A process with the features of its policies.
-struct Family {
-    mdp: FiniteMdp,
-    /// `φ`, `[S·A, d]`.
-    features: Matrix,
-}
-
-impl Family {
-    /// A feature for each pair.
-    fn tabular(mdp: &FiniteMdp) -> Self {
-        Self { mdp: mdp.clone(), features: Matrix::identity(mdp.reward().len()) }
-    }
-
-    /// `count` random features, scaled so that the largest norm of a pair's features is one.
-    fn shared(mdp: &FiniteMdp, count: usize, random: &mut Random) -> Self {
-        let drawn = Matrix::from_fn(mdp.reward().len(), count, |_, _| random.normal());
-        let largest = (0..drawn.rows()).map(|z| norm(drawn.row(z))).fold(0.0, f64::max);
-        let features = Matrix::from_fn(drawn.rows(), count, |z, i| drawn[(z, i)] / largest);
-        Self { mdp: mdp.clone(), features }
-    }
-}
-
-/// A policy of a process, with everything that the policy gradient needs.
-struct Point<'a> {
-    mdp: &'a FiniteMdp,
-    policy: Policy,
-    start: Vec<f64>,
-    /// `ρ_γ(·; P^π)`.
-    occupied: Vec<f64>,
-    /// `f(x)`, `[S, d]`.
-    directions: Matrix,
-    /// `max |Q^π|`.
-    largest: f64,
-    /// `J(θ)`.
-    objective: f64,
-}
-
-impl<'a> Point<'a> {
-    fn at(family: &'a Family, parameters: &[f64]) -> Self {
-        let mdp = &family.mdp;
-        let (states, actions) = (mdp.states(), mdp.actions());
-        let policy = Policy::softmax(actions, &family.features.times(parameters));
-        let start = vec![1.0 / states as f64; states];
-        let values = evaluate(mdp, &policy);
-        let action_values = mdp.backup(&values);
-        let occupied = occupancy(mdp, &policy, &start);
-        // Σ_a π ∇log π Q = Σ_a π(a|x) φ(x, a) (Q(x, a) − V(x)).
-        let mut directions = Matrix::zeros(states, family.features.columns());
-        for (z, q) in action_values.iter().enumerate() {
-            let weight = policy.at(z / actions)[z % actions] * (q - values[z / actions]);
-            let row = directions.row_mut(z / actions);
-            row.iter_mut().zip(family.features.row(z)).for_each(|(sum, phi)| *sum += weight * phi);
-        }
-        let largest = sup_norm(&action_values);
-        Self { objective: dot(&start, &values), mdp, policy, start, occupied, directions, largest }
-    }
-
-    /// `1/(1 − γ) Σ_x ρ_γ(x) f(x)`, `[d]`, with the occupancy of a model or of the process.
-    fn gradient(&self, occupied: &[f64]) -> Vec<f64> {
-        let scale = 1.0 / (1.0 - self.mdp.discount());
-        let mut sum = vec![0.0; self.directions.columns()];
-        for (x, weight) in occupied.iter().enumerate() {
-            sum.iter_mut().zip(self.directions.row(x)).for_each(|(sum, f)| *sum += scale * weight * f);
-        }
-        sum
-    }
-
-    /// The gradient in a model.
-    fn modelled(&self, model: &FiniteMdp) -> Vec<f64> {
-        self.gradient(&occupancy(model, &self.policy, &self.start))
-    }
-
-    /// `ν(x, a)` of the data, `[S·A]`.
-    fn data(&self) -> Vec<f64> {
-        let actions = self.mdp.actions();
-        (0..self.mdp.reward().len())
-            .map(|z| self.occupied[z / actions] * self.policy.at(z / actions)[z % actions])
-            .collect()
-    }
-}
-
-/// The group distributions of a model, row `g·A + a`.
-#[derive(Clone)]
-struct Aggregated {
-    size: usize,
-    rows: Vec<Vec<f64>>,
-}
-
-impl Aggregated {
-    /// The model of MLE under the data `ν(x, a)`.
-    fn likely(mdp: &FiniteMdp, data: &[f64], groups: usize) -> Self {
-        let (actions, size) = (mdp.actions(), mdp.states() / groups);
-        let mut rows = vec![vec![0.0; groups]; groups * actions];
-        for (z, weight) in data.iter().enumerate() {
-            let row = &mut rows[z / actions / size * actions + z % actions];
-            mdp.kernel().row(z).iter().enumerate().for_each(|(x, p)| row[x / size] += weight * p);
-        }
-        for row in &mut rows {
-            let sum: f64 = row.iter().sum();
-            // From a uniform start every pair has weight, unless the policy rounds it to zero.
-            row.iter_mut().for_each(|p| *p = if sum > 0.0 { *p / sum } else { 1.0 / groups as f64 });
-        }
-        Self { size, rows }
-    }
-
-    fn model(&self, mdp: &FiniteMdp) -> FiniteMdp {
-        let actions = mdp.actions();
-        mdp.with_kernel(Matrix::from_fn(mdp.states() * actions, mdp.states(), |z, x| {
-            self.rows[z / actions / self.size * actions + z % actions][x / self.size] / self.size as f64
-        }))
-    }
-
-    /// The loss `L = ‖Σ_x (ρ̂_γ − ρ_γ)(x) f(x)‖²`, and its derivative with respect to every entry of the rows.
-    fn loss(&self, point: &Point<'_>) -> (f64, Vec<Vec<f64>>) {
-        let model = self.model(point.mdp);
-        let (actions, discount) = (point.mdp.actions(), point.mdp.discount());
-        let factors = resolvent(&model, &point.policy);
-        let scaled: Vec<f64> = point.start.iter().map(|p| (1.0 - discount) * p).collect();
-        let occupied = factors.solve_transposed(&scaled);
-        let difference = minus(&occupied, &point.occupied);
-        let error: Vec<f64> = point.gradient(&difference).iter().map(|e| (1.0 - discount) * e).collect();
-        let loss = dot(&error, &error);
-        let slopes: Vec<f64> = point.directions.times(&error).iter().map(|slope| 2.0 * slope).collect();
-        let ahead = factors.solve(&slopes);
-        let ahead: Vec<f64> = ahead.chunks_exact(self.size).map(crate::statistics::mean).collect();
-        let mut slopes = vec![vec![0.0; self.rows[0].len()]; self.rows.len()];
-        for z in 0..point.mdp.reward().len() {
-            let x = z / actions;
-            let weight = discount * occupied[x] * point.policy.at(x)[z % actions];
-            let row = &mut slopes[x / self.size * actions + z % actions];
-            row.iter_mut().zip(&ahead).for_each(|(slope, u)| *slope += weight * u);
-        }
-        (loss, slopes)
-    }
-
-    /// The rows whose logits are moved by `−step` times the derivative with respect to them.
-    fn moved(&self, slopes: &[Vec<f64>], step: f64) -> Self {
-        let rows = self.rows.iter().zip(slopes).map(|(row, slope)| {
-            // The largest factor is one, so that none overflows.
-            let moves = row.iter().zip(slope).filter(|(p, _)| **p > 0.0).map(|(_, s)| -step * s);
-            let most = moves.fold(f64::NEG_INFINITY, f64::max);
-            let weights: Vec<f64> = row.iter().zip(slope).map(|(p, s)| p * (-step * s - most).min(0.0).exp()).collect();
-            let sum: f64 = weights.iter().sum();
-            weights.into_iter().map(|weight| weight / sum).collect()
-        });
-        Self { size: self.size, rows: rows.collect() }
-    }
-}
-
-/// The derivative with respect to the logits of a row, from that with respect to its probabilities.
-fn logit_slopes(rows: &[Vec<f64>], slopes: &[Vec<f64>]) -> Vec<Vec<f64>> {
-    let chain = |(row, slope): (&Vec<f64>, &Vec<f64>)| {
-        let mean = dot(row, slope);
-        row.iter().zip(slope).map(|(p, s)| p * (s - mean)).collect()
-    };
-    rows.iter().zip(slopes).map(chain).collect()
-}
-
-/// The model of PAML: descent with backtracking in the logits, from the model of MLE with a thousandth of a uniform model,
-/// so that no probability is zero.
-fn policy_aware(point: &Point<'_>, likely: &Aggregated, steps: usize) -> Aggregated {
-    let groups = likely.rows[0].len() as f64;
-    let mixed = likely.rows.iter().map(|row| row.iter().map(|p| 0.999 * p + 0.001 / groups).collect());
-    let mut model = Aggregated { size: likely.size, rows: mixed.collect() };
-    let (mut loss, mut slopes) = model.loss(point);
-    // A step of one moves a logit by about one where the derivative is as large as the loss.
-    let mut step = 1.0 / loss.max(f64::MIN_POSITIVE);
-    for _ in 0..steps {
-        let gradient = logit_slopes(&model.rows, &slopes);
-        let length: f64 = gradient.iter().map(|row| dot(row, row)).sum();
-        if length <= 1e-30 || loss <= 1e-28 {
-            break;
-        }
-        step *= 2.0;
-        let mut candidate = model.moved(&gradient, step);
-        let (mut reached, mut next) = candidate.loss(point);
-        for _ in 0..60 {
-            if reached <= loss - 0.1 * step * length {
-                break;
-            }
-            step /= 2.0;
-            candidate = model.moved(&gradient, step);
-            (reached, next) = candidate.loss(point);
-        }
-        if reached >= loss {
-            break;
-        }
-        (model, loss, slopes) = (candidate, reached, next);
-    }
-    model
-}
-
-/// Whether a model violates one of the slide's bounds, for the data of the policy and for uniform data.
-fn violates(point: &Point<'_>, model: &FiniteMdp) -> bool {
-    let error = norm(&minus(&point.gradient(&point.occupied), &point.modelled(model)));
-    let (truth, other) = (point.mdp.policy_kernel(&point.policy), model.policy_kernel(&point.policy));
-    let divergences: Vec<f64> = (0..point.mdp.states()).map(|x| divergence(truth.row(x), other.row(x))).collect();
-    let discount = point.mdp.discount();
-    let scale = discount / (1.0 - discount).powi(2) * point.largest;
-    let uniform = vec![1.0 / point.mdp.states() as f64; point.mdp.states()];
-    let most = divergences.iter().copied().fold(0.0, f64::max);
-    let bounds = [&point.occupied, &uniform].map(|data| {
-        let concentration = point.occupied.iter().zip(data).map(|(o, d)| o / d).fold(0.0, f64::max);
-        scale * concentration * (2.0 * dot(data, &divergences)).sqrt()
-    });
-    let rounding = 1e-10 * scale;
-    bounds.iter().any(|bound| error > bound + rounding) || error > scale * 2.0 * (2.0 * most).sqrt() + rounding
-}
-
 /// The model whose gradient an ascent follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Guide {
@@ -360,12 +159,6 @@ fn ascend(family: &Family, settings: &Settings, guide: Guide) -> Vec<f64> {
         parameters.iter_mut().zip(gradient).for_each(|(parameter, g)| *parameter += step * g);
     }
     objectives
-}
-
-/// The relative error of the gradient in a model.
-fn relative_error(point: &Point<'_>, model: &FiniteMdp) -> f64 {
-    let exact = point.gradient(&point.occupied);
-    norm(&minus(&point.modelled(model), &exact)) / norm(&exact)
 }
 
 /// The models of MLE and of PAML at a policy.
@@ -478,11 +271,11 @@ fn figure(settings: &Settings, records: &[Record]) -> Figure {
 }
 
 #[cfg(test)]
-mod tests {
+mod fixture {
     use super::*;
 
     /// A process with a tabular policy for even seeds, and with four shared parameters for odd ones.
-    fn drawn(seed: u64) -> (Family, Vec<f64>) {
+    pub(super) fn drawn(seed: u64) -> (Family, Vec<f64>) {
         let mut random = Random::new(seed, "test/paml", 0);
         let garnet = Garnet { states: 6, actions: 3, branching: 3, absorbing: 0, discount: 0.9 };
         let mdp = garnet.draw(&mut random);
@@ -492,93 +285,5 @@ mod tests {
         };
         let parameters = (0..family.features.columns()).map(|_| random.normal()).collect();
         (family, parameters)
-    }
-
-    #[test]
-    fn the_policy_gradient_is_that_of_finite_differences() {
-        for seed in [0, 1] {
-            let (family, parameters) = drawn(seed);
-            let point = Point::at(&family, &parameters);
-            let gradient = point.gradient(&point.occupied);
-            for i in 0..parameters.len() {
-                let moved = |by: f64| {
-                    let mut parameters = parameters.clone();
-                    parameters[i] += by;
-                    Point::at(&family, &parameters).objective
-                };
-                let difference = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-                assert!((gradient[i] - difference).abs() < 1e-8, "{i}: {} {difference}", gradient[i]);
-            }
-        }
-    }
-
-    #[test]
-    fn the_loss_is_the_squared_error_of_the_gradient() {
-        let (family, parameters) = drawn(1);
-        let point = Point::at(&family, &parameters);
-        let model = Aggregated::likely(&family.mdp, &point.data(), 2);
-        let error = minus(&point.modelled(&model.model(&family.mdp)), &point.gradient(&point.occupied));
-        let scaled = model.loss(&point).0 / (1.0 - family.mdp.discount()).powi(2);
-        assert!((dot(&error, &error) - scaled).abs() < 1e-12 * (1.0 + scaled));
-    }
-
-    #[test]
-    fn slopes_of_the_model_are_finite_differences() {
-        for seed in [2, 3] {
-            let (family, parameters) = drawn(seed);
-            let point = Point::at(&family, &parameters);
-            let model = Aggregated::likely(&family.mdp, &point.data(), 3);
-            let mixed = model.rows.iter().map(|row| row.iter().map(|p| 0.9 * p + 0.1 / 3.0).collect()).collect();
-            let model = Aggregated { size: model.size, rows: mixed };
-            let slopes = logit_slopes(&model.rows, &model.loss(&point).1);
-            let largest = slopes.iter().flatten().fold(0.0_f64, |most, slope| most.max(slope.abs()));
-            for row in 0..model.rows.len() {
-                for h in 0..3 {
-                    let moved = |by: f64| {
-                        let mut direction = vec![vec![0.0; 3]; model.rows.len()];
-                        direction[row][h] = by;
-                        // `moved` subtracts.
-                        model.moved(&direction, -1.0).loss(&point).0
-                    };
-                    let difference = (moved(1e-4) - moved(-1e-4)) / 2e-4;
-                    let slope = slopes[row][h];
-                    assert!((slope - difference).abs() < 1e-5 * largest, "{row} {h}: {slope} {difference}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_policy_aware_model_is_no_worse_than_the_likely_one_and_than_random_ones() {
-        for seed in 0..5 {
-            let (family, parameters) = drawn(seed);
-            let point = Point::at(&family, &parameters);
-            let likely = Aggregated::likely(&family.mdp, &point.data(), 2);
-            let least = policy_aware(&point, &likely, 500).loss(&point).0;
-            assert!(least <= likely.loss(&point).0);
-            let mut random = Random::new(seed, "test/paml", 1);
-            for _ in 0..300 {
-                let rows = (0..6).map(|_| random.simplex(2)).collect();
-                assert!(Aggregated { size: 3, rows }.loss(&point).0 >= least - 1e-3 * likely.loss(&point).0, "{seed}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_norm_of_a_feature_is_below_the_largest_action_value() {
-        // The factor that makes the slide's bounds hold.
-        for seed in 0..50 {
-            let (family, parameters) = drawn(seed);
-            let point = Point::at(&family, &parameters);
-            assert!((0..6).all(|x| norm(point.directions.row(x)) <= point.largest));
-        }
-    }
-
-    #[test]
-    fn a_model_with_as_many_groups_as_states_is_the_process() {
-        let (family, parameters) = drawn(3);
-        let point = Point::at(&family, &parameters);
-        let full = Aggregated::likely(&family.mdp, &point.data(), 6).model(&family.mdp);
-        assert!(full.kernel().plus(-1.0, family.mdp.kernel()).sup_norm() < 1e-12);
     }
 }

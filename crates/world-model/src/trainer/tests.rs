@@ -82,8 +82,8 @@ fn trainer(config: &ModelConfig, tensors: bool) -> Trainer {
 /// Takes one gradient step on replay rows `[E, B]` and returns the loss before it.
 fn step(trainer: &mut Trainer, fit: &Fit, replay: &[u32]) -> f64 {
     let data = match &fit.data.store {
-        Store::Host(data) => return trainer.step(data, replay, &Sines),
-        Store::Tensors(data) => data,
+        FitRows::Host(data) => return trainer.step(data, replay, &Sines),
+        FitRows::Tensors(data) => data,
     };
     let members = trainer.ensemble.members();
     let rows = numbers(replay, &trainer.device).reshape([members, replay.len() / members]);
@@ -227,7 +227,7 @@ fn one_learned_noise_a_channel_is_the_errors_own_and_does_not_depend_on_the_inpu
         // These are training rows, because the learned noise follows the errors on them.
         let holdout = &fit.data.split.holdout;
         fit.data.split.holdout = (0..n as u32).filter(|row| !holdout.contains(row)).collect();
-        if let Store::Tensors(data) = &mut fit.data.store {
+        if let FitRows::Tensors(data) = &mut fit.data.store {
             data.hold_out(&fit.data.split.holdout.clone());
         }
         let (inputs, targets) = fit.data.holdout_batch(0..fit.data.split.holdout.len(), &trainer.device);

@@ -1,9 +1,4 @@
-//! The fixture files as numbers, tensors and agents.
-//!
-//! The files are in the folder `FORESEE_FIXTURES`, by default `assets/fixtures`, whose README describes how they were
-//! made. Every shape and constant is read from the file.
-
-use std::path::PathBuf;
+//! The fixture files as tensors and agents.
 
 use burn::tensor::{Device, Tensor};
 use foresee_core::state::{Array, Data};
@@ -12,60 +7,13 @@ use foresee_nn::tensors;
 use serde_json::Value;
 
 use crate::agent::Agent;
+pub(super) use crate::fixture_files::{count, fixture, floats, list, number, numbers, shape};
 use crate::sac::{Sac, SacConfig};
 
 /// The project's relative tolerance for f32 against the f64 of the files. The reference code's own f32 differs from its
 /// f64 by up to 1.7e-5 (`meta.f32_self_check_max_rel`).
 const RELATIVE: f64 = 1e-4;
 const ABSOLUTE: f64 = 1e-5;
-
-/// Reads one fixture file.
-pub(super) fn fixture(name: &str) -> Value {
-    let folder = std::env::var_os("FORESEE_FIXTURES")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/fixtures")), PathBuf::from);
-    let path = folder.join(name);
-    let text = std::fs::read_to_string(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}\nhint: point FORESEE_FIXTURES at the files", path.display()));
-    serde_json::from_str(&text).expect("a JSON file")
-}
-
-/// Returns the items of a list.
-#[track_caller]
-pub(super) fn list(value: &Value) -> &[Value] {
-    value.as_array().unwrap_or_else(|| panic!("a list expected, got {value}"))
-}
-
-/// Returns one number.
-#[track_caller]
-pub(super) fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("a number expected, got {value}"))
-}
-
-/// Returns one count.
-#[track_caller]
-pub(super) fn count(value: &Value) -> usize {
-    value.as_u64().unwrap_or_else(|| panic!("a count expected, got {value}")) as usize
-}
-
-fn shape(value: &Value) -> Vec<usize> {
-    match value.as_array() {
-        Some(items) => [items.len()].into_iter().chain(items.first().map(shape).unwrap_or_default()).collect(),
-        None => vec![],
-    }
-}
-
-/// Returns the numbers of nested lists, row-major.
-pub(super) fn numbers(value: &Value) -> Vec<f64> {
-    match value.as_array() {
-        Some(items) => items.iter().flat_map(numbers).collect(),
-        None => vec![number(value)],
-    }
-}
-
-/// Returns [`numbers`] in f32.
-pub(super) fn floats(value: &Value) -> Vec<f32> {
-    numbers(value).into_iter().map(|x| x as f32).collect()
-}
 
 /// Returns nested lists `[.., C]` as rows `[B, C]`.
 pub(super) fn rows(value: &Value) -> Tensor<2> {

@@ -91,7 +91,7 @@ fn the_holdout_score_counts_rows_by_their_weights_and_the_squared_error_beside_i
             let mut fit = trainer.begin(given(&rows, weights), &Sines, 0, 0);
             if let Some(row) = holdout {
                 fit.data.split.holdout = vec![row];
-                if let Store::Tensors(data) = &mut fit.data.store {
+                if let FitRows::Tensors(data) = &mut fit.data.store {
                     data.hold_out(&[row]);
                 }
             }
