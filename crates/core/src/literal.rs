@@ -9,6 +9,8 @@ use toml::{Table, Value};
 const PLAIN_IN_SHELL: &str = "_-.=:/+,@%";
 /// Largest number of characters of a value that a message repeats.
 const SHOWN: usize = 60;
+/// Largest depth of lists and tables inside each other that a correction is looked for.
+const DEEPEST: usize = 64;
 
 /// The kinds of values that a text can look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +38,7 @@ impl fmt::Display for Looks {
             Self::List => "looks like a list",
             Self::Number => "looks like a number",
             Self::Boolean => "looks like a boolean",
-            Self::Nothing => "is no value",
+            Self::Nothing => "is a word for no value",
             Self::Quoted => "begins with a quote",
             Self::Equals => "begins with another `=`",
         })
@@ -101,7 +103,7 @@ impl Mistake {
             Err(Fault::Large | Fault::Overflow) if self.looks == Looks::Number => {
                 format!("the number `{shown}` is too large")
             }
-            Err(Fault::Nothing) if self.looks == Looks::Nothing => format!("`{shown}` is no value of TOML"),
+            Err(Fault::Nothing) if self.looks == Looks::Nothing => format!("`{shown}` is not a TOML value"),
             _ => format!("`{shown}` {}, but is not valid TOML", self.looks),
         }
     }
@@ -110,6 +112,9 @@ impl Mistake {
     #[must_use]
     pub fn hint(&self, key: &str, text: &str) -> String {
         let as_text = || {
+            if text.trim().chars().count() > SHOWN {
+                return String::new();
+            }
             let text = Value::String(text.trim().to_owned());
             format!("; for the text itself, write {}", for_shell(&format!("{key}={text}")))
         };
@@ -148,7 +153,7 @@ impl Mistake {
         match self.meant {
             Err(Fault::Large) => format!("a whole number is at most {}", i64::MAX),
             Err(Fault::Overflow) => format!("a number is at most {:e}, or `inf`", f64::MAX),
-            _ => "TOML has no word for no value; leave the key out to have it unset".into(),
+            _ => "TOML has no null; leave the key out instead".into(),
         }
     }
 }
@@ -159,7 +164,7 @@ impl Mistake {
 pub fn hint_in_file(text: &str) -> Option<String> {
     match read(text) {
         Ok(Value::String(word)) if word == text.trim() && !word.is_empty() => {
-            Some(format!("a text is written in quotes: `{}`", Value::String(word)))
+            Some(format!("put a string in quotes: `{}`", Value::String(word)))
         }
         Ok(_) => None,
         Err(Mistake { meant: Ok(value), .. }) => Some(format!("write `{value}`")),
@@ -168,7 +173,8 @@ pub fn hint_in_file(text: &str) -> Option<String> {
     }
 }
 
-/// Returns a text in backticks; a longer one in quotes that a shell needs and removes.
+/// Returns a text in backticks. A text that a shell would change is in single quotes instead, so that it can be copied
+/// to a command line.
 #[must_use]
 pub fn for_shell(text: &str) -> String {
     if text.chars().all(|c| c.is_alphanumeric() || PLAIN_IN_SHELL.contains(c)) {
@@ -221,8 +227,7 @@ fn meant(text: &str, looks: Looks) -> Result<Value, Fault> {
     let wrapped;
     let text = match looks {
         Looks::List if !text.starts_with(['[', '(']) => {
-            let grouped = text.split(',').skip(1).all(|part| part.len() == 3) && text.contains(",0");
-            if grouped && let Some(Ok(number)) = scalar(&text.replace(',', "")) {
+            if let Some(number) = grouped(text) {
                 return Ok(number);
             }
             wrapped = format!("[{text}]");
@@ -234,10 +239,20 @@ fn meant(text: &str, looks: Looks) -> Result<Value, Fault> {
         },
         _ => text,
     };
-    let mut reader = Reader { rest: text };
+    let mut reader = Reader { rest: text, depth: 0 };
     let value = reader.value()?;
     reader.skip_space();
     if reader.rest.is_empty() { Ok(value) } else { Err(Fault::Other) }
+}
+
+/// Returns the number in a text with commas between thousands, such as `1,000`. Returns `None` if the text is more
+/// likely a list of numbers: if no group of three digits begins with 0.
+fn grouped(text: &str) -> Option<Value> {
+    let (first, rest) = text.trim_start_matches(['+', '-']).split_once(',')?;
+    let is_whole = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let begins = is_whole(first) && first.len() <= 3 && !first.starts_with('0');
+    let follows = rest.split(',').all(|part| is_whole(part) && part.len() == 3);
+    if begins && follows && text.contains(",0") { scalar(&text.replace(',', ""))?.ok() } else { None }
 }
 
 /// Returns true for a string, and for a list or table with a string in it.
@@ -271,9 +286,13 @@ fn scalar(word: &str) -> Option<Result<Value, Fault>> {
     if digits.len() + 1 < number.len() || !word.starts_with(|c: char| c.is_ascii_digit() || "+-.\u{2212}".contains(c)) {
         return None;
     }
-    if let Some(digits) = ["0x", "0o", "0b"].iter().find_map(|prefix| digits.strip_prefix(prefix)) {
-        let is_number = !digits.is_empty() && digits.chars().all(|c| c.is_ascii_hexdigit());
-        return is_number.then_some(Err(Fault::Large));
+    for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
+        if let Some(digits) = digits.strip_prefix(prefix) {
+            let is_number = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
+            let sign = if number.starts_with('-') { "-" } else { "" };
+            let value = || i64::from_str_radix(&format!("{sign}{digits}"), radix);
+            return is_number.then(|| value().map(Value::Integer).map_err(|_| Fault::Large));
+        }
     }
     if !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit()) {
         return Some(number.parse().map(Value::Integer).map_err(|_| Fault::Large));
@@ -288,7 +307,10 @@ fn scalar(word: &str) -> Option<Result<Value, Fault>> {
 
 /// A reader of tables and lists in the notation of TOML, JSON, Python, or TOML without its quotes.
 struct Reader<'a> {
+    /// The text that is not read yet.
     rest: &'a str,
+    /// Number of lists and tables around the next value.
+    depth: usize,
 }
 
 impl Reader<'_> {
@@ -306,10 +328,13 @@ impl Reader<'_> {
 
     fn value(&mut self) -> Result<Value, Fault> {
         self.skip_space();
+        if self.depth == DEEPEST {
+            return Err(Fault::Other);
+        }
         match self.rest.chars().next().ok_or(Fault::Unclosed)? {
-            '{' => self.table(),
-            '[' => self.list('[', ']'),
-            '(' => self.list('(', ')'),
+            '{' => self.inside(Self::table),
+            '[' => self.inside(|reader| reader.list('[', ']')),
+            '(' => self.inside(|reader| reader.list('(', ')')),
             '"' | '\'' | '“' | '”' | '‘' | '’' => self.quoted().map(Value::String),
             _ => {
                 let word = self.word(&[',', ']', '}', ')']);
@@ -320,6 +345,14 @@ impl Reader<'_> {
                 }
             }
         }
+    }
+
+    /// Reads a list or a table, one level deeper.
+    fn inside(&mut self, read: impl FnOnce(&mut Self) -> Result<Value, Fault>) -> Result<Value, Fault> {
+        self.depth += 1;
+        let value = read(self);
+        self.depth -= 1;
+        value
     }
 
     /// Takes the text up to one of these characters, without spaces at its ends.
@@ -365,14 +398,16 @@ impl Reader<'_> {
         let (mut table, _) = (Table::new(), self.takes('{'));
         while !self.takes('}') {
             self.skip_space();
-            let key = match self.rest.chars().next().ok_or(Fault::Unclosed)? {
-                '"' | '\'' | '“' | '”' | '‘' | '’' => self.quoted()?,
-                _ => self.word(&['=', ':', ',', '}', '{', '[']),
+            let (key, is_quoted) = match self.rest.chars().next().ok_or(Fault::Unclosed)? {
+                '"' | '\'' | '“' | '”' | '‘' | '’' => (self.quoted()?, true),
+                _ => (self.word(&['=', ':', ',', '}', '{', '[']), false),
             };
             if self.rest.is_empty() {
                 return Err(Fault::Unclosed);
             }
-            if key.is_empty() || !(self.takes('=') || self.takes(':')) {
+            // Without quotes, `a.b` is the key `b` of a table `a` in TOML.
+            let is_path = !is_quoted && key.contains('.');
+            if key.is_empty() || is_path || !(self.takes('=') || self.takes(':')) {
                 return Err(Fault::Other);
             }
             let value = self.value()?;
@@ -433,6 +468,8 @@ mod tests {
             "_1",
             "wgpu:0",
             "2024-13-01",
+            "0b12",
+            "0x",
             "0..2",
             "",
             "Truely",
@@ -440,6 +477,25 @@ mod tests {
         ] {
             assert_eq!(read(text), Ok(Value::String(text.into())));
         }
+    }
+
+    #[test]
+    fn a_correction_of_deep_lists_and_of_long_texts_is_not_looked_for() {
+        let deep = "[".repeat(100_000);
+        let mistake = read(&deep).unwrap_err();
+        assert_eq!(mistake, Mistake { looks: Looks::List, meant: Err(Fault::Other) });
+        assert_eq!(mistake.hint("k", &deep), "a list is `[1, 2]`, or `[\"a\", \"b\"]`");
+        // The deepest list that has a correction.
+        let nested = |depth| format!("{}a{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(read(&nested(DEEPEST - 1)).unwrap_err().meant.is_ok());
+        assert_eq!(read(&nested(DEEPEST)).unwrap_err().meant, Err(Fault::Other));
+    }
+
+    #[test]
+    fn a_path_without_quotes_is_not_taken_for_a_key() {
+        assert_eq!(read("{a.b=hard}").unwrap_err().meant, Err(Fault::Other));
+        let quoted = read("{'a.b': hard}").unwrap_err().meant.unwrap();
+        assert_eq!(quoted.to_string(), "{ \"a.b\" = \"hard\" }");
     }
 
     /// Checks the error about a value, and the hint about it in an override of the key `k`.
@@ -460,6 +516,8 @@ mod tests {
             ("007", "7"),
             ("1__0", "10"),
             ("−5", "-5"),
+            ("-0x1F", "-31"),
+            ("+0b1__0", "2"),
             ("Infinity", "inf"),
             ("-Inf", "-inf"),
             ("NaN", "nan"),
@@ -476,10 +534,15 @@ mod tests {
             ("3,", "[3]"),
             ("[[1, 2], [True]]", "[[1, 2], [true]]"),
             ("64,True", "[64, true]"),
+            ("1,0.5", "[1, 0.5]"),
+            ("0,001", "[0, 1]"),
+            ("1024,064", "[1024, 64]"),
         ] {
             refuses(text, &looks(text, "list"), &format!("write 'k={value}'"));
         }
-        refuses("1,000", &looks("1,000", "list"), "write `k=1000`");
+        for (text, value) in [("1,000", 1000), ("-64,000,128", -64_000_128)] {
+            refuses(text, &looks(text, "list"), &format!("write `k={value}`"));
+        }
         for (text, value) in [
             ("{mode=hard}", "{ mode = \"hard\" }"),
             ("{a={b=[c, 1]}}", "{ a = { b = [\"c\", 1] } }"),
@@ -503,10 +566,10 @@ mod tests {
         refuses(&digits, &format!("the number `{shown}` is too large"), &whole);
         refuses("[9223372036854775808]", "`[9223372036854775808]` looks like a list, but is not valid TOML", &whole);
         refuses("1e400", "the number `1e400` is too large", "a number is at most 1.7976931348623157e308, or `inf`");
-        let nothing = "TOML has no word for no value; leave the key out to have it unset";
+        let nothing = "TOML has no null; leave the key out instead";
         for text in ["None", "null", "nil", "NULL"] {
             let hint = format!("{nothing}; for the text itself, write 'k=\"{text}\"'");
-            refuses(text, &format!("`{text}` is no value of TOML"), &hint);
+            refuses(text, &format!("`{text}` is not a TOML value"), &hint);
         }
         refuses("{g=None}", "`{g=None}` looks like a table, but is not valid TOML", nothing);
         let shell = "a shell splits words at spaces and removes quotes, so put '…' around the override";
@@ -556,8 +619,8 @@ mod tests {
             ("False", Some("write `false`")),
             (".5", Some("write `0.5`")),
             ("{mode=hard}", Some("write `{ mode = \"hard\" }`")),
-            ("vagram", Some("a text is written in quotes: `\"vagram\"`")),
-            ("None", Some("TOML has no word for no value; leave the key out to have it unset")),
+            ("vagram", Some("put a string in quotes: `\"vagram\"`")),
+            ("None", Some("TOML has no null; leave the key out instead")),
             ("9223372036854775808", Some("a whole number is at most 9223372036854775807")),
             ("[1,", None),
             ("", None),
