@@ -79,8 +79,9 @@ Examples:
   foresee report runs/Hopper-v5 MBPO=theirs/results.csv --threshold 3000
 
 RUN is a run folder, a file with the columns exp_name,env_name,seed,metric,env_step,value, a results.csv of
-mbrl-lib, or a folder that contains some of these. Runs whose configs differ in nothing but the seed form a
-group; all runs of NAME=RUN form the group NAME. --out writes report.html, report.json and report.csv.";
+mbrl-lib, or a folder that contains some of these. Runs form a group if their configs are equal, apart from
+the seed and keys that do not change the numbers up to a step, such as training.env_steps; all runs of
+NAME=RUN form the group NAME. --out writes report.html, report.json and report.csv.";
 
 /// The end of the help of `check`.
 const NOTES_ON_CHECK: &str = "\
@@ -204,7 +205,7 @@ pub(crate) enum Verb {
     /// List the choices for a key of a config, all keys, or all metrics
     #[command(after_help = choices())]
     List {
-        /// What to list
+        /// The list to print
         #[arg(value_name = "WHAT", hide_possible_values = true)]
         what: Listed,
         /// Print keys or metrics as a page in Markdown: docs/config.md or docs/metrics.md
@@ -267,7 +268,7 @@ pub(crate) struct ReportArguments {
     /// Compare the other groups with this one [default: the first group]
     #[arg(long, value_name = "NAME")]
     pub baseline: Option<String>,
-    /// Report steps and seconds to this return [default: nine tenths of the way to the best group]
+    /// Report steps and seconds to this return [default: nine tenths of the way from the first evaluations to the best group]
     #[arg(long, value_name = "RETURN", allow_negative_numbers = true)]
     pub threshold: Option<f64>,
     /// Compare the returns at this step [default: the last step that all runs have reached]

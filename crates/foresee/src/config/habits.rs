@@ -7,7 +7,7 @@ pub(super) struct Habit {
     words: &'static [&'static str],
     /// The keys that they mean.
     pub keys: &'static [&'static str],
-    /// What else to know about them: empty, or a text that continues the question "did you mean …".
+    /// A remark about them: empty, or a text that continues the question "did you mean …".
     pub remark: &'static str,
 }
 
