@@ -13,8 +13,8 @@ pub struct Options {
     pub group_by: Vec<String>,
     /// Name of the group with which the others are compared; by default the first one.
     pub baseline: Option<String>,
-    /// The return to which steps and seconds are counted, if there is one task; by default nine tenths of the way from the
-    /// first evaluations to the best group.
+    /// The return to which steps and seconds are counted, if there is one task; by default nine tenths of the way from
+    /// the first evaluations to the best group.
     pub threshold: Option<f64>,
     /// The step at which runs are compared; by default the last one that all runs of a task have reached.
     pub step: Option<u64>,

@@ -10,7 +10,7 @@
 //! * [`study`]: the parts of a study: claim, source, parameters, quantities, expectations.
 //! * [`studies`]: the studies.
 //! * [`runner`]: runs a study and writes its verdict and its figure.
-//! * [`linear`], [`random`], [`statistics`], [`figure`]: matrices, random numbers, intervals and drawings for the others.
+//! * [`linear`], [`random`], [`statistics`], [`figure`]: matrices, random numbers, intervals and drawings.
 
 pub mod figure;
 pub mod linear;

@@ -21,7 +21,7 @@ fn closed(index: usize, low: f32, high: f32) -> Bound {
     Bound { index, low, high, closed: true }
 }
 
-/// Returns the rule of InvertedPendulum: an episode continues while the angle of the pole is within 0.2 rad of upright.
+/// Returns the rule of InvertedPendulum: an episode continues while the pole is within 0.2 rad of upright.
 #[must_use]
 pub fn inverted_pendulum() -> Termination {
     Termination::outside(vec![closed(1, -0.2, 0.2)])
@@ -35,7 +35,8 @@ pub fn hopper() -> Termination {
     hopper_with(0, [0.7, INF], [-0.2, 0.2], [-100.0, 100.0])
 }
 
-/// Returns the rule of Hopper with other ranges `[low, high]` of the height, of the angle, and of every entry after the height.
+/// Returns the rule of Hopper with other ranges `[low, high]` of the height, of the angle, and of every entry after
+/// the height.
 pub(crate) fn hopper_with(first: usize, z: [f32; 2], angle: [f32; 2], state: [f32; 2]) -> Termination {
     let rest = (1..11).map(|index| open(first + index, state[0], state[1]));
     let posture = [open(first, z[0], z[1]), open(first + 1, angle[0], angle[1])];
@@ -55,8 +56,8 @@ pub(crate) fn walker2d_with(first: usize, z: [f32; 2], angle: [f32; 2]) -> Termi
     Termination { bounds, ..Termination::never() }
 }
 
-/// Returns the rule of Ant: an episode continues while the height is from 0.2 to 1 m. It applies to the full observation
-/// and to MBPO's truncated one.
+/// Returns the rule of Ant: an episode continues while the height is from 0.2 to 1 m. It applies to the full
+/// observation and to MBPO's truncated one.
 #[must_use]
 pub fn ant() -> Termination {
     ant_with(0, [0.2, 1.0])
