@@ -8,7 +8,7 @@
 //!
 //! * [`mdp`]: finite Markov decision processes with exact planning.
 //! * [`study`]: the parts of a study: claim, source, parameters, quantities, expectations.
-//! * [`studies`]: the studies.
+//! * [`studies`]: one module for each study.
 //! * [`runner`]: runs a study and writes its verdict and its figure.
 //! * [`linear`], [`random`], [`statistics`], [`figure`]: matrices, random numbers, intervals and drawings.
 

@@ -30,7 +30,7 @@ pub(super) fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -
     finish(Driver { run, dir, records, wall_s: 0.0, saved_step: 0 })
 }
 
-/// Prints warnings about properties of the task that training can live with, but that its user may not expect.
+/// Prints warnings about properties of the task that do not prevent training, but that its user may not expect.
 fn warn_of_task(run: &mut Run) -> Result<(), Failure> {
     let (id, spec) = (run.config().env.id.clone(), run.spec());
     if spec.max_episode_steps.is_none() {
