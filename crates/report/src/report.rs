@@ -119,7 +119,7 @@ pub struct Reach {
     pub of: usize,
     /// Steps to it.
     pub steps: Until,
-    /// Seconds to it, if they are known for every run.
+    /// Seconds to it, if they are known for every run that reaches it.
     pub seconds: Option<Until>,
 }
 
