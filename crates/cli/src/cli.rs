@@ -93,7 +93,7 @@ pub(crate) enum Verb {
     /// List the choices for a key of a config, all keys, or all metrics
     #[command(after_help = help::choices())]
     List {
-        /// What to list
+        /// The list to print
         #[arg(value_name = "WHAT", hide_possible_values = true)]
         what: Listed,
         /// Print keys or metrics as a page in Markdown: docs/config.md or docs/metrics.md
@@ -156,7 +156,7 @@ pub(crate) struct ReportArguments {
     /// Compare the other groups with this one [default: the first group]
     #[arg(long, value_name = "NAME")]
     pub baseline: Option<String>,
-    /// Report steps and seconds to this return [default: nine tenths of the way to the best group]
+    /// Report steps and seconds to this return [default: 90 % of the way from the first evaluations to the best group]
     #[arg(long, value_name = "RETURN", allow_negative_numbers = true)]
     pub threshold: Option<f64>,
     /// Compare the returns at this step [default: the last step that all runs have reached]

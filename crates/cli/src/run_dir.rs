@@ -52,7 +52,7 @@ pub(crate) enum Resumption<'a> {
 }
 
 /// A run that is about to be resumed.
-pub(crate) struct Opened {
+pub(crate) struct RunToResume {
     /// The run's folder.
     pub dir: RunDir,
     /// The checked config under which the run continues.
@@ -88,7 +88,7 @@ impl RunDir {
 
     /// Opens the folder of a run to resume it. Edits of the newest config file since the last start are noticed, and
     /// count as overrides.
-    pub(crate) fn open(path: &Path, resumption: &Resumption<'_>) -> Result<Opened, Failure> {
+    pub(crate) fn open(path: &Path, resumption: &Resumption<'_>) -> Result<RunToResume, Failure> {
         let newest = Newest::read(path)?;
         let (source, mut config) = match resumption {
             Resumption::Overrides(overrides) => configs::read(&newest.file, overrides)?,
@@ -120,7 +120,7 @@ impl RunDir {
         let Newest { text, mut recorded, outdated, .. } = newest;
         let segments = std::mem::take(&mut recorded.segments);
         let dir = Self { path: path.to_owned(), config: text, segments, _lock: lock };
-        Ok(Opened { dir, setup, changes, outdated, recorded })
+        Ok(RunToResume { dir, setup, changes, outdated, recorded })
     }
 
     /// Writes a changed config as the newest one of the run. It must be called only after the run has accepted the

@@ -54,7 +54,7 @@ fn a_path_that_is_no_file_is_refused() {
 #[test]
 fn a_syntax_error_is_refused_with_its_line() {
     let what = "line 2, column 8: string values must be quoted, expected literal string\n  seed = seven";
-    refused_line("seed = 7", "seed = seven", &format!("{what}\nhint: a text is written in quotes: `\"seven\"`"));
+    refused_line("seed = 7", "seed = seven", &format!("{what}\nhint: put a string in quotes: `\"seven\"`"));
     let hint = "hint: correct the TOML syntax in this line; https://toml.io describes it";
     refused_line("seed = 7", "seed 7", &format!("line 2, column 6: key with no value, expected `=`\n  seed 7\n{hint}"));
 }
@@ -145,8 +145,8 @@ fn a_value_that_looks_like_another_one_becomes_no_string() {
         (
             "env.gym.kwargs.g=None",
             format!(
-                "`None` is no value of TOML\n\
-                 hint: TOML has no word for no value; leave the key out to have it unset; {}",
+                "`None` is not a TOML value\n\
+                 hint: TOML has no null; leave the key out instead; {}",
                 text_itself("env.gym.kwargs.g=\"None\"")
             ),
         ),

@@ -55,7 +55,7 @@ fn mistakes_of_the_user_are_refused() {
         ),
         (
             &["simulation-lemma", "states=3"],
-            "branching=5 is more than states=3\nhint: at most all states can follow a pair",
+            "branching=5 is more than states=3\nhint: lower branching to 3, or raise states",
         ),
     ] {
         assert_eq!(place.refuses(&[&["study", "run"], arguments].concat()), message);

@@ -82,6 +82,7 @@ pub fn read(text: &str) -> Result<Value, Mistake> {
 
 #[cfg(test)]
 mod tests {
+    use super::reader::DEEPEST;
     use super::*;
 
     #[test]
@@ -121,6 +122,8 @@ mod tests {
             "_1",
             "wgpu:0",
             "2024-13-01",
+            "0b12",
+            "0x",
             "0..2",
             "",
             "Truely",
@@ -128,6 +131,25 @@ mod tests {
         ] {
             assert_eq!(read(text), Ok(Value::String(text.into())));
         }
+    }
+
+    #[test]
+    fn a_correction_of_deep_lists_and_of_long_texts_is_not_looked_for() {
+        let deep = "[".repeat(100_000);
+        let mistake = read(&deep).unwrap_err();
+        assert_eq!(mistake, Mistake { looks: Looks::List, meant: Err(Fault::Other) });
+        assert_eq!(mistake.hint("k", &deep), "a list is `[1, 2]`, or `[\"a\", \"b\"]`");
+        // The deepest list that has a correction.
+        let nested = |depth| format!("{}a{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(read(&nested(DEEPEST - 1)).unwrap_err().meant.is_ok());
+        assert_eq!(read(&nested(DEEPEST)).unwrap_err().meant, Err(Fault::Other));
+    }
+
+    #[test]
+    fn a_path_without_quotes_is_not_taken_for_a_key() {
+        assert_eq!(read("{a.b=hard}").unwrap_err().meant, Err(Fault::Other));
+        let quoted = read("{'a.b': hard}").unwrap_err().meant.unwrap();
+        assert_eq!(quoted.to_string(), "{ \"a.b\" = \"hard\" }");
     }
 
     #[test]

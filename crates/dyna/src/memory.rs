@@ -23,7 +23,7 @@ const REAL_EXTRA: u128 = 1 + 8 + 8;
 pub struct Limit {
     /// Number of bytes.
     pub bytes: u64,
-    /// What sets the limit.
+    /// The cause of the limit.
     pub source: &'static str,
 }
 
@@ -106,13 +106,16 @@ impl Config {
         if all <= most {
             return None;
         }
-        let (key, value, hint) = match self.algo {
-            Algo::Dhmbpo => ("double_horizon.pool", self.double_horizon.pool, "lower it"),
-            _ => (
-                "rollout.starts_per_step",
-                self.rollout.starts_per_step,
-                "lower it, `rollout.horizon` or `rollout.retain_epochs`",
-            ),
+        // The smallest value that the key accepts, and the other keys that make the buffers smaller.
+        let (key, value, least, others) = match self.algo {
+            Algo::Dhmbpo => {
+                let blocks = &self.double_horizon;
+                ("double_horizon.pool", blocks.pool, blocks.rollouts, "")
+            }
+            _ => {
+                let others = "`rollout.horizon` or `rollout.retain_epochs`";
+                ("rollout.starts_per_step", self.rollout.starts_per_step, 1, others)
+            }
         };
         let with = |value: usize| {
             let mut config = self.clone();
@@ -131,8 +134,15 @@ impl Config {
                 too_many = middle;
             }
         }
-        let allowed =
-            if fits > 0 { format!("it must be at most {fits} on this machine") } else { "no value fits".into() };
+        let (allowed, hint) = match (fits >= least, others) {
+            (true, "") => (format!("it must be at most {fits} on this machine"), "lower it".to_owned()),
+            (true, _) => (format!("it must be at most {fits} on this machine"), format!("lower it, {others}")),
+            (false, "") => {
+                let hint = "lower `training.env_steps`, or both `double_horizon.pool` and `double_horizon.rollouts`";
+                ("no value fits".to_owned(), hint.to_owned())
+            }
+            (false, _) => ("no value fits".to_owned(), format!("lower {others}, or `training.env_steps`")),
+        };
         Some(format!(
             "`{key}` is {value}; {allowed}: {imagined} imagined and {} real transitions need {}, and this process may use {limit}\nhint: {hint}, or use a machine with more memory",
             self.training.env_steps,
@@ -282,5 +292,22 @@ mod tests {
         assert!((51_200..1 << 31).contains(&rows), "{rows} rows are imagined in the whole run");
         let message = config.problem_of_memory([3, 1], &limit(5_300_000)).unwrap();
         assert!(message.starts_with("`double_horizon.pool` is 2147483648; it must be at most "), "{message}");
+
+        // The real rows need 530,000 bytes, and each imagined row 36. A pool has at least 256 rows.
+        let message = config.problem_of_memory([3, 1], &limit(530_000 + 36 * 255)).unwrap();
+        assert!(
+            message.starts_with("`double_horizon.pool` is 2147483648; no value fits: ")
+                && message.contains("\nhint: lower `training.env_steps`, or both `double_horizon.pool` and "),
+            "{message}"
+        );
+        config.algo = Algo::Mbpo;
+        let message = config.problem_of_memory([3, 1], &limit(530_036)).unwrap();
+        assert!(
+            message.starts_with("`rollout.starts_per_step` is 400; no value fits: ")
+                && message.contains(
+                    "\nhint: lower `rollout.horizon` or `rollout.retain_epochs`, or `training.env_steps`, or use "
+                ),
+            "{message}"
+        );
     }
 }

@@ -39,8 +39,8 @@ impl Schedule {
     }
 }
 
-/// mbrl-lib's function of `x`, with its order of arguments `[x0, x1, y0, y1]`. Returns y1 everywhere if the interval is
-/// empty.
+/// Returns mbrl-lib's schedule at `x`: `y0` up to `x0`, `y1` from `x1`, and linear between them. The arguments
+/// `[x0, x1, y0, y1]` have the order of mbrl-lib. If `x1` is not above `x0`, the schedule is `y1` everywhere.
 #[must_use]
 pub fn truncated_linear([x0, x1, y0, y1]: [f64; 4], x: f64) -> f64 {
     if x1 - x0 < 1e-10 {

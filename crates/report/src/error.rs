@@ -23,7 +23,7 @@ pub enum ReportError {
         path: PathBuf,
         /// The fault.
         why: String,
-        /// What to do.
+        /// The action that mends it.
         hint: String,
     },
     /// No run can be compared.
@@ -31,7 +31,7 @@ pub enum ReportError {
     Input {
         /// The fault.
         what: String,
-        /// What to do.
+        /// The action that mends it.
         hint: String,
     },
 }

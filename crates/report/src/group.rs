@@ -21,13 +21,13 @@ pub(crate) const UNSET: &str = "unset";
 /// A group of runs.
 #[derive(Debug)]
 pub(crate) struct Group<'a> {
-    /// What distinguishes the group.
+    /// The values or names that distinguish the group.
     pub name: String,
     /// The runs by task. Every seed of a task is there once.
     pub runs: BTreeMap<&'a str, Vec<&'a Run>>,
 }
 
-/// The key in which configs differ between groups, and each group's values of it.
+/// The keys in which configs differ between groups, each with the values of every group.
 pub(crate) type Differences = Vec<(String, Vec<String>)>;
 
 /// Returns the groups in the order of their first runs.
@@ -61,20 +61,24 @@ fn task(run: &Run) -> &str {
     run.task.as_deref().expect("a run that was read has a task")
 }
 
-/// Keeps the longest run of each seed, because equal configs and seeds give equal numbers. Orders runs by seed.
+/// Keeps the longest run of each seed, because equal configs and seeds give equal numbers. Orders runs by seed. Runs of
+/// other configs can be in the group too, if the user chose its keys or its name; then the note says so.
 fn keep_one_per_seed(name: &str, runs: &mut Vec<&Run>, notes: &mut Vec<String>) {
     runs.sort_by_key(|run| (run.seed, std::cmp::Reverse(run.span().1)));
-    let before: Vec<Option<u64>> = runs.iter().map(|run| run.seed).collect();
+    let (mut twice, mut other_configs) = (BTreeSet::new(), false);
+    for pair in runs.windows(2).filter(|pair| pair[0].seed == pair[1].seed) {
+        twice.extend(pair[0].seed);
+        other_configs |= Identity::without_label(pair[0]) != Identity::without_label(pair[1]);
+    }
     runs.dedup_by_key(|run| run.seed);
-    let twice: BTreeSet<u64> = before.windows(2).filter(|pair| pair[0] == pair[1]).filter_map(|pair| pair[0]).collect();
     if !twice.is_empty() {
         let seeds: Vec<String> = twice.iter().map(u64::to_string).collect();
-        notes.push(format!(
-            "`{name}` on {} has several runs of seed {}; the longest counts, because equal configs and seeds give equal \
-             numbers",
-            task(runs[0]),
-            seeds.join(", ")
-        ));
+        let reason = if other_configs {
+            "their configs differ, and only the longest counts: give one --group-by more, or leave runs out"
+        } else {
+            "the longest counts, because equal configs and seeds give equal numbers"
+        };
+        notes.push(format!("`{name}` on {} has several runs of seed {}; {reason}", task(runs[0]), seeds.join(", ")));
     }
 }
 
@@ -136,7 +140,7 @@ fn names(runs: &[Run]) -> Vec<String> {
     runs.iter().zip(&identities).map(|(run, identity)| name_of(run, identity)).collect()
 }
 
-/// What the runs of a group have in common.
+/// The property that the runs of a group have in common.
 #[derive(PartialEq)]
 enum Identity {
     /// The name that the user gave.
@@ -149,13 +153,17 @@ enum Identity {
 
 impl Identity {
     fn of(run: &Run) -> Self {
-        match (&run.label, &run.config) {
-            (Some(label), _) => Self::Label(label.clone()),
-            (None, Some(config)) if !run.by_name => {
+        run.label.as_ref().map_or_else(|| Self::without_label(run), |label| Self::Label(label.clone()))
+    }
+
+    /// Returns the identity that a run has if the user gives no name.
+    fn without_label(run: &Run) -> Self {
+        match &run.config {
+            Some(config) if !run.by_name => {
                 let kept = config.iter().filter(|(key, _)| !APART.contains(&key.as_str()) && *key != "env.id");
                 Self::Config(kept.map(|(key, value)| (key.clone(), value.clone())).collect())
             }
-            (None, _) => Self::Name(run.name.clone(), run.fingerprint.clone()),
+            _ => Self::Name(run.name.clone(), run.fingerprint.clone()),
         }
     }
 }

@@ -30,25 +30,25 @@ fn scale(estimate: &Estimate) -> f64 {
     estimate.value.abs().max(estimate.low.abs()).max(estimate.high.abs())
 }
 
-/// Returns the value of an estimate.
-pub(crate) fn value(estimate: &Estimate) -> String {
-    rounded(estimate.value, scale(estimate))
-}
-
-/// Returns the interval of an estimate, such as `[-170, -140]`.
-pub(crate) fn interval(estimate: &Estimate) -> String {
+/// Returns the value of an estimate from this number of seeds, and its interval, such as `[-170, -140]`.
+///
+/// One seed has no interval: all of its resamples are equal, so the ends would be the value itself.
+pub(crate) fn estimate(estimate: &Estimate, seeds: usize) -> (String, String) {
     let scale = scale(estimate);
-    format!("[{}, {}]", rounded(estimate.low, scale), rounded(estimate.high, scale))
+    let number = |value| rounded(value, scale);
+    (number(estimate.value), interval(number(estimate.low), number(estimate.high), seeds))
 }
 
-/// Returns a probability with two decimals.
-pub(crate) fn probability(estimate: &Estimate) -> String {
-    format!("{:.2}", estimate.value)
+/// Returns a probability with two decimals, and its interval, such as `[0.85, 1.00]`. `seeds` is the smaller number of
+/// seeds of the two groups; with one seed there is no interval.
+pub(crate) fn probability(estimate: &Estimate, seeds: usize) -> (String, String) {
+    let number = |value| format!("{value:.2}");
+    (number(estimate.value), interval(number(estimate.low), number(estimate.high), seeds))
 }
 
-/// Returns the interval of a probability, such as `[0.85, 1.00]`.
-pub(crate) fn probability_interval(estimate: &Estimate) -> String {
-    format!("[{:.2}, {:.2}]", estimate.low, estimate.high)
+/// Returns an interval as text; empty for one seed.
+fn interval(low: String, high: String, seeds: usize) -> String {
+    if seeds > 1 { format!("[{low}, {high}]") } else { String::new() }
 }
 
 /// Returns a number of steps with commas between thousands.
@@ -75,12 +75,13 @@ pub(crate) fn seconds(seconds: f64) -> String {
     }
 }
 
-/// Returns the median and the interval of a number of steps or seconds; an end after the last step is `never`.
-pub(crate) fn until(until: &Until, show: impl Fn(f64) -> String) -> (String, String) {
+/// Returns the median of a number of steps or seconds over this number of seeds, and its interval. A number after the
+/// compared step is `never`. One seed has no interval.
+pub(crate) fn until(until: &Until, seeds: usize, show: impl Fn(f64) -> String) -> (String, String) {
     let end = |number: Option<f64>| number.map_or_else(|| "never".to_owned(), &show);
     match (until.median, until.low) {
         (None, None) => ("never".into(), String::new()),
-        _ => (end(until.median), format!("[{}, {}]", end(until.low), end(until.high))),
+        _ => (end(until.median), interval(end(until.low), end(until.high), seeds)),
     }
 }
 

@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 use crate::number::{self, counted};
 use crate::report::{CurvePoint, Report, TaskGroup, TaskReport};
-use crate::stats::{Estimate, LEAST_SEEDS, LEVEL};
+use crate::stats::{LEAST_SEEDS, LEVEL};
 use chart::{Axis, Chart, Dot, Line};
 
 /// Characters of the longest name that is written at the end of a line. If a name is longer, all lines have letters.
@@ -53,7 +53,8 @@ fn summary(report: &Report, body: &mut String) {
     }
     let compared = !report.comparisons.is_empty();
     let p = "P is the probability that a run of the first has a higher return than a run of the second. ";
-    let several = "Each interval holds for itself; of twenty comparisons without a difference, about one is outside. ";
+    let several = "Each interval is that of one comparison: of twenty comparisons of equal groups, about one shows a \
+                   difference. ";
     _ = writeln!(
         body,
         "<p class=\"aside\">{}{}In brackets and shaded: {:.0} % intervals over seeds, by a stratified bootstrap with {} \
@@ -206,8 +207,7 @@ fn improvements(report: &Report, task: &TaskReport, body: &mut String) {
 
 /// Returns the header of the probabilities of improvement, with the label of the baseline.
 fn above_baseline(report: &Report) -> String {
-    let baseline = report.groups.iter().position(|name| name == &report.baseline);
-    format!("P(above {})", label(report, baseline.expect("the baseline is a group")))
+    format!("P(above {})", label(report, report.baseline_group()))
 }
 
 /// A cell of a table: a value and its interval.
@@ -227,20 +227,26 @@ fn task_table(report: &Report, task: &TaskReport, body: &mut String) {
         header.push(format!("time to {threshold}"));
     }
     let rows = task.groups.iter().map(|group| {
-        let mut row = vec![(group.seeds.len().to_string(), String::new())];
-        row.extend([group.last, group.iqm, group.best].iter().map(estimate));
+        let seeds = group.seeds.len();
+        let mut row = vec![(seeds.to_string(), String::new())];
+        row.extend([group.last, group.iqm, group.best].iter().map(|estimate| number::estimate(estimate, seeds)));
         if compared {
+            let fewer = seeds.min(task.of(report.baseline_group()).map_or(0, |baseline| baseline.seeds.len()));
+            let probability = |improvement| number::probability(improvement, fewer);
             row.push(group.improvement.as_ref().map_or_else(Cell::default, probability));
             row.push(group.paired.as_ref().map_or_else(Cell::default, |paired| {
-                let (value, interval) = estimate(&paired.difference);
-                let all = paired.seeds == group.seeds.len();
-                (value, if all { interval } else { format!("{interval} {}", counted(paired.seeds, "pair")) })
+                let (value, interval) = number::estimate(&paired.difference, paired.seeds);
+                let pairs = counted(paired.seeds, "pair");
+                (
+                    value,
+                    if paired.seeds == seeds { interval } else { format!("{interval} {pairs}").trim_start().into() },
+                )
             }));
         }
         row.push(reached(group));
         if timed {
-            let seconds = group.reach.seconds.as_ref();
-            row.push(seconds.map_or_else(Cell::default, |until| number::until(until, number::seconds)));
+            let until = |until| number::until(until, seeds, number::seconds);
+            row.push(group.reach.seconds.as_ref().map_or_else(Cell::default, until));
         }
         (group.group, row)
     });
@@ -255,7 +261,7 @@ fn task_table(report: &Report, task: &TaskReport, body: &mut String) {
 }
 
 fn reached(group: &TaskGroup) -> Cell {
-    let (median, interval) = number::until(&group.reach.steps, |steps| number::steps(steps as u64));
+    let (median, interval) = number::until(&group.reach.steps, group.seeds.len(), |steps| number::steps(steps as u64));
     let all = group.reach.seeds == group.reach.of;
     let of = format!("{} of {}", group.reach.seeds, counted(group.reach.of, "seed"));
     (median, if all { interval } else { format!("{interval} {of}").trim_start().to_owned() })
@@ -271,9 +277,12 @@ fn over_tasks(report: &Report, body: &mut String) {
     let header = ["group", "mean", "median", "IQM", "optimality gap", &improvement].map(str::to_owned);
     let rows = report.overall.iter().map(|overall| {
         let comparison = report.comparisons.iter().find(|comparison| comparison.group == overall.group);
-        let mut row: Vec<Cell> =
-            [overall.mean, overall.median, overall.iqm, overall.optimality_gap].iter().map(probability).collect();
-        row.push(comparison.map_or_else(Cell::default, |comparison| probability(&comparison.improvement)));
+        let seeds = report.least_seeds(overall.group);
+        let statistics = [overall.mean, overall.median, overall.iqm, overall.optimality_gap];
+        let mut row: Vec<Cell> = statistics.iter().map(|estimate| number::probability(estimate, seeds)).collect();
+        row.push(comparison.map_or_else(Cell::default, |comparison| {
+            number::probability(&comparison.improvement, comparison.fewest_seeds())
+        }));
         (overall.group, row)
     });
     table(report, &header, &rows.collect::<Vec<_>>(), body);
@@ -384,17 +393,17 @@ fn table(report: &Report, header: &[String], rows: &[(usize, Vec<Cell>)], body: 
     body.push_str("</tbody>\n</table></div>\n");
 }
 
-fn estimate(estimate: &Estimate) -> Cell {
-    (number::value(estimate), number::interval(estimate))
-}
-
-fn probability(estimate: &Estimate) -> Cell {
-    (number::probability(estimate), number::probability_interval(estimate))
-}
-
-/// Returns a text with minus signs in place of hyphens before digits.
+/// Returns a text for HTML, with minus signs in place of the hyphens that begin a number.
 fn minus(text: &str) -> String {
-    escaped(&text.replace('-', "−"))
+    let mut marked = String::new();
+    let mut before = ' ';
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let begins = c == '-' && !before.is_alphanumeric() && rest.peek().is_some_and(char::is_ascii_digit);
+        marked.push(if begins { '−' } else { c });
+        before = c;
+    }
+    escaped(&marked)
 }
 
 /// Returns a text for HTML.
@@ -402,7 +411,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// Returns a text for HTML in which names in backticks are set as code.
+/// Returns a text for HTML. Names in backticks become code.
 fn marked(text: &str) -> String {
     let parts = escaped(text);
     let parts = parts.split('`').enumerate();

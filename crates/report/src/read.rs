@@ -21,6 +21,8 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use foresee_core::literal::shortened;
+
 use crate::error::ReportError;
 use crate::run::{Point, Run, Runs};
 
@@ -168,7 +170,7 @@ impl FileForm {
             None
         };
         if form.is_none() && given {
-            let why = format!("the columns `{header}` are not those of results");
+            let why = format!("the columns `{}` are not those of results", shortened(header));
             return Err(ReportError::content(path, why, FORMS));
         }
         Ok(form)

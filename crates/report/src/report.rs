@@ -6,15 +6,15 @@ use serde::Serialize;
 
 use crate::stats::Estimate;
 
-/// What is compared, and how.
+/// The groups, the step and the statistics of a comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// Config keys whose values form the groups; without one, all keys that differ.
     pub group_by: Vec<String>,
     /// Name of the group with which the others are compared; by default the first one.
     pub baseline: Option<String>,
-    /// The return for the steps and seconds to it, if there is one task; by default nine tenths of the way from the
-    /// first evaluations to the best group.
+    /// The return to which steps and seconds are counted, if there is one task; by default nine tenths of the way from
+    /// the first evaluations to the best group.
     pub threshold: Option<f64>,
     /// The step at which runs are compared; by default the last one that all runs of a task have reached.
     pub step: Option<u64>,
@@ -33,7 +33,7 @@ impl Default for Options {
 /// A comparison of groups of runs.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// What the numbers show, in sentences. Names are in backticks.
+    /// The claims that the numbers support, in sentences. Names are in backticks.
     pub summary: Vec<String>,
     /// Remarks on runs that were left out, and on assumptions.
     pub notes: Vec<String>,
@@ -64,7 +64,7 @@ pub struct TaskReport {
     pub name: String,
     /// The step at which runs are compared.
     pub step: u64,
-    /// The return for steps and seconds to it.
+    /// The return to which steps and seconds are counted.
     pub threshold: f64,
     /// The scores that count as 0 and 1 in statistics over tasks: the lowest and highest return at `step`.
     pub range: [f64; 2],
@@ -119,7 +119,7 @@ pub struct Reach {
     pub of: usize,
     /// Steps to it.
     pub steps: Until,
-    /// Seconds to it, if they are known for every run.
+    /// Seconds to it, if they are known for every run that reaches it.
     pub seconds: Option<Until>,
 }
 
@@ -167,7 +167,7 @@ pub struct Overall {
     pub median: Estimate,
     /// Interquartile mean over all runs.
     pub iqm: Estimate,
-    /// Mean of what is missing to a score of 1.
+    /// Mean over all runs of the distance from the score to 1.
     pub optimality_gap: Estimate,
 }
 
@@ -186,6 +186,13 @@ pub struct Comparison {
     pub baseline_seeds: [usize; 2],
     /// Whether the group is claimed to be above (`true`) or below (`false`) the baseline; none without a claim.
     pub above: Option<bool>,
+}
+
+impl Comparison {
+    /// Returns the smallest number of seeds of either group on any task.
+    pub(crate) fn fewest_seeds(&self) -> usize {
+        self.seeds[0].min(self.baseline_seeds[0])
+    }
 }
 
 /// Performance profiles.
@@ -222,6 +229,16 @@ pub struct RunReport {
 }
 
 impl Report {
+    /// Returns the place of the baseline in [`Report::groups`].
+    pub(crate) fn baseline_group(&self) -> usize {
+        self.groups.iter().position(|name| name == &self.baseline).expect("the baseline is a group")
+    }
+
+    /// Returns the smallest number of seeds of a group on a task on which it has runs.
+    pub(crate) fn least_seeds(&self, group: usize) -> usize {
+        self.tasks.iter().filter_map(|task| Some(task.of(group)?.seeds.len())).min().unwrap_or(0)
+    }
+
     /// Returns all numbers as JSON.
     #[must_use]
     pub fn json(&self) -> String {

@@ -57,7 +57,7 @@ impl Run {
         self.between(step, |point| Some(point.value))
     }
 
-    /// Returns the seconds at a step, as [`Run::value_at`] does for the return.
+    /// Returns the seconds at a step, interpolated between evaluations as in [`Run::value_at`].
     #[must_use]
     pub fn seconds_at(&self, step: u64) -> Option<f64> {
         self.between(step, |point| point.seconds)

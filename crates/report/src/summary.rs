@@ -1,4 +1,4 @@
-//! The first sentences of a report: what its numbers show.
+//! The first sentences of a report, which state the claims that its numbers support.
 //!
 //! An order of two groups is claimed if both have at least [`LEAST_SEEDS`] seeds on every task, and ½ is not in the
 //! interval of the probability of improvement.
@@ -17,7 +17,7 @@ pub(crate) fn sentences(report: &Report) -> Vec<String> {
         let counts = || report.comparisons.iter().flat_map(|own| own.seeds.into_iter().chain(own.baseline_seeds));
         let (least, most) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
         return vec![format!(
-            "No order can be claimed: {} a group; {LEAST_SEEDS} are the least.",
+            "No order can be claimed: {} a group; at least {LEAST_SEEDS} are needed.",
             if least == most { counted(least, "seed") } else { format!("{least} to {}", counted(most, "seed")) }
         )];
     }
@@ -29,17 +29,17 @@ pub(crate) fn sentences(report: &Report) -> Vec<String> {
 }
 
 fn is_small(comparison: &Comparison) -> bool {
-    comparison.seeds[0].min(comparison.baseline_seeds[0]) < LEAST_SEEDS
+    comparison.fewest_seeds() < LEAST_SEEDS
 }
 
 /// Returns the sentence of a report with one group.
 fn alone(report: &Report) -> String {
     let of_task = |task: &crate::report::TaskReport| {
         let own = &task.groups[0];
+        let (value, interval) = number::estimate(&own.last, own.seeds.len());
         format!(
-            "{} {} at {} steps on {}, {}",
-            number::value(&own.last),
-            number::interval(&own.last),
+            "{} at {} steps on {}, {}",
+            format!("{value} {interval}").trim_end(),
             number::steps(task.step),
             task.name,
             counted(own.seeds.len(), "seed")
@@ -59,7 +59,7 @@ fn sentence(report: &Report, comparison: &Comparison) -> String {
     if is_small(comparison) {
         let (name, seeds) = if comparison.seeds[0] < LEAST_SEEDS { (own, ours) } else { (baseline, theirs) };
         return format!(
-            "No order of `{own}` and `{baseline}` can be claimed: `{name}` has {seeds}; {LEAST_SEEDS} are the least."
+            "No order of `{own}` and `{baseline}` can be claimed: `{name}` has {seeds}; at least {LEAST_SEEDS} are needed."
         );
     }
     let seeds = if comparison.seeds == comparison.baseline_seeds {
@@ -72,7 +72,8 @@ fn sentence(report: &Report, comparison: &Comparison) -> String {
     if comparison.above == Some(false) {
         (p.value, p.low, p.high) = (1.0 - p.value, 1.0 - p.high, 1.0 - p.low);
     }
-    let p = format!("P = {} {}", number::probability(&p), number::probability_interval(&p));
+    let (p, interval) = number::probability(&p, comparison.fewest_seeds());
+    let p = format!("P = {p} {interval}");
     match comparison.above {
         Some(true) => format!("`{own}` reaches more than `{baseline}`: {p}, {seeds}{tasks}."),
         Some(false) => format!("`{baseline}` reaches more than `{own}`: {p}, {seeds}{tasks}."),

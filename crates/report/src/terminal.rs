@@ -2,7 +2,7 @@
 
 use crate::number::{self, counted};
 use crate::report::{Report, TaskGroup, TaskReport};
-use crate::stats::{Estimate, LEVEL};
+use crate::stats::LEVEL;
 
 /// The narrowest column of names that are longer than it.
 const NARROWEST: usize = 20;
@@ -42,9 +42,11 @@ pub(crate) fn table(report: &Report, width: usize) -> String {
     }
     text.push('\n');
     let legend = format!(
-        "In brackets: {:.0} % intervals, by a stratified bootstrap over seeds. last, IQM: mean and interquartile mean \
-         over seeds; best: mean over seeds of the best evaluation so far; to: median over seeds until the threshold.",
-        LEVEL * 100.0
+        "In square brackets: {:.0} % intervals, by a stratified bootstrap over seeds. last, IQM: mean and interquartile \
+         mean over seeds; best: mean over seeds of the best evaluation so far; {}to: median over seeds until the \
+         threshold, and in parentheses the share of seeds that reach it.",
+        LEVEL * 100.0,
+        if report.comparisons.is_empty() { "" } else { "P(> X): probability that a run is above a run of X; " },
     );
     push_wrapped(&mut text, &legend, "", width);
     for note in &report.notes {
@@ -65,20 +67,25 @@ fn of_task(report: &Report, task: &TaskReport) -> Vec<Vec<Cell>> {
     header.extend(["steps to", "seconds to"].iter().take(if timed { 2 } else { 1 }));
     let mut rows = vec![header.into_iter().map(|name| (name.to_owned(), String::new())).collect::<Vec<Cell>>()];
     let row = |group: &TaskGroup| {
+        let seeds = group.seeds.len();
         let mut row = vec![
             (report.groups[group.group].clone(), String::new()),
-            (group.seeds.len().to_string(), String::new()),
-            estimate(&group.last),
-            estimate(&group.best),
-            estimate(&group.iqm),
+            (seeds.to_string(), String::new()),
+            number::estimate(&group.last, seeds),
+            number::estimate(&group.best, seeds),
+            number::estimate(&group.iqm, seeds),
         ];
         if compared {
-            row.push(group.improvement.as_ref().map_or_else(|| no_improvement(report, group.group), probability));
+            let fewer = seeds.min(task.of(report.baseline_group()).map_or(0, |baseline| baseline.seeds.len()));
+            row.push(group.improvement.as_ref().map_or_else(
+                || no_improvement(report, group.group),
+                |improvement| number::probability(improvement, fewer),
+            ));
         }
-        row.push(reach(group, number::until(&group.reach.steps, number::short_steps)));
+        row.push(reach(group, number::until(&group.reach.steps, seeds, number::short_steps)));
         if timed {
-            let seconds = group.reach.seconds.as_ref();
-            row.push(seconds.map_or_else(Cell::default, |until| number::until(until, number::seconds)));
+            let until = |until| number::until(until, seeds, number::seconds);
+            row.push(group.reach.seconds.as_ref().map_or_else(Cell::default, until));
         }
         row
     };
@@ -102,15 +109,16 @@ fn over_tasks(report: &Report) -> Vec<Vec<Cell>> {
     let mut rows = vec![header.map(|name| (name.to_owned(), String::new())).to_vec()];
     for overall in &report.overall {
         let comparison = report.comparisons.iter().find(|comparison| comparison.group == overall.group);
+        let seeds = report.least_seeds(overall.group);
         rows.push(vec![
             (report.groups[overall.group].clone(), String::new()),
-            probability(&overall.mean),
-            probability(&overall.median),
-            probability(&overall.iqm),
-            probability(&overall.optimality_gap),
+            number::probability(&overall.mean, seeds),
+            number::probability(&overall.median, seeds),
+            number::probability(&overall.iqm, seeds),
+            number::probability(&overall.optimality_gap, seeds),
             comparison.map_or_else(
                 || no_improvement(report, overall.group),
-                |comparison| probability(&comparison.improvement),
+                |comparison| number::probability(&comparison.improvement, comparison.fewest_seeds()),
             ),
         ]);
     }
@@ -127,14 +135,6 @@ fn above_baseline(report: &Report) -> String {
 fn no_improvement(report: &Report, group: usize) -> Cell {
     let is_baseline = report.groups[group] == report.baseline;
     (if is_baseline { BASELINE.to_owned() } else { String::new() }, String::new())
-}
-
-fn estimate(estimate: &Estimate) -> Cell {
-    (number::value(estimate), number::interval(estimate))
-}
-
-fn probability(estimate: &Estimate) -> Cell {
-    (number::probability(estimate), number::probability_interval(estimate))
 }
 
 /// Adds a table. Names are aligned left, and numbers right; long names have two lines.

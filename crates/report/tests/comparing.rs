@@ -23,11 +23,11 @@ fn ten_seeds_far_apart_are_an_order_and_three_are_not() {
     write_group(root.path(), "T", "mle", &CURVE, &TEN[..3]);
     write_group(root.path(), "T", "vagram", &CURVE, &TEN[..3].iter().map(|offset| offset - 100.0).collect::<Vec<_>>());
     let three = report(root.path(), &quick());
-    assert_eq!(three.summary, ["No order can be claimed: 3 seeds a group; 5 are the least."]);
+    assert_eq!(three.summary, ["No order can be claimed: 3 seeds a group; at least 5 are needed."]);
     assert_eq!(three.comparisons[0].above, None);
     write_group(root.path(), "T", "mle", &CURVE, &TEN);
     let uneven = report(root.path(), &quick());
-    assert_eq!(uneven.summary, ["No order can be claimed: 3 to 10 seeds a group; 5 are the least."]);
+    assert_eq!(uneven.summary, ["No order can be claimed: 3 to 10 seeds a group; at least 5 are needed."]);
 }
 
 #[test]
@@ -127,6 +127,25 @@ fn equal_seeds_of_a_group_count_once() {
 }
 
 #[test]
+fn a_group_that_mixes_configs_says_so_if_a_seed_is_left_out() {
+    let root = tempfile::tempdir().unwrap();
+    for (lr, returns) in [("0.1", 0.0), ("0.2", 7.0)] {
+        let (config, folder) = (format!("[agent]\nlr = {lr}"), root.path().join(lr));
+        let points = [(100, returns), (200, returns)];
+        Folder { task: "T", loss: "mle", seed: 0, config: &config, points: &points }.write(&folder);
+    }
+    let by_loss = Options { group_by: vec!["model.loss.kind".into()], ..quick() };
+    let mixed = report(root.path(), &by_loss);
+    assert_eq!(mixed.tasks[0].groups[0].scores.len(), 1);
+    let want = "`mle` on T has several runs of seed 0; their configs differ, and only the longest counts: give one \
+                --group-by more, or leave runs out";
+    assert!(mixed.notes.iter().any(|note| note == want), "{:?}", mixed.notes);
+    let by_both = Options { group_by: vec!["model.loss.kind".into(), "agent.lr".into()], ..quick() };
+    let apart = report(root.path(), &by_both);
+    assert_eq!((apart.groups.len(), apart.notes.len()), (2, 0), "{:?}", apart.notes);
+}
+
+#[test]
 fn groups_have_the_shortest_names_that_tell_them_apart() {
     let root = tempfile::tempdir().unwrap();
     let write = |loss, seed, config| Folder { task: "T", loss, seed, config, points: &CURVE }.write(root.path());
@@ -218,7 +237,7 @@ fn a_group_without_a_common_task_is_named_in_a_note() {
     write_group(root.path(), "A", "mse", &CURVE, &TEN[..3]);
     write_group(root.path(), "B", "vagram", &CURVE, &TEN);
     let report = report(root.path(), &quick());
-    assert_eq!(report.summary, ["No order can be claimed: 3 to 10 seeds a group; 5 are the least."]);
+    assert_eq!(report.summary, ["No order can be claimed: 3 to 10 seeds a group; at least 5 are needed."]);
     let want = "not compared with `mle`, because they have no task in common with it: `vagram`";
     assert!(report.notes.iter().any(|note| note == want), "{:?}", report.notes);
     let alone = Options { baseline: Some("vagram".into()), ..quick() };

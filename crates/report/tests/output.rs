@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Folder, committed, quick, read_all, report, write_group};
-use foresee_report::compare;
+use foresee_report::{Options, compare};
 
 const CURVE: [(u64, f64); 3] = [(100, -1000.0), (200, -400.0), (300, -150.0)];
 
@@ -59,6 +59,39 @@ fn tables_fit_into_100_columns_and_long_names_are_cut() {
     assert_eq!(narrow, ["group", "seeds", "IQM", "P(> baseline)", "steps to"]);
     // The ends of names that are cut distinguish them.
     assert!(table.contains("_of_it=1 ") && table.contains("_of_it=2 "), "{table}");
+}
+
+#[test]
+fn one_seed_has_no_interval() {
+    let root = tempfile::tempdir().unwrap();
+    write_group(root.path(), "T", "mle", &CURVE, &[0.0]);
+    let alone = report(root.path(), &quick());
+    let want =
+        "`mle` reaches a mean return of -150 at 300 steps on T, 1 seed. There is no other group to compare it with.";
+    assert_eq!(alone.summary, [want]);
+    write_group(root.path(), "T", "vagram", &CURVE, &[50.0, 60.0, 70.0]);
+    // One of 27 resamples of three seeds has the smallest value only, which is more than 2.5 %.
+    let report = report(root.path(), &Options::default());
+    let table = report.terminal(100);
+    let want = "\
+group   seeds         last         best          IQM  P(> mle)    steps to      seconds to
+──────────────────────────────────────────────────────────────────────────────────────────
+mle         1         -150         -150         -150  baseline         300           3.0 s
+vagram      3          -90          -90          -90      1.00         300           3.0 s
+               [-100, -80]  [-100, -80]  [-100, -80]            [300, 300]  [3.0 s, 3.0 s]
+";
+    assert!(table.contains(want), "{table}");
+    let page = report.html();
+    assert!(page.contains("<span>−150</span></td>") && page.contains("<small>[−100, −80]</small>"), "{page}");
+}
+
+#[test]
+fn hyphens_of_names_are_not_minus_signs() {
+    let root = tempfile::tempdir().unwrap();
+    write_group(root.path(), "T", "mle-2", &CURVE, &[0.0, 1.0]);
+    write_group(root.path(), "T", "mse", &CURVE, &[0.0, 1.0]);
+    let page = report(root.path(), &quick()).html();
+    assert!(page.contains("<th>P(above mle-2)</th>") && !page.contains("mle−2"), "{page}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub enum Scale {
 /// An axis.
 #[derive(Clone, Debug)]
 pub struct Axis {
-    /// What it measures, with its unit.
+    /// The measured quantity, with its unit.
     pub label: String,
     /// The scale.
     pub scale: Scale,

@@ -1,13 +1,16 @@
 //! Studies of decision-aware model learning on finite and closed-form problems.
 //!
-//! A lecture's argument for models that are right where decisions need them, step by step, each step with exact oracles.
+//! The studies test, one by one, the claims of a lecture: A. M. Farahmand, "Model-based RL & Decision-Aware Model
+//! Learning". Its argument is that a model should be accurate where the agent's decisions depend on it. Comments and
+//! sources call it "the lecture". `docs/studies/README.md` describes how to run a study and read its verdict.
+//!
 //! The modules in reading order:
 //!
 //! * [`mdp`]: finite Markov decision processes with exact planning.
-//! * [`study`]: what a study is: claim, source, parameters, quantities, expectations.
-//! * [`studies`]: the studies.
+//! * [`study`]: the parts of a study: claim, source, parameters, quantities, expectations.
+//! * [`studies`]: one module for each study.
 //! * [`runner`]: runs a study and writes its verdict and its figure.
-//! * [`figure`], [`linear`], [`random`], [`statistics`]: what the others are computed and drawn with.
+//! * [`linear`], [`random`], [`statistics`], [`figure`]: matrices, random numbers, intervals and drawings.
 
 pub mod figure;
 pub mod linear;

@@ -23,7 +23,7 @@ pub enum RunError {
     #[error("{0}")]
     Input(String),
     /// A file could not be read or written.
-    #[error("cannot use `{}`: {error}", path.display())]
+    #[error("cannot use `{}`: {error}\nhint: check the permissions and the free disk space, or choose another folder by --out", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -32,7 +32,7 @@ pub enum RunError {
     },
     /// A measured quantity is not a finite number.
     #[error(
-        "the study `{study}` measured {value} as `{quantity}` with seed {seed}\nhint: this set-up is outside of what the study can compute"
+        "the study `{study}` measured {value} as `{quantity}` with seed {seed}\nhint: the study cannot compute this set-up: choose parameters nearer to their defaults (`foresee study list`)"
     )]
     NotFinite {
         /// The study.
@@ -99,7 +99,7 @@ pub fn run(study: &Study, settings: &Settings, tier: Tier, folder: &Path) -> Res
     let measure = |&seed: &u64| {
         let file = kept.join(format!("{seed}.json"));
         if tier == Tier::Report && file.exists() {
-            return finished(study, settings, &file);
+            return finished(study, settings, seed, &file);
         }
         let record = (study.run)(settings, seed);
         check_record(study, seed, &record)?;
@@ -184,8 +184,11 @@ pub fn summary(verdict: &Verdict) -> String {
     out
 }
 
-/// The record in the file of a finished seed, if it has this study's set-up.
-fn finished(study: &Study, settings: &Settings, file: &Path) -> Result<Record, RunError> {
+/// Reads the record of a finished seed from its file.
+///
+/// # Errors
+/// If the file has another seed, another study, revision or set-up, or a number that is not finite.
+fn finished(study: &Study, settings: &Settings, seed: u64, file: &Path) -> Result<Record, RunError> {
     let text = fs::read(file).map_err(|error| RunError::Io { path: file.into(), error })?;
     let other = |what: String| {
         RunError::Input(format!(
@@ -200,6 +203,9 @@ fn finished(study: &Study, settings: &Settings, file: &Path) -> Result<Record, R
             "belongs to `{}` revision {}, not to `{}` revision {}",
             found.study, found.revision, study.name, study.revision
         )));
+    }
+    if found.seed != seed {
+        return Err(other(format!("is the record of seed {}", found.seed)));
     }
     if let Some((name, value)) =
         settings.values().iter().find(|&(name, value)| found.parameters.get(name) != Some(value))
@@ -292,6 +298,12 @@ mod tests {
         run(&TOY, &plain, Tier::Report, folder.path()).unwrap();
         assert_eq!(RUNS.load(Ordering::SeqCst), runs + 1, "only the missing seed is run");
         assert_eq!(written("verdict.json"), before);
+
+        let seed = |n: u64| folder.path().join(format!("seeds/{n}.json"));
+        fs::copy(seed(3), seed(4)).unwrap();
+        let message = run(&TOY, &plain, Tier::Report, folder.path()).unwrap_err().to_string();
+        assert!(message.contains("4.json` is the record of seed 3\nhint: "), "{message}");
+        fs::remove_file(seed(4)).unwrap();
 
         let shifted = Settings::new(&TOY, &["shift=0.5"]).unwrap();
         let message = run(&TOY, &shifted, Tier::Report, folder.path()).unwrap_err().to_string();

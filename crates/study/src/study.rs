@@ -1,5 +1,5 @@
-//! What a study is: a claim, its source, a set-up with numbers that can be changed, and measured quantities with an
-//! expectation that is stated here, before any run.
+//! The parts of a study: a claim, its source, a set-up with numbers that can be changed, and measured quantities. A
+//! quantity can have an expectation, which is written in the code before any run.
 //!
 //! A run of one seed gives a [`Record`]. Records of several seeds give an estimate and an interval of each quantity, and
 //! these, with the expectation, a [`Conclusion`].
@@ -146,7 +146,7 @@ impl Tier {
     }
 }
 
-/// What a study expects of a quantity, with the smallest effect that counts.
+/// The values of a quantity that agree with the claim. The bound is the smallest effect that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Expectation {
@@ -158,7 +158,7 @@ pub enum Expectation {
     Within(f64, f64),
 }
 
-/// What the interval over seeds says about an expectation.
+/// The conclusion about an expectation from the interval over seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Conclusion {
@@ -195,9 +195,9 @@ impl Expectation {
 pub struct Quantity {
     /// The name in a record.
     pub name: &'static str,
-    /// What it is, with its unit.
+    /// The meaning, with its unit.
     pub meaning: &'static str,
-    /// What the claim says about it, or nothing if it is only reported.
+    /// The values that agree with the claim; `None` if the quantity is only reported.
     pub expectation: Option<Expectation>,
 }
 
@@ -215,7 +215,7 @@ impl Quantity {
     }
 }
 
-/// What a run of one seed measured.
+/// The measurements of one seed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The value of each quantity.
@@ -288,7 +288,7 @@ pub struct Finding {
     pub estimate: f64,
     /// Student's interval of the mean at [`LEVEL`], or `None` of one seed.
     pub interval: Option<[f64; 2]>,
-    /// What the claim says, if it says something.
+    /// The values that agree with the claim, if it says something about the quantity.
     pub expectation: Option<Expectation>,
     /// Whether the seeds support it.
     pub verdict: Option<Conclusion>,

@@ -77,8 +77,9 @@ Examples:
   foresee report runs/Hopper-v5 MBPO=theirs/results.csv --threshold 3000
 
 RUN is a run folder, a file with the columns exp_name,env_name,seed,metric,env_step,value, a results.csv of
-mbrl-lib, or a folder that contains some of these. Runs whose configs differ in nothing but the seed form a
-group; all runs of NAME=RUN form the group NAME. --out writes report.html, report.json and report.csv.";
+mbrl-lib, or a folder that contains some of these. Runs form a group if their configs are equal, apart from
+the seed and keys that do not change the numbers up to a step, such as training.env_steps; all runs of
+NAME=RUN form the group NAME. --out writes report.html, report.json and report.csv.";
 
 /// The end of the help of `check`.
 pub(super) const ON_CHECK: &str = "\

@@ -12,7 +12,7 @@ use crate::driver::{CheckpointExtra, Driver, Ended, INTERRUPTED};
 use crate::failure::Failure;
 use crate::manifest::Use;
 use crate::records::Records;
-use crate::run_dir::{Opened, Resumption, RunDir};
+use crate::run_dir::{Resumption, RunDir, RunToResume};
 
 /// Trains a new run.
 pub(super) fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -> Result<u8, Failure> {
@@ -30,7 +30,7 @@ pub(super) fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -
     finish(Driver { run, dir, records, wall_s: 0.0, saved_step: 0 })
 }
 
-/// Prints warnings about properties of the task that training can live with, but that its user may not expect.
+/// Prints warnings about properties of the task that do not prevent training, but that its user may not expect.
 fn warn_of_task(run: &mut Run) -> Result<(), Failure> {
     let (id, spec) = (run.config().env.id.clone(), run.spec());
     if spec.max_episode_steps.is_none() {
@@ -60,7 +60,7 @@ fn show_config(records: &mut Records, step: u64, config: &Config) -> Result<(), 
 
 /// Resumes a run from its newest checkpoint.
 pub(super) fn resume(path: &Path, resumption: &Resumption<'_>) -> Result<u8, Failure> {
-    let Opened { mut dir, setup, changes, outdated, recorded } = RunDir::open(path, resumption)?;
+    let RunToResume { mut dir, setup, changes, outdated, recorded } = RunDir::open(path, resumption)?;
     setup.check_memory(&memory::limits()).map_err(|problem| Failure::Input(problem.to_string()))?;
     let config = setup.config.clone();
     set_threads(&config);

@@ -10,7 +10,6 @@ use super::{Fault, Looks, Mistake, read};
 const PLAIN_IN_SHELL: &str = "_-.=:/+,@%";
 /// Largest number of characters of a value that a message repeats.
 const SHOWN: usize = 60;
-
 impl fmt::Display for Looks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -18,7 +17,7 @@ impl fmt::Display for Looks {
             Self::List => "looks like a list",
             Self::Number => "looks like a number",
             Self::Boolean => "looks like a boolean",
-            Self::Nothing => "is no value",
+            Self::Nothing => "is a word for no value",
             Self::Quoted => "begins with a quote",
             Self::Equals => "begins with another `=`",
         })
@@ -34,7 +33,7 @@ impl Mistake {
             Err(Fault::Large | Fault::Overflow) if self.looks == Looks::Number => {
                 format!("the number `{shown}` is too large")
             }
-            Err(Fault::Nothing) if self.looks == Looks::Nothing => format!("`{shown}` is no value of TOML"),
+            Err(Fault::Nothing) if self.looks == Looks::Nothing => format!("`{shown}` is not a TOML value"),
             _ => format!("`{shown}` {}, but is not valid TOML", self.looks),
         }
     }
@@ -43,6 +42,9 @@ impl Mistake {
     #[must_use]
     pub fn hint(&self, key: &str, text: &str) -> String {
         let as_text = || {
+            if text.trim().chars().count() > SHOWN {
+                return String::new();
+            }
             let text = Value::String(text.trim().to_owned());
             format!("; for the text itself, write {}", for_shell(&format!("{key}={text}")))
         };
@@ -81,7 +83,7 @@ impl Mistake {
         match self.meant {
             Err(Fault::Large) => format!("a whole number is at most {}", i64::MAX),
             Err(Fault::Overflow) => format!("a number is at most {:e}, or `inf`", f64::MAX),
-            _ => "TOML has no word for no value; leave the key out to have it unset".into(),
+            _ => "TOML has no null; leave the key out instead".into(),
         }
     }
 }
@@ -92,7 +94,7 @@ impl Mistake {
 pub fn hint_in_file(text: &str) -> Option<String> {
     match read(text) {
         Ok(Value::String(word)) if word == text.trim() && !word.is_empty() => {
-            Some(format!("a text is written in quotes: `{}`", Value::String(word)))
+            Some(format!("put a string in quotes: `{}`", Value::String(word)))
         }
         Ok(_) => None,
         Err(Mistake { meant: Ok(value), .. }) => Some(format!("write `{value}`")),
@@ -101,7 +103,8 @@ pub fn hint_in_file(text: &str) -> Option<String> {
     }
 }
 
-/// Returns a text in backticks; a longer one in quotes that a shell needs and removes.
+/// Returns a text in backticks. A text that a shell would change is in single quotes instead, so that it can be copied
+/// to a command line.
 #[must_use]
 pub fn for_shell(text: &str) -> String {
     if text.chars().all(|c| c.is_alphanumeric() || PLAIN_IN_SHELL.contains(c)) {
@@ -161,6 +164,8 @@ mod tests {
             ("007", "7"),
             ("1__0", "10"),
             ("−5", "-5"),
+            ("-0x1F", "-31"),
+            ("+0b1__0", "2"),
             ("Infinity", "inf"),
             ("-Inf", "-inf"),
             ("NaN", "nan"),
@@ -177,10 +182,15 @@ mod tests {
             ("3,", "[3]"),
             ("[[1, 2], [True]]", "[[1, 2], [true]]"),
             ("64,True", "[64, true]"),
+            ("1,0.5", "[1, 0.5]"),
+            ("0,001", "[0, 1]"),
+            ("1024,064", "[1024, 64]"),
         ] {
             refuses(text, &looks(text, "list"), &format!("write 'k={value}'"));
         }
-        refuses("1,000", &looks("1,000", "list"), "write `k=1000`");
+        for (text, value) in [("1,000", 1000), ("-64,000,128", -64_000_128)] {
+            refuses(text, &looks(text, "list"), &format!("write `k={value}`"));
+        }
         for (text, value) in [
             ("{mode=hard}", "{ mode = \"hard\" }"),
             ("{a={b=[c, 1]}}", "{ a = { b = [\"c\", 1] } }"),
@@ -204,10 +214,10 @@ mod tests {
         refuses(&digits, &format!("the number `{shown}` is too large"), &whole);
         refuses("[9223372036854775808]", "`[9223372036854775808]` looks like a list, but is not valid TOML", &whole);
         refuses("1e400", "the number `1e400` is too large", "a number is at most 1.7976931348623157e308, or `inf`");
-        let nothing = "TOML has no word for no value; leave the key out to have it unset";
+        let nothing = "TOML has no null; leave the key out instead";
         for text in ["None", "null", "nil", "NULL"] {
             let hint = format!("{nothing}; for the text itself, write 'k=\"{text}\"'");
-            refuses(text, &format!("`{text}` is no value of TOML"), &hint);
+            refuses(text, &format!("`{text}` is not a TOML value"), &hint);
         }
         refuses("{g=None}", "`{g=None}` looks like a table, but is not valid TOML", nothing);
         let shell = "a shell splits words at spaces and removes quotes, so put '…' around the override";
@@ -236,8 +246,8 @@ mod tests {
             ("False", Some("write `false`")),
             (".5", Some("write `0.5`")),
             ("{mode=hard}", Some("write `{ mode = \"hard\" }`")),
-            ("vagram", Some("a text is written in quotes: `\"vagram\"`")),
-            ("None", Some("TOML has no word for no value; leave the key out to have it unset")),
+            ("vagram", Some("put a string in quotes: `\"vagram\"`")),
+            ("None", Some("TOML has no null; leave the key out instead")),
             ("9223372036854775808", Some("a whole number is at most 9223372036854775807")),
             ("[1,", None),
             ("", None),

@@ -5,6 +5,9 @@ use toml::{Table, Value};
 
 use super::{Fault, Looks, read};
 
+/// Largest depth of lists and tables inside each other that a correction is looked for.
+pub(super) const DEEPEST: usize = 64;
+
 /// Returns the kind of value that a text looks like; `None` if it is a bare word.
 pub(super) fn looks(text: &str) -> Option<Looks> {
     let lower = text.to_lowercase();
@@ -30,8 +33,7 @@ pub(super) fn meant(text: &str, looks: Looks) -> Result<Value, Fault> {
     let wrapped;
     let text = match looks {
         Looks::List if !text.starts_with(['[', '(']) => {
-            let grouped = text.split(',').skip(1).all(|part| part.len() == 3) && text.contains(",0");
-            if grouped && let Some(Ok(number)) = scalar(&text.replace(',', "")) {
+            if let Some(number) = grouped(text) {
                 return Ok(number);
             }
             wrapped = format!("[{text}]");
@@ -43,10 +45,20 @@ pub(super) fn meant(text: &str, looks: Looks) -> Result<Value, Fault> {
         },
         _ => text,
     };
-    let mut reader = Reader { rest: text };
+    let mut reader = Reader { rest: text, depth: 0 };
     let value = reader.value()?;
     reader.skip_space();
     if reader.rest.is_empty() { Ok(value) } else { Err(Fault::Other) }
+}
+
+/// Returns the number in a text with commas between thousands, such as `1,000`. Returns `None` if the text is more
+/// likely a list of numbers: if no group of three digits begins with 0.
+fn grouped(text: &str) -> Option<Value> {
+    let (first, rest) = text.trim_start_matches(['+', '-']).split_once(',')?;
+    let is_whole = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let begins = is_whole(first) && first.len() <= 3 && !first.starts_with('0');
+    let follows = rest.split(',').all(|part| is_whole(part) && part.len() == 3);
+    if begins && follows && text.contains(",0") { scalar(&text.replace(',', ""))?.ok() } else { None }
 }
 
 /// Reads a word as a number, a boolean or no value; `None` if it is another word.
@@ -70,9 +82,13 @@ fn scalar(word: &str) -> Option<Result<Value, Fault>> {
     if digits.len() + 1 < number.len() || !word.starts_with(|c: char| c.is_ascii_digit() || "+-.\u{2212}".contains(c)) {
         return None;
     }
-    if let Some(digits) = ["0x", "0o", "0b"].iter().find_map(|prefix| digits.strip_prefix(prefix)) {
-        let is_number = !digits.is_empty() && digits.chars().all(|c| c.is_ascii_hexdigit());
-        return is_number.then_some(Err(Fault::Large));
+    for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
+        if let Some(digits) = digits.strip_prefix(prefix) {
+            let is_number = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
+            let sign = if number.starts_with('-') { "-" } else { "" };
+            let value = || i64::from_str_radix(&format!("{sign}{digits}"), radix);
+            return is_number.then(|| value().map(Value::Integer).map_err(|_| Fault::Large));
+        }
     }
     if !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit()) {
         return Some(number.parse().map(Value::Integer).map_err(|_| Fault::Large));
@@ -87,7 +103,10 @@ fn scalar(word: &str) -> Option<Result<Value, Fault>> {
 
 /// A reader of tables and lists in the notation of TOML, JSON, Python, or TOML without its quotes.
 struct Reader<'a> {
+    /// The text that is not read yet.
     rest: &'a str,
+    /// Number of lists and tables around the next value.
+    depth: usize,
 }
 
 impl Reader<'_> {
@@ -105,10 +124,13 @@ impl Reader<'_> {
 
     fn value(&mut self) -> Result<Value, Fault> {
         self.skip_space();
+        if self.depth == DEEPEST {
+            return Err(Fault::Other);
+        }
         match self.rest.chars().next().ok_or(Fault::Unclosed)? {
-            '{' => self.table(),
-            '[' => self.list('[', ']'),
-            '(' => self.list('(', ')'),
+            '{' => self.inside(Self::table),
+            '[' => self.inside(|reader| reader.list('[', ']')),
+            '(' => self.inside(|reader| reader.list('(', ')')),
             '"' | '\'' | '“' | '”' | '‘' | '’' => self.quoted().map(Value::String),
             _ => {
                 let word = self.word(&[',', ']', '}', ')']);
@@ -119,6 +141,14 @@ impl Reader<'_> {
                 }
             }
         }
+    }
+
+    /// Reads a list or a table, one level deeper.
+    fn inside(&mut self, read: impl FnOnce(&mut Self) -> Result<Value, Fault>) -> Result<Value, Fault> {
+        self.depth += 1;
+        let value = read(self);
+        self.depth -= 1;
+        value
     }
 
     /// Takes the text up to one of these characters, without spaces at its ends.
@@ -164,14 +194,16 @@ impl Reader<'_> {
         let (mut table, _) = (Table::new(), self.takes('{'));
         while !self.takes('}') {
             self.skip_space();
-            let key = match self.rest.chars().next().ok_or(Fault::Unclosed)? {
-                '"' | '\'' | '“' | '”' | '‘' | '’' => self.quoted()?,
-                _ => self.word(&['=', ':', ',', '}', '{', '[']),
+            let (key, is_quoted) = match self.rest.chars().next().ok_or(Fault::Unclosed)? {
+                '"' | '\'' | '“' | '”' | '‘' | '’' => (self.quoted()?, true),
+                _ => (self.word(&['=', ':', ',', '}', '{', '[']), false),
             };
             if self.rest.is_empty() {
                 return Err(Fault::Unclosed);
             }
-            if key.is_empty() || !(self.takes('=') || self.takes(':')) {
+            // Without quotes, `a.b` is the key `b` of a table `a` in TOML.
+            let is_path = !is_quoted && key.contains('.');
+            if key.is_empty() || is_path || !(self.takes('=') || self.takes(':')) {
                 return Err(Fault::Other);
             }
             let value = self.value()?;

@@ -80,8 +80,9 @@ impl ImaginedBuffer {
         }
     }
 
-    /// Stores rows on the device. `write` receives the ring and the next position, wraps at the capacity, and returns
-    /// the number of rows that it wrote and a value to pass on.
+    /// Stores rows on the device, and returns the second result of `write`. `write` receives the ring and the position
+    /// of the next row, and continues at position 0 after the last one. Its first result is the number of rows that it
+    /// wrote.
     ///
     /// # Panics
     /// If the rows are in host memory.

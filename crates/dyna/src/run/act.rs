@@ -43,7 +43,7 @@ impl Run {
             records.push(Record { env_step: self.clock.now, values });
         }
         let phase = self.after_act(records);
-        if let Some(error) = outcome.unruled {
+        if let Some(error) = outcome.missing_rule {
             // The turn is complete, so the run can be saved and resumed here.
             self.phase = phase;
             return Err(error);

@@ -101,7 +101,7 @@ pub enum RunError {
         /// Its value.
         value: f64,
     },
-    /// The saved state of the agent or the model belongs to another kind or configuration of it.
+    /// The saved state of the agent or the model was written under other keys of its section, such as another `kind`.
     #[error(
         "the saved {section} does not fit `[{section}]`: {error}\nhint: undo the changes of `[{section}]`, or start a new run"
     )]

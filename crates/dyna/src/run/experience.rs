@@ -36,7 +36,7 @@ pub(super) struct TurnOutcome {
     pub(super) ends: Ends,
     /// The error of a termination without a rule for imagined ones. The turn is complete, and its transitions are in the
     /// buffer.
-    pub(super) unruled: Option<RunError>,
+    pub(super) missing_rule: Option<RunError>,
 }
 
 /// A source of real transitions.

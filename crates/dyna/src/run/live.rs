@@ -121,8 +121,8 @@ impl Experience for Live {
             let spec = self.envs.spec();
             if check_terminations {
                 outcome.ends.count(spec, self.checks_terminations, &next_obs, step.terminated);
-                let unruled = terminations::require_rule(spec, &next_obs, step.terminated, now + i as u64 + 1);
-                outcome.unruled = outcome.unruled.or(unruled.err());
+                let rule = terminations::require_rule(spec, &next_obs, step.terminated, now + i as u64 + 1);
+                outcome.missing_rule = outcome.missing_rule.or(rule.err());
             }
             real.push_from(
                 i,

@@ -124,7 +124,7 @@ impl Run {
         run.replay.real = RealBuffer::restore(state.part("replay.real"), dims, config.env.count, &run.device)?;
         run.replay.imagined.load(state.part("replay.imagined"))?;
         (run.counters, run.clock.now) = Counters::restore(state.part("counters"))?;
-        if let Some(error) = run.unruled() {
+        if let Some(error) = run.missing_rule() {
             return Err(error);
         }
         run.experience.restore(&mut state, run.clock.now, config.seed, &mut run.replay.real)?;
@@ -148,14 +148,14 @@ impl Run {
     }
 
     /// Returns the error of a run with a model that has seen its task terminate and has no rule for it.
-    fn unruled(&self) -> Option<RunError> {
+    fn missing_rule(&self) -> Option<RunError> {
         let spec = self.spec();
         if self.config.algo == Algo::ModelFree || spec.termination.is_some() {
             return None;
         }
         let (rows, [obs_dim, _]) = (self.replay.real.rows(), self.dims());
         let row = rows.not_terminated.iter().rposition(|&alive| alive == 0.0)?;
-        Some(terminations::unruled(spec, &rows.next_obs[row * obs_dim..(row + 1) * obs_dim], self.clock.now))
+        Some(terminations::missing_rule(spec, &rows.next_obs[row * obs_dim..(row + 1) * obs_dim], self.clock.now))
     }
 
     fn save_phase(&self) -> State {

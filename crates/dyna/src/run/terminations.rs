@@ -83,13 +83,13 @@ pub(super) fn is_checked(spec: &Spec, shipped: bool) -> bool {
 /// If there is none: imagined episodes would never terminate.
 pub(super) fn require_rule(spec: &Spec, next_obs: &[f32], terminated: bool, env_step: u64) -> Result<(), RunError> {
     if terminated && spec.termination.is_none() {
-        return Err(unruled(spec, next_obs, env_step));
+        return Err(missing_rule(spec, next_obs, env_step));
     }
     Ok(())
 }
 
 /// Returns the error of a real termination at `next_obs` `[O]` without a rule.
-pub(super) fn unruled(spec: &Spec, next_obs: &[f32], env_step: u64) -> RunError {
+pub(super) fn missing_rule(spec: &Spec, next_obs: &[f32], env_step: u64) -> RunError {
     let mut shown = next_obs.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if next_obs.len() > SHOWN {
         shown += &format!(", … {} entries", next_obs.len());

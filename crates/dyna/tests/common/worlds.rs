@@ -31,8 +31,8 @@ pub(crate) struct RandomWorld {
     pub call: u64,
 }
 
-/// Returns a state with noise added to its weights, so that biases are not 0, and with log-variance bounds that let the
-/// variance have an effect.
+/// Returns a network's saved state, changed for a test: noise is added to its weights, so that no bias is 0, and its
+/// log-variance bounds are −4 and −1, so that the variance has an effect.
 pub(crate) fn shaken(state: &State, seed: u64, scale: f32) -> State {
     let mut shaken = state.clone();
     for (i, (name, _)) in state.iter().enumerate() {

@@ -109,7 +109,8 @@ impl GymEnvironment {
         Ok(Self { spec, launch, process: Ok(process), history, in_sync: true, restarts: 0, max_restarts })
     }
 
-    /// Makes a call for an answer. If the call needed a new process, the answer's info has the number of restarts.
+    /// Makes a call that returns an observation. If the call needed a new process, the answer's info has the number of
+    /// restarts.
     fn answer(
         &mut self,
         needs_history: bool,

@@ -21,57 +21,61 @@ fn closed(index: usize, low: f32, high: f32) -> Bound {
     Bound { index, low, high, closed: true }
 }
 
-/// The angle of the pole is within 0.2 rad of upright.
+/// Returns the rule of InvertedPendulum: an episode continues while the pole is within 0.2 rad of upright.
 #[must_use]
 pub fn inverted_pendulum() -> Termination {
     Termination::outside(vec![closed(1, -0.2, 0.2)])
 }
 
-/// The height is above 0.7 m, the angle is within 0.2 rad, and every entry after the height is between -100 and 100.
-/// The observation clips velocities to 10, the state does not.
+/// Returns the rule of Hopper: an episode continues while the height is above 0.7 m, the angle is within 0.2 rad, and
+/// every entry after the height is between -100 and 100. Observed velocities are clipped to 10, those of the state are
+/// not.
 #[must_use]
 pub fn hopper() -> Termination {
     hopper_with(0, [0.7, INF], [-0.2, 0.2], [-100.0, 100.0])
 }
 
-/// The rule of Hopper with other ranges `[low, high]` of the height, of the angle, and of every entry after the height.
+/// Returns the rule of Hopper with other ranges `[low, high]` of the height, of the angle, and of every entry after
+/// the height.
 pub(crate) fn hopper_with(first: usize, z: [f32; 2], angle: [f32; 2], state: [f32; 2]) -> Termination {
     let rest = (1..11).map(|index| open(first + index, state[0], state[1]));
     let posture = [open(first, z[0], z[1]), open(first + 1, angle[0], angle[1])];
     Termination::outside(posture.into_iter().chain(rest).collect())
 }
 
-/// The height is between 0.8 and 2 m, and the angle is within 1 rad.
+/// Returns the rule of Walker2d: an episode continues while the height is between 0.8 and 2 m and the angle is within
+/// 1 rad.
 #[must_use]
 pub fn walker2d() -> Termination {
     walker2d_with(0, [0.8, 2.0], [-1.0, 1.0])
 }
 
-/// The rule of Walker2d with other ranges `[low, high]` of the height and of the angle.
+/// Returns the rule of Walker2d with other ranges `[low, high]` of the height and of the angle.
 pub(crate) fn walker2d_with(first: usize, z: [f32; 2], angle: [f32; 2]) -> Termination {
     let bounds = vec![open(first, z[0], z[1]), open(first + 1, angle[0], angle[1])];
     Termination { bounds, ..Termination::never() }
 }
 
-/// The height is from 0.2 to 1 m. The rule fits the full observation and MBPO's truncated one.
+/// Returns the rule of Ant: an episode continues while the height is from 0.2 to 1 m. It applies to the full
+/// observation and to MBPO's truncated one.
 #[must_use]
 pub fn ant() -> Termination {
     ant_with(0, [0.2, 1.0])
 }
 
-/// The rule of Ant with another range `[low, high]` of the height.
+/// Returns the rule of Ant with another range `[low, high]` of the height.
 pub(crate) fn ant_with(first: usize, z: [f32; 2]) -> Termination {
     Termination::outside(vec![closed(first, z[0], z[1])])
 }
 
-/// The height is from 1 to 2 m. The rule fits the full observation and MBPO's truncated one. Gymnasium, unlike this
-/// rule, terminates also at the bounds themselves.
+/// Returns the rule of Humanoid: an episode continues while the height is from 1 to 2 m. It applies to the full
+/// observation and to MBPO's truncated one. Gymnasium, unlike this rule, terminates also at the bounds themselves.
 #[must_use]
 pub fn humanoid() -> Termination {
     humanoid_with(0, [1.0, 2.0])
 }
 
-/// The rule of Humanoid with another range `[low, high]` of the height.
+/// Returns the rule of Humanoid with another range `[low, high]` of the height.
 pub(crate) fn humanoid_with(first: usize, z: [f32; 2]) -> Termination {
     Termination { bounds: vec![closed(first, z[0], z[1])], ..Termination::never() }
 }

@@ -185,8 +185,8 @@ mod tests {
             ),
             (
                 "env.gym.kwargs.g=None",
-                "`None` is no value of TOML\n\
-                 hint: TOML has no word for no value; leave the key out to have it unset; \
+                "`None` is not a TOML value\n\
+                 hint: TOML has no null; leave the key out instead; \
                  for the text itself, write 'env.gym.kwargs.g=\"None\"'",
             ),
             (

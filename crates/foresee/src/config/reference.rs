@@ -244,7 +244,7 @@ impl Writer<'_> {
         self.set.and_then(|set| set.get(name))
     }
 
-    /// Writes the keys of the parts of a section: those of the chosen part, then those that only other parts have.
+    /// Writes the keys of the kinds of a section: those of the chosen kind, then those that only other kinds have.
     fn kinds(&self, text: &mut String, section: &Section) {
         let chosen = self.value("kind").and_then(Value::as_str).unwrap_or_default();
         let (own, others): (Vec<_>, Vec<_>) = section.kinds.iter().partition(|kind| kind.name == chosen);

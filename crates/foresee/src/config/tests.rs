@@ -369,7 +369,7 @@ fn a_syntax_error_has_its_line() {
     refuses(
         "seed = 3\n[agent]\nlearning_rate = slow\n",
         &[],
-        &format!("{what}  learning_rate = slow\nhint: a text is written in quotes: `\"slow\"`"),
+        &format!("{what}  learning_rate = slow\nhint: put a string in quotes: `\"slow\"`"),
     );
     refuses(
         "seed = 3\nseed\n",
@@ -443,7 +443,7 @@ fn a_value_of_a_file_that_is_not_valid_toml_has_a_hint() {
         refuses(line, &[], &format!("a.toml: line 1, {message}\n  {line}\nhint: {hint}"));
     }
     let error = with("goal = None", &[], |result, _| result.unwrap_err());
-    assert_eq!(error.hint.as_deref(), Some("TOML has no word for no value; leave the key out to have it unset"));
+    assert_eq!(error.hint.as_deref(), Some("TOML has no null; leave the key out instead"));
 }
 
 #[test]

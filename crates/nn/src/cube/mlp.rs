@@ -78,7 +78,7 @@ impl RowLaunch {
     }
 }
 
-/// The tallest tile for a network on the device of a buffer.
+/// Returns the tile with the most rows that the device of a buffer can hold for a network; `None` if none fits.
 fn tile_of(buffer: &CubeTensor, net: &NetShape) -> Option<Tile> {
     Tile::tallest(&buffer.client.properties().hardware, &[net], 0)
 }

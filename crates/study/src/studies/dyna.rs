@@ -9,7 +9,7 @@
 //! 4. does `p` times the same with `X̃` from `ν̃`, `Ã ~ π(·|X̃)`, `X̃' ~ P̂(·|X̃, Ã)` and `r̂(X̃, Ã)`.
 //!
 //! The lecture leaves `ν̃` open. Here `X̃` is uniform over the states that have been left at least once, and a draw of a pair
-//! without any count is left out.
+//! whose reward has not been seen is skipped.
 //!
 //! With the *wrong* model class, the states form groups of `group` consecutive numbers, and all states of a group share
 //! their counts: `P̂(·|x, a) = P̂(·|g(x), a)`. Rewards stay those of the pair. The numbers of the states of a Garnet process
@@ -46,12 +46,12 @@ pub static STUDY: Study = Study {
     quantities: &[
         Quantity::expected(
             "doublings_0_5",
-            "log₂ of the real steps to the threshold without planning, over those with p = 5",
+            "log₂ of the real steps to the threshold without planning, over those with p = 5 (never: the last step)",
             Expectation::AtLeast(1.0),
         ),
         Quantity::expected(
             "doublings_5_50",
-            "log₂ of the real steps to the threshold with p = 5, over those with p = 50",
+            "log₂ of the real steps to the threshold with p = 5, over those with p = 50 (never: the last step)",
             Expectation::AtLeast(0.5),
         ),
         Quantity::expected(
@@ -70,7 +70,7 @@ pub static STUDY: Study = Study {
         let (states, branching) = (settings.count("states"), settings.count("branching"));
         if branching > states {
             return Err(format!(
-                "branching={branching} is more than states={states}\nhint: at most all states can follow a pair"
+                "branching={branching} is more than states={states}\nhint: lower branching to {states}, or raise states"
             ));
         }
         Ok(())

@@ -113,12 +113,13 @@ pub static STUDY: Study = Study {
         let (branching, groups) = (settings.count("branching"), settings.count("groups"));
         if branching > states {
             return Err(format!(
-                "branching={branching} is more than states={states}\nhint: at most all states can follow a pair"
+                "branching={branching} is more than states={states}\nhint: lower branching to {states}, or raise states"
             ));
         }
         if !states.is_multiple_of(groups) {
             return Err(format!(
-                "groups={groups} does not divide states={states}\nhint: all groups have the same size"
+                "groups={groups} does not divide states={states}\nhint: all groups have the same size, so choose a divisor of \
+                 {states}"
             ));
         }
         Ok(())

@@ -72,7 +72,7 @@ pub static STUDY: Study = Study {
         let (states, branching) = (settings.count("states"), settings.count("branching"));
         if branching > states {
             return Err(format!(
-                "branching={branching} is more than states={states}\nhint: at most all states can follow a pair"
+                "branching={branching} is more than states={states}\nhint: lower branching to {states}, or raise states"
             ));
         }
         if (settings.count("actions") as f64).powf(states as f64) > 10_000.0 {

@@ -16,7 +16,8 @@
 //!
 //! Rows of `P − P̂` add up to zero, so that a constant added to `V` changes nothing on the left. The study therefore also
 //! computes `γ/(1 − γ) ‖P^π − P̂^π‖ span(V_P^π)/2` with `span V = max V − min V`, which lies between the value-aware and
-//! the kernel form, and the like for the model's optimal policy. It is not in the lecture: it separates the part of the slack that comes from the offset of `V`.
+//! the kernel form, and a centred kernel form for the model's optimal policy. These are not in the lecture. They show
+//! which part of the slack comes from the offset of `V`.
 //!
 //! For `π*`, optimal in `P`, and `π̂*`, optimal in `P̂` ("Simulation Lemma"):
 //!
@@ -108,7 +109,7 @@ pub static STUDY: Study = Study {
         let (states, branching) = (settings.count("states"), settings.count("branching"));
         if branching > states {
             return Err(format!(
-                "branching={branching} is more than states={states}\nhint: at most all states can follow a pair"
+                "branching={branching} is more than states={states}\nhint: lower branching to {states}, or raise states"
             ));
         }
         Ok(())

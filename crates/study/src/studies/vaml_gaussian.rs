@@ -50,10 +50,15 @@ pub static STUDY: Study = Study {
             "quadratic error of MLE over that of VAML with the largest number of samples, even case (the lecture's example)",
             Expectation::AtLeast(1.1),
         ),
-        Quantity::expected("uneven_ratio", "the same in the uneven case", Expectation::AtLeast(1.1)),
+        Quantity::expected(
+            "uneven_ratio",
+            "quadratic error of MLE over that of VAML with the largest number of samples, uneven case",
+            Expectation::AtLeast(1.1),
+        ),
         Quantity::expected(
             "full_ratio",
-            "the same in the uneven case with a variance for each coordinate: the class contains all moments",
+            "quadratic error of MLE over that of VAML with the largest number of samples, uneven case with a variance for \
+             each coordinate: the class contains all moments",
             Expectation::Within(0.9, 1.1),
         ),
         Quantity::expected(
@@ -72,7 +77,8 @@ pub static STUDY: Study = Study {
         let (dimensions, groups) = (settings.count("dimensions"), settings.count("groups"));
         if !dimensions.is_multiple_of(groups) {
             return Err(format!(
-                "groups={groups} does not divide dimensions={dimensions}\nhint: all groups have the same size"
+                "groups={groups} does not divide dimensions={dimensions}\nhint: all groups have the same size, so choose a \
+                 divisor of {dimensions}"
             ));
         }
         Ok(())

@@ -120,11 +120,16 @@ pub static STUDY: Study = Study {
         let (groups, stride) = (settings.count("groups"), settings.count("stride"));
         if !states.is_multiple_of(groups) {
             return Err(format!(
-                "groups={groups} does not divide states={states}\nhint: all groups have the same size"
+                "groups={groups} does not divide states={states}\nhint: all groups have the same size, so choose a divisor of \
+                 {states}"
             ));
         }
         if settings.count("features") > states || stride >= states {
-            return Err(format!("states={states} is too small\nhint: it is at least features and above stride"));
+            let features = settings.count("features");
+            return Err(format!(
+                "states={states} is too small for features={features} and stride={stride}\nhint: choose at least {} states",
+                features.max(stride + 1)
+            ));
         }
         Ok(())
     },

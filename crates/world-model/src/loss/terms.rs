@@ -107,7 +107,7 @@ impl RowTerms {
         &mut self.host.get_mut().expect("numbers that were looked at")[head * size..][..size]
     }
 
-    /// Gathers the numbers of rows `[E, B]` on `device`: `[N, E, B, K]`.
+    /// Returns the terms of chosen rows on `device`, `[N, E, B, K]`. `indices` are the rows `[E, B]`, member by member.
     #[must_use]
     pub fn gather(&self, indices: &[u32], members: usize, device: &Device) -> Tensor<4> {
         let rows = numbers(indices, device).reshape([members, indices.len() / members]);

@@ -163,8 +163,8 @@ pub(super) fn scatter(
     }
 }
 
-/// Counts the results of a call, `out` `[1 + 2 blocks]`: the number of transitions and, for every block of rows, the
-/// sum of the rewards (as bits) and the number of rows that terminated.
+/// Sums the results of a call of rollouts. `out` `[1 + 2 blocks]` gets the number of transitions, then for every block
+/// of rows the sum of the rewards (the bits of an f32) and the number of rows that terminated.
 #[cube(launch)]
 pub(super) fn reduce(ended: &[u32], reward: &[f32], plan: &[u32], out: &mut [u32], horizon: u32, row_count: u32) {
     let mut rewards = Shared::<[f32]>::new_slice(BLOCK);

@@ -93,8 +93,8 @@ fn projected(point: &[f64]) -> Vec<f64> {
     point.iter().map(|entry| (entry - shift).max(0.0)).collect()
 }
 
-/// Minimises `‖Bp − b‖²` over the simplex by accelerated projected gradients with restarts, until the duality gap
-/// `∇ᵀp − min_i ∇_i`, a bound of the distance to the minimum, is below 1e-12.
+/// Minimises `‖Bp − b‖²` over the simplex by accelerated projected gradients with restarts. It ends when the duality gap
+/// `∇ᵀp − min_i ∇_i`, a bound of the distance to the minimum, is at most 1e-12, or after 100,000 steps.
 #[must_use]
 pub fn simplex_least_squares(matrix: &Matrix, target: &[f64], start: Vec<f64>) -> Vec<f64> {
     let transposed = matrix.transposed();

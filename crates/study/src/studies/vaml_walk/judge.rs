@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn in_the_population_no_model_of_the_class_has_a_smaller_error_than_itervaml() {
+    fn in_the_population_no_model_of_the_class_has_an_error_below_the_least() {
         // The error of a model at V* is Σ (P*V* − (P̂V*)(g, a))². It is smallest where (P̂V*)(g, a) is the mean of P*V* over
         // the group, or the nearest attainable expectation: brute force over the attainable expectations.
         let mut random = Random::new(4, "test/vaml-walk", 4);
@@ -165,8 +165,9 @@ mod tests {
         }
         let least = judge.least_error(groups);
         assert!((least - (square / 24.0).sqrt()).abs() < 1e-5, "{least} {}", (square / 24.0).sqrt());
-        let [mle, vaml, _] = judge.models(judge.mdp.kernel(), groups);
-        assert!(least <= mle.error + 1e-12 && least <= vaml.error + 1e-12);
+        for model in judge.models(judge.mdp.kernel(), groups) {
+            assert!(least <= model.error + 1e-12);
+        }
     }
 
     #[test]
