@@ -57,12 +57,12 @@ fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Returns the names in a directory, sorted; empty if it does not exist. Names that are not Unicode are ignored,
+/// Returns the names in a directory, sorted; empty if there is no such directory. Names that are not Unicode are ignored,
 /// because they are not ours.
 pub(super) fn names(directory: &Path) -> Result<Vec<String>, CheckpointError> {
     let read = || -> io::Result<Vec<String>> {
         let entries = match fs::read_dir(directory) {
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&e.kind()) => return Ok(Vec::new()),
             other => other?,
         };
         let mut names = Vec::new();
