@@ -49,6 +49,9 @@ pub(crate) struct RunDir {
     config: String,
     /// The segments of the manifest.
     segments: Vec<serde_json::Value>,
+    /// The folder itself, by which [`is_in_place`](Self::is_in_place) knows it again.
+    #[cfg(unix)]
+    folder: File,
     _lock: File,
 }
 
@@ -102,7 +105,7 @@ impl RunDir {
         }
         let config = config_text(config);
         write_durably(&path.join(FIRST_CONFIG), &config).map_err(|error| cannot_write(&path, &error))?;
-        Ok(Self { path, config, segments: Vec::new(), _lock: lock })
+        Self::locked(path, config, Vec::new(), lock)
     }
 
     /// Opens the folder of a run to resume it. Edits of the newest config file since the last start are noticed, and
@@ -144,8 +147,26 @@ impl RunDir {
         let lock = lock(path)?;
         let Newest { text, mut recorded, outdated, .. } = newest;
         let segments = std::mem::take(&mut recorded.segments);
-        let dir = Self { path: path.to_owned(), config: text, segments, _lock: lock };
+        let dir = Self::locked(path.to_owned(), text, segments, lock)?;
         Ok(Opened { dir, setup, changes, outdated, recorded })
+    }
+
+    fn locked(
+        path: PathBuf,
+        config: String,
+        segments: Vec<serde_json::Value>,
+        lock: File,
+    ) -> Result<Self, Failure> {
+        #[cfg(unix)]
+        let folder = File::open(&path).map_err(|error| cannot_write(&path, &error))?;
+        Ok(Self {
+            path,
+            config,
+            segments,
+            #[cfg(unix)]
+            folder,
+            _lock: lock,
+        })
     }
 
     /// Writes a changed config as the newest one of the run. It must be called only after the run has accepted the
@@ -171,8 +192,38 @@ impl RunDir {
         self.path.join("checkpoints")
     }
 
+    /// Returns true if the folder is where it was when it was locked. If it was moved or removed, its path may lead to
+    /// another folder, in which nothing may be written.
+    pub(crate) fn is_in_place(&self) -> bool {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+
+            match (self.folder.metadata(), fs::metadata(&self.path)) {
+                (Ok(locked), Ok(found)) => (locked.dev(), locked.ino()) == (found.dev(), found.ino()),
+                (_, Err(error)) => error.kind() != ErrorKind::NotFound,
+                (Err(_), Ok(_)) => true,
+            }
+        }
+        // Other systems refuse to move a folder in which a file is open.
+        #[cfg(not(unix))]
+        true
+    }
+
+    /// Returns an error if the folder is [no longer in its place](Self::is_in_place).
+    pub(crate) fn check_place(&self) -> Result<(), Failure> {
+        if self.is_in_place() {
+            return Ok(());
+        }
+        Err(Failure::Run(format!(
+            "the run folder `{}` was moved or removed during the training\nhint: move the folder of a run only while no process trains in it",
+            self.path.display()
+        )))
+    }
+
     /// Writes `manifest.json`.
     pub(crate) fn write_manifest(&self, run: &Run, status: &str) -> Result<(), Failure> {
+        self.check_place()?;
         manifest::write(&self.path, run, status, &self.config, &self.segments).map_err(|error| {
             let path = self.path.join("manifest.json");
             Failure::Run(format!("cannot write `{}`: {error}\nhint: {CHECK_FOLDER}", path.display()))

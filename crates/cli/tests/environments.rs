@@ -432,6 +432,53 @@ fn what_training_refuses_check_env_finds_too() {
     assert!(stdout.lines().any(|line| line == skipped), "{stdout}");
 }
 
+/// A package that pip has installed, with an environment that cannot be made.
+const ARM_KIT: &str = r#"
+import gymnasium
+class Arm(gymnasium.Env):
+    def __init__(self):
+        raise AssertionError("no such joint")
+gymnasium.register("Arm-v0", entry_point=Arm)
+"#;
+
+/// A module of the user that makes an environment of [`ARM_KIT`].
+const OWN_ARM: &str = r#"
+import arm_kit, gymnasium
+def make():
+    return arm_kit.Arm()
+gymnasium.register("OwnArm-v0", entry_point=make)
+"#;
+
+#[test]
+fn an_exception_in_an_installed_package_is_told_with_the_versions_and_one_in_own_code_with_its_line() {
+    if !mujoco_available("an_exception_in_an_installed_package") {
+        return;
+    }
+    let mut place = Place::new();
+    std::fs::create_dir_all(place.path("lib/site-packages")).unwrap();
+    place.write("lib/site-packages/arm_kit.py", ARM_KIT);
+    place.write("own_arm.py", OWN_ARM);
+    let packages = place.path("lib/site-packages").display().to_string();
+    place.with("PYTHONPATH", &packages);
+
+    let message = place.refuses(&["check-env", "gym:arm_kit:Arm-v0"]);
+    assert!(
+        message.contains("`gym:arm_kit:Arm-v0` failed in make: AssertionError: no such joint\n  | "),
+        "{message}"
+    );
+    let hint = message.lines().last().unwrap();
+    assert!(hint.starts_with("hint: the exception arose in `arm_kit` with gymnasium 1.4.0, "), "{hint}");
+    assert!(
+        hint.ends_with(
+            "; install versions that work together, or correct its arguments in `env.gym.kwargs`; the traceback shows the line"
+        ),
+        "{hint}"
+    );
+    let message = place.refuses(&["check-env", "gym:own_arm:OwnArm-v0"]);
+    let hint = message.lines().last().unwrap();
+    assert!(hint.starts_with("hint: correct the environment's code, or its arguments "), "{hint}");
+}
+
 #[test]
 fn a_second_signal_ends_a_run_whose_environment_hangs() {
     if !mujoco_available("a_second_signal_ends_a_run_whose_environment_hangs") {

@@ -12,11 +12,21 @@ pub(super) fn at(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> 
 }
 
 /// Creates a directory and its parents, if they do not exist.
-pub(super) fn create_dir(path: &Path) -> Result<(), CheckpointError> {
+pub(super) fn create_dir_all(path: &Path) -> Result<(), CheckpointError> {
     if path.is_dir() {
         return Ok(());
     }
     fs::create_dir_all(path).map_err(at("create", path))?;
+    sync_parent(path)
+}
+
+/// Creates a directory, if it does not exist. Its parent must exist: if the parent was moved away in the meantime, it is
+/// not created anew.
+pub(super) fn create_dir(path: &Path) -> Result<(), CheckpointError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir(path).map_err(at("create", path))?;
     sync_parent(path)
 }
 
