@@ -151,12 +151,7 @@ impl RunDir {
         Ok(Opened { dir, setup, changes, outdated, recorded })
     }
 
-    fn locked(
-        path: PathBuf,
-        config: String,
-        segments: Vec<serde_json::Value>,
-        lock: File,
-    ) -> Result<Self, Failure> {
+    fn locked(path: PathBuf, config: String, segments: Vec<serde_json::Value>, lock: File) -> Result<Self, Failure> {
         #[cfg(unix)]
         let folder = File::open(&path).map_err(|error| cannot_write(&path, &error))?;
         Ok(Self {

@@ -72,7 +72,8 @@ fn a_run_whose_config_file_is_lost_is_told_where_its_text_is() {
     let place = Place::new();
     place.train("run", &["training.env_steps=41"]);
     let config = place.read("run/config.toml");
-    let hint = "hint: `run/manifest.json` holds the text of the newest config under `config`; write it to `run/config.toml`";
+    let hint =
+        "hint: `run/manifest.json` holds the text of the newest config under `config`; write it to `run/config.toml`";
     place.write("run/config.toml", "");
     for verb in ["resume", "eval"] {
         assert_eq!(place.refuses(&[verb, "run"]), format!("`run/config.toml` is empty\n{hint}"));
@@ -136,8 +137,7 @@ fn a_run_that_ended_before_its_first_checkpoint_starts_again_by_the_command_of_a
         let files = fs::read_dir(place_of_run.path("run")).unwrap().map(|entry| entry.unwrap().file_name());
         assert_eq!(files.filter(|name| name.to_str().unwrap().starts_with("events.out.")).count(), 1, "{moment}");
         // The next call finds a complete run.
-        let stdout =
-            place_of_run.succeeds(&["train", "tiny.toml", "--run-dir", "run", "--resume-if-exists", steps]);
+        let stdout = place_of_run.succeeds(&["train", "tiny.toml", "--run-dir", "run", "--resume-if-exists", steps]);
         assert!(stdout.starts_with("the run is complete: 60 environment steps\n"), "{stdout}");
     }
 }

@@ -278,7 +278,10 @@ def checked_box(space, box, what):
             "space is a Box"
         )
         if what == "observation":
-            hint = "wrap it so that its observation is a Box; a Dict or Tuple of Boxes is flattened automatically"
+            hint = (
+                "wrap it so that its observation is a Box, for example in `gymnasium.wrappers.FlattenObservation`; a Dict "
+                "or Tuple of Boxes is flattened automatically"
+            )
         raise Refused("space", f"its {what} space is {str(space)[:200]}, which is not a Box\nhint: {hint}")
     if what == "action" and space.dtype.kind != "f":
         hint = "wrap it so that its action space is a Box of continuous actions, with a float type"
