@@ -222,6 +222,15 @@ fn meant(text: &str, looks: Looks) -> Result<Value, Fault> {
     let text = match looks {
         Looks::List if !text.starts_with(['[', '(']) => {
             let grouped = text.split(',').skip(1).all(|part| part.len() == 3) && text.contains(",0");
+            // The decimal comma of many languages.
+            let decimal = text.split_once(',').filter(|(whole, part)| {
+                ["0", "+0", "-0"].contains(whole) && part.len() > 1 && part.starts_with('0') && !part.contains(',')
+            });
+            if decimal.is_some()
+                && let Some(Ok(number)) = scalar(&text.replace(',', "."))
+            {
+                return Ok(number);
+            }
             if grouped && let Some(Ok(number)) = scalar(&text.replace(',', "")) {
                 return Ok(number);
             }
@@ -480,6 +489,9 @@ mod tests {
             refuses(text, &looks(text, "list"), &format!("write 'k={value}'"));
         }
         refuses("1,000", &looks("1,000", "list"), "write `k=1000`");
+        refuses("0,001", &looks("0,001", "list"), "write `k=0.001`");
+        refuses("-0,05", &looks("-0,05", "list"), "write `k=-0.05`");
+        refuses("0,10", &looks("0,10", "list"), "write 'k=[0, 10]'");
         for (text, value) in [
             ("{mode=hard}", "{ mode = \"hard\" }"),
             ("{a={b=[c, 1]}}", "{ a = { b = [\"c\", 1] } }"),
