@@ -190,7 +190,9 @@ impl Cli {
     /// process.
     pub(crate) fn of_process() -> Self {
         Self::try_parse().unwrap_or_else(|error| {
-            let arguments: Vec<String> = std::env::args().skip(1).collect();
+            // `std::env::args` panics if an argument is not Unicode.
+            let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+            let arguments: Vec<String> = arguments.collect();
             with_override_tip(error, &arguments).exit()
         })
     }

@@ -89,7 +89,8 @@ impl Driver {
             Failure::Repeats { message, change } => (message, format!(" {change}")),
         };
         let stopped = if message.starts_with("at environment step ") { "training stopped " } else { "" };
-        let (dir, step) = (quoted(self.dir.path()), self.saved_step);
+        let dir = if self.dir.is_in_place() { quoted(self.dir.path()) } else { "DIR".into() };
+        let step = self.saved_step;
         Failure::Run(format!(
             "{stopped}{message}\nthe run is saved up to environment step {step}\nto continue: foresee resume {dir}{overrides}"
         ))
@@ -163,16 +164,22 @@ impl Driver {
     }
 
     fn checkpoint(&mut self, wall_s: f64) -> Result<(), Failure> {
+        self.dir.check_place()?;
         self.records.sync()?;
         let extra = CheckpointExtra { positions: self.records.positions(), wall_s };
         let extra = serde_json::to_value(extra).expect("positions are plain numbers");
-        checkpoint::save(
+        let saved = checkpoint::save(
             &self.dir.checkpoints(),
             self.run.env_step(),
             &self.run.snapshot()?,
             &extra,
             KEPT_CHECKPOINTS,
-        )?;
+        );
+        if saved.is_err() {
+            // A folder that is moved while a checkpoint is written is the cause.
+            self.dir.check_place()?;
+        }
+        saved?;
         self.saved_step = self.run.env_step();
         Ok(())
     }

@@ -9,6 +9,7 @@
 //! * [`driver`]: the loop around [`foresee::Run`]: records, progress, checkpoints.
 //! * [`signals`]: the signals that save and end a run.
 //! * [`records`], [`event_file`], [`progress`]: the files that a run writes, and the progress that it shows.
+//! * [`heartbeat`]: lines while other commands work for a long time.
 //!
 //! Exit codes: 0 for success, 1 for a failed run, 2 for bad input, 130 for an interrupted run. An interrupted run is
 //! saved. A second signal ends the program immediately; the run can then be resumed from its newest checkpoint.
@@ -19,6 +20,7 @@ mod configs;
 mod driver;
 mod event_file;
 mod failure;
+mod heartbeat;
 mod manifest;
 mod progress;
 mod records;

@@ -12,8 +12,11 @@
 //! A process that trains in a folder holds a lock on its `run.lock`. The operating system releases the lock when the
 //! process ends.
 
+mod unstarted;
+
+use std::fmt::Display;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use foresee::checkpoint::CheckpointError;
@@ -27,6 +30,12 @@ use crate::failure::Failure;
 use crate::manifest::{self, Recorded};
 use crate::time;
 
+pub(crate) use unstarted::is_unstarted;
+
+/// The name of the config of a new run.
+const FIRST_CONFIG: &str = "config.toml";
+/// End of the name of a config file that is being written.
+const TEMPORARY: &str = ".tmp";
 const LOCK: &str = "run.lock";
 /// The hint if a file in the folder of a run cannot be written.
 const CHECK_FOLDER: &str = "check the permissions of the folder and the free disk space";
@@ -40,6 +49,9 @@ pub(crate) struct RunDir {
     config: String,
     /// The segments of the manifest.
     segments: Vec<serde_json::Value>,
+    /// The folder itself, by which [`is_in_place`](Self::is_in_place) knows it again.
+    #[cfg(unix)]
+    folder: File,
     _lock: File,
 }
 
@@ -66,24 +78,34 @@ pub(crate) struct RunToResume {
 }
 
 impl RunDir {
-    /// Makes the folder of a new run.
+    /// Makes the folder of a new run. With `again`, a run there [that ended before its first checkpoint](is_unstarted)
+    /// gives way to the new one.
     ///
     /// All other checks of the input must be done before, so that bad input leaves no files behind.
-    pub(crate) fn create(path: Option<PathBuf>, config: &Config) -> Result<Self, Failure> {
+    pub(crate) fn create(path: Option<PathBuf>, config: &Config, again: bool) -> Result<Self, Failure> {
+        let again = |path: &Path| again && is_unstarted(path);
         let path = match path {
             Some(path) => {
                 // Checked before anything is written, and again under the lock.
-                refuse_if_used(&path)?;
+                if !again(&path) {
+                    refuse_if_used(&path)?;
+                }
                 fs::create_dir_all(&path).map_err(|error| cannot_write(&path, &error))?;
                 path
             }
             None => create_default(config)?,
         };
         let lock = lock(&path)?;
-        refuse_if_used(&path)?;
+        if again(&path) {
+            let shown = path.display();
+            eprintln!("note: the run in `{shown}` ended before its first checkpoint, so it starts again");
+            unstarted::clear(&path).map_err(|error| cannot_write(&path, &error))?;
+        } else {
+            refuse_if_used(&path)?;
+        }
         let config = config_text(config);
-        fs::write(path.join("config.toml"), &config).map_err(|error| cannot_write(&path, &error))?;
-        Ok(Self { path, config, segments: Vec::new(), _lock: lock })
+        write_durably(&path.join(FIRST_CONFIG), &config).map_err(|error| cannot_write(&path, &error))?;
+        Self::locked(path, config, Vec::new(), lock)
     }
 
     /// Opens the folder of a run to resume it. Edits of the newest config file since the last start are noticed, and
@@ -113,14 +135,33 @@ impl RunDir {
         changes.retain(|change| asked.iter().any(|asked| asked.key == change.key));
 
         let checkpoints = path.join("checkpoints");
+        if is_unstarted(path) && !is_locked(path) {
+            let (shown, run, config) = (path.display(), quoted(path), quoted(&newest.file));
+            return Err(Failure::Input(format!(
+                "the run in `{shown}` ended before its first checkpoint\nhint: start it again with `foresee train {config} --run-dir {run} --resume-if-exists`"
+            )));
+        }
         if !checkpoints.is_dir() {
             return Err(CheckpointError::NoCheckpoint(checkpoints).into());
         }
         let lock = lock(path)?;
         let Newest { text, mut recorded, outdated, .. } = newest;
         let segments = std::mem::take(&mut recorded.segments);
-        let dir = Self { path: path.to_owned(), config: text, segments, _lock: lock };
+        let dir = Self::locked(path.to_owned(), text, segments, lock)?;
         Ok(RunToResume { dir, setup, changes, outdated, recorded })
+    }
+
+    fn locked(path: PathBuf, config: String, segments: Vec<serde_json::Value>, lock: File) -> Result<Self, Failure> {
+        #[cfg(unix)]
+        let folder = File::open(&path).map_err(|error| cannot_write(&path, &error))?;
+        Ok(Self {
+            path,
+            config,
+            segments,
+            #[cfg(unix)]
+            folder,
+            _lock: lock,
+        })
     }
 
     /// Writes a changed config as the newest one of the run. It must be called only after the run has accepted the
@@ -128,7 +169,7 @@ impl RunDir {
     pub(crate) fn write_changed_config(&mut self, config: &Config) -> Result<(), Failure> {
         let next = self.path.join(format!("config.resume-{}.toml", newest_config(&self.path)?.1 + 1));
         self.config = config_text(config);
-        fs::write(&next, &self.config).map_err(|error| cannot_write_because(&self.path, &error, CHECK_FOLDER))
+        write_durably(&next, &self.config).map_err(|error| cannot_write_because(&self.path, &error, CHECK_FOLDER))
     }
 
     /// Adds the segment of this start of the program, which changes these keys, to the manifest that is written next.
@@ -146,8 +187,38 @@ impl RunDir {
         self.path.join("checkpoints")
     }
 
+    /// Returns true if the folder is where it was when it was locked. If it was moved or removed, its path may lead to
+    /// another folder, in which nothing may be written.
+    pub(crate) fn is_in_place(&self) -> bool {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+
+            match (self.folder.metadata(), fs::metadata(&self.path)) {
+                (Ok(locked), Ok(found)) => (locked.dev(), locked.ino()) == (found.dev(), found.ino()),
+                (_, Err(error)) => error.kind() != ErrorKind::NotFound,
+                (Err(_), Ok(_)) => true,
+            }
+        }
+        // Other systems refuse to move a folder in which a file is open.
+        #[cfg(not(unix))]
+        true
+    }
+
+    /// Returns an error if the folder is [no longer in its place](Self::is_in_place).
+    pub(crate) fn check_place(&self) -> Result<(), Failure> {
+        if self.is_in_place() {
+            return Ok(());
+        }
+        Err(Failure::Run(format!(
+            "the run folder `{}` was moved or removed during the training\nhint: move the folder of a run only while no process trains in it",
+            self.path.display()
+        )))
+    }
+
     /// Writes `manifest.json`.
     pub(crate) fn write_manifest(&self, run: &Run, status: &str) -> Result<(), Failure> {
+        self.check_place()?;
         manifest::write(&self.path, run, status, &self.config, &self.segments).map_err(|error| {
             let path = self.path.join("manifest.json");
             Failure::Run(format!("cannot write `{}`: {error}\nhint: {CHECK_FOLDER}", path.display()))
@@ -219,7 +290,7 @@ fn count_from_exploration(config: &mut Config) {
 
 /// Returns true if the folder contains a run.
 pub(crate) fn holds_run(path: &Path) -> bool {
-    path.join("config.toml").is_file()
+    path.join(FIRST_CONFIG).is_file()
 }
 
 /// Reads the current config of a run and its manifest without locking its folder, and without notes on old names.
@@ -232,16 +303,58 @@ pub(crate) fn read_config(path: &Path) -> Result<(Source, Config, Recorded), Fai
 
 /// Returns the newest config file of a run, and the number of resumes that changed the config.
 fn newest_config(path: &Path) -> Result<(PathBuf, u32), Failure> {
-    let first = path.join("config.toml");
+    let first = path.join(FIRST_CONFIG);
     if !first.is_file() {
-        return Err(Failure::Input(format!(
-            "`{}` is not a run folder: it has no config.toml\nhint: give a folder with a config.toml, such as runs/ENV/NAME/SEED-TIME",
-            path.display()
-        )));
+        return Err(no_run(path));
+    }
+    if Recorded::read(path).config.is_some() && fs::metadata(&first).is_ok_and(|file| file.len() == 0) {
+        let (file, path) = (first.display(), path.display());
+        return Err(Failure::Input(format!("`{file}` is empty\nhint: {}", restore_config(&path))));
     }
     let resumed =
         (1..).map(|k| (path.join(format!("config.resume-{k}.toml")), k)).take_while(|(file, _)| file.is_file());
     Ok(resumed.last().unwrap_or((first, 0)))
+}
+
+/// Returns the failure to find a run in a path, with the run that is most likely meant.
+fn no_run(path: &Path) -> Failure {
+    let shown = path.display();
+    let parent = path.parent().filter(|parent| holds_run(parent)).map(quoted);
+    let (what, hint) = match parent {
+        Some(parent) => ("it is a part of one", format!("give the folder `{parent}`")),
+        None if Recorded::read(path).config.is_some() => ("it has no config.toml", restore_config(&shown)),
+        None => {
+            let what = if path.is_dir() {
+                "it has no config.toml"
+            } else if path.exists() {
+                "it is a file"
+            } else {
+                "it does not exist"
+            };
+            (what, "give a folder with a config.toml, such as runs/ENV/NAME/SEED-TIME".into())
+        }
+    };
+    Failure::Input(format!("`{shown}` is not a run folder: {what}\nhint: {hint}"))
+}
+
+/// The hint if the config file of a run is lost, but its manifest is there.
+fn restore_config(run: &impl Display) -> String {
+    format!("`{run}/manifest.json` holds the text of the newest config under `config`; write it to `{run}/config.toml`")
+}
+
+/// Writes a file that is complete as soon as it has its name, also after a failure of the machine.
+fn write_durably(path: &Path, text: &str) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(TEMPORARY);
+    let mut file = File::create(&temporary)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)
+}
+
+/// Returns true if a process trains in the folder.
+fn is_locked(path: &Path) -> bool {
+    File::open(path.join(LOCK)).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 /// Refuses a folder that contains anything but a lock.
@@ -251,7 +364,7 @@ fn refuse_if_used(path: &Path) -> Result<(), Failure> {
         read => read.map_err(|error| cannot_use(path, &error))?,
     };
     let is_run = holds_run(path);
-    let in_use = File::open(path.join(LOCK)).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
+    let in_use = is_locked(path);
     for entry in entries {
         if entry.map_err(|error| cannot_use(path, &error))?.file_name() != LOCK {
             let (word, path) = (quoted(path), path.display());

@@ -414,3 +414,30 @@ fn an_unknown_verb_or_a_verb_without_its_argument_is_refused() {
         assert!(message.contains("'--help'"), "{message}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn an_argument_that_is_not_unicode_is_refused_and_a_path_may_be_any() {
+    let place = Place::new();
+    // `\377` is no UTF-8 in any position.
+    for arguments in [
+        "train tiny.toml \"env.id=$x\"",
+        "check tiny.toml \"$x=1\"",
+        "check-env \"$x\"",
+        "list \"$x\"",
+        "report \"$x\"",
+    ] {
+        let output = place.shell(&format!("x=$(printf 'r\\377'); foresee {arguments}"));
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {stderr}");
+        // `list` answers with the possible values.
+        let what =
+            if arguments.starts_with("list") { "value '" } else { "UTF-8 was detected in one or more arguments\n" };
+        assert!(stderr.starts_with(&format!("error: invalid {what}")), "{stderr}");
+    }
+    let output = place.shell(
+        "x=$(printf 'r\\377'); foresee train tiny.toml training.env_steps=41 --run-dir \"$x\" && foresee eval \"$x\"",
+    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("\nmean return "));
+}

@@ -357,6 +357,50 @@ fn what_training_refuses_check_env_finds_too() {
     assert!(stdout.lines().any(|line| line == skipped), "{stdout}");
 }
 
+/// A package that pip has installed, with an environment that cannot be made.
+const ARM_KIT: &str = r#"
+import gymnasium
+class Arm(gymnasium.Env):
+    def __init__(self):
+        raise AssertionError("no such joint")
+gymnasium.register("Arm-v0", entry_point=Arm)
+"#;
+
+/// A module of the user that makes an environment of [`ARM_KIT`].
+const OWN_ARM: &str = r#"
+import arm_kit, gymnasium
+def make():
+    return arm_kit.Arm()
+gymnasium.register("OwnArm-v0", entry_point=make)
+"#;
+
+#[test]
+fn an_exception_in_an_installed_package_is_told_with_the_versions_and_one_in_own_code_with_its_line() {
+    if !mujoco_available("an_exception_in_an_installed_package") {
+        return;
+    }
+    let mut place = Place::new();
+    std::fs::create_dir_all(place.path("lib/site-packages")).unwrap();
+    place.write("lib/site-packages/arm_kit.py", ARM_KIT);
+    place.write("own_arm.py", OWN_ARM);
+    let packages = place.path("lib/site-packages").display().to_string();
+    place.with("PYTHONPATH", &packages);
+
+    let message = place.refuses(&["check-env", "gym:arm_kit:Arm-v0"]);
+    assert!(message.contains("`gym:arm_kit:Arm-v0` failed in make: AssertionError: no such joint\n  | "), "{message}");
+    let hint = message.lines().last().unwrap();
+    assert!(hint.starts_with("hint: the exception arose in `arm_kit` with gymnasium 1.4.0, "), "{hint}");
+    assert!(
+        hint.ends_with(
+            "; install versions that work together, or correct its arguments in `env.gym.kwargs`; the traceback shows the line"
+        ),
+        "{hint}"
+    );
+    let message = place.refuses(&["check-env", "gym:own_arm:OwnArm-v0"]);
+    let hint = message.lines().last().unwrap();
+    assert!(hint.starts_with("hint: correct the environment's code, or its arguments "), "{hint}");
+}
+
 #[test]
 fn a_second_signal_ends_a_run_whose_environment_hangs() {
     if !mujoco_available("a_second_signal_ends_a_run_whose_environment_hangs") {
@@ -515,4 +559,85 @@ fn a_run_with_a_relative_path_is_evaluated_and_resumed_from_another_folder() {
     assert_eq!(stored("run/config.resume-2.toml"), interpreter);
     let manifest: Value = serde_json::from_str(&place.read("run/manifest.json")).unwrap();
     assert_eq!(manifest["segments"][2]["changes"].as_array().unwrap().len(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_with_relative_paths_of_mujoco_is_evaluated_and_resumed_from_another_folder() {
+    if !mujoco_available("a_run_with_relative_paths_of_mujoco") {
+        return;
+    }
+    let mut place = Place::new();
+    let venv = std::path::PathBuf::from(std::env::var_os("VIRTUAL_ENV").unwrap());
+    let folder = |parent: std::path::PathBuf, part: &str| {
+        let entries = std::fs::read_dir(&parent).unwrap_or_else(|error| panic!("{parent:?}: {error}")).flatten();
+        let named = |path: &std::path::PathBuf| path.file_name().unwrap().to_str().is_some_and(|n| n.starts_with(part));
+        entries.map(|entry| entry.path()).find(named).unwrap_or_else(|| panic!("{part} in {parent:?}"))
+    };
+    let packages = folder(venv.join("lib"), "python3").join("site-packages");
+    let library = folder(packages.join("mujoco"), "libmujoco.so");
+    std::os::unix::fs::symlink(library, place.path("physics.so")).unwrap();
+    std::os::unix::fs::symlink(packages.join("gymnasium/envs/mujoco/assets"), place.path("models")).unwrap();
+    place.without(&["VIRTUAL_ENV", "MUJOCO_LIB"]);
+    place.train(
+        "run",
+        &[
+            HOPPER,
+            "env.mujoco.library=./physics.so",
+            "env.mujoco.assets=models",
+            "algo=model_free",
+            "training.env_steps=41",
+        ],
+    );
+    let config: toml::Table = place.read("run/config.toml").parse().unwrap();
+    for (key, name) in [("library", "physics.so"), ("assets", "models")] {
+        let stored = std::path::PathBuf::from(config["env"]["mujoco"][key].as_str().unwrap());
+        assert!(stored.is_absolute() && stored.ends_with(name), "{stored:?}");
+    }
+    let run = place.path("run").display().to_string();
+    for command in [format!("eval '{run}'"), format!("resume '{run}' training.env_steps=60")] {
+        let output = place.shell(&format!("cd / && foresee {command}"));
+        assert!(output.status.success(), "{command}: {}", text(&output.stderr));
+    }
+}
+
+/// An environment whose random numbers come from numpy's global generator, whose seeds have at most 32 bits.
+const GLOBAL_GENERATOR: &str = r#"
+import gymnasium, numpy, struct
+class Global(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-10, 10, (1,))
+    action_space = gymnasium.spaces.Box(-1, 1, (1,))
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        if seed is not None:
+            numpy.random.seed(seed)
+            struct.pack("<i", seed)
+        self.x = numpy.random.uniform(-1, 1, 1)
+        return self.x.astype("f4"), {}
+    def step(self, action):
+        self.x = 0.9 * self.x + 0.1 * float(action[0]) + numpy.random.normal(0, 0.01, 1)
+        return self.x.astype("f4"), -float(self.x[0] ** 2), False, False, {}
+gymnasium.register("Global-v0", entry_point=Global, max_episode_steps=200)
+"#;
+
+#[test]
+fn a_run_on_an_environment_that_takes_small_seeds_alone_is_repeated_bit_for_bit() {
+    if !mujoco_available("a_run_on_an_environment_that_takes_small_seeds_alone") {
+        return;
+    }
+    let place = Place::new();
+    place.write("global_generator.py", GLOBAL_GENERATOR);
+    // The largest seed that a config can hold.
+    let overrides = [
+        "env.id=gym:global_generator:Global-v0",
+        "env.termination={}",
+        "seed=9223372036854775807",
+        "training.env_steps=60",
+    ];
+    for run in ["one", "other"] {
+        let output = place.run(&[&["train", "tiny.toml", "--run-dir", run][..], &overrides].concat());
+        let stderr = text(&output.stderr);
+        assert!(output.status.success() && !stderr.contains("warning: "), "{stderr}");
+    }
+    assert_equal_outcomes(&place.path("one"), &place.path("other"), "numpy's global generator");
 }

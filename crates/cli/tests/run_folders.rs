@@ -51,15 +51,155 @@ fn an_empty_folder_is_trained_in() {
 fn a_folder_that_is_no_run_is_neither_resumed_nor_evaluated() {
     let place = Place::new();
     fs::create_dir(place.path("empty")).unwrap();
-    for (verb, run) in [("resume", "empty"), ("resume", "nowhere"), ("eval", "empty"), ("eval", "tiny.toml")] {
-        assert_eq!(
-            place.refuses(&[verb, run]),
-            format!(
-                "`{run}` is not a run folder: it has no config.toml\n\
-                 hint: give a folder with a config.toml, such as runs/ENV/NAME/SEED-TIME"
-            )
-        );
+    place.train("run", &["training.env_steps=41"]);
+    let any = "give a folder with a config.toml, such as runs/ENV/NAME/SEED-TIME";
+    let part = "give the folder `run`";
+    for (path, what, hint) in [
+        ("empty", "it has no config.toml", any),
+        ("nowhere", "it does not exist", any),
+        ("tiny.toml", "it is a file", any),
+        ("run/config.toml", "it is a part of one", part),
+        ("run/checkpoints", "it is a part of one", part),
+    ] {
+        for verb in ["resume", "eval"] {
+            assert_eq!(place.refuses(&[verb, path]), format!("`{path}` is not a run folder: {what}\nhint: {hint}"));
+        }
     }
+}
+
+#[test]
+fn a_run_whose_config_file_is_lost_is_told_where_its_text_is() {
+    let place = Place::new();
+    place.train("run", &["training.env_steps=41"]);
+    let config = place.read("run/config.toml");
+    let hint =
+        "hint: `run/manifest.json` holds the text of the newest config under `config`; write it to `run/config.toml`";
+    place.write("run/config.toml", "");
+    for verb in ["resume", "eval"] {
+        assert_eq!(place.refuses(&[verb, "run"]), format!("`run/config.toml` is empty\n{hint}"));
+    }
+    fs::remove_file(place.path("run/config.toml")).unwrap();
+    for verb in ["resume", "eval"] {
+        assert_eq!(place.refuses(&[verb, "run"]), format!("`run` is not a run folder: it has no config.toml\n{hint}"));
+    }
+    // The hint works.
+    let text = manifest(&place, "run")["config"].as_str().unwrap().to_owned();
+    assert_eq!(text, config);
+    place.write("run/config.toml", &text);
+    place.succeeds(&["resume", "run", "training.env_steps=60"]);
+}
+
+/// Sets a finished run back to a moment before its first checkpoint.
+fn set_back(place: &Place, run: &str) {
+    fs::remove_dir_all(place.path(&format!("{run}/checkpoints"))).unwrap();
+    place.write(&format!("{run}/metrics.jsonl"), "");
+    place.write(&format!("{run}/timing.jsonl"), "");
+    let results = place.read(&format!("{run}/results.csv"));
+    place.write(&format!("{run}/results.csv"), &format!("{}\n", results.lines().next().unwrap()));
+}
+
+#[test]
+fn a_run_that_ended_before_its_first_checkpoint_starts_again_by_the_command_of_a_script() {
+    let steps = "training.env_steps=60";
+    // Each damage leaves what a kill at another moment leaves.
+    let damages: [fn(&Place); 5] = [
+        |_| (),
+        |place| {
+            fs::create_dir_all(place.path("run/checkpoints/.tmp-step-000000000000")).unwrap();
+            place.write("run/checkpoints/.tmp-step-000000000000/state.safetensors", "half");
+            fs::create_dir(place.path("run/checkpoints/segments")).unwrap();
+        },
+        |place| {
+            for file in ["manifest.json", "metrics.jsonl", "timing.jsonl", "results.csv"] {
+                fs::remove_file(place.path(&format!("run/{file}"))).unwrap();
+            }
+        },
+        |place| place.write("run/config.toml", "# foresee config, fo"),
+        |place| fs::rename(place.path("run/config.toml"), place.path("run/config.toml.tmp")).unwrap(),
+    ];
+    let place = Place::new();
+    place.train("whole", &[steps]);
+    for (moment, damage) in damages.into_iter().enumerate() {
+        let place_of_run = Place::new();
+        place_of_run.train("run", &["training.env_steps=41", "seed=3"]);
+        set_back(&place_of_run, "run");
+        damage(&place_of_run);
+        // A file of somebody else, such as the output of a job.
+        place_of_run.write("run/job.out", "mine");
+        let output = place_of_run.run(&["train", "tiny.toml", "--run-dir", "run", "--resume-if-exists", steps]);
+        let stderr = common::text(&output.stderr);
+        assert!(output.status.success(), "{moment}: {stderr}");
+        let note = "note: the run in `run` ended before its first checkpoint, so it starts again\n";
+        assert_eq!(stderr.matches(note).count(), 1, "{moment}: {stderr}");
+        assert_equal_outcomes(&place.path("whole"), &place_of_run.path("run"), "started again");
+        assert_eq!(place_of_run.read("run/job.out"), "mine");
+        assert_eq!(manifest(&place_of_run, "run")["segments"].as_array().unwrap().len(), 1);
+        let files = fs::read_dir(place_of_run.path("run")).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(files.filter(|name| name.to_str().unwrap().starts_with("events.out.")).count(), 1, "{moment}");
+        // The next call finds a complete run.
+        let stdout = place_of_run.succeeds(&["train", "tiny.toml", "--run-dir", "run", "--resume-if-exists", steps]);
+        assert!(stdout.starts_with("the run is complete: 60 environment steps\n"), "{stdout}");
+    }
+}
+
+#[test]
+fn a_run_that_ended_before_its_first_checkpoint_is_only_started_again_on_request() {
+    let place = Place::new();
+    place.train("run", &["training.env_steps=41"]);
+    set_back(&place, "run");
+    let message = place.refuses(&["resume", "run"]);
+    let command = "foresee train run/config.toml --run-dir run --resume-if-exists";
+    assert_eq!(
+        message,
+        format!("the run in `run` ended before its first checkpoint\nhint: start it again with `{command}`")
+    );
+    assert!(place.refuses(&["train", "tiny.toml", "--run-dir", "run"]).starts_with("`run` already holds a run\n"));
+    // The hint works: the run has the config that it had.
+    let output = place.shell(command);
+    assert!(output.status.success(), "{}", common::text(&output.stderr));
+    assert!(place.succeeds(&["eval", "run"]).contains("checkpoint    at 41 real steps\n"));
+}
+
+#[test]
+fn a_run_with_records_whose_checkpoints_are_lost_keeps_its_records() {
+    let place = Place::new();
+    place.train("run", &["training.env_steps=41"]);
+    fs::remove_dir_all(place.path("run/checkpoints")).unwrap();
+    let start = ["train", "tiny.toml", "--run-dir", "run", "--resume-if-exists", "training.env_steps=41"];
+    let message = place.refuses(&start);
+    assert!(message.starts_with("there is no checkpoint in `run/checkpoints`\nhint: "), "{message}");
+    // Nor does a file in place of the folder make a difference.
+    place.write("run/checkpoints", "");
+    for arguments in [&start[..], &["resume", "run"], &["eval", "run"]] {
+        let message = place.refuses(arguments);
+        assert!(message.starts_with("there is no checkpoint in `run/checkpoints`\nhint: "), "{message}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_whose_folder_is_moved_ends_and_writes_into_no_other_folder() {
+    let place = Place::new();
+    let overrides = ["training.env_steps=1000000", "training.explore_steps=1000000", "training.checkpoint_every=20"];
+    let training = place.started("run", &overrides);
+    place.await_checkpoint("run", 20);
+    fs::rename(place.path("run"), place.path("moved")).unwrap();
+    let output = training.wait();
+    let stderr = common::text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let (_, told) = stderr
+        .split_once(
+            "error: the run folder `run` was moved or removed during the training\n\
+             hint: move the folder of a run only while no process trains in it\n\
+             the run is saved up to environment step ",
+        )
+        .unwrap_or_else(|| panic!("{stderr}"));
+    let told = told.strip_suffix("\nto continue: foresee resume DIR\n").unwrap_or_else(|| panic!("{stderr}"));
+    let (told, saved): (u64, _) = (told.parse().unwrap(), common::newest_step(&place.path("moved")).unwrap());
+    // The folder may have been moved between the end of a save and the removal of older checkpoints.
+    assert!(saved == told || saved == told + 20, "{saved} and {told}");
+    assert!(!place.path("run").exists());
+    place.succeeds(&["resume", "moved", &format!("training.env_steps={}", saved + 20)]);
 }
 
 #[test]

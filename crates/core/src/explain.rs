@@ -109,6 +109,16 @@ fn conversion(found: &Value, expected: &str) -> Option<String> {
             if expected == "a boolean" && ["yes", "on", "no", "off"].contains(&word.as_str()) {
                 return write(&(word == "yes" || word == "on"));
             }
+            if (whole || expected.starts_with("a number"))
+                && let Some((number, unit)) = with_unit(text)
+            {
+                let meant = factor(unit).map(|factor| factor * number);
+                let fits =
+                    |number: &f64| !whole || (number.fract() == 0.0 && (least as f64..=most as f64).contains(number));
+                return meant
+                    .filter(fits)
+                    .map_or_else(|| Some("write the number alone, without a unit".into()), |number| write(&number));
+            }
             let value = text.parse::<Value>().ok()?;
             let fits = match &value {
                 Value::Integer(number) if whole => (least..=most).contains(number),
@@ -120,6 +130,25 @@ fn conversion(found: &Value, expected: &str) -> Option<String> {
             };
             fits.then(|| format!("leave the quotes out: `{value}`"))
         }
+        _ => None,
+    }
+}
+
+/// Splits a text such as `50k` or `60s` into its number and its unit.
+fn with_unit(text: &str) -> Option<(f64, &str)> {
+    let number = text.trim_end_matches(|c: char| c.is_alphabetic() || c == '%');
+    let (number, unit) = (number.trim_end(), &text[number.len()..]);
+    let begins = number.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
+    let value: f64 = number.parse().ok()?;
+    (begins && !unit.is_empty() && unit.chars().count() <= 4).then_some((value, unit))
+}
+
+/// Returns the factor that a unit stands for; `None` for a unit of time or of something else.
+fn factor(unit: &str) -> Option<f64> {
+    match unit {
+        "k" | "K" => Some(1e3),
+        "M" => Some(1e6),
+        "%" => Some(1e-2),
         _ => None,
     }
 }
@@ -319,6 +348,20 @@ mod tests {
             ),
             ("count = '7'", format!("`count` is the string \"7\", {whole}"), Some("leave the quotes out: `7`")),
             ("count = '-7'", format!("`count` is the string \"-7\", {whole}"), None),
+            ("count = '50k'", format!("`count` is the string \"50k\", {whole}"), Some("write `50000`")),
+            ("count = '1.5 M'", format!("`count` is the string \"1.5 M\", {whole}"), Some("write `1500000`")),
+            (
+                "count = '-1k'",
+                format!("`count` is the string \"-1k\", {whole}"),
+                Some("write the number alone, without a unit"),
+            ),
+            (
+                "step = '60s'",
+                "`step` is the string \"60s\", expected a number".into(),
+                Some("write the number alone, without a unit"),
+            ),
+            ("step = '99%'", "`step` is the string \"99%\", expected a number".into(), Some("write `0.99`")),
+            ("step = '2d-e'", "`step` is the string \"2d-e\", expected a number".into(), None),
             ("count = 'many'", format!("`count` is the string \"many\", {whole}"), None),
             ("count = [1, 2]", format!("`count` is an array, {whole}"), Some("write one value, not a list")),
             (

@@ -20,7 +20,7 @@ A config file needs only the keys that differ from their defaults. An argument K
 it; VALUE is TOML, and a bare word is a string. Quote values with brackets, quotes or spaces:
 \"rollout.horizon=[1, 5, 0, 10000]\", 'env.gym.kwargs={mode = \"hard\"}'.
 
-The folder DIR of a run may be moved and renamed.
+The folder DIR of a run may be moved and renamed while no process trains in it.
 
 Exit codes:
   0    success
@@ -42,13 +42,14 @@ Examples:
 Ctrl-C, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 save the run and end it with exit code 130, and
 `foresee resume DIR` continues it. A second signal ends the program at once. A signal that is ignored
 when the program starts stays ignored: a run that is started with `nohup` outlives its terminal. The
-folder DIR may be moved and renamed.
+folder DIR may be moved and renamed while no process trains in it.
 
 In a script that is started again and again until the run is complete, such as a job of a scheduler:
   foresee train CONFIG --run-dir DIR --resume-if-exists
 The first call starts the run. Each later call resumes it under CONFIG and its overrides: every
 difference from the config of the run counts as an override of a resume, and is refused where
-`foresee resume` refuses it. When the run is complete, the call says so with exit code 0.";
+`foresee resume` refuses it. A run that ended before its first checkpoint starts again. When the run is
+complete, the call says so with exit code 0.";
 
 /// The end of the help of `resume`.
 pub(super) const ON_RESUME: &str = "\

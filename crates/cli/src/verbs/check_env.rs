@@ -2,6 +2,7 @@
 //! of Gymnasium's `check_env`.
 
 use std::fmt::Display;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foresee::config::{Problem, Source};
 use foresee::env::checker::Measurements;
@@ -11,6 +12,7 @@ use toml::Table;
 
 use super::{DONE, counted, print_line};
 use crate::failure::Failure;
+use crate::heartbeat;
 
 /// Number of entries of a space that are printed.
 const PRINTED_ENTRIES: usize = 6;
@@ -33,7 +35,14 @@ pub(super) fn check_env(id: &str, overrides: &[&str]) -> Result<u8, Failure> {
     let source = Source::tree(NAME, tree, overrides)?;
     let EnvOnly { env } = source.typed()?;
     let env = env.with_absolute_paths();
-    let report = check_report_of(|| env.make_unscaled(0), env.count).map_err(|error| refused(&source, &error))?;
+    let made = AtomicUsize::new(0);
+    let make = || {
+        made.fetch_add(1, Ordering::Relaxed);
+        env.make_unscaled(0)
+    };
+    let activity = || format!("checking, environment {}", made.load(Ordering::Relaxed));
+    let report = heartbeat::during(activity, || check_report_of(make, env.count));
+    let report = report.map_err(|error| refused(&source, &error))?;
 
     print_spec(&report.spec)?;
     print_line("")?;

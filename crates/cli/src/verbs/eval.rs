@@ -8,7 +8,7 @@ use foresee::{Run, checkpoint};
 use super::{DONE, counted, print_line, set_threads, warn_of_adapter, warn_of_skipped};
 use crate::failure::Failure;
 use crate::manifest::Use;
-use crate::{configs, run_dir};
+use crate::{configs, heartbeat, run_dir};
 
 /// Evaluates the newest checkpoint's policy with its mean action, from the initial states of the run's own evaluations.
 pub(super) fn eval(path: &Path, episodes: Option<u32>) -> Result<u8, Failure> {
@@ -29,7 +29,9 @@ pub(super) fn eval(path: &Path, episodes: Option<u32>) -> Result<u8, Failure> {
     for warning in recorded.compare(setup.env.spec(), Use::Evaluate)? {
         eprintln!("warning: {warning}");
     }
-    let (evaluation, env_step) = Run::evaluate_snapshot(setup, loaded.state, episodes)?;
+    let activity = || format!("evaluating {}", counted(episodes, "episode"));
+    let work = || Run::evaluate_snapshot(setup, loaded.state, episodes);
+    let (evaluation, env_step) = heartbeat::during(activity, work)?;
     warn_of_adapter(device);
     print_line(format!("environment   {id}"))?;
     print_line(format!("checkpoint    at {env_step} real steps"))?;

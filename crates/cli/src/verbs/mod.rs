@@ -28,9 +28,10 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
     match cli.verb {
         Verb::Train { config, overrides, run_dir, resume_if_exists } => {
             let overrides = texts(&overrides);
-            match run_dir.as_deref().filter(|path| resume_if_exists && run_dir::holds_run(path)) {
+            let resumed = |path: &&Path| resume_if_exists && run_dir::holds_run(path) && !run_dir::is_unstarted(path);
+            match run_dir.as_deref().filter(resumed) {
                 Some(path) => train::resume(path, &Resumption::Config(&config, &overrides)),
-                None => train::train(&config, &overrides, run_dir),
+                None => train::train(&config, &overrides, run_dir, resume_if_exists),
             }
         }
         Verb::Resume { run, overrides } => train::resume(&run, &Resumption::Overrides(&texts(&overrides))),

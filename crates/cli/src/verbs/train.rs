@@ -14,8 +14,8 @@ use crate::manifest::Use;
 use crate::records::Records;
 use crate::run_dir::{Resumption, RunDir, RunToResume};
 
-/// Trains a new run.
-pub(super) fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -> Result<u8, Failure> {
+/// Trains a new run. With `again`, a run in its folder that ended before its first checkpoint gives way to it.
+pub(super) fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>, again: bool) -> Result<u8, Failure> {
     let (source, setup) = load(path, overrides)?;
     setup.check_memory(&memory::limits()).map_err(|problem| source.blame(&problem))?;
     let config = setup.config.clone();
@@ -23,7 +23,7 @@ pub(super) fn train(path: &Path, overrides: &[&str], run_dir: Option<PathBuf>) -
     warn_of_adapter(config.device);
     let mut run = Run::begin(setup)?;
     warn_of_task(&mut run)?;
-    let mut dir = RunDir::create(run_dir, &config)?;
+    let mut dir = RunDir::create(run_dir, &config, again)?;
     dir.begin_segment(&run, &[]);
     let mut records = Records::create(dir.path(), run.spec().action_repeat)?;
     show_config(&mut records, 0, &config)?;

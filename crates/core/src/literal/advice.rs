@@ -183,12 +183,12 @@ mod tests {
             ("[[1, 2], [True]]", "[[1, 2], [true]]"),
             ("64,True", "[64, true]"),
             ("1,0.5", "[1, 0.5]"),
-            ("0,001", "[0, 1]"),
+            ("0,10", "[0, 10]"),
             ("1024,064", "[1024, 64]"),
         ] {
             refuses(text, &looks(text, "list"), &format!("write 'k={value}'"));
         }
-        for (text, value) in [("1,000", 1000), ("-64,000,128", -64_000_128)] {
+        for (text, value) in [("1,000", "1000"), ("-64,000,128", "-64000128"), ("0,001", "0.001"), ("-0,05", "-0.05")] {
             refuses(text, &looks(text, "list"), &format!("write `k={value}`"));
         }
         for (text, value) in [

@@ -33,7 +33,7 @@ pub(super) fn meant(text: &str, looks: Looks) -> Result<Value, Fault> {
     let wrapped;
     let text = match looks {
         Looks::List if !text.starts_with(['[', '(']) => {
-            if let Some(number) = grouped(text) {
+            if let Some(number) = decimal(text).or_else(|| grouped(text)) {
                 return Ok(number);
             }
             wrapped = format!("[{text}]");
@@ -59,6 +59,15 @@ fn grouped(text: &str) -> Option<Value> {
     let begins = is_whole(first) && first.len() <= 3 && !first.starts_with('0');
     let follows = rest.split(',').all(|part| is_whole(part) && part.len() == 3);
     if begins && follows && text.contains(",0") { scalar(&text.replace(',', ""))?.ok() } else { None }
+}
+
+/// Returns the number in a text with the decimal comma of many languages, such as `0,001`. Returns `None` if the text is
+/// more likely a list of numbers: if no digit 0 follows `0,`.
+fn decimal(text: &str) -> Option<Value> {
+    let (whole, part) = text.split_once(',')?;
+    let is_decimal =
+        ["0", "+0", "-0"].contains(&whole) && part.len() > 1 && part.starts_with('0') && !part.contains(',');
+    if is_decimal { scalar(&text.replace(',', "."))?.ok() } else { None }
 }
 
 /// Reads a word as a number, a boolean or no value; `None` if it is another word.

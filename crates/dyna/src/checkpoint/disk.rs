@@ -12,11 +12,21 @@ pub(super) fn at(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> 
 }
 
 /// Creates a directory and its parents, if they do not exist.
-pub(super) fn create_dir(path: &Path) -> Result<(), CheckpointError> {
+pub(super) fn create_dir_all(path: &Path) -> Result<(), CheckpointError> {
     if path.is_dir() {
         return Ok(());
     }
     fs::create_dir_all(path).map_err(at("create", path))?;
+    sync_parent(path)
+}
+
+/// Creates a directory, if it does not exist. Its parent must exist: if the parent was moved away in the meantime, it is
+/// not created anew.
+pub(super) fn create_dir(path: &Path) -> Result<(), CheckpointError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir(path).map_err(at("create", path))?;
     sync_parent(path)
 }
 
@@ -57,12 +67,12 @@ fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Returns the names in a directory, sorted; empty if it does not exist. Names that are not Unicode are ignored,
+/// Returns the names in a directory, sorted; empty if there is no such directory. Names that are not Unicode are ignored,
 /// because they are not ours.
 pub(super) fn names(directory: &Path) -> Result<Vec<String>, CheckpointError> {
     let read = || -> io::Result<Vec<String>> {
         let entries = match fs::read_dir(directory) {
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&e.kind()) => return Ok(Vec::new()),
             other => other?,
         };
         let mut names = Vec::new();

@@ -110,7 +110,7 @@ pub struct Loaded {
 /// If the disk returns an error. The last good checkpoint is then still there. If only the removal of old checkpoints
 /// failed, the new one is there too.
 pub fn save(root: &Path, step: u64, state: &State, extra: &Value, keep: usize) -> Result<PathBuf, CheckpointError> {
-    disk::create_dir(root)?;
+    disk::create_dir_all(root)?;
     let name = Name::free(root, step)?;
     let temporary = root.join(format!("{}{name}", names::TEMPORARY));
     let path = root.join(name.to_string());

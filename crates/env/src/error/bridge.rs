@@ -88,7 +88,7 @@ pub enum BridgeError {
     },
     /// Gymnasium cannot make the environment, for example because the id is unknown or a package is missing.
     #[error(
-        "Gymnasium cannot make `{id}`: {reason}\nhint: if a module of yours registers the environment, name the module: `gym:my_module:MyEnv-v0`; `python -c \"import gymnasium; gymnasium.pprint_registry()\"` lists the ids of Gymnasium"
+        "Gymnasium cannot make `{id}`: {reason}\nhint: if a package or a module of yours registers the environment, name it: `gym:my_module:MyEnv-v0`; `python -c \"import gymnasium; gymnasium.pprint_registry()\"` lists the ids of Gymnasium"
     )]
     Make {
         /// The environment.
@@ -121,8 +121,9 @@ pub enum BridgeError {
     },
     /// The environment's own exception.
     #[error(
-        "`{id}` failed in {call}: {error}{}\nhint: correct the environment's code, or its arguments in `env.gym.kwargs`; the traceback shows the line",
-        quoted(.traceback)
+        "`{id}` failed in {call}: {error}{}\nhint: {}; the traceback shows the line",
+        quoted(.traceback),
+        place_of_failure(.package)
     )]
     Raised {
         /// The environment.
@@ -133,6 +134,9 @@ pub enum BridgeError {
         error: String,
         /// The end of the traceback.
         traceback: String,
+        /// The installed package in which it arose and the versions that it runs with; empty if it arose in code of the
+        /// user.
+        package: String,
     },
     /// The answer does not follow Gymnasium's interface, for example by its shape or its number of values.
     #[error(
@@ -294,6 +298,15 @@ impl BridgeError {
     pub(crate) fn process_survives(&self) -> bool {
         !self.is_loss() && !matches!(self, Self::Protocol { .. })
     }
+}
+
+/// Returns what to correct after an exception: the user's code, or the versions of an installed package.
+fn place_of_failure(package: &str) -> String {
+    let arguments = "its arguments in `env.gym.kwargs`";
+    if package.is_empty() {
+        return format!("correct the environment's code, or {arguments}");
+    }
+    format!("the exception arose in {package}; install versions that work together, or correct {arguments}")
 }
 
 /// Formats the output of the other process, set off from the program's own.

@@ -39,6 +39,8 @@ MAX_SCALARS, MAX_TEXT, MAX_TRACEBACK_LINES = 256, 2000, 12
 NUMERIC_KINDS = "biuf"
 # Largest time limit that an answer holds.
 MAX_LIMIT = 2**32 - 1
+# Packages whose versions an environment depends on most often.
+VERSIONED = ("gymnasium", "mujoco", "numpy")
 # The changes that turn the parts of the interface of gym before 0.26 into Gymnasium's.
 STEP_CHANGE = (
     "return `observation, reward, terminated, truncated, info` from `step`: `terminated` is the end by the task itself, "
@@ -173,6 +175,37 @@ def older_interface(error, env):
     return None
 
 
+def installed_package(path):
+    """Returns the package that pip has installed and that contains a file; None for other files."""
+    for folder in ("site-packages", "dist-packages"):
+        _, found, rest = path.replace(os.sep, "/").rpartition(f"/{folder}/")
+        if found:
+            return rest.partition("/")[0].removesuffix(".py")
+    return None
+
+
+def failed_package(error):
+    """Returns the installed package in which an exception arose, and the versions that it runs with.
+
+    Returns None if code that pip has not installed, such as an environment of the user, is among the callers, or if no
+    other package than those of `VERSIONED` is.
+    """
+    standard = os.path.dirname(os.__file__)
+    files = [frame.f_code.co_filename for frame in last_frame(error)[1]]
+    # The frames in `<string>` are those of this text.
+    files = [file for file in files if not file.startswith("<")]
+    packages = [installed_package(file) for file in files]
+    if any(package is None and not file.startswith(standard) for file, package in zip(files, packages)):
+        return None
+    package = next((name for name in reversed(packages) if name is not None and name not in VERSIONED), None)
+    if package is None:
+        return None
+    version = version_of(package)
+    shown = f"`{package}`" if version == "unknown" else f"`{package}` {version}"
+    others = ", ".join(f"{name} {version_of(name)}" for name in VERSIONED if name in sys.modules)
+    return f"{shown} with {others}"
+
+
 def failure_of(error, env):
     if not isinstance(error, Refused) and (older := older_interface(error, env)) is not None:
         error = Refused("older", *older)
@@ -181,7 +214,8 @@ def failure_of(error, env):
         return {"kind": kind, "text": text[:MAX_TEXT], "detail": "".join(detail)}
     lines = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip().split("\n")
     last = "".join(traceback.format_exception_only(type(error), error)).strip()
-    return {"kind": "raised", "text": last[:MAX_TEXT], "detail": "\n".join(lines[-MAX_TRACEBACK_LINES:])}
+    detail, package = "\n".join(lines[-MAX_TRACEBACK_LINES:]), failed_package(error) or ""
+    return {"kind": "raised", "text": last[:MAX_TEXT], "detail": detail, "package": package}
 
 
 def step_limit(env, wrapper, time_limit):
@@ -239,9 +273,15 @@ def set_generator(np, generator, words):
 
 def checked_box(space, box, what):
     if not isinstance(space, box):
-        hint = "wrap it so that its action space is a Box of continuous actions"
+        hint = (
+            "choose continuous actions by an argument, if it has one (`env.gym.kwargs`), or wrap it so that its action "
+            "space is a Box"
+        )
         if what == "observation":
-            hint = "wrap it so that its observation is a Box; a Dict or Tuple of Boxes is flattened automatically"
+            hint = (
+                "wrap it so that its observation is a Box, for example in `gymnasium.wrappers.FlattenObservation`; a Dict "
+                "or Tuple of Boxes is flattened automatically"
+            )
         raise Refused("space", f"its {what} space is {str(space)[:200]}, which is not a Box\nhint: {hint}")
     if what == "action" and space.dtype.kind != "f":
         hint = "wrap it so that its action space is a Box of continuous actions, with a float type"

@@ -222,7 +222,7 @@ impl Process {
 
     /// Converts the failure that the child process reports to an error.
     fn failed(&self, call: &str, failure: Failure) -> BridgeError {
-        let Failure { kind, text: reason, detail } = failure;
+        let Failure { kind, text: reason, detail, package } = failure;
         let (id, python, call) = (self.launch.id.clone(), self.launch.python.clone(), call.to_owned());
         match kind.as_str() {
             "gymnasium" => BridgeError::NoGymnasium { id, python, reason },
@@ -237,7 +237,7 @@ impl Process {
             "space" => BridgeError::Space { id, reason },
             "interface" => BridgeError::Interface { id, call, reason },
             "older" => BridgeError::OlderInterface { id, reason, change: detail },
-            _ => BridgeError::Raised { id, call, error: reason, traceback: detail },
+            _ => BridgeError::Raised { id, call, error: reason, traceback: detail, package },
         }
     }
 

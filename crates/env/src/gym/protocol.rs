@@ -80,6 +80,9 @@ pub(super) struct Failure {
     pub(super) kind: String,
     pub(super) text: String,
     pub(super) detail: String,
+    /// For an exception that arose in an installed package: the package, and the versions that it runs with.
+    #[serde(default)]
+    pub(super) package: String,
 }
 
 /// The reason that a body cannot be read.
