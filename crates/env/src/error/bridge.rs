@@ -136,7 +136,7 @@ pub enum BridgeError {
         traceback: String,
         /// The installed package in which it arose and the versions that it runs with; empty if it arose in code of the
         /// user.
-        package: String,
+        package: Box<str>,
     },
     /// The answer does not follow Gymnasium's interface, for example by its shape or its number of values.
     #[error(

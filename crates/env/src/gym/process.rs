@@ -237,7 +237,7 @@ impl Process {
             "space" => BridgeError::Space { id, reason },
             "interface" => BridgeError::Interface { id, call, reason },
             "older" => BridgeError::OlderInterface { id, reason, change: detail },
-            _ => BridgeError::Raised { id, call, error: reason, traceback: detail, package },
+            _ => BridgeError::Raised { id, call, error: reason, traceback: detail, package: package.into() },
         }
     }
 
