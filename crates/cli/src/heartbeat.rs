@@ -10,14 +10,14 @@ const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Does `work` on this thread. In the meantime prints lines such as `evaluating 20 episodes, 30 s so far`, which begin
 /// with what `activity` returns.
-pub(crate) fn during<T>(activity: impl Fn() -> String + Sync, work: impl FnOnce() -> T) -> T {
+pub(crate) fn during<T>(activity: impl Fn() -> String + Send, work: impl FnOnce() -> T) -> T {
     to(&mut io::stderr(), INTERVAL, activity, work)
 }
 
 fn to<T>(
     output: &mut (dyn Write + Send),
     interval: Duration,
-    activity: impl Fn() -> String + Sync,
+    activity: impl Fn() -> String + Send,
     work: impl FnOnce() -> T,
 ) -> T {
     let (working, ended) = mpsc::channel::<()>();
