@@ -54,7 +54,7 @@ fn summary(report: &Report, body: &mut String) {
     let compared = !report.comparisons.is_empty();
     let p = "P is the probability that a run of the first has a higher return than a run of the second. ";
     let several = "Each interval is that of one comparison: of twenty comparisons of equal groups, about one shows a \
-                   difference. ";
+                   difference by chance, and about two with five seeds. ";
     _ = writeln!(
         body,
         "<p class=\"aside\">{}{}In brackets and shaded: {:.0} % intervals over seeds, by a stratified bootstrap with {} \
