@@ -196,7 +196,7 @@ fn the_states_of_ordinary_rollouts_are_those_of_the_published_code() {
     let (noise, members) = (floats(&inputs["eps_model"]), numbers(&inputs["member_of_row"]));
     let model = FileModel { nets, net, noise, members, rows_by_state: &rows_by_state };
     let threshold = inputs["term_threshold"].as_f64().expect("a threshold") as f32;
-    let bound = Bound { index: 0, low: f32::NEG_INFINITY, high: threshold, closed: true };
+    let bound = Bound { quantity: 0.into(), low: f32::NEG_INFINITY, high: threshold, closed: true };
     let termination = Termination { bounds: vec![bound], ..Termination::never() };
 
     let mut real = RealBuffer::new([3, 2], &device);

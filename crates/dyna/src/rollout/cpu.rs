@@ -195,12 +195,13 @@ fn tile(
                 row.iter_mut().enumerate().for_each(|(c, x)| *x = panel[c * PANEL_ROWS + j]);
             };
             let row = out.rows()[k] as usize;
-            out.row(OBS, k).copy_from_slice(&inputs.obs[row * obs_dim..][..obs_dim]);
+            let before = &inputs.obs[row * obs_dim..][..obs_dim];
+            out.row(OBS, k).copy_from_slice(before);
             from(action, out.row(ACTION, k));
             from(&output[obs_dim * PANEL_ROWS..], out.row(REWARD, k));
             let next = out.row(NEXT_OBS, k);
             from(output, next);
-            let ends = host.termination.terminated(next);
+            let ends = host.termination.terminated(before, next);
             out.row(NOT_TERMINATED, k)[0] = if ends { 0.0 } else { 1.0 };
         }
     }

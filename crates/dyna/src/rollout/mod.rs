@@ -2,7 +2,7 @@
 //!
 //! At every step each live row samples an action from the policy and draws one of the ensemble's elites. That member
 //! predicts the change of the observation and the reward; a Gaussian member adds noise. The task's termination rule is
-//! applied to the predicted observation. Rows that terminate stop.
+//! applied to the observation and the predicted next one. Rows that terminate stop.
 //!
 //! Random draws are addressed, not consumed from a generator. Row `r` of imagined step `h` of call `c` reads substream
 //! `r` at step `c·2¹⁶ + h` of the streams `rollout/action`, `rollout/elite` and `rollout/noise`. This does not depend
@@ -62,11 +62,11 @@ pub enum Form {
 }
 
 impl Form {
-    /// Returns the fastest form that supports this model and actor on this device.
+    /// Returns the fastest form that supports this model, actor and termination rule on this device.
     #[must_use]
-    pub fn fastest(model: &dyn WorldModel, actor: &dyn Actor, device: &Device) -> Self {
+    pub fn fastest(model: &dyn WorldModel, actor: &dyn Actor, rule: &Termination, device: &Device) -> Self {
         match (model.ensemble(), actor.policy()) {
-            (Some(ensemble), Some(policy)) if !runs_kernels(device) || kernels_take(ensemble, policy) => {
+            (Some(ensemble), Some(policy)) if !runs_kernels(device) || kernels_take(ensemble, policy, rule) => {
                 Self::fused(device)
             }
             _ => Self::Tensors,
@@ -168,14 +168,14 @@ pub struct Rollout {
     workspace: cpu::Workspace,
 }
 
-/// Whether the kernels support these networks.
+/// Whether the kernels support these networks and this rule.
 #[cfg(feature = "wgpu")]
-fn kernels_take(ensemble: &Ensemble, policy: &Policy) -> bool {
-    kernel::takes(ensemble, policy)
+fn kernels_take(ensemble: &Ensemble, policy: &Policy, rule: &Termination) -> bool {
+    kernel::takes(ensemble, policy, rule)
 }
 
 #[cfg(not(feature = "wgpu"))]
-fn kernels_take(_: &Ensemble, _: &Policy) -> bool {
+fn kernels_take(_: &Ensemble, _: &Policy, _: &Termination) -> bool {
     false
 }
 

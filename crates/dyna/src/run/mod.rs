@@ -174,7 +174,7 @@ impl Run {
             })
         });
         let rollouts = match &model {
-            Some(model) => rollout::Form::fastest(&**model, agent.actor(), &device),
+            Some(model) => rollout::Form::fastest(&**model, agent.actor(), &termination, &device),
             None => rollout::Form::Tensors,
         };
         let checks_terminations = terminations::is_checked(spec, shipped);

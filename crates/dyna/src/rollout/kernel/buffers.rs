@@ -105,9 +105,10 @@ impl CallBuffers {
         assert!(ensemble.elites.iter().all(|&member| member < ensemble.members()), "elites are members");
         let mut constants = [mean, std].concat();
         constants.extend(ensemble.elites.iter().map(|&member| member as f32));
-        for &Bound { index, low, high, closed } in termination.bounds.iter().chain(&termination.goal) {
+        for Bound { quantity, low, high, closed } in termination.all_bounds() {
+            let index = quantity.next_entry().expect("kernels have bounds on entries of the next observation only");
             assert!(index < obs_dim, "a bound on entry {index} of {obs_dim}");
-            constants.extend([low, high, f32::from(u8::from(closed)), index as f32]);
+            constants.extend([*low, *high, f32::from(u8::from(*closed)), index as f32]);
         }
         let count = constants.len();
         let constants = buffer(tensors::from_vec(constants, [count], context.device));
