@@ -633,6 +633,27 @@ mod tests {
     }
 
     #[test]
+    fn every_rule_of_the_guide_can_be_read_and_is_valid() {
+        let guide = include_str!("../../../docs/guides/add-an-environment.md");
+        let section =
+            guide.split("\n## ").find(|section| section.starts_with("Termination rules\n")).expect("a section");
+        let rules: Vec<Termination> = section
+            .lines()
+            .filter(|line| line.starts_with("termination = {"))
+            .map(|line| {
+                let table: toml::Table = line.parse().unwrap_or_else(|error| panic!("{line}: {error}"));
+                table["termination"].clone().try_into().unwrap_or_else(|error| panic!("{line}: {error}"))
+            })
+            .collect();
+        assert_eq!(rules.len(), 10);
+        assert!(rules.iter().all(|rule| rule.problem().is_none() && rule.beyond(6).is_none()));
+        assert_eq!(rules.iter().filter(|rule| rule.is_never()).count(), 1);
+        // The rule on the step through 0.
+        let crosses = |before: f32, after: f32| rules[5].terminated(&[0.0, 0.0, before], &[0.0, 0.0, after]);
+        assert!(crosses(-0.1, 0.0) && !crosses(-0.2, -0.1) && !crosses(0.1, 0.2) && !crosses(0.1, -0.1));
+    }
+
+    #[test]
     fn an_entry_beyond_the_observation_is_found_at_either_end() {
         for (table, beyond) in [
             ("index = 4", Some(4)),

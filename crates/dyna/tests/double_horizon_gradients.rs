@@ -236,7 +236,7 @@ fn gradients_through_one_to_five_model_steps_are_finite_differences_in_f64() {
             let case = Case::new(horizon as u64, head, [3, 2], [&[6, 5], &[7, 6]], 6, config);
             let before = case.agent.clone();
             let (batch, noise) = (case.batch(0), StreamNoise { seed: 2, update: 0 });
-            let dynamics = TaskDynamics { model: &case.model, termination: &case.termination };
+            let dynamics = TaskDynamics { model: &case.model, termination: (&case.termination).into() };
             let mut after = case.agent.clone();
             after.update(Update {
                 batch: BatchRef::Host(&batch),

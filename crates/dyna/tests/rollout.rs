@@ -69,7 +69,7 @@ fn world(head: Head) -> World {
 impl World {
     fn context(&self) -> FusedContext<'_> {
         let Self { ensemble, policy, termination, device, .. } = self;
-        FusedContext { ensemble, policy, termination, seed: SEED, device, measures: &[] }
+        FusedContext { ensemble, policy, termination: termination.into(), seed: SEED, device, measures: &[] }
     }
 
     /// Makes one call of rollouts and returns its transitions with their row ids. Live rows are stored in the order of

@@ -145,11 +145,11 @@ fn rollouts_in_tensor_operations_are_those_on_panels() {
         let context = RolloutContext {
             model: &model,
             actor: &world.policy,
-            termination: &world.termination,
+            termination: (&world.termination).into(),
             seed: world.seed,
             device: &world.device,
         };
-        assert_eq!(Form::fastest(&model, &world.policy, &world.termination, &world.device), Form::Panels);
+        assert_eq!(Form::fastest(&model, &world.policy, (&world.termination).into(), &world.device), Form::Panels);
         let real = RealBuffer::default();
         let mut all = [Form::Panels, Form::Tensors].map(|form| {
             let rollout = Rollout::new(&world.real, world.starts, world.horizon, world.seed, world.call);

@@ -52,7 +52,7 @@ impl Environment for Drift {
         let obs = self.obs();
         let terminated = match self.spec.id.as_str() {
             "Fall-v0" => obs[0] > 3.0,
-            "Leap-v0" => obs[0] - before > 0.9,
+            "Leap-v0" => obs[0] - before < -0.9,
             _ => false,
         };
         Ok(Step { obs, reward: f64::from(self.x), terminated, truncated: false, info: Info::new() })
@@ -334,7 +334,7 @@ fn a_task_without_a_rule_takes_that_of_the_config_and_one_with_a_rule_does_not()
     }
 }
 
-/// `Leap-v0` ends where a step moves it up by more than 0.9, whatever its place.
+/// `Leap-v0` ends where a step moves it down by more than 0.9, whatever its place.
 #[test]
 fn a_rule_on_the_change_is_checked_against_the_observation_before_the_step() {
     let check = |rule: &str| {
@@ -342,13 +342,12 @@ fn a_rule_on_the_change_is_checked_against_the_observation_before_the_step() {
         let tasks = with("Leap-v0", Some(40), Spec { id: "Leap-v0".into(), termination, ..Drift::spec() });
         check_environment(&*EnvConfig::new("Leap-v0").factory(&tasks, 0)).map_err(|failure| failure.to_string())
     };
-    assert_eq!(check("bounds = [{ index = 0, of = 'change', high = 0.9, closed = true }]"), Ok(()));
-    for other in ["change', high = 0.5", "change', high = 1.5", "next', high = 0.9", "previous', high = 0.9"] {
+    assert_eq!(check("bounds = [{ index = 0, of = 'change', low = -0.9, closed = true }]"), Ok(()));
+    for other in ["change', low = -0.5", "change', low = -1.5", "next', low = -0.9", "previous', low = -0.9"] {
         let message = check(&format!("bounds = [{{ index = 0, of = '{other} }}]")).expect_err(other);
         assert!(message.contains("but the termination rule gives "), "{other}: {message}");
         assert_eq!(message.contains("] after ["), !other.starts_with("next"), "{other}: {message}");
     }
-}
 }
 
 #[test]

@@ -35,6 +35,7 @@ use foresee_world_model::config::Predicted;
 use self::buffers::{Actions, CallBuffers};
 use self::plan::BLOCK;
 use super::FusedContext;
+use crate::ends::EndRule;
 use crate::replay::DeviceRows;
 
 /// The inputs of one call of rollouts.
@@ -71,7 +72,7 @@ pub struct RolloutOutcome {
 /// the ring is full.
 ///
 /// # Panics
-/// If a bound of the termination rule is not on an entry of the next observation; if there are no real rows; if the ring has other dimensions than the model, or is smaller than one step of all rows;
+/// If episodes do not end by a known rule with bounds on entries of the next observation only; if there are no real rows; if the ring has other dimensions than the model, or is smaller than one step of all rows;
 /// if a call has more than 2³² − 1 transitions, more than 2¹⁶ steps, or more than 256 elites; or if not even one row of
 /// the networks fits the device's shared memory (8 kB hold a row of 1000 features).
 #[track_caller]
@@ -152,13 +153,13 @@ fn check_ring(ensemble: &Ensemble, ring: &DeviceRows) {
 
 /// Returns true if the kernels support these networks and this rule: the policy has a [kernel
 /// form](Policy::has_kernel_form), the model predicts changes, both networks have a fused form, there are at most 256
-/// elites, a row of both networks fits the device's shared memory, and all bounds of the rule are on entries of the next
-/// observation. Other rollouts take the form in tensors.
+/// elites, a row of both networks fits the device's shared memory, and episodes end by a known rule with bounds on
+/// entries of the next observation only. Other rollouts take the form in tensors.
 #[must_use]
-pub fn takes(ensemble: &Ensemble, policy: &Policy, rule: &Termination) -> bool {
+pub fn takes(ensemble: &Ensemble, policy: &Policy, rule: EndRule<'_>) -> bool {
     let shapes = [policy.net(), &ensemble.net].map(|net| NetShape::from(net.layout().as_ref()));
     let hardware = &buffer(policy.net().slot().get().clone()).client.properties().hardware.clone();
-    let taken = rule.is_on_next_entries()
+    let taken = rule.known().is_some_and(Termination::is_on_next_entries)
         && policy.has_kernel_form()
         && ensemble.predicted() == Predicted::Change
         && [policy.net(), &ensemble.net].iter().all(|net| net.is_fused());

@@ -3,6 +3,8 @@
 //! The draws equal those of the other forms: row `r` reads substream `r` of `rollout/action`, `rollout/elite` and
 //! `rollout/noise`.
 
+use std::cell::RefCell;
+
 use burn::tensor::{Bool, Tensor};
 use foresee_core::termination::{Bound, Form, Quantity, Source, Target};
 use foresee_core::{Stream, Termination};
@@ -13,6 +15,7 @@ use foresee_world_model::{ModelStep, WorldModel};
 
 use super::host_model::Streams;
 use super::{Rollout, RolloutContext};
+use crate::ends::{EndRule, HostEnds, PanelBuffers};
 use crate::replay::{ImaginedBuffer, ReservedRows};
 
 /// Takes one imagined step of every live row, and stores it in `buffer`. Returns whether the rollouts are over.
@@ -33,10 +36,14 @@ pub(super) fn step(rollout: &mut Rollout, context: &RolloutContext<'_>, buffer: 
         tensors::from_vec(all, [rows, columns], device)
     };
     let obs = tensors::from_vec(rollout.obs.clone(), [rows, obs_dim], device);
+    let before = obs.clone();
     let action = actor.sample(obs.clone(), normals(streams.action, actor.action_dim()));
     let words = rollout.row_ids.iter().map(|&row_id| streams.elite.at(draw_step, row_id).bits()).collect();
     let draws = StepDraws { words, noise: normals(streams.noise, model.noise_width()) };
     let ModelStep { next_obs, reward } = model.step(obs, action.clone(), &draws);
+    let ends = |next_obs: &Tensor<2>| termination.not_terminated(before, action.clone(), next_obs.clone());
+    // A known rule is evaluated row by row below.
+    let continues = termination.known().is_none().then(|| tensors::to_vec(ends(&next_obs)));
     let (action, next_obs, reward) = (tensors::to_vec(action), tensors::to_vec(next_obs), tensors::to_vec(reward));
 
     let info = rollout.step_info(obs_dim);
@@ -50,20 +57,24 @@ pub(super) fn step(rollout: &mut Rollout, context: &RolloutContext<'_>, buffer: 
             batch.action[at * action_dim..][..action_dim].copy_from_slice(&action[row * action_dim..][..action_dim]);
             batch.reward[at] = reward[row];
             batch.next_obs[at * obs_dim..][..obs_dim].copy_from_slice(next);
-            batch.not_terminated[at] = if termination.terminated(before, next) { 0.0 } else { 1.0 };
+            batch.not_terminated[at] = match (&continues, termination) {
+                (Some(continues), _) => continues[row],
+                (None, EndRule::Known(rule)) if rule.terminated(before, next) => 0.0,
+                (None, _) => 1.0,
+            };
         }
         info.compact(batch, start, row_ids, obs, *reward_sum)
     });
     rollout.settle(rows, outcome, &info)
 }
 
-/// A model and its task's termination rule, joined to the [`Dynamics`] in which an agent imagines.
+/// A model and what ends its imagined episodes, joined to the [`Dynamics`] in which an agent imagines.
 #[derive(Clone, Copy)]
 pub struct TaskDynamics<'a> {
     /// The model.
     pub model: &'a dyn WorldModel,
-    /// The task's termination rule.
-    pub termination: &'a Termination,
+    /// What ends an imagined episode.
+    pub termination: EndRule<'a>,
 }
 
 impl Dynamics for TaskDynamics<'_> {
@@ -72,21 +83,26 @@ impl Dynamics for TaskDynamics<'_> {
     }
 
     fn step(&self, obs: Tensor<2>, action: Tensor<2>, draws: &StepDraws) -> ImaginedStep {
-        let ModelStep { next_obs, reward } = self.model.step(obs.clone(), action, draws);
-        let not_terminated = not_terminated(self.termination, obs.inner(), next_obs.clone().inner());
+        let ModelStep { next_obs, reward } = self.model.step(obs.clone(), action.clone(), draws);
+        let not_terminated = self.termination.not_terminated(obs.inner(), action.inner(), next_obs.clone().inner());
         ImaginedStep { next_obs, reward, not_terminated }
     }
 
     fn on_panels(&self) -> Option<Box<dyn PanelDynamics + '_>> {
         let model = self.model.on_panels()?;
-        Some(Box::new(TaskPanels { model, termination: self.termination }))
+        Some(Box::new(TaskPanels { model, termination: self.termination.on_host() }))
     }
+}
+
+thread_local! {
+    /// The buffers of a classifier of ends.
+    static BUFFERS: RefCell<PanelBuffers> = RefCell::default();
 }
 
 /// [`TaskDynamics`] on panels of rows in host memory.
 struct TaskPanels<'a> {
     model: Box<dyn PanelDynamics + 'a>,
-    termination: &'a Termination,
+    termination: HostEnds<'a>,
 }
 
 impl PanelDynamics for TaskPanels<'_> {
@@ -96,15 +112,22 @@ impl PanelDynamics for TaskPanels<'_> {
 
     fn step(&self, rows: usize, word: u32, obs: &[f32], action: &[f32], noise: &[f32], step: &mut PanelStep) {
         self.model.step(rows, word, obs, action, noise, step);
-        if self.termination.is_never() {
-            return step.not_terminated.fill(1.0);
-        }
         let PanelStep { next_obs, not_terminated, .. } = step;
+        let rule = match &self.termination {
+            HostEnds::Known(rule) if rule.is_never() => return not_terminated.fill(1.0),
+            HostEnds::Known(rule) => rule,
+            HostEnds::Learned(classifier) => {
+                let parts = [obs, action, next_obs];
+                let continues = |buffers: &mut PanelBuffers| classifier.not_terminated_on_panel(parts, buffers);
+                *not_terminated = BUFFERS.with_borrow_mut(continues);
+                return;
+            }
+        };
         let [mut before, mut next] = [(); 2].map(|()| vec![0.0; obs.len() / PANEL_ROWS]);
         for (slot, continuation) in not_terminated.iter_mut().enumerate() {
             panels::unpack_row(obs, slot, &mut before);
             panels::unpack_row(next_obs, slot, &mut next);
-            *continuation = if self.termination.terminated(&before, &next) { 0.0 } else { 1.0 };
+            *continuation = if rule.terminated(&before, &next) { 0.0 } else { 1.0 };
         }
     }
 

@@ -149,7 +149,7 @@ impl RandomWorld {
     /// Returns the inputs of the world's rollouts.
     pub(crate) fn context(&self) -> FusedContext<'_> {
         let Self { ensemble, policy, termination, device, measures, seed, .. } = self;
-        FusedContext { ensemble, policy, termination, seed: *seed, device, measures }
+        FusedContext { ensemble, policy, termination: termination.into(), seed: *seed, device, measures }
     }
 
     /// Returns the step number that addresses the draws of imagined step `step`.

@@ -5,8 +5,8 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::client::Client;
 use cubecl::prelude::*;
 use foresee_actor_critic::Policy;
-use foresee_core::Stream;
 use foresee_core::termination::Bound;
+use foresee_core::{Stream, Termination};
 use foresee_nn::cube::{NetShape, Tile, buffer, empty, random, tensor};
 use foresee_nn::device::failure;
 use foresee_nn::{Mlp, Parameters as _, tensors};
@@ -67,7 +67,8 @@ pub(super) struct CallBuffers {
 impl CallBuffers {
     #[track_caller]
     pub(super) fn new(context: &FusedContext<'_>, actions: Actions<'_>, starts: usize, horizon: usize) -> Self {
-        let FusedContext { ensemble, termination, seed, measures, .. } = *context;
+        let FusedContext { ensemble, seed, measures, .. } = *context;
+        let termination = known(context);
         assert!(ensemble.predicted() == Predicted::Change, "kernels add a prediction to the state it is of");
         let shape = |net: &Mlp| NetShape::from(net.layout().as_ref());
         let model_shape = shape(&ensemble.net);
@@ -212,7 +213,7 @@ impl CallBuffers {
             elites,
             self.spec.tile.rows as u32,
         );
-        let termination = context.termination;
+        let termination = known(context);
         let args = || {
             StepArgsLaunch::new(
                 counter("rollout/action"),
@@ -350,6 +351,15 @@ impl CallBuffers {
             uncertainty,
         }
     }
+}
+
+/// The rule that ends episodes.
+///
+/// # Panics
+/// If it is learned.
+#[track_caller]
+fn known<'a>(context: &FusedContext<'a>) -> &'a Termination {
+    context.termination.known().expect("kernels end episodes by a known rule")
 }
 
 /// Returns an upper bound on the number of tiles of `rows` rows that are distributed over `elites` elites.
