@@ -197,8 +197,7 @@ fn imagine(
     device: &Device,
 ) -> (Vec<StepMeans>, Vec<f64>) {
     let (model, actor) = (run.model().expect("a model"), run.agent().actor());
-    let termination = run.spec().termination.clone().unwrap_or_default();
-    let dynamics = TaskDynamics { model, termination: &termination };
+    let dynamics = TaskDynamics { model, termination: run.end_rule() };
     let (rows, seed) = (starts.len(), run.config().seed);
     let mut obs = states(played, starts);
     let width = obs.len() / rows;

@@ -21,10 +21,11 @@ pub(crate) fn run(device: &Device, [starts, horizon]: [usize; 2], repeat: Repeat
     let agent = Sac::new(&SacConfig { hidden: vec![256, 256], ..SacConfig::default() }, [OBS, ACT], 0, device);
     let shape = EnsembleConfig { members: 7, elites: 7, hidden: vec![200; 4], ..EnsembleConfig::default() };
     let ensemble = Ensemble::new(&shape, Head::Gaussian, [OBS, ACT], 0, device);
+    let never = Termination::never();
     let context = FusedContext {
         ensemble: &ensemble,
         policy: agent.policy(),
-        termination: &Termination::never(),
+        termination: (&never).into(),
         seed: 0,
         device,
         measures: &[],

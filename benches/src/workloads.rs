@@ -240,7 +240,7 @@ pub(crate) fn dh_update(device: &Device, repeat: Repeat, critic_only: bool) -> a
     let loss = config_of_model.loss.choose(&loss::shipped())?.0;
     let model = Trainer::new(&config_of_model, loss, [OBS, ACT], 0, device);
     let termination = Termination::never();
-    let dynamics = TaskDynamics { model: &model, termination: &termination };
+    let dynamics = TaskDynamics { model: &model, termination: (&termination).into() };
     let batch = batch(ROWS);
     let mut update = 0;
     let ms = time(repeat, 20, 1.0, || {

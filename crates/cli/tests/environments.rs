@@ -439,6 +439,47 @@ fn a_failed_run_says_where_it_is_and_how_it_goes_on() {
 }
 
 #[test]
+fn a_learned_end_is_trained_reported_and_resumed_and_not_allowed_beside_a_rule() {
+    let place = Place::new();
+    let learned = ["env.id=CartPoleContinuous-v0", "model.termination=learned"];
+    place.train("whole", &learned);
+    place.train("cut", &[&learned[..], &["training.env_steps=60"]].concat());
+    place.succeeds(&["resume", "cut", "training.env_steps=120"]);
+    let line = |run: &str| place.read(&format!("{run}/results.csv")).lines().last().unwrap().to_owned();
+    assert_eq!(line("whole"), line("cut"));
+    let metrics = place.read("whole/metrics.jsonl");
+    let reported = |name: &str| metrics.lines().filter(|line| line.contains(name)).count();
+    assert!(reported("\"model/ends_log_loss\"") > 0, "{metrics}");
+    assert_eq!(reported("env/termination_mismatch"), 0, "no imagined episode ends by the task's rule");
+    let message = place.refuses(&[&["train", "tiny.toml", "env.termination={}"], &learned[..]].concat());
+    assert!(
+        message.contains(
+            "`model.termination` is `learned`, but `env.termination` sets a rule\nhint: remove one of the two keys"
+        ),
+        "{message}"
+    );
+    let message = place.refuses(&["train", "tiny.toml", "model.termination=guessed"]);
+    assert!(message.contains("`model.termination` cannot be `guessed`"), "{message}");
+}
+
+/// Messages about bounds that have no quantity or two.
+#[test]
+fn a_bound_without_one_quantity_is_refused_with_an_example() {
+    let place = Place::new();
+    for (bound, message) in [
+        ("{low=1}", "`env.termination.bounds[0].index` is missing"),
+        ("{index=0, distance=[1], to=[2]}", "a bound is on the entry `index` or on a `distance`, not on both"),
+        ("{distance=[1]}", "a `distance` has one other end: `to` or `point`"),
+        ("{index=0, of=before}", "`env.termination.bounds[0].of` cannot be `before`"),
+        ("{index=0, lo=1}", "unknown key `env.termination.bounds[0].lo`"),
+    ] {
+        let rule = format!("env.termination={{bounds=[{bound}]}}").replace("before", "\"before\"");
+        let found = place.refuses(&["train", "tiny.toml", "env.id=gym:Pendulum-v1", &rule]);
+        assert!(found.contains(message) && found.contains("hint: "), "{bound}: {found}");
+    }
+}
+
+#[test]
 fn a_termination_rule_that_nothing_satisfies_is_refused() {
     if !mujoco_available("a_termination_rule_that_nothing_satisfies_is_refused") {
         return;

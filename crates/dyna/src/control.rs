@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use foresee_actor_critic::Agent;
-use foresee_core::{State, StateError, Stream, Termination};
+use foresee_core::{State, StateError, Stream};
 use foresee_world_model::WorldModel;
+
+use crate::ends::EndRule;
 
 /// The purpose of the actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +48,8 @@ pub struct Knowledge<'a> {
     ///
     /// [`Run::evaluate_snapshot`]: crate::Run::evaluate_snapshot
     pub model: Option<&'a dyn WorldModel>,
-    /// The task's termination rule.
-    pub termination: &'a Termination,
+    /// What ends an imagined episode.
+    pub termination: EndRule<'a>,
     /// The run's seed.
     pub seed: u64,
     /// The device of agent and model.

@@ -8,6 +8,7 @@
 //! * [`schedule`]: numbers that change with the real steps.
 //! * [`replay`]: real and imagined transitions, and batches mixed from both.
 //! * [`rollout`]: imagined steps from real states.
+//! * [`ends`]: the ends of imagined episodes, by a known rule or by a learned classifier.
 //! * [`control`]: controllers, which turn observations into actions: the agent's actor, or a controller of another
 //!   crate.
 //! * [`evaluate`]: the return of a controller in evaluation episodes.
@@ -18,6 +19,7 @@
 pub mod checkpoint;
 pub mod config;
 pub mod control;
+pub mod ends;
 pub mod evaluate;
 pub mod memory;
 pub mod metrics;
@@ -30,6 +32,7 @@ pub mod setup;
 
 pub use config::{Algo, Config};
 pub use control::{ActorController, Controller, ControllerFactory, Knowledge, Mode, Observed};
+pub use ends::EndRule;
 pub use evaluate::Evaluation;
 pub use record::Record;
 pub use run::{Run, RunError, RunState};

@@ -76,6 +76,14 @@ foresee_core::metrics! {
     /// Number of epochs of the training call.
     MODEL_EPOCHS = "model/epochs", "epochs", Neither, "-";
 
+    /// Log-loss of the classifier of ends on its held-out rows: the mean over the ends and the mean over the other rows,
+    /// averaged. Reported with `model.termination = "learned"`, after the first fit with a real end.
+    ENDS_LOG_LOSS = "model/ends_log_loss", "nats", Lower, "below 0.1; guessing gives 0.69";
+    /// Of the real ends among the held-out rows, the share that are none by the classifier of ends.
+    ENDS_MISSED = "model/ends_missed", "share", Lower, "0";
+    /// Of the ends by the classifier of ends among the held-out rows, the share that are not real.
+    ENDS_INVENTED = "model/ends_invented", "share", Lower, "0";
+
     /// Largest number of imagined steps of a rollout.
     IMAGINED_HORIZON = "imagination/horizon", "imagined steps", Neither, "rollout.horizon";
     /// Mean reward of the imagined transitions of a call of rollouts.

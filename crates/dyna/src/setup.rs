@@ -8,6 +8,7 @@ use foresee_actor_critic::{AgentFactory, AgentKinds};
 use foresee_core::Explained;
 use foresee_env::{EnvFactory, Environment, Tasks};
 use foresee_nn::device::largest_buffer;
+use foresee_world_model::config::TerminationSource;
 use foresee_world_model::{LossKinds, ModelFactory, ModelKinds, ModelLoss};
 
 use crate::config::{Algo, Config};
@@ -230,6 +231,11 @@ impl Config {
     fn open_model(&mut self, parts: &Parts) -> Result<ModelChoice, Problem> {
         let (loss, keys) = self.model.loss.choose(&parts.losses)?;
         self.model.loss.keys = keys;
+        if self.model.termination == TerminationSource::Learned && self.env.termination.is_some() {
+            return Err(Problem::from(String::from(
+                "`model.termination` is `learned`, but `env.termination` sets a rule\nhint: remove one of the two keys",
+            )));
+        }
         let of_rollouts = || match self.algo {
             Algo::Dhmbpo => self.double_horizon.problem(),
             _ => self.rollout.problem(),

@@ -85,6 +85,7 @@ impl Second<'_> {
         let mut obs: Vec<f64> = self.starts[row * obs_dim..][..*obs_dim].iter().map(|&x| f64::from(x)).collect();
         let (mut gain, mut mask, mut first) = (0.0, 1.0, None);
         for k in 0..config.horizon {
+            let before: Vec<f32> = obs.iter().map(|&x| x as f32).collect();
             let (action, log_prob) = self.act(policy, row, k, &obs);
             let pair = [obs.clone(), action.clone()].concat();
             let input: Vec<f64> = pair
@@ -112,7 +113,7 @@ impl Second<'_> {
                 obs[entry] += by;
             }
             let rounded: Vec<f32> = obs.iter().map(|&x| x as f32).collect();
-            mask *= if termination.terminated(&rounded) { 0.0 } else { 1.0 };
+            mask *= if termination.terminated(&before, &rounded) { 0.0 } else { 1.0 };
             first.get_or_insert((action, log_prob));
         }
         let (action, last_log_prob) = self.act(policy, row, config.horizon, &obs);
@@ -235,7 +236,7 @@ fn gradients_through_one_to_five_model_steps_are_finite_differences_in_f64() {
             let case = Case::new(horizon as u64, head, [3, 2], [&[6, 5], &[7, 6]], 6, config);
             let before = case.agent.clone();
             let (batch, noise) = (case.batch(0), StreamNoise { seed: 2, update: 0 });
-            let dynamics = TaskDynamics { model: &case.model, termination: &case.termination };
+            let dynamics = TaskDynamics { model: &case.model, termination: (&case.termination).into() };
             let mut after = case.agent.clone();
             after.update(Update {
                 batch: BatchRef::Host(&batch),

@@ -11,6 +11,7 @@ use foresee_core::{State, Termination};
 use foresee_dyna::{Config, Parts, Run, RunError, RunState};
 use foresee_env::classic::Pendulum;
 use foresee_env::{EnvError, Environment, Reset, Spec, Step};
+use foresee_world_model::config::TerminationSource;
 
 /// The pendulum under another name. An instance that is broken fails in every step.
 struct Fragile {
@@ -170,6 +171,25 @@ fn a_run_whose_evaluation_failed_evaluates_again_and_ends_like_one_that_did_not_
     let mut run = task.resume(&config, snapshot(&run)).expect("its own state");
     found.extend(finish(&mut run));
     assert_eq!(found, records);
+    assert_eq!(differing(&snapshot(&run), &snapshot(&whole)), [""; 0]);
+}
+
+#[test]
+fn a_run_that_learns_where_episodes_end_needs_no_rule_from_the_start_or_from_its_first_end_on() {
+    let (task, mut config) = (Task::new(Some(7)), config(1));
+    let mut stopped = task.begin(&config);
+    let error = until_error(&mut stopped);
+    assert!(matches!(error, RunError::NoTerminationRule { .. }), "{error}");
+    assert!(
+        error.to_string().ends_with("and `model.termination=learned` learns the ends from the real ones"),
+        "{error}"
+    );
+
+    config.model.termination = TerminationSource::Learned;
+    let mut whole = Task::new(Some(7)).begin(&config);
+    finish(&mut whole);
+    let mut run = task.resume(&config, snapshot(&stopped)).expect("a state without a classifier");
+    finish(&mut run);
     assert_eq!(differing(&snapshot(&run), &snapshot(&whole)), [""; 0]);
 }
 

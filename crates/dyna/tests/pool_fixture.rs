@@ -196,7 +196,7 @@ fn the_states_of_ordinary_rollouts_are_those_of_the_published_code() {
     let (noise, members) = (floats(&inputs["eps_model"]), numbers(&inputs["member_of_row"]));
     let model = FileModel { nets, net, noise, members, rows_by_state: &rows_by_state };
     let threshold = inputs["term_threshold"].as_f64().expect("a threshold") as f32;
-    let bound = Bound { index: 0, low: f32::NEG_INFINITY, high: threshold, closed: true };
+    let bound = Bound { quantity: 0.into(), low: f32::NEG_INFINITY, high: threshold, closed: true };
     let termination = Termination { bounds: vec![bound], ..Termination::never() };
 
     let mut real = RealBuffer::new([3, 2], &device);
@@ -215,7 +215,8 @@ fn the_states_of_ordinary_rollouts_are_those_of_the_published_code() {
     let horizon = inputs["L"].as_u64().expect("a length") as usize;
     let mut buffer = ImaginedBuffer::new(usize::MAX, 3, 2);
     let mut rollout = Rollout::undrawn(100, horizon, 0);
-    let context = RolloutContext { model: &model, actor: &actor, termination: &termination, seed: 3, device: &device };
+    let context =
+        RolloutContext { model: &model, actor: &actor, termination: (&termination).into(), seed: 3, device: &device };
     while !rollout.advance(Form::Tensors, &context, &real, &mut buffer) {}
 
     // The file contains every row once, step by step, including the last states. Our buffer contains the states in

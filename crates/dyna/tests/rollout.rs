@@ -62,14 +62,14 @@ fn world(head: Head) -> World {
     for obs in Stream::new(SEED, "test/real").normals(0, 60, OBS).chunks_exact(OBS) {
         real.push(obs, &[0.0; ACT], 0.0, obs, false);
     }
-    let bound = Bound { index: 0, low: -1.2, high: 1.5, closed: true };
+    let bound = Bound { quantity: 0.into(), low: -1.2, high: 1.5, closed: true };
     World { ensemble, policy, termination: Termination::outside(vec![bound]), real, device }
 }
 
 impl World {
     fn context(&self) -> FusedContext<'_> {
         let Self { ensemble, policy, termination, device, .. } = self;
-        FusedContext { ensemble, policy, termination, seed: SEED, device, measures: &[] }
+        FusedContext { ensemble, policy, termination: termination.into(), seed: SEED, device, measures: &[] }
     }
 
     /// Makes one call of rollouts and returns its transitions with their row ids. Live rows are stored in the order of
@@ -136,7 +136,7 @@ fn check(world: &World, rows: &[ImaginedRow], starts: usize, call: u64) {
         };
         let got: Vec<f32> = row.next_obs.iter().copied().chain([row.reward]).collect();
         assert_close(&format!("{place}, next state and reward"), &got, &next(row.member));
-        assert_eq!(row.terminated, world.termination.terminated(&row.next_obs), "{place}");
+        assert_eq!(row.terminated, world.termination.terminated(&row.obs, &row.next_obs), "{place}");
         let differs = |member| got.iter().zip(next(member)).any(|(&x, y)| (f64::from(x) - y).abs() > 1e-2);
         distinguished += u32::from((0..world.ensemble.members()).filter(|&m| m != row.member).all(differs));
         obs[row.row_id as usize] = &row.next_obs;
@@ -176,7 +176,7 @@ fn a_row_that_terminated_is_the_last_of_its_lane_and_the_others_reach_the_horizo
     }
     assert!(early > 0 && early < 64, "{early} rows ended early");
 
-    let all = Bound { index: 0, low: 1e9, high: 2e9, closed: true };
+    let all = Bound { quantity: 0.into(), low: 1e9, high: 2e9, closed: true };
     let doomed = World { termination: Termination::outside(vec![all]), ..self::world(Head::Deterministic) };
     assert_eq!(doomed.imagine(5, 4, 0).0.len(), 5, "all end at once, and so does the call");
 }

@@ -132,8 +132,8 @@ fn check(world: &RandomWorld, worst: &mut Worst) {
             let uncertainty = &got.uncertainty[i * world.measures.len()..][..world.measures.len()];
             worst.uncertainty = worst.uncertainty.max(difference(uncertainty, &want.uncertainty));
             let terminated = not_terminated[i] == 0.0;
-            assert_eq!(terminated, world.termination.terminated(next), "{place}: {next:?}");
-            if world.margin(next) > NEAR {
+            assert_eq!(terminated, world.termination.terminated(from, next), "{place}: {next:?}");
+            if world.margin(from, next) > NEAR {
                 assert_eq!(terminated, want.terminated, "{place}: {next:?}");
             }
 
@@ -142,7 +142,7 @@ fn check(world: &RandomWorld, worst: &mut Worst) {
                 let want = reference::step(&alone, world.draw_step(step), row_id as u32, &own);
                 worst.after.resize(worst.after.len().max(step + 1), 0.0);
                 worst.after[step] = worst.after[step].max(difference(next, &want.next_obs));
-                (world.margin(&want.next_obs) > NEAR && !want.terminated).then_some(want.next_obs)
+                (world.margin(&own, &want.next_obs) > NEAR && !want.terminated).then_some(want.next_obs)
             });
             (*from, *over) = (next.to_vec(), terminated);
             i += 1;
@@ -179,7 +179,7 @@ fn tiles_and_blocks_do_not_show() {
     let Some(gpu) = wgpu_of_test("tiles_and_blocks_do_not_show") else { return };
     let mut world = worlds::random(1, &[([4, 2], vec![8], vec![8, 8])], &gpu);
     (world.starts, world.horizon) = (9001, 3);
-    world.termination = Termination::outside(vec![Bound { index: 1, low: -1.5, high: 1.0, closed: true }]);
+    world.termination = Termination::outside(vec![Bound { quantity: 1.into(), low: -1.5, high: 1.0, closed: true }]);
     let mut worst = Worst::default();
     check(&world, &mut worst);
     assert!(worst.one < 1e-5, "after one step {}", worst.one);
@@ -224,7 +224,7 @@ fn all_may_end_at_once_and_none_goes_on() {
     let Some(gpu) = wgpu_of_test("all_may_end_at_once_and_none_goes_on") else { return };
     let mut world = worlds::random(2, &sizes(), &gpu);
     (world.starts, world.horizon) = (5, 4);
-    world.termination = Termination::outside(vec![Bound { index: 0, low: 1e9, high: 2e9, closed: true }]);
+    world.termination = Termination::outside(vec![Bound { quantity: 0.into(), low: 1e9, high: 2e9, closed: true }]);
     let (outcome, _) = imagine(&world, 20, 0);
     assert_eq!((outcome.transitions, outcome.ended), (5, 5));
 }

@@ -86,8 +86,8 @@ fn check(world: &RandomWorld, worst: &mut Worst) {
             let uncertainty = &rollout.uncertainty()[k * world.measures.len()..][..world.measures.len()];
             worst.uncertainty = worst.uncertainty.max(difference(uncertainty, &want.uncertainty));
             let terminated = stored.not_terminated[i] == 0.0;
-            assert_eq!(terminated, world.termination.terminated(next));
-            if world.margin(next) > NEAR {
+            assert_eq!(terminated, world.termination.terminated(obs, next));
+            if world.margin(obs, next) > NEAR {
                 assert_eq!(terminated, want.terminated, "row {row_id}, step {step}: {next:?}");
             }
 
@@ -96,7 +96,7 @@ fn check(world: &RandomWorld, worst: &mut Worst) {
                 let want = reference::step(&spec, world.draw_step(step), row_id as u32, &own);
                 worst.after.resize(worst.after.len().max(step + 1), 0.0);
                 worst.after[step] = worst.after[step].max(difference(next, &want.next_obs));
-                (world.margin(&want.next_obs) > NEAR && !want.terminated).then_some(want.next_obs)
+                (world.margin(&own, &want.next_obs) > NEAR && !want.terminated).then_some(want.next_obs)
             });
             (*obs, *over) = (next.to_vec(), terminated);
         }
@@ -110,14 +110,16 @@ fn check(world: &RandomWorld, worst: &mut Worst) {
 
 #[test]
 fn rollouts_are_those_of_the_reference_in_two_hundred_random_worlds() {
-    let (mut worst, mut ended, mut long) = (Worst::default(), 0, 0);
+    let (mut worst, mut ended, mut long, mut distant) = (Worst::default(), 0, 0, 0);
     for i in 0..CASES {
         let world = worlds::random(i, &sizes(), &Device::flex());
         check(&world, &mut worst);
         ended += u32::from(world.termination != foresee_core::Termination::never());
         long += u32::from(world.horizon >= 15);
+        distant += u32::from(!world.termination.is_on_next_entries());
     }
     assert!(ended > 100 && long > 50, "{ended} with a rule, {long} of 15 steps and more");
+    assert!(distant > 20, "{distant} with a distance or a quantity of the step");
     assert!(worst.one < 1e-5, "after one step {}", worst.one);
     assert!(worst.uncertainty < 1e-5, "uncertainty {}", worst.uncertainty);
     // Rounding errors do not grow: the largest difference is 1.6e-6, after 25 steps.
@@ -143,11 +145,11 @@ fn rollouts_in_tensor_operations_are_those_on_panels() {
         let context = RolloutContext {
             model: &model,
             actor: &world.policy,
-            termination: &world.termination,
+            termination: (&world.termination).into(),
             seed: world.seed,
             device: &world.device,
         };
-        assert_eq!(Form::fastest(&model, &world.policy, &world.device), Form::Panels);
+        assert_eq!(Form::fastest(&model, &world.policy, (&world.termination).into(), &world.device), Form::Panels);
         let real = RealBuffer::default();
         let mut all = [Form::Panels, Form::Tensors].map(|form| {
             let rollout = Rollout::new(&world.real, world.starts, world.horizon, world.seed, world.call);
@@ -172,7 +174,8 @@ fn rollouts_in_tensor_operations_are_those_on_panels() {
                 let differ =
                     (from..panels.rows).filter(|&row| tensors.not_terminated[row] != panels.not_terminated[row]);
                 for row in differ {
-                    assert!(world.margin(&panels.next_obs[row * obs_dim..][..obs_dim]) <= NEAR, "world {i}, row {row}");
+                    let at = |obs: &[f32]| obs[row * obs_dim..][..obs_dim].to_vec();
+                    assert!(world.margin(&at(&panels.obs), &at(&panels.next_obs)) <= NEAR, "world {i}, row {row}");
                 }
                 break;
             }

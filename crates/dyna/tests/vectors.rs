@@ -133,10 +133,11 @@ fn returns_do_not_depend_on_how_many_environments_share_the_episodes() {
         let agent = SacConfig { hidden: vec![200, 200], ..SacConfig::default() };
         let agent = Sac::new(&agent, dims, 3, &Device::flex());
         let evaluate = |evaluator: &mut Evaluator, episodes| {
+            let never = Termination::never();
             let knowledge = Knowledge {
                 agent: &agent,
                 model: None,
-                termination: &Termination::never(),
+                termination: (&never).into(),
                 seed: 3,
                 device: &Device::flex(),
             };

@@ -242,19 +242,13 @@ impl EnvConfig {
     /// # Errors
     /// If the rule is inconsistent, or has a bound on an entry that does not exist.
     pub(crate) fn check_termination(&self, rule: &Termination, dim: usize) -> Result<(), EnvError> {
-        if let Some(problem) = rule.problem() {
-            let hint =
-                "hint: `low` must be below `high`; `env.termination = {}` is the rule that never ends an episode";
-            return Err(EnvError::Config(format!("`env.termination`: {problem}\n{hint}")));
+        if let Some([problem, hint]) = rule.problem() {
+            return Err(EnvError::Config(format!("`env.termination`: {problem}\nhint: {hint}")));
         }
-        for bound in rule.bounds.iter().chain(&rule.goal) {
-            if bound.index >= dim {
-                let (id, index) = (&self.id, bound.index);
-                let hint = format!("hint: `index` must be below {dim}, the number of observation entries of `{id}`");
-                return Err(EnvError::Config(format!("`env.termination` has a bound on obs[{index}]\n{hint}")));
-            }
-        }
-        Ok(())
+        let Some((bound, index)) = rule.beyond(dim) else { return Ok(()) };
+        let (id, keys) = (&self.id, bound.quantity.keys_of_entries());
+        let hint = format!("hint: {keys} must be below {dim}, the number of observation entries of `{id}`");
+        Err(EnvError::Config(format!("`env.termination` has a bound on obs[{index}]\n{hint}")))
     }
 }
 

@@ -48,7 +48,7 @@ use crate::space::BoxSpace;
 /// impl Point {
 ///     fn new() -> Self {
 ///         let [line, moves] = [f32::INFINITY, 0.5].map(|bound| BoxSpace::symmetric(&[bound]));
-///         let on_line = Bound { index: 0, low: -5.0, high: 5.0, closed: false };
+///         let on_line = Bound { quantity: 0.into(), low: -5.0, high: 5.0, closed: false };
 ///         let spec = Spec::new("Point-v0", line, moves, Termination::outside(vec![on_line]));
 ///         Self { spec, rng: NumpyRng::from_seed(0), x: None }
 ///     }
@@ -77,10 +77,10 @@ use crate::space::BoxSpace;
 ///
 ///     fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
 ///         self.spec.check_action(action)?;
-///         let x = self.x.ok_or_else(|| EnvError::NeedsReset { id: self.spec.id.clone() })?;
-///         let x = x + self.spec.action_space.clamp(action)[0];
+///         let before = self.x.ok_or_else(|| EnvError::NeedsReset { id: self.spec.id.clone() })?;
+///         let x = before + self.spec.action_space.clamp(action)[0];
 ///         self.x = Some(x);
-///         let terminated = self.spec.terminates(&[x]);
+///         let terminated = self.spec.terminates(&[before], &[x]);
 ///         Ok(Step { obs: vec![x], reward: -f64::from(x * x), terminated, truncated: false, info: Info::new() })
 ///     }
 ///
@@ -189,8 +189,8 @@ pub struct Spec {
     /// Number of frames (steps of the task itself) in one step of this environment: 1, or `env.action_repeat`. The last
     /// step of an episode may have fewer frames.
     pub action_repeat: u32,
-    /// The termination rule: a condition on the observation after the step, before any sensor noise. `None` where the
-    /// rule is not known, as can be for environments in Python.
+    /// The termination rule: a condition on the observations after and before the step, without sensor noise. `None`
+    /// where the rule is not known, as can be for environments in Python.
     pub termination: Option<Termination>,
     /// If there is no termination rule because the known one does not hold under the settings of the environment: the
     /// reason, as part of a sentence.
@@ -243,14 +243,12 @@ impl Spec {
             }
         }
         let dim = self.observation_space.dim();
-        let mut bounds = self.termination.iter().flat_map(|rule| rule.bounds.iter().chain(&rule.goal));
-        if let Some(bound) = bounds.find(|bound| bound.index >= dim) {
+        if let Some((bound, _)) = self.termination.as_ref().and_then(|rule| rule.beyond(dim)) {
             let problem = format!("its termination rule has the bound `{bound}`, but observations have {dim} entries");
-            return Some([problem, format!("`index` must be below {dim}")]);
+            return Some([problem, format!("{} must be below {dim}", bound.quantity.keys_of_entries())]);
         }
-        if let Some(problem) = self.termination.as_ref().and_then(Termination::problem) {
-            let hint = "`low` must be below `high`; `Termination::never()` is the rule that never ends an episode";
-            return Some([format!("its termination rule is not valid: {problem}"), hint.into()]);
+        if let Some([problem, hint]) = self.termination.as_ref().and_then(Termination::problem) {
+            return Some([format!("its termination rule is not valid: {problem}"), hint]);
         }
         let hint = "a limit is at least 1 step, or `None` for no limit";
         (self.max_episode_steps == Some(0)).then(|| ["its time limit is 0 steps".into(), hint.into()])
@@ -269,10 +267,11 @@ impl Spec {
         steps * u64::from(self.action_repeat)
     }
 
-    /// Whether an episode terminates at this observation `[O]`; `false` if there is no termination rule.
+    /// Whether a step from the observation `obs` `[O]` to `next_obs` `[O]` terminates the episode; `false` if there is
+    /// no termination rule.
     #[must_use]
-    pub fn terminates(&self, obs: &[f32]) -> bool {
-        self.termination.as_ref().is_some_and(|rule| rule.terminated(obs))
+    pub fn terminates(&self, obs: &[f32], next_obs: &[f32]) -> bool {
+        self.termination.as_ref().is_some_and(|rule| rule.terminated(obs, next_obs))
     }
 
     /// Checks that an action `[A]` is valid for `step`.

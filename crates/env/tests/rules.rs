@@ -62,7 +62,7 @@ fn termination_rules_as_data_are_those_of_the_fixtures() {
         assert_eq!(states.len(), done.len());
         for (i, (state, done)) in states.iter().zip(done).enumerate() {
             let obs: Vec<f32> = list(state).iter().map(number).collect();
-            assert_eq!(Some(rule.terminated(&obs)), done.as_bool(), "{name}, {key}, row {i}: {state}");
+            assert_eq!(Some(rule.terminated(&[], &obs)), done.as_bool(), "{name}, {key}, row {i}: {state}");
         }
     }
 }

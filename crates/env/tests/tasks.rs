@@ -47,9 +47,14 @@ impl Environment for Drift {
     }
     fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
         self.spec.check_action(action)?;
+        let before = self.x;
         self.x += 0.5 * self.spec.action_space.clamp(action)[0];
         let obs = self.obs();
-        let terminated = obs[0] > 3.0 && self.spec.id == "Fall-v0";
+        let terminated = match self.spec.id.as_str() {
+            "Fall-v0" => obs[0] > 3.0,
+            "Leap-v0" => obs[0] - before < -0.9,
+            _ => false,
+        };
         Ok(Step { obs, reward: f64::from(self.x), terminated, truncated: false, info: Info::new() })
     }
     fn save(&self) -> State {
@@ -189,7 +194,9 @@ fn an_unknown_id_is_answered_with_added_ones_too() {
 #[test]
 fn an_added_task_that_cannot_be_meant_is_refused_with_a_hint() {
     let spec = Drift::spec;
-    let bound = |index, low, high| Some(Termination::outside(vec![Bound { index, low, high, closed: false }]));
+    let bound = |index: usize, low, high| {
+        Some(Termination::outside(vec![Bound { quantity: index.into(), low, high, closed: false }]))
+    };
     let actions = |low: f32, high: f32| BoxSpace { low: vec![low], high: vec![high] };
     let none = || BoxSpace::symmetric(&[]);
     for (limit, spec, problem, hint) in [
@@ -285,7 +292,7 @@ fn keys_that_an_added_task_does_not_read_are_refused() {
 #[test]
 fn a_task_without_a_rule_takes_that_of_the_config_and_one_with_a_rule_does_not() {
     let rule = Termination {
-        bounds: vec![Bound { index: 0, low: f32::NEG_INFINITY, high: 3.0, closed: true }],
+        bounds: vec![Bound { quantity: 0.into(), low: f32::NEG_INFINITY, high: 3.0, closed: true }],
         ..Termination::never()
     };
     let given = EnvConfig { termination: Some(rule.clone()), ..EnvConfig::new("Fall-v0") };
@@ -303,10 +310,44 @@ fn a_task_without_a_rule_takes_that_of_the_config_and_one_with_a_rule_does_not()
     let problem = given.problem_with(&with("Fall-v0", None, spec(Some(rule.clone())))).unwrap();
     let what = "`env.termination` is set, but the spec of `Fall-v0` already has a termination rule";
     assert_eq!(problem, format!("{what}\nhint: remove the key"));
-    let far = Termination::outside(vec![Bound { index: 2, ..rule.bounds[0] }]);
-    let problem = EnvConfig { termination: Some(far), ..given }.problem_with(&tasks).unwrap();
+    let far = Termination::outside(vec![Bound { quantity: 2.into(), ..rule.bounds[0].clone() }]);
+    let problem = EnvConfig { termination: Some(far), ..given.clone() }.problem_with(&tasks).unwrap();
     let hint = "hint: `index` must be below 2, the number of observation entries of `Fall-v0`";
     assert_eq!(problem, format!("`env.termination` has a bound on obs[2]\n{hint}"));
+    for (rule, message) in [
+        (
+            "goal = [{ distance = [0, 3], to = [1, 0], high = 1 }]",
+            "`env.termination` has a bound on obs[3]\nhint: every index in `distance` and `to` must be below 2, the number of observation entries of `Fall-v0`",
+        ),
+        (
+            "goal = [{ distance = [0, 1], to = [1], high = 1 }]",
+            "`env.termination`: a bound has 2 entries in `distance` and 1 in `to`\nhint: both ends of a distance need equally many entries, at least one",
+        ),
+        (
+            "bounds = [{ distance = [0], point = [0], high = -1 }]",
+            "`env.termination`: the bound `distance of obs[0] to (0) in (-inf, -1)` contains no distance\nhint: a distance is at least 0, so `high` must be above 0 and above `low`; a rule without bounds never ends an episode",
+        ),
+    ] {
+        let rule = toml::from_str(rule).expect("a rule");
+        let problem = EnvConfig { termination: Some(rule), ..given.clone() }.problem_with(&tasks).unwrap();
+        assert_eq!(problem, message);
+    }
+}
+
+/// `Leap-v0` ends where a step moves it down by more than 0.9, whatever its place.
+#[test]
+fn a_rule_on_the_change_is_checked_against_the_observation_before_the_step() {
+    let check = |rule: &str| {
+        let termination = Some(toml::from_str(rule).expect("a rule"));
+        let tasks = with("Leap-v0", Some(40), Spec { id: "Leap-v0".into(), termination, ..Drift::spec() });
+        check_environment(&*EnvConfig::new("Leap-v0").factory(&tasks, 0)).map_err(|failure| failure.to_string())
+    };
+    assert_eq!(check("bounds = [{ index = 0, of = 'change', low = -0.9, closed = true }]"), Ok(()));
+    for other in ["change', low = -0.5", "change', low = -1.5", "next', low = -0.9", "previous', low = -0.9"] {
+        let message = check(&format!("bounds = [{{ index = 0, of = '{other} }}]")).expect_err(other);
+        assert!(message.contains("but the termination rule gives "), "{other}: {message}");
+        assert_eq!(message.contains("] after ["), !other.starts_with("next"), "{other}: {message}");
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl Ridge {
     /// Returns the task before its first reset.
     fn new() -> Self {
         // The termination rule is data, so it can be applied to imagined states too.
-        let rule = Termination::outside(vec![Bound { index: 0, low: -1.0, high: 1.0, closed: false }]);
+        let rule = Termination::outside(vec![Bound { quantity: 0.into(), low: -1.0, high: 1.0, closed: false }]);
         let observations = BoxSpace::symmetric(&[f32::INFINITY, f32::INFINITY]);
         let spec = Spec::new(ID, observations, BoxSpace::symmetric(&[1.0]), rule);
         Self { spec, state: [0.0; 2], seed: 0, resets: 0 }
@@ -64,13 +64,14 @@ impl Environment for Ridge {
 
     fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
         self.spec.check_action(action)?;
+        let before = observe(self.state);
         let [x, v] = self.state;
         let push = f64::from(self.spec.action_space.clamp(action)[0]);
         let v = v + (4.0 * x + 6.0 * push) * DT;
         let x = x + v * DT;
         self.state = [x, v];
         let obs = observe([x, v]);
-        let terminated = self.spec.terminates(&obs);
+        let terminated = self.spec.terminates(&before, &obs);
         Ok(Step { obs, reward: 1.0 - x * x, terminated, truncated: false, info: Info::new() })
     }
 

@@ -40,7 +40,7 @@ pub(crate) fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
     let model_config = "ensemble = { members = 3, elites = 2, hidden = [64, 64] }\nfit.max_steps = 500";
     let model_config: ModelConfig = config::from_text(model_config, &[])?;
     let mut model = Trainer::new(&model_config, Arc::new(Mse {}), [o, a], SEED, &device);
-    let form = Form::fastest(&model, agent.actor(), &device);
+    let form = Form::fastest(&model, agent.actor(), (&termination).into(), &device);
     let mut replay = Replay::new(20_000, [o, a], &device);
 
     let (mut returns, mut total, mut fits) = (Vec::new(), 0.0, 0);
@@ -76,7 +76,7 @@ pub(crate) fn run(out: &mut impl Write) -> Result<Vec<f64>, Box<dyn Error>> {
         if step % FIT_EVERY == 0 {
             let mut fit = model.begin(replay.real.training_rows(), &NoValues, fits, step);
             while model.advance(&mut fit, &NoValues)?.is_none() {}
-            let (model, actor, termination) = (&model, agent.actor(), &termination);
+            let (model, actor, termination) = (&model, agent.actor(), (&termination).into());
             let context = RolloutContext { model, actor, termination, seed: SEED, device: &device };
             let mut rollout = Rollout::new(replay.real.rows(), 2000, 1, SEED, fits);
             while !rollout.advance(form, &context, &replay.real, &mut replay.imagined) {}

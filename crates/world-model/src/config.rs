@@ -24,6 +24,12 @@ const MAX_MEMBERS: usize = 1024;
 pub struct ModelConfig {
     /// Name of the model: `ensemble`, or a model of another crate.
     pub kind: String,
+    /// What ends an imagined episode. `rule`: the task's termination rule, which `env.termination` sets where it is not
+    /// known. `learned`: a classifier that is trained at each fit on the real steps and their ends; it takes the place of
+    /// a rule that is known, too.
+    #[serde(skip_serializing_if = "TerminationSource::is_rule")]
+    #[schemars(extend("default" = "rule"))]
+    pub termination: TerminationSource,
     /// Outputs of a member. `gaussian`: mean and log-variance. `homoscedastic`: the mean, and one log-variance per
     /// channel that is the same for all inputs. `deterministic`: the mean alone, with noise-free rollouts.
     ///
@@ -49,6 +55,7 @@ impl Default for ModelConfig {
     fn default() -> Self {
         Self {
             kind: ENSEMBLE.into(),
+            termination: TerminationSource::default(),
             head: None,
             ensemble: EnsembleConfig::default(),
             loss: LossConfig::default(),
@@ -93,6 +100,26 @@ impl Head {
     #[must_use]
     pub fn has_variance(self) -> bool {
         self != Self::Deterministic
+    }
+}
+
+/// What ends an imagined episode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TerminationSource {
+    /// The task's termination rule.
+    #[default]
+    Rule,
+    /// A classifier of steps, trained on the real ends.
+    Learned,
+}
+
+impl TerminationSource {
+    /// Whether it is the task's rule.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    #[must_use]
+    pub fn is_rule(&self) -> bool {
+        *self == Self::Rule
     }
 }
 

@@ -90,7 +90,12 @@ fn print_spec(spec: &Spec) -> Result<(), Failure> {
         row("frames/step", &spec.action_repeat)?;
     }
     let rule = spec.termination.as_ref().map(ToString::to_string);
-    row("terminates", &rule.unwrap_or_else(|| "rule unknown (training with a model needs `env.termination`)".into()))?;
+    row(
+        "terminates",
+        &rule.unwrap_or_else(|| {
+            "rule unknown (training with a model needs `env.termination` or `model.termination=learned`)".into()
+        }),
+    )?;
     spec.versions.iter().try_for_each(|(name, version)| row(name, version))
 }
 

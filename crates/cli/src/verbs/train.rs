@@ -38,10 +38,11 @@ fn warn_of_task(run: &mut Run) -> Result<(), Failure> {
             "warning: `{id}` has no time limit; evaluations stop an episode after {MAX_EPISODE_STEPS} steps\nhint: set a time limit, for example `env.gym.kwargs.max_episode_steps=1000`"
         );
     }
-    if run.config().algo != Algo::ModelFree && spec.termination.is_none() {
+    let is_learned = !run.config().model.termination.is_rule();
+    if run.config().algo != Algo::ModelFree && spec.termination.is_none() && !is_learned {
         let dropped = spec.dropped_rule.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
         eprintln!(
-            "warning: `{id}` has no termination rule{dropped}; the run stops where the task first terminates\nhint: set `env.termination`, for example `env.termination={{bounds=[{{index=0, low=0.2, high=1.0}}]}}`, or `env.termination={{}}` for a task that never terminates"
+            "warning: `{id}` has no termination rule{dropped}; the run stops where the task first terminates\nhint: set `env.termination`, for example `env.termination={{bounds=[{{index=0, low=0.2, high=1.0}}]}}`, `env.termination={{}}` for a task that never terminates, or `model.termination=learned` for a rule that nobody knows"
         );
     }
     if let Some(difference) = run.unrepeatable()? {

@@ -15,6 +15,7 @@ use foresee_nn::cpu::{self, Column, Grouping, PANEL_ROWS, Scattered, Scratch, ma
 use foresee_world_model::config::Predicted;
 
 use super::HostContext;
+use crate::ends::{HostEnds, PanelBuffers};
 use crate::replay::ReservedRows;
 
 /// Largest number of panels in a tile: its activations fit in a second-level cache.
@@ -53,6 +54,7 @@ struct TileBuffers {
     input: Vec<f32>,
     output: Vec<f32>,
     scratch: Scratch,
+    ends: PanelBuffers,
     /// Means of one row predicted by all members, `[E, O + 1]`.
     means: Vec<f32>,
     /// Log-variances of one row predicted by all members, `[E, O + 1]`.
@@ -123,7 +125,7 @@ fn tile(
     out: &mut Scattered<'_, 6>,
     buffers: &mut TileBuffers,
 ) {
-    let TileBuffers { obs, actor_output, noise, action, input, output, scratch, .. } = buffers;
+    let TileBuffers { obs, actor_output, noise, action, input, output, scratch, ends, .. } = buffers;
     let (obs_dim, action_dim) = (host.obs_dim(), host.action_dim());
     let (channels, outputs) = (obs_dim + 1, host.model.layout.shape().outputs);
     let count = panels::count(out.rows().len());
@@ -189,19 +191,29 @@ fn tile(
         }
         let base = (host.predicted == Predicted::Change).then_some(obs);
         simd::dispatch(SamplePrediction { base, bounds, noise, output });
-        let action = &action[p * action_dim * PANEL_ROWS..];
+        let action = &action[p * action_dim * PANEL_ROWS..][..action_dim * PANEL_ROWS];
+        let continues = match &host.termination {
+            HostEnds::Known(_) => None,
+            HostEnds::Learned(classifier) => {
+                Some(classifier.not_terminated_on_panel([obs, action, &output[..obs_dim * PANEL_ROWS]], ends))
+            }
+        };
         for (j, k) in in_panel.enumerate() {
             let from = |panel: &[f32], row: &mut [f32]| {
                 row.iter_mut().enumerate().for_each(|(c, x)| *x = panel[c * PANEL_ROWS + j]);
             };
             let row = out.rows()[k] as usize;
-            out.row(OBS, k).copy_from_slice(&inputs.obs[row * obs_dim..][..obs_dim]);
+            let before = &inputs.obs[row * obs_dim..][..obs_dim];
+            out.row(OBS, k).copy_from_slice(before);
             from(action, out.row(ACTION, k));
             from(&output[obs_dim * PANEL_ROWS..], out.row(REWARD, k));
             let next = out.row(NEXT_OBS, k);
             from(output, next);
-            let ends = host.termination.terminated(next);
-            out.row(NOT_TERMINATED, k)[0] = if ends { 0.0 } else { 1.0 };
+            out.row(NOT_TERMINATED, k)[0] = match (&continues, &host.termination) {
+                (Some(continues), _) => continues[j],
+                (None, HostEnds::Known(rule)) if rule.terminated(before, next) => 0.0,
+                (None, _) => 1.0,
+            };
         }
     }
 

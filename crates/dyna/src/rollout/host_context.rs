@@ -1,7 +1,7 @@
 //! The inputs of imagined steps in host memory: networks, normaliser, bounds of the log-variance, termination rule.
 
 use foresee_actor_critic::policy::Spread;
-use foresee_core::{Stream, Termination};
+use foresee_core::Stream;
 use foresee_nn::cpu::Layout;
 use foresee_nn::host::HostTensor;
 use foresee_nn::{Mlp, Parameters};
@@ -11,6 +11,7 @@ use foresee_world_model::normalizer::Normalizer;
 use foresee_world_model::uncertainty::Measure;
 
 use super::FusedContext;
+use crate::ends::{EndRule, HostEnds};
 
 /// `E` networks of one shape in host memory.
 #[derive(Debug)]
@@ -57,8 +58,8 @@ pub struct HostContext<'a> {
     logvar_bounds: Option<HostTensor>,
     /// Indices of the members that predict.
     pub elites: &'a [usize],
-    /// The task's termination rule.
-    pub termination: &'a Termination,
+    /// What ends an imagined episode.
+    pub termination: HostEnds<'a>,
     /// Measures of the ensemble's uncertainty to compute at every step.
     pub measures: &'a [Measure],
     /// The random streams of the draws.
@@ -99,7 +100,7 @@ impl<'a> HostContext<'a> {
 
     /// Returns the inputs of steps under given actions: a model without an actor.
     #[must_use]
-    pub fn without_actor(ensemble: &'a Ensemble, termination: &'a Termination, seed: u64) -> Self {
+    pub fn without_actor(ensemble: &'a Ensemble, termination: EndRule<'a>, seed: u64) -> Self {
         let obs_dim = ensemble.obs_dim();
         Self {
             actor: None,
@@ -109,7 +110,7 @@ impl<'a> HostContext<'a> {
             normalizer: &ensemble.normalizer,
             logvar_bounds: ensemble.bounds.as_ref().map(|bounds| HostTensor::read(bounds.slot().get().clone())),
             elites: &ensemble.elites,
-            termination,
+            termination: termination.on_host(),
             measures: &[],
             streams: Streams::new(seed),
             dims: [obs_dim, ensemble.net.inputs() - obs_dim],

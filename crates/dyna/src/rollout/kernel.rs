@@ -26,6 +26,7 @@ mod uncertainty;
 use burn::tensor::{DType, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use foresee_actor_critic::Policy;
+use foresee_core::Termination;
 use foresee_nn::Parameters as _;
 use foresee_nn::cube::{NetShape, Tile, buffer, is_cube};
 use foresee_world_model::Ensemble;
@@ -34,6 +35,7 @@ use foresee_world_model::config::Predicted;
 use self::buffers::{Actions, CallBuffers};
 use self::plan::BLOCK;
 use super::FusedContext;
+use crate::ends::EndRule;
 use crate::replay::DeviceRows;
 
 /// The inputs of one call of rollouts.
@@ -70,7 +72,7 @@ pub struct RolloutOutcome {
 /// the ring is full.
 ///
 /// # Panics
-/// If there are no real rows; if the ring has other dimensions than the model, or is smaller than one step of all rows;
+/// If episodes do not end by a known rule with bounds on entries of the next observation only; if there are no real rows; if the ring has other dimensions than the model, or is smaller than one step of all rows;
 /// if a call has more than 2³² − 1 transitions, more than 2¹⁶ steps, or more than 256 elites; or if not even one row of
 /// the networks fits the device's shared memory (8 kB hold a row of 1000 features).
 #[track_caller]
@@ -149,14 +151,16 @@ fn check_ring(ensemble: &Ensemble, ring: &DeviceRows) {
     assert_eq!(ring.not_terminated.dims(), [capacity], "number of termination flags in the ring");
 }
 
-/// Returns true if the kernels support these networks: the policy has a [kernel form](Policy::has_kernel_form), the
-/// model predicts changes, both networks have a fused form, there are at most 256 elites, and a row of both networks fits
-/// the device's shared memory. Other rollouts take another form.
+/// Returns true if the kernels support these networks and this rule: the policy has a [kernel
+/// form](Policy::has_kernel_form), the model predicts changes, both networks have a fused form, there are at most 256
+/// elites, a row of both networks fits the device's shared memory, and episodes end by a known rule with bounds on
+/// entries of the next observation only. Other rollouts take the form in tensors.
 #[must_use]
-pub fn takes(ensemble: &Ensemble, policy: &Policy) -> bool {
+pub fn takes(ensemble: &Ensemble, policy: &Policy, rule: EndRule<'_>) -> bool {
     let shapes = [policy.net(), &ensemble.net].map(|net| NetShape::from(net.layout().as_ref()));
     let hardware = &buffer(policy.net().slot().get().clone()).client.properties().hardware.clone();
-    let taken = policy.has_kernel_form()
+    let taken = rule.known().is_some_and(Termination::is_on_next_entries)
+        && policy.has_kernel_form()
         && ensemble.predicted() == Predicted::Change
         && [policy.net(), &ensemble.net].iter().all(|net| net.is_fused());
     taken

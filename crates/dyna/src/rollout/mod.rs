@@ -1,8 +1,8 @@
 //! Imagined rollouts: short branches from real states, under the current policy (MBPO).
 //!
 //! At every step each live row samples an action from the policy and draws one of the ensemble's elites. That member
-//! predicts the change of the observation and the reward; a Gaussian member adds noise. The task's termination rule is
-//! applied to the predicted observation. Rows that terminate stop.
+//! predicts the change of the observation and the reward; a Gaussian member adds noise. The task's termination rule, or
+//! a learned classifier, is applied to the observation and the predicted next one. Rows that terminate stop.
 //!
 //! Random draws are addressed, not consumed from a generator. Row `r` of imagined step `h` of call `c` reads substream
 //! `r` at step `c·2¹⁶ + h` of the streams `rollout/action`, `rollout/elite` and `rollout/noise`. This does not depend
@@ -28,11 +28,12 @@ pub mod tensors;
 use burn::tensor::Device;
 use foresee_actor_critic::{Actor, Policy};
 use foresee_core::stream::below;
-use foresee_core::{Batch, State, StateError, Stream, Termination};
+use foresee_core::{Batch, State, StateError, Stream};
 use foresee_nn::cpu::{PANEL_ROWS, random};
 use foresee_world_model::uncertainty::Measure;
 use foresee_world_model::{Ensemble, WorldModel};
 
+use crate::ends::EndRule;
 use crate::replay::device::runs_kernels;
 use crate::replay::{ImaginedBuffer, RealBuffer, ReservedRows};
 pub use explosion::{Exploded, Explosion, LARGEST_GROWTH};
@@ -46,8 +47,8 @@ pub struct RolloutContext<'a> {
     pub model: &'a dyn WorldModel,
     /// The actor, whose actions are sampled.
     pub actor: &'a dyn Actor,
-    /// The task's termination rule.
-    pub termination: &'a Termination,
+    /// What ends an imagined episode.
+    pub termination: EndRule<'a>,
     /// The run's seed.
     pub seed: u64,
     /// The device of model and actor.
@@ -66,11 +67,11 @@ pub enum Form {
 }
 
 impl Form {
-    /// Returns the fastest form that supports this model and actor on this device.
+    /// Returns the fastest form that supports this model, actor and termination rule on this device.
     #[must_use]
-    pub fn fastest(model: &dyn WorldModel, actor: &dyn Actor, device: &Device) -> Self {
+    pub fn fastest(model: &dyn WorldModel, actor: &dyn Actor, rule: EndRule<'_>, device: &Device) -> Self {
         match (model.ensemble(), actor.policy()) {
-            (Some(ensemble), Some(policy)) if !runs_kernels(device) || kernels_take(ensemble, policy) => {
+            (Some(ensemble), Some(policy)) if !runs_kernels(device) || kernels_take(ensemble, policy, rule) => {
                 Self::fused(device)
             }
             _ => Self::Tensors,
@@ -109,8 +110,8 @@ pub struct FusedContext<'a> {
     pub ensemble: &'a Ensemble,
     /// The policy whose actions are sampled.
     pub policy: &'a Policy,
-    /// The task's termination rule.
-    pub termination: &'a Termination,
+    /// What ends an imagined episode.
+    pub termination: EndRule<'a>,
     /// The run's seed.
     pub seed: u64,
     /// The device of the networks.
@@ -141,14 +142,14 @@ pub struct Rollout {
     step_buffers: cpu::StepBuffers,
 }
 
-/// Whether the kernels support these networks.
+/// Whether the kernels support these networks and this rule.
 #[cfg(feature = "wgpu")]
-fn kernels_take(ensemble: &Ensemble, policy: &Policy) -> bool {
-    kernel::takes(ensemble, policy)
+fn kernels_take(ensemble: &Ensemble, policy: &Policy, rule: EndRule<'_>) -> bool {
+    kernel::takes(ensemble, policy, rule)
 }
 
 #[cfg(not(feature = "wgpu"))]
-fn kernels_take(_: &Ensemble, _: &Policy) -> bool {
+fn kernels_take(_: &Ensemble, _: &Policy, _: EndRule<'_>) -> bool {
     false
 }
 

@@ -8,7 +8,8 @@
 //!
 //! (mu, raw) = actor(o); log σ = −5 + 3.5 (tanh raw + 1) or another [`Spread`]; a = tanh(mu + σ ε);
 //! (mean, lv) = model_m((o, a) normalised); lv softly clamped; (Δ, r) = mean + exp(lv / 2) ζ, or the mean alone;
-//! o' = o + Δ, or Δ itself if the model predicts next observations; terminated by the task's rule at o'.
+//! o' = o + Δ, or Δ itself if the model predicts next observations; terminated by the task's rule for the step from o to o', or by a
+//! classifier of the step, in f64 ([`LearnedEnds`](crate::ends::LearnedEnds)).
 //!
 //! Networks are evaluated in f64. The stored numbers a, r and o' are rounded to f32, and the next step starts from the
 //! rounded o'.
@@ -61,8 +62,8 @@ pub fn step(host: &HostContext<'_>, draw_step: u64, row_id: u32, obs: &[f32]) ->
 /// address its draws.
 #[must_use]
 pub fn step_under(host: &HostContext<'_>, draw_step: u64, row_id: u32, obs: &[f32], action: &[f32]) -> ReferenceStep {
-    let channels = obs.len() + 1;
-    let obs: Vec<f64> = obs.iter().map(|&x| f64::from(x)).collect();
+    let (before, channels) = (obs, obs.len() + 1);
+    let obs: Vec<f64> = before.iter().map(|&x| f64::from(x)).collect();
 
     // A new member is drawn for every row and step.
     let member = host.elites[host.streams.elite.at(draw_step, row_id).below(host.elites.len())];
@@ -84,7 +85,7 @@ pub fn step_under(host: &HostContext<'_>, draw_step: u64, row_id: u32, obs: &[f3
     let next_obs: Vec<f32> = obs.iter().zip(&delta).map(|(x, d)| (base(x) + d) as f32).collect();
     ReferenceStep {
         reward: delta[channels - 1] as f32,
-        terminated: host.termination.terminated(&next_obs),
+        terminated: host.termination.terminated(before, action, &next_obs),
         uncertainty: uncertainty(host, &input),
         action: action.to_vec(),
         member,

@@ -7,6 +7,7 @@ use super::experience::Turn;
 use super::{Phase, Run, RunError};
 use crate::config::Algo;
 use crate::control::Knowledge;
+use crate::ends::EndRule;
 use crate::metrics;
 use crate::record::Record;
 
@@ -18,14 +19,14 @@ impl Run {
             knowledge: Knowledge {
                 agent: &*self.agent,
                 model: self.counters.fitted(self.model.as_deref()),
-                termination: &self.termination,
+                termination: EndRule::of(self.ends.as_ref(), &self.termination),
                 seed: self.config.seed,
                 device: &self.device,
             },
             controller: &mut *self.controller,
             now: self.clock.now,
             exploring,
-            check_terminations: self.config.algo != Algo::ModelFree,
+            check_terminations: self.config.algo != Algo::ModelFree && self.ends.is_none(),
             real: &mut self.replay.real,
         };
         let outcome = self.experience.turn(turn)?;
@@ -91,6 +92,9 @@ impl Run {
                 let learning_step = self.clock.now - self.config.training.explore_steps;
                 let request = FitRequest { view: &*view, call: self.counters.fits, learning_step };
                 model.begin_fit(self.replay.real.training_rows(), request);
+                if let Some(ends) = &mut self.ends {
+                    ends.begin(self.replay.real.rows());
+                }
                 Phase::Fit
             }
             _ => Phase::Update(0),

@@ -48,7 +48,7 @@ pub enum RunError {
     },
     /// A task terminated, and there is no rule for imagined terminations.
     #[error(
-        "at environment step {env_step}: `{id}` terminated at [{obs}], but `env.termination` is not set{}\nhint: resume the run with the rule as an override, such as `env.termination={{bounds=[{{index=0, low=0.2, high=1.0}}]}}`, which ends an episode when observation entry 0 leaves (0.2, 1.0); `env.termination={{}}` never ends one",
+        "at environment step {env_step}: `{id}` terminated at [{obs}], but `env.termination` is not set{}\nhint: resume the run with the rule as an override, such as `env.termination={{bounds=[{{index=0, low=0.2, high=1.0}}]}}`, which ends an episode when observation entry 0 leaves (0.2, 1.0); `env.termination={{}}` never ends one, and `model.termination=learned` learns the ends from the real ones",
         .dropped.as_ref().map_or(String::new(), |reason| format!(", and {reason}"))
     )]
     NoTerminationRule {

@@ -8,7 +8,8 @@ use foresee_env::Work;
 use foresee_nn::device::guarded;
 use foresee_world_model::ModelRequest;
 
-use super::{Counters, Knowledge, Run, RunError, RunState, on_device};
+use super::{Counters, Knowledge, Run, RunError, RunState, learned_ends, on_device};
+use crate::ends::EndRule;
 use crate::evaluate::{Evaluation, EvaluationProgress, Evaluator};
 use crate::metrics;
 use crate::record::Record;
@@ -24,7 +25,7 @@ impl Run {
         let knowledge = Knowledge {
             agent: &*self.agent,
             model: self.counters.fitted(self.model.as_deref()),
-            termination: &self.termination,
+            termination: EndRule::of(self.ends.as_ref(), &self.termination),
             seed: self.config.seed,
             device: &self.device,
         };
@@ -108,7 +109,7 @@ impl Run {
         let knowledge = Knowledge {
             agent: &*self.agent,
             model: self.counters.fitted(self.model.as_deref()),
-            termination: &self.termination,
+            termination: EndRule::of(self.ends.as_ref(), &self.termination),
             seed: self.config.seed,
             device: &self.device,
         };
@@ -147,11 +148,16 @@ impl Run {
             }
             None => None,
         };
+        let mut ends = model.as_ref().and_then(|_| learned_ends(&config, dims, &device));
+        if let Some(ends) = &mut ends {
+            ends.load(state.part("ends"))?;
+        }
         let (_, env_step) = Counters::restore(state.part("counters"))?;
+        let rule = spec.termination.clone().unwrap_or_default();
         let knowledge = Knowledge {
             agent: &*agent,
             model: model.as_deref(),
-            termination: &spec.termination.clone().unwrap_or_default(),
+            termination: EndRule::of(ends.as_ref(), &rule),
             seed: config.seed,
             device: &device,
         };

@@ -8,6 +8,7 @@ use foresee_nn::Dynamics;
 
 use super::{Phase, Run, RunError, diagnosis, report};
 use crate::config::{Algo, Config};
+use crate::ends::EndRule;
 use crate::metrics;
 use crate::record::Record;
 use crate::rollout::tensors::TaskDynamics;
@@ -17,9 +18,15 @@ use crate::rollout::{Rollout, RolloutContext};
 const UPDATES_A_SLICE: u64 = 50;
 
 impl Run {
-    /// Takes some gradient steps of the model. After the last one, reports the fit and begins rollouts.
+    /// Takes some gradient steps of the classifier of ends, if there is one and its training is not over, or else of the
+    /// model. After the last one, reports the fit and begins rollouts.
     pub(super) fn fit(&mut self, records: &mut Vec<Record>) -> Result<Phase, RunError> {
         let env_step = self.clock.now;
+        if let Some(ends) = self.ends.as_mut().filter(|ends| ends.is_training()) {
+            let errors = ends.advance(self.replay.real.rows(), self.counters.fits);
+            records.extend(errors.map(|values| Record { env_step, values }));
+            return Ok(Phase::Fit);
+        }
         let (loss, distractors) = (&self.config.model.loss, self.config.env.distractors);
         let view = self.agent.values(loss.heads, loss.through_policy);
         let model = self.model.as_mut().expect("a fit has a model");
@@ -83,7 +90,7 @@ impl Run {
         let context = RolloutContext {
             model: &**self.model.as_ref().expect("a rollout has a model"),
             actor: self.agent.actor(),
-            termination: &self.termination,
+            termination: EndRule::of(self.ends.as_ref(), &self.termination),
             seed: self.config.seed,
             device: &self.device,
         };
@@ -156,7 +163,8 @@ impl Run {
         let Config { agent, seed, .. } = &self.config;
         // The agent does not learn from a model that was never fitted.
         let fitted = self.counters.fitted(self.model.as_deref());
-        let dynamics = fitted.map(|model| TaskDynamics { model, termination: &self.termination });
+        let dynamics =
+            fitted.map(|model| TaskDynamics { model, termination: EndRule::of(self.ends.as_ref(), &self.termination) });
         let streams = self.agent.noise_streams();
         for update in done..end {
             let counter = [*seed, self.agent.updates()];

@@ -120,7 +120,7 @@ impl Experience for Live {
             let next_obs = last.map_or_else(|| step.obs.clone(), |last| last.obs);
             let spec = self.envs.spec();
             if check_terminations {
-                outcome.ends.count(spec, self.checks_terminations, &next_obs, step.terminated);
+                outcome.ends.count(spec, self.checks_terminations, [&episode.obs, &next_obs], step.terminated);
                 let rule = terminations::require_rule(spec, &next_obs, step.terminated, now + i as u64 + 1);
                 outcome.missing_rule = outcome.missing_rule.or(rule.err());
             }

@@ -43,6 +43,7 @@ use foresee_actor_critic::Agent;
 use foresee_core::Termination;
 use foresee_env::{Autoreset, EnvError, Spec, VectorEnvironment};
 use foresee_nn::device::{DeviceFailure, guarded};
+use foresee_world_model::config::TerminationSource;
 use foresee_world_model::{ModelRequest, WorldModel};
 
 use self::clock::Clock;
@@ -51,6 +52,7 @@ use self::live::Live;
 use self::terminations::Ends;
 use crate::config::Config;
 use crate::control::{Controller, ControllerFactory, Knowledge};
+use crate::ends::{EndRule, LearnedEnds};
 use crate::evaluate::{Episodes, Evaluator};
 use crate::record::Record;
 use crate::replay::Replay;
@@ -107,6 +109,8 @@ pub struct Run {
     replay: Replay,
     /// The task's termination rule.
     termination: Termination,
+    /// The classifier that ends imagined episodes in place of the rule, with `model.termination = "learned"`.
+    ends: Option<LearnedEnds>,
     /// Whether real terminations are compared with the rule.
     checks_terminations: bool,
     phase: Phase,
@@ -127,6 +131,12 @@ fn on_device<R>(setup: Setup, work: impl FnOnce(Setup, Device) -> Result<R, RunE
     let device = choice.open()?;
     guarded(&device, || work(setup, device.clone()))
         .unwrap_or_else(|failure| Err(RunError::DeviceFailed { env_step: 0, device: choice, failure }))
+}
+
+/// Returns an untrained classifier of ends, if the configuration of a run with a model asks for one.
+fn learned_ends(config: &Config, dims: [usize; 2], device: &Device) -> Option<LearnedEnds> {
+    let learned = config.model.termination == TerminationSource::Learned;
+    learned.then(|| LearnedEnds::new(dims, config.model.fit.holdout, config.seed, device))
 }
 
 impl Run {
@@ -180,11 +190,15 @@ impl Run {
                 device: &device,
             })
         });
+        let ends = model.as_ref().and_then(|_| learned_ends(&config, dims, &device));
         let rollouts = match &model {
-            Some(model) => rollout::Form::fastest(&**model, agent.actor(), &device),
+            Some(model) => {
+                let rule = EndRule::of(ends.as_ref(), &termination);
+                rollout::Form::fastest(&**model, agent.actor(), rule, &device)
+            }
             None => rollout::Form::Tensors,
         };
-        let checks_terminations = terminations::is_checked(spec, shipped);
+        let checks_terminations = ends.is_none() && terminations::is_checked(spec, shipped);
         let mut live = Live::new(envs, checks_terminations);
         begin(&mut live)?;
         Ok(Self {
@@ -197,6 +211,7 @@ impl Run {
             controllers: controller,
             replay: Replay::new(capacity, dims, &device),
             termination,
+            ends,
             checks_terminations,
             phase: Phase::Act,
             counters: Counters::default(),
@@ -263,6 +278,12 @@ impl Run {
     #[must_use]
     pub fn agent(&self) -> &dyn Agent {
         &*self.agent
+    }
+
+    /// What ends imagined episodes.
+    #[must_use]
+    pub fn end_rule(&self) -> EndRule<'_> {
+        EndRule::of(self.ends.as_ref(), &self.termination)
     }
 
     /// The world model, if there is one.

@@ -3,6 +3,7 @@
 use burn::tensor::Device;
 use foresee_core::{State, StateError};
 use foresee_nn::device::guarded;
+use foresee_world_model::config::TerminationSource;
 use foresee_world_model::{Head, ModelConfig};
 use serde::Serialize;
 use toml::Value;
@@ -36,6 +37,9 @@ impl Run {
         state.nest("agent", self.agent.save());
         if let Some(model) = &self.model {
             state.nest("model", model.save());
+        }
+        if let Some(ends) = &self.ends {
+            state.nest("ends", ends.save());
         }
         state.nest("replay.real", self.replay.real.save());
         state.nest("replay.imagined", self.replay.imagined.save());
@@ -120,6 +124,11 @@ impl Run {
         if let Some(model) = &mut run.model {
             model.load(state.part("model")).map_err(other("model"))?;
         }
+        // A run may go on with a learned end that it did not have, or with a rule in place of it.
+        let ends = state.part("ends");
+        if let Some(learned) = run.ends.as_mut().filter(|_| !ends.is_empty()) {
+            learned.load(ends).map_err(other("model"))?;
+        }
         let dims = run.dims();
         run.replay.real = RealBuffer::restore(state.part("replay.real"), dims, config.env.count, &run.device)?;
         run.replay.imagined.load(state.part("replay.imagined"))?;
@@ -150,7 +159,7 @@ impl Run {
     /// Returns the error of a run with a model that has seen its task terminate and has no rule for it.
     fn missing_rule(&self) -> Option<RunError> {
         let spec = self.spec();
-        if self.config.algo == Algo::ModelFree || spec.termination.is_some() {
+        if self.config.algo == Algo::ModelFree || spec.termination.is_some() || self.ends.is_some() {
             return None;
         }
         let (rows, [obs_dim, _]) = (self.replay.real.rows(), self.dims());
@@ -241,6 +250,8 @@ fn fingerprint(config: &Config) -> u64 {
     struct Model<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         kind: Option<&'a str>,
+        #[serde(skip_serializing_if = "TerminationSource::is_rule")]
+        termination: TerminationSource,
         head: Head,
         ensemble: &'a foresee_world_model::config::EnsembleConfig,
         loss: Loss<'a>,
@@ -248,11 +259,12 @@ fn fingerprint(config: &Config) -> u64 {
         #[serde(skip_serializing_if = "toml::Table::is_empty")]
         own: &'a toml::Table,
     }
-    let ModelConfig { kind, head, ensemble, loss, fit, own } = &config.model;
+    let ModelConfig { kind, termination, head, ensemble, loss, fit, own } = &config.model;
     let mut others = loss.keys.clone();
     let mut first = |key: &str, default: Value| others.remove(key).unwrap_or(default);
     let text = serde_json::to_vec(&Model {
         kind: (kind != foresee_world_model::config::ENSEMBLE).then_some(kind),
+        termination: *termination,
         head: head.unwrap_or(if loss.kind == "mle" { Head::Gaussian } else { Head::Deterministic }),
         ensemble,
         loss: Loss {

@@ -1,6 +1,6 @@
 //! Comparison of real terminations with the rule for imagined ones.
 //!
-//! Imagined states have no task that reports a termination, so a rule must decide it from the observation. The rule may
+//! Imagined states have no task that reports a termination, so a rule must decide it from the observations of a step. The rule may
 //! be wrong if a user gives it, or if it describes a task that is computed elsewhere.
 
 use foresee_env::{Spec, Work};
@@ -27,10 +27,10 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    /// Counts the transition to `next_obs` `[O]`, if its termination is `checked` against the rule.
-    pub(super) fn count(&mut self, spec: &Spec, checked: bool, next_obs: &[f32], terminated: bool) {
+    /// Counts the transition from `obs` to `next_obs`, `[O]` each, if its termination is `checked` against the rule.
+    pub(super) fn count(&mut self, spec: &Spec, checked: bool, [obs, next_obs]: [&[f32]; 2], terminated: bool) {
         if checked {
-            let by_rule = spec.terminates(next_obs);
+            let by_rule = spec.terminates(obs, next_obs);
             self.real += u64::from(terminated);
             self.missed += u64::from(terminated && !by_rule);
             self.invented += u64::from(by_rule && !terminated);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     fn upright() -> Termination {
-        Termination::outside(vec![Bound { index: 0, low: 0.7, high: f32::INFINITY, closed: false }])
+        Termination::outside(vec![Bound { quantity: 0.into(), low: 0.7, high: f32::INFINITY, closed: false }])
     }
 
     #[test]
@@ -146,13 +146,13 @@ mod tests {
         assert_eq!(ends.shares().count(), 0);
         // Three real terminations, two of them by the rule; four more by the rule alone; two steps without an end.
         for (x, terminated) in [(0.6, true), (0.6, true), (0.8, true), (0.8, false), (0.9, false)] {
-            ends.count(&rule, true, &[x], terminated);
+            ends.count(&rule, true, [&[], &[x]], terminated);
         }
-        (0..4).for_each(|_| ends.count(&rule, true, &[0.1], false));
+        (0..4).for_each(|_| ends.count(&rule, true, [&[], &[0.1]], false));
         assert_eq!(ends, Ends { real: 3, missed: 1, invented: 4 });
         let want = [(metrics::TERMINATIONS_MISSED, 1.0 / 3.0), (metrics::TERMINATIONS_INVENTED, 4.0 / 6.0)];
         assert_eq!(ends.shares().collect::<Vec<_>>(), want);
-        ends.count(&rule, false, &[0.1], false);
+        ends.count(&rule, false, [&[], &[0.1]], false);
         assert_eq!(ends, Ends { real: 3, missed: 1, invented: 4 }, "not checked");
     }
 
@@ -180,9 +180,20 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_rule_on_the_change_of_an_entry_is_compared_with_the_step_from_the_state_before() {
+        let jump = toml::from_str("bounds = [{ index = 0, of = 'change', low = -1, high = 1 }]").unwrap();
+        let rule = spec(Work::Heavy, Some(jump));
+        let mut ends = Ends::default();
+        for (before, after, terminated) in [(5.0, 5.5, false), (5.0, 7.0, true), (5.0, 5.5, true), (7.0, 5.0, false)] {
+            ends.count(&rule, true, [&[before], &[after]], terminated);
+        }
+        assert_eq!(ends, Ends { real: 2, missed: 1, invented: 1 });
+    }
+
     fn differs(spec: &Spec, checked: bool, x: f32, terminated: bool) -> bool {
         let mut ends = Ends::default();
-        ends.count(spec, checked, &[x], terminated);
+        ends.count(spec, checked, [&[], &[x]], terminated);
         ends.missed + ends.invented > 0
     }
 

@@ -93,7 +93,7 @@ impl Case {
             state.nest(part, shaken(&own, seed + part.len() as u64, 0.15));
         }
         agent.load(state).expect("the same shapes");
-        let bound = Bound { index: 0, low: -1.5, high: f32::INFINITY, closed: false };
+        let bound = Bound { quantity: 0.into(), low: -1.5, high: f32::INFINITY, closed: false };
         let termination = Termination { bounds: vec![bound], ..Termination::never() };
         Self { model, termination, agent, config, dims, rows }
     }

@@ -5,7 +5,7 @@ use foresee_actor_critic::policy::Spread;
 use foresee_actor_critic::{Body, Policy};
 use foresee_core::state::Data;
 use foresee_core::stream::Draws;
-use foresee_core::termination::Bound;
+use foresee_core::termination::{Bound, Form, Quantity, Source, Target};
 use foresee_core::{Batch, State, Stream, Termination};
 use foresee_dyna::rollout::FusedContext;
 use foresee_nn::Parameters;
@@ -58,7 +58,7 @@ fn pick<T: Clone>(draws: &mut Draws, from: &[T]) -> T {
 fn bound(draws: &mut Draws, obs_dim: usize, width: f32) -> Bound {
     let centre = 0.5 * draws.normal();
     let low = if draws.below(4) == 0 { f32::NEG_INFINITY } else { centre - width };
-    Bound { index: draws.below(obs_dim), low, high: centre + width, closed: draws.below(2) == 0 }
+    Bound { quantity: draws.below(obs_dim).into(), low, high: centre + width, closed: draws.below(2) == 0 }
 }
 
 fn rule(draws: &mut Draws, obs_dim: usize) -> Termination {
@@ -70,6 +70,21 @@ fn rule(draws: &mut Draws, obs_dim: usize) -> Termination {
         1 => Termination::outside(some(draws, 3, 2.5)),
         2 => Termination::inside(some(draws, 2, 0.4)),
         _ => Termination { bounds: some(draws, 2, 3.0), goal: some(draws, 2, 0.3), finite: draws.below(2) == 0 },
+    }
+}
+
+/// Replaces some quantities of a rule by others: an entry before the step, a change, a distance.
+fn vary(rule: &mut Termination, draws: &mut Draws, obs_dim: usize) {
+    for bound in rule.bounds.iter_mut().chain(&mut rule.goal) {
+        let source = pick(draws, &[Source::Next, Source::Previous, Source::Change]);
+        let [from, to] = [0; 2].map(|_| draws.permutation(obs_dim)[..=draws.below(obs_dim)].to_vec());
+        let form = match draws.below(4) {
+            0 => Form::Entry(from[0]),
+            1 => Form::Distance(from.clone(), Target::Point(from.iter().map(|_| draws.normal()).collect())),
+            2 if from.len() == to.len() => Form::Distance(from, Target::Entries(to)),
+            _ => continue,
+        };
+        bound.quantity = Quantity { source, form };
     }
 }
 
@@ -110,8 +125,13 @@ pub(crate) fn random(i: u64, sizes: &[Sizes], device: &Device) -> RandomWorld {
     }
     let mut measures: Vec<Measure> = Measure::ALL.iter().map(|(measure, _)| *measure).collect();
     measures.retain(|measure| measure.problem(head, members).is_none() && draws.below(2) == 0);
+    let mut termination = rule(&mut draws, obs_dim);
+    if is_host(device) {
+        // Kernels support only bounds on entries of the next observation.
+        vary(&mut termination, &mut variants, obs_dim);
+    }
     RandomWorld {
-        termination: rule(&mut draws, obs_dim),
+        termination,
         starts: pick(&mut draws, &[1, 2, 3, 31, 32, 33, 64, 100, 257]),
         horizon: 1 + draws.below(25),
         call: draws.bits64() >> 40,
@@ -129,7 +149,7 @@ impl RandomWorld {
     /// Returns the inputs of the world's rollouts.
     pub(crate) fn context(&self) -> FusedContext<'_> {
         let Self { ensemble, policy, termination, device, measures, seed, .. } = self;
-        FusedContext { ensemble, policy, termination, seed: *seed, device, measures }
+        FusedContext { ensemble, policy, termination: termination.into(), seed: *seed, device, measures }
     }
 
     /// Returns the step number that addresses the draws of imagined step `step`.
@@ -143,9 +163,9 @@ impl RandomWorld {
         self.real.obs[row * self.dims[0]..][..self.dims[0]].to_vec()
     }
 
-    /// Returns the distance of an observation from the nearest end of a bound of the termination rule.
-    pub(crate) fn margin(&self, obs: &[f32]) -> f32 {
-        let bounds = self.termination.bounds.iter().chain(&self.termination.goal);
-        bounds.flat_map(|b| [b.low, b.high].map(|end| (obs[b.index] - end).abs())).fold(f32::INFINITY, f32::min)
+    /// Returns the distance of a step's quantities from the nearest end of a bound of the termination rule.
+    pub(crate) fn margin(&self, obs: &[f32], next_obs: &[f32]) -> f32 {
+        let of_ends = |b: &Bound| [b.low, b.high].map(|end| (b.quantity.value(obs, next_obs) - end).abs());
+        self.termination.all_bounds().flat_map(of_ends).fold(f32::INFINITY, f32::min)
     }
 }

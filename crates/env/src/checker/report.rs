@@ -206,7 +206,7 @@ impl CheckReport {
         if self.spec.termination.is_none() {
             let dropped = self.spec.dropped_rule.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
             warnings.push(format!(
-                "it has no termination rule{dropped}: set `env.termination`, or training with a model ends with an error at the first termination"
+                "it has no termination rule{dropped}: set `env.termination`, or let `model.termination = \"learned\"` learn the ends; otherwise training with a model ends with an error at the first termination"
             ));
         }
         if self.spec.max_episode_steps.is_none() {

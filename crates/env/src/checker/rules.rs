@@ -1,6 +1,6 @@
 //! The tests of the rules of an environment. Each test ends at the first broken rule.
 
-use foresee_core::{State, Stream};
+use foresee_core::{State, Stream, Termination};
 
 use super::check::Check;
 use crate::environment::{Environment, Reset, Spec, Step, Work};
@@ -63,10 +63,11 @@ impl Checker<'_> {
         let mut env = self.make()?;
         self.check_refusal(env.as_mut(), "before the first reset")?;
         for seed in 0..EPISODES {
-            self.check_observation(&env.reset(Some(seed))?.obs, 0)?;
+            let mut before = env.reset(Some(seed))?.obs;
+            self.check_observation(&before, 0)?;
             for t in 1..=self.spec.max_episode_steps.unwrap_or(u32::MAX).min(MAX_CHECKED_STEPS) {
                 let step = env.step(&self.action(u64::from(t)))?;
-                self.check_step(&step, t)?;
+                self.check_step(&before, &step, t)?;
                 if step.terminated || step.truncated {
                     self.check_refusal(env.as_mut(), "after the end of an episode")?;
                     let mut other = self.make()?;
@@ -75,6 +76,7 @@ impl Checker<'_> {
                     self.check_refusal(other.as_mut(), "after restoring the end of an episode")?;
                     break;
                 }
+                before = step.obs;
             }
         }
         Ok(())
@@ -88,7 +90,8 @@ impl Checker<'_> {
         })
     }
 
-    fn check_step(&self, step: &Step, t: u32) -> Result<(), Violation> {
+    /// Checks the result of step `t`, which began at the observation `before`.
+    fn check_step(&self, before: &[f32], step: &Step, t: u32) -> Result<(), Violation> {
         let Step { obs, reward, terminated, truncated, .. } = step;
         self.check_observation(obs, t)?;
         // As f32, which is how training stores a reward.
@@ -97,12 +100,16 @@ impl Checker<'_> {
             let beyond = if reward.is_finite() { ", which is beyond the range of f32 (3.4e38)" } else { "" };
             format!("step {t} returned a reward of {reward:?}{beyond}")
         })?;
-        let has_rule = self.spec.termination.is_some();
-        ensure(!has_rule || *terminated == self.spec.terminates(obs), Check::Termination, || {
-            let obs = Abbreviated(obs);
-            let expected = !terminated;
+        let rule = self.spec.termination.as_ref();
+        let agrees = rule.is_none_or(|rule| *terminated == rule.terminated(before, obs));
+        ensure(agrees, Check::Termination, || {
+            let (obs, expected) = (Abbreviated(obs), !terminated);
+            let after = match rule.is_some_and(Termination::reads_previous) {
+                true => format!(" after {}", Abbreviated(before)),
+                false => String::new(),
+            };
             format!(
-                "step {t} returned terminated = {terminated}, but the termination rule gives {expected} for the observation {obs}"
+                "step {t} returned terminated = {terminated}, but the termination rule gives {expected} for the observation {obs}{after}"
             )
         })?;
         let limit = self.spec.max_episode_steps;

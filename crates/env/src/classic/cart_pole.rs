@@ -45,7 +45,9 @@ const TRACK: f32 = 2.4;
 const MAX_ANGLE: f32 = (12.0 * TAU / 360.0) as f32;
 
 /// The bound on the cart's position: it must be on its track.
-pub(super) const ON_TRACK: Bound = Bound { index: 0, low: -TRACK, high: TRACK, closed: true };
+pub(super) fn on_track() -> Bound {
+    Bound { quantity: 0.into(), low: -TRACK, high: TRACK, closed: true }
+}
 /// Bound of the observed position in m: twice the track, as in Gymnasium.
 pub(super) const MAX_POSITION: f32 = 2.0 * TRACK;
 
@@ -60,10 +62,10 @@ impl ClassicTask<4> for Equations {
     const PARAMETERS: &'static [&'static str] = &["mass", "length", "gravity"];
 
     fn spec() -> Spec {
-        let upright = Bound { index: 2, low: -MAX_ANGLE, high: MAX_ANGLE, closed: true };
+        let upright = Bound { quantity: 2.into(), low: -MAX_ANGLE, high: MAX_ANGLE, closed: true };
         let observations = BoxSpace::symmetric(&[MAX_POSITION, f32::INFINITY, 2.0 * MAX_ANGLE, f32::INFINITY]);
         let actions = BoxSpace::symmetric(&[1.0]);
-        Spec::new("CartPoleContinuous-v0", observations, actions, Termination::outside(vec![ON_TRACK, upright]))
+        Spec::new("CartPoleContinuous-v0", observations, actions, Termination::outside(vec![on_track(), upright]))
     }
 
     fn begin(rng: &mut NumpyRng) -> [f64; 4] {
@@ -194,7 +196,7 @@ mod tests {
         ] {
             let (got, reward) = Equations::advance(state, action, Physics::default());
             assert!(got.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-14), "{got:?}, {want:?}");
-            assert!(reward == 1.0 && Equations::spec().terminates(&Equations::observe(got)), "{got:?}");
+            assert!(reward == 1.0 && Equations::spec().terminates(&[], &Equations::observe(got)), "{got:?}");
         }
     }
 
@@ -202,9 +204,10 @@ mod tests {
     fn the_limits_themselves_are_inside() {
         let rule = Equations::spec().termination.unwrap();
         let beyond = |x: f32| x.next_up();
-        assert!(!rule.terminated(&[TRACK, 9.0, -MAX_ANGLE, 9.0]));
+        assert!(!rule.terminated(&[], &[TRACK, 9.0, -MAX_ANGLE, 9.0]));
         assert!(
-            rule.terminated(&[-beyond(TRACK), 0.0, 0.0, 0.0]) && rule.terminated(&[0.0, 0.0, beyond(MAX_ANGLE), 0.0])
+            rule.terminated(&[], &[-beyond(TRACK), 0.0, 0.0, 0.0])
+                && rule.terminated(&[], &[0.0, 0.0, beyond(MAX_ANGLE), 0.0])
         );
     }
 

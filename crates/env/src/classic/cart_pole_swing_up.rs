@@ -14,7 +14,7 @@ use core::f64::consts::PI;
 
 use foresee_core::Termination;
 
-use super::cart_pole::{self, DT, MAX_FORCE, MAX_POSITION, ON_TRACK};
+use super::cart_pole::{self, DT, MAX_FORCE, MAX_POSITION, on_track};
 use super::task::{ClassicEnvironment, ClassicTask};
 use crate::environment::{Physics, Spec};
 use crate::numpy_random::NumpyRng;
@@ -33,7 +33,7 @@ impl ClassicTask<4> for Equations {
     fn spec() -> Spec {
         let observations = BoxSpace::symmetric(&[MAX_POSITION, f32::INFINITY, 1.0, 1.0, f32::INFINITY]);
         let actions = BoxSpace::symmetric(&[1.0]);
-        Spec::new("CartPoleSwingUp-v0", observations, actions, Termination::outside(vec![ON_TRACK]))
+        Spec::new("CartPoleSwingUp-v0", observations, actions, Termination::outside(vec![on_track()]))
     }
 
     fn begin(rng: &mut NumpyRng) -> [f64; 4] {

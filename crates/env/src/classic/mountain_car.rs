@@ -54,7 +54,7 @@ impl ClassicTask<2> for Equations {
     const PARAMETERS: &'static [&'static str] = &["mass", "gravity"];
 
     fn spec() -> Spec {
-        let at_least = |index, low| Bound { index, low, high: f32::INFINITY, closed: true };
+        let at_least = |index: usize, low| Bound { quantity: index.into(), low, high: f32::INFINITY, closed: true };
         let observations = BoxSpace::new(vec![LEFT, -MAX_SPEED], vec![RIGHT, MAX_SPEED]);
         let actions = BoxSpace::symmetric(&[1.0]);
         Spec::new(
@@ -135,14 +135,18 @@ mod tests {
             // The cosine is rounded to float32 immediately, so the last digit of the C library's result has no effect.
             let (got, got_reward) = Equations::advance(state, force, Physics::default());
             assert_eq!((got, got_reward), (after, reward), "{state:?}, {force}");
-            assert_eq!(rule.terminated(&Equations::observe(got)), terminated, "{got:?}");
+            assert_eq!(rule.terminated(&[], &Equations::observe(got)), terminated, "{got:?}");
         }
     }
 
     #[test]
     fn beyond_the_goal_and_rolling_back_is_no_end() {
         let rule = Equations::spec().termination.unwrap();
-        assert!(!rule.terminated(&[0.5, -0.01]) && rule.terminated(&[0.5, 0.0]) && !rule.terminated(&[0.44, 0.01]));
+        assert!(
+            !rule.terminated(&[], &[0.5, -0.01])
+                && rule.terminated(&[], &[0.5, 0.0])
+                && !rule.terminated(&[], &[0.44, 0.01])
+        );
         let ([position, velocity], reward) = Equations::advance([0.5, -0.01], 0.0, Physics::default());
         assert!(position > GOAL.into() && velocity < 0.0 && reward == 0.0, "{position}, {velocity}: {reward}");
     }

@@ -72,10 +72,11 @@ impl<T: ClassicTask<N>, const N: usize> Environment for ClassicEnvironment<T, N>
     fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
         self.spec.check_action(action)?;
         let Some(physics) = self.physics else { return Err(EnvError::NeedsReset { id: self.spec.id.clone() }) };
+        let before = T::observe(physics);
         let (physics, reward) = T::advance(physics, self.spec.action_space.clamp(action)[0], self.factors);
         self.physics = Some(physics);
         let obs = T::observe(physics);
-        let terminated = self.spec.terminates(&obs);
+        let terminated = self.spec.terminates(&before, &obs);
         Ok(Step { obs, reward, terminated, truncated: false, info: Info::new() })
     }
 

@@ -4,7 +4,7 @@
 //! A rule holds with keyword arguments that do not touch it ([`HARMLESS`]), and is changed by those that set its ranges.
 //! With any other argument it is dropped.
 //!
-//! `InvertedDoublePendulum-v5` terminates by the height of its tip, which is not a bound on single observation entries,
+//! `InvertedDoublePendulum-v5` terminates by the height of its tip, which is neither an observation entry nor a distance,
 //! so it has no rule here.
 
 use foresee_core::Termination;
@@ -117,7 +117,7 @@ impl Ranges<'_> {
 }
 
 /// Returns the rule of a task of the suite, DOMAIN-TASK. These tasks never terminate, except those of `lqr`. An `lqr`
-/// task ends at rest, which is a bound on the norm of all entries and not on single ones, so it has no rule here.
+/// task ends where the norm of its state is below 1e-6. The error of a model is larger, so it has no rule here.
 pub(super) fn termination_of_suite(name: &str) -> Option<Termination> {
     (!name.starts_with("lqr-")).then(Termination::never)
 }
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn arguments_that_set_a_range_change_the_rule() {
-        let bound = |index, low, high, closed| Bound { index, low, high, closed };
+        let bound = |index: usize, low, high, closed| Bound { quantity: index.into(), low, high, closed };
         let hopper = known("Hopper-v5", "healthy_z_range = [0.5, 2]\nhealthy_state_range = [-50.0, 50.0]").0.unwrap();
         assert_eq!(hopper.bounds[..2], [bound(0, 0.5, 2.0, false), bound(1, -0.2, 0.2, false)]);
         assert_eq!(hopper.bounds[2..], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10].map(|index| bound(index, -50.0, 50.0, false)));

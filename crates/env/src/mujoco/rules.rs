@@ -14,11 +14,11 @@ use foresee_core::termination::Bound;
 const INF: f32 = f32::INFINITY;
 
 fn open(index: usize, low: f32, high: f32) -> Bound {
-    Bound { index, low, high, closed: false }
+    Bound { quantity: index.into(), low, high, closed: false }
 }
 
 fn closed(index: usize, low: f32, high: f32) -> Bound {
-    Bound { index, low, high, closed: true }
+    Bound { quantity: index.into(), low, high, closed: true }
 }
 
 /// Returns the rule of InvertedPendulum: an episode continues while the pole is within 0.2 rad of upright.
@@ -106,14 +106,14 @@ mod tests {
         assert!(rows.len() > 10);
         for (mut obs, ends) in rows {
             obs.resize(11, 0.0);
-            assert_eq!(hopper().terminated(&obs), ends, "{obs:?}");
+            assert_eq!(hopper().terminated(&[], &obs), ends, "{obs:?}");
         }
         // Their Walker2d also has bounds on velocities, which v5 does not have.
         for (mut obs, ends) in
             published("walker2d").into_iter().filter(|(obs, _)| obs[2..].iter().all(|x| x.abs() < 100.0))
         {
             obs.resize(17, 0.0);
-            assert_eq!(walker2d().terminated(&obs), ends, "{obs:?}");
+            assert_eq!(walker2d().terminated(&[], &obs), ends, "{obs:?}");
         }
     }
 }

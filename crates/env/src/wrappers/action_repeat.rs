@@ -158,7 +158,7 @@ mod tests {
 
     impl Counter {
         fn failing_at(fails: Option<u32>) -> Self {
-            let bound = Bound { index: 0, low: f32::NEG_INFINITY, high: 4.5, closed: false };
+            let bound = Bound { quantity: 0.into(), low: f32::NEG_INFINITY, high: 4.5, closed: false };
             let [there, moves] = [f32::INFINITY, 1.0].map(|bound| BoxSpace::symmetric(&[bound]));
             Self(Spec::new("Counter-v0", there, moves, Termination::outside(vec![bound])), 0, fails)
         }
@@ -179,7 +179,7 @@ mod tests {
             }
             self.1 += 1;
             let obs = vec![self.1 as f32];
-            let terminated = self.0.terminates(&obs);
+            let terminated = self.0.terminates(&[], &obs);
             Ok(Step { obs, reward: self.1.into(), terminated, truncated: false, info: Info::new() })
         }
         fn save(&self) -> State {

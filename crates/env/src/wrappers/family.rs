@@ -196,7 +196,7 @@ mod tests {
 
     impl Counter {
         fn boxed(bound: f32) -> Box<dyn Environment> {
-            let bound = Bound { index: 0, low: f32::NEG_INFINITY, high: bound, closed: false };
+            let bound = Bound { quantity: 0.into(), low: f32::NEG_INFINITY, high: bound, closed: false };
             Box::new(Self(
                 Spec::new(
                     "Counter-v0",
@@ -220,7 +220,7 @@ mod tests {
         fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
             self.1 += 1;
             let obs = vec![f32::from(self.1)];
-            let terminated = self.0.terminates(&obs);
+            let terminated = self.0.terminates(&[], &obs);
             Ok(Step { obs, reward: f64::from(action[0]), terminated, truncated: false, info: Info::new() })
         }
         fn save(&self) -> State {
@@ -246,7 +246,7 @@ mod tests {
             for t in 1..=4 {
                 let step = env.step(&[1.5]).unwrap();
                 assert_eq!(step.terminated, t == 4);
-                against_the_rule += usize::from(env.spec().terminates(&step.obs) != step.terminated);
+                against_the_rule += usize::from(env.spec().terminates(&[], &step.obs) != step.terminated);
             }
         }
         assert!(against_the_rule > 10, "the noise shows nothing that the rule would misread");

@@ -59,7 +59,7 @@ pub(crate) fn broken<F: Fault + 'static>() -> Result<Box<dyn Environment>, EnvEr
 
 /// Returns the rule that the episode continues while an entry of the observation is above a bound.
 pub(crate) fn cosine_above(index: usize, low: f32) -> Termination {
-    Termination::outside(vec![Bound { index, low, high: f32::INFINITY, closed: false }])
+    Termination::outside(vec![Bound { quantity: index.into(), low, high: f32::INFINITY, closed: false }])
 }
 
 /// Steps the environment. If a reset is needed and `anyway` is true, it resets first instead of failing.

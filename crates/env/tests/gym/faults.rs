@@ -305,7 +305,7 @@ fn rules_under_arguments_agree_with_what_really_ends() {
         let mut ends = 0;
         for t in 0..300 {
             let step = env.step(&action(env.as_ref(), t)).unwrap();
-            assert_eq!(step.terminated, rule.terminated(&step.obs), "{id} {kwargs}, step {t}: {:?}", step.obs);
+            assert_eq!(step.terminated, rule.terminated(&[], &step.obs), "{id} {kwargs}, step {t}: {:?}", step.obs);
             ends += u32::from(step.terminated);
             if step.terminated || step.truncated {
                 env.reset(None).unwrap();

@@ -65,7 +65,7 @@ fn replay(id: &str) {
                 assert_eq!(step.info.get(&name).map(|x| x.to_bits()), Some(value.to_bits()), "{place}, info {name}");
             }
             if spec.termination.is_some() {
-                assert_eq!(spec.terminates(&step.obs), step.terminated, "{place}, the rule for imagined states");
+                assert_eq!(spec.terminates(&[], &step.obs), step.terminated, "{place}, the rule for imagined states");
             }
             steps += 1;
             step.obs

@@ -5,8 +5,8 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::client::Client;
 use cubecl::prelude::*;
 use foresee_actor_critic::Policy;
-use foresee_core::Stream;
 use foresee_core::termination::Bound;
+use foresee_core::{Stream, Termination};
 use foresee_nn::cube::{NetShape, Tile, buffer, empty, random, tensor};
 use foresee_nn::device::failure;
 use foresee_nn::{Mlp, Parameters as _, tensors};
@@ -67,7 +67,8 @@ pub(super) struct CallBuffers {
 impl CallBuffers {
     #[track_caller]
     pub(super) fn new(context: &FusedContext<'_>, actions: Actions<'_>, starts: usize, horizon: usize) -> Self {
-        let FusedContext { ensemble, termination, seed, measures, .. } = *context;
+        let FusedContext { ensemble, seed, measures, .. } = *context;
+        let termination = known(context);
         assert!(ensemble.predicted() == Predicted::Change, "kernels add a prediction to the state it is of");
         let shape = |net: &Mlp| NetShape::from(net.layout().as_ref());
         let model_shape = shape(&ensemble.net);
@@ -105,9 +106,10 @@ impl CallBuffers {
         assert!(ensemble.elites.iter().all(|&member| member < ensemble.members()), "elites are members");
         let mut constants = [mean, std].concat();
         constants.extend(ensemble.elites.iter().map(|&member| member as f32));
-        for &Bound { index, low, high, closed } in termination.bounds.iter().chain(&termination.goal) {
+        for Bound { quantity, low, high, closed } in termination.all_bounds() {
+            let index = quantity.next_entry().expect("kernels have bounds on entries of the next observation only");
             assert!(index < obs_dim, "a bound on entry {index} of {obs_dim}");
-            constants.extend([low, high, f32::from(u8::from(closed)), index as f32]);
+            constants.extend([*low, *high, f32::from(u8::from(*closed)), index as f32]);
         }
         let count = constants.len();
         let constants = buffer(tensors::from_vec(constants, [count], context.device));
@@ -211,7 +213,7 @@ impl CallBuffers {
             elites,
             self.spec.tile.rows as u32,
         );
-        let termination = context.termination;
+        let termination = known(context);
         let args = || {
             StepArgsLaunch::new(
                 counter("rollout/action"),
@@ -349,6 +351,15 @@ impl CallBuffers {
             uncertainty,
         }
     }
+}
+
+/// The rule that ends episodes.
+///
+/// # Panics
+/// If it is learned.
+#[track_caller]
+fn known<'a>(context: &FusedContext<'a>) -> &'a Termination {
+    context.termination.known().expect("kernels end episodes by a known rule")
 }
 
 /// Returns an upper bound on the number of tiles of `rows` rows that are distributed over `elites` elites.

@@ -6,7 +6,8 @@
 //!
 //! `constants` contains the constants of the step: the normaliser's mean and standard deviation (`[O + A]` each); the
 //! members that are elites; and four numbers for each bound of the termination rule: low, high, 1 if the ends are
-//! inside, and the index of the entry.
+//! inside, and the index of the entry of the next observation. A rule with other quantities takes the form in tensors
+//! ([`super::takes`]).
 
 use cubecl::prelude::*;
 use foresee_actor_critic::policy::panel::{LOG_STD_HALF_RANGE, LOG_STD_LOW};

@@ -34,7 +34,7 @@ impl Hover {
     /// Returns the task before its first reset.
     #[must_use]
     pub fn new() -> Self {
-        let rule = Termination::outside(vec![Bound { index: 0, low: 0.2, high: 1.8, closed: true }]);
+        let rule = Termination::outside(vec![Bound { quantity: 0.into(), low: 0.2, high: 1.8, closed: true }]);
         let observations = BoxSpace::symmetric(&[f32::INFINITY; 2]);
         let actions = BoxSpace::new(vec![0.0], vec![2.0]);
         Self { spec: Spec::new(ID, observations, actions, rule), state: [1.0, 0.0], seed: 0, resets: 0 }
@@ -66,12 +66,13 @@ impl Environment for Hover {
         self.spec.check_action(action)?;
         STEPS.fetch_add(1, Ordering::Relaxed);
         let thrust = f64::from(self.spec.action_space.clamp(action)[0]);
+        let before = observe(self.state);
         let [h, v] = self.state;
         let v = v + 5.0 * (thrust - 1.0) * DT;
         let h = h + v * DT;
         self.state = [h, v];
         let obs = observe(self.state);
-        let terminated = self.spec.terminates(&obs);
+        let terminated = self.spec.terminates(&before, &obs);
         Ok(Step { obs, reward: 1.0 - (h - 1.0) * (h - 1.0), terminated, truncated: false, info: Info::new() })
     }
 
