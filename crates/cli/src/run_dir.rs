@@ -319,7 +319,8 @@ fn newest_config(path: &Path) -> Result<(PathBuf, u32), Failure> {
 /// Returns the failure to find a run in a path, with the run that is most likely meant.
 fn no_run(path: &Path) -> Failure {
     let shown = path.display();
-    let parent = path.parent().filter(|parent| holds_run(parent)).map(quoted);
+    let here = |parent| if parent == Path::new("") { Path::new(".") } else { parent };
+    let parent = path.parent().map(here).filter(|parent| holds_run(parent)).map(quoted);
     let (what, hint) = match parent {
         Some(parent) => ("it is a part of one", format!("give the folder `{parent}`")),
         None if Recorded::read(path).config.is_some() => ("it has no config.toml", restore_config(&shown)),

@@ -415,7 +415,7 @@ fn an_unknown_verb_or_a_verb_without_its_argument_is_refused() {
     }
 }
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 #[test]
 fn an_argument_that_is_not_unicode_is_refused_and_a_path_may_be_any() {
     let place = Place::new();
