@@ -62,17 +62,28 @@ fn a_syntax_error_is_refused_with_its_line() {
 #[test]
 fn a_wrong_type_is_refused_with_what_is_expected() {
     let whole = "expected a whole number, 0 or more";
-    refused_line("seed = 7", "seed = -7", &format!("`seed` is the integer `-7`, {whole}"));
-    refused_line("env_steps = 120", "env_steps = 1.5", &format!("`training.env_steps` is the number `1.5`, {whole}"));
-    refused_line("batch = 16", "batch = \"big\"", &format!("`agent.batch` is the string \"big\", {whole}"));
-    let schedule = "expected a number, or four numbers [from, to, start, end]";
+    let hint = "hint: the meaning of `seed`: Seed of all random streams of the run; its default is `0`";
+    refused_line("seed = 7", "seed = -7", &format!("`seed` is the integer `-7`, {whole}\n{hint}"));
+    let hint = "hint: the meaning of `training.env_steps`: Number of real environment steps of the run, exploration \
+                included, in all environments together; its default is `100000`";
+    let what = format!("`training.env_steps` is the number `1.5`, {whole}\n{hint}");
+    refused_line("env_steps = 120", "env_steps = 1.5", &what);
+    let hint = "hint: the meaning of `agent.batch`: Number of rows in a batch, real and imagined together; its default is \
+                `256`";
+    refused_line("batch = 16", "batch = \"big\"", &format!("`agent.batch` is the string \"big\", {whole}\n{hint}"));
+    let schedule = "expected a number, or four numbers [from, to, start, end]\n\
+                    hint: the meaning of `rollout.horizon`: Number of imagined steps of a rollout: a number, or \
+                    `[from, to, start, end]` over real steps; its default is `1.0`";
     refused_line("[1, 3, 40, 100]", "\"long\"", &format!("`rollout.horizon` is the string \"long\", {schedule}"));
     refused_line("[1, 3, 40, 100]", "[1, 3]", &format!("`rollout.horizon` is an array, {schedule}"));
-    let parameter = "expected a number, or two numbers [low, high]";
+    let parameter = "expected a number, or two numbers [low, high]\n\
+                     hint: the meaning of `env.family.mass`: Factor on every mass; its default is `1.0`";
     let text = "env.family.mass=heavy";
     refused_override(text, &format!("override `{text}`: `env.family.mass` is the string \"heavy\", {parameter}"));
     let text = "env.family.delay=1.5";
-    let steps = "expected a whole number, or two whole numbers [low, high]";
+    let steps = "expected a whole number, or two whole numbers [low, high]\n\
+                 hint: the meaning of `env.family.delay`: Delay of the actions, in frames (steps of the task itself); its \
+                 default is `0`";
     refused_override(text, &format!("override `{text}`: `env.family.delay` is the number `1.5`, {steps}"));
     refused_override(
         "agent.hidden=16",
@@ -440,4 +451,26 @@ fn an_argument_that_is_not_unicode_is_refused_and_a_path_may_be_any() {
     );
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains("\nmean return "));
+}
+
+#[test]
+fn every_key_refuses_values_that_it_cannot_have_with_its_name_and_a_hint() {
+    let place = Place::new();
+    let list = place.succeeds(&["list", "keys"]);
+    assert!(list.lines().count() > 130, "{list}");
+    for line in list.lines() {
+        let key = line.split_whitespace().next().unwrap();
+        // The keys of other agents and losses are allowed, and not read.
+        let is_read = !line.contains("(with kind = ") || line.contains("(with kind = sac)");
+        for value in ["1979-05-27", "[[[1]]]"].iter().take(if is_read { 2 } else { 1 }) {
+            let change = format!("{key}={value}");
+            let message = place.refuses(&["train", "tiny.toml", &change, "--run-dir", "run"]);
+            let name = key.rsplit('.').next().unwrap();
+            let (what, hint) = message.split_once("\nhint: ").unwrap_or_else(|| panic!("no hint: {message}"));
+            assert!(
+                what.contains(&change) && what.replace(&change, "").contains(name) && !hint.is_empty(),
+                "{message}"
+            );
+        }
+    }
 }

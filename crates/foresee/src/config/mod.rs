@@ -194,7 +194,7 @@ impl Source {
         }
         serde_path_to_error::deserialize(self.merged.clone()).map_err(|error| {
             let Explained { keys, what, hint } = explain(&error, &self.merged);
-            let hint = hint_about(&keys, &what, hint, field_names::<T>());
+            let hint = hint_about(&keys, &what, hint, field_names::<T>()).or_else(|| reference::meaning(&keys));
             ConfigError { origin: self.origin(&keys), what, hint }
         })
     }

@@ -108,6 +108,26 @@ fn kinds<T>(kinds: &Kinds<T>) -> Vec<KindKeys> {
     kinds.iter().map(keys).collect()
 }
 
+/// Returns the meaning and the default of a key of the built-in parts, for a hint. `None` for another key. Indices at the
+/// end, as of an entry of a list, are left out.
+pub(super) fn meaning(keys: &[String]) -> Option<String> {
+    let is_index = |key: &&String| key.bytes().all(|byte| byte.is_ascii_digit());
+    let keys = &keys[..keys.len() - keys.iter().rev().take_while(is_index).count()];
+    let (name, section) = keys.split_last()?;
+    let sections = sections(&Parts::default());
+    let section = sections.iter().find(|found| found.path == section.join("."))?;
+    let entries = section.keys.iter().chain(section.kinds.iter().flat_map(|kind| &kind.keys));
+    let mut entries = entries.filter(|entry| entry.name == *name);
+    let entry = entries.next()?;
+    // Agents may have different defaults of one key.
+    let is_common = entries.all(|other| other.default == entry.default);
+    let sentence =
+        entry.description.split_once(". ").map_or(entry.description.trim_end_matches('.'), |(first, _)| first);
+    let default = entry.default.as_ref().filter(|default| is_common && !default.starts_with('{'));
+    let default = default.map(|default| format!("; its default is `{default}`")).unwrap_or_default();
+    Some(format!("the meaning of `{}`: {sentence}{default}", keys.join(".")))
+}
+
 /// Returns the page `docs/config.md`: a table for each section, and one for the keys of each agent and loss.
 #[must_use]
 pub fn page(parts: &Parts) -> String {

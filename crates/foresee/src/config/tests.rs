@@ -381,25 +381,38 @@ fn a_syntax_error_has_its_line() {
 
 #[test]
 fn a_wrong_type_names_the_key_the_value_and_what_is_expected() {
+    let seed = "the meaning of `seed`: Seed of all random streams of the run; its default is `0`";
+    let hidden =
+        "the meaning of `agent.hidden`: Widths of the hidden layers of actor and critics; its default is `[256, 256]`";
+    let loss = "the meaning of `model.loss.kind`: Name of the loss; its default is `\"vagram\"`";
+    for (text, message, hint) in [
+        ("seed = -1", "`seed` is the integer `-1`, expected a whole number, 0 or more", seed),
+        ("seed = 1.5", "`seed` is the number `1.5`, expected a whole number, 0 or more", seed),
+        (
+            "seed = 3\nagent.hidden = [64, true]",
+            "`agent.hidden[1]` is the boolean `true`, expected a whole number, 0 or more",
+            hidden,
+        ),
+        (
+            "seed = 3\nenv.id = 1",
+            "`env.id` is the integer `1`, expected a string",
+            "the meaning of `env.id`: Id of the environment; `foresee list envs` shows the ids",
+        ),
+        ("seed = 3\nmodel.loss.kind = 3", "`model.loss.kind` is the integer `3`, expected a string", loss),
+        ("seed = 3\nmodel.loss.kind = {}", "`model.loss.kind` is a table, expected a string", loss),
+        ("seed = 3\nagent = 3", "`agent` is the integer `3`, expected a table", agent),
+    ] {
+        refuses(text, &[], &format!("a.toml: {message}\nhint: {hint}"));
+    }
     for (text, message) in [
-        ("seed = -1", "`seed` is the integer `-1`, expected a whole number, 0 or more"),
-        ("seed = 1.5", "`seed` is the number `1.5`, expected a whole number, 0 or more"),
         ("seed = []", "`seed` is an array, expected a whole number, 0 or more\nhint: write one value, not a list"),
         ("seed = 1e3", "`seed` is the number `1000.0`, expected a whole number, 0 or more\nhint: write `1000`"),
         (
             "seed = '3'",
             "`seed` is the string \"3\", expected a whole number, 0 or more\nhint: leave the quotes out: `3`",
         ),
-        ("seed = 3\nagent = 3", "`agent` is the integer `3`, expected a table"),
         ("seed = 3\nagent.learning_rate = 'fast'", "`agent.learning_rate` is the string \"fast\", expected a number"),
         ("seed = 3\nagent.hidden = 64", "`agent.hidden` is the integer `64`, expected an array\nhint: write `[64]`"),
-        (
-            "seed = 3\nagent.hidden = [64, true]",
-            "`agent.hidden[1]` is the boolean `true`, expected a whole number, 0 or more",
-        ),
-        ("seed = 3\nenv.id = 1", "`env.id` is the integer `1`, expected a string"),
-        ("seed = 3\nmodel.loss.kind = 3", "`model.loss.kind` is the integer `3`, expected a string"),
-        ("seed = 3\nmodel.loss.kind = {}", "`model.loss.kind` is a table, expected a string"),
     ] {
         refuses(text, &[], &format!("a.toml: {message}"));
     }
@@ -419,7 +432,12 @@ fn a_wrong_type_in_an_override_names_the_override() {
         "override `agent.hidden=[64`: `[64` looks like a list, but is not valid TOML\n\
          hint: close the list with `]`; a shell splits words at spaces and removes quotes, so put '…' around the override",
     );
-    refuses("seed = 3\n", &["agent=fast"], "override `agent=fast`: `agent` is the string \"fast\", expected a table");
+    refuses(
+        "seed = 3\n",
+        &["agent=fast"],
+        "override `agent=fast`: `agent` is the string \"fast\", expected a table\n\
+         hint: the meaning of `agent`: The agent",
+    );
 }
 
 #[test]
