@@ -1,4 +1,4 @@
-//! The recorded episodes of Gymnasium, replayed through Python from the seed alone, bit for bit: observations in f64,
+//! The recorded episodes of Gymnasium, replayed through Python from the file's seed alone, bit for bit: observations in f64,
 //! rewards, flags and info scalars. `assets/env_traces/README.md` describes the origin of the files.
 //!
 //! Python gets OPENBLAS_CORETYPE=Haswell. numpy computes norms and products with OpenBLAS, whose kernels for AVX-512
@@ -47,12 +47,13 @@ fn replay(id: &str) {
         assert_eq!(ends.iter().map(|&x| f64::from(x)).collect::<Vec<_>>(), numbers(&header[recorded]));
     }
 
+    let seed = header["seed"].as_u64().expect("a seed");
     let mut steps = 0;
     for line in lines {
         let place = format!("{id}, episode {}, step {}", line["episode"], line["t"]);
         let recorded = numbers(&line["obs"]);
         let obs = if line["kind"] == "reset" {
-            env.reset((line["episode"] == 0).then_some(0)).unwrap().obs
+            env.reset((line["episode"] == 0).then_some(seed)).unwrap().obs
         } else {
             let action: Vec<f32> = numbers(&line["action"]).into_iter().map(|x| x as f32).collect();
             let step = env.step(&action).unwrap();
