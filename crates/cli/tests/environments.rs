@@ -268,6 +268,11 @@ fn a_run_warns_at_its_start_of_an_environment_that_does_not_repeat_itself_and_of
     let end = " in another; the run cannot be reproduced";
     assert!(warnings[0].starts_with(start) && warnings[0].ends_with(end), "{warnings:?}");
 
+    let warnings = train("noisy", &["env.id=gym:surprises:NoisySteps-v0", "env.termination={}"]);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let start = "warning: `gym:surprises:NoisySteps-v0` does not repeat itself: after the same seed and actions, its reward in step 1 is ";
+    assert!(warnings[0].starts_with(start) && warnings[0].ends_with("; the run cannot be reproduced"), "{warnings:?}");
+
     let warnings = train("no-rule", &["env.id=gym:MountainCarContinuous-v0", "env.gym.kwargs.goal_velocity=0.01"]);
     let dropped = "the rule known for `MountainCarContinuous-v0` does not hold with `env.gym.kwargs.goal_velocity`";
     assert_eq!(

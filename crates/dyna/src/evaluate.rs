@@ -55,6 +55,17 @@ pub(crate) struct Episodes {
     obs: Vec<Vec<f32>>,
 }
 
+/// Number of steps of a [`Beginning`].
+const BEGINNING_STEPS: usize = 3;
+
+/// The beginning of an episode under actions at the middle of their range, for a comparison with another one.
+pub(crate) struct Beginning {
+    /// The first observation `[O]`.
+    pub(crate) first: Vec<f32>,
+    /// The observation `[O]` after each of the next steps, and its reward.
+    pub(crate) steps: Vec<(Vec<f32>, f64)>,
+}
+
 /// How far an evaluation in progress is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EvaluationProgress {
@@ -220,16 +231,29 @@ impl Evaluator {
         Ok(false)
     }
 
-    /// Returns the observation `[O]` of an environment after a reset with `seed`. Creates the environments for `episodes`
-    /// episodes, unless they exist. `None` if there are no episodes.
-    pub(crate) fn first_observation(&mut self, seed: u64, episodes: usize) -> Result<Option<Vec<f32>>, EnvError> {
+    /// Plays the beginning of an episode after a reset with `seed`. Creates the environments for `episodes` episodes,
+    /// unless they exist. `None` if there are no episodes.
+    pub(crate) fn beginning(&mut self, seed: u64, episodes: usize) -> Result<Option<Beginning>, EnvError> {
         if episodes == 0 {
             return Ok(None);
         }
         let envs = self.envs(episodes)?;
         let (mut mask, mut seeds) = (vec![false; envs.count()], vec![None; envs.count()]);
         (mask[0], seeds[0]) = (true, Some(seed));
-        Ok(envs.reset_where(&mask, &seeds)?.swap_remove(0).map(|reset| reset.obs))
+        let Some(reset) = envs.reset_where(&mask, &seeds)?.swap_remove(0) else { return Ok(None) };
+        let mut beginning = Beginning { first: reset.obs, steps: Vec::new() };
+
+        let space = &envs.spec().action_space;
+        let middle = space.low.iter().zip(&space.high).map(|(low, high)| 0.5 * low + 0.5 * high);
+        let actions: Vec<f32> = middle.cycle().take(envs.count() * space.low.len()).collect();
+        for _ in 0..BEGINNING_STEPS {
+            let Some(VectorStep { step, .. }) = envs.step_where(&mask, &actions)?.swap_remove(0) else { break };
+            beginning.steps.push((step.obs, step.reward));
+            if step.terminated || step.truncated {
+                break;
+            }
+        }
+        Ok(Some(beginning))
     }
 
     /// Returns enough environments for `episodes` episodes, but at most `self.max_count`.

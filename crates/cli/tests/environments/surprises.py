@@ -23,5 +23,9 @@ class Wide(Ends):
     action_space = gymnasium.spaces.Box(numpy.finfo("f4").min, numpy.finfo("f4").max, (1,))
     def step(self, action):
         return super().step(numpy.sign(action))
-for kind in (Unseeded, Ends, Older, Wide):
+class NoisySteps(Ends):
+    def step(self, action):
+        x, reward, _, truncated, info = super().step(action)
+        return x, reward + float(numpy.random.normal()), False, truncated, info
+for kind in (Unseeded, Ends, Older, Wide, NoisySteps):
     gymnasium.register(f"{kind.__name__}-v0", entry_point=kind, max_episode_steps=20)

@@ -79,8 +79,9 @@ impl Run {
     }
 
     /// Compares the first observation of the first training environment with that of an environment for evaluations
-    /// under the same seed, and returns the message about a difference. The environments for evaluations are created
-    /// here instead of at the first evaluation. Only environments in other processes are compared, before the first step.
+    /// under the same seed, and the first steps of the latter with its own under the same seed and actions. Returns the
+    /// message about a difference. The environments for evaluations are created here instead of at the first evaluation.
+    /// Only environments in other processes are compared, before the first step of training.
     ///
     /// # Errors
     /// If an environment fails.
@@ -89,17 +90,20 @@ impl Run {
             return Ok(None);
         }
         let Some((seed, before)) = self.experience.first_reset() else { return Ok(None) };
-        let again = self.evaluator.first_observation(seed, self.config.training.eval_episodes);
-        let Some(again) = again.map_err(|error| RunError::Env { env_step: self.clock.now, error })? else {
-            return Ok(None);
+        let mut beginning = || {
+            let beginning = self.evaluator.beginning(seed, self.config.training.eval_episodes);
+            beginning.map_err(|error| RunError::Env { env_step: self.clock.now, error })
         };
-        let differs = before.iter().zip(&again).position(|(x, y)| x.to_bits() != y.to_bits());
-        Ok(differs.map(|index| {
-            format!(
-                "`{}` does not repeat itself: after the same seed, entry {index} of its first observation is {} in one process and {} in another; the run cannot be reproduced",
-                self.spec().id, before[index], again[index]
-            )
-        }))
+        let Some(other) = beginning()? else { return Ok(None) };
+        let difference = match difference(&before, &other.first) {
+            Some((index, x, y)) => Some(format!(
+                "after the same seed, entry {index} of its first observation is {x} in one process and {y} in another"
+            )),
+            None => beginning()?.and_then(|again| difference_of_steps(&other.steps, &again.steps)),
+        };
+        let id = &self.spec().id;
+        Ok(difference
+            .map(|difference| format!("`{id}` does not repeat itself: {difference}; the run cannot be reproduced")))
     }
 
     fn play(&mut self, episodes: usize) -> Result<Evaluation, RunError> {
@@ -166,4 +170,23 @@ impl Run {
         let outcome = evaluator.evaluate(&mut *controller, &knowledge, episodes);
         Ok((outcome.map_err(|error| RunError::Env { env_step, error })?, env_step))
     }
+}
+
+/// Returns the first entry at which two observations differ, and its two values.
+fn difference(one: &[f32], other: &[f32]) -> Option<(usize, f32, f32)> {
+    let index = one.iter().zip(other).position(|(x, y)| x.to_bits() != y.to_bits())?;
+    Some((index, one[index], other[index]))
+}
+
+/// Returns a message about the first difference between two beginnings of an episode after one seed and under the same
+/// actions.
+fn difference_of_steps(one: &[(Vec<f32>, f64)], other: &[(Vec<f32>, f64)]) -> Option<String> {
+    one.iter().zip(other).enumerate().find_map(|(step, ((obs, reward), (other_obs, other_reward)))| {
+        let (what, x, y) = match difference(obs, other_obs) {
+            Some((index, x, y)) => (format!("entry {index} of its observation"), f64::from(x), f64::from(y)),
+            None if reward.to_bits() != other_reward.to_bits() => ("its reward".into(), *reward, *other_reward),
+            None => return None,
+        };
+        Some(format!("after the same seed and actions, {what} in step {} is {x} once and then {y}", step + 1))
+    })
 }
