@@ -7,6 +7,7 @@ mod common;
 use common::worlds::{self, RandomWorld, Sizes};
 use foresee_core::termination::Bound;
 use foresee_core::{Batch, Termination};
+use foresee_dyna::ends::{EndRule, LearnedEnds};
 use foresee_dyna::replay::{DeviceRows, ImaginedBuffer};
 use foresee_dyna::rollout::kernel::{self, Call, RolloutOutcome};
 use foresee_dyna::rollout::{HostContext, reference};
@@ -171,6 +172,24 @@ fn rollouts_are_those_of_the_reference_in_two_hundred_random_worlds() {
     assert!(worst.one < 1e-5, "after one step {}", worst.one);
     assert!(worst.uncertainty < 1e-5, "uncertainty {}", worst.uncertainty);
     assert!(worst.after.len() == 25 && worst.after.iter().all(|&x| x < 1e-5), "after each step {:?}", worst.after);
+}
+
+#[test]
+fn kernels_leave_rules_on_other_quantities_and_learned_ends_to_the_form_in_tensors() {
+    let name = "kernels_leave_rules_on_other_quantities_and_learned_ends_to_the_form_in_tensors";
+    let Some(gpu) = wgpu_of_test(name) else { return };
+    let world = worlds::random(1, &[([4, 2], vec![8], vec![8, 8])], &gpu);
+    let takes = |rule: EndRule<'_>| kernel::takes(&world.ensemble, &world.policy, rule);
+    for (rule, taken) in [
+        ("bounds = [{ index = 3, low = -1 }]\nfinite = true", true),
+        ("bounds = [{ index = 3, low = -1, of = 'change' }]", false),
+        ("goal = [{ index = 3, low = -1 }, { index = 0, low = 0, of = 'previous' }]", false),
+        ("goal = [{ distance = [0, 1], to = [2, 3], high = 1 }]", false),
+    ] {
+        let rule: Termination = toml::from_str(rule).expect("a rule");
+        assert_eq!(takes((&rule).into()), taken, "{rule}");
+    }
+    assert!(!takes(EndRule::Learned(&LearnedEnds::new(world.dims, 0.2, 0, &gpu))));
 }
 
 /// Uses tiles of the largest height, many blocks of rows, and last tiles that are not full.

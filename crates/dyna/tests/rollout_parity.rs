@@ -5,6 +5,8 @@ mod common;
 
 use burn::tensor::Device;
 use common::worlds::{self, RandomWorld, Sizes};
+use foresee_core::{Batch, Stream};
+use foresee_dyna::ends::{EndRule, LearnedEnds};
 use foresee_dyna::replay::{ImaginedBuffer, RealBuffer};
 use foresee_dyna::rollout::{Form, HostContext, Rollout, RolloutContext, reference};
 use foresee_world_model::{ModelConfig, Trainer, loss};
@@ -215,4 +217,59 @@ fn a_rollout_under_the_actions_that_its_actor_took_is_the_same_rollout() {
         }
         assert_eq!(bound.save(), free.save(), "world {i}");
     }
+}
+
+/// Returns a classifier that is trained on the world's real states and random steps from them. Its ends are large changes
+/// of the first entry against the action.
+fn learned(world: &RandomWorld) -> LearnedEnds {
+    let [obs_dim, action_dim] = world.dims;
+    let mut rows = Batch::with_capacity(600, obs_dim, action_dim);
+    let normals = |name: &str, width: usize| Stream::new(world.seed, name).normals(0, 600, width);
+    let (starts, changes) = (normals("test/obs", obs_dim), normals("test/change", obs_dim));
+    let actions = Stream::new(world.seed, "test/action").uniforms(0, 600, action_dim);
+    for ((obs, change), action) in
+        starts.chunks_exact(obs_dim).zip(changes.chunks_exact(obs_dim)).zip(actions.chunks_exact(action_dim))
+    {
+        let next: Vec<f32> = obs.iter().zip(change).map(|(x, change)| x + change).collect();
+        rows.push(obs, action, 0.0, &next, change[0] > 0.3 + action[0]);
+    }
+    let mut classifier = LearnedEnds::new(world.dims, 0.2, world.seed, &world.device);
+    classifier.begin(&rows);
+    while classifier.advance(&rows, 0).is_none() {}
+    classifier
+}
+
+#[test]
+fn learned_ends_in_tensors_and_on_panels_are_those_of_the_reference() {
+    let (mut rows, mut ended) = (0, 0);
+    for i in 0..4 {
+        let world = worlds::random(i, &sizes(), &Device::flex());
+        let [obs_dim, action_dim] = world.dims;
+        let (model, classifier) = (model(&world), learned(&world));
+        let host = classifier.on_host();
+        let context = RolloutContext {
+            model: &model,
+            actor: &world.policy,
+            termination: EndRule::Learned(&classifier),
+            seed: world.seed,
+            device: &world.device,
+        };
+        for form in [Form::Panels, Form::Tensors] {
+            let mut rollout = Rollout::new(&world.real, 100, 3, world.seed, world.call);
+            let mut buffer = ImaginedBuffer::new(300, obs_dim, action_dim);
+            while !rollout.advance(form, &context, &RealBuffer::default(), &mut buffer) {}
+            let stored = buffer.rows();
+            for row in 0..buffer.len() {
+                let part = |all: &[f32], width: usize| all[row * width..][..width].to_vec();
+                let [obs, action, next] =
+                    [part(&stored.obs, obs_dim), part(&stored.action, action_dim), part(&stored.next_obs, obs_dim)];
+                let z = host.logit(&obs, &action, &next);
+                let terminated = stored.not_terminated[row] == 0.0;
+                assert!(z.abs() < 1e-3 || terminated == (z > 0.0), "world {i}, {form:?}, row {row}: log-odds {z}");
+                ended += u32::from(terminated);
+            }
+            rows += buffer.len();
+        }
+    }
+    assert!(rows > 400 && ended > 20 && (ended as usize) < rows, "{ended} of {rows} steps end");
 }

@@ -90,8 +90,8 @@
 //! ([`env::Tasks::add`]). Training, evaluation, vectors of environments and resuming then accept this id. Wrappers add
 //! the time limit, the check of the order of calls, and the scaling of the agent's actions from [-1, 1].
 //! [`env::check_environment`] tests the requirements of the trait. The example `own_env` shows all of this. An
-//! environment that ends episodes early must give its termination rule as data ([`Termination`]), because there is no
-//! simulator for an imagined state.
+//! environment that ends episodes early gives its termination rule as data ([`Termination`]), because there is no
+//! simulator for an imagined state. Where nobody knows the rule, a run can learn it ([`ends::LearnedEnds`]).
 //!
 //! ```
 //! use std::sync::Arc;
@@ -193,7 +193,7 @@ pub mod loss {
 #[doc(inline)]
 pub use foresee_actor_critic as agent;
 
-pub use foresee_dyna::{control, replay, rollout, schedule};
+pub use foresee_dyna::{control, ends, replay, rollout, schedule};
 
 pub use foresee_dyna::{Parts, Record, Run, RunError, RunState, checkpoint, evaluate, memory, metrics, run};
 

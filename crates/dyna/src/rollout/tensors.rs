@@ -124,8 +124,11 @@ impl PanelDynamics for TaskPanels<'_> {
             }
         };
         let [mut before, mut next] = [(); 2].map(|()| vec![0.0; obs.len() / PANEL_ROWS]);
+        let reads_previous = rule.reads_previous();
         for (slot, continuation) in not_terminated.iter_mut().enumerate() {
-            panels::unpack_row(obs, slot, &mut before);
+            if reads_previous {
+                panels::unpack_row(obs, slot, &mut before);
+            }
             panels::unpack_row(next_obs, slot, &mut next);
             *continuation = if rule.terminated(&before, &next) { 0.0 } else { 1.0 };
         }
