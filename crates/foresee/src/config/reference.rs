@@ -108,22 +108,27 @@ fn kinds<T>(kinds: &Kinds<T>) -> Vec<KindKeys> {
     kinds.iter().map(keys).collect()
 }
 
-/// Returns the meaning and the default of a key of the built-in parts, for a hint. `None` for another key. Indices at the
-/// end, as of an entry of a list, are left out.
+/// Returns the meaning and the default of a key or a section of the built-in parts, for a hint. `None` for another key.
+/// Indices at the end, as of an entry of a list, are left out.
 pub(super) fn meaning(keys: &[String]) -> Option<String> {
     let is_index = |key: &&String| key.bytes().all(|byte| byte.is_ascii_digit());
     let keys = &keys[..keys.len() - keys.iter().rev().take_while(is_index).count()];
     let (name, section) = keys.split_last()?;
     let sections = sections(&Parts::default());
-    let section = sections.iter().find(|found| found.path == section.join("."))?;
-    let entries = section.keys.iter().chain(section.kinds.iter().flat_map(|kind| &kind.keys));
-    let mut entries = entries.filter(|entry| entry.name == *name);
-    let entry = entries.next()?;
-    // Agents may have different defaults of one key.
-    let is_common = entries.all(|other| other.default == entry.default);
-    let sentence =
-        entry.description.split_once(". ").map_or(entry.description.trim_end_matches('.'), |(first, _)| first);
-    let default = entry.default.as_ref().filter(|default| is_common && !default.starts_with('{'));
+    let of = |keys: &[String]| sections.iter().find(|section| section.path == keys.join("."));
+    let (description, default) = match of(keys) {
+        Some(section) => (&section.description, None),
+        None => {
+            let section = of(section)?;
+            let entries = section.keys.iter().chain(section.kinds.iter().flat_map(|kind| &kind.keys));
+            let mut entries = entries.filter(|entry| entry.name == *name);
+            let entry = entries.next()?;
+            // Agents may have different defaults of one key.
+            let is_common = entries.all(|other| other.default == entry.default);
+            (&entry.description, entry.default.as_ref().filter(|_| is_common))
+        }
+    };
+    let sentence = description.split_once(". ").map_or(description.trim_end_matches('.'), |(first, _)| first);
     let default = default.map(|default| format!("; its default is `{default}`")).unwrap_or_default();
     Some(format!("the meaning of `{}`: {sentence}{default}", keys.join(".")))
 }

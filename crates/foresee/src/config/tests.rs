@@ -384,6 +384,8 @@ fn a_wrong_type_names_the_key_the_value_and_what_is_expected() {
     let seed = "the meaning of `seed`: Seed of all random streams of the run; its default is `0`";
     let hidden =
         "the meaning of `agent.hidden`: Widths of the hidden layers of actor and critics; its default is `[256, 256]`";
+    let agent =
+        "the meaning of `agent`: The section `[agent]`: the agent's name, the size of its batches, and its own keys";
     let loss = "the meaning of `model.loss.kind`: Name of the loss; its default is `\"vagram\"`";
     for (text, message, hint) in [
         ("seed = -1", "`seed` is the integer `-1`, expected a whole number, 0 or more", seed),
@@ -436,7 +438,7 @@ fn a_wrong_type_in_an_override_names_the_override() {
         "seed = 3\n",
         &["agent=fast"],
         "override `agent=fast`: `agent` is the string \"fast\", expected a table\n\
-         hint: the meaning of `agent`: The agent",
+         hint: the meaning of `agent`: The section `[agent]`: the agent's name, the size of its batches, and its own keys",
     );
 }
 
