@@ -112,7 +112,7 @@ fn checked(members: Vec<Member>) -> Result<Vec<(Member, Config)>, Failure> {
 /// Prints the runs with their commands.
 fn list(runs: &[(Member, Config)]) -> Result<u8, Failure> {
     for (Member { name, config, overrides }, _) in runs {
-        let words: Vec<String> = overrides.iter().map(|text| quoted(Path::new(text))).collect();
+        let words: Vec<String> = overrides.iter().map(|text| word(text)).collect();
         print_line(format!("{name}: {} {}", quoted(config), words.join(" ")).trim_end())?;
     }
     Ok(DONE)
@@ -125,12 +125,21 @@ fn jobs_for(runs: &[(Member, Config)]) -> usize {
     (cores / threads.unwrap_or(1).max(1)).max(1)
 }
 
+/// Returns an argument as one word of a command line for a shell.
+fn word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.,:/=@%+-".contains(c);
+    if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    quoted(Path::new(text))
+}
+
 /// Returns the command line of the sweep.
 fn command(arguments: &SweepArguments) -> String {
     let mut words = vec!["foresee".to_owned(), "sweep".into(), quoted(&arguments.file)];
-    words.extend(arguments.choices.iter().map(|text| quoted(Path::new(text))));
+    words.extend(arguments.choices.iter().map(|text| word(text)));
     words.extend(arguments.jobs.iter().map(|jobs| format!("--jobs {jobs}")));
-    words.extend(arguments.name.iter().map(|name| format!("--name {}", quoted(Path::new(name)))));
+    words.extend(arguments.name.iter().map(|name| format!("--name {}", word(name))));
     words.extend(arguments.out.iter().map(|out| format!("--out {}", quoted(out))));
     words.join(" ")
 }
