@@ -81,7 +81,7 @@ fn the_runs_of_a_sweep_are_those_by_hand_one_after_another_or_side_by_side() {
     let log = place.read("several/mle/seed-1.log");
     assert!(
         log.starts_with("--- ")
-            && log.contains(" foresee train --resume-if-exists --run-dir several/mle/seed-1 -- tiny.toml "),
+            && log.contains(" foresee train --resume-if-exists --run-dir=several/mle/seed-1 -- tiny.toml "),
         "{log}"
     );
     assert!(log.contains("\nfinal evaluation "), "{log}");

@@ -24,6 +24,8 @@ use foresee::config::{ConfigError, Source};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::members::plain;
+
 /// Largest number of values of one key.
 const MOST_VALUES: i128 = 10_000;
 /// Keys at the top of a sweep file that no config of a run has.
@@ -91,7 +93,7 @@ pub(crate) fn is_sweep_file(path: &Path) -> bool {
 impl Plan {
     /// Reads a sweep file or the config of a run, and the arguments of the command line.
     pub(crate) fn read(file: &Path, arguments: &[String]) -> Result<Self, ConfigError> {
-        let stem = file.file_stem().map_or_else(|| "sweep".into(), |stem| stem.to_string_lossy().into_owned());
+        let stem = file.file_stem().map_or_else(|| "sweep".into(), |stem| plain(&stem.to_string_lossy()));
         let mut plan = if is_sweep_file(file) {
             Self::of_file(file, stem)?
         } else {

@@ -17,14 +17,14 @@ pub(crate) struct Reason {
 impl Reason {
     /// Returns the reason of a run whose process ended with this status. `log` is what it printed.
     pub(crate) fn of(status: ExitStatus, log: &str) -> Self {
-        let start = log.lines().collect::<Vec<_>>();
-        let error = start.iter().rposition(|line| line.starts_with("error: "));
+        let lines: Vec<&str> = log.lines().collect();
+        let error = lines.iter().rposition(|line| line.starts_with("error: "));
         if let Some(at) = error {
-            let hint = start[at..].iter().find_map(|line| line.strip_prefix("hint: "));
-            let what = start[at].strip_prefix("error: ").unwrap_or_default();
+            let hint = lines[at..].iter().find_map(|line| line.strip_prefix("hint: "));
+            let what = lines[at].strip_prefix("error: ").unwrap_or_default();
             return Self { what: shown(what), hint: hint.map(shown) };
         }
-        let last = start.iter().rev().find(|line| !line.trim().is_empty()).copied().unwrap_or_default();
+        let last = lines.iter().rev().find(|line| !line.trim().is_empty()).copied().unwrap_or_default();
         let (end, hint) = end_of(status);
         let last = if last.is_empty() { String::new() } else { format!("; its last line is: {}", shown(last)) };
         Self { what: format!("{end}{last}"), hint }

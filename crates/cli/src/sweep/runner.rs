@@ -5,6 +5,7 @@
 //! ends.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use super::reason::Reason;
 use crate::driver::INTERRUPTED;
 use crate::run_dir;
 use crate::signals;
+use crate::time;
 
 /// Time between two looks at the processes.
 const POLL: Duration = Duration::from_millis(50);
@@ -143,7 +145,7 @@ fn start(job: &Job) -> io::Result<Running<'_>> {
     let mut log = OpenOptions::new().create(true).append(true).open(&job.log)?;
     let words = arguments(job);
     let shown: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    writeln!(log, "--- {} foresee {}", crate::time::utc_iso(crate::time::unix_seconds()), shown.join(" "))?;
+    writeln!(log, "--- {} foresee {}", time::utc_iso(time::unix_seconds()), shown.join(" "))?;
     let log_start = log.metadata()?.len();
     let mut command = Command::new(std::env::current_exe()?);
     command.args(&words).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -153,10 +155,11 @@ fn start(job: &Job) -> io::Result<Running<'_>> {
 }
 
 /// Returns the arguments of the process of a run.
-fn arguments(job: &Job) -> Vec<std::ffi::OsString> {
+fn arguments(job: &Job) -> Vec<OsString> {
     let Member { config, overrides, .. } = &job.member;
-    let mut words = vec!["train".into(), "--resume-if-exists".into(), "--run-dir".into()];
-    words.push(job.folder.clone().into_os_string());
+    let mut folder = OsString::from("--run-dir=");
+    folder.push(&job.folder);
+    let mut words = vec!["train".into(), "--resume-if-exists".into(), folder];
     // What follows is no option, also with a leading dash.
     words.push("--".into());
     words.push(config.clone().into_os_string());
