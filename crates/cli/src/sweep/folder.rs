@@ -1,7 +1,7 @@
 //! The folder of a sweep, its lock, and `sweep.json`: the runs with their configs and overrides.
 //!
-//! A process that runs a sweep holds a lock on its `sweep.lock`. The operating system releases the lock when the process
-//! ends.
+//! A process that runs a sweep holds a lock on its `sweep.lock`. The operating system releases the lock when the
+//! process ends.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -49,8 +49,8 @@ struct Manifest {
 }
 
 impl SweepDir {
-    /// Opens or makes the folder of a sweep with these runs, each with its checked config, and writes `sweep.json`. Runs
-    /// that the folder does not have yet extend the sweep.
+    /// Opens or makes the folder of a sweep with these runs, each with its checked config, and writes `sweep.json`.
+    /// Runs that the folder does not have yet extend the sweep.
     ///
     /// # Errors
     /// If the folder holds something else, a sweep with other runs, or a sweep that another process runs. Then nothing

@@ -189,7 +189,8 @@ pub(super) fn key_of(text: &str) -> &str {
     text.split('=').next().unwrap_or_default().trim()
 }
 
-/// Returns the values of a text such as `a,b` or `0..9`, or none if it is one value. An error has the mistake and a hint.
+/// Returns the values of a text such as `a,b` or `0..9`, or none if it is one value. An error has the mistake and a
+/// hint.
 fn choices(key: &str, text: &str) -> Result<Option<Vec<String>>, (String, String)> {
     let is_one = text.contains(['[', ']', '{', '}', '"', '\'']) || !(text.contains(',') || range(text).is_some());
     if is_one {

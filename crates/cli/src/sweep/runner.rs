@@ -75,7 +75,7 @@ impl Running<'_> {
     }
 }
 
-/// Trains the runs, at most `jobs` at once. A set `stop` is passed on to the processes, which save and end; no further
+/// Trains the runs, at most `at_once` side by side. A set `stop` is passed on to the processes, which save and end; no further
 /// one is started then. `tell` is called with every event.
 pub(crate) fn run(jobs: &[Job], at_once: usize, stop: &AtomicBool, tell: &mut dyn FnMut(&Event<'_>)) {
     let mut pending: VecDeque<&Job> = jobs.iter().collect();

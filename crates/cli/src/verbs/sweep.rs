@@ -206,7 +206,7 @@ impl Show {
 
     fn passed(&mut self, running: &[Running<'_>]) {
         let interval = if self.bar.is_some() { REDRAW } else { INTERVAL };
-        if self.shown.elapsed() < interval {
+        if self.shown.elapsed() < interval || running.is_empty() {
             return;
         }
         self.shown = Instant::now();
