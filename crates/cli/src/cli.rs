@@ -107,6 +107,9 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: StudyVerb,
     },
+    /// Train every combination of configs, values and seeds, several runs at once
+    #[command(after_help = help::ON_SWEEP)]
+    Sweep(SweepArguments),
 }
 
 /// The commands of `study`.
@@ -133,6 +136,29 @@ pub(crate) enum StudyVerb {
         #[arg(long, value_name = "DIR", default_value = "studies")]
         out: PathBuf,
     },
+}
+
+/// The arguments of `sweep`.
+#[derive(Debug, Args)]
+pub(crate) struct SweepArguments {
+    /// A sweep file, such as configs/sweeps/pendulum-losses.toml, or the config of a run
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Choices, such as model.loss.kind=mle,vagram seed=0..9 (both ends belong to a range), and overrides of every run
+    #[arg(value_name = "KEY=VALUES")]
+    pub choices: Vec<String>,
+    /// Number of runs at once [default: the number of cores divided by the threads of a run]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs: Option<u32>,
+    /// The name of the sweep [default: that in the sweep file, or the name of FILE]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// The sweep's folder [default: sweeps/NAME]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Check the runs and print their names and overrides, without training
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// The arguments of `report`.
@@ -210,7 +236,7 @@ mod tests {
 
     #[test]
     fn short_and_long_help_are_the_same() {
-        for verb in ["", "train", "resume", "eval", "report", "check", "check-env", "list", "study"] {
+        for verb in ["", "train", "resume", "eval", "report", "check", "check-env", "list", "study", "sweep"] {
             let help = |flag: &str| {
                 let words = ["foresee", verb, flag].into_iter().filter(|word| !word.is_empty());
                 Cli::try_parse_from(words).expect_err("help is an early end").to_string()

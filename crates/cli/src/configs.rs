@@ -3,14 +3,23 @@
 use std::path::Path;
 
 use foresee::config::Source;
+use foresee::shell::quoted;
 use foresee::{Config, Setup};
 
 use crate::failure::Failure;
+use crate::sweep::plan::is_sweep_file;
 
 /// Reads a config from a file and overrides.
 pub(crate) fn read(path: &Path, overrides: &[&str]) -> Result<(Source, Config), Failure> {
     let source = Source::file(path, overrides)?;
-    let config = source.typed()?;
+    let config = source.typed().map_err(|error| match is_sweep_file(path) {
+        true => Failure::Input(format!(
+            "{}: this is a sweep file, not the config of a run\nhint: run it with `foresee sweep {}`",
+            path.display(),
+            quoted(path)
+        )),
+        false => error.into(),
+    })?;
     Ok((source, config))
 }
 

@@ -2,12 +2,14 @@
 //!
 //! The modules in reading order:
 //! * [`cli`]: the commands and their arguments.
-//! * [`verbs`]: the implementation of each command: train and resume, eval, report, check, check-env, list, study.
+//! * [`verbs`]: the implementation of each command: train and resume, eval, report, check, check-env, list, study,
+//!   sweep.
 //! * [`configs`]: configs from files and overrides.
 //! * [`run_dir`]: the folder of a run, its lock and its configs.
 //! * [`manifest`]: the file about program, machine, task and status of a run.
 //! * [`driver`]: the loop around [`foresee::Run`]: records, progress, checkpoints.
 //! * [`signals`]: the signals that save and end a run.
+//! * [`sweep`]: many runs: their configs and names, their folder, their processes.
 //! * [`records`], [`event_file`], [`progress`]: the files that a run writes, and the progress that it shows.
 //! * [`heartbeat`]: lines while other commands work for a long time.
 //!
@@ -26,6 +28,7 @@ mod progress;
 mod records;
 mod run_dir;
 mod signals;
+mod sweep;
 mod time;
 mod verbs;
 

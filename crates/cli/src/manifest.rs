@@ -129,6 +129,13 @@ impl Recorded {
     }
 }
 
+/// Returns true if the manifest in the folder of a run says that the run is complete after at least this number of steps.
+pub(crate) fn is_complete(folder: &Path, steps: u64) -> bool {
+    let manifest = fs::read(folder.join(FILE)).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let manifest: Value = manifest.unwrap_or_default();
+    manifest["status"] == "finished" && manifest["env_step"].as_u64().is_some_and(|step| step >= steps)
+}
+
 /// Returns an entry of the manifest, if it is there and has the right form.
 fn part<T: DeserializeOwned>(manifest: &Value, name: &str) -> Option<T> {
     manifest.get(name).and_then(|value| serde_json::from_value(value.clone()).ok())

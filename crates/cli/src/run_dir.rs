@@ -293,6 +293,11 @@ pub(crate) fn holds_run(path: &Path) -> bool {
     path.join(FIRST_CONFIG).is_file()
 }
 
+/// Returns the file with the config that a run began with.
+pub(crate) fn first_config(path: &Path) -> PathBuf {
+    path.join(FIRST_CONFIG)
+}
+
 /// Reads the current config of a run and its manifest without locking its folder, and without notes on old names.
 pub(crate) fn read_config(path: &Path) -> Result<(Source, Config, Recorded), Failure> {
     let newest = Newest::read(path)?;
@@ -354,7 +359,7 @@ fn write_durably(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// Returns true if a process trains in the folder.
-fn is_locked(path: &Path) -> bool {
+pub(crate) fn is_locked(path: &Path) -> bool {
     File::open(path.join(LOCK)).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 

@@ -2,7 +2,10 @@
 //!
 //! A signal that is ignored when the program starts stays ignored, as `nohup` (SIGHUP) and shells that start a program
 //! in the background of a script (SIGINT) intend.
+//!
+//! A process that starts runs passes the signal on to them ([`bind`], [`ask_to_end`]).
 
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -26,6 +29,53 @@ pub(crate) fn stop_by_signals(stop: &Arc<AtomicBool>) {
         let _ = flag::register(signal, Arc::clone(stop));
     }
 }
+
+/// Makes a command's process reachable for signals through this process alone: it has a process group of its own, so
+/// Ctrl-C on a terminal does not reach it. On Linux it gets SIGTERM when the calling thread ends, also by a kill.
+#[cfg(unix)]
+#[allow(unsafe_code, reason = "the C library's `prctl`, between fork and exec")]
+pub(crate) fn bind(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+
+    command.process_group(0);
+    #[cfg(target_os = "linux")]
+    {
+        let parent = std::process::id();
+        let end_with_parent = move || {
+            // SAFETY: sets an attribute of the calling process, which runs no code of it.
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM as libc::c_ulong) };
+            // SAFETY: `getppid` takes nothing and cannot fail.
+            if unsafe { libc::getppid() } as u32 == parent {
+                Ok(())
+            } else {
+                // The parent ended before the attribute was set.
+                Err(std::io::Error::from_raw_os_error(libc::ESRCH))
+            }
+        };
+        // SAFETY: the closure only calls `prctl` and `getppid`, which are system calls without memory of this process,
+        // and it allocates nothing.
+        unsafe { command.pre_exec(end_with_parent) };
+    }
+}
+
+/// Sends a signal to a process of this program that has not been awaited yet, so that it saves and ends.
+#[cfg(unix)]
+#[allow(unsafe_code, reason = "the C library's `kill`")]
+pub(crate) fn ask_to_end(child: &Child) {
+    // A signal that is ignored here is ignored there too.
+    let all = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2];
+    let Some(signal) = all.into_iter().find(|&signal| !is_ignored(signal)) else { return };
+    // SAFETY: `kill` uses no memory of this process. The process was not awaited, so the id is still its own.
+    let _ = unsafe { libc::kill(child.id() as libc::pid_t, signal) };
+}
+
+/// Does nothing: the processes have the same console, so Ctrl-C reaches all of them.
+#[cfg(not(unix))]
+pub(crate) fn bind(_: &mut Command) {}
+
+/// Does nothing: the processes have the same console, so Ctrl-C has reached this one too.
+#[cfg(not(unix))]
+pub(crate) fn ask_to_end(_: &Child) {}
 
 /// Returns true if the signal has no effect on this process.
 #[cfg(unix)]

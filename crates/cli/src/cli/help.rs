@@ -15,6 +15,7 @@ Examples:
   foresee resume DIR training.env_steps=5000
   foresee eval DIR --episodes 100
   foresee report runs/Pendulum-v1 --out report
+  foresee sweep configs/pendulum-vagram.toml model.loss.kind=mle,vagram seed=0..4
 
 A config file needs only the keys that differ from their defaults. An argument KEY=VALUE overrides
 it; VALUE is TOML, and a bare word is a string. Quote values with brackets, quotes or spaces:
@@ -122,6 +123,35 @@ Examples:
 
 The tier `report` keeps finished seeds in DIR/NAME/seeds, and a further run adds the missing ones.
 The exit code does not depend on the verdict.";
+
+/// The end of the help of `sweep`.
+pub(super) const ON_SWEEP: &str = "\
+Examples:
+  foresee sweep configs/sweeps/pendulum-losses.toml --jobs 2
+  foresee sweep configs/pendulum-vagram.toml model.loss.kind=mle,vagram seed=0..9 --name losses
+  foresee sweep configs/pendulum-vagram.toml \"agent.hidden=[64, 64]\" seed=0,3,7 --dry-run
+
+KEY=a,b and KEY=0..9 are choices (0..9 are ten values: both ends belong to it), and each combination is a
+run. A value with brackets or quotes is one value: a list, or 'KEY=\"a,b\"'. Several lists as choices, overrides
+that go together, and several configs need a sweep file:
+
+  name = \"losses\"
+  config = \"../pendulum-vagram.toml\"      # or a list of configs; relative to this file
+  seeds = \"0..2\"                          # or [0, 1, 2]
+  set = [\"training.env_steps=2000\"]       # overrides of every run
+  [vary]                                  # every combination of the values
+  model.loss.kind = [\"mle\", \"vagram\"]
+  [[case]]                                # overrides that go together
+  name = \"small\"
+  set = [\"agent.hidden=[64, 64]\", \"model.ensemble.hidden=[64, 64]\"]
+
+Every config is checked before the first run starts. A run is what `foresee train CONFIG OVERRIDES` trains,
+in the folder sweeps/NAME/RUN such as sweeps/losses/mle/seed-0, with threads=1 unless the config or an
+override says otherwise; RUN.log beside it has what it printed. `foresee report sweeps/NAME` compares the runs.
+
+The same command continues a sweep: complete runs are kept, interrupted ones resume, failed ones are tried
+again, and further values extend the sweep. A failed run does not end the others. A signal saves all runs; a
+second one ends them at once. The exit code is 0 if all runs are complete, 1 if one failed, and 130 after a signal.";
 
 /// Returns the end of the help of `list`: the kinds of choices, a line each.
 pub(super) fn choices() -> String {

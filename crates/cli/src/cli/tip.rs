@@ -24,7 +24,7 @@ pub(super) fn with_override_tip(mut error: clap::Error, arguments: &[String]) ->
 /// Returns the tip about an unknown option, such as `write seed=3` for `--seed 3`, if the command takes overrides.
 fn override_tip(option: &str, arguments: &[String]) -> Option<String> {
     let command = arguments.first()?.as_str();
-    if !["train", "resume", "check", "check-env"].contains(&command) {
+    if !["train", "resume", "check", "check-env", "sweep"].contains(&command) {
         return None;
     }
     let mut keys = suggestions(option.trim_start_matches('-'));
@@ -62,6 +62,7 @@ mod tests {
         for (arguments, tip) in [
             (&["train", "a.toml", "--seed", "3"][..], "write seed=3"),
             (&["train", "a.toml", "--seed=3"], "write seed=3"),
+            (&["sweep", "a.toml", "--seed", "0..3"], "write seed=0..3"),
             (&["resume", "run", "--env-steps", "5000"], "write training.env_steps=5000"),
             (&["check", "a.toml", "--gamma", "--seed"], "write agent.discount=VALUE"),
             (&["train", "a.toml", "--batch", "64"], "write agent.batch=64 or model.fit.batch=64"),

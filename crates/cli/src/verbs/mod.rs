@@ -5,6 +5,7 @@ mod eval;
 mod list;
 mod report;
 mod study;
+mod sweep;
 mod train;
 
 use std::io::{ErrorKind, Write};
@@ -41,6 +42,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Verb::CheckEnv { id, overrides } => check_env::check_env(&id, &texts(&overrides)),
         Verb::List { what, markdown } => list::list(what, markdown),
         Verb::Study { verb } => study::study(verb),
+        Verb::Sweep(arguments) => sweep::sweep(&arguments),
     }
 }
 
@@ -51,15 +53,18 @@ fn texts(overrides: &[String]) -> Vec<&str> {
 /// Loads and checks the config of a new run, and makes the parts that it selects. Prints a warning for each setting that
 /// is most likely a mistake.
 fn load(path: &Path, overrides: &[&str]) -> Result<(Source, Setup), Failure> {
+    load_telling(path, overrides, &mut |message| eprintln!("{message}"))
+}
+
+/// Does the same as [`load`], but passes each note and each warning to `tell`.
+fn load_telling(path: &Path, overrides: &[&str], tell: &mut dyn FnMut(String)) -> Result<(Source, Setup), Failure> {
     let (source, config) = configs::read(path, overrides)?;
-    configs::print_notes(&source);
+    source.notes().iter().for_each(|note| tell(format!("note: {note}")));
     let setup = configs::open(&source, config)?;
     if let Some(problem) = setup.config.problem_of_length() {
         return Err(source.blame(&problem.into()).into());
     }
-    for warning in setup.config.warnings() {
-        eprintln!("warning: {warning}");
-    }
+    setup.config.warnings().into_iter().for_each(|warning| tell(format!("warning: {warning}")));
     Ok((source, setup))
 }
 
