@@ -194,7 +194,10 @@ impl Source {
         }
         serde_path_to_error::deserialize(self.merged.clone()).map_err(|error| {
             let Explained { keys, what, hint } = explain(&error, &self.merged);
-            let hint = hint_about(&keys, &what, hint, field_names::<T>()).or_else(|| reference::meaning(&keys));
+            let hint = hint_about(&keys, &what, hint, field_names::<T>());
+            // The message of a key with rules of its own may have a hint.
+            let meaning = || if what.contains("\nhint: ") { None } else { reference::meaning(&keys) };
+            let hint = hint.or_else(meaning);
             ConfigError { origin: self.origin(&keys), what, hint }
         })
     }
