@@ -95,7 +95,7 @@ impl Run {
             beginning.map_err(|error| RunError::Env { env_step: self.clock.now, error })
         };
         let Some(other) = beginning()? else { return Ok(None) };
-        let difference = match difference(&before, &other.first) {
+        let difference = match difference(before, &other.first) {
             Some((index, x, y)) => Some(format!(
                 "after the same seed, entry {index} of its first observation is {x} in one process and {y} in another"
             )),
