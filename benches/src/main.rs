@@ -54,7 +54,7 @@ enum Command {
         /// Workloads to time; by default all but the whole run and those for GPUs
         #[arg(long = "workload")]
         workloads: Vec<Workload>,
-        /// Device of the networks: cpu, wgpu, wgpu:<n>, wgpu:cpu or vulkan
+        /// Device of the networks: `cpu`, `wgpu`, `wgpu:<n>`, `wgpu:cpu` or `vulkan`
         #[arg(long, default_value_t)]
         device: DeviceChoice,
         /// Seconds per workload; 0 for a single iteration without warm-up
@@ -72,7 +72,7 @@ enum Command {
     },
     /// Print the graphics adapter behind a device, as JSON: first alone, then with the device's limits
     Adapter {
-        /// A GPU: wgpu, wgpu:<n>, wgpu:cpu or vulkan
+        /// A GPU: `wgpu`, `wgpu:<n>`, `wgpu:cpu` or `vulkan`
         #[arg(long, default_value_t = DeviceChoice::Wgpu)]
         device: DeviceChoice,
     },
@@ -81,7 +81,7 @@ enum Command {
         /// Workloads to observe
         #[arg(long = "workload", required = true)]
         workloads: Vec<Workload>,
-        /// A GPU: wgpu, wgpu:<n>, wgpu:cpu or vulkan
+        /// A GPU: `wgpu`, `wgpu:<n>`, `wgpu:cpu` or `vulkan`
         #[arg(long, default_value_t = DeviceChoice::Wgpu)]
         device: DeviceChoice,
         /// Seconds that a workload is timed before it is observed; 0 for a single iteration without warm-up

@@ -1,7 +1,7 @@
 //! The primitive as one operation of Burn: autodiff sees one node with two parents, the input and the parameters.
 //!
 //! It is implemented on the Flex backend, and on GPUs by the kernels of `cube` (feature `wgpu`). [`Mlp`](crate::Mlp)
-//! checks [`supports`] before it calls this module, since an operation without an implementation on a backend cannot
+//! checks `supports` before it calls this module, since an operation without an implementation on a backend cannot
 //! run there.
 
 use std::cell::RefCell;

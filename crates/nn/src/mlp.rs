@@ -5,7 +5,7 @@
 //!
 //! The function has two forms. [`Mlp::reference`] is written in ordinary tensor operations: it is the specification,
 //! and it runs on every backend. In host memory and on GPUs, [`Mlp::forward`] is a single operation with its own
-//! backward pass ([`extension`](crate::extension)), implemented in the lower level ([`cpu`](crate::cpu), `cube`).
+//! backward pass ([`extension`](mod@crate::extension)), implemented in the lower level ([`cpu`](crate::cpu), `cube`).
 
 use std::sync::Arc;
 

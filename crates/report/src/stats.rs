@@ -12,7 +12,7 @@
 //! | probability of improvement `P(X > Y)` | `1/T Σ_t 1/(n_t m_t) Σ_i Σ_j S(x_ti, y_tj)`; `S(a, b)` is 1 if `a > b`, ½ if `a = b`, else 0 |
 //! | performance profile at `τ` | share of all scores above `τ` |
 //!
-//! Intervals are percentiles of a stratified bootstrap ([`bootstrap`](mod@bootstrap)). The sums of `S` are
+//! Intervals are percentiles of a stratified bootstrap (module `bootstrap`). The sums of `S` are
 //! Mann-Whitney's U.
 //!
 //! Source: Agarwal, Schwarzer, Castro, Courville, Bellemare, "Deep Reinforcement Learning at the Edge of the

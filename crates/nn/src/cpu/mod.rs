@@ -11,8 +11,8 @@
 //! * [`tape`]: the forward and backward pass of one member over some panels.
 //! * [`update`]: weight gradients, stored or used for an optimiser step while they are in registers.
 //! * `sink`: the two receivers of these gradients.
-//! * [`train`]: a complete optimiser step of an ensemble, with one thread per member.
-//! * [`adam`]: the optimiser's rule, and the averaging of target weights.
+//! * [`train`](mod@train): a complete optimiser step of an ensemble, with one thread per member.
+//! * [`adam`](mod@adam): the optimiser's rule, and the averaging of target weights.
 //! * [`team`]: work shared among threads; results do not depend on the number of threads.
 //! * [`grouping`]: rows sorted by the member to which each of them belongs.
 //! * [`random`]: the draws of a panel.

@@ -4,7 +4,7 @@
 //! not share sums. Nothing computed here depends on the number of threads.
 //!
 //! A training step is about twelve pieces of work of half a millisecond, with a wait after each. A thread that sleeps
-//! during such a wait wakes up too late for the next piece, so the helper threads look for work for [`PATIENCE`] before
+//! during such a wait wakes up too late for the next piece, so the helper threads look for work for `PATIENCE` before
 //! they sleep. They exist for the life of the process. The size of the caller's rayon pool limits how many take part.
 //! Only one caller can use the helpers at a time; other callers do their work alone.
 

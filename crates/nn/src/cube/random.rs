@@ -33,7 +33,7 @@ pub fn counter(stream: &Stream, step: u64) -> CounterLaunch {
     CounterLaunch::new(a, b, c, d, step as u32, (step >> 32) as u32)
 }
 
-/// The key of `stream`, as an argument of a kernel that reads the step from a buffer and adds it with [`at_step`].
+/// The key of `stream`, as an argument of a kernel that reads the step from a buffer and adds it with `at_step`.
 #[must_use]
 pub fn key(stream: &Stream) -> CounterLaunch {
     counter(stream, 0)

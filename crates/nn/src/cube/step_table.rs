@@ -1,7 +1,7 @@
 //! Numbers that change at every step, uploaded to a device for some hundred steps together.
 //!
 //! A launch with a scalar value that no earlier launch had writes a new buffer for it, and so does every upload. In
-//! this module, one upload serves [`STEPS`] steps, and each launch gets the part of the buffer that belongs to its
+//! this module, one upload serves `STEPS` steps, and each launch gets the part of the buffer that belongs to its
 //! step.
 
 use burn::tensor::{DType, Device};

@@ -82,19 +82,19 @@ impl Tile {
         (side % 2) * self.widest * self.vectors()
     }
 
-    /// Offset at which [`forward`] expects the input `[feature][T]`, in vectors.
+    /// Offset at which `forward` expects the input `[feature][T]`, in vectors.
     #[must_use]
     pub fn input(&self) -> usize {
         self.side(0)
     }
 
-    /// Offset at which [`forward`] writes the output, in vectors.
+    /// Offset at which `forward` writes the output, in vectors.
     #[must_use]
     pub fn output(&self, net: &NetShape) -> usize {
         self.side(net.depth())
     }
 
-    /// Size in shared memory, in vectors: two sides, and the buffer of [`total`].
+    /// Size in shared memory, in vectors: two sides, and the buffer of `total`.
     #[must_use]
     pub fn size(&self) -> usize {
         (2 * self.widest + self.slices()) * self.vectors()
@@ -106,7 +106,7 @@ impl Tile {
         self.size() * self.lanes() * size_of::<f32>()
     }
 
-    /// Number of parts that [`total`] adds.
+    /// Number of parts that `total` adds.
     #[must_use]
     pub fn slices(&self) -> usize {
         SLICES.min(self.threads / self.vectors())
