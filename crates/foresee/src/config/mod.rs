@@ -195,9 +195,6 @@ impl Source {
         serde_path_to_error::deserialize(self.merged.clone()).map_err(|error| {
             let Explained { keys, what, hint } = explain(&error, &self.merged);
             let hint = hint_about(&keys, &what, hint, field_names::<T>());
-            // The message of a key with rules of its own may have a hint.
-            let meaning = || if what.contains("\nhint: ") { None } else { reference::meaning(&keys) };
-            let hint = hint.or_else(meaning);
             ConfigError { origin: self.origin(&keys), what, hint }
         })
     }
@@ -264,7 +261,12 @@ fn notes_of(replaced: Vec<(String, Vec<String>)>) -> Vec<String> {
 /// Returns the hint of an error. If it is about an unknown key, the hint names the keys that it may mean. `top` are the
 /// names at the top of the config.
 fn hint_about(keys: &[String], what: &str, hint: Option<String>, top: &[&str]) -> Option<String> {
-    if is_unknown_key(what) { keys::hint(keys, hint, top) } else { hint }
+    if is_unknown_key(what) {
+        return keys::hint(keys, hint, top);
+    }
+    // The message of a key with rules of its own may have a hint.
+    let lacks_hint = what.contains(", expected ") && !what.contains("\nhint: ");
+    hint.or_else(|| reference::meaning(keys).filter(|_| lacks_hint))
 }
 
 /// Whether a message is about a key that does not exist.
