@@ -4,7 +4,6 @@ use foresee_nn::cpu::PANEL_ROWS;
 use foresee_nn::cpu::panels::{PerRow, feature, feature_mut};
 use foresee_nn::cpu::simd::{self, Simd, Task};
 
-
 /// Sums the first `rows` numbers of a panel's row in order, in f64.
 pub(super) fn total(values: &[f32], rows: usize) -> f64 {
     values[..rows].iter().map(|&x| f64::from(x)).sum()
