@@ -152,7 +152,7 @@ pub struct Bound {
     pub low: f32,
     /// Upper end, in the quantity's unit; `inf` for none.
     pub high: f32,
-    /// Whether the ends themselves are inside the interval.
+    /// True if `low` and `high` themselves count as inside.
     pub closed: bool,
 }
 
@@ -181,7 +181,7 @@ pub struct BoundTable {
     /// Upper end, in the quantity's unit; `inf` for none.
     #[serde(default = "above_all")]
     high: f32,
-    /// Whether the ends themselves are inside the interval.
+    /// True if `low` and `high` themselves count as inside.
     #[serde(default)]
     closed: bool,
 }
@@ -239,7 +239,8 @@ impl From<Bound> for BoundTable {
 }
 
 impl Bound {
-    /// Whether the quantity is inside, in a step from `obs` `[O]` to `next_obs` `[O]`. A NaN is not.
+    /// Returns true if the quantity of the step from `obs` `[O]` to `next_obs` `[O]` is inside the interval. A NaN is
+    /// outside.
     fn holds(&self, obs: &[f32], next_obs: &[f32]) -> bool {
         let x = self.quantity.value(obs, next_obs);
         if self.closed { self.low <= x && x <= self.high } else { self.low < x && x < self.high }
@@ -294,7 +295,7 @@ pub struct Termination {
     /// Bounds of the goal, tables as in `bounds`: the episode ends where all of them hold together. Empty for a task
     /// without a goal.
     pub goal: Vec<Bound>,
-    /// Whether a NaN or an infinity in any entry of the observation after the step ends the episode.
+    /// True if a NaN or an infinity in the observation after the step ends the episode.
     pub finite: bool,
 }
 
@@ -348,22 +349,22 @@ impl Termination {
         self.all_bounds().flat_map(|bound| bound.quantity.entries()).max()
     }
 
-    /// Whether the rule reads the observation before the step.
+    /// Returns true if the rule reads the observation before the step.
     #[must_use]
     pub fn reads_previous(&self) -> bool {
         self.all_bounds().any(|bound| bound.quantity.source != Source::Next)
     }
 
-    /// Whether all bounds are on single entries of the observation after the step. Only such a rule can be packed for a
-    /// kernel.
+    /// Returns true if every bound is on a single entry of the observation after the step. Kernels evaluate only such
+    /// rules.
     #[must_use]
     pub fn is_on_next_entries(&self) -> bool {
         self.all_bounds().all(|bound| bound.quantity.next_entry().is_some())
     }
 
-    /// Whether a step from the observation `obs` `[O]` to `next_obs` `[O]` ends the episode. A NaN is inside no bound.
-    /// A rule that does not [read the previous observation](Termination::reads_previous) accepts any `obs`, also an
-    /// empty one.
+    /// Returns true if the step from the observation `obs` `[O]` to `next_obs` `[O]` ends the episode. A NaN is outside
+    /// of every bound. A rule that does not [read the previous observation](Termination::reads_previous) accepts any
+    /// `obs`, also an empty one.
     #[must_use]
     pub fn terminated(&self, obs: &[f32], next_obs: &[f32]) -> bool {
         let holds = |bound: &Bound| bound.holds(obs, next_obs);

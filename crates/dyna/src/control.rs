@@ -48,7 +48,7 @@ pub struct Knowledge<'a> {
     ///
     /// [`Run::evaluate_snapshot`]: crate::Run::evaluate_snapshot
     pub model: Option<&'a dyn WorldModel>,
-    /// What ends an imagined episode.
+    /// The rule by which imagined episodes end.
     pub termination: EndRule<'a>,
     /// The run's seed.
     pub seed: u64,

@@ -13,7 +13,7 @@ pub use learned::{HostClassifier, LearnedEnds, PanelBuffers};
 
 use crate::rollout::tensors::not_terminated;
 
-/// What decides whether an imagined step ends its episode.
+/// The rule by which an imagined step ends its episode.
 #[derive(Clone, Copy, Debug)]
 pub enum EndRule<'a> {
     /// The task's termination rule.

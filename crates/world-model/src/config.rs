@@ -24,9 +24,9 @@ const MAX_MEMBERS: usize = 1024;
 pub struct ModelConfig {
     /// Name of the model: `ensemble`, or a model of another crate.
     pub kind: String,
-    /// What ends an imagined episode. `rule`: the task's termination rule, which `env.termination` sets where it is not
-    /// known. `learned`: a classifier that is trained at each fit on the real steps and their ends; it takes the place of
-    /// a rule that is known, too.
+    /// The rule by which imagined episodes end. `rule`: the task's termination rule, which `env.termination` sets where
+    /// it is not known. `learned`: a classifier that is trained at each fit on the real steps and their ends; it takes
+    /// the place of a rule that is known, too.
     #[serde(skip_serializing_if = "TerminationSource::is_rule")]
     #[schemars(extend("default" = "rule"))]
     pub termination: TerminationSource,
@@ -103,7 +103,7 @@ impl Head {
     }
 }
 
-/// What ends an imagined episode.
+/// The rule by which imagined episodes end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TerminationSource {

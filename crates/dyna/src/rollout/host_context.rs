@@ -58,7 +58,7 @@ pub struct HostContext<'a> {
     logvar_bounds: Option<HostTensor>,
     /// Indices of the members that predict.
     pub elites: &'a [usize],
-    /// What ends an imagined episode.
+    /// The rule by which imagined episodes end.
     pub termination: HostEnds<'a>,
     /// Measures of the ensemble's uncertainty to compute at every step.
     pub measures: &'a [Measure],

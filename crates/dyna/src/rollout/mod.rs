@@ -47,7 +47,7 @@ pub struct RolloutContext<'a> {
     pub model: &'a dyn WorldModel,
     /// The actor, whose actions are sampled.
     pub actor: &'a dyn Actor,
-    /// What ends an imagined episode.
+    /// The rule by which imagined episodes end.
     pub termination: EndRule<'a>,
     /// The run's seed.
     pub seed: u64,
@@ -110,7 +110,7 @@ pub struct FusedContext<'a> {
     pub ensemble: &'a Ensemble,
     /// The policy whose actions are sampled.
     pub policy: &'a Policy,
-    /// What ends an imagined episode.
+    /// The rule by which imagined episodes end.
     pub termination: EndRule<'a>,
     /// The run's seed.
     pub seed: u64,

@@ -73,7 +73,7 @@ pub(super) fn step(rollout: &mut Rollout, context: &RolloutContext<'_>, buffer: 
 pub struct TaskDynamics<'a> {
     /// The model.
     pub model: &'a dyn WorldModel,
-    /// What ends an imagined episode.
+    /// The rule by which imagined episodes end.
     pub termination: EndRule<'a>,
 }
 

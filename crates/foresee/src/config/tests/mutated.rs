@@ -161,6 +161,7 @@ fn check(text: &str, overrides: &[&str], [path, name, value]: [&str; 3]) -> bool
             assert!(message.contains(name) || message.contains(": line "), "no key: {}: {message}", show());
             let known = error.origin == "config" || overrides.iter().any(|text| error.origin.contains(text));
             assert!(known && !error.what.is_empty() && message.len() < 2000, "{}: {message}", show());
+            assert!(message.contains("\nhint: "), "no hint: {}: {message}", show());
             assert!(!message.contains("invalid type") && !message.contains("expected one of"), "raw: {message}");
             assert!(!message.lines().any(|line| line.contains("00000000000000000000000")), "digits: {message}");
             false
